@@ -1,0 +1,1 @@
+"""Patchbench: a benchmarking and ablation harness for vision transformers."""

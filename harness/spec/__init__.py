@@ -1,0 +1,69 @@
+"""What is asked: studies, arms, recipes, claims, as frozen dataclasses. Needs the standard library only."""
+
+from harness.spec.catalogue import find_study, study_names
+from harness.spec.claims import (
+    METRICS,
+    Better,
+    Claim,
+    CostGrows,
+    Crosses,
+    Equivalent,
+    GapShrinks,
+    Monotone,
+)
+from harness.spec.data import FOLDER_SOURCES, IMAGENET, NAMED_SOURCES, DataSpec, SourceFacts
+from harness.spec.errors import InvalidInput
+from harness.spec.model import ModelSpec, ResNetSpec, ViTSpec, family
+from harness.spec.recipe import Augmentation, Recipe
+from harness.spec.run import Run, RunConfig, canonical_json, to_plain
+from harness.spec.study import (
+    SCALES,
+    TUNE_SEED,
+    Arm,
+    Choice,
+    LogUniform,
+    ResolvedStudy,
+    Scale,
+    Search,
+    Study,
+    Uniform,
+)
+
+__all__ = [
+    "FOLDER_SOURCES",
+    "IMAGENET",
+    "METRICS",
+    "NAMED_SOURCES",
+    "SCALES",
+    "TUNE_SEED",
+    "Arm",
+    "Augmentation",
+    "Better",
+    "Choice",
+    "Claim",
+    "CostGrows",
+    "Crosses",
+    "DataSpec",
+    "Equivalent",
+    "GapShrinks",
+    "InvalidInput",
+    "LogUniform",
+    "ModelSpec",
+    "Monotone",
+    "Recipe",
+    "ResNetSpec",
+    "ResolvedStudy",
+    "Run",
+    "RunConfig",
+    "Scale",
+    "Search",
+    "SourceFacts",
+    "Study",
+    "Uniform",
+    "ViTSpec",
+    "canonical_json",
+    "family",
+    "find_study",
+    "study_names",
+    "to_plain",
+]

@@ -1,0 +1,65 @@
+"""Where studies are found: the shipped ones by name, a user's own by the path of its file."""
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from harness.spec.checks import nearest
+from harness.spec.errors import InvalidInput
+from harness.spec.study import Study
+
+
+def study_names() -> list[str]:
+    """Names of the shipped studies, sorted."""
+    package = importlib.import_module("studies")
+    files = (path for folder in package.__path__ for path in Path(folder).glob("*.py"))
+    return sorted(path.stem for path in files if not path.stem.startswith("_"))
+
+
+def find_study(name: str) -> tuple[str, Study]:
+    """The name and definition of a shipped study, or of the study in a file `path/to/my_study.py`."""
+    path = Path(name)
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise InvalidInput(f"There is no study file {name}. Give the path of an existing .py file.")
+        return path.stem, _study_of(_load_file(path), path)
+    if name not in study_names():
+        raise InvalidInput(f"There is no study {name!r}. {nearest(name, study_names())}")
+    module = importlib.import_module(f"studies.{name}")
+    assert module.__file__ is not None
+    return name, _study_of(module, Path(module.__file__))
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.stem.isidentifier():
+        raise InvalidInput(f"Study file {path} is not a valid name; use letters, digits and _ only.")
+    spec = importlib.util.spec_from_file_location(f"user_study_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise InvalidInput(f"{_where(error, path)}: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _where(error: Exception, path: Path) -> str:
+    """`file:line` of the study file's own line that led to the error."""
+    if isinstance(error, SyntaxError) and error.lineno is not None:
+        return f"{path}:{error.lineno}"
+    lines = [
+        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path.absolute()
+    ] or [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"{path}:{lines[-1]}" if lines else str(path)
+
+
+def _study_of(module: ModuleType, path: Path) -> Study:
+    study = getattr(module, "STUDY", None)
+    if not isinstance(study, Study):
+        raise InvalidInput(f"{path} defines no STUDY; it must hold `STUDY = Study(...)`.")
+    return study

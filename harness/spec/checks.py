@@ -1,0 +1,93 @@
+"""Checks that the constructors of the specifications share."""
+
+import dataclasses
+import difflib
+import types
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from harness.spec.errors import InvalidInput
+
+T = TypeVar("T")
+
+
+@cache
+def field_types(cls: Any) -> dict[str, Any]:
+    """The resolved type of each field of a dataclass."""
+    hints = get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def check_types(spec: Any) -> None:
+    """Refuse a field whose value is not of its declared type; an int where a float is declared becomes a float."""
+    for name, hint in field_types(type(spec)).items():
+        value = getattr(spec, name)
+        if _accepts(hint, value):
+            continue
+        if type(value) is int and _accepts(hint, float(value)):
+            object.__setattr__(spec, name, float(value))
+            continue
+        raise InvalidInput(
+            f"{type(spec).__name__}.{name} is {value!r} ({type(value).__name__}); it must be {describe(hint)}."
+        )
+
+
+def describe(hint: Any) -> str:
+    """A type in a user's words: `int or None`, `one of 'cls', 'mean'`."""
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(repr, get_args(hint)))
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join(describe(part) for part in get_args(hint))
+    if get_origin(hint) is tuple:
+        return f"a list of {describe(get_args(hint)[0])}"
+    return "None" if hint is type(None) else getattr(hint, "__name__", str(hint))
+
+
+def replace_at(spec: T, key: str, value: object) -> T:
+    """A copy of a nested dataclass with the field at a dotted `key` replaced; an unknown key names its neighbours."""
+    name, _, rest = key.partition(".")
+    fields = field_types(spec.__class__)
+    if name not in fields:
+        raise InvalidInput(f"{key!r} is not a field of {type(spec).__name__}. {nearest(name, fields)}")
+    if rest:
+        inner = getattr(spec, name)
+        if not dataclasses.is_dataclass(inner):
+            raise InvalidInput(f"{name!r} of {type(spec).__name__} is a plain value and has no field {rest!r}.")
+        value = replace_at(inner, rest, value)
+    return dataclasses.replace(spec, **{name: value})  # type: ignore[type-var]
+
+
+def value_at(spec: Any, key: str) -> Any:
+    """The value at a dotted `key` of a nested dataclass."""
+    for name in key.split("."):
+        if not dataclasses.is_dataclass(spec) or name not in field_types(type(spec)):
+            fields = field_types(type(spec)) if dataclasses.is_dataclass(spec) else {}
+            raise InvalidInput(f"{key!r} is not a field of {type(spec).__name__}. {nearest(name, fields)}")
+        spec = getattr(spec, name)
+    return spec
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """`Did you mean 'x'? Valid: ...`: the end of every message about an unknown name."""
+    names = list(valid)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
+    return f"{hint}Valid: {', '.join(names)}."
+
+
+def _accepts(hint: Any, value: object) -> bool:
+    origin = get_origin(hint)
+    if hint is Any:
+        return True
+    if origin is Literal:
+        return value in get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(_accepts(part, value) for part in get_args(hint))
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_accepts(get_args(hint)[0], item) for item in value)
+    if origin is not None and issubclass(origin, Mapping):
+        return isinstance(value, Mapping)
+    if hint in (int, float):  # a bool is an int to Python, not to a user
+        return type(value) is hint
+    return isinstance(value, hint)

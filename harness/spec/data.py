@@ -1,0 +1,83 @@
+"""Which images a training sees, as data; and what is known of the named sources without loading them."""
+
+from dataclasses import dataclass
+
+from harness.spec.checks import check_types
+from harness.spec.errors import InvalidInput, require, require_within
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFacts:
+    """Shape of a data set: images are uint8 (N, channels, image_size, image_size)."""
+
+    image_size: int
+    """Side of an image, pixels."""
+    channels: int
+    classes: int
+    train_images: int
+    """Images of the official training part, before validation is held out."""
+    test_images: int
+    validation_images: int
+    """Images held out of the training part unless the study says otherwise."""
+
+
+NAMED_SOURCES: dict[str, SourceFacts] = {
+    "fashion_mnist": SourceFacts(
+        image_size=28, channels=1, classes=10, train_images=60_000, test_images=10_000, validation_images=5_000
+    ),
+    "cifar10": SourceFacts(
+        image_size=32, channels=3, classes=10, train_images=50_000, test_images=10_000, validation_images=5_000
+    ),
+    "cifar100": SourceFacts(
+        image_size=32, channels=3, classes=100, train_images=50_000, test_images=10_000, validation_images=5_000
+    ),
+    "digits": SourceFacts(
+        image_size=8, channels=1, classes=10, train_images=1_437, test_images=360, validation_images=180
+    ),
+}
+IMAGENET = SourceFacts(
+    image_size=224, channels=3, classes=1000, train_images=1_281_167, test_images=50_000, validation_images=10_000
+)
+"""ImageNet-1k as ILSVRC2012 has it: lets a study be planned and costed before the folder is there."""
+
+FOLDER_SOURCES = ("imagefolder", "imagenet")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """The images of a training."""
+
+    source: str = "fashion_mnist"
+    """`fashion_mnist`, `cifar10`, `cifar100`, `digits`, `imagefolder:PATH` or `imagenet:PATH`."""
+    image_size: int | None = None
+    """Side that images are resized to, pixels; None for the source's own."""
+    train_size: int | None = None
+    """Images in the (stratified, nested) training subset; None for all that validation leaves."""
+    validation_size: int | None = None
+    """Images held out of the training part; None for the source's number (5,000 of Fashion-MNIST, a tenth of a folder)."""
+    split_seed: int = 0
+    """Decides which images are held out."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        name = self.source.partition(":")[0]
+        if name not in NAMED_SOURCES and name not in FOLDER_SOURCES:
+            raise InvalidInput(
+                f"data.source is {self.source!r}; valid: {', '.join(NAMED_SOURCES)}, "
+                + ", ".join(f"{folder}:PATH" for folder in FOLDER_SOURCES)
+                + "."
+            )
+        require(
+            name in FOLDER_SOURCES or ":" not in self.source,
+            f"data.source is {self.source!r}; {name} takes no path. "
+            "Set PATCHBENCH_DATA to name the folder that holds its files.",
+        )
+        require(
+            name != "imagefolder" or bool(self.source.partition(":")[2]),
+            f"data.source is {self.source!r}; it must name a folder: imagefolder:PATH.",
+        )
+        for field in ("image_size", "train_size", "validation_size"):
+            value = getattr(self, field)
+            if value is not None:
+                require_within(f"data.{field}", value, 1)
+        require_within("data.split_seed", self.split_seed, 0, 2**31 - 1)

@@ -1,0 +1,28 @@
+"""The one error that a user can cause, and the one way to check for it."""
+
+
+class InvalidInput(ValueError):
+    """Something the user can mend: the message names the value, the rule and what would be valid.
+
+    The command line prints it without a traceback and exits with 2.
+    """
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `InvalidInput(message)` unless `condition` holds."""
+    if not condition:
+        raise InvalidInput(message)
+
+
+def require_choice(field: str, value: object, choices: tuple[object, ...]) -> None:
+    """Refuse a value that is not one of `choices`, listing them."""
+    if value not in choices:
+        raise InvalidInput(f"{field} is {value!r}; it must be one of {', '.join(map(repr, choices))}.")
+
+
+def require_within(field: str, value: float, low: float, high: float = float("inf"), *, open_low: bool = False) -> None:
+    """Refuse a number outside [low, high] (or (low, high] with `open_low`); NaN is always outside."""
+    inside = (low < value if open_low else low <= value) and value <= high
+    if not inside:
+        bracket = "(" if open_low else "["
+        raise InvalidInput(f"{field} is {value}; it must lie in {bracket}{low:g}, {high:g}].")

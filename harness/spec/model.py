@@ -1,0 +1,172 @@
+"""What a model is, as data: everything that `harness.models.build` needs besides the data's shape."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from harness.spec.checks import check_types
+from harness.spec.errors import InvalidInput, require, require_choice, require_within
+
+Pool = Literal["cls", "mean"]
+Norm = Literal["pre", "post"]
+Position = Literal["none", "learned_1d", "learned_2d", "sincos_2d", "relative"]
+Stem = Literal["patch", "conv", "hybrid"]
+Initialisation = Literal["truncated_normal", "xavier", "normal_embeddings"]
+ResNetStem = Literal["cifar", "imagenet"]
+
+# Table 1 of arXiv 2010.11929; Ti and S as in arXiv 2012.12877 (DeiT).
+_PRESETS: dict[str, dict[str, int]] = {
+    "Ti": {"width": 192, "depth": 12, "heads": 3},
+    "S": {"width": 384, "depth": 12, "heads": 6},
+    "B": {"width": 768, "depth": 12, "heads": 12},
+    "L": {"width": 1024, "depth": 24, "heads": 16},
+    "H": {"width": 1280, "depth": 32, "heads": 16},
+}
+
+SMALL_RESNET_DEPTHS = (8, 14, 20)
+TORCHVISION_RESNET_DEPTHS = (18, 34, 50)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViTSpec:
+    """A vision transformer (arXiv 2010.11929, section 3.1). Image size, channels and classes come with the data."""
+
+    kind: Literal["vit"] = "vit"
+    patch_size: int
+    """Side of a square patch, pixels of the image (also for the stems `conv` and `hybrid`: the total stride)."""
+    width: int
+    """Size of a token's embedding (D in the paper)."""
+    depth: int
+    """Number of encoder blocks (L)."""
+    heads: int
+    """Attention heads per block; divides `width`."""
+    mlp_ratio: float = 4.0
+    """Hidden width of a block's MLP, as a multiple of `width`."""
+    pool: Pool = "cls"
+    """What the head reads: the class token, or the mean over the patch tokens (then there is no class token)."""
+    norm: Norm = "pre"
+    """LayerNorm before each sublayer (with one more after the last block), or after each residual sum."""
+    position: Position = "learned_1d"
+    """Position embedding (appendix D.4); `relative` is a learned bias per head and offset in the attention."""
+    qkv_bias: bool = True
+    """Whether the projections to queries, keys and values have a bias."""
+    dropout: float = 0.0
+    """Probability of dropping an element of the embedded tokens."""
+    attention_dropout: float = 0.0
+    """Probability of dropping an attention weight."""
+    mlp_dropout: float = 0.0
+    """Probability of dropping an element after each linear layer of the MLP and after the attention's output."""
+    stochastic_depth: float = 0.0
+    """Probability of skipping the last block's residual branches for an image; grows linearly from 0 over depth."""
+    layer_scale: float | None = None
+    """Initial value of the learned per-channel scale of each residual branch; None for no scale."""
+    stem: Stem = "patch"
+    """How patches become tokens: one linear map, a stack of stride-2 convolutions, or a small ResNet."""
+    initialisation: Initialisation = "truncated_normal"
+    """`truncated_normal` (sd .02), `xavier` (the paper's code), `normal_embeddings` (N(0,1) class token and table)."""
+    head_hidden: int | None = None
+    """Width of a tanh hidden layer in the head (the paper's pre-training head); None for a linear head."""
+    norm_eps: float = 1e-6
+    """Added to the variance in every LayerNorm."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        for field in ("patch_size", "width", "depth", "heads"):
+            require_within(f"ViTSpec.{field}", getattr(self, field), 1)
+        require(
+            self.width % self.heads == 0,
+            f"ViTSpec.width is {self.width} and heads is {self.heads}; heads must divide width. "
+            f"Valid for this width: {_divisors(self.width)}.",
+        )
+        require_within("ViTSpec.mlp_ratio", self.mlp_ratio, 0, open_low=True)
+        for field in ("dropout", "attention_dropout", "mlp_dropout", "stochastic_depth"):
+            require_within(f"ViTSpec.{field}", getattr(self, field), 0, 0.999)
+        require_within("ViTSpec.norm_eps", self.norm_eps, 0, open_low=True)
+        for field, choices in (
+            ("pool", Pool),
+            ("norm", Norm),
+            ("position", Position),
+            ("stem", Stem),
+            ("initialisation", Initialisation),
+        ):
+            require_choice(f"ViTSpec.{field}", getattr(self, field), get_args(choices))
+        if self.head_hidden is not None:
+            require_within("ViTSpec.head_hidden", self.head_hidden, 1)
+        if self.stem != "patch":
+            require(
+                self.patch_size & (self.patch_size - 1) == 0 and self.patch_size > 1,
+                f"ViTSpec.patch_size is {self.patch_size}; with stem {self.stem!r} it must be a power of two above 1, "
+                "because the stem halves the image at each stage.",
+            )
+        if self.position == "sincos_2d":
+            require(
+                self.width % 4 == 0,
+                f"ViTSpec.width is {self.width}; position 'sincos_2d' needs a multiple of 4 "
+                "(sine and cosine for each of two axes).",
+            )
+
+    @classmethod
+    def preset(cls, size: str, *, patch_size: int, **changes: Any) -> "ViTSpec":
+        """A named size (Ti, S, B, L, H) at any patch size; `changes` replace further fields."""
+        if size not in _PRESETS:
+            raise InvalidInput(f"ViT size {size!r} is not known; valid sizes: {', '.join(_PRESETS)}.")
+        return cls(**(_PRESETS[size] | {"patch_size": patch_size} | changes))
+
+    def check_image(self, image_size: int) -> None:
+        """Refuse an image side (pixels) that the patches do not tile."""
+        if image_size % self.patch_size:
+            valid = [p for p in _divisors(image_size) if self.stem == "patch" or (p & (p - 1) == 0 and p > 1)]
+            raise InvalidInput(
+                f"patch_size {self.patch_size} does not divide image_size {image_size}; "
+                f"valid patch sizes for this image: {valid}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNetSpec:
+    """A ResNet (arXiv 1512.03385): depths 8, 14, 20 are the CIFAR nets of section 4.2, 18, 34, 50 torchvision's."""
+
+    kind: Literal["resnet"] = "resnet"
+    depth: int
+    """Number of weighted layers: 8, 14, 20, 18, 34 or 50."""
+    width: int | None = None
+    """Channels of the first stage: 16 by default for depths 8, 14 and 20; the others are fixed at 64 (None)."""
+    stem: ResNetStem = "cifar"
+    """`cifar`: one 3x3 convolution, stride 1, no pooling; `imagenet`: 7x7, stride 2, and max pooling."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        require_choice("ResNetSpec.depth", self.depth, SMALL_RESNET_DEPTHS + TORCHVISION_RESNET_DEPTHS)
+        require_choice("ResNetSpec.stem", self.stem, get_args(ResNetStem))
+        if self.depth in SMALL_RESNET_DEPTHS:
+            require(
+                self.stem == "cifar",
+                f"ResNetSpec.stem is {self.stem!r}; ResNet-{self.depth} is a CIFAR net and has the stem 'cifar' only.",
+            )
+            if self.width is None:
+                object.__setattr__(self, "width", 16)
+            assert self.width is not None
+            require_within("ResNetSpec.width", self.width, 1)
+        else:
+            require(
+                self.width is None,
+                f"ResNetSpec.width is {self.width}; ResNet-{self.depth} is torchvision's and has a fixed width: "
+                f"leave it out, or use a depth of {SMALL_RESNET_DEPTHS}.",
+            )
+
+    def check_image(self, image_size: int) -> None:
+        """Refuse an image side (pixels) that the network's strides reduce to nothing."""
+        smallest = 32 if self.stem == "imagenet" else 8 if self.depth in TORCHVISION_RESNET_DEPTHS else 4
+        require_within(f"image_size (for ResNet-{self.depth}, stem {self.stem!r})", image_size, smallest)
+
+
+ModelSpec = ViTSpec | ResNetSpec
+"""What `build` accepts; dispatch on the type with `match`."""
+
+
+def family(spec: ModelSpec) -> str:
+    """The model family that a search space may be declared for: `vit` or `resnet`."""
+    return spec.kind
+
+
+def _divisors(number: int) -> list[int]:
+    return [d for d in range(1, number + 1) if number % d == 0]

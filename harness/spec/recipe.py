@@ -1,0 +1,112 @@
+"""How a model is trained: optimiser, schedule, augmentation, regularisation and budget."""
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from harness.spec.checks import check_types
+from harness.spec.errors import require, require_choice, require_within
+
+Optimizer = Literal["adamw", "adam", "sgd", "muon"]
+Schedule = Literal["cosine", "constant", "wsd"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What is done to a training batch, drawn anew for each image."""
+
+    shift: int = 0
+    """Largest translation, pixels in each direction (a crop of the image padded with zeros)."""
+    flip: bool = False
+    """Mirror half of the images left to right."""
+    erase: float = 0.0
+    """Probability of blanking a random rectangle of an image (random erasing, arXiv 1708.04896)."""
+    mixup: float = 0.0
+    """Parameter alpha of the Beta distribution of mixup (arXiv 1710.09412); 0 turns it off."""
+    cutmix: float = 0.0
+    """Parameter alpha of the Beta distribution of CutMix (arXiv 1905.04899); 0 turns it off."""
+    randaugment: int = 0
+    """Number of RandAugment operations per image (torchvision v2); 0 turns it off."""
+    strength: float = 1.0
+    """Scales `shift`, `erase` and RandAugment's magnitude together; one number to tune."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        require_within("augmentation.shift", self.shift, 0)
+        require_within("augmentation.erase", self.erase, 0, 1)
+        require_within("augmentation.mixup", self.mixup, 0)
+        require_within("augmentation.cutmix", self.cutmix, 0)
+        require_within("augmentation.randaugment", self.randaugment, 0)
+        require_within("augmentation.strength", self.strength, 0, 10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One training's procedure. Exactly one of `updates`, `epochs` and `images` is the budget."""
+
+    updates: int | None = None
+    """Budget in optimiser updates."""
+    epochs: float | None = None
+    """Budget in passes over the training subset."""
+    images: int | None = None
+    """Budget in training images seen."""
+    batch_size: int = 128
+    """Images per update."""
+    accumulate: int = 1
+    """Parts that a batch is split into, to save memory; their gradients are summed."""
+    optimizer: Optimizer = "adamw"
+    """`muon` updates hidden matrices by Muon and everything else by AdamW."""
+    learning_rate: float = 1e-3
+    """Peak learning rate, of the whole batch."""
+    weight_decay: float = 0.05
+    """Decoupled decay (AdamW, Muon) or L2 penalty (Adam, SGD); not on norms, biases, embeddings."""
+    momentum: float = 0.9
+    """Momentum of SGD; first-moment decay of Adam, AdamW and Muon."""
+    schedule: Schedule = "cosine"
+    """After warm-up: cosine to 0, constant, or constant and then linear to 0 over the last fifth (`wsd`)."""
+    warmup: float = 0.05
+    """Share of the updates over which the learning rate rises linearly from 0."""
+    clip_norm: float | None = 1.0
+    """Largest global norm of the gradient; None for no clipping."""
+    label_smoothing: float = 0.0
+    """Probability mass spread evenly over all classes."""
+    ema_decay: float | None = None
+    """Decay per update of an exponential moving average of the weights, which is then what is evaluated."""
+    precision: Precision = "auto"
+    """`auto`: bf16 autocast where the device has it in hardware, else fp32."""
+    compile: bool = False
+    """Use torch.compile: worth its start-up time in long trainings only."""
+    evaluations: int = 10
+    """Evaluations on the validation split, evenly spaced; the last one is after the last update."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        given = [unit for unit in ("updates", "epochs", "images") if getattr(self, unit) is not None]
+        require(
+            len(given) == 1,
+            f"A recipe needs its budget in exactly one unit of updates, epochs, images; given: {given or 'none'}. "
+            "Set one and the others to null.",
+        )
+        require_within(f"recipe.{given[0]}", getattr(self, given[0]), 0, open_low=True)
+        require_within("recipe.batch_size", self.batch_size, 1)
+        require_within("recipe.accumulate", self.accumulate, 1, self.batch_size)
+        require_within("recipe.learning_rate", self.learning_rate, 0, open_low=True)
+        require_within("recipe.weight_decay", self.weight_decay, 0)
+        require_within("recipe.momentum", self.momentum, 0, 0.9999)
+        require_within("recipe.warmup", self.warmup, 0, 1)
+        require_within("recipe.label_smoothing", self.label_smoothing, 0, 0.999)
+        require_within("recipe.evaluations", self.evaluations, 1)
+        if self.clip_norm is not None:
+            require_within("recipe.clip_norm", self.clip_norm, 0, open_low=True)
+        if self.ema_decay is not None:
+            require_within("recipe.ema_decay", self.ema_decay, 0, 0.99999)
+        for name, choices in (("optimizer", Optimizer), ("schedule", Schedule), ("precision", Precision)):
+            require_choice(f"recipe.{name}", getattr(self, name), get_args(choices))
+
+    def resolved_updates(self, train_images: int) -> int:
+        """The budget in updates for a training subset of `train_images`; at least one."""
+        if self.updates is not None:
+            return self.updates
+        images = self.images if self.images is not None else (self.epochs or 0.0) * train_images
+        return max(1, round(images / self.batch_size))

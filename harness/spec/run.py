@@ -1,0 +1,81 @@
+"""One training with everything resolved, and its identity."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal
+
+from harness.spec.checks import check_types
+from harness.spec.data import DataSpec
+from harness.spec.model import ModelSpec
+from harness.spec.recipe import Recipe
+
+SCHEMA = 1
+"""Version of what a configuration means; part of every digest. Raise it when a field changes its meaning."""
+
+Phase = Literal["tune", "confirm"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides a training's result, every default written out."""
+
+    schema: int = SCHEMA
+    phase: Phase
+    """`tune` trainings are scored on validation and never see the test split."""
+    seed: int
+    """Root of the generators for the subset, initialisation, batch order and augmentation."""
+    model: ModelSpec
+    recipe: Recipe
+    """With its budget in updates."""
+    data: DataSpec
+    """With image_size, train_size and validation_size set."""
+    data_hash: str
+    """SHA-256 of the source's images and labels."""
+    channels: int
+    classes: int
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the configuration: the run's identity, 64 hexadecimal digits."""
+        return hashlib.sha256(canonical_json(self).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A planned training: its configuration and its place in the study (which is not part of its identity)."""
+
+    arm: str
+    config: RunConfig
+    trial: int | None = None
+    """Number of the trial within its arm's search; None for confirm runs."""
+
+    @property
+    def digest(self) -> str:
+        return self.config.digest
+
+    @property
+    def label(self) -> str:
+        """Short name for logs: arm, size and seed or trial."""
+        part = f"trial {self.trial}" if self.config.phase == "tune" else f"seed {self.config.seed}"
+        return f"{self.arm} · {self.config.data.train_size} images · {part}"
+
+
+def to_plain(value: Any) -> Any:
+    """Dataclasses, mappings and tuples as dicts and lists, ready for JSON."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [to_plain(item) for item in value]
+    return value
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal bytes."""
+    return json.dumps(to_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)

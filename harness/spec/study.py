@@ -1,0 +1,307 @@
+"""The study: one ablation question, its arms, its protocol and the published findings it puts to the test."""
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar, get_args
+
+from harness.spec.checks import check_types, nearest, replace_at, value_at
+from harness.spec.claims import Claim, CostGrows, Monotone
+from harness.spec.data import DataSpec
+from harness.spec.errors import InvalidInput, require, require_choice, require_within
+from harness.spec.model import ModelSpec, family
+from harness.spec.recipe import Recipe
+
+ScaleName = Literal["smoke", "laptop", "gpu", "paper"]
+T = TypeVar("T")
+
+SCALES: tuple[str, ...] = get_args(ScaleName)
+
+TUNE_SEED = 1_000_000
+"""Seed of every tuning trial, the same for all arms; confirm seeds must stay below it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogUniform:
+    """A nuisance parameter searched evenly in its logarithm."""
+
+    kind: Literal["log_uniform"] = "log_uniform"
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        require_within("LogUniform.low", self.low, 0, open_low=True)
+        require(self.low < self.high, f"LogUniform has low {self.low} and high {self.high}; low must be below high.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uniform:
+    """A nuisance parameter searched evenly in [low, high]."""
+
+    kind: Literal["uniform"] = "uniform"
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        require(self.low < self.high, f"Uniform has low {self.low} and high {self.high}; low must be below high.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A nuisance parameter that takes one of a few values."""
+
+    kind: Literal["choice"] = "choice"
+    values: tuple[str | float | int | bool, ...]
+
+    def __post_init__(self) -> None:
+        require(len(self.values) > 1, f"Choice has the values {self.values}; it needs at least two.")
+
+
+Distribution = LogUniform | Uniform | Choice
+Space = Mapping[str, Distribution]
+"""Nuisance parameters by their field in the recipe, e.g. `learning_rate` or `augmentation.strength`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How every arm, the baseline too, is tuned: the same number of trials of the same length for each."""
+
+    space: Space = field(default_factory=dict)
+    """What is searched, for every family."""
+    by_family: Mapping[str, Space] = field(default_factory=dict)
+    """Ranges that replace or extend `space` for one model family (`vit`, `resnet`)."""
+    trials: int = 0
+    """Trials per arm (per arm and training size where sizes vary); 0 takes the recipe's own setting unsearched."""
+    updates: int | None = None
+    """Length of a trial, updates; None for the recipe's own budget."""
+    sampler: Literal["tpe", "random"] = "tpe"
+    pruning: bool = False
+    """Stop weak trials early by successive halving; the spared images are booked in the audit."""
+    storage: str | None = None
+    """URL of an Optuna database for many machines; None for one SQLite file per arm."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        require_within("search.trials", self.trials, 0)
+        if self.updates is not None:
+            require_within("search.updates", self.updates, 1)
+        object.__setattr__(self, "space", MappingProxyType(dict(self.space)))
+        families = {name: MappingProxyType(dict(space)) for name, space in self.by_family.items()}
+        object.__setattr__(self, "by_family", MappingProxyType(families))
+
+    def space_of(self, model: ModelSpec) -> dict[str, Distribution]:
+        """The ranges for a model's family."""
+        return dict(self.space) | dict(self.by_family.get(family(model), {}))
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One level of the factor, as a complete model + data + recipe."""
+
+    name: str
+    model: ModelSpec
+    _: KW_ONLY
+    level: float | str | None = None
+    """Value of the factor, for axes and for order; None for a baseline that has none."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """What this arm changes in the study's recipe and data, e.g. `{"recipe.optimizer": "sgd"}`."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        require(bool(self.name.strip()), "An arm's name is empty; give it a name to stand in tables and figures.")
+        require(self.name.isprintable(), f"Arm name {self.name!r} holds unprintable characters.")
+        for key in self.changes:
+            require(
+                key.partition(".")[0] in ("recipe", "data") and "." in key,
+                f"Arm {self.name!r} changes {key!r}; a change names a field as recipe.FIELD or data.FIELD.",
+            )
+        object.__setattr__(self, "changes", MappingProxyType(dict(self.changes)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How much a study spends, and on what: its arms, data and protocol at one scale."""
+
+    data: DataSpec
+    recipe: Recipe
+    baseline: Arm
+    """The arm that the others are compared with."""
+    arms: tuple[Arm, ...]
+    """In the order of the factor's levels, without the baseline."""
+    train_sizes: tuple[int, ...] = ()
+    """Training-set sizes of a two-factor study, ascending; empty for the one size of `data`."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the confirm runs, the same for all arms."""
+    search: Search = field(default_factory=Search)
+    minutes: float | None = None
+    """Expected wall time on the scale's usual machine (smoke, laptop: 2 CPU cores)."""
+    claims: tuple[Claim, ...] = ()
+    """Claims that name arms of this scale, besides the study's own."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One ablation question. A study file defines one, under the name `STUDY`."""
+
+    question: str
+    """In one sentence, ending in a question mark."""
+    source: str
+    """The publication that the question comes from."""
+    factor: str
+    """What the study varies; names the axis of the figures."""
+    scales: Mapping[str, Scale]
+    claims: tuple[Claim, ...] = ()
+    """Claims that hold for any scale (they name no arm of one scale only)."""
+    changes_after_first_look: tuple[str, ...] = ()
+    """What was changed in this study after results had been seen, and why; stands in the report."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        require(self.question.strip().endswith("?"), f"Study.question is {self.question!r}; it must end in '?'.")
+        require(bool(self.scales), "Study.scales is empty; a study needs at least one scale.")
+        for name in self.scales:
+            require_choice("Study.scales: scale", name, SCALES)
+        object.__setattr__(self, "scales", MappingProxyType(dict(self.scales)))
+
+    def resolve(self, name: str, scale: str) -> "ResolvedStudy":
+        """This study, called `name`, at one scale."""
+        if scale not in self.scales:
+            raise InvalidInput(f"Study {name!r} has no scale {scale!r}. {nearest(scale, self.scales)}")
+        at = self.scales[scale]
+        return ResolvedStudy(
+            name=name,
+            scale=scale,
+            question=self.question,
+            source=self.source,
+            factor=self.factor,
+            data=at.data,
+            recipe=at.recipe,
+            baseline=at.baseline,
+            arms=at.arms,
+            train_sizes=at.train_sizes,
+            seeds=at.seeds,
+            search=at.search,
+            minutes=at.minutes,
+            claims=self.claims + at.claims,
+            changes_after_first_look=self.changes_after_first_look,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedStudy:
+    """A study at one scale, with the user's overrides applied: what planning, running and reporting work from."""
+
+    name: str
+    scale: str
+    question: str
+    source: str
+    factor: str
+    data: DataSpec
+    recipe: Recipe
+    baseline: Arm
+    arms: tuple[Arm, ...]
+    train_sizes: tuple[int, ...] = ()
+    seeds: tuple[int, ...] = (0, 1, 2)
+    search: Search = field(default_factory=Search)
+    minutes: float | None = None
+    claims: tuple[Claim, ...] = ()
+    changes_after_first_look: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        self._check_seeds()
+        self._check_sizes()
+        self._check_arms()
+        self._check_claims()
+        for model in {arm.model for arm in self.all_arms}:
+            for parameter in self.search.space_of(model):
+                value_at(self.recipe, parameter)
+
+    @property
+    def all_arms(self) -> tuple[Arm, ...]:
+        """The baseline, then the arms in order."""
+        return (self.baseline, *self.arms)
+
+    @property
+    def cells(self) -> tuple[tuple[Arm, int | None], ...]:
+        """Every (arm, training size) that is tuned and confirmed; size None is the size of `data`."""
+        sizes: tuple[int | None, ...] = self.train_sizes or (None,)
+        return tuple((arm, size) for size in sizes for arm in self.all_arms)
+
+    def arm(self, name: str) -> Arm:
+        """The arm of that name."""
+        for arm in self.all_arms:
+            if arm.name == name:
+                return arm
+        raise InvalidInput(f"No arm is called {name!r}. {nearest(name, [arm.name for arm in self.all_arms])}")
+
+    def recipe_of(self, arm: Arm) -> Recipe:
+        """The recipe with the arm's changes."""
+        return _with_changes(self.recipe, arm, "recipe")
+
+    def data_of(self, arm: Arm, train_size: int | None = None) -> DataSpec:
+        """The data with the arm's changes, at a training size of the study."""
+        data = _with_changes(self.data, arm, "data")
+        return data if train_size is None else replace(data, train_size=train_size)
+
+    def _check_seeds(self) -> None:
+        require(bool(self.seeds), "seeds is empty; at least one confirm seed is needed.")
+        require(len(set(self.seeds)) == len(self.seeds), f"seeds is {self.seeds}; each seed may stand there once.")
+        for seed in self.seeds:
+            require_within("seeds: seed", seed, 0, TUNE_SEED - 1)
+
+    def _check_sizes(self) -> None:
+        for size in self.train_sizes:
+            require_within("train_sizes: size", size, 1)
+        require(
+            list(self.train_sizes) == sorted(set(self.train_sizes)),
+            f"train_sizes is {self.train_sizes}; sizes must ascend, each once.",
+        )
+
+    def _check_arms(self) -> None:
+        names = [arm.name for arm in self.all_arms]
+        for name in names:
+            require(names.count(name) == 1, f"Two arms are called {name!r}; every arm needs a name of its own.")
+        seen: list[tuple[Any, str]] = []
+        for arm in self.all_arms:
+            content = (arm.model, self.recipe_of(arm), self.data_of(arm))
+            for other, name in seen:
+                require(content != other, f"Arm {arm.name!r} equals arm {name!r}: same model, recipe and data.")
+            seen.append((content, arm.name))
+
+    def _check_claims(self) -> None:
+        for claim in self.claims:
+            for name in claim.arm_names:
+                self.arm(name)
+            if isinstance(claim, Monotone | CostGrows):
+                self._check_order(claim)
+
+    def _check_order(self, claim: Monotone | CostGrows) -> None:
+        valid = (self.factor, "train_size") if self.train_sizes else (self.factor,)
+        require_choice(f"{type(claim).__name__}.along", claim.along, valid)
+        if claim.along == "train_size":
+            return
+        levels = [arm.level for arm in self.arms]
+        ordered = [level for level in levels if isinstance(level, float)]
+        rising = ordered == sorted(set(ordered)) or ordered == sorted(set(ordered), reverse=True)
+        require(
+            len(ordered) == len(levels) and rising,
+            f"{type(claim).__name__} along {claim.along!r} needs arms with numeric levels in order; "
+            f"the levels are {levels}.",
+        )
+
+
+def _with_changes(spec: T, arm: Arm, part: str) -> T:
+    for key, value in arm.changes.items():
+        head, _, rest = key.partition(".")
+        if head == part:
+            try:
+                spec = replace_at(spec, rest, value)
+            except InvalidInput as error:
+                raise InvalidInput(f"Arm {arm.name!r} changes {key}: {error}") from error
+    return spec

@@ -1,0 +1,1 @@
+"""The shipped studies, one short file each; see `harness.spec.Study`."""
