@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -13,8 +13,9 @@ T = TypeVar("T")
 
 
 @cache
-def field_types(cls: Any) -> dict[str, Any]:
+def field_types(cls: Hashable) -> dict[str, Any]:
     """The resolved type of each field of a dataclass."""
+    assert isinstance(cls, type)
     hints = get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 

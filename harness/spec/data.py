@@ -54,7 +54,7 @@ class DataSpec:
     train_size: int | None = None
     """Images in the (stratified, nested) training subset; None for all that validation leaves."""
     validation_size: int | None = None
-    """Images held out of the training part; None for the source's number (5,000 of Fashion-MNIST, a tenth of a folder)."""
+    """Images held out of the training part; None for the source's number (Fashion-MNIST 5,000, folders a tenth)."""
     split_seed: int = 0
     """Decides which images are held out."""
 
