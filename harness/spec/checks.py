@@ -3,8 +3,7 @@
 import dataclasses
 import difflib
 import types
-from collections.abc import Hashable, Iterable, Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from harness.spec.errors import InvalidInput
@@ -12,12 +11,15 @@ from harness.spec.errors import InvalidInput
 T = TypeVar("T")
 
 
-@cache
-def field_types(cls: Hashable) -> dict[str, Any]:
+_FIELD_TYPES: dict[type, dict[str, Any]] = {}
+
+
+def field_types(cls: type) -> dict[str, Any]:
     """The resolved type of each field of a dataclass."""
-    assert isinstance(cls, type)
-    hints = get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    if cls not in _FIELD_TYPES:
+        hints = get_type_hints(cls)
+        _FIELD_TYPES[cls] = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    return _FIELD_TYPES[cls]
 
 
 def check_types(spec: Any) -> None:

@@ -1,0 +1,72 @@
+"""What the analysis of a study computes: the numbers behind every table, figure and verdict of a report."""
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+COMPARISON_COLUMNS: dict[str, str] = {
+    "arm": "str",
+    "baseline": "str",
+    "train_size": "Int64",
+    "n": "Int64",
+    "mean": "float64",
+    "sd": "float64",
+    "difference": "float64",
+    "ci_low": "float64",
+    "ci_high": "float64",
+    "p_value": "float64",
+    "p_holm": "float64",
+    "probability_better": "float64",
+    "smallest_detectable": "float64",
+}
+"""comparisons.csv: test accuracy of each arm against the baseline (difference = arm - baseline), per training size."""
+
+CLAIM_COLUMNS: dict[str, str] = {
+    "claim": "str",
+    "statement": "str",
+    "source": "str",
+    "verdict": "str",
+    "estimate": "float64",
+    "ci_low": "float64",
+    "ci_high": "float64",
+    "reason": "str",
+}
+"""claims.csv: `claim` is a short name (kind and number), `reason` a sentence with the numbers that decide."""
+
+VERDICTS = ("reproduced", "contradicted", "inconclusive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """Results of `analyse`. Accuracies are fractions; intervals are 95 %; NaN where too few seeds allow none."""
+
+    arms: pd.DataFrame
+    """A row per (arm, train_size), baseline first: arm, is_baseline, level, train_size, planned, n (completed),
+    mean, sd, ci_low, ci_high, validation_accuracy, params, macs_per_image, train_images_per_second,
+    eval_images_per_second, peak_memory_bytes, train_seconds, diverged, out_of_memory, failed, missing."""
+    comparisons: pd.DataFrame
+    """COMPARISON_COLUMNS."""
+    claims: pd.DataFrame
+    """CLAIM_COLUMNS."""
+    crossovers: pd.DataFrame
+    """Two-factor studies, a row per arm: arm, baseline, median, ci_low, ci_high (training images; NaN when none in
+    the measured range), share (of resamples that cross), smallest, largest (measured sizes), statement."""
+    laws: pd.DataFrame
+    """Two-factor studies, a row per arm: arm, a, b, c of error = a * n**-b + c, and r2."""
+    slopes: pd.DataFrame
+    """Two-factor studies, a row per arm: arm, baseline, slope (of arm - baseline per tenfold training images),
+    ci_low, ci_high."""
+    budget: pd.DataFrame
+    """Tuning budget curve: arm, train_size, trials (k), expected_best (validation accuracy of the best of k)."""
+    audit: pd.DataFrame
+    """Tuning per (arm, train_size): arm, train_size, trials, completed, images, best_validation_accuracy, at_edge,
+    and per nuisance parameter `p.<name>` (chosen) and `edge.<name>` (distance of the chosen value to the nearer edge
+    of its range, as a share of the range's width on its own scale)."""
+    gaps: tuple[str, ...] = ()
+    """One sentence for every cell with missing, diverged or failed runs."""
+    warnings: tuple[str, ...] = ()
+    """What changes the reading of the results: edge of range, few seeds, no search, unequal budgets."""
+    answer: str = ""
+    """The study's question answered in one computed sentence."""
+    main_factor_sizes: tuple[int, ...] = field(default=())
+    """The training sizes of a two-factor study, ascending; empty otherwise."""

@@ -1,0 +1,1 @@
+"""What is kept: atomic files, journals, a folder per run, the tidy frames of a study."""

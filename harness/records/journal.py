@@ -1,0 +1,74 @@
+"""The journal of one training: a JSON object per line, appended as things happen."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.records.files import RecordsError
+
+Event = dict[str, Any]
+"""`event` (started, evaluated, checkpointed, finished, ...), `time` (ms since 1970) and the event's own fields."""
+
+
+class Journal:
+    """Appends events to a file; a torn last line, left by a kill, is cut off when the journal is opened again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = whole_lines(path.read_bytes()) if path.exists() else b""
+        if path.exists() and path.stat().st_size != len(whole):
+            os.truncate(path, len(whole))
+        self._file = path.open("ab", buffering=0)
+
+    def append(self, event: str, **fields: Any) -> Event:
+        """Write one event with the present time; returns it."""
+        entry: Event = {"event": event, "time": time.time_ns() // 1_000_000, **fields}
+        try:
+            self._file.write(json.dumps(entry, allow_nan=False).encode() + b"\n")
+        except OSError as error:
+            raise RecordsError(f"Could not write {self.path}: {error.strerror or error}. Free space there.") from error
+        return entry
+
+    @property
+    def length(self) -> int:
+        """Bytes written so far; a checkpoint keeps it, and `rewind` goes back to it."""
+        return self._file.tell() if self._file.tell() else self.path.stat().st_size
+
+    def rewind(self, length: int) -> None:
+        """Forget what was written after a checkpoint was taken at `length` bytes."""
+        os.truncate(self.path, length)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_journal(path: Path) -> list[Event]:
+    """All whole events of a journal; an unreadable line in the middle is a `RecordsError`."""
+    return list(_events(path, whole_lines(path.read_bytes()))) if path.exists() else []
+
+
+def whole_lines(content: bytes) -> bytes:
+    """`content` without a torn last line: one with no newline, or one that is not JSON."""
+    whole = content[: content.rfind(b"\n") + 1]
+    last = whole[:-1].rpartition(b"\n")[2]
+    if last:
+        try:
+            json.loads(last)
+        except ValueError:
+            whole = whole[: -len(last) - 1]
+    return whole
+
+
+def _events(path: Path, content: bytes) -> Iterator[Event]:
+    for number, line in enumerate(content.splitlines(), start=1):
+        try:
+            event = json.loads(line)
+        except ValueError as error:
+            raise RecordsError(f"{path}, line {number} is not JSON: {error}.") from error
+        if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+            raise RecordsError(f"{path}, line {number} is not an event.")
+        yield event
