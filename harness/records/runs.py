@@ -1,0 +1,150 @@
+"""The folder of one training: `work/runs/<digest>/` with its configuration, journal, log, result and predictions."""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.records.files import RecordsError, read_json, set_aside, sha256, write_bytes, write_json
+from harness.records.journal import Event, read_journal
+from harness.spec import Run, canonical_json, to_plain
+from harness.spec.checks import check_types
+
+Status = Literal["completed", "diverged", "out_of_memory", "failed"]
+Labels = npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a training ended with. Numbers that a run did not reach are None, never a stand-in."""
+
+    digest: str
+    status: Status
+    reason: str = ""
+    """Why there is no completed result, in a sentence."""
+    test_accuracy: float | None = None
+    test_loss: float | None = None
+    validation_accuracy: float | None = None
+    """At the last evaluation that was made."""
+    validation_loss: float | None = None
+    train_loss: float | None = None
+    """Mean over the updates since the evaluation before the last."""
+    updates: int = 0
+    images_seen: int = 0
+    params: int | None = None
+    macs_per_image: int | None = None
+    train_seconds: float | None = None
+    """Time in training steps alone, without evaluation."""
+    train_images_per_second: float | None = None
+    eval_images_per_second: float | None = None
+    peak_memory_bytes: int | None = None
+    """CUDA: peak allocated; CPU: the process's peak resident set."""
+    device: str = ""
+    precision: str = ""
+    code_fingerprint: str = ""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    """Versions, threads and hardware of the process that trained."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the other files that belong to the result."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Reads and writes one run's folder; anything damaged in it is noticed by its hash."""
+
+    path: Path
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def journal_path(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    @property
+    def result_path(self) -> Path:
+        return self.path / "result.json"
+
+    @property
+    def predictions_path(self) -> Path:
+        return self.path / "predictions.npz"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "log.txt"
+
+    def write_config(self, run: Run) -> None:
+        """Keep what the run is; written before it starts."""
+        content = {"digest": run.digest, "arm": run.arm, "trial": run.trial, "config": to_plain(run.config)}
+        if not self.config_path.exists() or self.config_path.read_bytes() != _json_bytes(content):
+            write_json(self.config_path, content)
+
+    def config(self) -> dict[str, Any]:
+        """`{"digest", "arm", "trial", "config"}` as written; `RecordsError` when it is not whole."""
+        content = read_json(self.config_path)
+        if not isinstance(content, dict) or sha256(canonical_json(content.get("config")).encode()) != self.path.name:
+            raise RecordsError(f"{self.config_path} does not match the digest in its folder's name; it was changed.")
+        return content
+
+    def journal(self) -> list[Event]:
+        return read_journal(self.journal_path)
+
+    def result(self) -> RunResult | None:
+        """The run's result; None while there is none. `RecordsError` when it, or a file of it, is damaged."""
+        if not self.result_path.exists():
+            return None
+        content = read_json(self.result_path)
+        try:
+            body, expected = content["result"], content["sha256"]
+            known = {item.name for item in fields(RunResult)}
+            result = RunResult(**{key: value for key, value in body.items() if key in known})
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
+            raise RecordsError(f"{self.result_path} is not a result: {error}") from error
+        if sha256(canonical_json(body).encode()) != expected or result.digest != self.path.name:
+            raise RecordsError(f"{self.result_path} is damaged: its hash does not match its content.")
+        for name, digest in result.files.items():
+            path = self.path / Path(name).name
+            if not path.exists() or sha256(path.read_bytes()) != digest:
+                raise RecordsError(f"{path} is missing or damaged: its hash does not match the result's.")
+        return result
+
+    def write_result(self, result: RunResult) -> None:
+        """Keep the result, atomically; from here on the run is finished."""
+        body = to_plain(result)
+        write_json(self.result_path, {"result": body, "sha256": sha256(canonical_json(body).encode())})
+
+    def write_predictions(self, labels: Labels, predicted: Labels) -> dict[str, str]:
+        """Keep the test split's labels and predicted classes (N,), in the split's order; returns `files` of a result.
+
+        The whole split is kept, so that two runs can be compared image by image.
+        """
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, labels=labels, predicted=predicted)
+        write_bytes(self.predictions_path, buffer.getvalue())
+        return {self.predictions_path.name: sha256(buffer.getvalue())}
+
+    def predictions(self) -> tuple[Labels, Labels]:
+        """Labels and predicted classes (N,) of the test split."""
+        try:
+            with np.load(self.predictions_path, allow_pickle=False) as content:
+                return content["labels"], content["predicted"]
+        except (OSError, ValueError, KeyError) as error:
+            raise RecordsError(f"Could not read {self.predictions_path}: {error}.") from error
+
+    def clear(self, aside: Path) -> None:
+        """Set the folder aside, so that the run starts anew."""
+        if self.path.exists():
+            set_aside(self.path, aside)
+
+
+def _json_bytes(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -1,0 +1,1 @@
+"""One training: loop, optimiser, schedule, checkpoint, evaluation, cost."""

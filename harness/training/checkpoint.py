@@ -1,0 +1,125 @@
+"""The state of a training on disk: whole, verified, two generations deep."""
+
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.records.files import RecordsError, read_json, set_aside, sha256, write_bytes, write_json
+from harness.records.journal import Journal
+from harness.training.loop import Training
+
+KEPT = 2
+"""Checkpoints kept: when the newest is damaged, the one before serves."""
+
+
+class CheckpointFolder:
+    """Keeps checkpoints of one training beside its journal, in files `checkpoint-<update>.pt` with a manifest each."""
+
+    def __init__(self, folder: Path, journal: Journal, *, every_seconds: float, say: Callable[[str], object]) -> None:
+        """`say` receives a message when a checkpoint is restored or found damaged."""
+        self._folder = folder
+        self._journal = journal
+        self._every_seconds = every_seconds
+        self._say = say
+        self._saved_at = time.monotonic()
+
+    def save_if_due(self, training: Training) -> None:
+        """Keep the state where `every_seconds` have passed since the last time."""
+        if time.monotonic() - self._saved_at >= self._every_seconds:
+            self.save(training)
+
+    def save(self, training: Training) -> None:
+        """Keep the state now, then let go of all but the newest two."""
+        buffer = io.BytesIO()
+        torch.save(_state(training), buffer)
+        content = buffer.getvalue()
+        path = self._folder / f"checkpoint-{training.update:09d}.pt"
+        write_bytes(path, content)
+        manifest = {"sha256": sha256(content), "journal_bytes": self._journal.length, "update": training.update}
+        write_json(path.with_suffix(".json"), manifest)
+        for old in self._newest_first()[KEPT:]:
+            self._remove(old)
+        self._saved_at = time.monotonic()
+
+    def restore(self, training: Training) -> None:
+        """Bring `training` and the journal to the newest whole checkpoint; damaged ones are set aside, and said so.
+
+        Without a whole checkpoint the training and its journal start anew.
+        """
+        for path in self._newest_first():
+            try:
+                manifest = self._verified(path)
+                state = torch.load(path, map_location=training.placement.device, weights_only=True)
+                _restore(training, state)
+                self._journal.rewind(manifest["journal_bytes"])
+            except (RecordsError, RuntimeError, KeyError, ValueError, TypeError, EOFError) as error:
+                self._say(f"Checkpoint {path} is damaged and was set aside; the one before is used. ({error})")
+                self._set_aside(path)
+            else:
+                self._say(f"Resumed after update {training.update} from {path.name}.")
+                return
+        self._journal.rewind(0)
+
+    def clear(self) -> None:
+        """Remove all checkpoints: the run has its result."""
+        for path in self._newest_first():
+            self._remove(path)
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self._folder.glob("checkpoint-*.pt"), reverse=True)
+
+    def _verified(self, path: Path) -> dict[str, Any]:
+        manifest = read_json(path.with_suffix(".json"))
+        if not isinstance(manifest, dict) or not {"sha256", "journal_bytes", "update"} <= manifest.keys():
+            raise RecordsError(f"{path.with_suffix('.json')} is not a checkpoint's manifest.")
+        if sha256(path.read_bytes()) != manifest["sha256"]:
+            raise RecordsError(f"{path} does not have the hash of its manifest.")
+        if not 0 <= manifest["journal_bytes"] <= self._journal.length:
+            raise RecordsError(f"{path} belongs to a longer journal than the one beside it.")
+        return manifest
+
+    def _set_aside(self, path: Path) -> None:
+        for part in (path, path.with_suffix(".json")):
+            if part.exists():
+                set_aside(part, self._folder / "damaged")
+
+    def _remove(self, path: Path) -> None:
+        path.with_suffix(".json").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
+_NUMBERS = ("update", "evaluated_at", "seconds", "train_loss", "validation_loss", "validation_accuracy")
+
+
+def _state(training: Training) -> dict[str, Any]:
+    """Everything that a training needs to go on to the same bits; the batch order follows from `update`."""
+    device = training.placement.device
+    return {
+        "model": training.model.state_dict(),
+        "average": None if training.average is None else training.average.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in training.optimizers],
+        "augmentation": training.augmentation.get_state(),
+        "host_generator": torch.get_rng_state(),
+        "device_generator": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        "loss_sum": training.loss_sum,
+        "numbers": {name: getattr(training, name) for name in _NUMBERS},
+    }
+
+
+def _restore(training: Training, state: dict[str, Any]) -> None:
+    training.model.load_state_dict(state["model"])
+    if training.average is not None:
+        training.average.load_state_dict(state["average"])
+    for optimizer, kept in zip(training.optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(kept)
+    training.augmentation.set_state(state["augmentation"].cpu())
+    torch.set_rng_state(state["host_generator"].cpu())
+    if state["device_generator"] is not None:
+        torch.cuda.set_rng_state(state["device_generator"].cpu(), training.placement.device)
+    training.loss_sum.copy_(state["loss_sum"])
+    for name in _NUMBERS:
+        setattr(training, name, state["numbers"][name])

@@ -1,0 +1,117 @@
+"""Everything that is particular to a device: choice, precision, memory format, synchronisation, memory use."""
+
+import contextlib
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from harness.spec import InvalidInput, ModelSpec, ResNetSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where and in which precision a training runs."""
+
+    device: torch.device
+    autocast_dtype: torch.dtype | None
+    """Type of matrix products and convolutions under autocast; None for plain fp32."""
+    deterministic: bool = False
+    """Whether kernels without a deterministic version are refused (CUDA; CPU kernels are deterministic)."""
+
+    @property
+    def precision(self) -> str:
+        return "fp32" if self.autocast_dtype is None else "bf16"
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context for a forward pass. Casts of the weights are not cached across the passes of an update."""
+        if self.autocast_dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.autocast_dtype)
+
+    def place(self, model: torch.nn.Module, spec: ModelSpec) -> torch.nn.Module:
+        """Move a model here, in the memory format that its kind is fastest in (channels_last for convolutions)."""
+        if isinstance(spec, ResNetSpec):
+            return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return model.to(self.device)
+
+    def synchronise(self) -> None:
+        """Wait for the device, so that a clock read on the host means something."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+    def peak_memory_bytes(self) -> int:
+        """CUDA: the most that was allocated; elsewhere: the process's peak resident set."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def choose(name: str, precision: str = "auto", *, deterministic: bool = False) -> Placement:
+    """The placement for a device name (`auto`, `cpu`, `cuda`, `cuda:N`, `mps`) and a recipe's precision.
+
+    Raises `InvalidInput` for a device that is not there or a precision that it cannot do.
+    """
+    device = _device(name)
+    if precision == "fp32":
+        dtype = None
+    elif precision == "bf16" or _has_fast_bf16(device):
+        dtype = torch.bfloat16
+    else:
+        dtype = None
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = not deterministic
+    if deterministic:
+        torch.use_deterministic_algorithms(mode=True)
+    return Placement(device=device, autocast_dtype=dtype, deterministic=deterministic)
+
+
+def available_devices() -> list[str]:
+    """Names that `choose` accepts on this machine, besides `auto`."""
+    found = ["cpu"]
+    if torch.cuda.is_available():
+        found += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return found
+
+
+def _device(name: str) -> torch.device:
+    valid = available_devices()
+    if name == "auto":
+        return torch.device("cuda" if "cuda" in valid else "mps" if "mps" in valid else "cpu")
+    if name not in valid:
+        raise InvalidInput(f"Device {name!r} is not there; valid on this machine: auto, {', '.join(valid)}.")
+    return torch.device(name)
+
+
+def _has_fast_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return bool(torch.cpu._is_avx512_bf16_supported())
+    return False
+
+
+@contextlib.contextmanager
+def out_of_memory_as(error: type[Exception]) -> Iterator[None]:
+    """Turn a device's or the host's failure to allocate into `error`; other errors pass."""
+    try:
+        yield
+    except torch.OutOfMemoryError as cause:
+        raise error(str(cause).splitlines()[0]) from cause
+    except MemoryError as cause:
+        raise error("the host has no memory left") from cause
+    except RuntimeError as cause:
+        if "can't allocate memory" in str(cause) or "DefaultCPUAllocator" in str(cause):
+            raise error(str(cause).splitlines()[0]) from cause
+        raise

@@ -1,0 +1,294 @@
+"""One training, top to bottom: data, model, optimiser, updates, evaluations, and the test split once at the end.
+
+It knows neither searches nor mirrors nor which process it runs in: it takes a `RunConfig` and emits events.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the field's usual name)
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from harness.data import Batches, Dataset, Split, StreamedSplit, augment, derive, normalisation, prepare, subset
+from harness.models import build
+from harness.spec import Recipe, RunConfig
+from harness.training.device import Placement
+from harness.training.optimizer import build_optimizers, learning_rates
+
+EVALUATION_BATCH = 1000
+"""Images per forward pass of an evaluation: large enough for the matrix products, small enough for the caches."""
+
+
+class Diverged(Exception):
+    """The training loss became NaN or infinite."""
+
+
+class Interrupted(Exception):
+    """The training was asked to stop; its state has been kept."""
+
+
+class Emit(Protocol):
+    """Receives an event and its fields."""
+
+    def __call__(self, event: str, **fields: Any) -> object: ...
+
+
+class Checkpoints(Protocol):
+    """Keeps and gives back the state of a training."""
+
+    def restore(self, training: "Training") -> None:
+        """Bring `training` to the newest whole checkpoint, if there is one."""
+
+    def save_if_due(self, training: "Training") -> None:
+        """Keep the state where the interval since the last checkpoint is over."""
+
+    def save(self, training: "Training") -> None:
+        """Keep the state now."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """Loss and accuracy over a whole split."""
+
+    loss: float
+    accuracy: float
+    """Fraction in 0..1."""
+    labels: Tensor
+    """int64 (N,), on the CPU, like `predicted`."""
+    predicted: Tensor
+    """int64 (N,), the predicted class of each image."""
+    seconds: float
+
+
+@dataclass(kw_only=True)
+class Training:
+    """Everything that changes while a model is trained, and what it is trained on."""
+
+    recipe: Recipe
+    placement: Placement
+    model: nn.Module
+    average: AveragedModel | None
+    """Exponential moving average of the weights, where the recipe asks for one; it is then what is evaluated."""
+    optimizers: list[torch.optim.Optimizer]
+    batches: Batches
+    mean: Tensor
+    std: Tensor
+    classes: int
+    augmentation: torch.Generator
+    """Decides the augmentation alone, so that all arms see the same images."""
+    learning_rates: list[float]
+    loss_sum: Tensor
+    """Sum of the training loss over the updates since the last evaluation."""
+    update: int = 0
+    """Updates done."""
+    evaluated_at: int = 0
+    """Update of the last evaluation."""
+    seconds: float = 0.0
+    """Time in training steps so far."""
+    train_loss: float = math.nan
+    """Mean training loss between the last two evaluations."""
+    validation_loss: float = math.nan
+    validation_accuracy: float = math.nan
+
+    @property
+    def images_seen(self) -> int:
+        return self.update * self.recipe.batch_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a training ends with."""
+
+    training: Training
+    test: Evaluation | None
+    """Confirm phase only."""
+
+
+def train(
+    config: RunConfig,
+    dataset: Dataset,
+    placement: Placement,
+    *,
+    emit: Emit,
+    checkpoints: Checkpoints | None = None,
+    heartbeat: Callable[[int], object] = lambda update: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Trained:
+    """Train and evaluate as `config` says.
+
+    `emit` receives `evaluated` events, `heartbeat` the number of updates done, after each; `stop` is asked after each
+    update. The test split is read here and only here, after the last update, in the confirm phase.
+
+    Raises `Diverged`, `Interrupted`, and what the device raises when it is out of memory.
+    """
+    training = prepare_training(config, dataset, placement)
+    if checkpoints is not None:
+        checkpoints.restore(training)
+    points = evaluation_points(config.recipe)
+    for _ in _updates(training):
+        heartbeat(training.update)
+        if training.update in points:
+            _validate(training, dataset, emit)
+        if stop():
+            if checkpoints is not None:
+                checkpoints.save(training)
+            raise Interrupted
+        if checkpoints is not None:
+            checkpoints.save_if_due(training)
+    test = evaluate(training, dataset.test) if config.phase == "confirm" else None
+    return Trained(training=training, test=test)
+
+
+def prepare_training(config: RunConfig, dataset: Dataset, placement: Placement) -> Training:
+    """Everything before the first update: subset, normalisation, model, optimisers, generators, schedule.
+
+    Initialisation, batch order, augmentation and dropout draw from generators of their own, all derived from the
+    run's seed: two arms with the same seed see the same images in the same order with the same augmentation.
+    """
+    recipe, seed = config.recipe, config.seed
+    assert recipe.updates is not None, "the plan writes the budget in updates"
+    assert config.data.train_size is not None, "the plan writes out the training size"
+    indices = subset(dataset.train, config.data.train_size, seed=seed)
+    mean, std = normalisation(dataset.train, indices)
+    torch.manual_seed(derive(seed, "initialisation"))
+    assert config.data.image_size is not None
+    model = build(config.model, image_size=config.data.image_size, channels=config.channels, classes=config.classes)
+    model = placement.place(model, config.model)
+    torch.manual_seed(derive(seed, "dropout"))
+    average = None
+    if recipe.ema_decay is not None:
+        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay))  # type: ignore[no-untyped-call]
+    if recipe.compile:
+        model.compile()
+    return Training(
+        recipe=recipe,
+        placement=placement,
+        model=model,
+        average=average,
+        optimizers=build_optimizers(model, recipe),
+        batches=Batches(dataset.train, indices, recipe.batch_size, seed=seed),
+        mean=mean,
+        std=std,
+        classes=config.classes,
+        augmentation=torch.Generator(placement.device).manual_seed(derive(seed, "augmentation")),
+        learning_rates=learning_rates(recipe, recipe.updates),
+        loss_sum=torch.zeros((), device=placement.device),
+    )
+
+
+def evaluation_points(recipe: Recipe) -> frozenset[int]:
+    """Updates after which validation is scored: evenly spaced, the last one included."""
+    assert recipe.updates is not None
+    count = min(recipe.evaluations, recipe.updates)
+    return frozenset(round(recipe.updates * part / count) for part in range(1, count + 1))
+
+
+@torch.inference_mode()
+def evaluate(training: Training, split: Split | StreamedSplit) -> Evaluation:
+    """Mean cross-entropy and accuracy of the present model over a whole split, without augmentation."""
+    began = time.perf_counter()
+    model = training.model if training.average is None else training.average.module
+    model.eval()
+    loss = torch.zeros((), dtype=torch.float64, device=training.placement.device)
+    hits = torch.zeros((), dtype=torch.int64, device=training.placement.device)
+    predicted, seen = [], []
+    for images, labels in split.chunks(EVALUATION_BATCH):
+        with training.placement.autocast():
+            logits = model(prepare(images, training.mean, training.std)).float()
+        loss += F.cross_entropy(logits, labels, reduction="sum")
+        predicted.append(logits.argmax(1))
+        seen.append(labels)
+        hits += (predicted[-1] == labels).sum()
+    model.train()
+    total = len(split)
+    return Evaluation(
+        loss=loss.item() / total,
+        accuracy=hits.item() / total,
+        labels=torch.cat(seen).cpu(),
+        predicted=torch.cat(predicted).cpu(),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _updates(training: Training) -> Iterator[None]:
+    """Do the updates that remain; control returns to the caller after each.
+
+    The loss of an update is looked at while the next one runs, so that a device need not wait for the host.
+    """
+    assert training.recipe.updates is not None
+    training.model.train()
+    previous: Tensor | None = None
+    began = time.perf_counter()
+    for images, labels in training.batches.between(training.update, training.recipe.updates):
+        loss = _update(training, images, labels)
+        if previous is not None:
+            _require_finite(previous, training.update)
+        previous = loss
+        training.update += 1
+        if training.update == training.recipe.updates:
+            _require_finite(loss, training.update)
+            training.placement.synchronise()
+        training.seconds += time.perf_counter() - began
+        yield
+        began = time.perf_counter()
+
+
+def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
+    """One optimiser update on a batch (B, C, H, W) uint8; returns the mean loss before the update, a scalar."""
+    recipe = training.recipe
+    inputs, targets = augment(
+        images, labels, recipe.augmentation, classes=training.classes, generator=training.augmentation
+    )
+    inputs = prepare(inputs, training.mean, training.std)
+    loss = torch.zeros((), device=inputs.device)
+    for part_inputs, part_targets in zip(
+        inputs.chunk(recipe.accumulate), targets.chunk(recipe.accumulate), strict=True
+    ):
+        with training.placement.autocast():
+            logits = training.model(part_inputs)
+        part_loss = F.cross_entropy(logits.float(), part_targets, label_smoothing=recipe.label_smoothing)
+        part_loss = part_loss * (len(part_inputs) / len(inputs))
+        part_loss.backward()  # type: ignore[no-untyped-call]
+        loss += part_loss.detach()
+    if recipe.clip_norm is not None:
+        nn.utils.clip_grad_norm_(training.model.parameters(), recipe.clip_norm, foreach=True)
+    for optimizer in training.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = training.learning_rates[training.update]
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    if training.average is not None:
+        training.average.update_parameters(training.model)
+    training.loss_sum += loss
+    return loss
+
+
+def _validate(training: Training, dataset: Dataset, emit: Emit) -> None:
+    training.train_loss = training.loss_sum.item() / (training.update - training.evaluated_at)
+    if not math.isfinite(training.train_loss):
+        raise Diverged(f"the training loss became {training.train_loss} by update {training.update}")
+    validation = evaluate(training, dataset.validation)
+    training.validation_loss, training.validation_accuracy = validation.loss, validation.accuracy
+    training.evaluated_at = training.update
+    training.loss_sum.zero_()
+    emit(
+        "evaluated",
+        update=training.update,
+        images_seen=training.images_seen,
+        train_loss=training.train_loss,
+        validation_loss=validation.loss,
+        validation_accuracy=validation.accuracy,
+        learning_rate=training.learning_rates[training.update - 1],
+        seconds=round(training.seconds, 3),
+    )
+
+
+def _require_finite(loss: Tensor, update: int) -> None:
+    value = loss.item()
+    if not math.isfinite(value):
+        raise Diverged(f"the training loss became {value} at update {update}")

@@ -1,0 +1,77 @@
+"""Optimisers and learning-rate schedules as a recipe names them."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from harness.models import hidden_matrices, no_decay
+from harness.spec import InvalidInput, Recipe
+
+
+def build_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Optimisers that together update every parameter of `model` once.
+
+    Norms, biases and embeddings are not decayed. `muon` (https://kellerjordan.github.io/posts/muon) updates the
+    hidden matrices, with the learning rate scaled to AdamW's update size, and AdamW everything else, so that one
+    learning rate serves both.
+    """
+    if recipe.optimizer != "muon":
+        return [_first_order(_groups(model, model.named_parameters(), recipe), recipe)]
+    hidden = set(hidden_matrices(model))
+    if not hidden:
+        raise InvalidInput("recipe.optimizer is 'muon', but this model has no hidden matrices; use 'adamw' or 'sgd'.")
+    muon = torch.optim.Muon(
+        [parameter for name, parameter in model.named_parameters() if name in hidden],
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        momentum=recipe.momentum,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    rest = ((name, parameter) for name, parameter in model.named_parameters() if name not in hidden)
+    return [muon, _first_order(_groups(model, rest, recipe), recipe)]
+
+
+def learning_rates(recipe: Recipe, updates: int) -> list[float]:
+    """The learning rate of each of `updates` updates: linear warm-up, then the recipe's schedule.
+
+    `cosine` ends at 0 after the last update; `wsd` (warm-up, stable, decay) falls linearly over the last fifth.
+    """
+    warmup = round(recipe.warmup * updates)
+    return [recipe.learning_rate * _factor(recipe.schedule, update, warmup, updates) for update in range(updates)]
+
+
+def _factor(schedule: str, update: int, warmup: int, updates: int) -> float:
+    if update < warmup:
+        return (update + 1) / warmup
+    match schedule:
+        case "cosine":
+            return 0.5 * (1 + math.cos(math.pi * (update - warmup) / max(1, updates - warmup)))
+        case "wsd":
+            return min(1.0, (updates - update) / max(1, updates - round(0.8 * updates)))
+        case _:
+            return 1.0
+
+
+def _groups(
+    model: nn.Module, named: Iterable[tuple[str, nn.Parameter]], recipe: Recipe
+) -> list[dict[str, float | list[Tensor]]]:
+    exempt = no_decay(model)
+    decayed: list[Tensor] = []
+    kept: list[Tensor] = []
+    for name, parameter in named:
+        (kept if name in exempt else decayed).append(parameter)
+    return [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+
+
+def _first_order(groups: list[dict[str, float | list[Tensor]]], recipe: Recipe) -> torch.optim.Optimizer:
+    groups = [group for group in groups if group["params"]]
+    betas = (recipe.momentum, 0.999)
+    match recipe.optimizer:
+        case "sgd":
+            return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, fused=True)
+        case "adam":
+            return torch.optim.Adam(groups, lr=recipe.learning_rate, betas=betas, fused=True)
+        case _:
+            return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=betas, fused=True)

@@ -1,0 +1,162 @@
+"""One planned run, from its folder to its result: what a worker does."""
+
+import dataclasses
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.data import load
+from harness.models import macs_per_image, parameters
+from harness.records import provenance
+from harness.records.journal import Journal
+from harness.records.runs import RunFolder, RunResult
+from harness.spec import Run
+from harness.training.checkpoint import CheckpointFolder
+from harness.training.device import Placement, choose, out_of_memory_as
+from harness.training.loop import Diverged, Evaluation, Interrupted, Trained, train
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings:
+    """What does not belong to a run's identity: where and how it is computed."""
+
+    device: str = "auto"
+    threads: int = 1
+    deterministic: bool = False
+    checkpoint_seconds: float = 30.0
+
+
+class OutOfMemory(Exception):
+    """The device or the host could not allocate what the training needs."""
+
+
+def perform(
+    run: Run,
+    folder: RunFolder,
+    settings: WorkerSettings,
+    *,
+    heartbeat: Callable[[int], object] = lambda update: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> RunResult:
+    """Train `run`, keep its journal, predictions and result in `folder`, and return the result.
+
+    A divergence and a lack of memory are results. Any other error passes, with nothing written as a result;
+    `Interrupted` passes after a checkpoint was kept.
+    """
+    torch.set_num_threads(settings.threads)
+    placement = choose(settings.device, run.config.recipe.precision, deterministic=settings.deterministic)
+    if placement.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(placement.device)
+    folder.write_config(run)
+    journal = Journal(folder.journal_path)
+    with folder.log_path.open("a", encoding="utf-8") as log:
+
+        def say(message: str) -> None:
+            log.write(message + "\n")
+            log.flush()
+
+        checkpoints = CheckpointFolder(folder.path, journal, every_seconds=settings.checkpoint_seconds, say=say)
+        say(f"{run.label} on {placement.device}, {placement.precision}, {settings.threads} threads")
+        result = RunResult(
+            digest=run.digest,
+            status="failed",
+            device=_device_name(placement),
+            precision=placement.precision,
+            code_fingerprint=provenance.code_fingerprint(),
+            environment=_environment(settings),
+        )
+        try:
+            with out_of_memory_as(OutOfMemory):
+                trained = _train(run, placement, journal, checkpoints, heartbeat, stop)
+            result = _completed(result, run, folder, trained)
+        except Diverged as error:
+            result = dataclasses.replace(result, status="diverged", reason=str(error))
+        except OutOfMemory as error:
+            result = dataclasses.replace(result, status="out_of_memory", reason=str(error))
+        except Interrupted:
+            say("Interrupted; the state is kept.")
+            raise
+        journal.append("finished", status=result.status, reason=result.reason, **_final_metrics(result))
+        folder.write_result(result)
+        checkpoints.clear()
+        say(f"{result.status} {result.reason}".strip())
+    journal.close()
+    return result
+
+
+def _train(
+    run: Run,
+    placement: Placement,
+    journal: Journal,
+    checkpoints: CheckpointFolder,
+    heartbeat: Callable[[int], object],
+    stop: Callable[[], bool],
+) -> Trained:
+    dataset = load(run.config.data, device=placement.device, phase=run.config.phase)
+    if dataset.hash != run.config.data_hash:
+        raise RuntimeError(f"the data changed since the run was planned: {run.config.data_hash} -> {dataset.hash}")
+    return train(
+        run.config,
+        dataset,
+        placement,
+        emit=journal.append,
+        checkpoints=checkpoints,
+        heartbeat=heartbeat,
+        stop=stop,
+    )
+
+
+def _completed(result: RunResult, run: Run, folder: RunFolder, trained: Trained) -> RunResult:
+    training, config = trained.training, run.config
+    assert config.data.image_size is not None
+    test = trained.test
+    files = {} if test is None else _keep_predictions(folder, test)
+    return dataclasses.replace(
+        result,
+        status="completed",
+        test_accuracy=None if test is None else test.accuracy,
+        test_loss=None if test is None else test.loss,
+        validation_accuracy=training.validation_accuracy,
+        validation_loss=training.validation_loss,
+        train_loss=training.train_loss,
+        updates=training.update,
+        images_seen=training.images_seen,
+        params=parameters(training.model),
+        macs_per_image=macs_per_image(
+            config.model, image_size=config.data.image_size, channels=config.channels, classes=config.classes
+        ),
+        train_seconds=training.seconds,
+        train_images_per_second=training.images_seen / training.seconds,
+        eval_images_per_second=None if test is None else len(test.labels) / test.seconds,
+        peak_memory_bytes=training.placement.peak_memory_bytes(),
+        files=files,
+    )
+
+
+def _keep_predictions(folder: RunFolder, test: Evaluation) -> dict[str, str]:
+    return folder.write_predictions(test.labels.numpy().astype(np.uint16), test.predicted.numpy().astype(np.uint16))
+
+
+def _final_metrics(result: RunResult) -> dict[str, Any]:
+    names = ("test_accuracy", "test_loss", "train_images_per_second", "peak_memory_bytes")
+    return {name: value for name in names if (value := getattr(result, name)) is not None}
+
+
+def _device_name(placement: Placement) -> str:
+    if placement.device.type == "cuda":
+        return torch.cuda.get_device_name(placement.device)
+    return placement.device.type
+
+
+def _environment(settings: WorkerSettings) -> dict[str, Any]:
+    return {
+        "host": platform.node(),
+        "threads": settings.threads,
+        "deterministic": settings.deterministic,
+        **provenance.versions(),
+        **provenance.hardware(),
+    }
