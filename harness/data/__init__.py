@@ -1,0 +1,52 @@
+"""The images a training sees: sources, splits, nested subsets, batches and batched augmentation.
+
+`facts`, `resolve`, `content_hash` and `derive` need no torch; the other names load it when first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from harness.data.describe import content_hash, facts, resolve
+from harness.data.seeds import derive
+
+if TYPE_CHECKING:
+    from harness.data.augmentation import augment
+    from harness.data.batches import Batches, normalisation, prepare
+    from harness.data.loading import Dataset, load
+    from harness.data.splits import Split
+    from harness.data.stream import StreamedSplit
+    from harness.data.subsets import subset
+
+_HOME = {
+    "Batches": "batches",
+    "Dataset": "loading",
+    "Split": "splits",
+    "StreamedSplit": "stream",
+    "augment": "augmentation",
+    "load": "loading",
+    "normalisation": "batches",
+    "prepare": "batches",
+    "subset": "subsets",
+}
+
+__all__ = [
+    "Batches",
+    "Dataset",
+    "Split",
+    "StreamedSplit",
+    "augment",
+    "content_hash",
+    "derive",
+    "facts",
+    "load",
+    "normalisation",
+    "prepare",
+    "resolve",
+    "subset",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

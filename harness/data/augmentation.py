@@ -1,0 +1,133 @@
+"""Batched augmentation on the device that trains, with a draw for each image.
+
+B images, C channels, height H, width W, K classes. Pixels are on the scale 0..255, before normalisation; what is moved
+in or blanked is 0 (black).
+"""
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from harness.spec import Augmentation
+
+ERASED_AREA = (0.02, 1 / 3)
+"""Share of the image that random erasing blanks."""
+ERASED_ASPECT = (0.3, 3.3)
+"""Height over width of what it blanks, drawn evenly in the logarithm."""
+RANDAUGMENT_MAGNITUDE = 9
+"""Of 30, at strength 1."""
+
+
+def augment(
+    images: Tensor, labels: Tensor, spec: Augmentation, classes: int, generator: Generator | None
+) -> tuple[Tensor, Tensor]:
+    """A batch as the training sees it, a pure function of its arguments and the generator's state.
+
+    `images` uint8 (or float, 0..255; uint8 where RandAugment is used) (B, C, H, W); `labels` int64 (B,); `generator`
+    on the images' device. Returns the images, uint8 or, where they were mixed, float32; and the labels, int64 (B,) or,
+    where they were mixed, float32 (B, K) with rows that sum to 1.
+    """
+    if spec.randaugment:
+        images = randaugment(images, spec.randaugment, spec.strength, generator)
+    if spec.flip:
+        images = flip(images, generator)
+    if reach := round(spec.shift * spec.strength):
+        images = shift(images, reach, generator)
+    if spec.erase:
+        images = erase(images, min(1.0, spec.erase * spec.strength), generator)
+    if spec.mixup or spec.cutmix:
+        return mix(images, labels, spec, classes, generator)
+    return images, labels
+
+
+def flip(images: Tensor, generator: Generator | None) -> Tensor:
+    """Mirror each image left to right with probability 1/2."""
+    chosen = torch.rand(len(images), device=images.device, generator=generator) < 0.5
+    return torch.where(chosen[:, None, None, None], images.flip(3), images)
+
+
+def shift(images: Tensor, reach: int, generator: Generator | None) -> Tensor:
+    """Move each image by -reach..reach pixels in both directions, all equally likely; what moves in is 0."""
+    size, (high, wide) = len(images), images.shape[2:]
+    offsets = torch.randint(2 * reach + 1, (2, size), device=images.device, generator=generator)
+    padded = functional.pad(images, (reach, reach, reach, reach))
+    windows = padded.unfold(2, high, 1).unfold(3, wide, 1)  # a view (B, C, 2 reach + 1, 2 reach + 1, H, W)
+    each = torch.arange(size, device=images.device)
+    return windows[each, :, offsets[0], offsets[1]]
+
+
+def erase(images: Tensor, probability: float, generator: Generator | None) -> Tensor:
+    """Blank a random rectangle of each image with the given probability (random erasing, arXiv 1708.04896)."""
+    size, (high, wide) = len(images), images.shape[2:]
+    draws = torch.rand(5, size, device=images.device, generator=generator)
+    area = _between(draws[0], *ERASED_AREA) * (high * wide)
+    aspect = torch.exp(_between(draws[1], *(torch.tensor(ERASED_ASPECT).log().tolist())))
+    h = (area * aspect).sqrt().round().clamp(1, high)
+    w = (area / aspect).sqrt().round().clamp(1, wide)
+    blank = _rectangles(draws[2], draws[3], h, w, (high, wide)) & (draws[4] < probability)[:, None, None]
+    return images.masked_fill(blank[:, None], 0)
+
+
+def mix(
+    images: Tensor, labels: Tensor, spec: Augmentation, classes: int, generator: Generator | None
+) -> tuple[Tensor, Tensor]:
+    """Mix each image with its neighbour in the batch, by mixup (arXiv 1710.09412) or CutMix (arXiv 1905.04899).
+
+    Where both are on, each image is mixed by either, equally likely. The share of each label is the share of pixels.
+    Batches are in random order, so the neighbour is a random partner.
+    """
+    size, (high, wide) = len(images), images.shape[2:]
+    draws = torch.rand(3, size, device=images.device, generator=generator)
+    share = images.new_ones((size, high, wide), dtype=torch.float32)  # of the image itself, per pixel
+    if spec.mixup:
+        share = share * _beta(spec.mixup, draws[0], generator)[:, None, None]
+    if spec.cutmix:
+        side = (1 - _beta(spec.cutmix, draws[0], generator)).sqrt()
+        h, w = (side * high).round(), (side * wide).round()
+        pasted = 1 - _rectangles(draws[1], draws[2], h, w, (high, wide)).float()
+        cut = (draws[0] < 0.5)[:, None, None] if spec.mixup else torch.ones_like(pasted, dtype=torch.bool)
+        share = torch.where(cut, pasted, share)
+    own = images.float()
+    mixed = torch.lerp(own.roll(1, 0), own, share[:, None])
+    hot = functional.one_hot(labels, classes).float()
+    weight = share.mean((1, 2))[:, None]
+    return mixed, hot * weight + hot.roll(1, 0) * (1 - weight)
+
+
+def randaugment(images: Tensor, operations: int, strength: float, generator: Generator | None) -> Tensor:
+    """RandAugment (arXiv 1909.13719) of each uint8 image by torchvision: one by one, so slow."""
+    from torchvision.transforms.v2 import RandAugment
+
+    transform = RandAugment(operations, min(30, round(RANDAUGMENT_MAGNITUDE * strength)))
+    seeds = torch.randint(2**62, (len(images),), device=images.device, generator=generator).tolist()
+    changed = []
+    with torch.random.fork_rng(devices=[]):  # torchvision draws from the global CPU generator only
+        for image, seed in zip(images, seeds, strict=True):
+            torch.manual_seed(seed)
+            changed.append(transform(image))
+    return torch.stack(changed)
+
+
+def _between(uniform: Tensor, low: float, high: float) -> Tensor:
+    return low + (high - low) * uniform
+
+
+def _rectangles(down: Tensor, right: Tensor, h: Tensor, w: Tensor, size: tuple[int, int]) -> Tensor:
+    """Masks (B, H, W) of rectangles of whole h x w pixels (B,), placed within the image by two uniform draws (B,)."""
+    (high, wide), device = size, down.device
+    top = (down * (high - h + 1)).floor().minimum(high - h)[:, None]
+    left = (right * (wide - w + 1)).floor().minimum(wide - w)[:, None]
+    rows, columns = torch.arange(high, device=device), torch.arange(wide, device=device)
+    tall = (rows >= top) & (rows < top + h[:, None])  # (B, H)
+    broad = (columns >= left) & (columns < left + w[:, None])  # (B, W)
+    return tall[:, :, None] & broad[:, None, :]
+
+
+def _beta(alpha: float, like: Tensor, generator: Generator | None) -> Tensor:
+    """A draw of Beta(alpha, alpha) per element of `like`.
+
+    By two Gamma draws; torch's public Beta distribution takes no generator.
+    """
+    shape = torch.full((2, *like.shape), alpha, device=like.device, dtype=torch.float64)
+    draws = torch._standard_gamma(shape, generator=generator).clamp_min(1e-300)
+    return (draws[0] / draws.sum(0)).float()

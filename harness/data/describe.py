@@ -1,0 +1,61 @@
+"""What is known of a data set before its images are loaded: its shape, its sizes, its identity. Needs no torch."""
+
+from dataclasses import replace
+
+from harness.data.folders import imagenet_hash, imagenet_listing, scan
+from harness.data.named import named_hash
+from harness.spec import IMAGENET, NAMED_SOURCES, DataSpec, InvalidInput, SourceFacts
+
+
+def facts(source: str, *, image_size: int | None = None) -> SourceFacts:
+    """Shape and sizes of a source; loads no images, but opens the headers of an `imagefolder:PATH`.
+
+    `image_size` (pixels) is what images will be resized to; None for their own size, which an `imagefolder:PATH` has
+    only where all its images are squares of one side. Raises `InvalidInput` for a folder that cannot be used.
+    """
+    name, _, path = source.partition(":")
+    if name in NAMED_SOURCES:
+        known = NAMED_SOURCES[name]
+    elif name == "imagenet":
+        known = imagenet_listing(path).facts if path else IMAGENET
+    else:
+        known = scan(path).facts(image_size)
+    return known if image_size is None else replace(known, image_size=image_size)
+
+
+def resolve(spec: DataSpec) -> tuple[DataSpec, SourceFacts]:
+    """The spec with image_size, train_size and validation_size written out, and the facts at that image_size.
+
+    Raises `InvalidInput` where the training part has too few images for both sizes, or a size is below the number of
+    classes.
+    """
+    known = facts(spec.source, image_size=spec.image_size)
+    held_out = known.validation_images if spec.validation_size is None else spec.validation_size
+    left = known.train_images - held_out
+    size = left if spec.train_size is None else spec.train_size
+    if size > left or size < 1:
+        raise InvalidInput(
+            f"data.train_size is {size if spec.train_size else 'all'} and data.validation_size {held_out}, but "
+            f"{spec.source} has {known.train_images} training images to take both from; "
+            f"{f'at most {left} are left for training' if left > 0 else 'hold fewer out'}."
+        )
+    for field, value in (("train_size", size), ("validation_size", held_out)):
+        if value < known.classes:
+            raise InvalidInput(
+                f"data.{field} is {value}, fewer than the {known.classes} classes of {spec.source}; "
+                f"it must be at least {known.classes}, so that every class is there."
+            )
+    return replace(spec, image_size=known.image_size, train_size=size, validation_size=held_out), known
+
+
+def content_hash(spec: DataSpec) -> str:
+    """SHA-256 identity of the source's images and labels, 64 hexadecimal digits.
+
+    Known without reading data for the named sources; from the path and SHA-256 of each file for an `imagefolder:PATH`
+    (kept in the cache by path, size and time of change); from the path and size of each file for an `imagenet:PATH`,
+    which is too large to be read for this.
+    """
+    name, _, path = spec.source.partition(":")
+    if name in NAMED_SOURCES:
+        return named_hash(name)
+    return imagenet_hash(path) if name == "imagenet" else scan(path).content_hash()

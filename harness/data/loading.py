@@ -1,0 +1,161 @@
+"""From a specification to the splits of one training."""
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from harness.data.cache import stored
+from harness.data.describe import content_hash, resolve
+from harness.data.folders import decode, imagenet_listing, scan
+from harness.data.named import Pair, Part, read_named
+from harness.data.seeds import derive
+from harness.data.splits import Split
+from harness.data.stream import StreamedSplit
+from harness.data.subsets import Ints, stratified
+from harness.spec import NAMED_SOURCES, DataSpec, InvalidInput, SourceFacts
+
+Bytes = npt.NDArray[np.uint8]
+AnySplit = Split | StreamedSplit
+Phase = Literal["tune", "confirm"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The splits of a source, by purpose."""
+
+    train: AnySplit
+    """What training subsets are taken from: the training part without what is held out."""
+    validation: AnySplit
+    """Held out of the training part, stratified, by `split_seed`."""
+    facts: SourceFacts
+    """At the image size of the specification."""
+    hash: str
+    """`content_hash` of the specification."""
+    sealed_test: AnySplit | None
+    """Use `test`."""
+
+    @property
+    def test(self) -> AnySplit:
+        """The test split: in the confirm phase only. Raises `RuntimeError` in a training of the tune phase."""
+        if self.sealed_test is None:
+            raise RuntimeError("The test split was asked for in the tune phase; selection may use validation only.")
+        return self.sealed_test
+
+
+def load(spec: DataSpec, *, device: str | torch.device = "cpu", phase: Phase = "tune") -> Dataset:
+    """The data set of a training, decoded in memory on `device`; an `imagenet:PATH` is streamed to it instead.
+
+    In phase `tune` the test split is not even read. Raises `InvalidInput` for data that is missing, damaged or too
+    small, naming the file and the remedy.
+    """
+    device = torch.device(device)
+    spec, facts = resolve(spec)
+    name, _, path = spec.source.partition(":")
+    if name == "imagenet":
+        return _load_imagenet(spec, facts, path, device, phase)
+    identity = content_hash(spec)
+    if name in NAMED_SOURCES:
+        images, labels = _read_resized(spec, facts, identity, "train")
+        test = _read_resized(spec, facts, identity, "test") if phase == "confirm" else None
+    else:
+        (images, labels), test = _read_folder(spec, path, identity)
+    held_out = _held_out(labels, spec)
+    return Dataset(
+        train=_split((images[~held_out], labels[~held_out]), device),
+        validation=_split((images[held_out], labels[held_out]), device),
+        facts=facts,
+        hash=identity,
+        sealed_test=_split(test, device) if test is not None and phase == "confirm" else None,
+    )
+
+
+def _split(pair: Pair, device: torch.device) -> Split:
+    images, labels = pair
+    return Split(_tensor(images, device), _tensor(labels, device))
+
+
+def _tensor(array: Bytes | Ints, device: torch.device) -> Tensor:
+    writable = array if array.flags.writeable else array.copy()
+    return torch.from_numpy(writable).to(device)
+
+
+def _held_out(labels: Ints, spec: DataSpec) -> npt.NDArray[np.bool_]:
+    assert spec.validation_size is not None
+    mask = np.zeros(len(labels), dtype=np.bool_)
+    seed = derive(spec.split_seed, "validation")
+    mask[stratified(labels, spec.validation_size, seed=seed, leave=1)] = True
+    return mask
+
+
+def _read_resized(spec: DataSpec, facts: SourceFacts, identity: str, part: Part) -> Pair:
+    """A part of a named source at the size asked for; what was resized is kept in the cache."""
+    images, labels = read_named(spec.source, part)
+    side = facts.image_size
+    if images.shape[-1] != side:
+        arrays = stored(f"resized 1 {identity} {part} {side}", lambda: {"images": _resized(images, side)})
+        images = arrays["images"].astype(np.uint8, copy=False)
+    return images, labels
+
+
+def _resized(images: Bytes, side: int) -> Bytes:
+    """(N, C, H, W) to (N, C, side, side), bilinear with antialiasing, a thousand images at a time."""
+    whole = np.empty((*images.shape[:2], side, side), dtype=np.uint8)
+    for at in range(0, len(images), 1000):
+        part = torch.from_numpy(images[at : at + 1000].astype(np.float32))
+        fitted = functional.interpolate(part, size=(side, side), mode="bilinear", antialias=True)
+        whole[at : at + 1000] = fitted.round_().clamp_(0, 255).byte().numpy()
+    return whole
+
+
+def _read_folder(spec: DataSpec, path: str, identity: str) -> tuple[Pair, Pair]:
+    """Training and test part of a folder of images; decoded once, then kept under its content hash and size."""
+    listing = scan(path)
+    side = spec.image_size
+    assert side is not None
+    arrays = stored(f"folder 1 {identity} {side}", lambda: {"images": decode(listing, side)})
+    images = arrays["images"].astype(np.uint8, copy=False)
+    labels = np.array([label for _, label in listing.files], dtype=np.int64)
+    if len(images) != len(labels):
+        raise InvalidInput(f"{listing.root} changed while it was read; run again when nothing writes to it.")
+    test = np.zeros(len(labels), dtype=np.bool_)
+    if listing.test is None:
+        seed = derive(spec.split_seed, "test")
+        test[stratified(labels, listing.test_images(), seed=seed, leave=2)] = True
+    else:
+        test[len(listing.train) :] = True
+    return (images[~test], labels[~test]), (images[test], labels[test])
+
+
+def _load_imagenet(spec: DataSpec, facts: SourceFacts, path: str, device: torch.device, phase: Phase) -> Dataset:
+    if not path:
+        raise InvalidInput("data.source is 'imagenet'; to train on it, name its folder: data.source=imagenet:PATH.")
+    listing = imagenet_listing(path)
+    labels = np.array([label for _, label in listing.train], dtype=np.int64)
+    held_out = _held_out(labels, spec)
+
+    def streamed(files: list[tuple[str, int]], *, crops: bool) -> StreamedSplit:
+        return StreamedSplit(
+            root=listing.root,
+            files=tuple(name for name, _ in files),
+            labels=torch.tensor([label for _, label in files]),
+            image_size=facts.image_size,
+            crops=crops,
+            workers=min(16, os.cpu_count() or 1),
+            device=device,
+        )
+
+    kept = [file for file, out in zip(listing.train, held_out, strict=True) if not out]
+    validation = [file for file, out in zip(listing.train, held_out, strict=True) if out]
+    return Dataset(
+        train=streamed(kept, crops=True),
+        validation=streamed(validation, crops=False),
+        facts=facts,
+        hash=content_hash(spec),
+        sealed_test=streamed(list(listing.test), crops=False) if phase == "confirm" else None,
+    )

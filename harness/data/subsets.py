@@ -1,0 +1,64 @@
+"""Stratified choices of images: nested training subsets and what is held out."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.data.seeds import derive
+from harness.spec.errors import require_within
+
+if TYPE_CHECKING:  # planning chooses nothing, and must not wait for torch
+    from torch import Tensor
+
+    from harness.data.splits import Split
+    from harness.data.stream import StreamedSplit
+
+Ints = npt.NDArray[np.int64]
+
+
+def subset(train: "Split | StreamedSplit", size: int, *, seed: int) -> "Tensor":
+    """Positions in `train` of a stratified subset: int64 (size,), ascending, on the CPU.
+
+    Nested: for one seed, a smaller subset is part of every larger one. Each class has its share of `train`, to within
+    one image, and at least one image wherever `size` is at least the number of classes. (Where a class is so rare that
+    its share is below one image, it still gets its one, and the frequent classes give way.)
+    """
+    import torch
+
+    labels = train.labels.cpu().numpy()
+    require_within("data.train_size", size, 1, len(labels))
+    return torch.from_numpy(stratified(labels, size, seed=derive(seed, "subset")))
+
+
+def stratified(labels: Ints, size: int, *, seed: int, leave: int = 0) -> Ints:
+    """Ascending positions (size,) of a stratified, nested choice that leaves at least `leave` images of each class."""
+    rng = np.random.default_rng(seed)
+    classes, counts = np.unique(labels, return_counts=True)
+    shuffled = rng.permutation(len(classes))  # so that it is not always the first classes that get one image more
+    members = [rng.permutation(np.flatnonzero(labels == label)) for label in classes]
+    taken = apportion(counts[shuffled], size, leave=leave)
+    chosen = [members[which][:number] for which, number in zip(shuffled, taken, strict=True)]
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def apportion(counts: Ints, size: int, *, leave: int = 0) -> Ints:
+    """How many of `size` images each class gets, for class sizes `counts`; a larger size never takes one away.
+
+    One for each class first (the largest first), then by the quota method of Balinski and Young: the next image goes to
+    the class with the fewest for its size, among those that are below their exact share.
+    """
+    total, limits = int(counts.sum()), counts - leave
+    assert size <= limits.sum(), (size, limits)
+    if size == total:
+        return counts
+    taken = np.zeros_like(counts)
+    first = np.argsort(-counts, kind="stable")
+    first = first[limits[first] > 0][:size]
+    taken[first] = 1
+    for given in range(len(first) + 1, size + 1):
+        below = (taken < limits) & (taken * total < given * counts)
+        if not below.any():  # only where `leave` holds a class back
+            below = taken < limits
+        taken[np.argmax(np.where(below, counts / (taken + 1), -1.0))] += 1
+    return taken
