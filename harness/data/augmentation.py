@@ -4,6 +4,8 @@ B images, C channels, height H, width W, K classes. Pixels are on the scale 0..2
 in or blanked is 0 (black).
 """
 
+import math
+
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
@@ -19,7 +21,7 @@ RANDAUGMENT_MAGNITUDE = 9
 
 
 def augment(
-    images: Tensor, labels: Tensor, spec: Augmentation, classes: int, generator: Generator | None
+    images: Tensor, labels: Tensor, spec: Augmentation, classes: int, generator: Generator
 ) -> tuple[Tensor, Tensor]:
     """A batch as the training sees it, a pure function of its arguments and the generator's state.
 
@@ -40,13 +42,13 @@ def augment(
     return images, labels
 
 
-def flip(images: Tensor, generator: Generator | None) -> Tensor:
+def flip(images: Tensor, generator: Generator) -> Tensor:
     """Mirror each image left to right with probability 1/2."""
     chosen = torch.rand(len(images), device=images.device, generator=generator) < 0.5
     return torch.where(chosen[:, None, None, None], images.flip(3), images)
 
 
-def shift(images: Tensor, reach: int, generator: Generator | None) -> Tensor:
+def shift(images: Tensor, reach: int, generator: Generator) -> Tensor:
     """Move each image by -reach..reach pixels in both directions, all equally likely; what moves in is 0."""
     size, (high, wide) = len(images), images.shape[2:]
     offsets = torch.randint(2 * reach + 1, (2, size), device=images.device, generator=generator)
@@ -56,12 +58,12 @@ def shift(images: Tensor, reach: int, generator: Generator | None) -> Tensor:
     return windows[each, :, offsets[0], offsets[1]]
 
 
-def erase(images: Tensor, probability: float, generator: Generator | None) -> Tensor:
+def erase(images: Tensor, probability: float, generator: Generator) -> Tensor:
     """Blank a random rectangle of each image with the given probability (random erasing, arXiv 1708.04896)."""
     size, (high, wide) = len(images), images.shape[2:]
     draws = torch.rand(5, size, device=images.device, generator=generator)
     area = _between(draws[0], *ERASED_AREA) * (high * wide)
-    aspect = torch.exp(_between(draws[1], *(torch.tensor(ERASED_ASPECT).log().tolist())))
+    aspect = torch.exp(_between(draws[1], *map(math.log, ERASED_ASPECT)))
     h = (area * aspect).sqrt().round().clamp(1, high)
     w = (area / aspect).sqrt().round().clamp(1, wide)
     blank = _rectangles(draws[2], draws[3], h, w, (high, wide)) & (draws[4] < probability)[:, None, None]
@@ -69,7 +71,7 @@ def erase(images: Tensor, probability: float, generator: Generator | None) -> Te
 
 
 def mix(
-    images: Tensor, labels: Tensor, spec: Augmentation, classes: int, generator: Generator | None
+    images: Tensor, labels: Tensor, spec: Augmentation, classes: int, generator: Generator
 ) -> tuple[Tensor, Tensor]:
     """Mix each image with its neighbour in the batch, by mixup (arXiv 1710.09412) or CutMix (arXiv 1905.04899).
 
@@ -94,7 +96,7 @@ def mix(
     return mixed, hot * weight + hot.roll(1, 0) * (1 - weight)
 
 
-def randaugment(images: Tensor, operations: int, strength: float, generator: Generator | None) -> Tensor:
+def randaugment(images: Tensor, operations: int, strength: float, generator: Generator) -> Tensor:
     """RandAugment (arXiv 1909.13719) of each uint8 image by torchvision: one by one, so slow."""
     from torchvision.transforms.v2 import RandAugment
 
@@ -103,7 +105,7 @@ def randaugment(images: Tensor, operations: int, strength: float, generator: Gen
     changed = []
     with torch.random.fork_rng(devices=[]):  # torchvision draws from the global CPU generator only
         for image, seed in zip(images, seeds, strict=True):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # leaves the generators of other devices alone
             changed.append(transform(image))
     return torch.stack(changed)
 
@@ -123,7 +125,7 @@ def _rectangles(down: Tensor, right: Tensor, h: Tensor, w: Tensor, size: tuple[i
     return tall[:, :, None] & broad[:, None, :]
 
 
-def _beta(alpha: float, like: Tensor, generator: Generator | None) -> Tensor:
+def _beta(alpha: float, like: Tensor, generator: Generator) -> Tensor:
     """A draw of Beta(alpha, alpha) per element of `like`.
 
     By two Gamma draws; torch's public Beta distribution takes no generator.

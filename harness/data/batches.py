@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -20,11 +22,13 @@ class Batches:
     """
 
     def __init__(self, split: Split | StreamedSplit, indices: Tensor, batch_size: int, *, seed: int) -> None:
-        """`indices`: int64 (n,), the training subset as positions in `split`; `seed`: the run's own."""
+        """`indices`: int64 (n,) on the CPU, the training subset as positions in `split`; `seed`: the run's own."""
         if len(indices) == 0 or batch_size < 1:
             raise InvalidInput(f"A batch of {batch_size} from {len(indices)} images; both must be at least 1.")
         self.split = split
-        self.indices = indices.cpu()
+        self.indices = np.array(
+            indices.tolist(), dtype=np.int64
+        )  # no tensor: works when batches are drawn in fake mode
         self.batch_size = batch_size
         self.seed = seed
 
@@ -36,17 +40,20 @@ class Batches:
         for epoch in range(start // n, (stop - 1) // n + 1):
             low, high = max(start - epoch * n, 0), min(stop - epoch * n, n)
             parts.append(_permutation(n, derive(self.seed, "order", epoch))[low:high])
-        return self.indices[torch.cat(parts)]
+        return torch.tensor(self.indices[np.concatenate(parts)])
 
     def between(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of the updates start..stop-1: uint8 (B, C, H, W) and labels (B,), on the split's device."""
+        """Batches of the updates start..stop-1: uint8 (B, C, H, W) and labels int64 (B,), on the split's device.
+
+        Take one iterator for the whole training: a streamed split starts its workers for each.
+        """
         orders = (self.batch_indices(update) for update in range(start, stop))
         return self.split.read(orders, seed=derive(self.seed, "crop"), start=start)
 
 
 @lru_cache(maxsize=4)
-def _permutation(n: int, seed: int) -> Tensor:
-    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+def _permutation(n: int, seed: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng(seed).permutation(n)
 
 
 def normalisation(split: Split | StreamedSplit, indices: Tensor) -> tuple[Tensor, Tensor]:

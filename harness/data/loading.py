@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -59,6 +60,7 @@ def load(spec: DataSpec, *, device: str | torch.device = "cpu", phase: Phase = "
     name, _, path = spec.source.partition(":")
     if name == "imagenet":
         return _load_imagenet(spec, facts, path, device, phase)
+    _check_memory(spec, facts)
     identity = content_hash(spec)
     if name in NAMED_SOURCES:
         images, labels = _read_resized(spec, facts, identity, "train")
@@ -73,6 +75,17 @@ def load(spec: DataSpec, *, device: str | torch.device = "cpu", phase: Phase = "
         hash=identity,
         sealed_test=_split(test, device) if test is not None and phase == "confirm" else None,
     )
+
+
+def _check_memory(spec: DataSpec, facts: SourceFacts) -> None:
+    """Refuse a set that cannot be held: half of the machine's memory, as it is copied once."""
+    needed = (facts.train_images + facts.test_images) * facts.channels * facts.image_size**2
+    limit = psutil.virtual_memory().total // 2
+    if needed > limit:
+        raise InvalidInput(
+            f"{spec.source} at {facts.image_size} pixels takes {needed / 1e9:.1f} GB of memory, more than half of this "
+            f"machine's ({limit / 1e9:.1f} GB). Lower data.image_size."
+        )
 
 
 def _split(pair: Pair, device: torch.device) -> Split:

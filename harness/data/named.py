@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.cache import cache_folder
+from harness.data.cache import cache_folder, set_aside
 from harness.data.files import (
     RawFile,
     Unusable,
@@ -179,10 +179,13 @@ def _cifar(source: str, part: Part) -> Pair:
         data = loader(root, train=part == "train", download=False)
     except RuntimeError as error:
         folder = root / CIFAR[source].folder
-        raise InvalidInput(
-            f"{folder} lacks files or holds damaged ones (torchvision checks their MD5: {error}). Remove that folder; "
-            f"it is made again from {CIFAR[source].file.name}."
-        ) from error
+        if root != cache_folder() / source:
+            raise InvalidInput(
+                f"{folder} lacks files, or holds damaged ones by torchvision's MD5. Replace it, or unset "
+                "PATCHBENCH_DATA."
+            ) from error
+        set_aside(folder, "a file is missing or has another MD5")
+        data = loader(_cifar_root(source), train=part == "train", download=False)
     images = np.ascontiguousarray(np.asarray(data.data, dtype=np.uint8).transpose(0, 3, 1, 2))
     labels = np.asarray(data.targets, dtype=np.int64)
     expected = getattr(NAMED_SOURCES[source], f"{part}_images")
