@@ -1,0 +1,359 @@
+"""Where the named sources come from, in which order, and what happens to damaged files."""
+
+import gzip
+import hashlib
+import io
+import pickle
+import subprocess
+import sys
+import tarfile
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from harness.data import content_hash, files, load, named
+from harness.data.cache import stored, write_whole
+from harness.data.files import RawFile
+from harness.spec import NAMED_SOURCES, DataSpec, InvalidInput, SourceFacts
+
+SPEC = DataSpec()
+
+
+def flip_byte(path, at=100):
+    raw = bytearray(path.read_bytes())
+    raw[at] ^= 1
+    path.write_bytes(bytes(raw))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("below", ["", "fashion-mnist", "FashionMNIST/raw"])
+def test_the_users_folder_comes_first(tiny, tmp_path, monkeypatch, packed, below, cache):
+    tiny.put(tmp_path / "own" / below, packed=packed)
+    monkeypatch.setenv("PATCHBENCH_DATA", str(tmp_path / "own"))
+    data = load(SPEC, phase="confirm")
+    assert (len(data.train), len(data.validation), len(data.test)) == (50, 10, 20)
+    raw = tiny.contents["t10k-images-idx3-ubyte"][16:]
+    assert data.test.images.numpy().tobytes() == raw
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_one_wrong_byte_in_the_users_folder_names_file_and_hashes(tiny, tmp_path, monkeypatch, packed):
+    own = tiny.put(tmp_path / "own", packed=False)
+    tiny.put(tmp_path / "system")  # a good copy elsewhere does not excuse a bad one that the user named
+    monkeypatch.setenv("PATCHBENCH_DATA", str(own))
+    path = own / "train-images-idx3-ubyte"
+    flip_byte(path)
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if packed:
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+        path = path.with_name(f"{path.name}.gz")
+    with pytest.raises(InvalidInput) as error:
+        load(SPEC)
+    expected = named.FASHION_MNIST["train"][0].sha256
+    assert str(error.value) == (
+        f"{path} is damaged: its content has SHA-256 {found} (47056 bytes), expected {expected} (47056 bytes). "
+        "Replace it, or unset PATCHBENCH_DATA."
+    )
+
+
+def test_a_file_that_unpacks_to_too_much_is_refused_early(tiny, tmp_path, monkeypatch):
+    own = tiny.put(tmp_path / "own", packed=True)
+    monkeypatch.setenv("PATCHBENCH_DATA", str(own))
+    (own / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(bytes(50_000_000)))
+    with pytest.raises(InvalidInput, match="more than 68 bytes"):
+        load(SPEC)
+
+
+def test_a_cut_gzip_file_is_named(tiny, tmp_path, monkeypatch):
+    own = tiny.put(tmp_path / "own", packed=True)
+    monkeypatch.setenv("PATCHBENCH_DATA", str(own))
+    path = own / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InvalidInput, match=r"train-images-idx3-ubyte\.gz cannot be read"):
+        load(SPEC)
+
+
+def test_system_files_are_kept_and_then_not_needed(tiny, tmp_path, cache):
+    system = tiny.put(tmp_path / "system", packed=True)
+    first = load(SPEC, phase="confirm")
+    for path in system.iterdir():
+        path.unlink()
+    second = load(SPEC, phase="confirm")
+    assert torch.equal(first.train.images, second.train.images)
+    assert torch.equal(first.test.labels, second.test.labels)
+    assert sorted(path.name for path in (cache / "fashion_mnist").iterdir()) == sorted(tiny.contents)
+
+
+def test_a_damaged_cache_is_set_aside_and_built_again(tiny, tmp_path, cache, caplog):
+    tiny.put(tmp_path / "system")
+    good = load(SPEC)
+    kept = cache / "fashion_mnist" / "train-images-idx3-ubyte"
+    flip_byte(kept)
+    again = load(SPEC)
+    assert torch.equal(good.train.images, again.train.images)
+    assert "set aside" in caplog.text
+    assert len(list(kept.parent.glob("*.damaged-*"))) == 1
+    assert kept.read_bytes() == tiny.contents[kept.name]
+
+
+def test_nothing_found_lists_every_place_and_the_files_that_would_do(tiny, tmp_path, cache):
+    with pytest.raises(InvalidInput) as error:
+        load(SPEC)
+    assert str(error.value) == (
+        "Cannot find fashion_mnist's train-images-idx3-ubyte. Tried:\n"
+        "  PATCHBENCH_DATA: not set\n"
+        f"  cache: no {cache}/fashion_mnist/train-images-idx3-ubyte\n"
+        f"  system: no train-images-idx3-ubyte or train-images-idx3-ubyte.gz in {tmp_path}/system\n"
+        "  Debian package dataset-fashion-mnist: apt-get and dpkg-deb not here\n"
+        "  download: http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/train-images-idx3-ubyte.gz: "
+        "<urlopen error no network in tests>\n"
+        "Put these files into a folder and name it by PATCHBENCH_DATA: train-images-idx3-ubyte[.gz], "
+        "train-labels-idx1-ubyte[.gz], t10k-images-idx3-ubyte[.gz], t10k-labels-idx1-ubyte[.gz]; "
+        "or install dataset-fashion-mnist."
+    )
+    assert not cache.exists()
+
+
+def test_a_damaged_system_file_is_passed_over_but_told(tiny, tmp_path):
+    flip_byte(tiny.put(tmp_path / "system") / "train-images-idx3-ubyte")
+    with pytest.raises(InvalidInput, match=r"system: .* is damaged: its content has SHA-256"):
+        load(SPEC)
+
+
+def test_the_package_is_unpacked_into_the_cache(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda tool: f"/usr/bin/{tool}")
+    commands = []
+
+    def run(command, folder):
+        commands.append(command)
+        if command[0] == "apt-get":
+            (Path(folder) / "dataset-fashion-mnist_1_all.deb").touch()
+        else:
+            tiny.put(Path(folder) / "unpacked" / named.SYSTEM_FOLDER.relative_to("/"), packed=True)
+
+    monkeypatch.setattr(files, "_run", run)
+    assert len(load(SPEC, phase="confirm").test) == 20
+    assert [command[0] for command in commands] == ["apt-get", "dpkg-deb"]
+
+
+def test_a_failing_command_gives_its_last_line(tmp_path):
+    with pytest.raises(files.Unusable, match=r"sh -c: E: no such package"):
+        files._run(["sh", "-c", "echo E: no such package >&2; exit 100"], str(tmp_path))
+    with pytest.raises(files.Unusable, match="No such file"):
+        files._run(["no-such-command-here"], str(tmp_path))
+
+
+def test_a_download_is_checked_and_kept(tiny, monkeypatch):
+    def answer(url, timeout):
+        return io.BytesIO(gzip.compress(tiny.contents[url.rpartition("/")[2].removesuffix(".gz")]))
+
+    monkeypatch.setattr(urllib.request, "urlopen", answer)
+    assert len(load(SPEC, phase="confirm").test) == 20
+    monkeypatch.setattr(urllib.request, "urlopen", None)
+    assert len(load(SPEC, phase="confirm").test) == 20
+
+
+def test_a_wrong_number_of_labels_is_refused(tiny, tmp_path, monkeypatch):
+    own = tiny.put(tmp_path / "own")
+    monkeypatch.setenv("PATCHBENCH_DATA", str(own))
+    labels = tiny.contents["train-labels-idx1-ubyte"]
+    short = labels[:7] + bytes([59]) + labels[8:-1]
+    (own / "train-labels-idx1-ubyte").write_bytes(short)
+    images_file, _ = named.FASHION_MNIST["train"]
+    wrong = RawFile("train-labels-idx1-ubyte", len(short), hashlib.sha256(short).hexdigest())
+    monkeypatch.setitem(named.FASHION_MNIST, "train", (images_file, wrong))
+    with pytest.raises(InvalidInput, match="60 images but 59 labels"):
+        load(SPEC)
+
+
+@pytest.mark.parametrize("raw", [b"", b"\0\0\x08", b"\0\0\x08\x00", b"\0\0\x08\x01\0\0\0\x05abc", b"PNG12345678"])
+def test_a_header_that_does_not_fit_is_refused(raw):
+    with pytest.raises(InvalidInput, match="no IDX file"):
+        named.parse_idx(raw, "some-file")
+
+
+def test_a_cache_that_cannot_be_written_says_what_to_do(tiny, tmp_path, monkeypatch):
+    tiny.put(tmp_path / "system")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PATCHBENCH_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(InvalidInput, match=r"Cannot write train-images-idx3-ubyte .*set PATCHBENCH_CACHE"):
+        load(SPEC)
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path):
+    def write(path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(InvalidInput, match="No space left on device"):
+        write_whole(tmp_path / "there", "name", write)
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_resized_images_are_kept_checked_and_built_again(tiny, tmp_path, cache):
+    tiny.put(tmp_path / "system")
+    spec = DataSpec(image_size=14)
+    first = load(spec)
+    assert first.train.images.shape == (50, 1, 14, 14)
+    assert first.facts.image_size == 14
+    native = load(SPEC).train.images.float()
+    assert (first.train.images.float().mean() - native.mean()).abs() < 1  # antialiased: the mean stays
+    (kept,) = (cache / "decoded").iterdir()
+    flip_byte(kept, at=500)
+    assert torch.equal(load(spec).train.images, first.train.images)
+    assert len(list((cache / "decoded").glob("*.damaged-*"))) == 1
+
+
+def test_nothing_is_kept_where_building_fails(cache):
+    def fail():
+        raise InvalidInput("no")
+
+    with pytest.raises(InvalidInput):
+        stored("key", fail)
+    assert not (cache / "decoded").exists()
+
+
+def test_two_processes_may_fill_the_cache_at_once(cache):
+    code = (
+        "import time, numpy as np\n"
+        "from harness.data.cache import stored\n"
+        "def build():\n"
+        "    time.sleep(0.3)\n"
+        "    return {'images': np.arange(1000000)}\n"
+        "for _ in range(3): assert stored('k', build)['images'].sum() == 499999500000\n"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [process.wait(60) for process in running] == [0, 0]
+    assert [path.suffix for path in (cache / "decoded").iterdir()] == [".npz"]
+
+
+def test_the_test_split_stays_shut_while_tuning(tiny, tmp_path):
+    system = tiny.put(tmp_path / "system")
+    for path in system.glob("t10k*"):
+        path.unlink()  # not even read
+    data = load(SPEC, phase="tune")
+    with pytest.raises(RuntimeError, match="tune phase"):
+        _ = data.test
+
+
+def test_the_held_out_images_follow_from_the_split_seed(tiny, tmp_path):
+    tiny.put(tmp_path / "system")
+    one, same, other = (load(DataSpec(split_seed=seed)) for seed in (1, 1, 2))
+    assert torch.equal(one.validation.images, same.validation.images)
+    assert not torch.equal(one.validation.images, other.validation.images)
+    assert torch.bincount(one.validation.labels).tolist() == [1] * 10
+    both = torch.cat([one.train.images, one.validation.images]).flatten(1)
+    assert len(both.unique(dim=0)) == 60
+
+
+def test_digits_need_no_files():
+    data = load(DataSpec(source="digits"), phase="confirm")
+    assert (len(data.train), len(data.validation), len(data.test)) == (1257, 180, 360)
+    assert data.train.images.shape[1:] == (1, 8, 8)
+    assert data.train.images.max() == 255
+    assert data.hash == content_hash(DataSpec(source="digits"))
+    assert content_hash(DataSpec(source="digits")) == "cfc5c7f439dc164ac94da25abd76fe869cd4db61685be7c7e7225fd3834c0251"
+    assert torch.bincount(data.test.labels).min() >= 34
+
+
+def test_each_source_has_its_own_identity():
+    hashes = {content_hash(DataSpec(source=source)) for source in ("fashion_mnist", "cifar10", "cifar100", "digits")}
+    assert len(hashes) == 4
+    assert all(len(value) == 64 for value in hashes)
+
+
+def test_a_missing_cifar_lists_what_was_tried(cache):
+    with pytest.raises(InvalidInput) as error:
+        load(DataSpec(source="cifar10"))
+    assert str(error.value) == (
+        "Cannot find cifar10's cifar-10-python.tar.gz. Tried:\n"
+        "  PATCHBENCH_DATA: not set\n"
+        f"  cache: {cache}/cifar10/cifar-10-python.tar.gz: No such file or directory\n"
+        "  download: https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz: <urlopen error no network in tests>\n"
+        "Put cifar-10-python.tar.gz, or the folder cifar-10-batches-py that it unpacks to, into a folder and name that "
+        "folder by PATCHBENCH_DATA."
+    )
+
+
+@pytest.fixture
+def tiny_cifar(tmp_path, monkeypatch):
+    """A CIFAR-10 archive of 50 training and 20 test images, whose hashes are taken for the true ones."""
+    from torchvision.datasets import CIFAR10
+
+    rng = np.random.default_rng(0)
+
+    def batch(n):
+        images = rng.integers(0, 256, (n, 3072), dtype=np.uint8)
+        return pickle.dumps({"data": images, "labels": [i % 10 for i in range(n)]})
+
+    members = {"data_batch_1": batch(50), "test_batch": batch(20), "batches.meta": pickle.dumps({"label_names": []})}
+    md5 = {name: hashlib.md5(raw).hexdigest() for name, raw in members.items()}
+    monkeypatch.setattr(CIFAR10, "train_list", [["data_batch_1", md5["data_batch_1"]]])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", md5["test_batch"]]])
+    monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": md5["batches.meta"]})
+    own = tmp_path / "own"
+    own.mkdir()
+    path = own / "cifar-10-python.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        for name, raw in members.items():
+            info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            info.size = len(raw)
+            tar.addfile(info, io.BytesIO(raw))
+    packed = path.read_bytes()
+    file = RawFile(path.name, len(packed), hashlib.sha256(packed).hexdigest())
+    monkeypatch.setitem(named.CIFAR, "cifar10", named.Archive(file, "cifar-10-batches-py"))
+    facts = SourceFacts(image_size=32, channels=3, classes=10, train_images=50, test_images=20, validation_images=10)
+    monkeypatch.setitem(NAMED_SOURCES, "cifar10", facts)
+    return path
+
+
+def test_cifar_from_the_users_archive(tiny_cifar, monkeypatch, cache):
+    monkeypatch.setenv("PATCHBENCH_DATA", str(tiny_cifar.parent))
+    data = load(DataSpec(source="cifar10"), phase="confirm")
+    assert data.train.images.shape == (40, 3, 32, 32)
+    assert torch.bincount(data.train.labels).tolist() == [4] * 10
+    raw = pickle.loads((cache / "cifar10/cifar-10-batches-py/test_batch").read_bytes())
+    assert np.array_equal(data.test.images.numpy().reshape(20, 3072), raw["data"])
+    monkeypatch.delenv("PATCHBENCH_DATA")
+    assert len(load(DataSpec(source="cifar10"), phase="confirm").test) == 20
+
+
+def test_a_damaged_cifar_archive_is_named(tiny_cifar, monkeypatch):
+    monkeypatch.setenv("PATCHBENCH_DATA", str(tiny_cifar.parent))
+    flip_byte(tiny_cifar)
+    with pytest.raises(InvalidInput, match=r"cifar-10-python\.tar\.gz is damaged: SHA-256 .*, expected"):
+        load(DataSpec(source="cifar10"))
+
+
+def test_a_damaged_cifar_folder_is_named_or_built_again(tiny_cifar, monkeypatch, cache):
+    monkeypatch.setenv("PATCHBENCH_DATA", str(tiny_cifar.parent))
+    load(DataSpec(source="cifar10"))
+    unpacked = cache / "cifar10" / "cifar-10-batches-py"
+    flip_byte(unpacked / "data_batch_1", at=200)
+    assert len(load(DataSpec(source="cifar10")).train) == 40
+    assert len(list(unpacked.parent.glob("*.damaged-*"))) == 1
+    flip_byte(unpacked / "data_batch_1", at=200)
+    unpacked.rename(tiny_cifar.parent / unpacked.name)
+    with pytest.raises(InvalidInput, match="cifar-10-batches-py lacks files, or holds damaged ones"):
+        load(DataSpec(source="cifar10"))
+
+
+HERE = named.SYSTEM_FOLDER.is_dir()
+
+
+@pytest.mark.skipif(not HERE, reason="needs the Debian package dataset-fashion-mnist")
+def test_fashion_mnist_itself():
+    data = load(SPEC, phase="confirm")
+    assert (len(data.train), len(data.validation), len(data.test)) == (55_000, 5_000, 10_000)
+    assert torch.bincount(data.train.labels).tolist() == [5_500] * 10
+    assert torch.bincount(data.validation.labels).tolist() == [500] * 10
+    assert abs(data.train.images.float().mean().item() / 255 - 0.286) < 1e-3
+    start = time.perf_counter()
+    load(SPEC, phase="confirm")
+    assert time.perf_counter() - start < 1
