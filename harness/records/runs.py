@@ -84,12 +84,18 @@ class RunFolder:
 
     def write_config(self, run: Run) -> None:
         """Keep what the run is; written before it starts."""
-        content = {"digest": run.digest, "arm": run.arm, "trial": run.trial, "config": to_plain(run.config)}
+        content = {
+            "digest": run.digest,
+            "arm": run.arm,
+            "trial": run.trial,
+            "values": to_plain(run.values),
+            "config": to_plain(run.config),
+        }
         if not self.config_path.exists() or self.config_path.read_bytes() != _json_bytes(content):
             write_json(self.config_path, content)
 
     def config(self) -> dict[str, Any]:
-        """`{"digest", "arm", "trial", "config"}` as written; `RecordsError` when it is not whole."""
+        """`{"digest", "arm", "trial", "values", "config"}` as written; `RecordsError` when it is not whole."""
         content = read_json(self.config_path)
         if not isinstance(content, dict) or sha256(canonical_json(content.get("config")).encode()) != self.path.name:
             raise RecordsError(f"{self.config_path} does not match the digest in its folder's name; it was changed.")

@@ -1,5 +1,7 @@
 """The tidy frames of a study: one row per training, per trial, per evaluation. All reports start from these."""
 
+import io
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,8 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
-from harness.spec import ResolvedStudy
+from harness.records.files import RecordsError, read_json, write_bytes, write_json, write_text
+from harness.spec import InvalidInput, ResolvedStudy, to_plain
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 STATUSES = ("completed", "diverged", "out_of_memory", "failed")
 
@@ -96,3 +102,96 @@ def with_columns(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.Data
     extra = sorted({key for row in rows for key in row if key.startswith("p.")})
     frame = pd.DataFrame(rows, columns=[*columns, *extra])
     return frame.astype(columns)
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """A frame as CSV: ten significant digits, and no text cell that a spreadsheet would take for a formula."""
+    safe = frame.copy()
+    for name in safe.columns:
+        if safe[name].dtype == object or isinstance(safe[name].dtype, pd.StringDtype):
+            safe[name] = safe[name].map(_harmless, na_action="ignore")
+    return str(safe.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
+
+
+def write_tables(folder: Path, records: StudyRecords) -> None:
+    """Keep study.json, runs.csv, trials.csv, curves.csv and predictions.npz in a study's results folder."""
+    write_text(folder / "runs.csv", csv_text(records.runs))
+    write_text(folder / "trials.csv", csv_text(records.trials))
+    write_text(folder / "curves.csv", csv_text(records.curves))
+    write_bytes(folder / "predictions.npz", _packed(records.correct))
+    write_study(folder, records.study, records.provenance)
+
+
+def write_study(folder: Path, study: ResolvedStudy, provenance: dict[str, Any]) -> None:
+    """Keep study.json: the resolved study and where its results came from."""
+    write_json(folder / "study.json", {"study": to_plain(study), "provenance": provenance})
+
+
+def read_study(folder: Path) -> tuple[ResolvedStudy, dict[str, Any]]:
+    """The resolved study and the provenance in study.json; `RecordsError` when it is not whole."""
+    content = read_json(folder / "study.json")
+    try:
+        return TypeAdapter(ResolvedStudy).validate_python(content["study"]), dict(content["provenance"])
+    except (ValidationError, InvalidInput, KeyError, TypeError) as error:
+        raise RecordsError(f"{folder / 'study.json'} does not hold a study: {error}") from error
+
+
+def load_records(folder: Path) -> StudyRecords:
+    """Read back what `write_tables` kept: needs nothing but the results folder."""
+    study, provenance = read_study(folder)
+    return StudyRecords(
+        study=study,
+        provenance=provenance,
+        runs=_read_csv(folder / "runs.csv", RUN_COLUMNS),
+        trials=_read_csv(folder / "trials.csv", TRIAL_COLUMNS),
+        curves=_read_csv(folder / "curves.csv", CURVE_COLUMNS),
+        correct=_unpacked(folder / "predictions.npz"),
+        folder=folder,
+    )
+
+
+def _read_csv(path: Path, columns: dict[str, str]) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(path, dtype={name: kind for name, kind in columns.items() if kind == "str"})
+        frame = frame.astype({name: kind for name, kind in columns.items() if name in frame})
+    except (OSError, ValueError, TypeError, pd.errors.ParserError) as error:
+        raise RecordsError(f"Could not read {path}: {error}") from error
+    missing = [name for name in columns if name not in frame]
+    if missing:
+        raise RecordsError(f"{path} lacks the columns {', '.join(missing)}.")
+    for name in frame.columns:
+        if frame[name].dtype == object or isinstance(frame[name].dtype, pd.StringDtype):
+            frame[name] = frame[name].map(_as_written, na_action="ignore")
+    return frame
+
+
+def _harmless(cell: object) -> object:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
+
+
+def _as_written(cell: object) -> object:
+    return cell[1:] if isinstance(cell, str) and cell[:1] == "'" and cell[1:].startswith(_FORMULA_STARTS) else cell
+
+
+def _packed(correct: dict[str, Correct]) -> bytes:
+    buffer = io.BytesIO()
+    digests = sorted(correct)
+    lengths = np.array([len(correct[digest]) for digest in digests], dtype=np.int64)
+    bits = [np.packbits(correct[digest]) for digest in digests]
+    joined = np.concatenate(bits) if bits else np.zeros(0, dtype=np.uint8)
+    np.savez_compressed(buffer, digests=np.array(digests, dtype="U64"), lengths=lengths, bits=joined)
+    return buffer.getvalue()
+
+
+def _unpacked(path: Path) -> dict[str, Correct]:
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            digests, lengths, bits = content["digests"], content["lengths"], content["bits"]
+        sizes = [(int(length) + 7) // 8 for length in lengths]
+        parts = np.split(bits, np.cumsum(sizes)[:-1]) if sizes else []
+        return {
+            str(digest): np.unpackbits(part, count=int(length)).astype(np.bool_)
+            for digest, length, part in zip(digests, lengths, parts, strict=True)
+        }
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise RecordsError(f"Could not read {path}: {error}") from error

@@ -14,7 +14,7 @@ from harness.spec.claims import (
 from harness.spec.data import FOLDER_SOURCES, IMAGENET, NAMED_SOURCES, DataSpec, SourceFacts
 from harness.spec.errors import InvalidInput
 from harness.spec.model import ModelSpec, ResNetSpec, ViTSpec, family
-from harness.spec.recipe import Augmentation, Recipe
+from harness.spec.recipe import BUDGET_UNITS, Augmentation, Recipe
 from harness.spec.run import Run, RunConfig, canonical_json, to_plain
 from harness.spec.study import (
     SCALES,
@@ -30,6 +30,7 @@ from harness.spec.study import (
 )
 
 __all__ = [
+    "BUDGET_UNITS",
     "FOLDER_SOURCES",
     "IMAGENET",
     "METRICS",

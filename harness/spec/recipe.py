@@ -10,6 +10,8 @@ Optimizer = Literal["adamw", "adam", "sgd", "muon"]
 Schedule = Literal["cosine", "constant", "wsd"]
 Precision = Literal["auto", "fp32", "bf16"]
 
+BUDGET_UNITS = ("updates", "epochs", "images")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
@@ -82,7 +84,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_types(self)
-        given = [unit for unit in ("updates", "epochs", "images") if getattr(self, unit) is not None]
+        given = [unit for unit in BUDGET_UNITS if getattr(self, unit) is not None]
         require(
             len(given) == 1,
             f"A recipe needs its budget in exactly one unit of updates, epochs, images; given: {given or 'none'}. "

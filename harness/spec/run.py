@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from harness.spec.checks import check_types
@@ -53,6 +53,8 @@ class Run:
     config: RunConfig
     trial: int | None = None
     """Number of the trial within its arm's search; None for confirm runs."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """The nuisance parameters' values, by their field in the recipe; they are part of `config` too."""
 
     @property
     def digest(self) -> str:
@@ -68,7 +70,7 @@ class Run:
 def to_plain(value: Any) -> Any:
     """Dataclasses, mappings and tuples as dicts and lists, ready for JSON."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+        return {item.name: to_plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):

@@ -3,7 +3,6 @@
 import dataclasses
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,16 +17,7 @@ from harness.spec import Run
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.device import Placement, choose, out_of_memory_as
 from harness.training.loop import Diverged, Evaluation, Interrupted, Trained, train
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerSettings:
-    """What does not belong to a run's identity: where and how it is computed."""
-
-    device: str = "auto"
-    threads: int = 1
-    deterministic: bool = False
-    checkpoint_seconds: float = 30.0
+from harness.training.settings import WorkerSettings
 
 
 class OutOfMemory(Exception):

@@ -1,0 +1,128 @@
+"""From the folders of the runs to the tidy frames of a study."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from harness.analysis import edge_distance
+from harness.execution.plan import Cell
+from harness.records.files import RecordsError
+from harness.records.provenance import git_state
+from harness.records.runs import RunFolder, RunResult
+from harness.records.tables import (
+    CURVE_COLUMNS,
+    RUN_COLUMNS,
+    TRIAL_COLUMNS,
+    Correct,
+    StudyRecords,
+    with_columns,
+)
+from harness.spec import Choice, ResolvedStudy, Run
+
+EDGE = 0.05
+"""A chosen value within this share of its range (on the range's own scale) lies at the edge."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A run that has a result."""
+
+    cell: Cell
+    run: Run
+    result: RunResult
+    folder: RunFolder
+    chosen: bool = False
+    """For a trial: whether its setting is the one that is confirmed."""
+
+
+def collect(study: ResolvedStudy, finished: Sequence[Finished], provenance: dict[str, Any]) -> StudyRecords:
+    """The frames of everything that has a result, in the order of the plan."""
+    confirmed = [item for item in finished if item.run.config.phase == "confirm"]
+    trials = [item for item in finished if item.run.config.phase == "tune"]
+    return StudyRecords(
+        study=study,
+        provenance=provenance | results_provenance(finished),
+        runs=with_columns([_run_row(study, item) for item in confirmed], RUN_COLUMNS),
+        trials=with_columns([_trial_row(study, item) for item in trials], TRIAL_COLUMNS),
+        curves=with_columns([row for item in confirmed for row in _curve_rows(item)], CURVE_COLUMNS),
+        correct={item.run.digest: _correct(item.folder) for item in confirmed if item.result.status == "completed"},
+    )
+
+
+def results_provenance(finished: Iterable[Finished]) -> dict[str, Any]:
+    """What the runs themselves say of where they came from; several values are joined by a comma."""
+    environments = [dict(item.result.environment) for item in finished]
+    found: dict[str, Any] = {}
+    for environment in environments:
+        for key, value in environment.items():
+            found.setdefault(key, set()).add(str(value))
+    for key in ("device", "precision", "code_fingerprint"):
+        found[key] = {getattr(item.result, key) for item in finished}
+    found["data_hash"] = {item.run.config.data_hash for item in finished}
+    found["data_source"] = {item.run.config.data.source for item in finished}
+    return {key: ", ".join(sorted(values)) for key, values in found.items()} | git_state()
+
+
+def _place(study: ResolvedStudy, item: Finished) -> dict[str, Any]:
+    return {
+        "study": study.name,
+        "scale": study.scale,
+        "arm": item.cell.arm.name,
+        "train_size": item.run.config.data.train_size,
+        "digest": item.run.digest,
+    }
+
+
+def _parameters(item: Finished) -> dict[str, Any]:
+    return {f"p.{name}": value for name, value in item.run.values.items()}
+
+
+def _run_row(study: ResolvedStudy, item: Finished) -> dict[str, Any]:
+    result = {key: value for key, value in asdict(item.result).items() if key in RUN_COLUMNS}
+    own = {
+        "is_baseline": item.cell.arm.name == study.baseline.name,
+        "level": item.cell.arm.level,
+        "seed": item.run.config.seed,
+    }
+    return result | _place(study, item) | own | _parameters(item)
+
+
+def _trial_row(study: ResolvedStudy, item: Finished) -> dict[str, Any]:
+    space = study.search.space_of(item.cell.arm.model)
+    edges = [
+        name
+        for name, value in sorted(item.run.values.items())
+        if item.chosen and not isinstance(space[name], Choice) and edge_distance(space[name], value) < EDGE
+    ]
+    own = {
+        "trial": item.run.trial,
+        "status": item.result.status,
+        "validation_accuracy": item.result.validation_accuracy if item.result.status == "completed" else None,
+        "images_seen": item.result.images_seen,
+        "chosen": item.chosen,
+        "at_edge": " ".join(edges),
+    }
+    return _place(study, item) | own | _parameters(item)
+
+
+def _curve_rows(item: Finished) -> list[dict[str, Any]]:
+    own = {
+        "arm": item.cell.arm.name,
+        "train_size": item.run.config.data.train_size,
+        "seed": item.run.config.seed,
+        "digest": item.run.digest,
+    }
+    try:
+        events = item.folder.journal()
+    except RecordsError:  # the result is whole; only its curve is lost
+        return []
+    return [own | {key: event.get(key) for key in CURVE_COLUMNS if key in event} for event in events if _scored(event)]
+
+
+def _scored(event: dict[str, Any]) -> bool:
+    return event["event"] == "evaluated"
+
+
+def _correct(folder: RunFolder) -> Correct:
+    labels, predicted = folder.predictions()
+    return labels == predicted

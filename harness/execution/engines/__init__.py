@@ -1,0 +1,52 @@
+"""Ways to carry out runs: in this process, or in fresh processes side by side."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from harness.records.runs import RunFolder, RunResult
+from harness.spec import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beat:
+    """A run is under way."""
+
+    digest: str
+    update: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A run's attempt has ended."""
+
+    run: Run
+    result: RunResult | None
+    """None when the attempt left no result."""
+    error: str = ""
+    """What happened instead."""
+    interrupted: bool = False
+    """The attempt was asked to stop and has kept its state."""
+
+
+class Engine(Protocol):
+    """Carries out runs. The runner starts as many as there is room for and waits for what happens."""
+
+    @property
+    def capacity(self) -> int:
+        """Runs that are carried out at the same time."""
+
+    @property
+    def active(self) -> int:
+        """Runs under way."""
+
+    def start(self, run: Run, folder: RunFolder) -> None:
+        """Begin a run; returns at once."""
+
+    def wait(self, seconds: float) -> list[Beat | Outcome]:
+        """What has happened, waiting at most `seconds` for something."""
+
+    def stop(self) -> None:
+        """Ask all runs to keep their state and end."""
+
+    def close(self) -> None:
+        """End everything now."""

@@ -1,0 +1,173 @@
+"""Runs side by side, each in a fresh process forked from a server that has torch loaded."""
+
+import contextlib
+import faulthandler
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from typing import Any
+
+from harness.execution.engines import Beat, Outcome
+from harness.records.runs import RunFolder
+from harness.spec import DataSpec, InvalidInput, Run
+from harness.training.settings import WorkerSettings
+
+WORKER = "harness.execution.engines.worker"
+
+DUMP_SIGNAL = signal.SIGUSR1
+"""Makes a worker write the stacks of its threads to the run's log."""
+
+
+@dataclass
+class _Worker:
+    run: Run
+    folder: RunFolder
+    process: ForkServerProcess
+    pipe: Connection
+    beat_at: float = field(default_factory=time.monotonic)
+    outcome: Outcome | None = None
+
+
+class ProcessEngine:
+    """An engine with room for `workers` runs. A worker's death ends its own run only."""
+
+    def __init__(self, settings: WorkerSettings, *, workers: int, patience_seconds: float = 600.0) -> None:
+        """`workers` runs at a time; one without progress for `patience_seconds` is ended, with a stack dump."""
+        self._context = _context()
+        self._settings = settings
+        self._patience_seconds = patience_seconds
+        self._workers: dict[str, _Worker] = {}
+        self.capacity = workers
+
+    @property
+    def active(self) -> int:
+        return len(self._workers)
+
+    def start(self, run: Run, folder: RunFolder) -> None:
+        here, there = self._context.Pipe(duplex=False)
+        process = self._context.Process(
+            target=_enter, args=("carry_out", there, run, folder, self._settings), daemon=True, name=run.digest[:12]
+        )
+        process.start()
+        there.close()
+        self._workers[run.digest] = _Worker(run=run, folder=folder, process=process, pipe=here)
+
+    def wait(self, seconds: float) -> list[Beat | Outcome]:
+        happened: list[Beat | Outcome] = []
+        pipes = {worker.pipe: worker for worker in self._workers.values()}
+        for ready in multiprocessing.connection.wait(list(pipes), timeout=seconds):
+            assert isinstance(ready, Connection)
+            event = self._receive(pipes[ready])
+            if event is not None:
+                happened.append(event)
+        happened += self._end_stalled()
+        return happened
+
+    def stop(self) -> None:
+        for worker in self._workers.values():
+            worker.process.terminate()
+
+    def close(self) -> None:
+        for worker in self._workers.values():
+            worker.process.kill()
+            worker.process.join()
+        self._workers.clear()
+
+    def _receive(self, worker: _Worker) -> Beat | Outcome | None:
+        """One message of a worker; the end of its pipe is the end of its run."""
+        try:
+            message = worker.pipe.recv()
+        except (EOFError, OSError):
+            return self._end(worker)
+        match message:
+            case ("beat", int(update)):
+                worker.beat_at = time.monotonic()
+                return Beat(digest=worker.run.digest, update=update)
+            case ("interrupted",):
+                worker.outcome = Outcome(run=worker.run, result=None, interrupted=True)
+            case ("invalid", str(text)):
+                raise InvalidInput(text)
+            case ("error", str(text)):
+                worker.outcome = Outcome(run=worker.run, result=None, error=text)
+        return None
+
+    def _end(self, worker: _Worker) -> Outcome:
+        """The worker's process is over (or is now ended): read what it left."""
+        worker.process.join(timeout=10)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+        worker.pipe.close()
+        del self._workers[worker.run.digest]
+        if worker.outcome is not None:
+            return worker.outcome
+        result = worker.folder.result()
+        if result is not None:
+            return Outcome(run=worker.run, result=result)
+        code = worker.process.exitcode
+        cause = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+        return Outcome(run=worker.run, result=None, error=f"The worker process ended with {cause}.")
+
+    def _end_stalled(self) -> list[Outcome]:
+        """End the workers that have shown no progress for too long, after they have written their stacks."""
+        now = time.monotonic()
+        stalled = [worker for worker in self._workers.values() if now - worker.beat_at > self._patience_seconds]
+        for worker in stalled:
+            with contextlib.suppress(ProcessLookupError):
+                assert worker.process.pid is not None
+                os.kill(worker.process.pid, DUMP_SIGNAL)
+            time.sleep(0.5)
+            worker.process.kill()
+            worker.outcome = Outcome(
+                run=worker.run,
+                result=None,
+                error=f"No progress for {self._patience_seconds:.0f} s; the stacks are in {worker.folder.log_path}.",
+            )
+        return [self._end(worker) for worker in stalled]
+
+
+def prepare(data: Iterable[DataSpec], device: str, precision: str) -> dict[str, str]:
+    """Check data and device in a process of its own; see `engines.preparation.prepare`."""
+    context = _context()
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(
+        target=_enter, args=("carry_out_preparation", there, list(data), device, precision), daemon=True
+    )
+    process.start()
+    there.close()
+    try:
+        kind, content = here.recv()
+    except EOFError:
+        kind, content = "error", "The process that checks the data ended without a word."
+    process.join()
+    if kind == "invalid":
+        raise InvalidInput(content)
+    if kind == "error":
+        raise RuntimeError(content)
+    return dict(content)
+
+
+def _context() -> ForkServerContext:
+    """Processes forked from a server that has loaded torch and the training code, but started no threads."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([WORKER])
+    return context
+
+
+def _enter(target: str, pipe: Connection, *arguments: Any) -> None:
+    """First step inside a worker: stacks to the log on request, then the work."""
+    from harness.execution.engines import worker
+
+    if target == "carry_out":
+        folder: RunFolder = arguments[1]
+        folder.path.mkdir(parents=True, exist_ok=True)
+        # The file stays open for as long as the worker lives: the handler writes to its descriptor.
+        faulthandler.register(DUMP_SIGNAL, file=folder.log_path.open("a"), all_threads=True)
+    entry: Callable[..., None] = getattr(worker, target)
+    entry(pipe, *arguments)

@@ -1,0 +1,76 @@
+"""What a worker process does; importing this module loads torch, so that a forked worker starts at once."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+import traceback
+from multiprocessing import connection, parent_process
+from multiprocessing.connection import Connection
+from typing import Any
+
+from harness.data import load  # noqa: F401 (loaded before the fork, like the next)
+from harness.execution.engines.preparation import prepare
+from harness.records.runs import RunFolder
+from harness.spec import DataSpec, InvalidInput, Run
+from harness.training.loop import Interrupted
+from harness.training.perform import perform
+from harness.training.settings import WorkerSettings
+
+BEAT_SECONDS = 0.5
+
+
+def carry_out(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSettings) -> None:
+    """Perform one run and report over `pipe`: ("beat", update), then ("done",), ("interrupted",) or ("error", text)."""
+    stop = _answer_signals()
+    last = 0.0
+
+    def beat(update: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= BEAT_SECONDS:
+            last = now
+            pipe.send(("beat", update))
+
+    try:
+        perform(run, folder, settings, heartbeat=beat, stop=stop.is_set)
+        pipe.send(("done",))
+    except Interrupted:
+        pipe.send(("interrupted",))
+    except InvalidInput as error:
+        pipe.send(("invalid", str(error)))
+    except BaseException:
+        text = traceback.format_exc()
+        with contextlib.suppress(OSError), folder.log_path.open("a", encoding="utf-8") as log:
+            log.write(text)
+        pipe.send(("error", text))
+
+
+def carry_out_preparation(pipe: Connection, data: list[DataSpec], device: str, precision: str) -> None:
+    """Check data and device before any training; sends ("ready", facts) or ("invalid", message)."""
+    _answer_signals()
+    message: tuple[Any, ...]
+    try:
+        message = ("ready", prepare(data, device, precision))
+    except InvalidInput as error:
+        message = ("invalid", str(error))
+    except BaseException:
+        message = ("error", traceback.format_exc())
+    pipe.send(message)
+
+
+def _answer_signals() -> threading.Event:
+    """SIGTERM asks for a stop; SIGINT is the coordinator's affair; without a coordinator the worker ends."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    return stop
+
+
+def _end_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)

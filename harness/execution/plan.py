@@ -1,0 +1,126 @@
+"""From a study to its trainings: every run that will be made, with everything resolved."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from harness.data import content_hash, resolve
+from harness.spec import (
+    TUNE_SEED,
+    Arm,
+    DataSpec,
+    InvalidInput,
+    Recipe,
+    ResolvedStudy,
+    Run,
+    RunConfig,
+    SourceFacts,
+)
+from harness.spec.checks import replace_at, value_at
+from harness.spec.run import Phase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One arm at one training size: what is tuned once and confirmed on every seed."""
+
+    arm: Arm
+    recipe: Recipe
+    """With its budget in updates."""
+    data: DataSpec
+    """With every size written out."""
+    facts: SourceFacts
+    data_hash: str
+    trial_updates: int
+    trials: int
+    seeds: tuple[int, ...]
+    parameters: tuple[str, ...]
+    """Nuisance parameters, by their field in the recipe."""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Arm name and training size."""
+        assert self.data.train_size is not None
+        return self.arm.name, self.data.train_size
+
+    @property
+    def own_values(self) -> dict[str, Any]:
+        """The recipe's own setting of the nuisance parameters: trial 0 of every search."""
+        return {name: value_at(self.recipe, name) for name in self.parameters}
+
+    @property
+    def images_planned(self) -> int:
+        """Training images over all trials and confirm runs."""
+        assert self.recipe.updates is not None
+        updates = self.trials * self.trial_updates + len(self.seeds) * self.recipe.updates
+        return updates * self.recipe.batch_size
+
+    def trial(self, number: int, values: Mapping[str, Any]) -> Run:
+        """A training of the search: scored on validation, on a seed that no confirm run has."""
+        recipe = replace(self.recipe, updates=self.trial_updates)
+        return self._run("tune", TUNE_SEED, recipe, values, number)
+
+    def confirm(self, seed: int, values: Mapping[str, Any]) -> Run:
+        """A training of the chosen setting on a fresh seed, scored once on the test split."""
+        return self._run("confirm", seed, self.recipe, values, None)
+
+    def _run(self, phase: Phase, seed: int, recipe: Recipe, values: Mapping[str, Any], trial: int | None) -> Run:
+        for name, value in values.items():
+            recipe = replace_at(recipe, name, value)
+        config = RunConfig(
+            phase=phase,
+            seed=seed,
+            model=self.arm.model,
+            recipe=recipe,
+            data=self.data,
+            data_hash=self.data_hash,
+            channels=self.facts.channels,
+            classes=self.facts.classes,
+        )
+        return Run(arm=self.arm.name, config=config, trial=trial, values=dict(values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that a study will train."""
+
+    study: ResolvedStudy
+    cells: tuple[Cell, ...]
+
+    @property
+    def runs(self) -> int:
+        """Trainings in all, tuning and confirming."""
+        return sum(cell.trials + len(cell.seeds) for cell in self.cells)
+
+
+def make_plan(study: ResolvedStudy) -> Plan:
+    """Resolve every cell of a study; trains nothing.
+
+    Raises `InvalidInput` for what cannot be trained: an image that a model's patches do not tile, more training images
+    than there are, data that is not there.
+    """
+    return Plan(study=study, cells=tuple(_cell(study, arm, size) for arm, size in study.cells))
+
+
+def _cell(study: ResolvedStudy, arm: Arm, size: int | None) -> Cell:
+    asked, recipe = study.data_of(arm, size), study.recipe_of(arm)
+    data, facts = resolve(asked)
+    assert data.image_size is not None
+    assert data.train_size is not None
+    try:
+        arm.model.check_image(data.image_size)
+    except InvalidInput as error:
+        raise InvalidInput(f"Arm {arm.name!r}: {error}") from error
+    updates = recipe.resolved_updates(data.train_size)
+    trial_updates = min(study.search.updates or updates, updates)
+    return Cell(
+        arm=arm,
+        recipe=replace(recipe, updates=updates, epochs=None, images=None),
+        data=data,
+        facts=facts,
+        data_hash=content_hash(data),
+        trial_updates=trial_updates,
+        trials=study.search.trials,
+        seeds=study.seeds,
+        parameters=tuple(sorted(study.search.space_of(arm.model))),
+    )

@@ -1,0 +1,107 @@
+"""How far each cell of a study is: its search, the setting it chose, its confirm runs."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from harness.execution.collect import Finished
+from harness.execution.plan import Cell
+from harness.execution.tuning import Trial, chosen, propose
+from harness.records.files import RecordsError
+from harness.records.runs import RunFolder, RunResult
+from harness.spec import ResolvedStudy, Run
+
+
+class CellProgress:
+    """Follows one cell from trial to trial and then through its confirm runs.
+
+    All that it knows comes from the run folders: a search that was interrupted goes on where it stopped.
+    """
+
+    def __init__(self, study: ResolvedStudy, cell: Cell, work: Path, *, say: Callable[[str], object]) -> None:
+        """`work`: the study's work folder; `say` receives a message when something damaged is set aside."""
+        self.cell = cell
+        self._study = study
+        self._space = study.search.space_of(cell.arm.model)
+        self._work = work
+        self._say = say
+        self._trials: list[Finished] = []
+        self._confirmed: dict[int, Finished] = {}
+        self._next_trial: Run | None = None
+
+    def ready(self) -> list[Run]:
+        """The runs that can be trained now and have no result yet. Trials of a cell come one after the other."""
+        while len(self._trials) < self.cell.trials:
+            run = self._next_trial or self._propose()
+            self._next_trial = run
+            result = self._result_of(run)
+            if result is None:
+                return [run]
+            self._trials.append(Finished(cell=self.cell, run=run, result=result, folder=self.folder_of(run)))
+            self._next_trial = None
+        runs = [self.cell.confirm(seed, self.values) for seed in self.cell.seeds]
+        missing = []
+        for run in runs:
+            if run.config.seed in self._confirmed:
+                continue
+            result = self._result_of(run)
+            if result is None:
+                missing.append(run)
+            else:
+                self._confirmed[run.config.seed] = Finished(
+                    cell=self.cell, run=run, result=result, folder=self.folder_of(run)
+                )
+        return missing
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The chosen setting of the nuisance parameters: the best trial's, or the recipe's own without a search."""
+        best = chosen(self._history())
+        return dict(best.values) if best else self.cell.own_values
+
+    @property
+    def remaining(self) -> int:
+        """Training images still to be seen: a measure of the work that is left in this cell."""
+        updates = self.cell.recipe.updates or 0
+        left = (self.cell.trials - len(self._trials)) * self.cell.trial_updates
+        left += (len(self.cell.seeds) - len(self._confirmed)) * updates
+        return left * self.cell.recipe.batch_size
+
+    def finished(self) -> Iterator[Finished]:
+        """Every run of the cell that has a result: trials in order, then confirm runs by seed."""
+        best = chosen(self._history()) if len(self._trials) == self.cell.trials else None
+        for item in self._trials:
+            is_chosen = best is not None and item.run.trial == best.number
+            yield Finished(cell=item.cell, run=item.run, result=item.result, folder=item.folder, chosen=is_chosen)
+        for seed in self.cell.seeds:
+            if seed in self._confirmed:
+                yield self._confirmed[seed]
+
+    def folder_of(self, run: Run) -> RunFolder:
+        return RunFolder(self._work / "runs" / run.digest)
+
+    def _history(self) -> list[Trial]:
+        return [
+            Trial(
+                number=number,
+                values=item.run.values,
+                status=item.result.status,
+                score=item.result.validation_accuracy if item.result.status == "completed" else None,
+            )
+            for number, item in enumerate(self._trials)
+        ]
+
+    def _propose(self) -> Run:
+        number = len(self._trials)
+        if number == 0 or not self._space:
+            return self.cell.trial(number, self.cell.own_values)
+        name = (self._study.name, *self.cell.key)
+        return self.cell.trial(number, propose(self._study.search, self._space, name, self._history()))
+
+    def _result_of(self, run: Run) -> RunResult | None:
+        folder = self.folder_of(run)
+        try:
+            return folder.result()
+        except RecordsError as error:
+            self._say(f"{error} The run is trained again; what was there is kept in {self._work / 'set_aside'}.")
+            folder.clear(self._work / "set_aside")
+            return None

@@ -1,0 +1,353 @@
+"""The one loop that drives a study: plan, search, confirm, resume, collect, report."""
+
+import contextlib
+import dataclasses
+import os
+import platform
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from harness.analysis import Findings, analyse
+from harness.execution.collect import Finished, collect
+from harness.execution.engines import Beat, Engine, Outcome
+from harness.execution.plan import Plan, make_plan
+from harness.execution.progress import CellProgress
+from harness.records import provenance as origin
+from harness.records.files import write_json
+from harness.records.lock import StudyLock
+from harness.records.runs import RunResult
+from harness.records.tables import StudyRecords, load_records, read_study, write_study, write_tables
+from harness.spec import InvalidInput, ResolvedStudy, Run
+from harness.tracking import Mirror
+from harness.training.settings import WorkerSettings
+
+ATTEMPTS = 3
+"""How often a run is tried before it is recorded as failed."""
+
+STATUS_SECONDS = 2.0
+"""How often work/status.json is renewed, for `patchbench status` in another terminal."""
+
+
+class StudyInterrupted(Exception):
+    """The study was asked to stop; everything is kept and the same command goes on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a study is carried out; nothing here changes what it asks."""
+
+    results: Path
+    engine: str = "processes"
+    workers: int | None = None
+    """Runs at the same time; None for one per processor core on a CPU, one on a GPU."""
+    device: str = "auto"
+    deterministic: bool = False
+    accept_code_change: bool = False
+    """Keep results of other training code beside new ones; the report says so."""
+    set_aside: bool = False
+    """Move results of other training code out of the way and train those runs again."""
+    checkpoint_seconds: float = 30.0
+    patience_seconds: float = 600.0
+    """A training without progress for so long is ended and tried again."""
+    command: str = ""
+
+
+class Observer(Protocol):
+    """Is told what happens, to show it to a person."""
+
+    def planned(self, plan: Plan, done: int) -> None: ...
+    def started(self, run: Run) -> None: ...
+    def beat(self, run: Run, update: int) -> None: ...
+    def ended(self, run: Run, result: RunResult | None) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+@dataclass
+class _Active:
+    run: Run
+    progress: CellProgress
+    update: int = 0
+
+
+@dataclass
+class Runner:
+    """Carries out one study from its plan to its tables; see `run_study`."""
+
+    study: ResolvedStudy
+    options: Options
+    observer: Observer
+    engine: Engine | None
+    """None where nothing is left to train."""
+    mirror: Mirror
+    plan: Plan
+    folder: Path
+    cells: list[CellProgress] = field(default_factory=list)
+    active: dict[str, _Active] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
+    stopping: bool = False
+    _status_at: float = 0.0
+
+    def carry_out(self) -> None:
+        """Train everything that has no result. Raises `StudyInterrupted` after a signal."""
+        self.cells = open_cells(self.study, self.plan, self.folder, self.observer)
+        self._make_ready()
+        self.observer.planned(self.plan, done=len(self.finished()))
+        engine = self.engine
+        if engine is None or not any(cell.ready() for cell in self.cells):
+            return
+        try:
+            with self._signals():
+                while not self.stopping:
+                    self._fill(engine)
+                    if not self.active:
+                        break
+                    self._handle(engine.wait(0.5))
+                if self.stopping:
+                    self._drain(engine)
+                    raise StudyInterrupted
+        finally:
+            engine.close()
+            (self.folder / "work" / "status.json").unlink(missing_ok=True)
+
+    def finished(self) -> list[Finished]:
+        return [item for cell in self.cells for item in cell.finished()]
+
+    def _make_ready(self) -> None:
+        """Give runs that failed earlier another chance, and keep results of other training code apart."""
+        for cell in self.cells:
+            cell.ready()
+        failed = [item for item in self.finished() if item.result.status == "failed"]
+        for item in failed:
+            item.folder.result_path.unlink()
+        aside = self._of_other_code() if not self.options.accept_code_change else []
+        for item in aside:
+            item.folder.clear(self.folder / "work" / "set_aside")
+        if failed or aside:
+            self.cells = open_cells(self.study, self.plan, self.folder, self.observer)
+
+    def _of_other_code(self) -> list[Finished]:
+        now = origin.code_fingerprint()
+        other = [item for item in self.finished() if item.result.code_fingerprint not in (now, "")]
+        if other and not self.options.set_aside:
+            before = ", ".join(sorted({item.result.code_fingerprint for item in other}))
+            raise InvalidInput(
+                f"{len(other)} finished runs in {self.folder} come from other training code "
+                f"(fingerprint {before}, now {now}); their numbers may differ from new ones. "
+                "Give --set-aside to keep them apart and train those runs again, or --accept-code-change to mix them "
+                "(the report will say so)."
+            )
+        return other
+
+    def _fill(self, engine: Engine) -> None:
+        """Start runs while there is room, those of the cell with the most work left first."""
+        while engine.active < engine.capacity:
+            for cell in sorted(self.cells, key=lambda cell: -cell.remaining):
+                run = next((run for run in cell.ready() if run.digest not in self.active), None)
+                if run is not None:
+                    self._start(engine, run, cell)
+                    break
+            else:
+                return
+
+    def _start(self, engine: Engine, run: Run, cell: CellProgress) -> None:
+        folder = cell.folder_of(run)
+        folder.write_config(run)
+        self.active[run.digest] = _Active(run=run, progress=cell)
+        engine.start(run, folder)
+        self.observer.started(run)
+
+    def _handle(self, events: Sequence[Beat | Outcome]) -> None:
+        for event in events:
+            match event:
+                case Beat(digest=digest, update=update):
+                    self.active[digest].update = update
+                    self.observer.beat(self.active[digest].run, update)
+                    self.mirror.changed(digest)
+                case Outcome(run=run):
+                    active = self.active.pop(run.digest)
+                    result = event.result or self._after_failure(event, active)
+                    self.observer.ended(run, result)
+                    self.mirror.changed(run.digest)
+        self._write_status()
+
+    def _after_failure(self, outcome: Outcome, active: _Active) -> RunResult | None:
+        """Leave the run to be tried again, or record it as failed after the last attempt."""
+        run, folder = outcome.run, active.progress.folder_of(outcome.run)
+        if outcome.interrupted:
+            return None
+        self.attempts[run.digest] = self.attempts.get(run.digest, 0) + 1
+        cause = outcome.error.strip().splitlines()[-1] if outcome.error.strip() else "no reason was given"
+        if self.attempts[run.digest] < ATTEMPTS:
+            self.observer.note(f"{run.label}: attempt {self.attempts[run.digest]} of {ATTEMPTS} failed: {cause}")
+            return None
+        reason = f"{ATTEMPTS} attempts failed, the last with: {cause}"
+        result = RunResult(
+            digest=run.digest, status="failed", reason=reason, code_fingerprint=origin.code_fingerprint()
+        )
+        folder.write_result(result)
+        self.observer.note(f"{run.label}: {reason} (log: {folder.log_path})")
+        return result
+
+    def _drain(self, engine: Engine) -> None:
+        """Let the workers keep their state; at most half a minute."""
+        self.observer.note("Stopping: the trainings keep their state. A second signal quits at once.")
+        engine.stop()
+        deadline = time.monotonic() + 30
+        while self.active and engine.active and time.monotonic() < deadline:
+            self._handle(engine.wait(0.5))
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first SIGINT or SIGTERM asks for a stop; the second has its usual effect."""
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            self.stopping = True
+            signal.signal(number, signal.SIG_DFL)
+
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _write_status(self) -> None:
+        """Renew work/status.json, for `patchbench status`."""
+        now = time.monotonic()
+        if now - self._status_at < STATUS_SECONDS:
+            return
+        self._status_at = now
+        running = [
+            {"run": item.run.label, "update": item.update, "updates": item.run.config.recipe.updates}
+            for item in self.active.values()
+        ]
+        status = {
+            "process": os.getpid(),
+            "host": platform.node(),
+            "time": time.time(),
+            "planned": self.plan.runs,
+            "running": running,
+        }
+        write_json(self.folder / "work" / "status.json", status)
+
+
+def open_cells(study: ResolvedStudy, plan: Plan, folder: Path, observer: Observer) -> list[CellProgress]:
+    """The progress of each cell, as far as the run folders tell; nothing is trained."""
+    cells = [CellProgress(study, cell, folder / "work", say=observer.note) for cell in plan.cells]
+    for cell in cells:
+        cell.ready()
+    return cells
+
+
+def study_folder(study: ResolvedStudy, results: Path) -> Path:
+    """`results/<study>/<scale>`."""
+    return results / study.name / study.scale
+
+
+def run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tuple[StudyRecords, Findings]:
+    """Train what is missing of a study, then write its tables and its report.
+
+    Raises `InvalidInput` before any training for what the user can mend, `StudyInterrupted` after a signal.
+    """
+    plan = make_plan(study)
+    folder = study_folder(study, options.results)
+    lock = StudyLock(folder / "work" / "lock")
+    lock.require_free()
+    # Data and device are checked before anything is written.
+    engine = _engine(plan, options) if _is_anything_left(study, plan, folder, observer) else None
+    with lock:
+        began, provenance = time.time(), _provenance(folder, options)
+        mirror = Mirror(study, folder, results=options.results, command=options.command, say=observer.note)
+        runner = Runner(study, options, observer, engine, mirror, plan, folder)
+        try:
+            runner.carry_out()
+        except BaseException:
+            mirror.close()
+            raise
+        finally:
+            provenance["wall_seconds"] = round(provenance["wall_seconds"] + time.time() - began, 1)
+            if runner.finished():
+                write_study(folder, study, provenance)
+        records = collect(study, runner.finished(), provenance)
+        findings, written = write_results(records, folder)
+        mirror.close(artifacts=written)
+    return records, findings
+
+
+def _is_anything_left(study: ResolvedStudy, plan: Plan, folder: Path, observer: Observer) -> bool:
+    cells = open_cells(study, plan, folder, observer)
+    other = {item.result.status == "failed" for cell in cells for item in cell.finished()}
+    now = origin.code_fingerprint()
+    changed = any(item.result.code_fingerprint != now for cell in cells for item in cell.finished())
+    return changed or True in other or any(cell.ready() for cell in cells)
+
+
+def refresh_tables(folder: Path, observer: Observer) -> None:
+    """Bring a study's tables up to date with its run folders, where they are still there; trains nothing."""
+    study, provenance = read_study(folder)
+    if not (folder / "work" / "runs").exists():
+        return
+    cells = open_cells(study, make_plan(study), folder, observer)
+    write_tables(folder, collect(study, [item for cell in cells for item in cell.finished()], provenance))
+
+
+def write_results(records: StudyRecords, folder: Path) -> tuple[Findings, list[Path]]:
+    """Tables, figures and pages of a study; returns what was found and the files that a person reads."""
+    from harness.report import write_report
+
+    write_tables(folder, records)
+    kept = load_records(folder)  # the report is made from what is kept, so that it can be made again
+    findings = analyse(kept)
+    return findings, write_report(kept, findings, folder)
+
+
+def _engine(plan: Plan, options: Options) -> Engine:
+    """The engine asked for, after data and device have been checked where the trainings will run."""
+    data = list(dict.fromkeys(dataclasses.replace(cell.data, train_size=None) for cell in plan.cells))
+    precision = plan.study.recipe.precision
+    cores = origin.available_cores()
+    if options.engine == "inline":
+        from harness.execution.engines.inline import InlineEngine
+        from harness.execution.engines.preparation import prepare
+
+        prepare(data, options.device, precision)
+        return InlineEngine(_settings(options, options.device, threads=cores))
+    from harness.execution.engines import processes
+
+    ready = processes.prepare(data, options.device, precision)
+    default = cores if ready["device"] == "cpu" else 1
+    workers = min(options.workers or default, plan.runs)
+    settings = _settings(options, ready["device"], threads=max(1, cores // workers))
+    return processes.ProcessEngine(settings, workers=workers, patience_seconds=options.patience_seconds)
+
+
+def _settings(options: Options, device: str, *, threads: int) -> WorkerSettings:
+    return WorkerSettings(
+        device=device,
+        threads=threads,
+        deterministic=options.deterministic,
+        checkpoint_seconds=options.checkpoint_seconds,
+    )
+
+
+def _provenance(folder: Path, options: Options) -> dict[str, Any]:
+    """Where the results come from; carries on what earlier launches of the same study have left."""
+    earlier: dict[str, Any] = {}
+    if (folder / "study.json").exists():
+        with contextlib.suppress(InvalidInput):
+            earlier = read_study(folder)[1]
+    now = time.strftime("%Y-%m-%d %H:%M:%S %z")
+    return {
+        "created": earlier.get("created", now),
+        "command": options.command,
+        "wall_seconds": earlier.get("wall_seconds", 0.0),
+        "patchbench_version": origin.versions()["patchbench"],
+        "code_change_accepted": options.accept_code_change or earlier.get("code_change_accepted", False),
+        "deterministic": options.deterministic,
+        **origin.git_state(),
+    }

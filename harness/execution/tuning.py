@@ -1,0 +1,142 @@
+"""The search of one cell: what to try next, and which setting is chosen. The only file that imports optuna.
+
+A proposal is a function of (study, arm, training size, trial number) and of the finished trials before it, so that a
+search that was killed and resumed proposes exactly what an undisturbed one would. The database that Optuna's own
+tools can read is a mirror of the run records and is rebuilt from them when it is lost.
+"""
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.data import derive
+from harness.spec import Choice, LogUniform, Search, Uniform
+from harness.spec.study import Distribution
+
+if TYPE_CHECKING:
+    import optuna
+
+STARTUP_TRIALS = 4
+"""Trials drawn at random (the recipe's own setting included) before the sampler learns from them."""
+
+SIGNIFICANT_DIGITS = 4
+"""A proposed number is rounded to these: finer differences mean nothing, and tables stay readable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A finished trial: its values, status and validation accuracy (None unless completed)."""
+
+    number: int
+    values: Mapping[str, Any]
+    status: str
+    score: float | None
+
+
+def propose(
+    search: Search, space: Mapping[str, Distribution], name: Sequence[str | int], history: Sequence[Trial]
+) -> dict[str, Any]:
+    """Values for the next trial after `history` (which holds trial 0, the recipe's own setting).
+
+    `name` identifies the search: study, arm, training size. A setting that diverged or ran out of memory counts as the
+    worst to the sampler and is never proposed again.
+    """
+    import optuna
+
+    failed = [dict(trial.values) for trial in history if trial.status != "completed"]
+    values: dict[str, Any] = {}
+    for attempt in range(100):
+        seed = derive(0, *name, len(history), attempt) % 2**32
+        study = _study(history, space, _sampler(search, seed))
+        distributions = {key: _distribution(space[key]) for key in sorted(space)}
+        asked = study.ask(distributions)
+        values = {key: _rounded(space[key], asked.params[key]) for key in distributions}
+        if values not in failed:
+            break
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return values
+
+
+def chosen(history: Sequence[Trial]) -> Trial | None:
+    """The trial with the best validation accuracy, the earliest among equals; None when none completed."""
+    scored = [trial for trial in history if trial.status == "completed" and trial.score is not None]
+    return max(scored, key=lambda trial: (trial.score, -trial.number), default=None)
+
+
+def mirror(
+    storage: str, name: Sequence[str | int], space: Mapping[str, Distribution], history: Sequence[Trial]
+) -> None:
+    """Add to an Optuna database (URL) the finished trials that it lacks, for Optuna's own tools and dashboard."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        storage=storage, study_name=" · ".join(map(str, name)), direction="maximize", load_if_exists=True
+    )
+    known = {trial.user_attrs.get("number") for trial in study.get_trials(deepcopy=False)}
+    for trial in history:
+        if trial.number not in known:
+            study.add_trial(_frozen(trial, space))
+
+
+def _study(
+    history: Sequence[Trial], space: Mapping[str, Distribution], sampler: "optuna.samplers.BaseSampler"
+) -> "optuna.Study":
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.add_trials([_frozen(trial, space) for trial in sorted(history, key=lambda trial: trial.number)])
+    return study
+
+
+def _sampler(search: Search, seed: int) -> "optuna.samplers.BaseSampler":
+    import optuna
+
+    if search.sampler == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    with warnings.catch_warnings():
+        # `multivariate` is marked experimental; it models parameters together, which short searches gain from.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True)
+
+
+def _frozen(trial: Trial, space: Mapping[str, Distribution]) -> "optuna.trial.FrozenTrial":
+    """A trial as Optuna keeps it. One without a score is told as pruned, which the sampler ranks below all scores."""
+    import optuna
+
+    completed = trial.status == "completed" and trial.score is not None
+    inside = {key: trial.values[key] for key in space if _contains(space[key], trial.values[key])}
+    return optuna.trial.create_trial(
+        state=optuna.trial.TrialState.COMPLETE if completed else optuna.trial.TrialState.PRUNED,
+        value=trial.score if completed else None,
+        params=inside,
+        distributions={key: _distribution(space[key]) for key in inside},
+        user_attrs={"number": trial.number, "status": trial.status},
+    )
+
+
+def _distribution(distribution: Distribution) -> "optuna.distributions.BaseDistribution":
+    import optuna
+
+    match distribution:
+        case LogUniform(low=low, high=high):
+            return optuna.distributions.FloatDistribution(low, high, log=True)
+        case Uniform(low=low, high=high):
+            return optuna.distributions.FloatDistribution(low, high)
+        case Choice(values=values):
+            return optuna.distributions.CategoricalDistribution(values)
+
+
+def _contains(distribution: Distribution, value: Any) -> bool:
+    """Whether the recipe's own setting lies in the range that is searched; outside it the sampler cannot use it."""
+    return bool(_distribution(distribution)._contains(_distribution(distribution).to_internal_repr(value)))
+
+
+def _rounded(distribution: Distribution, value: Any) -> Any:
+    if isinstance(distribution, Choice):
+        return value
+    digits = SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(abs(value))) if value else 0
+    return min(max(round(value, digits), distribution.low), distribution.high)
