@@ -86,12 +86,12 @@ class Listing:
         known = _read_index(self.root)
         index: dict[str, tuple[int, int, str]] = {}
         for name, _ in self.files:
-            status = (self.root / name).stat()
-            kept = known.get(name)
-            if kept is not None and tuple(kept[:2]) == (status.st_size, status.st_mtime_ns):
-                index[name] = (kept[0], kept[1], kept[2])
-            else:
-                index[name] = (status.st_size, status.st_mtime_ns, sha256(self.root / name))
+            try:
+                index[name] = _entry(self.root / name, known.get(name))
+            except OSError as error:
+                raise InvalidInput(
+                    f"{self.root / name} cannot be read: {error.strerror}. Replace or remove it."
+                ) from error
         if {name: list(entry) for name, entry in index.items()} != known:
             text = json.dumps(index)
             write_whole(*_index_place(self.root), lambda path: path.write_text(text, encoding="utf-8"))
@@ -192,6 +192,14 @@ def decode(listing: Listing, side: int) -> npt.NDArray[np.uint8]:
             fitted = image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
             images[at] = np.asarray(fitted).transpose(2, 0, 1)
     return images
+
+
+def _entry(path: Path, kept: Any) -> tuple[int, int, str]:
+    """(bytes, time of change in ns, SHA-256) of a file; read only where the first two differ from what was kept."""
+    status = path.stat()
+    if kept is not None and tuple(kept[:2]) == (status.st_size, status.st_mtime_ns):
+        return status.st_size, status.st_mtime_ns, str(kept[2])
+    return status.st_size, status.st_mtime_ns, sha256(path)
 
 
 def _index_place(root: Path) -> tuple[Path, str]:

@@ -145,6 +145,11 @@ def _read_folder(spec: DataSpec, path: str, identity: str) -> tuple[Pair, Pair]:
     return (images[~test], labels[~test]), (images[test], labels[test])
 
 
+def _decoders() -> int:
+    """Processes that decode a stream: one per core that this process may use."""
+    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
 def _load_imagenet(spec: DataSpec, facts: SourceFacts, path: str, device: torch.device, phase: Phase) -> Dataset:
     if not path:
         raise InvalidInput("data.source is 'imagenet'; to train on it, name its folder: data.source=imagenet:PATH.")
@@ -159,7 +164,7 @@ def _load_imagenet(spec: DataSpec, facts: SourceFacts, path: str, device: torch.
             labels=torch.tensor([label for _, label in files]),
             image_size=facts.image_size,
             crops=crops,
-            workers=min(16, os.cpu_count() or 1),
+            workers=_decoders(),
             device=device,
         )
 
