@@ -1,0 +1,93 @@
+"""ResNets (arXiv 1512.03385): the small nets of section 4.2, and torchvision's ResNet-18, -34 and -50.
+
+Letters of the shape comments: B images, C channels, r image side in pixels, w width of the first stage, K classes.
+All of them work in both memory formats; `channels_last` is the faster one for convolutions on CPU and GPU.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torchvision.models import resnet as torchvision_resnet
+
+from harness.models.input import check_images
+from harness.spec import ResNetSpec
+
+
+class SmallResNet(nn.Module):
+    """The CIFAR nets of section 4.2: images (B, C, r, r) to logits (B, K); depth 6n + 2, widths w, 2w, 4w."""
+
+    def __init__(self, spec: ResNetSpec, *, image_size: int, channels: int, classes: int) -> None:
+        super().__init__()
+        assert spec.width is not None
+        self.image_shape = (channels, image_size, image_size)
+        w, blocks = spec.width, (spec.depth - 2) // 6
+        self.conv1 = nn.Conv2d(channels, w, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(w)
+        self.stages = nn.Sequential(
+            _stage(w, w, blocks, 1), _stage(w, 2 * w, blocks, 2), _stage(2 * w, 4 * w, blocks, 2)
+        )
+        self.fc = nn.Linear(4 * w, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, K) of images (B, C, r, r)."""
+        check_images(images, self.image_shape)
+        x = F.relu(self.bn1(self.conv1(images)))  # (B, w, r, r)
+        x = self.stages(x).mean(dim=(2, 3))  # (B, 4w)
+        logits: Tensor = self.fc(x)
+        return logits
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with BatchNorm and a parameter-free shortcut (section 4.2, option A).
+
+    Feature maps (B, before, h, h) to (B, after, h / stride, h / stride), rounded up. Where the block strides or widens,
+    the shortcut takes every second pixel and fills the new channels with zeros.
+    """
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.stride, self.new_channels = stride, after - before
+        self.conv1 = nn.Conv2d(before, after, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(after)
+        self.conv2 = nn.Conv2d(after, after, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The block's output (B, after, h / stride, h / stride)."""
+        branch = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        if self.stride > 1:
+            x = x[:, :, :: self.stride, :: self.stride]
+        if self.new_channels:
+            x = F.pad(x, (0, 0, 0, 0, 0, self.new_channels))
+        return F.relu(branch + x)
+
+
+class TorchvisionResNet(torchvision_resnet.ResNet):  # type: ignore[misc]  # torchvision publishes no types
+    """torchvision's ResNet: images (B, C, r, r) to logits (B, K); its state dict fits torchvision's where shapes agree.
+
+    The stem `cifar` is one 3x3 convolution of stride 1 without pooling, for small images.
+    """
+
+    def __init__(self, spec: ResNetSpec, *, image_size: int, channels: int, classes: int) -> None:
+        block = torchvision_resnet.Bottleneck if spec.depth == 50 else torchvision_resnet.BasicBlock
+        super().__init__(block, [2, 2, 2, 2] if spec.depth == 18 else [3, 4, 6, 3], num_classes=classes)
+        self.image_shape = (channels, image_size, image_size)
+        if spec.stem == "cifar":
+            self.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+            self.maxpool = nn.Identity()
+        elif channels != 3:
+            self.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, K) of images (B, C, r, r)."""
+        check_images(images, self.image_shape)
+        logits: Tensor = super().forward(images)
+        return logits
+
+
+def _stage(before: int, after: int, blocks: int, stride: int) -> nn.Sequential:
+    rest = (BasicBlock(after, after, 1) for _ in range(blocks - 1))
+    return nn.Sequential(BasicBlock(before, after, stride), *rest)

@@ -1,0 +1,388 @@
+"""The vision transformer (arXiv 2010.11929), with every axis of `ViTSpec`, in one file.
+
+Letters of the shape comments:
+    B images, C channels, r image side in pixels, p patch side in pixels, g = r / p patches per side, P = g * g patches,
+    N tokens (P, or P + 1 with a class token), D width, H heads, d = D / H width of a head, K classes.
+
+Under autocast the residual stream stays in the parameters' precision, whichever position embedding or stem is used;
+linear maps and matrix products run in the lower precision. So arms differ in what they are meant to differ in, and
+adding up many branches loses no digits.
+"""
+
+from math import log2
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from harness.models.input import check_images
+from harness.models.resnet import BasicBlock
+from harness.spec import ViTSpec
+from harness.spec.errors import require_choice
+
+AttentionMode = Literal["auto", "explicit", "fused"]
+"""`explicit`: matrix products and softmax; `fused`: torch's scaled_dot_product_attention; the same mathematics."""
+
+EXPLICIT_TOKENS = 512
+"""On a CPU, `auto` takes explicit attention up to this many tokens: the fused backward pass is slow there, and beyond
+this the memory of the explicit N x N weights (B * H * N * N numbers per block) is the larger evil."""
+
+
+class ViT(nn.Module):
+    """A vision transformer: images (B, C, r, r), float and normalised, to logits (B, K).
+
+    Parameters are drawn from torch's global random generator. Raises ValueError in `forward` on another shape.
+    """
+
+    def __init__(
+        self, spec: ViTSpec, *, image_size: int, channels: int, classes: int, attention: AttentionMode = "auto"
+    ) -> None:
+        super().__init__()
+        require_choice("attention", attention, get_args(AttentionMode))
+        self.image_shape = (channels, image_size, image_size)
+        grid = image_size // spec.patch_size
+        self.stem = _stem(spec, channels)
+        self.class_token = nn.Parameter(torch.empty(1, 1, spec.width)) if spec.pool == "cls" else None
+        self.position = _position(spec, grid)
+        self.dropout = _dropout(spec.dropout)
+        self.blocks = nn.ModuleList(Block(spec, grid, index, attention) for index in range(spec.depth))
+        self.norm = _layer_norm(spec) if spec.norm == "pre" else nn.Identity()
+        self.head = _head(spec, classes)
+        initialise(self, spec)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, K) of images (B, C, r, r)."""
+        check_images(images, self.image_shape)
+        x = self.stem(images).to(next(self.parameters()).dtype)  # (B, P, D)
+        if self.class_token is not None:
+            x = torch.cat([self.class_token.expand(len(x), -1, -1), x], dim=1)  # (B, 1 + P, D)
+        x = self.dropout(self.position(x))
+        for block in self.blocks:
+            x = block(x)
+        # LayerNorm acts on each token by itself, so the class token alone needs the last one.
+        x = self.norm(x).mean(dim=1) if self.class_token is None else self.norm(x[:, 0])  # (B, D)
+        logits: Tensor = self.head(x)
+        return logits
+
+
+class Block(nn.Module):
+    """An encoder block (equations 2 and 3; post-norm as in arXiv 1706.03762): tokens (B, N, D) to (B, N, D)."""
+
+    def __init__(self, spec: ViTSpec, grid: int, index: int, attention: AttentionMode) -> None:
+        super().__init__()
+        self.pre_norm = spec.norm == "pre"
+        hidden = max(1, round(spec.width * spec.mlp_ratio))
+        self.norm1 = _layer_norm(spec)
+        self.attention = Attention(spec, grid, attention)
+        self.branch1 = Branch(spec, index)
+        self.norm2 = _layer_norm(spec)
+        self.mlp = nn.Sequential(
+            nn.Linear(spec.width, hidden), nn.GELU(), _dropout(spec.mlp_dropout), nn.Linear(hidden, spec.width)
+        )
+        self.branch2 = Branch(spec, index)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (B, N, D) after both residual branches."""
+        if self.pre_norm:
+            x = x + self.branch1(self.attention(self.norm1(x)))
+            x = x + self.branch2(self.mlp(self.norm2(x)))
+        else:
+            x = self.norm1(x + self.branch1(self.attention(x)))
+            x = self.norm2(x + self.branch2(self.mlp(x)))
+        return x
+
+
+class Branch(nn.Module):
+    """The end of a residual branch: dropout, layer scale (arXiv 2103.17239), stochastic depth (arXiv 1603.09382).
+
+    Stochastic depth skips the branch for single images, with a probability that grows linearly from 0 in the first
+    block to `spec.stochastic_depth` in the last; kept branches are scaled so that the expectation stays.
+    """
+
+    def __init__(self, spec: ViTSpec, index: int) -> None:
+        super().__init__()
+        self.keep = 1 - spec.stochastic_depth * index / max(1, spec.depth - 1)
+        self.dropout = _dropout(spec.mlp_dropout)
+        self.layer_scale = (
+            None if spec.layer_scale is None else nn.Parameter(torch.full((spec.width,), spec.layer_scale))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What is added to the residual stream, (B, N, D)."""
+        x = self.dropout(x)
+        if self.layer_scale is not None:
+            x = x * self.layer_scale
+        if self.training and self.keep < 1:
+            kept = torch.rand(len(x), 1, 1, device=x.device) < self.keep
+            x = x * (kept / self.keep)
+        return x
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention (appendix A): tokens (B, N, D) to (B, N, D), with a relative bias if the spec asks."""
+
+    def __init__(self, spec: ViTSpec, grid: int, mode: AttentionMode) -> None:
+        super().__init__()
+        self.mode = mode
+        self.heads = spec.heads
+        self.dropout = spec.attention_dropout
+        self.qkv = nn.Linear(spec.width, 3 * spec.width, bias=spec.qkv_bias)
+        self.relative_position = RelativePosition(spec, grid) if spec.position == "relative" else None
+        self.output = nn.Linear(spec.width, spec.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (B, N, D) after attention and the output projection."""
+        B, N, D = x.shape  # noqa: N806
+        # Taking q, k and v apart at dim 2 lets the backward pass write their gradients in place, without one more copy.
+        qkv = self.qkv(x).view(B, N, 3, self.heads, D // self.heads).unbind(2)
+        q, k, v = (part.transpose(1, 2) for part in qkv)  # (B, H, N, d) each
+        bias = None if self.relative_position is None else self.relative_position().to(q.dtype)  # (H, N, N)
+        dropout = self.dropout if self.training else 0.0
+        attend = explicit_attention if self._explicit(x) else fused_attention
+        y = attend(q, k, v, bias, dropout).transpose(1, 2).reshape(B, N, D)
+        out: Tensor = self.output(y)
+        return out
+
+    def _explicit(self, x: Tensor) -> bool:
+        if self.mode == "auto":
+            return x.device.type == "cpu" and x.shape[1] <= EXPLICIT_TOKENS
+        return self.mode == "explicit"
+
+
+def explicit_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
+    """Attention by matrix products: q, k, v (B, H, N, d) and a bias (H, N, N) or None to (B, H, N, d)."""
+    B, H, N, d = q.shape  # noqa: N806
+    q, k, v = ((part.reshape(B * H, N, d)) for part in (q * d**-0.5, k, v))
+    scores = torch.bmm(q, k.mT)  # (B * H, N, N)
+    if bias is not None:
+        scores = (scores.view(B, H, N, N) + bias).view(B * H, N, N)
+    # The CPU's bf16 softmax takes twice the time of the float32 one, and is less exact.
+    weights = scores.softmax(-1, dtype=torch.float32 if q.dtype == torch.bfloat16 else None).to(v.dtype)
+    if dropout:
+        weights = F.dropout(weights, dropout)
+    return torch.bmm(weights, v).view(B, H, N, d)
+
+
+def fused_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
+    """The same as `explicit_attention` by torch's fused kernels."""
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
+
+
+class PatchStem(nn.Module):
+    """The linear map of flattened patches (equation 1): images (B, C, r, r) to tokens (B, P, D).
+
+    A convolution with stride p and kernel p, written as a reshape and one matrix product; the weight (D, C * p * p) is
+    that convolution's kernel, flattened.
+    """
+
+    def __init__(self, patch_size: int, channels: int, width: int) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.projection = nn.Linear(channels * patch_size**2, width)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Tokens (B, P, D), row by row."""
+        B, C, r, _ = images.shape  # noqa: N806
+        p, g = self.patch_size, r // self.patch_size
+        patches = images.reshape(B, C, g, p, g, p).permute(0, 2, 4, 1, 3, 5)  # (B, g, g, C, p, p)
+        tokens: Tensor = self.projection(patches.reshape(B, g * g, C * p * p))
+        return tokens
+
+
+class ConvolutionStem(nn.Module):
+    """A feature map of stride p, then a 1x1 projection: images (B, C, r, r) to tokens (B, P, D).
+
+    `conv` (arXiv 2106.14881, section 4): log2(p) convolutions 3x3 of stride 2 with BatchNorm and ReLU; channels double
+    and end at D. `hybrid` (arXiv 2010.11929, section 3.1): a small ResNet whose feature map has one position per patch:
+    a 3x3 convolution, then log2(p) residual blocks of stride 2 with the same channels.
+    """
+
+    def __init__(self, spec: ViTSpec, channels: int) -> None:
+        super().__init__()
+        stages = round(log2(spec.patch_size))
+        widths = [max(1, spec.width >> (stages - 1 - stage)) for stage in range(stages)]
+        layers: list[nn.Module] = []
+        if spec.stem == "hybrid":
+            layers += _convolution(channels, widths[0], stride=1)
+            for before, after in zip([widths[0], *widths], widths, strict=False):
+                layers.append(BasicBlock(before, after, stride=2))
+        else:
+            for before, after in zip([channels, *widths], widths, strict=False):
+                layers += _convolution(before, after, stride=2)
+        self.features = nn.Sequential(*layers)
+        self.projection = nn.Linear(widths[-1], spec.width)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Tokens (B, P, D), row by row."""
+        features = self.features(images)  # (B, channels, g, g)
+        tokens: Tensor = self.projection(features.flatten(2).mT)  # the 1x1 convolution
+        return tokens
+
+
+class LearnedPosition(nn.Module):
+    """One learned vector per token, class token included (equation 1): adds (1, N, D) to (B, N, D)."""
+
+    def __init__(self, tokens: int, width: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.empty(1, tokens, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens with their position."""
+        return x + self.table
+
+
+class LearnedPosition2D(nn.Module):
+    """A learned vector of size D/2 per row and one per column, concatenated (appendix D.4).
+
+    The class token lies in no row or column and gets nothing added: its own embedding is learned already.
+    """
+
+    def __init__(self, grid: int, width: int) -> None:
+        super().__init__()
+        self.rows = nn.Parameter(torch.empty(grid, 1, width // 2))
+        self.columns = nn.Parameter(torch.empty(1, grid, width - width // 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens with their position."""
+        g = len(self.rows)
+        table = torch.cat([self.rows.expand(-1, g, -1), self.columns.expand(g, -1, -1)], dim=2)  # (g, g, D)
+        return _add_to_patches(x, table.flatten(0, 1))
+
+
+class SinCosPosition2D(nn.Module):
+    """Fixed sines and cosines of row and column (arXiv 1706.03762, section 3.5, on two axes); none for a class token.
+
+    Each axis has D/4 frequencies, geometric from 1 to 1/10000 (exclusive).
+    """
+
+    table: Tensor
+
+    def __init__(self, grid: int, width: int) -> None:
+        super().__init__()
+        frequencies = 10_000 ** (-torch.arange(width // 4) / (width // 4))
+        angles = torch.arange(grid)[:, None] * frequencies  # (g, D/4)
+        axis = torch.cat([angles.sin(), angles.cos()], dim=1)  # (g, D/2)
+        rows, columns = axis[:, None].expand(-1, grid, -1), axis[None].expand(grid, -1, -1)
+        self.register_buffer("table", torch.cat([rows, columns], dim=2).flatten(0, 1), persistent=False)  # (P, D)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens with their position."""
+        return _add_to_patches(x, self.table)
+
+
+class RelativePosition(nn.Module):
+    """A learned bias of the attention scores per head and 2-D offset between patches (appendix D.4): (H, N, N).
+
+    A class token has no offset to anything: its scores get no bias.
+    """
+
+    index: Tensor
+
+    def __init__(self, spec: ViTSpec, grid: int) -> None:
+        super().__init__()
+        self.class_tokens = 1 if spec.pool == "cls" else 0
+        self.table = nn.Parameter(torch.empty(spec.heads, (2 * grid - 1) ** 2))
+        offset = torch.arange(grid)[:, None] - torch.arange(grid) + grid - 1  # (g, g), from 0 to 2g - 2
+        index = offset[:, None, :, None] * (2 * grid - 1) + offset[None, :, None, :]  # (g, g, g, g)
+        self.register_buffer("index", index.flatten(), persistent=False)
+
+    def forward(self) -> Tensor:
+        """The bias (H, N, N) from query (second) to key (third)."""
+        patches = round(self.index.numel() ** 0.5)
+        bias = self.table.index_select(1, self.index).view(-1, patches, patches)
+        return F.pad(bias, (self.class_tokens, 0, self.class_tokens, 0))
+
+
+@torch.no_grad()
+def initialise(model: ViT, spec: ViTSpec) -> None:
+    """Draw all parameters anew, from torch's global generator.
+
+    `truncated_normal`: sd .02 for linear maps, class token and position, cut at two sd (arXiv 2012.12877).
+    `xavier`: the ViT paper's code: Xavier-uniform linear maps (queries, keys and values each by themselves), position
+    of sd .02, zero class token, zero head. `normal_embeddings`: as `truncated_normal`, but class token and position of
+    sd 1, not cut. In all of them the stem's projection and the head's hidden layer have sd 1/sqrt(inputs), convolutions
+    are Kaiming-normal, biases are 0, and a relative bias has sd .02.
+    """
+    xavier = spec.initialisation == "xavier"
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.Linear):
+            _initialise_linear(name, module, xavier)
+    final = model.head[-1]
+    assert isinstance(final, nn.Linear)
+    if xavier:
+        nn.init.zeros_(final.weight)
+    wide = 1.0 if spec.initialisation == "normal_embeddings" else 0.02
+    for name, parameter in model.named_parameters():
+        if "relative_position" in name:
+            _truncated_normal(parameter, 0.02)
+        elif "position" in name:
+            nn.init.normal_(parameter, std=wide) if wide == 1 or xavier else _truncated_normal(parameter, wide)
+    if model.class_token is not None:
+        if xavier:
+            nn.init.zeros_(model.class_token)
+        else:
+            nn.init.normal_(model.class_token, std=wide) if wide == 1 else _truncated_normal(model.class_token, wide)
+
+
+def _initialise_linear(name: str, linear: nn.Linear, xavier: bool) -> None:
+    if name in ("stem.projection", "head.hidden"):
+        _truncated_normal(linear.weight, linear.in_features**-0.5)
+    elif xavier:
+        for part in linear.weight.chunk(3) if name.endswith("qkv") else [linear.weight]:
+            nn.init.xavier_uniform_(part)
+    else:
+        _truncated_normal(linear.weight, 0.02)
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)
+
+
+def _truncated_normal(parameter: Tensor, sd: float) -> None:
+    nn.init.trunc_normal_(parameter, std=sd, a=-2 * sd, b=2 * sd)
+
+
+def _stem(spec: ViTSpec, channels: int) -> nn.Module:
+    if spec.stem == "patch":
+        return PatchStem(spec.patch_size, channels, spec.width)
+    return ConvolutionStem(spec, channels)
+
+
+def _position(spec: ViTSpec, grid: int) -> nn.Module:
+    match spec.position:
+        case "learned_1d":
+            return LearnedPosition(grid**2 + (spec.pool == "cls"), spec.width)
+        case "learned_2d":
+            return LearnedPosition2D(grid, spec.width)
+        case "sincos_2d":
+            return SinCosPosition2D(grid, spec.width)
+        case "none" | "relative":  # a relative bias lives in each block's attention
+            return nn.Identity()
+
+
+def _add_to_patches(x: Tensor, table: Tensor) -> Tensor:
+    """Add `table` (P, D) to the last P tokens of `x` (B, N, D): a class token, at the front, gets zeros."""
+    return x + F.pad(table, (0, 0, x.shape[1] - len(table), 0))
+
+
+def _convolution(before: int, after: int, stride: int) -> list[nn.Module]:
+    return [nn.Conv2d(before, after, 3, stride, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+
+
+def _layer_norm(spec: ViTSpec) -> nn.LayerNorm:
+    return nn.LayerNorm(spec.width, eps=spec.norm_eps)
+
+
+def _dropout(probability: float) -> nn.Module:
+    return nn.Dropout(probability) if probability else nn.Identity()
+
+
+def _head(spec: ViTSpec, classes: int) -> nn.Sequential:
+    """One linear layer, or a hidden layer with tanh before it (section 3.1)."""
+    head = nn.Sequential()
+    if spec.head_hidden is not None:
+        head.add_module("hidden", nn.Linear(spec.width, spec.head_hidden))
+        head.add_module("tanh", nn.Tanh())
+    head.add_module("linear", nn.Linear(spec.head_hidden or spec.width, classes))
+    return head

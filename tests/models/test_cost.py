@@ -1,0 +1,123 @@
+import time
+
+import pytest
+import torch
+
+from harness.models import build, hidden_kernels, hidden_matrices, macs_per_image, no_decay, parameters
+from harness.spec import ResNetSpec, ViTSpec
+
+IMAGENET = {"image_size": 224, "channels": 3, "classes": 1000}
+
+
+def on_meta(spec, **data):
+    with torch.device("meta"):
+        return build(spec, **data)
+
+
+def vit_macs(spec: ViTSpec, image_size: int, channels: int, classes: int) -> int:
+    """C p^2 D per patch + L (12 t D^2 + 2 t^2 D) + D K, for an MLP of ratio 4."""
+    patches, width = (image_size // spec.patch_size) ** 2, spec.width
+    t = patches + (spec.pool == "cls")
+    embedding = patches * channels * spec.patch_size**2 * width
+    return embedding + spec.depth * (12 * t * width**2 + 2 * t**2 * width) + width * classes
+
+
+@pytest.mark.parametrize(
+    ("size", "patch_size", "count", "giga"),
+    [
+        ("Ti", 16, 5_717_416, 1.25),
+        ("S", 16, 22_050_664, 4.60),
+        ("B", 16, 86_567_656, 17.56),
+        ("B", 32, 88_224_232, 4.41),
+        ("L", 16, 304_326_632, 61.55),
+        ("L", 32, 306_535_400, 15.38),
+        ("H", 14, 632_045_800, 167.30),
+    ],
+)
+def test_published_vits_have_their_published_size(size, patch_size, count, giga):
+    spec = ViTSpec.preset(size, patch_size=patch_size)
+    assert parameters(on_meta(spec, **IMAGENET)) == count
+    macs = macs_per_image(spec, **IMAGENET)
+    assert macs == vit_macs(spec, **IMAGENET)
+    assert macs / 1e9 == pytest.approx(giga, abs=0.006)
+
+
+def test_the_largest_vit_is_counted_quickly_and_once():
+    spec = ViTSpec.preset("H", patch_size=14, depth=31)
+    start = time.perf_counter()
+    first = macs_per_image(spec, **IMAGENET)
+    assert time.perf_counter() - start < 10  # about a second on an idle machine
+    start = time.perf_counter()
+    assert macs_per_image(spec, **IMAGENET) == first
+    assert time.perf_counter() - start < 0.01
+
+
+@pytest.mark.parametrize("position", ["none", "learned_1d", "learned_2d", "sincos_2d", "relative"])
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+def test_position_adds_no_multiplications(position, pool):
+    spec = ViTSpec(patch_size=4, width=24, depth=2, heads=3, position=position, pool=pool)
+    data = {"image_size": 28, "channels": 1, "classes": 10}
+    assert macs_per_image(spec, **data) == vit_macs(spec, **data)
+
+
+def stem_macs(stem: str) -> int:
+    spec = ViTSpec(patch_size=4, width=16, depth=1, heads=2, pool="mean", stem=stem)
+    data = {"image_size": 8, "channels": 3, "classes": 2}
+    patch = 4 * 3 * 16 * 16
+    return macs_per_image(spec, **data) - vit_macs(spec, **data) + patch
+
+
+def test_stems_are_counted():
+    projection = 4 * 16 * 16
+    assert stem_macs("patch") == 4 * 48 * 16
+    assert stem_macs("conv") == 9 * (16 * 3 * 8 + 4 * 8 * 16) + projection
+    assert stem_macs("hybrid") == 9 * (64 * 3 * 8 + 16 * (8 * 8 + 8 * 8) + 4 * (8 * 16 + 16 * 16)) + projection
+
+
+def test_head_with_a_hidden_layer_is_counted():
+    spec = ViTSpec(patch_size=4, width=16, depth=1, heads=2, head_hidden=5)
+    data = {"image_size": 8, "channels": 1, "classes": 3}
+    assert macs_per_image(spec, **data) == vit_macs(spec, **data) - 16 * 3 + 16 * 5 + 5 * 3
+
+
+@pytest.mark.parametrize(
+    ("depth", "published"),
+    [(18, 1_814_073_344), (34, 3_663_761_408), (50, 4_089_184_256)],  # torchvision prints 1.81, 3.66, 4.09 'GFLOPs'
+)
+def test_resnets_are_counted(depth, published):
+    assert macs_per_image(ResNetSpec(depth=depth, stem="imagenet"), **IMAGENET) == published
+
+
+def test_a_small_resnet_is_counted():
+    w, data = 4, {"image_size": 8, "channels": 1, "classes": 3}
+    stages = [64 * (w * w + w * w), 16 * (2 * w * w + 4 * w * w), 4 * (8 * w * w + 16 * w * w)]
+    assert macs_per_image(ResNetSpec(depth=8, width=w), **data) == 9 * (64 * w + sum(stages)) + 4 * w * 3
+
+
+def test_embeddings_norms_biases_and_scales_have_no_decay():
+    spec = ViTSpec(patch_size=4, width=16, depth=1, heads=2, layer_scale=0.1, position="learned_2d")
+    model = on_meta(spec, image_size=8, channels=1, classes=3)
+    decayed = {name for name, _ in model.named_parameters()} - no_decay(model)
+    assert decayed == {"stem.projection.weight", "head.linear.weight", *hidden_matrices(model)}
+    relative = on_meta(ViTSpec(patch_size=4, width=16, depth=1, heads=2, position="relative"), **IMAGENET)
+    assert "blocks.0.attention.relative_position.table" in no_decay(relative)
+
+
+@pytest.mark.parametrize("position", ["learned_1d", "relative"])
+@pytest.mark.parametrize("stem", ["patch", "conv"])
+def test_hidden_matrices_of_a_vit_are_those_of_its_blocks(position, stem):
+    spec = ViTSpec(patch_size=4, width=16, depth=2, heads=2, position=position, stem=stem, head_hidden=4)
+    model = on_meta(spec, image_size=8, channels=1, classes=3)
+    expected = ["attention.qkv", "attention.output", "mlp.0", "mlp.3"]
+    assert hidden_matrices(model) == [f"blocks.{i}.{name}.weight" for i in range(2) for name in expected]
+    assert hidden_kernels(model) == []
+
+
+@pytest.mark.parametrize(("spec", "kernels"), [(ResNetSpec(depth=8), 6), (ResNetSpec(depth=18), 19)])
+def test_hidden_kernels_of_a_resnet_are_all_but_the_first(spec, kernels):
+    model = on_meta(spec, image_size=32, channels=3, classes=10)
+    names = hidden_kernels(model)
+    assert len(names) == kernels
+    assert "conv1.weight" not in names
+    assert hidden_matrices(model) == []
+    assert no_decay(model) == {name for name, parameter in model.named_parameters() if parameter.ndim == 1}

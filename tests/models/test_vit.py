@@ -1,0 +1,420 @@
+import itertools
+import math
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
+from torch.nn import functional as F  # noqa: N812
+
+from harness.models import build, vit
+from harness.models.vit import Branch, PatchStem, RelativePosition, ViT, explicit_attention, fused_attention
+from harness.spec import ViTSpec
+from harness.spec.errors import InvalidInput
+
+TINY = {"patch_size": 4, "width": 16, "depth": 2, "heads": 2}
+POSITIONS = ("none", "learned_1d", "learned_2d", "sincos_2d", "relative")
+
+
+def tiny(image_size=8, channels=1, classes=3, attention="auto", **changes) -> ViT:
+    torch.manual_seed(0)
+    spec = ViTSpec(**(TINY | changes))
+    model = build(spec, image_size=image_size, channels=channels, classes=classes, attention=attention)
+    assert isinstance(model, ViT)
+    return model
+
+
+def randomise(model: nn.Module) -> None:
+    """Give every parameter, zeros and ones too, a value of its own."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+
+
+# --- the same mathematics as published code ---
+
+
+def load_blocks(ours: ViT, theirs: dict[str, Tensor], names: dict[str, str], prefix: str) -> None:
+    """Copy another code's block weights: `names` maps our name within a block to theirs; {} is the block's number."""
+    state = ours.state_dict()
+    for index in range(len(ours.blocks)):
+        for mine, other in names.items():
+            for part in ("weight", "bias"):
+                key = f"{prefix.format(index)}{other}"
+                key += f"_{part}" if other.endswith("in_proj") else f".{part}"
+                state[f"blocks.{index}.{mine}.{part}"] = theirs[key]
+    ours.load_state_dict(state)
+
+
+def load_rest(ours: ViT, theirs: dict[str, Tensor], names: dict[str, str]) -> None:
+    state = ours.state_dict()
+    for mine, other in names.items():
+        state[mine] = theirs[other].reshape(state[mine].shape)
+    ours.load_state_dict(state)
+
+
+TORCHVISION_BLOCK = {
+    "norm1": "ln_1",
+    "attention.qkv": "self_attention.in_proj",
+    "attention.output": "self_attention.out_proj",
+    "norm2": "ln_2",
+    "mlp.0": "mlp.0",
+    "mlp.3": "mlp.3",
+}
+TORCHVISION_REST = {
+    "stem.projection.weight": "conv_proj.weight",
+    "stem.projection.bias": "conv_proj.bias",
+    "class_token": "class_token",
+    "position.table": "encoder.pos_embedding",
+    "norm.weight": "encoder.ln.weight",
+    "norm.bias": "encoder.ln.bias",
+    "head.linear.weight": "heads.head.weight",
+    "head.linear.bias": "heads.head.bias",
+}
+TIMM_BLOCK = {
+    "norm1": "norm1",
+    "attention.qkv": "attn.qkv",
+    "attention.output": "attn.proj",
+    "norm2": "norm2",
+    "mlp.0": "mlp.fc1",
+    "mlp.3": "mlp.fc2",
+}
+TIMM_REST = {
+    "stem.projection.weight": "patch_embed.proj.weight",
+    "stem.projection.bias": "patch_embed.proj.bias",
+    "class_token": "cls_token",
+    "position.table": "pos_embed",
+    "norm.weight": "norm.weight",
+    "norm.bias": "norm.bias",
+    "head.linear.weight": "head.weight",
+    "head.linear.bias": "head.bias",
+}
+
+
+def assert_same_as_torchvision(theirs: nn.Module, ours: ViT, images: Tensor) -> None:
+    randomise(theirs)
+    theirs, ours = theirs.double().eval(), ours.double().eval()
+    load_blocks(ours, theirs.state_dict(), TORCHVISION_BLOCK, "encoder.layers.encoder_layer_{}.")
+    load_rest(ours, theirs.state_dict(), TORCHVISION_REST)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images), theirs(images), atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("attention", ["explicit", "fused"])
+def test_logits_equal_torchvisions(attention):
+    theirs = torchvision.models.VisionTransformer(
+        image_size=16, patch_size=4, num_layers=3, num_heads=2, hidden_dim=24, mlp_dim=48, num_classes=5
+    )
+    ours = tiny(16, 3, 5, attention, width=24, depth=3, mlp_ratio=2)
+    assert_same_as_torchvision(theirs, ours, torch.randn(2, 3, 16, 16, dtype=torch.float64))
+
+
+def test_logits_of_the_full_size_equal_torchvisions():
+    ours = build(ViTSpec.preset("B", patch_size=16), image_size=224, channels=3, classes=1000)
+    assert isinstance(ours, ViT)
+    assert_same_as_torchvision(torchvision.models.vit_b_16(), ours, torch.randn(1, 3, 224, 224, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+def test_logits_equal_timms(pool):
+    how = {} if pool == "cls" else {"class_token": False, "global_pool": "avg", "fc_norm": False}
+    theirs = timm.models.vision_transformer.VisionTransformer(
+        img_size=16, patch_size=4, in_chans=2, num_classes=5, embed_dim=24, depth=2, num_heads=3, **how
+    )
+    randomise(theirs)
+    theirs, ours = theirs.double().eval(), tiny(16, 2, 5, width=24, heads=3, pool=pool).double().eval()
+    load_blocks(ours, theirs.state_dict(), TIMM_BLOCK, "blocks.{}.")
+    rest = {mine: other for mine, other in TIMM_REST.items() if mine != "class_token" or pool == "cls"}
+    load_rest(ours, theirs.state_dict(), rest)
+    images = torch.randn(2, 2, 16, 16, dtype=torch.float64)
+    torch.testing.assert_close(ours(images), theirs(images), atol=1e-9, rtol=1e-9)
+
+
+def test_post_norm_block_equals_the_encoder_layer_of_torch():
+    ours = tiny(norm="post").double().eval()
+    theirs = nn.TransformerEncoderLayer(16, 2, 64, activation="gelu", layer_norm_eps=1e-6, batch_first=True).double()
+    randomise(theirs)
+    names = {
+        "norm1": "norm1",
+        "attention.qkv": "self_attn.in_proj",
+        "attention.output": "self_attn.out_proj",
+        "norm2": "norm2",
+        "mlp.0": "linear1",
+        "mlp.3": "linear2",
+    }
+    load_blocks(ours, theirs.state_dict(), names, "")
+    x = torch.randn(2, 5, 16, dtype=torch.float64)
+    torch.testing.assert_close(ours.blocks[0](x), theirs.eval()(x), atol=1e-9, rtol=1e-9)
+
+
+def test_post_norm_has_no_final_norm():
+    assert isinstance(tiny(norm="post").norm, nn.Identity)
+    assert isinstance(tiny(norm="pre").norm, nn.LayerNorm)
+
+
+# --- parts ---
+
+
+def test_patch_stem_equals_a_strided_convolution_and_unfold():
+    stem = PatchStem(4, 3, 10).double()
+    images = torch.randn(2, 3, 12, 12, dtype=torch.float64)
+    weight, bias = stem.projection.weight, stem.projection.bias
+    convolved = F.conv2d(images, weight.view(10, 3, 4, 4), bias, stride=4).flatten(2).mT
+    unfolded = F.linear(F.unfold(images, 4, stride=4).mT, weight, bias)
+    torch.testing.assert_close(stem(images), convolved)
+    torch.testing.assert_close(stem(images), unfolded)
+
+
+@pytest.mark.parametrize("stem", ["conv", "hybrid"])
+@pytest.mark.parametrize("patch_size", [2, 4, 8])
+def test_convolution_stems_give_one_token_per_patch(stem, patch_size):
+    model = tiny(16, stem=stem, patch_size=patch_size)
+    assert model.stem(torch.randn(2, 1, 16, 16)).shape == (2, (16 // patch_size) ** 2, 16)
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_explicit_attention_equals_fused_forward_and_backward(biased):
+    torch.manual_seed(0)
+    shapes = [(2, 3, 5, 4)] * 3 + ([(3, 5, 5)] if biased else [])
+    inputs = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    seed = torch.randn(2, 3, 5, 4, dtype=torch.float64)
+    results = []
+    for attend in (explicit_attention, fused_attention):
+        out = attend(*inputs[:3], inputs[3] if biased else None, 0.0)
+        results.append([out, *torch.autograd.grad(out, inputs, seed)])
+    for explicit, fused in zip(*results, strict=True):
+        torch.testing.assert_close(explicit, fused, atol=1e-12, rtol=1e-9)
+
+
+@pytest.mark.parametrize("position", ["learned_1d", "relative"])
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+def test_models_with_explicit_and_fused_attention_agree(position, pool):
+    images, results = torch.randn(3, 1, 8, 8, dtype=torch.float64), []
+    for mode in ("explicit", "fused"):
+        model = tiny(attention=mode, position=position, pool=pool).double()
+        randomise(model)
+        loss = model(images).square().sum()
+        results.append([loss, *torch.autograd.grad(loss, list(model.parameters()))])
+    for explicit, fused in zip(*results, strict=True):
+        torch.testing.assert_close(explicit, fused, atol=1e-10, rtol=1e-8)
+
+
+def test_explicit_softmax_in_bf16_is_as_exact_as_the_inputs_allow():
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 2, 9, 8, dtype=torch.bfloat16) for _ in range(3))
+    exact = explicit_attention(q.double(), k.double(), v.double(), None, 0.0)
+    found = explicit_attention(q, k, v, None, 0.0)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.double(), exact, atol=0.02, rtol=0.02)
+
+
+def test_attention_dropout_keeps_the_expectation():
+    torch.manual_seed(0)
+    q, k = torch.randn(2, 1, 1, 6, 4).unbind()
+    v = torch.rand(1, 1, 6, 4)
+    many = [part.expand(20_000, -1, -1, -1) for part in (q, k, v)]
+    mean = explicit_attention(*many, None, 0.5).mean(0, keepdim=True)
+    torch.testing.assert_close(mean, explicit_attention(q, k, v, None, 0.0), atol=0.02, rtol=0.02)
+
+
+def test_relative_bias_depends_on_the_offset_only():
+    position = RelativePosition(ViTSpec(**TINY, position="relative", pool="mean"), grid=3)
+    nn.init.normal_(position.table)
+    bias = position()
+    cells = list(itertools.product(range(3), repeat=2))
+    by_offset: dict[tuple[int, int], Tensor] = {}
+    for (i, (a, b)), (j, (c, d)) in itertools.product(enumerate(cells), repeat=2):
+        first = by_offset.setdefault((a - c, b - d), bias[:, i, j])
+        assert torch.equal(first, bias[:, i, j])
+    assert len(by_offset) == 25
+    assert len({tuple(value.tolist()) for value in by_offset.values()}) == 25
+
+
+def test_relative_bias_leaves_the_class_token_alone():
+    position = RelativePosition(ViTSpec(**TINY, position="relative"), grid=2)
+    nn.init.ones_(position.table)
+    expected = torch.ones(2, 5, 5)
+    expected[:, 0, :] = expected[:, :, 0] = 0
+    assert torch.equal(position(), expected)
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_without_position_the_order_of_patches_does_not_matter_else_it_does(position):
+    model = tiny(12, position=position, pool="mean", initialisation="normal_embeddings").double().eval()
+    randomise(model)
+    images = torch.randn(2, 1, 12, 12, dtype=torch.float64)
+    patches = images.view(2, 3, 4, 3, 4).transpose(2, 3).reshape(2, 9, 4, 4)
+    moved = patches[:, torch.randperm(9, generator=torch.Generator().manual_seed(3))]
+    moved = moved.view(2, 3, 3, 4, 4).transpose(2, 3).reshape(2, 1, 12, 12)
+    difference = (model(images) - model(moved)).abs().max()
+    assert difference < 1e-12 if position == "none" else difference > 1e-4
+
+
+def test_learned_2d_shares_rows_and_columns():
+    model = tiny(12, position="learned_2d", pool="mean", initialisation="normal_embeddings")
+    table = model.position(torch.zeros(1, 9, 16)).view(3, 3, 16)
+    assert torch.equal(table[1, :, :8], table[1, :1, :8].expand(3, -1))
+    assert torch.equal(table[:, 2, 8:], table[:1, 2, 8:].expand(3, -1))
+    assert not torch.equal(table[0, 0], table[1, 1])
+
+
+def test_sincos_is_fixed_and_tells_every_patch_apart():
+    model = tiny(16, position="sincos_2d")
+    added = model.position(torch.zeros(1, 17, 16))[0]
+    assert not added[0].any()  # the class token
+    assert not [name for name, _ in model.named_parameters() if "position" in name]
+    assert torch.cdist(added[1:], added[1:]).add(torch.eye(16)).min() > 0.5
+    torch.testing.assert_close(added[1 + 4 * 2 + 1][:4], torch.tensor([2, 2e-1, 2e-2, 2e-3]).sin())
+
+
+def test_stochastic_depth_keeps_the_expectation_and_drops_whole_images():
+    torch.manual_seed(0)
+    branch = Branch(ViTSpec(**(TINY | {"depth": 5}), stochastic_depth=0.4), index=4)
+    x = torch.ones(20_000, 2, 3)
+    out = branch(x)
+    assert out.mean().item() == pytest.approx(1, abs=0.02)
+    assert sorted(set(out.flatten(1).mean(1).tolist())) == pytest.approx([0, 1 / 0.6])
+    assert torch.equal(branch.eval()(x), x)
+
+
+def test_stochastic_depth_grows_linearly():
+    model = tiny(depth=5, stochastic_depth=0.4)
+    assert [block.branch2.keep for block in model.blocks] == pytest.approx([1, 0.9, 0.8, 0.7, 0.6])
+
+
+@pytest.mark.parametrize("field", ["dropout", "attention_dropout", "mlp_dropout", "stochastic_depth"])
+def test_randomness_is_on_in_training_and_off_in_evaluation(field):
+    model = tiny(**{field: 0.5})
+    images = torch.randn(16, 1, 8, 8)
+    assert not torch.equal(model(images), model(images))
+    model.eval()
+    assert torch.equal(model(images), model(images))
+
+
+# --- initialisation ---
+
+
+@pytest.mark.parametrize("initialisation", ["truncated_normal", "xavier", "normal_embeddings"])
+def test_the_same_seed_gives_the_same_parameters(initialisation):
+    torch.manual_seed(5)
+    spec = ViTSpec(**TINY, initialisation=initialisation)
+    first, second, other = (build(spec, image_size=8, channels=1, classes=3) for _ in range(3))
+    torch.manual_seed(5)
+    second = build(spec, image_size=8, channels=1, classes=3)
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(first.blocks[0].mlp[0].weight, other.blocks[0].mlp[0].weight)
+
+
+@pytest.mark.parametrize(
+    ("initialisation", "token", "table", "linear"),
+    [
+        ("truncated_normal", 0.0176, 0.0176, 0.0176),  # sd .02, cut at two sd, has sd .88 * .02
+        ("xavier", 0, 0.02, math.sqrt(2 / (256 + 256))),
+        ("normal_embeddings", 1, 1, 0.0176),
+    ],
+)
+def test_initial_spread_is_the_documented_one(initialisation, token, table, linear):
+    model = tiny(32, width=256, initialisation=initialisation)
+    assert model.class_token.std().item() == pytest.approx(token, rel=0.15)
+    assert model.position.table.std().item() == pytest.approx(table, rel=0.05)
+    for part in model.blocks[0].attention.qkv.weight.chunk(3):
+        assert part.std().item() == pytest.approx(linear, rel=0.05)
+    assert bool(model.head.linear.weight.any()) == (initialisation != "xavier")
+    assert not model.blocks[0].mlp[0].bias.any()
+
+
+# --- every combination works ---
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("stem", ["patch", "conv", "hybrid"])
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+def test_every_combination_trains(position, stem, norm, pool):
+    rest = {"dropout": 0.1, "attention_dropout": 0.1, "mlp_dropout": 0.1, "stochastic_depth": 0.1, "layer_scale": 0.1}
+    extra = rest | {"qkv_bias": False, "head_hidden": 7} if norm == "post" else {}
+    model = tiny(position=position, stem=stem, norm=norm, pool=pool, **extra)
+    logits = model(torch.randn(4, 1, 8, 8))
+    assert logits.shape == (4, 3)
+    F.cross_entropy(logits, torch.tensor([0, 1, 2, 0])).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("stem", ["patch", "conv", "hybrid"])
+def test_forward_creates_every_tensor_on_the_models_device(position, stem, monkeypatch):
+    monkeypatch.setattr(vit, "initialise", lambda *_: None)  # reads values, which fake tensors have none of
+    options = {"stochastic_depth": 0.5, "dropout": 0.1, "attention_dropout": 0.1, "layer_scale": 0.1}
+    spec = ViTSpec(**TINY, position=position, stem=stem, **options)
+    with FakeTensorMode(allow_non_fake_inputs=False):
+        with torch.device("cuda"):
+            model = build(spec, image_size=8, channels=1, classes=3)
+            images = torch.empty(2, 1, 8, 8)
+        assert model(images).device.type == "cuda"
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("stem", ["patch", "conv"])
+def test_autocast_keeps_the_residual_stream_in_float32(position, stem):
+    model = tiny(position=position, stem=stem, pool="mean", stochastic_depth=0.1)
+    seen = []
+    for block in model.blocks:
+        block.register_forward_hook(lambda _block, _inputs, out: seen.append(out.dtype))
+    images = torch.randn(4, 1, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(images)
+    logits.float().sum().backward()
+    assert seen == [torch.float32] * 2
+    torch.testing.assert_close(logits.float(), model(images), atol=0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_a_stack_of_models_runs_under_vmap(position):
+    models = [build(ViTSpec(**TINY, position=position), image_size=8, channels=1, classes=3).eval() for _ in range(3)]
+    state = torch.func.stack_module_state(models)
+    images = torch.randn(2, 1, 8, 8)
+
+    def forward(parameters, buffers):
+        return torch.func.functional_call(models[0], (parameters, buffers), (images,))
+
+    together = torch.func.vmap(forward)(*state)
+    torch.testing.assert_close(together, torch.stack([model(images) for model in models]), atol=1e-5, rtol=1e-5)
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 12, 12), (2, 3, 8, 8), (1, 8, 8), (2, 1, 8, 4)])
+def test_images_of_another_shape_are_refused(shape):
+    model = tiny()
+    with pytest.raises(ValueError, match=r"Expected images of shape \(B, 1, 8, 8\), found \(") as error:
+        model(torch.zeros(shape))
+    assert str(error.value).endswith(f"found {shape}.")
+
+
+def test_integer_images_are_refused():
+    model = tiny()
+    with pytest.raises(
+        ValueError, match=r"^Expected images of a floating-point type, normalised; found torch.uint8\.$"
+    ):
+        model(torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_size": 10}, "patch_size 4 does not divide image_size 10"),
+        ({"channels": 0}, r"channels is 0; it must lie in \[1, inf\]"),
+        ({"classes": 1}, r"classes is 1; it must lie in \[2, inf\]"),
+        ({"attention": "flash"}, "attention is 'flash'; it must be one of 'auto', 'explicit', 'fused'"),
+    ],
+)
+def test_impossible_models_are_refused(change, message):
+    with pytest.raises(InvalidInput, match=message):
+        tiny(**change)
