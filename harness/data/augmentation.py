@@ -5,7 +5,10 @@ in or blanked is 0 (black).
 """
 
 import math
+from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
@@ -79,12 +82,12 @@ def mix(
     Batches are in random order, so the neighbour is a random partner.
     """
     size, (high, wide) = len(images), images.shape[2:]
-    draws = torch.rand(3, size, device=images.device, generator=generator)
+    draws = torch.rand(5, size, device=images.device, generator=generator)
     share = images.new_ones((size, high, wide), dtype=torch.float32)  # of the image itself, per pixel
     if spec.mixup:
-        share = share * _beta(spec.mixup, draws[0], generator)[:, None, None]
+        share = share * _beta(spec.mixup, draws[3])[:, None, None]
     if spec.cutmix:
-        side = (1 - _beta(spec.cutmix, draws[0], generator)).sqrt()
+        side = (1 - _beta(spec.cutmix, draws[4])).sqrt()
         h, w = (side * high).round(), (side * wide).round()
         pasted = 1 - _rectangles(draws[1], draws[2], h, w, (high, wide)).float()
         cut = (draws[0] < 0.5)[:, None, None] if spec.mixup else torch.ones_like(pasted, dtype=torch.bool)
@@ -125,11 +128,19 @@ def _rectangles(down: Tensor, right: Tensor, h: Tensor, w: Tensor, size: tuple[i
     return tall[:, :, None] & broad[:, None, :]
 
 
-def _beta(alpha: float, like: Tensor, generator: Generator) -> Tensor:
-    """A draw of Beta(alpha, alpha) per element of `like`.
+def _beta(alpha: float, uniform: Tensor) -> Tensor:
+    """Draws of Beta(alpha, alpha) from uniform ones, by the inverse of its distribution function.
 
-    By two Gamma draws; torch's public Beta distribution takes no generator.
+    torch's own Beta distribution takes no generator.
     """
-    shape = torch.full((2, *like.shape), alpha, device=like.device, dtype=torch.float64)
-    draws = torch._standard_gamma(shape, generator=generator).clamp_min(1e-300)
-    return (draws[0] / draws.sum(0)).float()
+    quantiles = torch.tensor(_beta_quantiles(alpha), device=uniform.device)
+    place = uniform * (len(quantiles) - 1)
+    below = place.long().clamp_max(len(quantiles) - 2)
+    return torch.lerp(quantiles[below], quantiles[below + 1], place - below)
+
+
+@lru_cache
+def _beta_quantiles(alpha: float) -> npt.NDArray[np.float32]:
+    from scipy.special import betaincinv
+
+    return np.asarray(betaincinv(alpha, alpha, np.linspace(0, 1, 1025)), dtype=np.float32)

@@ -26,7 +26,7 @@ AnySplit = Split | StreamedSplit
 Phase = Literal["tune", "confirm"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """The splits of a source, by purpose."""
 

@@ -18,7 +18,7 @@ Job = tuple[str, int, int | None]
 """A file, its label and, for training, the seed that its crop is drawn from."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StreamedSplit:
     """Images of one purpose that stay on disk; each reading decodes them anew."""
 
