@@ -1,0 +1,43 @@
+"""What a person reads in the end. Draws and sets what `harness.analysis` computed; computes nothing."""
+
+from pathlib import Path
+
+from harness.analysis.findings import Findings
+from harness.records import files
+from harness.records.tables import StudyRecords
+from harness.report import csv_text
+from harness.report.content import content_of
+from harness.report.figures import PICTURES, figures_of
+from harness.report.markdown import markdown
+from harness.report.page import page
+from harness.report.summary import SummaryRow, summary_rows
+
+__all__ = ["SummaryRow", "figures_of", "summary_rows", "write_report"]
+
+
+def write_report(records: StudyRecords, findings: Findings, folder: Path) -> list[Path]:
+    """Write figures/*.png and *.svg, report.html, REPORT.md, comparisons.csv and claims.csv; returns their paths.
+
+    Equal records and findings give equal bytes. Figures of an earlier report that no longer apply are removed.
+    """
+    content = content_of(records, findings)
+    outputs: dict[Path, bytes] = {}
+    for figure in content.figures:
+        outputs[folder / "figures" / f"{figure.name}.png"] = figure.png
+        outputs[folder / "figures" / f"{figure.name}.svg"] = figure.svg
+    outputs[folder / "report.html"] = page(content).encode()
+    outputs[folder / "REPORT.md"] = markdown(content).encode()
+    outputs[folder / "comparisons.csv"] = csv_text.from_frame(findings.comparisons).encode()
+    outputs[folder / "claims.csv"] = csv_text.from_frame(findings.claims).encode()
+    for path, written in outputs.items():
+        files.write_bytes(path, written)
+    _remove_outdated(folder / "figures", {figure.name for figure in content.figures})
+    return list(outputs)
+
+
+def _remove_outdated(folder: Path, current: set[str]) -> None:
+    """Only files that a report itself may have written: a user's own stay."""
+    for picture in PICTURES:
+        if picture.name not in current:
+            for kind in ("png", "svg"):
+                (folder / f"{picture.name}.{kind}").unlink(missing_ok=True)

@@ -1,0 +1,138 @@
+"""A report's content in its order, before it is set as a page or as Markdown."""
+
+import base64
+import shlex
+from dataclasses import dataclass, field
+
+from harness.analysis.findings import Findings
+from harness.records.tables import StudyRecords
+from harness.report import tables
+from harness.report.figures import pictures_of
+from harness.report.formats import words
+from harness.report.style import png, svg, theme
+from harness.report.tables import Table
+
+_MOST_SVG = 200_000
+"""Bytes; a larger drawing stands in the page as PNG, so that the page stays small."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure with its files."""
+
+    name: str
+    section: str
+    title: str
+    description: str
+    png: bytes
+    svg: bytes
+
+    @property
+    def data_uri(self) -> str:
+        """The figure for a page that loads nothing: vectors, or pixels where those are much smaller."""
+        kind, content = ("svg+xml", self.svg) if len(self.svg) <= _MOST_SVG else ("png", self.png)
+        return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with its figures and tables."""
+
+    anchor: str
+    heading: str
+    figures: tuple[Drawn, ...] = ()
+    tables: tuple[Table, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """Everything that a report says."""
+
+    title: str
+    study: str
+    question: str
+    answer: str
+    gaps: tuple[str, ...]
+    warnings: tuple[str, ...]
+    sections: tuple[Section, ...]
+    changes: tuple[str, ...]
+    provenance: Table
+    command: str
+    citation: str
+    figures: tuple[Drawn, ...] = field(default=())
+
+
+def content_of(records: StudyRecords, findings: Findings) -> Content:
+    """Draw the figures and put everything in the report's order."""
+    study = records.study
+    figures = tuple(_drawn(records, findings))
+    return Content(
+        title=f"{words(study.name).capitalize()} ({study.scale})",
+        study=f"Study {study.name}, scale {study.scale}; after {study.source}",
+        question=study.question,
+        answer=findings.answer or "No run has finished yet, so there is no answer.",
+        gaps=findings.gaps,
+        warnings=findings.warnings,
+        sections=_sections(records, findings, figures),
+        changes=study.changes_after_first_look,
+        provenance=tables.provenance_table(records),
+        command=_command(records),
+        citation=_citation(records),
+        figures=figures,
+    )
+
+
+def _drawn(records: StudyRecords, findings: Findings) -> list[Drawn]:
+    drawn = []
+    with theme():
+        for picture in pictures_of(records, findings):
+            figure = picture.draw(records, findings)
+            text = picture.describe(records, findings)
+            drawn.append(Drawn(picture.name, picture.section, picture.title, text, png(figure), svg(figure)))
+    return drawn
+
+
+def _sections(records: StudyRecords, findings: Findings, figures: tuple[Drawn, ...]) -> tuple[Section, ...]:
+    def of(section: str) -> tuple[Drawn, ...]:
+        return tuple(figure for figure in figures if figure.section == section)
+
+    sections = (
+        Section("claims", "Claims", tables=(tables.claims_table(records, findings),)),
+        Section("result", "Main result", of("main")),
+        Section("arms", "Arms", tables=(tables.arms_table(records, findings),)),
+        Section(
+            "sizes",
+            "Training images",
+            tables=(tables.sizes_table(records, findings), tables.laws_table(records, findings)),
+        ),
+        Section("cost", "Cost", of("cost")),
+        Section("learning", "Learning curves", of("learning")),
+        Section("tuning", "Tuning", of("tuning"), (tables.audit_table(records, findings),)),
+        Section("unfinished", "Runs without a result", of("unfinished"), (tables.unfinished_table(records, findings),)),
+    )
+    filled = (
+        Section(
+            section.anchor, section.heading, section.figures, tuple(table for table in section.tables if table.rows)
+        )
+        for section in sections
+    )
+    return tuple(section for section in filled if section.figures or section.tables)
+
+
+def _command(records: StudyRecords) -> str:
+    command = records.provenance.get("command")
+    if isinstance(command, list | tuple):
+        return shlex.join(map(str, command))
+    return str(command) if command else f"make study NAME={records.study.name} SCALE={records.study.scale}"
+
+
+def _citation(records: StudyRecords) -> str:
+    known, study = records.provenance, records.study
+    version = f" {known['patchbench_version']}" if known.get("patchbench_version") else ""
+    revision = f", git revision {known['git_revision']}" if known.get("git_revision") else ""
+    data = f", data SHA-256 {known['data_hash']}" if known.get("data_hash") else ""
+    made = f", {str(known['created'])[:10]}" if known.get("created") else ""
+    return (
+        f"patchbench{version}, study {study.name} at scale {study.scale}{revision}{data}{made}. "
+        f"Please cite the source of the question too: {study.source}."
+    )

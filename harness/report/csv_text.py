@@ -1,0 +1,31 @@
+"""Frames as CSV that a spreadsheet may open: equal frames give equal bytes, no cell becomes a formula."""
+
+import csv
+import io
+from typing import Any
+
+import pandas as pd
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def from_frame(frame: pd.DataFrame) -> str:
+    """The frame with a heading line; floats as %.10g, nothing for missing values."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([safe(str(name)) for name in frame.columns])
+    writer.writerows([_text(value) for value in row] for row in frame.itertuples(index=False, name=None))
+    return buffer.getvalue()
+
+
+def safe(text: str) -> str:
+    """Text that a spreadsheet takes as text: a leading apostrophe where it would start a formula."""
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return safe(value)
+    if value is None or pd.isna(value):
+        return ""
+    return f"{value:.10g}" if isinstance(value, float) else str(value)

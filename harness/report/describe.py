@@ -1,0 +1,135 @@
+"""What each figure shows, in words and numbers: the alternative texts of the report."""
+
+from collections.abc import Callable
+
+from harness.analysis.findings import Findings
+from harness.records.tables import StudyRecords
+from harness.report.costs import pareto_front, rows_with_cost
+from harness.report.curves import UNFINISHED, budget_rows, learning_rows, unfinished_rows
+from harness.report.formats import count, magnitude, number, percent, percent_interval, points_interval, words
+from harness.report.frames import (
+    Row,
+    arms_with_results,
+    cell_name,
+    comparisons_with_results,
+    largest_size,
+    sizes_of,
+)
+
+_MOST = 8
+"""More arms than this are summed up by the best and the worst."""
+
+
+def factor_curve(records: StudyRecords, findings: Findings) -> str:
+    """Accuracies by level."""
+    rows = arms_with_results(findings)
+    return f"Test accuracy by {words(records.study.factor)}, each seed a dot. {_accuracies(rows)}"
+
+
+def differences(records: StudyRecords, findings: Findings) -> str:
+    """Differences to the baseline."""
+    rows = comparisons_with_results(findings)
+    return f"Difference in test accuracy to {records.study.baseline.name}, in points. {_differences(rows)}"
+
+
+def accuracy_by_macs(_: StudyRecords, findings: Findings) -> str:
+    """Accuracy and multiply-accumulates."""
+    rows = rows_with_cost(findings, "macs_per_image")
+    return "Test accuracy against multiply-accumulates per image. " + _costs(rows, "macs_per_image", -1)
+
+
+def accuracy_by_speed(_: StudyRecords, findings: Findings) -> str:
+    """Accuracy and measured speed."""
+    rows = rows_with_cost(findings, "train_images_per_second")
+    return "Test accuracy against training images per second. " + _costs(rows, "train_images_per_second", 1)
+
+
+def accuracy_by_size(_: StudyRecords, findings: Findings) -> str:
+    """Accuracies at the smallest and largest size, and crossovers."""
+    sizes = sizes_of(findings)
+    ends = dict.fromkeys((sizes[0], sizes[-1]))
+    texts = [f"At {count(size)} images: {_accuracies(arms_with_results(findings, size))}" for size in ends]
+    statements = [str(text) for text in findings.crossovers["statement"]] if not findings.crossovers.empty else []
+    return " ".join(["Test accuracy by number of training images.", *texts, *statements[:_MOST]])
+
+
+def gap_by_size(records: StudyRecords, findings: Findings) -> str:
+    """Differences at the smallest and largest size."""
+    sizes = sizes_of(findings)
+    ends = dict.fromkeys((sizes[0], sizes[-1]))
+    texts = [f"At {count(size)} images: {_differences(comparisons_with_results(findings, size))}" for size in ends]
+    return " ".join([f"Gap to {records.study.baseline.name} in points by number of training images.", *texts])
+
+
+def learning_curves(records: StudyRecords, findings: Findings) -> str:
+    """Where the learning curves end."""
+    curves = learning_rows(records, findings)
+    last = curves[curves["update"] == curves.groupby("arm")["update"].transform("max")]
+    ends = last.groupby("arm", sort=False)["validation_accuracy"].mean().sort_values(ascending=False, kind="stable")
+    listed = [f"{arm} {percent(value)}" for arm, value in ends.items()]
+    if len(listed) > _MOST:
+        listed = [f"from {listed[0]} (highest) to {listed[-1]} (lowest)"]
+    seeds = curves.groupby("arm")["seed"].nunique().max()
+    return (
+        f"Validation accuracy over {count(curves['update'].max())} updates, up to {count(seeds)} seeds per arm. "
+        f"Mean at the end: {'; '.join(listed)}."
+    )
+
+
+def budget_curves(_: StudyRecords, findings: Findings) -> str:
+    """The first and last point of each budget curve."""
+    budget = budget_rows(findings).sort_values("trials", kind="stable")
+    texts = [
+        f"{arm} from {percent(rows['expected_best'].iloc[0])} to {percent(rows['expected_best'].iloc[-1])}"
+        for arm, rows in budget.groupby("arm", sort=False)
+    ]
+    more = f" and {len(texts) - _MOST} more arms" if len(texts) > _MOST else ""
+    most = count(budget["trials"].max())
+    return f"Expected validation accuracy of the best of 1 to {most} trials: {'; '.join(texts[:_MOST])}{more}."
+
+
+def unfinished_runs(_: StudyRecords, findings: Findings) -> str:
+    """Counts of runs without a result."""
+    texts = []
+    for row in unfinished_rows(findings):
+        parts = [f"{int(row[status])} {words(status)}" for status in UNFINISHED if (number(row[status]) or 0) > 0]
+        texts.append(f"{cell_name(row, findings)}: {', '.join(parts)}")
+    more = f"; and {len(texts) - _MOST} more" if len(texts) > _MOST else ""
+    return f"Confirm runs without a result. {'; '.join(texts[:_MOST])}{more}."
+
+
+def at_largest(findings: Findings) -> str:
+    """` at 60 000 training images` in a study of two factors."""
+    size = largest_size(findings)
+    return "" if size is None else f" at {count(size)} training images"
+
+
+def _accuracies(rows: list[Row]) -> str:
+    def text(row: Row) -> str:
+        role = " (baseline)" if row["is_baseline"] else ""
+        return f"{row['arm']}{role} {percent_interval(row['mean'], row['ci_low'], row['ci_high'])}"
+
+    return _listed(rows, "mean", text)
+
+
+def _differences(rows: list[Row]) -> str:
+    def text(row: Row) -> str:
+        return f"{row['arm']} {points_interval(row['difference'], row['ci_low'], row['ci_high'])}"
+
+    return _listed(rows, "difference", text)
+
+
+def _listed(rows: list[Row], column: str, text: Callable[[Row], str]) -> str:
+    if not rows:
+        return "No results."
+    if len(rows) <= _MOST:
+        return "; ".join(text(row) for row in rows) + "."
+    ordered = sorted(rows, key=lambda row: float(row[column]))
+    return f"{len(rows)} arms, from {text(ordered[0])} (lowest) to {text(ordered[-1])} (highest)."
+
+
+def _costs(rows: list[Row], column: str, better: int) -> str:
+    front = pareto_front(rows, column, better)
+    texts = [f"{row['arm']} {percent(row['mean'])} at {magnitude(row[column])}" for row in front]
+    more = f"; and {len(texts) - _MOST} more" if len(texts) > _MOST else ""
+    return f"Best accuracy at each cost: {'; '.join(texts[:_MOST])}{more} ({len(rows)} arms)."

@@ -1,0 +1,135 @@
+"""Numbers as a reader meets them: one form per quantity, the same in tables, figures and texts."""
+
+import math
+from typing import Any
+
+NONE = "–"
+"""Stands where there is no number."""
+THIN = "\u202f"
+"""Narrow no-break space: separates thousands, and a number from its unit."""
+MINUS = "\u2212"
+
+_MAGNITUDES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def number(value: Any) -> float | None:
+    """A float, or None for what is missing, NaN or infinite."""
+    try:
+        result = float(value)
+    except (TypeError, ValueError):  # None and pandas' NA
+        return None
+    return result if math.isfinite(result) else None
+
+
+def percent(value: Any, digits: int = 2) -> str:
+    """A fraction in percent: `91.27 %`."""
+    fraction = number(value)
+    return NONE if fraction is None else f"{_signed(100 * fraction, digits)}{THIN}%"
+
+
+def percent_interval(value: Any, low: Any, high: Any) -> str:
+    """A fraction with its interval in percent: `91.27 % [90.81, 91.69]`; without brackets where it has none."""
+    return _with_interval(percent(value), _bare(low), _bare(high))
+
+
+def points(value: Any, digits: int = 2) -> str:
+    """A difference of fractions in percentage points, signed: `+1.23`."""
+    fraction = number(value)
+    return NONE if fraction is None else _signed(100 * fraction, digits, plus=True)
+
+
+def points_interval(value: Any, low: Any, high: Any) -> str:
+    """A difference with its interval in points: `+1.23 [+0.40, +2.06]`."""
+    return _with_interval(points(value), points(low), points(high))
+
+
+def count(value: Any) -> str:
+    """A whole number with thin separators from 1,000 on: `60 000`."""
+    whole = number(value)
+    return NONE if whole is None else f"{round(whole):,}".replace(",", THIN).replace("-", MINUS)
+
+
+def magnitude(value: Any) -> str:
+    """Three significant digits and a prefix: `950`, `12.3 M`, `4.60 G` (parameters, multiply-accumulates)."""
+    amount = number(value)
+    if amount is None:
+        return NONE
+    for size, prefix in _MAGNITUDES:
+        if abs(amount) >= size * 0.9995:  # 999.6 M is 1.00 G, not 1000 M
+            return f"{_three_digits(amount / size)}{THIN}{prefix}"
+    return count(amount)
+
+
+def memory(value: Any) -> str:
+    """Bytes in MiB, from one GiB on in GiB: `512 MiB`, `1.46 GiB`."""
+    size = number(value)
+    if size is None:
+        return NONE
+    mebibytes = size / 2**20
+    return (
+        f"{_three_digits(mebibytes / 1024)}{THIN}GiB" if mebibytes >= 1024 else f"{_three_digits(mebibytes)}{THIN}MiB"
+    )
+
+
+def seconds(value: Any) -> str:
+    """A duration: `4.2 s`, `1 min 23 s`, `2 h 03 min`."""
+    duration = number(value)
+    if duration is None:
+        return NONE
+    if duration < 9.95:
+        return f"{duration:.1f}{THIN}s"
+    whole = round(duration)
+    if whole < 60:
+        return f"{whole}{THIN}s"
+    if whole < 3600:
+        return f"{whole // 60}{THIN}min {whole % 60:02d}{THIN}s"
+    minutes = round(duration / 60)
+    return f"{minutes // 60}{THIN}h {minutes % 60:02d}{THIN}min"
+
+
+def p_value(value: Any) -> str:
+    """A p value with three decimals: `0.012`, `< 0.001`."""
+    p = number(value)
+    if p is None:
+        return NONE
+    return f"<{THIN}0.001" if p < 0.0005 else f"{p:.3f}"
+
+
+def plain(value: Any, digits: int = 3) -> str:
+    """A number with some significant digits and a true minus sign: levels, fitted parameters, settings."""
+    if isinstance(value, bool) or number(value) is None:
+        return NONE if number(value) is None and not isinstance(value, str | bool) else str(value)
+    if isinstance(value, str):
+        return value
+    return f"{float(value):.{digits}g}".replace("-", MINUS)
+
+
+def seeds(n: Any, planned: Any) -> str:
+    """`2 of 3 seeds`."""
+    word = "seed" if number(planned) == 1 else "seeds"
+    return f"{count(n if number(n) is not None else 0)} of {count(planned)} {word}"
+
+
+def words(name: str) -> str:
+    """A field's name for people: `patch_size` is `patch size`."""
+    return name.replace("_", " ")
+
+
+def _bare(value: Any) -> str:
+    return percent(value).removesuffix(f"{THIN}%")
+
+
+def _with_interval(text: str, low: str, high: str) -> str:
+    return text if NONE in (text, low, high) else f"{text} [{low}, {high}]"
+
+
+def _signed(value: float, digits: int, *, plus: bool = False) -> str:
+    text = f"{value:+.{digits}f}" if plus else f"{value:.{digits}f}"
+    if float(text) == 0:  # neither +0.00 nor -0.00: a zero has no sign
+        text = f"{0:.{digits}f}"
+    return text.replace("-", MINUS)
+
+
+def _three_digits(value: float) -> str:
+    digits = 0 if abs(value) >= 99.95 else 1 if abs(value) >= 9.995 else 2
+    return f"{value:.{digits}f}".replace("-", MINUS)

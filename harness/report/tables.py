@@ -1,0 +1,339 @@
+"""The tables of a report, with every number already in words: the page and REPORT.md only set them."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from harness.analysis.findings import Findings
+from harness.records.tables import StudyRecords
+from harness.report import csv_text
+from harness.report.formats import (
+    NONE,
+    count,
+    magnitude,
+    memory,
+    number,
+    p_value,
+    percent,
+    percent_interval,
+    plain,
+    points_interval,
+    seconds,
+    seeds,
+    words,
+)
+from harness.report.frames import Row, rows_of, sizes_of
+from harness.report.style import marks
+from harness.spec import Better, Claim, Equivalent, Monotone
+
+SYMBOLS = {"reproduced": "✓", "contradicted": "✗", "inconclusive": "?"}
+"""Stand before a verdict's word, so that it is told by more than its colour."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell's text and, where text does not sort as it should, the number to sort by."""
+
+    text: str
+    order: float | None = None
+    colour: str = ""
+    """Of a swatch before the text: the arm's colour in the figures."""
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's heading; numbers stand at the right."""
+
+    heading: str
+    numeric: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column names the row."""
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    csv: str = ""
+    """The same as raw numbers, for download."""
+    note: str = ""
+
+
+def claims_table(records: StudyRecords, findings: Findings) -> Table:
+    """A row per claim: verdict first, then the numbers that decide."""
+    declared = {(claim.statement, claim.source): claim for claim in records.study.claims}
+    rows = []
+    for row in rows_of(findings.claims):
+        claim = declared.get((row["statement"], row["source"]))
+        verdict = str(row["verdict"])
+        rows.append(
+            (
+                Cell(str(row["statement"])),
+                Cell(f"{SYMBOLS.get(verdict, '?')} {verdict}", verdict=verdict),
+                Cell(_estimate(row, claim)),
+                Cell(str(row["reason"])),
+                Cell(str(row["source"])),
+                Cell(claim.conditions if claim is not None and claim.conditions else NONE),
+            )
+        )
+    headings = ("Claim", "Verdict", "Estimate [95 % interval]", "Reason", "Source", "Conditions of the source")
+    return Table(
+        "claims",
+        "Published claims and what this study says about them",
+        tuple(Column(heading) for heading in headings),
+        tuple(rows),
+        csv_text.from_frame(findings.claims),
+    )
+
+
+def _estimate(row: Row, claim: Claim | None) -> str:
+    """In points where the claim is about a difference of accuracies, a plain number otherwise."""
+    values = row["estimate"], row["ci_low"], row["ci_high"]
+    accuracies = isinstance(claim, Better | Equivalent | Monotone) and claim.metric.endswith("accuracy")
+    if accuracies:
+        text = points_interval(*values)
+        return text if text == NONE else f"{text} points"
+    texts = [plain(value, 4) for value in values]
+    return texts[0] if NONE in texts else f"{texts[0]} [{texts[1]}, {texts[2]}]"
+
+
+def arms_table(records: StudyRecords, findings: Findings) -> Table:
+    """A row per arm (and training size): accuracy, difference to the baseline, costs."""
+    looks, sized = marks(records.study), bool(sizes_of(findings))
+    compared = {(row["arm"], _size(row)): row for row in rows_of(findings.comparisons)}
+    rows = []
+    for row in rows_of(findings.arms):
+        arm = str(row["arm"])
+        role = " (baseline)" if row["is_baseline"] else ""
+        first = [Cell(f"{arm}{role}", colour=looks[arm].colour)]
+        first += [_cell(count, row["train_size"])] if sized else []
+        against = compared.get((arm, _size(row)), {})
+        rows.append((*first, *_accuracy_cells(row, against), *_cost_cells(row)))
+    headings = ["Arm", *(["Training images"] if sized else []), *_ARM_HEADINGS]
+    note = (
+        "Difference: paired by seed, arm minus baseline, in percentage points. p: paired test, Holm-corrected over the "
+        "table. Better: probability that the arm is better than the baseline. MACs: multiply-accumulates of one "
+        "forward pass. No interval is given below 3 seeds."
+    )
+    caption = "Arms: test accuracy, difference to the baseline, and cost"
+    columns = tuple(Column(heading, numeric=place > 0) for place, heading in enumerate(headings))
+    return Table("arms", caption, columns, tuple(rows), csv_text.from_frame(findings.arms), note)
+
+
+_ARM_HEADINGS = (
+    "Seeds",
+    "Test accuracy [95 %]",
+    "Difference [95 %]",
+    "p (Holm)",
+    "Better",
+    "Parameters",
+    "MACs per image",
+    "Training images/s",
+    "Evaluation images/s",
+    "Peak memory",
+    "Time per run",
+)
+
+
+def _accuracy_cells(row: Row, against: Row) -> tuple[Cell, ...]:
+    difference = [against.get(key) for key in ("difference", "ci_low", "ci_high")]
+    return (
+        Cell(seeds(row["n"], row["planned"]), number(row["n"])),
+        Cell(percent_interval(row["mean"], row["ci_low"], row["ci_high"]), number(row["mean"])),
+        Cell(points_interval(*difference), number(difference[0])),
+        _cell(p_value, against.get("p_holm")),
+        _cell(
+            lambda value: NONE if number(value) is None else f"{float(value):.2f}", against.get("probability_better")
+        ),
+    )
+
+
+def _cost_cells(row: Row) -> tuple[Cell, ...]:
+    return (
+        _cell(magnitude, row["params"]),
+        _cell(magnitude, row["macs_per_image"]),
+        _cell(count, row["train_images_per_second"]),
+        _cell(count, row["eval_images_per_second"]),
+        _cell(memory, row["peak_memory_bytes"]),
+        _cell(seconds, row["train_seconds"]),
+    )
+
+
+def sizes_table(records: StudyRecords, findings: Findings) -> Table:
+    """Two-factor studies, a row per arm: how the gap changes with data, and where it closes."""
+    looks = marks(records.study)
+    slopes = {row["arm"]: row for row in rows_of(findings.slopes)}
+    rows = []
+    for row in rows_of(findings.crossovers):
+        slope = slopes.get(row["arm"], {})
+        change = points_interval(slope.get("slope"), slope.get("ci_low"), slope.get("ci_high"))
+        bounds = NONE if number(row["ci_low"]) is None else f"[{count(row['ci_low'])}, {count(row['ci_high'])}]"
+        share = number(row["share"])
+        rows.append(
+            (
+                Cell(str(row["arm"]), colour=looks[row["arm"]].colour),
+                Cell(change, number(slope.get("slope"))),
+                Cell(f"{count(row['median'])} {bounds}" if number(row["median"]) else NONE, number(row["median"])),
+                Cell(percent(share, 0), share),
+                Cell(str(row["statement"])),
+            )
+        )
+    columns = (
+        Column("Arm"),
+        Column("Change of gap per tenfold images, points [95 %]", numeric=True),
+        Column("Crossover, training images [95 %]", numeric=True),
+        Column("Resamples that cross", numeric=True),
+        Column("In words"),
+    )
+    return Table(
+        "crossovers",
+        f"How the gap to {records.study.baseline.name} changes with training images",
+        columns,
+        tuple(rows),
+        csv_text.from_frame(findings.crossovers),
+        "A crossover is looked for within the measured range only.",
+    )
+
+
+def laws_table(records: StudyRecords, findings: Findings) -> Table:
+    """Two-factor studies: the fitted law of each arm."""
+    looks = marks(records.study)
+    rows = tuple(
+        (
+            Cell(str(row["arm"]), colour=looks[row["arm"]].colour),
+            *(_cell(plain, row[key]) for key in ("a", "b", "c", "r2")),
+        )
+        for row in rows_of(findings.laws)
+    )
+    columns = (Column("Arm"), *(Column(heading, numeric=True) for heading in ("a", "b", "c", "R²")))
+    caption = "Fitted laws: error = a · n^−b + c, for n training images"
+    return Table("laws", caption, columns, rows, csv_text.from_frame(findings.laws))
+
+
+def audit_table(records: StudyRecords, findings: Findings) -> Table:
+    """Tuning per arm: what was spent, what was chosen, and how near to the edge of its range."""
+    looks, sized = marks(records.study), bool(sizes_of(findings))
+    chosen = [str(name) for name in findings.audit.columns if str(name).startswith("p.")]
+    rows = []
+    for row in rows_of(findings.audit):
+        size = [_cell(count, row["train_size"])] if sized else []
+        rows.append(
+            (
+                Cell(str(row["arm"]), colour=looks[row["arm"]].colour),
+                *size,
+                _cell(count, row["trials"]),
+                _cell(count, row["completed"]),
+                _cell(count, row["images"]),
+                _cell(percent, row["best_validation_accuracy"]),
+                *(_chosen(row, name) for name in chosen),
+                Cell(_text(row["at_edge"]) or "none"),
+            )
+        )
+    headings = ["Trials", "Completed", "Images seen", "Best validation accuracy"]
+    headings += [f"Chosen {words(name.removeprefix('p.'))} (to edge)" for name in chosen]
+    columns = (
+        Column("Arm"),
+        *(Column(heading, numeric=True) for heading in (["Training images"] if sized else []) + headings),
+        Column("On the edge of its range"),
+    )
+    note = "To edge: distance of the chosen value to the nearer end of its range, as a share of the range's width."
+    return Table(
+        "tuning",
+        "Tuning audit: the same for every arm",
+        columns,
+        tuple(rows),
+        csv_text.from_frame(findings.audit),
+        note,
+    )
+
+
+def _chosen(row: Row, name: str) -> Cell:
+    value = row[name]
+    edge = number(row.get(f"edge.{name.removeprefix('p.')}"))
+    text = _text(value) if isinstance(value, str | bool) else plain(value)
+    return Cell(text if edge is None else f"{text} ({percent(edge, 0)})", number(value))
+
+
+def unfinished_table(records: StudyRecords, findings: Findings) -> Table:
+    """Planned runs without a result, by how they ended."""
+    looks, sized = marks(records.study), bool(sizes_of(findings))
+    statuses = ("diverged", "out_of_memory", "failed", "missing")
+    rows = [
+        (
+            Cell(str(row["arm"]), colour=looks[row["arm"]].colour),
+            *([_cell(count, row["train_size"])] if sized else []),
+            _cell(count, row["planned"]),
+            *(_cell(count, row[status]) for status in statuses),
+        )
+        for row in rows_of(findings.arms)
+        if any((number(row[status]) or 0) > 0 for status in statuses)
+    ]
+    headings = [
+        *(["Training images"] if sized else []),
+        "Planned",
+        *(words(status).capitalize() for status in statuses),
+    ]
+    columns = (Column("Arm"), *(Column(heading, numeric=True) for heading in headings))
+    return Table("unfinished", "Confirm runs without a result", columns, tuple(rows))
+
+
+_PROVENANCE = {
+    "created": "Created",
+    "patchbench_version": "patchbench",
+    "git_revision": "Git revision",
+    "data_source": "Data",
+    "data_hash": "Data, SHA-256",
+    "code_fingerprint": "Training code, fingerprint",
+    "precision": "Precision",
+    "device": "Device",
+    "cpu": "CPU",
+    "cores": "Cores",
+    "threads": "Threads",
+    "platform": "Platform",
+    "python": "Python",
+    "torch": "torch",
+    "numpy": "numpy",
+    "wall_seconds": "Wall time",
+}
+
+
+def provenance_table(records: StudyRecords) -> Table:
+    """Where the numbers come from: what of it is known."""
+    known = records.provenance
+    rows = []
+    for key, heading in _PROVENANCE.items():
+        text = seconds(known.get(key)) if key == "wall_seconds" else _text(known.get(key))
+        if text in ("", NONE):
+            continue
+        if key == "git_revision" and known.get("git_dirty"):
+            text += " (with uncommitted changes)"
+        rows.append((Cell(heading), Cell(text)))
+    return Table("provenance", "What the results were made with", (Column("What"), Column("Value")), tuple(rows))
+
+
+def linked(text: str) -> list[tuple[str, str]]:
+    """Pieces of a text with the address of each arXiv number (empty for other pieces)."""
+    pieces = re.split(r"\b(\d{4}\.\d{4,5})\b", text)
+    return [(piece, f"https://arxiv.org/abs/{piece}" if i % 2 else "") for i, piece in enumerate(pieces) if piece]
+
+
+def _cell(write: Any, value: Any) -> Cell:
+    return Cell(write(value), number(value))
+
+
+def _size(row: Row) -> int | None:
+    size = number(row.get("train_size"))
+    return None if size is None else int(size)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in sorted(value.items()))
+    return "" if value is None or pd.isna(value) else str(value)
