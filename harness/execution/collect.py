@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness.analysis import edge_distance
+import numpy as np
+
+from harness.analysis import at_edge
 from harness.execution.plan import Cell
 from harness.records.files import RecordsError
 from harness.records.provenance import git_state
@@ -17,10 +19,7 @@ from harness.records.tables import (
     StudyRecords,
     with_columns,
 )
-from harness.spec import Choice, ResolvedStudy, Run
-
-EDGE = 0.05
-"""A chosen value within this share of its range (on the range's own scale) lies at the edge."""
+from harness.spec import ResolvedStudy, Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +88,7 @@ def _run_row(study: ResolvedStudy, item: Finished) -> dict[str, Any]:
 
 def _trial_row(study: ResolvedStudy, item: Finished) -> dict[str, Any]:
     space = study.search.space_of(item.cell.arm.model)
-    edges = [
-        name
-        for name, value in sorted(item.run.values.items())
-        if item.chosen and not isinstance(space[name], Choice) and edge_distance(space[name], value) < EDGE
-    ]
+    edges = at_edge(space, item.run.values) if item.chosen else ()
     own = {
         "trial": item.run.trial,
         "status": item.result.status,
@@ -120,9 +115,10 @@ def _curve_rows(item: Finished) -> list[dict[str, Any]]:
 
 
 def _scored(event: dict[str, Any]) -> bool:
-    return event["event"] == "evaluated"
+    return bool(event["event"] == "evaluated")
 
 
 def _correct(folder: RunFolder) -> Correct:
     labels, predicted = folder.predictions()
-    return labels == predicted
+    correct: Correct = np.equal(labels, predicted)
+    return correct

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from harness.analysis import Findings, analyse
+from harness.execution import StudyInterrupted
 from harness.execution.collect import Finished, collect
 from harness.execution.engines import Beat, Engine, Outcome
 from harness.execution.plan import Plan, make_plan
@@ -31,10 +32,6 @@ ATTEMPTS = 3
 
 STATUS_SECONDS = 2.0
 """How often work/status.json is renewed, for `patchbench status` in another terminal."""
-
-
-class StudyInterrupted(Exception):
-    """The study was asked to stop; everything is kept and the same command goes on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,6 +259,7 @@ def run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tup
     engine = _engine(plan, options) if _is_anything_left(study, plan, folder, observer) else None
     with lock:
         began, provenance = time.time(), _provenance(folder, options)
+        write_study(folder, study, provenance)
         mirror = Mirror(study, folder, results=options.results, command=options.command, say=observer.note)
         runner = Runner(study, options, observer, engine, mirror, plan, folder)
         try:
@@ -280,28 +278,45 @@ def run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tup
 
 
 def _is_anything_left(study: ResolvedStudy, plan: Plan, folder: Path, observer: Observer) -> bool:
-    cells = open_cells(study, plan, folder, observer)
-    other = {item.result.status == "failed" for cell in cells for item in cell.finished()}
     now = origin.code_fingerprint()
-    changed = any(item.result.code_fingerprint != now for cell in cells for item in cell.finished())
-    return changed or True in other or any(cell.ready() for cell in cells)
+    for cell in open_cells(study, plan, folder, observer):
+        if cell.ready():
+            return True
+        if any(item.result.status == "failed" or item.result.code_fingerprint != now for item in cell.finished()):
+            return True
+    return False
 
 
-def refresh_tables(folder: Path, observer: Observer) -> None:
-    """Bring a study's tables up to date with its run folders, where they are still there; trains nothing."""
+def rebuild(folder: Path, observer: Observer) -> tuple[Path, Findings]:
+    """Make a study's tables and report again from what is kept; trains nothing."""
     study, provenance = read_study(folder)
-    if not (folder / "work" / "runs").exists():
-        return
-    cells = open_cells(study, make_plan(study), folder, observer)
-    write_tables(folder, collect(study, [item for cell in cells for item in cell.finished()], provenance))
+    if (folder / "work" / "runs").exists():
+        cells = open_cells(study, make_plan(study), folder, observer)
+        fresh = collect(study, [item for cell in cells for item in cell.finished()], provenance)
+        if _kept_digests(folder) <= set(fresh.runs["digest"]):
+            return folder, write_results(fresh, folder)[0]
+        observer.note("The work folder lacks runs that the tables have; the report is made from the tables.")
+    return folder, _report(folder)[0]
+
+
+def _kept_digests(folder: Path) -> set[str]:
+    try:
+        return set(load_records(folder).runs["digest"])
+    except InvalidInput:
+        return set()
 
 
 def write_results(records: StudyRecords, folder: Path) -> tuple[Findings, list[Path]]:
     """Tables, figures and pages of a study; returns what was found and the files that a person reads."""
+    write_tables(folder, records)
+    return _report(folder)
+
+
+def _report(folder: Path) -> tuple[Findings, list[Path]]:
+    """A report from the tables alone, so that it can be made again, to the same bytes, wherever they are."""
     from harness.report import write_report
 
-    write_tables(folder, records)
-    kept = load_records(folder)  # the report is made from what is kept, so that it can be made again
+    kept = load_records(folder)
     findings = analyse(kept)
     return findings, write_report(kept, findings, folder)
 

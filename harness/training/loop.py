@@ -130,7 +130,7 @@ def train(
     if checkpoints is not None:
         checkpoints.restore(training)
     points = evaluation_points(config.recipe)
-    for _ in _updates(training):
+    for _ in run_updates(training):
         heartbeat(training.update)
         if training.update in points:
             _validate(training, dataset, emit)
@@ -215,7 +215,7 @@ def evaluate(training: Training, split: Split | StreamedSplit) -> Evaluation:
     )
 
 
-def _updates(training: Training) -> Iterator[None]:
+def run_updates(training: Training) -> Iterator[None]:
     """Do the updates that remain; control returns to the caller after each.
 
     The loss of an update is looked at while the next one runs, so that a device need not wait for the host.

@@ -1,0 +1,330 @@
+"""The command line: verbs, printing and exit codes; no logic."""
+
+import json
+import os
+import shlex
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+
+from harness.execution import StudyInterrupted
+from harness.spec import SCALES, InvalidInput, ResolvedStudy, Study, find_study, study_names, to_plain
+
+DEFECT, USER_ERROR, GAPS, INTERRUPTED = 1, 2, 3, 75
+"""Exit codes besides 0; see README."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=lambda: Path(os.environ.get("PATCHBENCH_RESULTS", "results")),
+    help="Folder of all results (or PATCHBENCH_RESULTS); default: results.",
+)
+@click.version_option(package_name="patchbench", prog_name="patchbench")
+@click.pass_context
+def cli(context: click.Context, results: Path) -> None:
+    """Benchmark and ablate vision transformers against a ResNet baseline."""
+    context.obj = results.absolute()
+
+
+def _scale_option(function: Any) -> Any:
+    return click.option("--scale", type=click.Choice(SCALES), help="Default: gpu where CUDA is there, else laptop.")(
+        function
+    )
+
+
+@cli.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(as_json: bool) -> None:
+    """List the studies: question, arms and minutes at each scale."""
+    from harness.console import table
+
+    studies = {name: find_study(name)[1] for name in study_names()}
+    if as_json:
+        click.echo(json.dumps({name: to_plain(study) for name, study in studies.items()}))
+        return
+    rows = [[name, study.question, _scales(study)] for name, study in studies.items()]
+    _console().print(table("Studies", ["study", "question", "arms (minutes) by scale"], rows))
+
+
+def _scales(study: Study) -> str:
+    parts = []
+    for name, scale in study.scales.items():
+        minutes = "" if scale.minutes is None else f" ({scale.minutes:g} min)"
+        parts.append(f"{name} {len(scale.arms) + 1}{minutes}")
+    return ", ".join(parts)
+
+
+@cli.command()
+@click.argument("name")
+@_scale_option
+@click.argument("overrides", nargs=-1)
+def show(name: str, scale: str | None, overrides: tuple[str, ...]) -> None:
+    """Print the resolved definition of a study as JSON."""
+    click.echo(json.dumps(to_plain(_resolve(name, scale, overrides)), indent=2, ensure_ascii=False))
+
+
+@cli.command()
+@click.argument("name")
+@_scale_option
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--workers", type=click.IntRange(1), help="Runs at the same time.")
+@click.argument("overrides", nargs=-1)
+def plan(name: str, scale: str | None, device: str, workers: int | None, overrides: tuple[str, ...]) -> None:
+    """Print every run of a study with images, MACs and a forecast of its time here; trains nothing."""
+    from harness.console import duration, table
+    from harness.execution.plan import make_plan
+
+    study = _resolve(name, scale, overrides)
+    made = make_plan(study)
+    from harness.execution.forecast import forecast
+    from harness.records.provenance import available_cores
+    from harness.training.device import choose
+
+    placement = choose(device, study.recipe.precision)
+    workers = workers or (available_cores() if placement.device.type == "cpu" else 1)
+    forecasts = forecast(made, placement, threads=max(1, available_cores() // workers))
+    rows = [
+        [
+            item.cell.arm.name,
+            f"{item.cell.data.train_size:,}",
+            f"{item.cell.trials}+{len(item.cell.seeds)}",
+            f"{item.cell.images_planned:,}",
+            f"{item.macs_per_image / 1e6:,.2f}",
+            f"{3 * item.macs_per_image * item.cell.images_planned / 1e15:,.3f}",
+            f"{1 / item.seconds_per_image:,.0f}",
+            duration(item.seconds),
+        ]
+        for item in forecasts
+    ]
+    columns = ["arm", "training images", "trials+seeds", "images", "MMACs/image", "PMACs", "images/s", "worker time"]
+    console = _console()
+    console.print(table(f"{study.name} at scale {study.scale}: {made.runs} runs", columns, rows))
+    wall = sum(item.seconds for item in forecasts) / min(workers, made.runs)
+    console.print(
+        f"Forecast on {placement.device} ({placement.precision}), {workers} at a time: {duration(wall)}. "
+        "PMACs count forward and backward passes. Nothing was trained.",
+        highlight=False,
+    )
+
+
+@cli.command()
+@click.argument("name")
+@_scale_option
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--workers", type=click.IntRange(1), help="Runs at the same time; default: one per core, one on a GPU.")
+@click.option("--engine", type=click.Choice(["processes", "inline"]), default="processes", show_default=True)
+@click.option("--trials", type=click.IntRange(0), help="Trials per arm; 0 takes the recipe's own setting unsearched.")
+@click.option("--seeds", type=click.IntRange(1), help="Number of confirm seeds; a finished study gets those it lacks.")
+@click.option("--deterministic", is_flag=True, help="Deterministic kernels only (CUDA).")
+@click.option("--accept-code-change", is_flag=True, help="Mix with results of other training code; the report says so.")
+@click.option("--set-aside", is_flag=True, help="Keep results of other training code apart and train those runs anew.")
+@click.option("--quiet", is_flag=True, help="Print results only.")
+@click.argument("overrides", nargs=-1)
+@click.pass_obj
+def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
+    results: Path,
+    name: str,
+    scale: str | None,
+    device: str,
+    workers: int | None,
+    engine: str,
+    trials: int | None,
+    seeds: int | None,
+    deterministic: bool,
+    accept_code_change: bool,
+    set_aside: bool,
+    quiet: bool,
+    overrides: tuple[str, ...],
+) -> None:
+    """Run or resume a study, then write its report. OVERRIDES are key=value pairs, e.g. recipe.updates=500."""
+    from harness.console import Progress
+    from harness.execution.runner import Options, run_study, study_folder
+
+    extra = [] if trials is None else [f"search.trials={trials}"]
+    extra += [] if seeds is None else ["seeds=" + ",".join(map(str, range(seeds)))]
+    study = _resolve(name, scale, (*extra, *overrides))
+    options = Options(
+        results=results,
+        engine=engine,
+        workers=workers,
+        device=device,
+        deterministic=deterministic,
+        accept_code_change=accept_code_change,
+        set_aside=set_aside,
+        command=shlex.join(["patchbench", *sys.argv[1:]]),
+    )
+    console = _console()
+    with Progress(console, quiet=quiet) as progress:
+        _, findings = run_study(study, options, progress)
+    _print_findings(console, study_folder(study, results), findings)
+    if findings.gaps:
+        raise SystemExit(GAPS)
+
+
+@cli.command()
+@click.argument("name")
+@_scale_option
+@click.pass_obj
+def report(results: Path, name: str, scale: str | None) -> None:
+    """Rebuild a study's tables, figures and report from what is kept; trains nothing."""
+    from harness.console import Progress
+    from harness.execution.runner import rebuild
+
+    console = _console()
+    with Progress(console) as progress:
+        folder, findings = rebuild(_existing(results, name, scale), progress)
+    _print_findings(console, folder, findings)
+
+
+@cli.command()
+@click.argument("name")
+@_scale_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def status(results: Path, name: str, scale: str | None, as_json: bool) -> None:
+    """Show how far a study is, from its records; it may be running in another terminal."""
+    from harness.records.status import read_status
+
+    found = read_status(_existing(results, name, scale))
+    if as_json:
+        click.echo(json.dumps(found.as_json()))
+    else:
+        _console().print(found.as_text(), highlight=False, markup=False)
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+@click.pass_obj
+def ui(results: Path, port: int) -> None:
+    """Serve the MLflow UI over the results, on loopback."""
+    from harness.tracking import serve
+
+    serve(results, port=port, say=click.echo)
+
+
+@cli.group()
+def data() -> None:
+    """Get or check a data source."""
+
+
+@data.command("get")
+@click.argument("source")
+def data_get(source: str) -> None:
+    """Fetch a source (if need be), check it, decode it and cache it."""
+    _load_source(source, "is ready")
+
+
+@data.command("check")
+@click.argument("source")
+def data_check(source: str) -> None:
+    """Check every file of a source against its hash."""
+    _load_source(source, "is whole")
+
+
+def _load_source(source: str, verdict: str) -> None:
+    from harness.data import load
+    from harness.spec import DataSpec
+
+    loaded = load(DataSpec(source=source), phase="confirm")
+    facts = loaded.facts
+    click.echo(
+        f"{source} {verdict}: {len(loaded.train):,} training, {len(loaded.validation):,} validation and "
+        f"{len(loaded.test):,} test images, {facts.image_size} px, {facts.channels} channels, "
+        f"{facts.classes} classes; SHA-256 {loaded.hash}"
+    )
+
+
+def _resolve(name: str, scale: str | None, overrides: tuple[str, ...]) -> ResolvedStudy:
+    from harness.execution.overrides import override
+
+    found, study = find_study(name)
+    return override(study.resolve(found, scale or _default_scale()), overrides)
+
+
+def _existing(results: Path, name: str, scale: str | None) -> Path:
+    """The results folder of a study that has been run."""
+    stem = Path(name).stem if name.endswith(".py") else name
+    if not name.endswith(".py") and not (results / name).is_dir():
+        find_study(name)
+    folder = results / stem / (scale or _default_scale())
+    if not (folder / "study.json").exists():
+        there = sorted(path.parent.name for path in (results / stem).glob("*/study.json"))
+        raise InvalidInput(
+            f"Study {stem!r} has no results at scale {folder.name!r} in {results}. "
+            + (f"There are results at: {', '.join(there)}." if there else f"Run it first: patchbench run {name}.")
+        )
+    return folder
+
+
+def _default_scale() -> str:
+    """`gpu` where CUDA is there, else `laptop`; torch is asked only where there is a driver."""
+    if not any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")):
+        return "laptop"
+    import torch
+
+    return "gpu" if torch.cuda.is_available() else "laptop"
+
+
+def _print_findings(console: Console, folder: Path, findings: Any) -> None:
+    from harness.console import table
+    from harness.report import SummaryRow, summary_rows
+
+    columns = [name.replace("_", " ") for name in SummaryRow._fields]
+    console.print(table("", columns, [list(row) for row in summary_rows(findings)]))
+    for claim in findings.claims.itertuples():
+        console.print(f"{claim.verdict}: {claim.statement} {claim.reason}", highlight=False, markup=False)
+    for text in (*findings.gaps, *findings.warnings):
+        console.print(f"note: {text}", highlight=False, markup=False)
+    console.print(findings.answer, highlight=False, markup=False)
+    console.print(f"Report: {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    width = None if sys.stdout.isatty() else 140
+    return Console(width=width)
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with the contract's code."""
+    from harness.console import error_box
+
+    try:
+        cli.main(standalone_mode=False)
+        code = 0
+    except InvalidInput as error:
+        error_box(Console(stderr=True), str(error))
+        code = USER_ERROR
+    except click.ClickException as error:
+        error_box(Console(stderr=True), error.format_message())
+        code = USER_ERROR
+    except (KeyboardInterrupt, click.Abort):
+        code = INTERRUPTED
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else DEFECT
+    except StudyInterrupted:
+        again = shlex.join(["patchbench", *sys.argv[1:]])
+        click.echo(f"Interrupted; nothing is lost. Go on with: {again}", err=True)
+        code = INTERRUPTED
+    except Exception:
+        log = _keep_traceback()
+        traceback.print_exc()
+        click.echo(f"This is a defect of patchbench. The traceback is kept in {log}.", err=True)
+        code = DEFECT
+    sys.exit(code)
+
+
+def _keep_traceback() -> Path:
+    with tempfile.NamedTemporaryFile("w", prefix="patchbench-", suffix=".log", delete=False) as file:
+        file.write(traceback.format_exc())
+    return Path(file.name)
+
+
+if __name__ == "__main__":
+    main()

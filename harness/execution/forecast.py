@@ -1,0 +1,94 @@
+"""How long a study will take on this machine: a few timed updates of every arm on made-up images."""
+
+import time
+from dataclasses import dataclass, replace
+
+import torch
+
+from harness.data import Dataset, Split
+from harness.execution.plan import Cell, Plan
+from harness.models import macs_per_image
+from harness.training.device import Placement
+from harness.training.loop import Training, evaluate, prepare_training, run_updates
+
+TIMED_UPDATES = 4
+LARGEST_PROBE_MACS = 4e9
+"""A probe's batch is cut so that one forward pass stays below this; the time is scaled up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What one cell will cost."""
+
+    cell: Cell
+    macs_per_image: int
+    seconds_per_image: float
+    """Of training, on one worker."""
+    evaluation_seconds_per_image: float
+
+    @property
+    def seconds(self) -> float:
+        """Time of all trials and confirm runs of the cell on one worker."""
+        recipe, data = self.cell.recipe, self.cell.data
+        assert data.validation_size is not None
+        runs = self.cell.trials + len(self.cell.seeds)
+        evaluated = (
+            runs * recipe.evaluations * data.validation_size + len(self.cell.seeds) * self.cell.facts.test_images
+        )
+        trained = self.cell.images_planned * self.seconds_per_image
+        return trained + evaluated * self.evaluation_seconds_per_image + runs * START_SECONDS
+
+
+START_SECONDS = 0.5
+"""From the start of a worker to its first update, with the data in the cache."""
+
+
+def forecast(plan: Plan, placement: Placement, *, threads: int) -> list[Forecast]:
+    """Time every distinct model of a plan for a moment; nothing is kept, no real image is read."""
+    torch.set_num_threads(threads)
+    timed: dict[object, tuple[int, float, float]] = {}
+    for cell in plan.cells:
+        key = (cell.arm.model, cell.recipe.batch_size, cell.data.image_size)
+        if key not in timed:
+            timed[key] = _time(cell, placement)
+    return [
+        Forecast(cell=cell, macs_per_image=macs, seconds_per_image=train, evaluation_seconds_per_image=evaluation)
+        for cell in plan.cells
+        for macs, train, evaluation in [timed[(cell.arm.model, cell.recipe.batch_size, cell.data.image_size)]]
+    ]
+
+
+def _time(cell: Cell, placement: Placement) -> tuple[int, float, float]:
+    """MACs of an image, seconds of training per image, seconds of evaluation per image."""
+    assert cell.data.image_size is not None
+    shape = {"image_size": cell.data.image_size, "channels": cell.facts.channels, "classes": cell.facts.classes}
+    macs = macs_per_image(cell.arm.model, **shape)
+    batch = max(1, min(cell.recipe.batch_size, int(LARGEST_PROBE_MACS / macs)))
+    updates = 1 + TIMED_UPDATES
+    recipe = replace(cell.recipe, batch_size=batch, accumulate=1, updates=updates, compile=False)
+    data = replace(cell.data, train_size=max(batch, cell.facts.classes))
+    config = replace(cell.confirm(0, cell.own_values).config, recipe=recipe, data=data)
+    dataset = _made_up(cell, max(batch, cell.facts.classes), placement)
+    training = prepare_training(config, dataset, placement)
+    steps = run_updates(training)
+    next(steps)
+    training.seconds = 0.0
+    for _ in steps:
+        pass
+    seconds = training.seconds / (TIMED_UPDATES * batch)
+    return macs, seconds, _time_evaluation(training, dataset)
+
+
+def _time_evaluation(training: Training, dataset: Dataset) -> float:
+    began = time.perf_counter()
+    evaluate(training, dataset.validation)
+    return (time.perf_counter() - began) / len(dataset.validation)
+
+
+def _made_up(cell: Cell, images: int, placement: Placement) -> Dataset:
+    assert cell.data.image_size is not None
+    side, classes = cell.data.image_size, cell.facts.classes
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (images, cell.facts.channels, side, side), dtype=torch.uint8, generator=generator)
+    split = Split(pixels.to(placement.device), (torch.arange(images) % classes).to(placement.device))
+    return Dataset(train=split, validation=split, facts=cell.facts, hash=cell.data_hash, sealed_test=None)

@@ -1,0 +1,93 @@
+"""Do smaller patches help a vision transformer, and what do they cost?
+
+Source: arXiv 2010.11929 ("An Image is Worth 16x16 Words"), Fig. 8 and Table 5: at the same number of parameters,
+smaller patches (longer sequences) are better, at a cost that grows with the number of tokens.
+
+Expected: accuracy rises and multiply-accumulates grow as the patch size falls; without convolution, at little data and
+few updates, a small ResNet stays ahead. DeiT-T on CIFAR-100 shows that the direction is no law: patch 2 was worse
+than patch 4 there.
+
+Cost: smoke 20 s, laptop 10 min on 2 cores; `make study NAME=patch_size [SCALE=smoke]`.
+"""
+
+from dataclasses import replace
+
+from harness.spec import Arm, Better, CostGrows, Monotone, Scale, Study, ViTSpec
+from studies import _recipes as r
+
+
+def _vits(spec: ViTSpec, sizes: tuple[int, ...]) -> tuple[Arm, ...]:
+    return tuple(Arm(f"ViT/{size}", replace(spec, patch_size=size), level=size) for size in sizes)
+
+
+CLAIMS = (
+    Monotone(
+        statement="Accuracy rises as patches get smaller, at the same number of parameters.",
+        source="arXiv 2010.11929, Fig. 8 (patch size)",
+        conditions="8 layers, width 1024, pre-trained on JFT-300M, ImageNet 5-shot",
+        metric="test_accuracy",
+        along="patch_size",
+        direction="down",
+    ),
+    CostGrows(
+        statement="The compute per image grows as patches get smaller.",
+        source="arXiv 2010.11929, section 3.1: the number of tokens is the inverse square of the patch size",
+        along="patch_size",
+        direction="down",
+        factor=1.5,
+    ),
+)
+
+STUDY = Study(
+    question="Do smaller patches help a vision transformer, and what do they cost?",
+    source="arXiv 2010.11929, Fig. 8 and Table 5",
+    factor="patch_size",
+    scales={
+        "smoke": Scale(
+            data=r.DIGITS,
+            recipe=r.SMOKE,
+            baseline=Arm("ResNet-8", r.RESNET_SMOKE),
+            arms=_vits(r.VIT_SMOKE, (4, 2)),
+            search=r.UNSEARCHED,
+            claims=CLAIMS,
+            minutes=0.4,
+        ),
+        "laptop": Scale(
+            data=r.FASHION_MNIST,
+            recipe=r.LAPTOP,
+            baseline=Arm("ResNet-8", r.RESNET8),
+            arms=_vits(r.VIT_XS, (14, 7, 4)),
+            search=r.UNSEARCHED,
+            claims=CLAIMS,
+            minutes=10,
+        ),
+        "gpu": Scale(
+            data=r.CIFAR10,
+            recipe=r.GPU,
+            baseline=Arm("ResNet-18", r.RESNET18),
+            arms=_vits(r.VIT_CIFAR, (16, 8, 4, 2)),
+            search=r.UNSEARCHED,
+            claims=CLAIMS,
+            minutes=120,
+        ),
+        "paper": Scale(
+            data=r.IMAGENET,
+            recipe=r.PAPER,
+            baseline=Arm("ResNet-50", r.RESNET50),
+            arms=tuple(
+                Arm(f"ViT-{size}/{patch}", ViTSpec.preset(size, patch_size=patch), level=f"{size}/{patch}")
+                for size in ("S", "B")
+                for patch in (32, 16)
+            ),
+            search=r.UNSEARCHED,
+            claims=(
+                Better(
+                    statement="ViT-B/16 is better than ViT-B/32 when trained on ImageNet (77.91 against 73.38).",
+                    source="arXiv 2010.11929, Table 5",
+                    arm="ViT-B/16",
+                    than="ViT-B/32",
+                ),
+            ),
+        ),
+    },
+)
