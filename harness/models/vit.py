@@ -20,6 +20,7 @@ from harness.models.input import check_images
 from harness.models.resnet import BasicBlock
 from harness.spec import ViTSpec
 from harness.spec.errors import require_choice
+from harness.spec.model import Initialisation
 
 AttentionMode = Literal["auto", "explicit", "fused"]
 """`explicit`: matrix products and softmax; `fused`: torch's scaled_dot_product_attention; the same mathematics."""
@@ -115,7 +116,7 @@ class Branch(nn.Module):
             x = x * self.layer_scale
         if self.training and self.keep < 1:
             kept = torch.rand(len(x), 1, 1, device=x.device) < self.keep
-            x = x * (kept / self.keep)
+            x = x * kept / self.keep
         return x
 
 
@@ -314,17 +315,23 @@ def initialise(model: ViT, spec: ViTSpec) -> None:
     assert isinstance(final, nn.Linear)
     if xavier:
         nn.init.zeros_(final.weight)
-    wide = 1.0 if spec.initialisation == "normal_embeddings" else 0.02
     for name, parameter in model.named_parameters():
         if "relative_position" in name:
             _truncated_normal(parameter, 0.02)
-        elif "position" in name:
-            nn.init.normal_(parameter, std=wide) if wide == 1 or xavier else _truncated_normal(parameter, wide)
-    if model.class_token is not None:
-        if xavier:
-            nn.init.zeros_(model.class_token)
-        else:
-            nn.init.normal_(model.class_token, std=wide) if wide == 1 else _truncated_normal(model.class_token, wide)
+        elif xavier and name == "class_token":
+            nn.init.zeros_(parameter)
+        elif "position" in name or name == "class_token":
+            _initialise_embedding(parameter, spec.initialisation)
+
+
+def _initialise_embedding(parameter: Tensor, how: Initialisation) -> None:
+    match how:
+        case "truncated_normal":
+            _truncated_normal(parameter, 0.02)
+        case "xavier":
+            nn.init.normal_(parameter, std=0.02)
+        case "normal_embeddings":
+            nn.init.normal_(parameter)
 
 
 def _initialise_linear(name: str, linear: nn.Linear, xavier: bool) -> None:

@@ -189,6 +189,20 @@ def test_explicit_attention_equals_fused_forward_and_backward(biased):
         torch.testing.assert_close(explicit, fused, atol=1e-12, rtol=1e-9)
 
 
+def test_auto_takes_explicit_attention_for_few_tokens_on_a_cpu_and_fused_elsewhere(monkeypatch):
+    taken = []
+    for name in ("explicit_attention", "fused_attention"):
+        function = getattr(vit, name)
+        monkeypatch.setattr(vit, name, lambda *args, f=function, n=name: (taken.append(n), f(*args))[1])
+    model = tiny(depth=1)
+    model(torch.zeros(1, 1, 8, 8))  # 5 tokens
+    monkeypatch.setattr(vit, "EXPLICIT_TOKENS", 4)
+    model(torch.zeros(1, 1, 8, 8))
+    monkeypatch.setattr(vit, "EXPLICIT_TOKENS", 512)
+    model.to("meta")(torch.zeros(1, 1, 8, 8, device="meta"))
+    assert taken == ["explicit_attention", "fused_attention", "fused_attention"]
+
+
 @pytest.mark.parametrize("position", ["learned_1d", "relative"])
 @pytest.mark.parametrize("pool", ["cls", "mean"])
 def test_models_with_explicit_and_fused_attention_agree(position, pool):
@@ -344,6 +358,31 @@ def test_every_combination_trains(position, stem, norm, pool):
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"width": 15, "heads": 5, "position": "learned_2d"},
+        {"width": 1, "heads": 1, "mlp_ratio": 0.1},
+        {"width": 6, "heads": 3, "mlp_ratio": 1.6, "patch_size": 8, "position": "relative"},
+        {"width": 3, "heads": 1, "stem": "hybrid", "patch_size": 8},
+        {"patch_size": 1, "position": "sincos_2d", "depth": 1, "stochastic_depth": 0.5},
+    ],
+)
+def test_odd_sizes_work(changes):
+    logits = tiny(**changes)(torch.randn(4, 1, 8, 8))
+    assert logits.shape == (4, 3)
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("stem", ["patch", "conv"])
+def test_bf16_parameters_work(position, stem):
+    model = tiny(position=position, stem=stem, stochastic_depth=0.5, layer_scale=0.1, dropout=0.1).bfloat16()
+    logits = model(torch.randn(4, 1, 8, 8, dtype=torch.bfloat16))
+    assert logits.dtype == torch.bfloat16
+    logits.float().square().sum().backward()
 
 
 @pytest.mark.parametrize("position", POSITIONS)
