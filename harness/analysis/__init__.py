@@ -1,5 +1,21 @@
 """Frames in, numbers out: comparisons, claims, crossover, budget curves. Pure; randomness comes from a Generator."""
 
+from harness.analysis.assemble import analyse
+from harness.analysis.claims import verdicts
 from harness.analysis.findings import CLAIM_COLUMNS, COMPARISON_COLUMNS, VERDICTS, Findings
+from harness.analysis.power import pilot, seeds_needed
+from harness.analysis.tuning import EDGE, at_edge, edge_distance
 
-__all__ = ["CLAIM_COLUMNS", "COMPARISON_COLUMNS", "VERDICTS", "Findings"]
+__all__ = [
+    "CLAIM_COLUMNS",
+    "COMPARISON_COLUMNS",
+    "EDGE",
+    "VERDICTS",
+    "Findings",
+    "analyse",
+    "at_edge",
+    "edge_distance",
+    "pilot",
+    "seeds_needed",
+    "verdicts",
+]

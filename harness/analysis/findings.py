@@ -19,7 +19,12 @@ COMPARISON_COLUMNS: dict[str, str] = {
     "probability_better": "float64",
     "smallest_detectable": "float64",
 }
-"""comparisons.csv: test accuracy of each arm against the baseline (difference = arm - baseline), per training size."""
+"""comparisons.csv: test accuracy of each arm against the baseline (difference = arm - baseline), per training size.
+
+`n` counts the seeds that completed in both; `mean` and `sd` are the arm's accuracy over them. The interval of the
+paired difference is over fresh seeds and test images (`harness.analysis.estimate`), `p_holm` corrects over the arms of
+one training size, `probability_better` is that of one fresh seed's run beating the baseline's (a tie counts half), and
+`smallest_detectable` the true difference that these seeds and images would have shown with power .8 at level .05."""
 
 CLAIM_COLUMNS: dict[str, str] = {
     "claim": "str",
@@ -52,7 +57,8 @@ class Findings:
     """Two-factor studies, a row per arm: arm, baseline, median, ci_low, ci_high (training images; NaN when none in
     the measured range), share (of resamples that cross), smallest, largest (measured sizes), statement."""
     laws: pd.DataFrame
-    """Two-factor studies, a row per arm: arm, a, b, c of error = a * n**-b + c, and r2."""
+    """Two-factor studies, a row per arm: arm, a, b, c, d of error = a * (n + d)**-b + c, and r2. d = 0 for five
+    sizes or fewer; NaN below three."""
     slopes: pd.DataFrame
     """Two-factor studies, a row per arm: arm, baseline, slope (of arm - baseline per tenfold training images),
     ci_low, ci_high."""

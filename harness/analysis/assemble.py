@@ -1,0 +1,66 @@
+"""The whole analysis of a study: records in, findings out."""
+
+from harness.analysis.answer import answer
+from harness.analysis.cells import Cells
+from harness.analysis.claims import claims_table
+from harness.analysis.comparisons import comparisons_table
+from harness.analysis.crossover import crossovers_table, laws_table, slopes_table
+from harness.analysis.estimate import FEWEST_SEEDS
+from harness.analysis.evidence import evidence_of
+from harness.analysis.findings import Findings
+from harness.analysis.summary import arms_table, gaps
+from harness.analysis.tuning import audit_table, budget_table, trials_of, tuning_warnings
+from harness.analysis.wording import counted, listed
+from harness.records.tables import StudyRecords
+
+
+def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> Findings:
+    """Every number of a report, from whatever part of the study is there.
+
+    `seed` is the root of all randomness: each comparison draws from a generator of its own, derived from the seed and
+    the names compared, so neither the order of rows and arms nor a further arm moves an interval, and the same seed
+    gives the same bytes. `resamples` is the number of bootstrap draws of test images and of crossover curves.
+    """
+    evidence = evidence_of(records, seed=seed, resamples=resamples)
+    cells = evidence.cells
+    trials = trials_of(records)
+    return Findings(
+        arms=arms_table(cells),
+        comparisons=comparisons_table(evidence),
+        claims=claims_table(evidence),
+        crossovers=crossovers_table(evidence),
+        laws=laws_table(cells),
+        slopes=slopes_table(evidence),
+        budget=budget_table(cells, trials),
+        audit=audit_table(cells, trials),
+        gaps=gaps(cells),
+        warnings=(*_run_warnings(cells), *tuning_warnings(cells, trials)),
+        answer=answer(evidence),
+        main_factor_sizes=cells.study.train_sizes,
+    )
+
+
+def _run_warnings(cells: Cells) -> tuple[str, ...]:
+    """What limits the confirm runs' numbers, a sentence each."""
+    seeds = len(cells.study.seeds)
+    told = []
+    if seeds < FEWEST_SEEDS:
+        told.append(f"Only {counted(seeds, 'seed')} per arm: there are no intervals and verdicts below {FEWEST_SEEDS}.")
+    completed = [(cell, seed) for cell in cells.rows for seed in cells.completed(cell)]
+    kept = [row for cell, seed in completed for row in cells.predictions(cell, (seed,)) if row is not None]
+    if len(kept) < len(completed):
+        told.append(
+            f"Predictions are lacking for {len(completed) - len(kept):,} of {len(completed):,} completed runs: "
+            "intervals with those runs rest on the seeds only and leave out the choice of test images."
+        )
+    lengths = sorted({len(row) for row in kept})
+    if len(lengths) > 1:
+        told.append(f"The runs were tested on different numbers of images: {listed(f'{n:,}' for n in lengths)}.")
+    fingerprints = {str(row["code_fingerprint"]) for rows in cells.rows.values() for row in rows.values()}
+    if len(fingerprints) > 1:
+        told.append(
+            f"The runs come from {len(fingerprints)} versions of the training code; they may not be comparable."
+        )
+    if cells.repeated:
+        told.append(f"{cells.repeated} rows repeat an arm, training size and seed; one result of each was used.")
+    return tuple(told)

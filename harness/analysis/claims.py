@@ -1,0 +1,361 @@
+"""The verdict on each claim: by intervals, never by point estimates.
+
+Each claim is judged on its own at level .05: with no true effect, a verdict other than `inconclusive` comes in at most
+5 % of studies. A claim one of whose planned runs did not complete is inconclusive, whatever the rest says: the runs
+that diverged, failed or are missing may be just those that would have decided (survivors only would flatter an arm).
+Costs that the model alone decides (parameters, multiply-accumulates) are exact and need one run per arm, in any status.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis.cells import Cell
+from harness.analysis.comparisons import holm
+from harness.analysis.crossover import Crossing, crossing, slope_weights, statement, supported_sign
+from harness.analysis.estimate import FEWEST_SEEDS, LEVEL, Estimate
+from harness.analysis.evidence import Evidence, evidence_of
+from harness.analysis.findings import CLAIM_COLUMNS
+from harness.analysis.power import what_settles
+from harness.analysis.summary import cost_of_model, unfinished
+from harness.analysis.wording import amount, at_size, described, listed, place
+from harness.records.tables import StudyRecords
+from harness.spec import METRICS, Better, Claim, CostGrows, Crosses, Equivalent, GapShrinks, Monotone, ResolvedStudy
+
+_EXACT = ("params", "macs_per_image")
+"""Metrics that the model alone decides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """A verdict with the numbers that it rests on.
+
+    `estimate` and its interval: Better, the difference signed so that positive speaks for the claim; Equivalent, arm
+    minus other; Monotone, the weakest step, positive in the claim's direction; GapShrinks, the slope of the lead per
+    tenfold training images; Crosses, the size of the crossing in training images; CostGrows, the smallest ratio of a
+    step in the claim's direction.
+    """
+
+    verdict: str
+    reason: str
+    estimate: float = math.nan
+    ci_low: float = math.nan
+    ci_high: float = math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """One step of an ordered series, signed so that positive goes in the claim's direction."""
+
+    start: str
+    end: str
+    estimate: Estimate
+
+
+def verdicts(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> pd.DataFrame:
+    """CLAIM_COLUMNS, a row per claim of the study, in its order; see `Judgement` for what `estimate` is."""
+    return claims_table(evidence_of(records, seed=seed, resamples=resamples))
+
+
+def claims_table(evidence: Evidence) -> pd.DataFrame:
+    """As `verdicts`, from evidence at hand."""
+    rows = []
+    for position, claim in enumerate(evidence.cells.study.claims, start=1):
+        found = judge(claim, evidence)
+        numbers = (found.estimate, found.ci_low, found.ci_high)
+        rows.append((f"{claim.kind}-{position}", claim.statement, claim.source, found.verdict, *numbers, found.reason))
+    return pd.DataFrame(rows, columns=list(CLAIM_COLUMNS)).astype(CLAIM_COLUMNS)
+
+
+def judge(claim: Claim, evidence: Evidence) -> Judgement:
+    """The verdict on one claim."""
+    match claim:
+        case Better():
+            return _better(claim, evidence)
+        case Equivalent():
+            return _equivalent(claim, evidence)
+        case Monotone():
+            return _monotone(claim, evidence)
+        case GapShrinks():
+            return _gap_shrinks(claim, evidence)
+        case Crosses():
+            return _crosses(claim, evidence)
+        case CostGrows():
+            return _cost_grows(claim, evidence)
+
+
+def _better(claim: Better, evidence: Evidence) -> Judgement:
+    """Reproduced when the interval of the advantage lies above the margin, contradicted when below."""
+    size, trouble = _size(claim.train_size, evidence.cells.study)
+    trouble = trouble or _absent(evidence, [(claim.arm, size), (claim.than, size)], claim.metric)
+    if trouble:
+        return _undecided(trouble)
+    sign = 1.0 if METRICS[claim.metric] == "up" else -1.0
+    advantage = evidence.contrast({(claim.arm, size): sign, (claim.than, size): -sign}, claim.metric)
+    bound = "0" if claim.margin == 0 else f"the margin of {amount(claim.metric, claim.margin, signed=False)}"
+    told = f"{claim.arm} is ahead of {claim.than}{at_size(size)} by {described(claim.metric, advantage)}"
+    if advantage.ci_low > claim.margin:
+        return _judged("reproduced", f"{told}: above {bound}.", advantage)
+    if advantage.ci_high < claim.margin:
+        return _judged("contradicted", f"{told}: below {bound}.", advantage)
+    settles = what_settles(advantage, advantage.value - claim.margin)
+    return _judged("inconclusive", f"{told}: the interval includes {bound}; {settles}.", advantage)
+
+
+def _equivalent(claim: Equivalent, evidence: Evidence) -> Judgement:
+    """Reproduced when the interval lies within the region of equivalence, contradicted when wholly outside."""
+    size, trouble = _size(claim.train_size, evidence.cells.study)
+    trouble = trouble or _absent(evidence, [(claim.arm, size), (claim.to, size)], claim.metric)
+    if trouble:
+        return _undecided(trouble)
+    difference = evidence.difference(claim.arm, claim.to, size, claim.metric)
+    region = f"±{amount(claim.metric, claim.within, signed=False)}"
+    told = f"{claim.arm} differs from {claim.to}{at_size(size)} by {described(claim.metric, difference)}"
+    if -claim.within < difference.ci_low and difference.ci_high < claim.within:
+        return _judged("reproduced", f"{told}: within {region}.", difference)
+    if difference.ci_low > claim.within or difference.ci_high < -claim.within:
+        return _judged("contradicted", f"{told}: outside {region}.", difference)
+    settles = what_settles(difference, claim.within - abs(difference.value))
+    return _judged("inconclusive", f"{told}: the interval reaches across a bound of {region}; {settles}.", difference)
+
+
+def _monotone(claim: Monotone, evidence: Evidence) -> Judgement:
+    """Reproduced when every step's interval lies above -slack (an intersection-union test, so no correction).
+
+    Contradicted when a step is below -slack, Holm-corrected over the steps. Along the factor of a study with several
+    training sizes, the steps of every size count.
+    """
+    series = _series(evidence.cells.study, claim.along, claim.arm)
+    trouble = _absent(evidence, [cell for cells in series for cell in cells], claim.metric)
+    if trouble:
+        return _undecided(trouble)
+    steps = _steps(evidence, series, claim.metric, 1.0 if claim.direction == "up" else -1.0, log=False)
+    if not steps:
+        return _undecided(f"{claim.along} has fewer than two levels, so there is no step to judge")
+    slack = f" by more than {amount(claim.metric, claim.slack, signed=False)}" if claim.slack else ""
+    return _judged_steps(
+        steps,
+        -claim.slack,
+        held=f"every step goes {claim.direction}" if not slack else f"no step goes against {claim.direction}{slack}",
+        broken=f"goes against {claim.direction}{slack}",
+        tell=lambda estimate: described(claim.metric, estimate),
+    )
+
+
+def _gap_shrinks(claim: GapShrinks, evidence: Evidence) -> Judgement:
+    """Reproduced when the interval of the lead's slope over log10 size lies below 0, contradicted when above."""
+    sizes = evidence.cells.study.train_sizes
+    if len(sizes) < 2:
+        return _undecided("the study has fewer than two training sizes, so the lead has no slope")
+    cells: list[Cell] = [(arm, size) for size in sizes for arm in (claim.leader, claim.follower)]
+    trouble = _absent(evidence, cells, claim.metric)
+    if trouble:
+        return _undecided(trouble)
+    fall = evidence.contrast(slope_weights(claim.leader, claim.follower, sizes), claim.metric)
+    if METRICS[claim.metric] == "down":
+        fall = fall.negated()
+    told = (
+        f"The lead of {claim.leader} over {claim.follower} changes by {described(claim.metric, fall)} "
+        "per tenfold training images"
+    )
+    if fall.ci_high < 0:
+        return _judged("reproduced", f"{told}: it shrinks.", fall)
+    if fall.ci_low > 0:
+        return _judged("contradicted", f"{told}: it grows.", fall)
+    return _judged("inconclusive", f"{told}: the interval includes 0; {what_settles(fall, fall.value)}.", fall)
+
+
+def _crosses(claim: Crosses, evidence: Evidence) -> Judgement:
+    """Reproduced when the leader leads at the smallest size and the follower at the largest, each by its interval.
+
+    Contradicted when one of them leads at every size by its interval, or when they cross the other way round.
+    """
+    sizes = evidence.cells.study.train_sizes
+    if len(sizes) < 2:
+        return _undecided("the study has fewer than two training sizes, so there is no range to cross in")
+    cells: list[Cell] = [(arm, size) for size in sizes for arm in (claim.leader, claim.follower)]
+    trouble = _absent(evidence, cells, claim.metric)
+    if trouble:
+        return _undecided(trouble)
+    found = crossing(evidence, claim.follower, claim.leader, claim.metric)
+    told = statement(found)
+    if found.shown:
+        verdict = "reproduced" if found.end_signs == (-1, 1) else "contradicted"
+        return Judgement(
+            verdict=verdict, reason=told, estimate=found.median, ci_low=found.ci_low, ci_high=found.ci_high
+        )
+    sign = 1 if METRICS[claim.metric] == "up" else -1
+    lead = {
+        sign * supported_sign(evidence.difference(claim.follower, claim.leader, size, claim.metric)) for size in sizes
+    }
+    if lead in ({1}, {-1}):
+        leader = claim.follower if lead == {1} else claim.leader
+        return Judgement(
+            verdict="contradicted", reason=f"{told[:-1]}; {leader} leads at every one of {len(sizes)} sizes."
+        )
+    return _undecided(f"{told[:-1]}; {_open_end(found)}")
+
+
+def _open_end(found: Crossing) -> str:
+    """What would settle the end at which no one leads, the largest size first."""
+    assert found.ends is not None
+    for end in (1, 0):
+        if found.end_signs[end] == 0:
+            return f"at {found.sizes[end]:,} images, {what_settles(found.ends[end], found.ends[end].value)}"
+    return "who leads in between is open"
+
+
+def _cost_grows(claim: CostGrows, evidence: Evidence) -> Judgement:
+    """Reproduced when every step multiplies the cost by `factor` or more (and by more than 1).
+
+    Exact costs are compared as they are; measured ones by intervals of the ratio, as `_monotone` does for differences.
+    """
+    study = evidence.cells.study
+    arms = study.all_arms if claim.along == "train_size" else ()
+    series = [line for arm in arms for line in _series(study, claim.along, arm.name)] or _series(
+        study, claim.along, None
+    )
+    cells = [cell for line in series for cell in line]
+    if claim.metric in _EXACT:
+        return _exact_cost(claim, evidence, series)
+    trouble = _absent(evidence, cells, claim.metric)
+    if not trouble:
+        low = [place(cell) for cell in cells if not (evidence.cells.values(cell, claim.metric) > 0).all()]
+        trouble = f"{claim.metric} is not above zero for {listed(low)}, so it has no ratio" if low else ""
+    if trouble:
+        return _undecided(trouble)
+    steps = _steps(evidence, series, claim.metric, 1.0 if claim.direction == "up" else -1.0, log=True)
+    if not steps:
+        return _undecided(f"{claim.along} has fewer than two levels, so there is no step to judge")
+    found = _judged_steps(
+        steps,
+        math.log(claim.factor),
+        held=f"{claim.metric} goes {claim.direction} by a factor of {claim.factor:g} or more at every step",
+        broken=f"changes {claim.metric} by a factor below {claim.factor:g} in the direction {claim.direction}",
+        tell=lambda e: (
+            f"a factor of {math.exp(e.value):.3g} [{math.exp(e.ci_low):.3g}, {math.exp(e.ci_high):.3g}]"
+            f" (n = {e.n} seeds)"
+        ),
+    )
+    ratios = [float(np.exp(value)) for value in (found.estimate, found.ci_low, found.ci_high)]
+    return Judgement(
+        verdict=found.verdict, reason=found.reason, estimate=ratios[0], ci_low=ratios[1], ci_high=ratios[2]
+    )
+
+
+def _exact_cost(claim: CostGrows, evidence: Evidence, series: list[list[Cell]]) -> Judgement:
+    costs = {cell: cost_of_model(evidence.cells.rows[cell], claim.metric) for line in series for cell in line}
+    unknown = [place(cell) for cell, cost in costs.items() if not cost > 0]
+    if unknown:
+        return _undecided(f"{claim.metric} is not known for {listed(unknown)}, which has no run")
+    ratios = {
+        (start, end): costs[end] / costs[start] if claim.direction == "up" else costs[start] / costs[end]
+        for line in series
+        for start, end in pairwise(line)
+    }
+    if not ratios:
+        return _undecided(f"{claim.along} has fewer than two levels, so there is no step to judge")
+    (start, end), least = min(ratios.items(), key=lambda item: (item[1], item[0][0][0]))
+    holds = least >= claim.factor and least > 1
+    told = (
+        f"The smallest step of {claim.metric} in the direction {claim.direction}, {place(start)} to {place(end)}, "
+        f"is a factor of {least:.3g}, {'at least' if holds else 'short of'} {max(claim.factor, 1):g} (exact)."
+    )
+    if least == claim.factor == 1:
+        told = f"{claim.metric} does not change from {place(start)} to {place(end)} (exact)."
+    verdict = "reproduced" if holds else "contradicted"
+    return Judgement(verdict=verdict, reason=told, estimate=least, ci_low=least, ci_high=least)
+
+
+def _series(study: ResolvedStudy, along: str, arm: str | None) -> list[list[Cell]]:
+    """The ordered series of cells that a claim follows: arms by increasing level, or sizes of one arm."""
+    if along == "train_size":
+        names = [arm] if arm is not None else [other.name for other in study.all_arms]
+        return [[(name, size) for size in study.train_sizes] for name in names]
+    order = sorted(study.arms, key=lambda of: float(of.level) if of.level is not None else math.nan)
+    return [[(of.name, size) for of in order] for size in study.train_sizes or (None,)]
+
+
+def _steps(evidence: Evidence, series: list[list[Cell]], metric: str, sign: float, *, log: bool) -> list[_Step]:
+    return [
+        _Step(
+            start=place(start),
+            end=place(end),
+            estimate=evidence.contrast({end: sign, start: -sign}, metric, log=log),
+        )
+        for line in series
+        for start, end in pairwise(line)
+    ]
+
+
+def _judged_steps(
+    steps: list[_Step], null: float, *, held: str, broken: str, tell: Callable[[Estimate], str]
+) -> Judgement:
+    """Reproduced when every step's interval lies above `null`; contradicted when one is below it, Holm-corrected."""
+    adjusted = holm([step.estimate.p_value(null) for step in steps])
+    against = [
+        (p, step) for p, step in zip(adjusted, steps, strict=True) if step.estimate.value < null and p < 1 - LEVEL
+    ]
+    if against:
+        p, worst = min(against, key=lambda pair: pair[0])
+        told = f"The step from {worst.start} to {worst.end} {broken}: {tell(worst.estimate)}, p = {p:.2g} (Holm)."
+        return _judged("contradicted", told, worst.estimate)
+    weakest = min(steps, key=lambda step: step.estimate.ci_low)
+    told = f"from {weakest.start} to {weakest.end}, {tell(weakest.estimate)}"
+    if weakest.estimate.ci_low > null:
+        return _judged("reproduced", f"{held[0].upper()}{held[1:]}; the weakest is {told}.", weakest.estimate)
+    settles = what_settles(weakest.estimate, weakest.estimate.value - null)
+    return _judged("inconclusive", f"The weakest step, {told}, is open; {settles}.", weakest.estimate)
+
+
+def _size(asked: int | str | None, study: ResolvedStudy) -> tuple[int | None, str]:
+    """The training size that a claim means, or why there is none."""
+    sizes = study.train_sizes
+    if asked is None:
+        told = f"the claim names no training size, and the study has {len(sizes)}"
+        return (None, "") if not sizes else (sizes[0], "" if len(sizes) == 1 else told)
+    if not sizes:
+        return None, "" if isinstance(asked, str) else _only_size(asked, study)
+    if isinstance(asked, str):
+        return (sizes[0] if asked == "smallest" else sizes[-1]), ""
+    return asked, "" if asked in sizes else f"the study has no training size {asked:,}"
+
+
+def _only_size(asked: int, study: ResolvedStudy) -> str:
+    return "" if study.data.train_size == asked else f"the study does not vary the training size to {asked:,}"
+
+
+def _absent(evidence: Evidence, cells: list[Cell], metric: str) -> str:
+    """Why the claim cannot be judged: which runs did not complete, or too few seeds; empty where nothing is amiss."""
+    known = evidence.cells
+    told = []
+    for cell in dict.fromkeys(cells):
+        for status, seeds in unfinished(known, cell).items():
+            told.append(f"{place(cell)} seed{'' if len(seeds) == 1 else 's'} {listed(seeds)} {status}")
+    if told:
+        return f"{'; '.join(told)}: the claim rests on runs without a result"
+    unmeasured = [place(cell) for cell in dict.fromkeys(cells) if not np.isfinite(known.values(cell, metric)).all()]
+    if unmeasured:
+        return f"{metric} was not measured in every run of {listed(unmeasured)}"
+    n = len(known.study.seeds)
+    if n < FEWEST_SEEDS:
+        return f"{n} of at least {FEWEST_SEEDS} seeds planned: too few for an interval"
+    return ""
+
+
+def _judged(verdict: str, reason: str, estimate: Estimate) -> Judgement:
+    return Judgement(
+        verdict=verdict,
+        reason=reason,
+        estimate=estimate.value,
+        ci_low=estimate.ci_low,
+        ci_high=estimate.ci_high,
+    )
+
+
+def _undecided(reason: str) -> Judgement:
+    return Judgement(verdict="inconclusive", reason=f"{reason[0].upper()}{reason[1:]}.")

@@ -1,0 +1,179 @@
+"""A mean over seeds and test images, with an interval that holds its level from three seeds on.
+
+Model: the value of seed s on test image i is mean + seed effect + image effect + interaction, crossed. All seeds share
+the test images, so averaging over seeds does not average out the image effects, and the spread between seeds does not
+show them. The variance of the mean has two independent parts:
+
+- seeds: s^2 / n, with s^2 the variance of the n per-seed values (it holds seed effects and interaction); the deviation
+  follows s / sqrt(n) times Student's t with n - 1 degrees of freedom. A percentile bootstrap of three to five seeds
+  would cover far too rarely;
+- images: (MS_image - MS_interaction) / (n m), the image component of the two-way analysis of variance (Searle, Casella
+  and McCulloch, Variance Components, 1992, chapter 4); the deviation is bootstrapped by drawing test images with
+  replacement, scaled to that variance because the draws hold the interaction once more.
+
+The mean's confidence distribution is the convolution of both (Behrens-Fisher; Weerahandi, JASA 88, 1993, p. 899): the
+seed part exactly, the image part by resamples. It is exact when one part dominates and slightly conservative between.
+"""
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy import optimize, special
+
+from harness.analysis.cells import Floats
+
+FEWEST_SEEDS = 3
+"""Fewest seeds that an interval or a verdict may rest on."""
+
+LEVEL = 0.95
+"""Confidence level of every interval."""
+
+_MOST_DISTINCT = 512
+"""Above this many distinct per-image values (slopes over many sizes) the image part takes its normal limit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A mean with its confidence distribution. Unit: that of the per-seed values. NaN below three seeds."""
+
+    seeds: tuple[int, ...]
+    """Seeds that it rests on."""
+    value: float
+    """Mean over the seeds; NaN without seeds."""
+    sd: float = math.nan
+    """Standard deviation of the per-seed values (n - 1); NaN below two seeds."""
+    seed_error: float = math.nan
+    """Standard error from the choice of seeds."""
+    image_error: float = 0.0
+    """Standard error from the choice of test images; 0 where no predictions tell."""
+    images: int = 0
+    """Test images; 0 where the estimate rests on seeds only."""
+    deviations: Floats = field(default_factory=lambda: np.zeros(1), repr=False)
+    """(resamples,) bootstrapped deviations of the mean due to test images; (1,) zero where it rests on seeds only."""
+    ci_low: float = math.nan
+    ci_high: float = math.nan
+
+    @property
+    def n(self) -> int:
+        return len(self.seeds)
+
+    @property
+    def judgeable(self) -> bool:
+        """Whether there are enough seeds for an interval."""
+        return self.n >= FEWEST_SEEDS
+
+    def cdf(self, x: float) -> float:
+        """Confidence that the true mean is at most x."""
+        with np.errstate(divide="ignore", over="ignore"):
+            t = (x - self.value - self.deviations) / max(self.seed_error, 1e-300)
+        return float(special.stdtr(self.n - 1, t).mean())
+
+    def p_value(self, null: float = 0.0) -> float:
+        """Two-sided p-value of `mean = null`; below .05 exactly where the interval excludes `null`."""
+        if not self.judgeable:
+            return math.nan
+        below = self.cdf(null)
+        return min(1.0, 2 * min(below, 1 - below))
+
+    def probability_positive(self) -> float:
+        """Probability that the value of one fresh seed is above zero (a tie counts half).
+
+        From the predictive distribution of one more seed: t with n - 1 degrees of freedom, scale s sqrt(1 + 1/n).
+        """
+        if not self.judgeable:
+            return math.nan
+        scale = max(self.seed_error * math.sqrt(self.n + 1), 1e-300)
+        with np.errstate(over="ignore"):
+            t = (self.value + self.deviations) / scale
+        return float(special.stdtr(self.n - 1, t).mean())
+
+    def negated(self) -> "Estimate":
+        """The estimate of minus the mean."""
+        return replace(self, value=-self.value, deviations=-self.deviations, ci_low=-self.ci_high, ci_high=-self.ci_low)
+
+
+def estimate_mean(
+    seeds: tuple[int, ...],
+    values: Floats,
+    images: Floats | None,
+    rng: np.random.Generator,
+    *,
+    resamples: int = 2000,
+) -> Estimate:
+    """The mean of (n,) per-seed `values`, with a 95 % interval over fresh seeds and test images.
+
+    `images`: (n, m) the same value on each test image (rows average to `values`), or None where predictions are
+    lacking; then the interval is Student's over seeds.
+    """
+    n = len(seeds)
+    value = float(values.mean()) if n else math.nan
+    sd = float(values.std(ddof=1)) if n > 1 else math.nan
+    if n < FEWEST_SEEDS:
+        return Estimate(seeds=seeds, value=value, sd=sd)
+    seed_error = sd / math.sqrt(n)
+    if images is None:
+        return _with_interval(Estimate(seeds=seeds, value=value, sd=sd, seed_error=seed_error))
+    image_error, noise = image_components(images)
+    column = images.mean(axis=0)
+    spread = float(column.std(ddof=1)) / math.sqrt(len(column))
+    deviations = resampled_means(column, rng, resamples) * (image_error / spread if spread else 0.0)
+    return _with_interval(
+        Estimate(
+            seeds=seeds,
+            value=value,
+            sd=sd,
+            # Seeds cannot truly vary less than the interaction makes them: equal values of few seeds are luck.
+            seed_error=max(seed_error, noise),
+            image_error=image_error,
+            images=len(column),
+            deviations=deviations,
+        )
+    )
+
+
+def image_components(images: Floats) -> tuple[float, float]:
+    """Standard errors of the mean of (n, m) values due to images alone and to the interaction alone."""
+    n, m = images.shape
+    row = images.mean(axis=1)
+    column = images.mean(axis=0)
+    grand = column.mean()
+    image_squares = n * float(((column - grand) ** 2).sum())
+    seed_squares = m * float(((row - grand) ** 2).sum())
+    rest = float(((images - grand) ** 2).sum()) - image_squares - seed_squares
+    interaction = max(0.0, rest) / ((n - 1) * (m - 1))
+    image = max(0.0, image_squares / (m - 1) - interaction)
+    return math.sqrt(image / (n * m)), math.sqrt(interaction / (n * m))
+
+
+def resampled_means(column: Floats, rng: np.random.Generator, resamples: int) -> Floats:
+    """(resamples,) means of m values drawn with replacement from the (m,) `column`, minus their average.
+
+    Equal values are drawn together, by their counts: the same distribution at a small part of the cost.
+    """
+    m = len(column)
+    distinct, counts = np.unique(column, return_counts=True)
+    if len(distinct) > _MOST_DISTINCT:
+        means = rng.normal(0.0, column.std() / math.sqrt(m), resamples)
+    else:
+        means = rng.multinomial(m, counts / m, size=resamples) @ distinct / m
+    return np.asarray(means - means.mean(), dtype=np.float64)
+
+
+def _with_interval(estimate: Estimate) -> Estimate:
+    tail = (1 - LEVEL) / 2
+    low, high = (_quantile(estimate, share) for share in (tail, 1 - tail))
+    return replace(estimate, ci_low=low, ci_high=high)
+
+
+def _quantile(estimate: Estimate, share: float) -> float:
+    """Where the confidence distribution reaches `share`."""
+    seed_part = estimate.value + estimate.seed_error * float(special.stdtrit(estimate.n - 1, share))
+    low, high = seed_part + float(estimate.deviations.min()), seed_part + float(estimate.deviations.max())
+    if high - low < 1e-15 * max(1.0, abs(seed_part)):
+        return seed_part
+    if estimate.cdf(low) >= share:  # the bracket holds up to rounding
+        return low
+    if estimate.cdf(high) <= share:
+        return high
+    return float(optimize.brentq(lambda x: estimate.cdf(x) - share, low, high, xtol=1e-9 * (high - low)))

@@ -1,0 +1,77 @@
+"""Contrasts between cells: paired by seed and test image, each computed once per analysis."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from harness.analysis.cells import Cell, Cells, Floats, cells_of, generator
+from harness.analysis.estimate import Estimate, estimate_mean
+from harness.records.tables import StudyRecords
+
+Key = tuple[tuple[tuple[Cell, float], ...], str, bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """The cells of a study and what was estimated from them."""
+
+    cells: Cells
+    seed: int
+    """Root of the generators; see `generator`."""
+    resamples: int
+    _known: dict[Key, Estimate] = field(default_factory=dict, repr=False)
+
+    def contrast(self, weights: Mapping[Cell, float], metric: str = "test_accuracy", *, log: bool = False) -> Estimate:
+        """The weighted sum over cells of a metric (or of its natural logarithm), over the seeds complete in all.
+
+        With weights {arm: 1, baseline: -1} the paired difference. A contrast and its negative agree to the last digit.
+        """
+        terms = sorted(weights.items(), key=lambda term: (term[0][0], term[0][1] or 0))
+        if terms[0][1] < 0:
+            return self.contrast({cell: -weight for cell, weight in terms}, metric, log=log).negated()
+        key = (tuple(terms), metric, log)
+        if key not in self._known:
+            self._known[key] = self._estimate(dict(terms), metric, log=log)
+        return self._known[key]
+
+    def difference(self, arm: str, other: str, size: int | None, metric: str = "test_accuracy") -> Estimate:
+        """The paired difference of `metric`, arm - other, at one training size."""
+        return self.contrast({(arm, size): 1.0, (other, size): -1.0}, metric)
+
+    def shared_seeds(self, cells: Mapping[Cell, float] | tuple[Cell, ...], metric: str) -> tuple[int, ...]:
+        """Seeds that completed in every cell and have a value of `metric` there, ascending."""
+        shared = set(self.cells.study.seeds)
+        for cell in cells:
+            seeds = self.cells.completed(cell)
+            measured = np.isfinite(self.cells.values(cell, metric, seeds))
+            shared &= {seed for seed, known in zip(seeds, measured, strict=True) if known}
+        return tuple(sorted(shared))
+
+    def images(self, weights: Mapping[Cell, float], seeds: tuple[int, ...]) -> Floats | None:
+        """(seeds, images) weighted sum over cells of the correctness; None where predictions are lacking or differ."""
+        total: Floats | None = None
+        for cell, weight in weights.items():
+            kept = [row for row in self.cells.predictions(cell, seeds) if row is not None]
+            if len(kept) < max(1, len(seeds)) or len({row.shape for row in kept}) > 1:
+                return None
+            part: Floats = np.multiply(weight, np.stack(kept), dtype=np.float64)
+            if total is not None and total.shape != part.shape:
+                return None
+            total = part if total is None else total + part
+        return None if total is None or total.shape[1] < 2 else total
+
+    def _estimate(self, weights: dict[Cell, float], metric: str, *, log: bool) -> Estimate:
+        seeds = self.shared_seeds(weights, metric)
+        values = np.zeros(len(seeds))
+        for cell, weight in weights.items():
+            column = self.cells.values(cell, metric, seeds)
+            values += weight * (np.log(column) if log else column)
+        images = self.images(weights, seeds) if metric == "test_accuracy" and not log else None
+        rng = generator(self.seed, "contrast", metric, *weights.items())
+        return estimate_mean(seeds, values, images, rng, resamples=self.resamples)
+
+
+def evidence_of(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> Evidence:
+    """The cells of a study, ready for contrasts; `resamples` is the number of bootstrap draws of test images."""
+    return Evidence(cells=cells_of(records), seed=seed, resamples=resamples)

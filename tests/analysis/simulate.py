@@ -1,0 +1,170 @@
+"""Simulated studies whose truth is known.
+
+A training of arm a with seed s is right on image i when
+    theta_a + arm_seed_sd * u_as + v_i + w_ai + e_asi > 0,   all normal,
+so that runs differ by seed, images by difficulty, arms by the images that they find hard, and repeated trainings by
+chance. The probabilities over fresh seeds, with the same or with fresh images, then have closed forms.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from harness.analysis.estimate import Estimate, estimate_mean
+from harness.records.tables import CURVE_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS, StudyRecords, with_columns
+from harness.spec import Arm, Claim, DataSpec, Recipe, ResNetSpec, ResolvedStudy, Search, ViTSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    seed_sd: float = 0.08
+    image_sd: float = 1.5
+    arm_image_sd: float = 0.4
+    noise_sd: float = 0.5
+
+    @property
+    def total_sd(self) -> float:
+        return float(np.sqrt(self.seed_sd**2 + self.image_sd**2 + self.arm_image_sd**2 + self.noise_sd**2))
+
+    def theta(self, accuracy: float) -> float:
+        """The ability that gives an accuracy over fresh seeds and images."""
+        return float(stats.norm.ppf(accuracy)) * self.total_sd
+
+    def draw(
+        self, accuracies: tuple[float, float], n: int, m: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, float]:
+        """(n, m) differences of correctness of two arms, and the true difference on these very images."""
+        difficulty = rng.normal(0, self.image_sd, m)
+        fixed = float(np.hypot(self.seed_sd, self.noise_sd))
+        correct, truth = [], []
+        for accuracy in accuracies:
+            ability = self.theta(accuracy) + difficulty + rng.normal(0, self.arm_image_sd, m)
+            latent = ability + rng.normal(0, self.seed_sd, (n, 1)) + rng.normal(0, self.noise_sd, (n, m))
+            correct.append(latent > 0)
+            truth.append(stats.norm.cdf(ability / fixed).mean())
+        return correct[0].astype(float) - correct[1], float(truth[0] - truth[1])
+
+
+def estimates(
+    world: World, accuracies: tuple[float, float], n: int, m: int, *, repeats: int, seed: int, resamples: int = 200
+) -> list[tuple[Estimate, float]]:
+    """Estimates from independent repetitions, each with the true difference on its own test images."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(repeats):
+        images, truth = world.draw(accuracies, n, m, rng)
+        found.append((estimate_mean(tuple(range(n)), images.mean(1), images, rng, resamples=resamples), truth))
+    return found
+
+
+def study(
+    arms: Mapping[str, float | None] | None = None,
+    *,
+    claims: tuple[Claim, ...] = (),
+    seeds: int = 5,
+    sizes: tuple[int, ...] = (),
+    search: Search | None = None,
+) -> ResolvedStudy:
+    """A study of ViTs by name and level (patch size) against `ResNet-8`."""
+    levels = {"ViT/14": 14.0, "ViT/7": 7.0} if arms is None else arms
+    return ResolvedStudy(
+        name="simulated",
+        scale="laptop",
+        question="What do smaller patches do?",
+        source="none",
+        factor="patch_size",
+        data=DataSpec(),
+        recipe=Recipe(updates=10),
+        baseline=Arm("ResNet-8", ResNetSpec(depth=8)),
+        arms=tuple(
+            Arm(name, ViTSpec(patch_size=7, width=8 * (i + 1), depth=1, heads=1), level=level)
+            for i, (name, level) in enumerate(levels.items())
+        ),
+        train_sizes=sizes,
+        seeds=tuple(range(seeds)),
+        search=search or Search(),
+        claims=claims,
+    )
+
+
+Accuracy = Callable[[str, int | None], float]
+
+
+def records(
+    of: ResolvedStudy,
+    accuracy: Accuracy | Mapping[str, float],
+    *,
+    seed: int = 0,
+    seed_sd: float = 0.002,
+    images: int = 0,
+    changes: Callable[[dict[str, Any]], dict[str, Any] | None] = lambda row: row,
+    trials: list[dict[str, Any]] | None = None,
+) -> StudyRecords:
+    """A row per planned run with normal seed effects; with `images`, correctness drawn to that accuracy.
+
+    `changes` may alter a row or take it away (None).
+    """
+    rng = np.random.default_rng(seed)
+    rows, correct = [], {}
+    for arm, size in of.cells:
+        mean = accuracy(arm.name, size) if callable(accuracy) else accuracy[arm.name]
+        for run_seed in of.seeds:
+            value = mean + rng.normal(0, seed_sd)
+            digest = f"{arm.name}-{size}-{run_seed}"
+            if images:
+                correct[digest] = rng.random(images) < value
+                value = float(correct[digest].mean())
+            row = changes(_row(of, arm, size, run_seed, digest, value))
+            if row is not None:
+                rows.append(row)
+    runs = with_columns(rows, RUN_COLUMNS)
+    return StudyRecords(
+        study=of,
+        provenance={},
+        runs=runs,
+        trials=with_columns(trials or [], TRIAL_COLUMNS),
+        curves=pd.DataFrame(columns=list(CURVE_COLUMNS)),
+        correct={digest: correct[digest] for digest in runs["digest"] if digest in correct},
+    )
+
+
+def _row(of: ResolvedStudy, arm: Arm, size: int | None, seed: int, digest: str, value: float) -> dict[str, Any]:
+    return {
+        "study": of.name,
+        "scale": of.scale,
+        "arm": arm.name,
+        "is_baseline": arm == of.baseline,
+        "level": arm.level,
+        "train_size": size or 55_000,
+        "seed": seed,
+        "status": "completed",
+        "test_accuracy": value,
+        "test_loss": 1 - value,
+        "validation_accuracy": value,
+        "params": int(1000 * (arm.level or 1)),
+        "macs_per_image": int(1_000_000 / (arm.level or 1)),
+        "train_seconds": 10.0,
+        "train_images_per_second": 100.0 * (arm.level or 1) * (1 + 0.001 * seed),
+        "eval_images_per_second": 200.0,
+        "peak_memory_bytes": 1_000_000,
+        "digest": digest,
+        "code_fingerprint": "f",
+    }
+
+
+def without_accuracy(row: dict[str, Any], status: str) -> dict[str, Any]:
+    """A run that ended with another status than completed."""
+    return row | {"status": status, "test_accuracy": None, "test_loss": None, "validation_accuracy": None}
+
+
+def share(events: list[bool]) -> float:
+    return float(np.mean(events))
+
+
+def at_most(nominal: float, repeats: int) -> float:
+    """Largest share that a procedure at its nominal rate shows in all but one of 200 simulations."""
+    return nominal + 2.6 * float(np.sqrt(nominal * (1 - nominal) / repeats))

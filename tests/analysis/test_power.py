@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+from scipy import stats
+from simulate import records, study
+
+from harness.analysis import pilot, seeds_needed
+from harness.analysis.estimate import Estimate, estimate_mean
+from harness.analysis.power import smallest_detectable, what_settles
+
+
+@pytest.mark.parametrize("effect", [0.6, 1.0, 2.0])
+def test_seeds_needed_reach_the_power_in_simulation(effect: float) -> None:
+    n = seeds_needed(0.01, 0.01 * effect)
+    rng = np.random.default_rng(0)
+    power = [
+        float((stats.ttest_1samp(rng.normal(effect, 1, (4000, seeds)), 0, axis=1).pvalue < 0.05).mean())
+        for seeds in (n - 1, n)
+    ]
+    assert power[0] < 0.82
+    assert power[1] > 0.78
+
+
+def test_seeds_needed_known_values() -> None:
+    assert seeds_needed(1.0, 1.0) == 10  # Cohen 1988, table 2.4.1, one sample
+    assert seeds_needed(1.0, 0.5) == 34
+    assert seeds_needed(1.0, -0.5) == 34
+    assert seeds_needed(0.0, 0.1) == 3
+    assert seeds_needed(1e-9, 1.0) == 3
+    assert seeds_needed(1.0, 0.01) == pytest.approx(78_490, rel=0.001)
+
+
+@pytest.mark.parametrize(("sd", "difference"), [(1.0, 0.0), (-1.0, 1.0), (float("nan"), 1.0), (1.0, float("inf"))])
+def test_seeds_needed_refuses_what_no_number_answers(sd: float, difference: float) -> None:
+    with pytest.raises(ValueError, match="it must be finite"):
+        seeds_needed(sd, difference)
+
+
+@pytest.mark.parametrize("n", [3, 5, 10, 50])
+def test_smallest_detectable_is_the_inverse_of_seeds_needed(n: int) -> None:
+    values = np.random.default_rng(n).normal(0, 0.01, n)
+    found = estimate_mean(tuple(range(n)), values, None, np.random.default_rng(0))
+    difference = smallest_detectable(found)
+    assert seeds_needed(found.sd, difference * 1.001) <= n
+    assert n == 3 or seeds_needed(found.sd, difference * 0.98) > n - 1
+
+
+def test_pilot_has_a_row_per_arm_and_difference() -> None:
+    frame = pilot(records(study(seeds=4), {"ResNet-8": 0.9, "ViT/14": 0.88, "ViT/7": 0.89}), differences=(0.01, 0.002))
+    assert list(frame["arm"]) == ["ViT/14", "ViT/14", "ViT/7", "ViT/7"]
+    assert (frame["n"] == 4).all()
+    expected = [seeds_needed(sd, d) for sd, d in zip(frame["sd"], frame["difference"], strict=True)]
+    assert list(frame["seeds_needed"]) == expected
+
+
+def test_what_settles_names_test_images_where_seeds_do_not_help() -> None:
+    found = Estimate(seeds=(0, 1, 2), value=0.001, sd=0.001, seed_error=0.001, image_error=0.002, images=10_000)
+    assert "more than 310,000 test images" in what_settles(found, 0.001)
+    assert "test images" not in what_settles(found, 0.01)
+    assert "more than 100 seeds" in what_settles(found, 0.0)
