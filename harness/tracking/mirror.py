@@ -1,0 +1,215 @@
+"""Keeps MLflow up to date while a study runs, from a thread of its own, and makes up afterwards what it lacks."""
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from harness.records.files import RecordsError
+from harness.records.runs import RunFolder
+from harness.spec import ResolvedStudy
+from harness.tracking.entries import Entry, read_entry
+from harness.tracking.experiment import Experiment, Unfinished
+from harness.tracking.store import Store
+
+Say = Callable[[str], object]
+
+_INTERVAL = 1.0
+"""Least time between two passes, seconds: many changes become one batch."""
+_LONGEST_WAIT = 30.0
+"""Most time between two attempts while MLflow is away, seconds."""
+_SYNC_SECONDS = 10.0
+"""How long `sync` tries again when MLflow is locked or away."""
+
+
+class Mirror:
+    """The mirror of one launch of a study; used by the coordinator only.
+
+    Nothing here raises into the caller or waits for MLflow, except `close`, which waits for a bounded time.
+    `say` is called from the mirror's thread too.
+    """
+
+    def __init__(self, study: ResolvedStudy, folder: Path, *, results: Path, command: str, say: Say) -> None:
+        """`folder` is `results/<study>/<scale>`."""
+        self._records = _Records(study, folder, say)
+        self._store = Store.of(results)
+        self._command, self._say = command, say
+        self._key, self._began = uuid.uuid4().hex, time.time_ns() // 1_000_000
+        self._guard = threading.Lock()
+        self._pending: set[str] = set()
+        self._live: set[str] = set()
+        self._wake, self._closing = threading.Event(), threading.Event()
+        self._deadline = float("inf")
+        self._artifacts: Sequence[Path] = ()
+        self._failed_launch = False
+        self._whole = False
+        self._trouble = ""
+        self._experiment: Experiment | None = None
+        self._thread = threading.Thread(target=self._work, name="mlflow mirror", daemon=True)
+        self._thread.start()
+
+    def changed(self, digest: str) -> None:
+        """This run has new journal lines or a result; returns at once."""
+        with self._guard:
+            self._pending.add(digest)
+            self._live.add(digest)
+        self._wake.set()
+
+    def close(self, *, artifacts: Sequence[Path] = (), timeout: float = 30.0) -> None:
+        """Mirror what is left, log `artifacts` (files or folders) to the launch's run and end it.
+
+        Waits for at most `timeout` seconds and says so when the mirror is not complete then.
+        """
+        if self._closing.is_set():
+            return
+        self._artifacts = artifacts
+        self._deadline = time.monotonic() + timeout
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(timeout)
+        if not self._whole:
+            reason = self._trouble or f"it took more than {timeout:g} s"
+            self._say(f"MLflow lacks part of this launch: {reason}. The next run or report makes it up.")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._failed_launch = kind is not None
+        self.close()
+
+    def _work(self) -> None:
+        wait = _INTERVAL
+        while time.monotonic() < self._deadline:
+            closing = self._closing.is_set()
+            try:
+                self._pass()
+                if closing:
+                    self._finish()
+                    self._whole = True
+                    return
+                wait = _INTERVAL
+            except Exception as error:  # whatever MLflow raises must not reach the training
+                self._experiment = None
+                self._note(error)
+                self._wake.set()
+                wait = min(2 * wait, _LONGEST_WAIT)
+                time.sleep(0.2 if closing else 0)
+            self._closing.wait(wait)
+            if not self._closing.is_set():
+                self._wake.wait()
+
+    def _pass(self) -> None:
+        """Mirror every run that changed; all runs after MLflow was opened (again)."""
+        self._wake.clear()
+        if self._experiment is None or self._experiment.replaced:
+            self._experiment = Experiment(self._store, self._records.study.name, self._records.study.scale)
+            self._experiment.end_dead_launches()
+            digests = self._records.digests()
+        else:
+            with self._guard:
+                digests = sorted(self._pending)
+        with self._guard:
+            self._pending.clear()
+        parent = self._experiment.launch(self._key, start=self._began, command=self._command)
+        for entry in self._records.read(digests):
+            unfinished: Unfinished = "RUNNING" if entry.digest in self._live else "KILLED"
+            if not self._experiment.is_current(entry, unfinished=unfinished):
+                self._experiment.update(entry, parent=parent, unfinished=unfinished)
+
+    def _finish(self) -> None:
+        """End what this launch began: its trainings without a result wait to be resumed."""
+        assert self._experiment is not None
+        parent = self._experiment.launch(self._key, start=self._began, command=self._command)
+        waiting = [entry for entry in self._records.read(sorted(self._live)) if entry.status is None]
+        for entry in waiting:
+            self._experiment.update(entry, parent=parent, unfinished="KILLED")
+        self._experiment.attach(parent, [path for path in self._artifacts if path.exists()])
+        self._experiment.end_launch(parent, "KILLED" if waiting or self._failed_launch else "FINISHED")
+
+    def _note(self, error: Exception) -> None:
+        first, self._trouble = not self._trouble, _reason(error)
+        if first:
+            self._say(
+                f"MLflow ({self._store.uri}) cannot be written: {self._trouble}. "
+                "The study goes on; what MLflow lacks is made up as soon as it can be written."
+            )
+
+
+def sync(study: ResolvedStudy, folder: Path, *, results: Path, say: Say, artifacts: Sequence[Path] = ()) -> int:
+    """Make up from the records everything that MLflow lacks; returns how many runs were brought up to date.
+
+    `artifacts` are logged to the newest launch. Never raises on MLflow's account: tries for some seconds, then says so.
+    """
+    records = _Records(study, folder, say)
+    if not records.digests():
+        return 0
+    done: set[str] = set()
+    deadline = time.monotonic() + _SYNC_SECONDS
+    while True:
+        try:
+            _make_up(records, Store.of(results), artifacts, done)
+            return len(done)
+        except Exception as error:  # as in the mirror: MLflow is no reason to fail
+            if time.monotonic() > deadline:
+                say(f"MLflow lacks part of the records: {_reason(error)}. The next run or report makes it up.")
+                return len(done)
+            time.sleep(0.5)
+
+
+def _make_up(records: "_Records", store: Store, artifacts: Sequence[Path], done: set[str]) -> None:
+    experiment = Experiment(store, records.study.name, records.study.scale)
+    experiment.end_dead_launches()
+    live = experiment.has_live_launch  # it mirrors its unfinished trainings itself
+    entries = [entry for entry in records.read(records.digests()) if entry.status is not None or not live]
+    parent = experiment.newest_launch
+    if parent is None and entries:
+        parent = experiment.launch(uuid.uuid4().hex, start=entries[0].start, command="made up from the records")
+        experiment.end_launch(parent, "FINISHED")
+    if parent is None:
+        return
+    for entry in entries:
+        if not experiment.is_current(entry, unfinished="KILLED"):
+            experiment.update(entry, parent=parent, unfinished="KILLED")
+            done.add(entry.digest)
+    experiment.attach(parent, [path for path in artifacts if path.exists()])
+
+
+class _Records:
+    """The runs of a study at one scale, as entries for the mirror."""
+
+    def __init__(self, study: ResolvedStudy, folder: Path, say: Say) -> None:
+        self.study = study
+        self._runs = folder / "work" / "runs"
+        self._say = say
+        self._unreadable: set[str] = set()
+
+    def digests(self) -> list[str]:
+        """All runs that have a folder."""
+        return sorted(path.name for path in self._runs.glob("?" * 64))
+
+    def read(self, digests: Iterable[str]) -> list[Entry]:
+        """Their entries in the order in which they began; a damaged run is named once and left out."""
+        entries = []
+        for digest in digests:
+            try:
+                entry = read_entry(RunFolder(self._runs / digest), self.study.name, self.study.scale)
+            except RecordsError as error:
+                if digest not in self._unreadable:
+                    self._unreadable.add(digest)
+                    self._say(f"MLflow does not get run {digest[:12]}: {error}")
+                continue
+            if entry is not None:
+                entries.append(entry)
+        return sorted(entries, key=lambda entry: (entry.start, entry.digest))
+
+
+def _reason(error: Exception) -> str:
+    """The error in one line that fits a terminal."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {line[:200]}".rstrip(".: ")

@@ -1,0 +1,106 @@
+"""MLflow's web interface on this machine, over the mirror of a results folder."""
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from harness.spec import InvalidInput
+from harness.tracking.store import ARTIFACTS, DATABASE, QUIET
+
+HOST = "127.0.0.1"
+"""Loopback only: the interface has no access control."""
+
+_START_SECONDS = 60.0
+
+
+def serve(results: Path, *, port: int = 5000, say: Callable[[str], object]) -> None:
+    """Run MLflow's interface over `results/mlflow.db` until interrupted; `say` gets its address once it answers."""
+    database = results.absolute() / DATABASE
+    if not database.is_file():
+        raise InvalidInput(f"There is no {database} to show yet. Run a study first: it is made on the way.")
+    _require_free(port)
+    with contextlib.suppress(KeyboardInterrupt), _server(results.absolute(), port) as server:
+        _await_answer(server, port)
+        say(f"MLflow is at http://{HOST}:{port} (Ctrl-C ends it)")
+        raise RuntimeError(f"MLflow's server ended by itself with code {server.wait()}")
+
+
+def _require_free(port: int) -> None:
+    if not 1 <= port <= 65535:
+        raise InvalidInput(f"Port is {port}; it must lie in [1, 65535].")
+    if _is_free(port):
+        return
+    free = next((other for other in range(port + 1, min(port + 1000, 65536)) if _is_free(other)), None)
+    hint = f"port {free} is free" if free else "choose another"
+    raise InvalidInput(f"Port {port} on {HOST} is taken or not allowed; {hint}.")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def _server(results: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The server in a process group of its own, ended with this process even if that is killed."""
+    uri = f"sqlite:///{results / DATABASE}"
+    options = {
+        "--backend-store-uri": uri,
+        "--registry-store-uri": uri,
+        "--default-artifact-root": (results / ARTIFACTS).as_uri(),
+        "--host": HOST,
+        "--port": str(port),
+        "--workers": "1",
+    }
+    server = subprocess.Popen(  # noqa: S603 (fixed arguments)
+        [sys.executable, "-m", "harness.tracking.server_process", *(part for item in options.items() for part in item)],
+        stdin=subprocess.PIPE,  # the server ends when this pipe does
+        start_new_session=True,
+        env=os.environ | QUIET | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_LOGGING_LEVEL": "ERROR"},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield server
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(5)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+        assert server.stdin is not None
+        server.stdin.close()
+
+
+def _await_answer(server: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not _answers(port):
+        if server.poll() is not None:
+            raise RuntimeError(f"MLflow's server ended with code {server.returncode} before it answered")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"MLflow's server did not answer on port {port} within {_START_SECONDS:g} s")
+        time.sleep(0.2)
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=2)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,103 @@
+"""MLflow's web interface over the mirror: a real server on loopback."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from tracking_records import Records
+
+from harness.spec import InvalidInput
+from harness.tracking import serve
+
+SCRIPT = "import sys; from pathlib import Path; from harness.tracking import serve\n"
+SCRIPT += "serve(Path(sys.argv[1]), port=int(sys.argv[2]), say=lambda line: print(line, flush=True))"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def ask(address: str, body: dict[str, Any] | None = None) -> bytes:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(address, data=data, headers={"Content-Type": "application/json"})
+    with opener.open(request, timeout=10) as answer:
+        return bytes(answer.read())
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_the_server_shows_the_experiment_and_ends_with_its_process(records: Records) -> None:
+    records.complete()
+    (records.results / "runs.csv").write_text("arm\n")
+    records.sync(artifacts=[records.results / "runs.csv"])
+    (parent,) = records.parents()
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(records.results), str(port)],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"MLflow is at http://127.0.0.1:{port} (Ctrl-C ends it)\n"
+        base = f"http://127.0.0.1:{port}"
+        found = json.loads(ask(f"{base}/api/2.0/mlflow/experiments/search", {"max_results": 10}))
+        assert "patch_size/smoke" in [item["name"] for item in found["experiments"]]
+        assert ask(f"{base}/get-artifact?path=runs.csv&run_id={parent.info.run_id}") == b"arm\n"
+        with pytest.raises(InvalidInput) as taken:
+            serve(records.results, port=port, say=print)
+        free = re.fullmatch(rf"Port {port} on 127.0.0.1 is taken or not allowed; port (\d+) is free.", str(taken.value))
+        assert free is not None
+        assert int(free[1]) > port
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    deadline = time.monotonic() + 10
+    while is_listening(port):
+        assert time.monotonic() < deadline, "the server outlived its process"
+        time.sleep(0.05)
+
+
+def test_interrupting_ends_the_server_too(records: Records) -> None:
+    script = f"import harness.tracking.ui as ui; ui._answers = lambda port: True\n{SCRIPT}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(records.results), str(free_port())],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert "http" in process.stdout.readline()
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=15)
+    assert process.returncode == 0
+    assert not psutil.wait_procs(children, timeout=5)[1]
+
+
+def test_without_a_database_it_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="Run a study first"):
+        serve(tmp_path, say=print)
+
+
+def test_an_impossible_port_is_refused(records: Records) -> None:
+    with pytest.raises(InvalidInput, match="Port is 0; it must lie in"):
+        serve(records.results, port=0, say=print)
