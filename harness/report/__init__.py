@@ -10,9 +10,9 @@ from harness.report.content import content_of
 from harness.report.figures import PICTURES, figures_of
 from harness.report.markdown import markdown
 from harness.report.page import page
-from harness.report.summary import SummaryRow, summary_rows
+from harness.report.summary import SUMMARY_COLUMNS, SummaryRow, summary_rows
 
-__all__ = ["SummaryRow", "figures_of", "summary_rows", "write_report"]
+__all__ = ["SUMMARY_COLUMNS", "SummaryRow", "figures_of", "summary_rows", "write_report"]
 
 
 def write_report(records: StudyRecords, findings: Findings, folder: Path) -> list[Path]:

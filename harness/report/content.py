@@ -24,6 +24,8 @@ class Drawn:
     section: str
     title: str
     description: str
+    number: int
+    """In the order of the report, from 1."""
     png: bytes
     svg: bytes
 
@@ -85,10 +87,10 @@ def content_of(records: StudyRecords, findings: Findings) -> Content:
 def _drawn(records: StudyRecords, findings: Findings) -> list[Drawn]:
     drawn = []
     with theme():
-        for picture in pictures_of(records, findings):
+        for place, picture in enumerate(pictures_of(records, findings), start=1):
             figure = picture.draw(records, findings)
             text = picture.describe(records, findings)
-            drawn.append(Drawn(picture.name, picture.section, picture.title, text, png(figure), svg(figure)))
+            drawn.append(Drawn(picture.name, picture.section, picture.title, text, place, png(figure), svg(figure)))
     return drawn
 
 

@@ -1,7 +1,5 @@
 """Frames as CSV that a spreadsheet may open: equal frames give equal bytes, no cell becomes a formula."""
 
-import csv
-import io
 from typing import Any
 
 import pandas as pd
@@ -11,11 +9,8 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 def from_frame(frame: pd.DataFrame) -> str:
     """The frame with a heading line; floats as %.10g, nothing for missing values."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([safe(str(name)) for name in frame.columns])
-    writer.writerows([_text(value) for value in row] for row in frame.itertuples(index=False, name=None))
-    return buffer.getvalue()
+    rows = [[str(name) for name in frame.columns], *frame.itertuples(index=False, name=None)]
+    return "".join(",".join(_quoted(_text(value)) for value in row) + "\n" for row in rows)
 
 
 def safe(text: str) -> str:
@@ -29,3 +24,8 @@ def _text(value: Any) -> str:
     if value is None or pd.isna(value):
         return ""
     return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def _quoted(text: str) -> str:
+    """Quoted where it must be; Python's csv module leaves a lone carriage return bare, which breaks the row."""
+    return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\n\r') else text

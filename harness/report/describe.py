@@ -1,6 +1,7 @@
 """What each figure shows, in words and numbers: the alternative texts of the report."""
 
 from collections.abc import Callable
+from typing import Any
 
 from harness.analysis.findings import Findings
 from harness.records.tables import StudyRecords
@@ -12,7 +13,6 @@ from harness.report.frames import (
     arms_with_results,
     cell_name,
     comparisons_with_results,
-    largest_size,
     sizes_of,
 )
 
@@ -35,13 +35,13 @@ def differences(records: StudyRecords, findings: Findings) -> str:
 def accuracy_by_macs(_: StudyRecords, findings: Findings) -> str:
     """Accuracy and multiply-accumulates."""
     rows = rows_with_cost(findings, "macs_per_image")
-    return "Test accuracy against multiply-accumulates per image. " + _costs(rows, "macs_per_image", -1)
+    return "Test accuracy against multiply-accumulates per image. " + _costs(rows, "macs_per_image", -1, magnitude)
 
 
 def accuracy_by_speed(_: StudyRecords, findings: Findings) -> str:
     """Accuracy and measured speed."""
     rows = rows_with_cost(findings, "train_images_per_second")
-    return "Test accuracy against training images per second. " + _costs(rows, "train_images_per_second", 1)
+    return "Test accuracy against training images per second. " + _costs(rows, "train_images_per_second", 1, count)
 
 
 def accuracy_by_size(_: StudyRecords, findings: Findings) -> str:
@@ -98,12 +98,6 @@ def unfinished_runs(_: StudyRecords, findings: Findings) -> str:
     return f"Confirm runs without a result. {'; '.join(texts[:_MOST])}{more}."
 
 
-def at_largest(findings: Findings) -> str:
-    """` at 60 000 training images` in a study of two factors."""
-    size = largest_size(findings)
-    return "" if size is None else f" at {count(size)} training images"
-
-
 def _accuracies(rows: list[Row]) -> str:
     def text(row: Row) -> str:
         role = " (baseline)" if row["is_baseline"] else ""
@@ -128,8 +122,8 @@ def _listed(rows: list[Row], column: str, text: Callable[[Row], str]) -> str:
     return f"{len(rows)} arms, from {text(ordered[0])} (lowest) to {text(ordered[-1])} (highest)."
 
 
-def _costs(rows: list[Row], column: str, better: int) -> str:
+def _costs(rows: list[Row], column: str, better: int, write: Callable[[Any], str]) -> str:
     front = pareto_front(rows, column, better)
-    texts = [f"{row['arm']} {percent(row['mean'])} at {magnitude(row[column])}" for row in front]
+    texts = [f"{row['arm']} {percent(row['mean'])} at {write(row[column])}" for row in front]
     more = f"; and {len(texts) - _MOST} more" if len(texts) > _MOST else ""
     return f"Best accuracy at each cost: {'; '.join(texts[:_MOST])}{more} ({len(rows)} arms)."

@@ -6,7 +6,7 @@ import pandas as pd
 
 from harness.analysis.findings import Findings
 from harness.records.tables import StudyRecords
-from harness.report.formats import number
+from harness.report.formats import count, number
 
 Row = dict[str, Any]
 
@@ -51,4 +51,4 @@ def completed_runs(records: StudyRecords, size: int | None = None) -> dict[str, 
 
 def cell_name(row: Row, findings: Findings) -> str:
     """The arm, in a two-factor study with its training size."""
-    return f"{row['arm']}, {int(row['train_size'])} images" if sizes_of(findings) else str(row["arm"])
+    return f"{row['arm']}, {count(row['train_size'])} images" if sizes_of(findings) else str(row["arm"])

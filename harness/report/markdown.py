@@ -28,7 +28,8 @@ def markdown(content: Content) -> str:
 def _section(section: Section) -> list[str]:
     blocks = [f"## {_escape(section.heading)}"]
     for figure in section.figures:
-        blocks += [f"![{_escape(figure.description)}](figures/{figure.name}.png)"]
+        blocks.append(f"![{_escape(figure.description)}](figures/{figure.name}.png)")
+        blocks.append(f"*Figure {figure.number}: {_escape(figure.title)}*")
     for table in section.tables:
         blocks += [f"**{_escape(table.caption)}**", _table(table)]
         blocks += [_escape(table.note)] if table.note else []

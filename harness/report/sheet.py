@@ -19,7 +19,7 @@ from matplotlib.transforms import Bbox
 
 from harness.report.style import INK, MUTED, Mark
 
-WIDTH = 5.8
+WIDTH = 5.0
 """Of every figure, inches: its 9 pt text stays readable on a phone's width."""
 LABEL_SIZE = 8.5
 TITLE_SIZE = 11

@@ -4,21 +4,23 @@ from typing import NamedTuple
 
 from harness.analysis.findings import Findings
 from harness.report.formats import count, magnitude, p_value, percent_interval, points_interval, seeds
-from harness.report.frames import rows_of, sizes_of
+from harness.report.frames import cell_name, rows_of
 
 
 class SummaryRow(NamedTuple):
-    """One arm (at one training size), every number in words."""
+    """One arm (in a study of two factors at one training size), every number in words."""
 
     arm: str
-    train_size: str
-    """Empty in a study of one training size."""
     seeds: str
     accuracy: str
     difference: str
     p_holm: str
     macs: str
     images_per_second: str
+
+
+SUMMARY_COLUMNS = ("arm", "seeds", "test accuracy", "difference", "p (Holm)", "MACs", "images/s")
+"""Headings of the fields of a `SummaryRow`."""
 
 
 def summary_rows(findings: Findings) -> list[SummaryRow]:
@@ -29,8 +31,7 @@ def summary_rows(findings: Findings) -> list[SummaryRow]:
         against = compared.get((row["arm"], str(row["train_size"])), {})
         rows.append(
             SummaryRow(
-                arm=f"{row['arm']} (baseline)" if row["is_baseline"] else str(row["arm"]),
-                train_size=count(row["train_size"]) if sizes_of(findings) else "",
+                arm=f"{cell_name(row, findings)} (baseline)" if row["is_baseline"] else cell_name(row, findings),
                 seeds=seeds(row["n"], row["planned"]),
                 accuracy=percent_interval(row["mean"], row["ci_low"], row["ci_high"]),
                 difference=points_interval(against.get("difference"), against.get("ci_low"), against.get("ci_high")),

@@ -1,6 +1,7 @@
 """The tables of a report, with every number already in words: the page and REPORT.md only set them."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from harness.report.formats import (
     percent,
     percent_interval,
     plain,
+    points,
     points_interval,
     seconds,
     seeds,
@@ -26,7 +28,7 @@ from harness.report.formats import (
 )
 from harness.report.frames import Row, rows_of, sizes_of
 from harness.report.style import marks
-from harness.spec import Better, Claim, Equivalent, Monotone
+from harness.spec import Claim, CostGrows, Crosses, GapShrinks
 
 SYMBOLS = {"reproduced": "✓", "contradicted": "✗", "inconclusive": "?"}
 """Stand before a verdict's word, so that it is told by more than its colour."""
@@ -66,10 +68,8 @@ class Table:
 
 def claims_table(records: StudyRecords, findings: Findings) -> Table:
     """A row per claim: verdict first, then the numbers that decide."""
-    declared = {(claim.statement, claim.source): claim for claim in records.study.claims}
     rows = []
-    for row in rows_of(findings.claims):
-        claim = declared.get((row["statement"], row["source"]))
+    for row, claim in zip(rows_of(findings.claims), records.study.claims, strict=True):
         verdict = str(row["verdict"])
         rows.append(
             (
@@ -78,7 +78,7 @@ def claims_table(records: StudyRecords, findings: Findings) -> Table:
                 Cell(_estimate(row, claim)),
                 Cell(str(row["reason"])),
                 Cell(str(row["source"])),
-                Cell(claim.conditions if claim is not None and claim.conditions else NONE),
+                Cell(claim.conditions or NONE),
             )
         )
     headings = ("Claim", "Verdict", "Estimate [95 % interval]", "Reason", "Source", "Conditions of the source")
@@ -91,15 +91,34 @@ def claims_table(records: StudyRecords, findings: Findings) -> Table:
     )
 
 
-def _estimate(row: Row, claim: Claim | None) -> str:
-    """In points where the claim is about a difference of accuracies, a plain number otherwise."""
-    values = row["estimate"], row["ci_low"], row["ci_high"]
-    accuracies = isinstance(claim, Better | Equivalent | Monotone) and claim.metric.endswith("accuracy")
-    if accuracies:
-        text = points_interval(*values)
-        return text if text == NONE else f"{text} points"
-    texts = [plain(value, 4) for value in values]
-    return texts[0] if NONE in texts else f"{texts[0]} [{texts[1]}, {texts[2]}]"
+def _estimate(row: Row, claim: Claim) -> str:
+    """The estimate in the unit that the kind of claim has, with its interval where there is one."""
+    write, unit = _form(claim)
+    estimate, low, high = (write(row[key]) for key in ("estimate", "ci_low", "ci_high"))
+    text = estimate if NONE in (estimate, low, high) else f"{estimate} [{low}, {high}]"
+    return text if text == NONE else f"{text}{unit}"
+
+
+def _form(claim: Claim) -> tuple[Callable[[Any], str], str]:
+    match claim:
+        case Crosses():
+            return count, " training images"
+        case CostGrows():
+            return (lambda value: NONE if number(value) is None else f"×{plain(value)}"), ""
+        case _:
+            write, unit = _METRIC_FORMS.get(claim.metric, (magnitude, ""))
+            return write, f"{unit} per tenfold training images" if isinstance(claim, GapShrinks) else unit
+
+
+_METRIC_FORMS: dict[str, tuple[Callable[[Any], str], str]] = {
+    "test_accuracy": (points, " points"),
+    "validation_accuracy": (points, " points"),
+    "test_loss": (plain, ""),
+    "train_seconds": (plain, " s"),
+    "peak_memory_bytes": (memory, ""),
+    "train_images_per_second": (magnitude, " images/s"),
+    "eval_images_per_second": (magnitude, " images/s"),
+}
 
 
 def arms_table(records: StudyRecords, findings: Findings) -> Table:
@@ -322,7 +341,7 @@ def linked(text: str) -> list[tuple[str, str]]:
     return [(piece, f"https://arxiv.org/abs/{piece}" if i % 2 else "") for i, piece in enumerate(pieces) if piece]
 
 
-def _cell(write: Any, value: Any) -> Cell:
+def _cell(write: Callable[[Any], str], value: Any) -> Cell:
     return Cell(write(value), number(value))
 
 

@@ -1,0 +1,150 @@
+"""Figures: which a study has, that no texts collide, that looks are stable and bytes repeat."""
+
+import warnings
+from itertools import pairwise
+
+import matplotlib as mpl
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from report_cases import CASES, gaps, make_study, single, two_factors
+
+from harness.report import figures_of
+from harness.report.levels import is_geometric
+from harness.report.sheet import short_names, spread
+from harness.report.style import BASELINE_COLOUR, marks, png, svg, theme
+
+
+def collisions(figure):
+    """Pairs of drawn texts that overlap, and texts that leave the canvas."""
+    boxes = []
+    draw = Text.draw
+
+    def recorded(self, renderer, *args, **kwargs):
+        if self.get_visible() and self.get_text().strip():
+            boxes.append((self.get_text(), self.get_window_extent(renderer)))
+        return draw(self, renderer, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch, theme():
+        patch.setattr(Text, "draw", recorded)
+        FigureCanvasAgg(figure).draw()
+    canvas = figure.bbox
+    outside = [
+        text for text, box in boxes if box.x0 < 0 or box.y0 < 0 or box.x1 > canvas.width or box.y1 > canvas.height
+    ]
+    pairs = [
+        (text, other)
+        for place, (text, box) in enumerate(boxes)
+        for other, other_box in boxes[:place]
+        if box.overlaps(other_box)
+    ]
+    assert boxes
+    return outside + pairs
+
+
+def test_no_texts_collide(case):
+    for name, figure in figures_of(*case).items():
+        assert collisions(figure) == [], name
+
+
+def test_collisions_are_noticed():
+    figure = Figure(figsize=(2, 2))
+    figure.text(0.1, 0.5, "one")
+    figure.text(0.12, 0.5, "two")
+    figure.text(0.9, 0.1, "leaves the canvas")
+    assert collisions(figure) == ["leaves the canvas", ("two", "one")]
+
+
+def test_one_factor_has_its_curve_first():
+    assert list(figures_of(*single())) == [
+        "accuracy_by_level",
+        "differences",
+        "accuracy_by_macs",
+        "accuracy_by_speed",
+        "learning_curves",
+        "tuning_budget",
+    ]
+
+
+def test_two_factors_have_curves_over_size_first():
+    names = list(figures_of(*two_factors()))
+    assert names[:2] == ["accuracy_by_size", "gap_by_size"]
+    assert "accuracy_by_level" not in names
+    assert "unfinished_runs" in names
+
+
+def test_nothing_finished_gives_only_the_gaps():
+    assert list(figures_of(*CASES["nothing"]())) == ["unfinished_runs"]
+
+
+def test_every_seed_is_drawn():
+    records, findings = single()
+    axes = figures_of(records, findings)["accuracy_by_level"].axes[0]
+    drawn = {round(float(y), 6) for line in axes.lines for y in line.get_ydata()}
+    of_arms = records.runs[~records.runs["is_baseline"]]
+    assert len(of_arms) == 9
+    assert {round(100 * value, 6) for value in of_arms["test_accuracy"]} <= drawn
+
+
+def test_an_arm_without_interval_has_no_bar():
+    axes = figures_of(*gaps())["differences"].axes[0]
+    bars = [line for line in axes.lines if len(set(line.get_ydata())) == 1 and len(line.get_xdata()) == 2]
+    assert [float(line.get_ydata()[0]) for line in bars] == [0.0]  # ViT/14; ViT/7 has 2 seeds, ViT/4 none
+
+
+def test_baseline_is_grey_and_looks_are_distinct():
+    names = tuple(f"arm {i}" for i in range(30))
+    looks = marks(make_study(names=names, levels=(None,) * 30))
+    assert looks["ResNet-8"].colour == BASELINE_COLOUR
+    assert len(set(looks.values())) == 31
+
+
+def test_ordered_levels_have_a_sequential_palette():
+    study = make_study()
+    colours = {arm.level: marks(study)[arm.name].colour for arm in study.arms}
+    brightness = [sum(int(colours[level][i : i + 2], 16) for i in (1, 3, 5)) for level in sorted(colours)]
+    assert brightness == sorted(brightness)
+
+
+@pytest.mark.parametrize(
+    ("levels", "geometric"),
+    [([4.0, 7.0, 14.0], True), ([1.0, 2.0, 3.0], False), ([0.0, 0.1, 0.2], False), ([1.0, 8.0], False)],
+)
+def test_geometric_levels(levels, geometric):
+    assert is_geometric(levels) is geometric
+
+
+@pytest.mark.parametrize("save", [png, svg])
+def test_bytes_repeat(save):
+    first, second = (save(figures_of(*two_factors())["accuracy_by_size"]) for _ in range(2))
+    assert first == second
+    assert b"Date" not in first
+    assert b"matplotlib.org" not in first[-2000:]
+
+
+def test_settings_are_as_before():
+    before = dict(mpl.rcParams)
+    backend = mpl.rcParams._get("backend")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        png(figures_of(*single())["differences"])
+    assert dict(mpl.rcParams) == before
+    assert mpl.rcParams._get("backend") == backend
+
+
+def test_spread_moves_labels_apart_and_keeps_them_inside():
+    places = spread([10.0, 10.0, 50.0, 99.0, 100.0], [8.0] * 5, 0.0, 100.0)
+    assert places == sorted(places)
+    assert all(b - a >= 8.0 - 1e-9 for a, b in pairwise(places))
+    assert places[0] >= 4.0
+    assert places[-1] <= 96.0 + 1e-9
+    assert places[2] == 50.0
+
+
+def test_short_names_stay_distinct():
+    with theme():
+        names = [f"{'same beginning ' * 4}{i}{' same end' * 4}" for i in range(12)]
+        short = short_names(names, 1.2, lines=1)
+    assert len(set(short.values())) == 12
+    assert all("…" in text for text in short.values())

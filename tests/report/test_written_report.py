@@ -1,0 +1,194 @@
+"""The written report: page, Markdown and CSV files."""
+
+import csv
+import io
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pandas as pd
+import pytest
+from report_cases import gaps, make_study, more_claims, odd_names, simulate, single, two_factors
+
+from harness.analysis import analyse
+from harness.report import SUMMARY_COLUMNS, csv_text, summary_rows, tables, write_report
+from harness.report.content import content_of
+from harness.report.page import page
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Tags and texts of a page; fails on tags that do not balance."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.texts = [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture(scope="session")
+def html(written):
+    return (written / "report.html").read_text()
+
+
+def test_page_loads_nothing_and_is_small(html, written):
+    parsed = Page(html)
+    for tag, attrs in parsed.tags:
+        assert "srcset" not in attrs
+        assert "url(" not in attrs.get("style", "")
+        if "src" in attrs:
+            assert attrs["src"].startswith("data:image/"), tag
+        if "href" in attrs:
+            assert tag == "a"
+            assert attrs["href"].startswith(("#", "data:text/csv", "https://arxiv.org/abs/"))
+    assert "@import" not in html
+    assert (written / "report.html").stat().st_size < 3_000_000
+
+
+def test_page_is_accessible(html):
+    parsed = Page(html)
+    assert parsed.all("html") == [{"lang": "en"}]
+    assert "<title>Patch size (laptop) – patchbench report</title>" in html
+    levels = [int(tag[1]) for tag, _ in parsed.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert all(len(attrs["alt"]) > 30 and re.search(r"\d", attrs["alt"]) for attrs in parsed.all("img"))
+    assert all(attrs.get("scope") in ("col", "row") for attrs in parsed.all("th"))
+    assert len(parsed.all("caption")) == len(parsed.all("table"))
+    ids = [attrs["id"] for _, attrs in parsed.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    referred = {attrs["href"][1:] for attrs in parsed.all("a") if attrs["href"].startswith("#")}
+    referred |= {attrs["aria-labelledby"] for _, attrs in parsed.tags if "aria-labelledby" in attrs}
+    assert referred <= set(ids)
+
+
+def test_markdown_links_exist(written):
+    text = (written / "REPORT.md").read_text()
+    links = re.findall(r"\]\((?!https://arxiv\.org/)([^)]+)\)", text)
+    assert len(links) == len(list((written / "figures").glob("*.png")))
+    assert all((written / link).is_file() for link in links)
+
+
+def test_order_of_the_report():
+    text = page(content_of(*gaps()))
+    anchors = ["answer", "gaps", "warnings", "claims", "result", "arms", "cost", "learning", "tuning", "unfinished"]
+    places = [text.index(f'id="{anchor}"') for anchor in [*anchors, "provenance", "reproduce", "cite"]]
+    assert places == sorted(places)
+
+
+def test_gaps_are_told():
+    text = page(content_of(*gaps()))
+    assert "2 of 5 seeds" in text
+    assert "0 of 5 seeds" in text
+    row = next(row for row in tables.arms_table(*gaps()).rows if row[0].text == "ViT/7")
+    assert [cell.text for cell in row[1:4]] == ["2 of 5 seeds", "90.01\u202f%", "−0.71"]  # two seeds: no interval
+
+
+def test_names_stay_text():
+    records, findings = odd_names()
+    text = page(content_of(records, findings))
+    parsed = Page(text)
+    assert len(parsed.all("script")) == 1
+    assert "<script>alert(1)</script>" in "".join(parsed.texts)
+    assert "视觉变换器 ViT" in text
+
+
+def test_markdown_escapes(tmp_path):
+    write_report(*odd_names(), tmp_path)
+    text = (tmp_path / "REPORT.md").read_text()
+    assert "<script" not in text
+    assert r"\$x\_1\$ \| \*pipe\* \`tick\`" in text
+    for block in text.split("\n\n"):
+        if block.startswith("| "):
+            assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
+
+
+def test_same_bytes_twice_and_old_figures_removed(tmp_path):
+    first = write_report(*two_factors(), tmp_path)
+    before = {path: path.read_bytes() for path in first}
+    assert write_report(*two_factors(), tmp_path) == first
+    assert {path: path.read_bytes() for path in first} == before
+    (tmp_path / "figures" / "my_own.png").write_bytes(b"kept")
+    paths = write_report(*single(), tmp_path)
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        *(path.name for path in paths if path.parent.name == "figures"),
+        "my_own.png",
+    }
+
+
+def test_csv_cells_are_no_formulas():
+    frame = pd.DataFrame(
+        {
+            "arm": ["=SUM(A1)", "+1", "-1", "@x", "\tx", "\rx", "plain, text"],
+            "difference": [-0.1, 1 / 3, None, 0, 1, 2, 3],
+        }
+    )
+    rows = list(csv.reader(io.StringIO(csv_text.from_frame(frame), newline="")))
+    assert [row[0] for row in rows[1:]] == ["'=SUM(A1)", "'+1", "'-1", "'@x", "'\tx", "'\rx", "plain, text"]
+    assert [row[1] for row in rows[1:4]] == ["-0.1", "0.3333333333", ""]
+
+
+def test_csv_files_have_the_contract_columns(tmp_path):
+    records, findings = single()
+    write_report(records, findings, tmp_path)
+    assert list(pd.read_csv(tmp_path / "comparisons.csv").columns) == list(findings.comparisons.columns)
+    assert list(pd.read_csv(tmp_path / "claims.csv").columns) == list(findings.claims.columns)
+
+
+def test_claims_show_verdict_in_words_and_estimate_in_its_unit():
+    records, findings = simulate(make_study(claims=more_claims()))
+    text = page(content_of(records, findings))
+    assert "✓ reproduced" in text
+    assert "✗ contradicted" in text
+    assert "+1.23 [+0.40, +2.00] points" in text
+    assert "×0.0123 [×0.004, ×0.02]" in text
+
+
+def test_changes_and_provenance():
+    records, findings = simulate(make_study(changes_after_first_look=("More updates: 100 hid the effect.",)))
+    text = page(content_of(records, findings))
+    assert "Changes after first look" in text
+    assert "More updates: 100 hid the effect." in text
+    assert "0123456789abcdef (with uncommitted changes)" in text
+    assert "5\u202fmin 02\u202fs" in text
+    bare = page(content_of(replace(records, provenance={}), findings))
+    assert "make study NAME=patch_size SCALE=laptop" in bare
+    assert "Nothing is recorded" in bare
+
+
+def test_summary_rows():
+    _, findings = gaps()
+    rows = summary_rows(findings)
+    assert {len(row) for row in rows} == {len(SUMMARY_COLUMNS)}
+    assert [row.arm for row in rows] == ["ResNet-8 (baseline)", "ViT/14", "ViT/7", "ViT/4"]
+    assert rows[2].seeds == "2 of 5 seeds"
+    assert "[" not in rows[2].accuracy
+    assert summary_rows(two_factors()[1])[1].arm == "ViT/14, 500 images"
+
+
+@pytest.mark.parametrize("take", [gaps, two_factors])
+def test_from_analysed_records(take, tmp_path):
+    records, _ = take()
+    findings = analyse(records, resamples=50)
+    paths = write_report(records, findings, tmp_path)
+    parsed = Page((tmp_path / "report.html").read_text())
+    assert len(parsed.all("img")) == len([path for path in paths if path.suffix == ".png"]) >= 4
