@@ -296,7 +296,8 @@ def _judged_steps(
     steps: list[_Step], null: float, *, held: str, broken: str, tell: Callable[[Estimate], str]
 ) -> Judgement:
     """Reproduced when every step's interval lies above `null`; contradicted when one is below it, Holm-corrected."""
-    adjusted = holm([step.estimate.p_value(null) for step in steps])
+    p_values = [step.estimate.p_value(null) for step in steps]
+    adjusted = holm(p_values) if min(p_values) < 1 - LEVEL else p_values  # it only raises them
     against = [
         (p, step) for p, step in zip(adjusted, steps, strict=True) if step.estimate.value < null and p < 1 - LEVEL
     ]

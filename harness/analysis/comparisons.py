@@ -45,6 +45,8 @@ def comparisons_table(evidence: Evidence) -> pd.DataFrame:
 
 def holm(p_values: list[float]) -> list[float]:
     """p-values adjusted by Holm's step-down method (Scand. J. Statist. 6, 1979, p. 65); NaN stays NaN."""
+    if len(p_values) == 1:
+        return list(p_values)
     from statsmodels.stats.multitest import multipletests  # slow to import, and most commands do not need it
 
     p = np.array(p_values, dtype=np.float64)

@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from harness.analysis.cells import Cells
 from harness.analysis.estimate import Estimate, estimate_mean
+from harness.analysis.evidence import Evidence
 from harness.records.tables import CURVE_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS, StudyRecords, with_columns
 from harness.spec import Arm, Claim, DataSpec, Recipe, ResNetSpec, ResolvedStudy, Search, ViTSpec
 
@@ -130,6 +132,23 @@ def records(
         curves=pd.DataFrame(columns=list(CURVE_COLUMNS)),
         correct={digest: correct[digest] for digest in runs["digest"] if digest in correct},
     )
+
+
+def evidence(
+    of: ResolvedStudy, accuracy: Accuracy, *, seed: int, seed_sd: float = 0.004, resamples: int = 200
+) -> Evidence:
+    """Evidence from complete runs with normal seed effects, without the cost of frames: for many repetitions."""
+    rng = np.random.default_rng(seed)
+    rows = {
+        (arm.name, size): {
+            run_seed: {"status": "completed", "digest": "", "test_accuracy": value}
+            for run_seed, value in zip(
+                of.seeds, accuracy(arm.name, size) + seed_sd * rng.standard_normal(len(of.seeds)), strict=True
+            )
+        }
+        for arm, size in of.cells
+    }
+    return Evidence(cells=Cells(study=of, rows=rows, correct={}), seed=seed, resamples=resamples)
 
 
 def _row(of: ResolvedStudy, arm: Arm, size: int | None, seed: int, digest: str, value: float) -> dict[str, Any]:

@@ -1,0 +1,92 @@
+import math
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from simulate import records, study
+
+from harness.analysis import EDGE, analyse, at_edge, edge_distance
+from harness.analysis.tuning import expected_best
+from harness.spec import Choice, LogUniform, Search, Uniform
+
+SPACE = {"learning_rate": LogUniform(low=1e-4, high=1e-1), "weight_decay": Uniform(low=0.0, high=0.5)}
+
+
+def trial(arm: str, number: int, score: float | None, **more: Any) -> dict[str, Any]:
+    row = {"study": "simulated", "scale": "laptop", "arm": arm, "train_size": 55_000, "trial": number}
+    row |= {"status": "completed", "validation_accuracy": score, "images_seen": 1280, "chosen": False, "at_edge": ""}
+    return row | {"digest": f"{arm}{number}", "p.learning_rate": 3e-3, "p.weight_decay": 0.2} | more
+
+
+def analysed(trials: list[dict[str, Any]]):
+    of = study({"ViT/7": 7.0}, search=Search(space=SPACE, trials=4))
+    return analyse(records(of, {"ResNet-8": 0.9, "ViT/7": 0.9}, trials=trials))
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=7))
+def test_expected_best_is_the_mean_over_all_subsets(scores: list[float]) -> None:
+    brute = [np.mean([max(subset) for subset in combinations(scores, k)]) for k in range(1, len(scores) + 1)]
+    assert expected_best(scores) == pytest.approx(brute)
+
+
+def test_expected_best_of_a_thousand_trials_is_finite() -> None:
+    curve = expected_best(np.linspace(0, 1, 1000))
+    assert np.isfinite(curve).all()
+    assert curve[[0, -1]] == pytest.approx([0.5, 1.0])
+    assert (np.diff(curve) > 0).all()
+
+
+def test_failed_trials_count_as_the_worst_score() -> None:
+    trials = [trial("ViT/7", 0, 0.8), trial("ViT/7", 1, None, status="diverged"), trial("ViT/7", 2, 0.6)]
+    budget = analysed(trials).budget
+    assert list(budget["trials"]) == [1, 2, 3]
+    assert list(budget["expected_best"]) == pytest.approx([1.4 / 3, 2.2 / 3, 0.8])
+
+
+def test_edge_distance_is_on_the_ranges_own_scale() -> None:
+    rate = SPACE["learning_rate"]
+    assert edge_distance(rate, 1e-4) == 0
+    assert edge_distance(rate, math.sqrt(1e-4 * 1e-1)) == pytest.approx(0.5)
+    assert edge_distance(rate, 1e-2) == pytest.approx(1 / 3)
+    assert edge_distance(SPACE["weight_decay"], 0.45) == pytest.approx(0.1)
+    assert edge_distance(SPACE["weight_decay"], 0.6) < 0
+    assert math.isnan(edge_distance(Choice(values=("a", "b")), "a"))
+
+
+def test_at_edge_names_the_parameters() -> None:
+    assert at_edge(SPACE, {"learning_rate": 0.099, "weight_decay": 0.2}) == ("learning_rate",)
+    assert at_edge(SPACE, {"learning_rate": 3e-3, "weight_decay": EDGE * 0.5}) == ("weight_decay",)
+    assert at_edge(SPACE | {"optimizer": Choice(values=("adam", "sgd"))}, {"optimizer": "sgd"}) == ()
+
+
+def test_audit_and_warning_of_a_value_on_the_edge() -> None:
+    trials = [trial(arm, i, 0.5 + 0.1 * i) for arm in ("ResNet-8", "ViT/7") for i in range(3)]
+    trials.append(trial("ResNet-8", 3, 0.7))
+    trials.append(trial("ViT/7", 3, 0.95, chosen=True, **{"p.learning_rate": 0.095}))
+    found = analysed(trials)
+    audit = found.audit.set_index("arm")
+    assert list(audit.loc["ViT/7", ["trials", "completed", "images", "at_edge"]]) == [4, 4, 5120, "learning_rate"]
+    assert audit.loc["ViT/7", "p.learning_rate"] == 0.095
+    assert audit.loc["ViT/7", "edge.learning_rate"] == pytest.approx(math.log(0.1 / 0.095) / math.log(1000))
+    assert audit.loc["ResNet-8", "at_edge"] == ""
+    assert found.warnings[-1] == (
+        "ViT/7: the chosen learning_rate 0.095 lies on the edge of its range [0.0001, 0.1]; "
+        "widen the range and search again."
+    )
+
+
+def test_unequal_budgets_are_said() -> None:
+    trials = [trial("ResNet-8", 0, 0.5), trial("ResNet-8", 1, 0.5), trial("ViT/7", 0, 0.5, images_seen=640)]
+    warnings = analysed(trials).warnings
+    assert "The arms were not tuned equally: ResNet-8 2 trials and ViT/7 1 trial." in warnings
+    assert "The arms' trials differ in length: ResNet-8 1,280 images and ViT/7 640 images." in warnings
+
+
+def test_no_search_is_said() -> None:
+    found = analyse(records(study(), {"ResNet-8": 0.9, "ViT/14": 0.9, "ViT/7": 0.9}))
+    assert any(warning.startswith("No search:") for warning in found.warnings)
+    assert found.budget.empty
+    assert found.audit.empty

@@ -1,0 +1,217 @@
+"""Every kind of claim: reproduced, contradicted, inconclusive; and never wrong more often than promised."""
+
+import numpy as np
+import pytest
+from simulate import World, at_most, evidence, records, share, study, without_accuracy
+
+from harness.analysis import CLAIM_COLUMNS, VERDICTS, verdicts
+from harness.analysis.cells import Cells
+from harness.analysis.claims import judge
+from harness.analysis.evidence import Evidence
+from harness.spec import Better, Claim, CostGrows, Crosses, Equivalent, GapShrinks, Monotone
+
+SAID = {"statement": "It holds", "source": "a paper"}
+THREE = {"ViT/4": 4.0, "ViT/7": 7.0, "ViT/14": 14.0}
+SIZES = (500, 2000, 5000, 20_000)
+
+better = Better(arm="ViT/7", than="ResNet-8", **SAID)
+equivalent = Equivalent(arm="ViT/7", to="ResNet-8", within=0.01, **SAID)
+falls = Monotone(metric="test_accuracy", along="patch_size", direction="down", **SAID)
+shrinks = GapShrinks(leader="ResNet-8", follower="ViT/7", **SAID)
+crosses = Crosses(leader="ResNet-8", follower="ViT/7", **SAID)
+
+
+def flat(**accuracy: float):
+    """Accuracies by arm; `resnet`, `vit4`, `vit7`, `vit14`, .9 unless given."""
+    names = {"ResNet-8": "resnet", "ViT/4": "vit4", "ViT/7": "vit7", "ViT/14": "vit14"}
+    return lambda arm, size: accuracy.get(names[arm], 0.9)
+
+
+def lead(at_1000: float, per_tenfold: float):
+    """A lead of the ResNet over the ViTs, linear in the logarithm of the training size."""
+    return lambda arm, size: 0.9 - (arm != "ResNet-8") * (at_1000 + per_tenfold * np.log10((size or 1000) / 1000))
+
+
+def verdict(claim: Claim, accuracy, *, sizes=(), seeds: int = 5, levels=None, **more) -> tuple[str, str]:
+    of = study(levels or THREE, claims=(claim,), sizes=sizes, seeds=seeds)
+    table = verdicts(records(of, accuracy, seed=1, **more))
+    assert list(table.columns) == list(CLAIM_COLUMNS)
+    row = table.iloc[0]
+    assert row["verdict"] in VERDICTS
+    return row["verdict"], row["reason"]
+
+
+CASES = [
+    (better, flat(vit7=0.92), (), "reproduced"),
+    (better, flat(vit7=0.88), (), "contradicted"),
+    (better, flat(), (), "inconclusive"),
+    (Better(arm="ViT/7", than="ResNet-8", margin=0.03, **SAID), flat(vit7=0.92), (), "contradicted"),
+    (Better(arm="ViT/7", than="ResNet-8", metric="test_loss", **SAID), flat(vit7=0.92), (), "reproduced"),
+    (Better(arm="ResNet-8", than="ViT/7", train_size="largest", **SAID), lead(0.05, -0.1), SIZES, "contradicted"),
+    (Better(arm="ResNet-8", than="ViT/7", train_size="smallest", **SAID), lead(0.05, -0.1), SIZES, "reproduced"),
+    (Better(arm="ResNet-8", than="ViT/7", train_size=2000, **SAID), lead(0.05, -0.1), SIZES, "reproduced"),
+    (Better(arm="ResNet-8", than="ViT/7", train_size=777, **SAID), lead(0.05, -0.1), SIZES, "inconclusive"),
+    (Better(arm="ResNet-8", than="ViT/7", **SAID), lead(0.05, -0.1), SIZES, "inconclusive"),
+    (equivalent, flat(), (), "reproduced"),
+    (equivalent, flat(vit7=0.93), (), "contradicted"),
+    (equivalent, flat(vit7=0.91), (), "inconclusive"),
+    (falls, flat(vit4=0.93, vit7=0.92, vit14=0.91), (), "reproduced"),
+    (falls, flat(vit4=0.93, vit7=0.90, vit14=0.92), (), "contradicted"),
+    (falls, flat(vit4=0.93, vit7=0.92, vit14=0.92), (), "inconclusive"),
+    (
+        Monotone(metric="test_accuracy", along="patch_size", direction="down", slack=0.01, **SAID),
+        flat(vit4=0.93, vit7=0.92, vit14=0.92),
+        (),
+        "reproduced",
+    ),
+    (
+        Monotone(metric="test_accuracy", along="train_size", direction="up", arm="ViT/7", **SAID),
+        lead(0.05, -0.1),
+        SIZES,
+        "reproduced",
+    ),
+    (
+        Monotone(metric="test_accuracy", along="train_size", direction="up", arm="ViT/7", **SAID),
+        lead(0.05, 0.05),
+        SIZES,
+        "contradicted",
+    ),
+    (shrinks, lead(0.05, -0.05), SIZES, "reproduced"),
+    (shrinks, lead(0.05, 0.05), SIZES, "contradicted"),
+    (shrinks, lead(0.05, 0.0), SIZES, "inconclusive"),
+    (shrinks, flat(), (), "inconclusive"),
+    (crosses, lead(0.03, -0.1), SIZES, "reproduced"),
+    (crosses, lead(0.05, 0.0), SIZES, "contradicted"),
+    (crosses, lead(-0.05, 0.0), SIZES, "contradicted"),
+    (crosses, lead(-0.03, 0.1), SIZES, "contradicted"),
+    (crosses, lead(0.0, 0.0), SIZES, "inconclusive"),
+    (CostGrows(along="patch_size", direction="down", **SAID), flat(), (), "reproduced"),
+    (CostGrows(along="patch_size", direction="up", **SAID), flat(), (), "contradicted"),
+    (CostGrows(along="patch_size", direction="down", factor=1.9, **SAID), flat(), (), "contradicted"),
+    (CostGrows(along="patch_size", direction="up", metric="train_images_per_second", **SAID), flat(), (), "reproduced"),
+    (
+        CostGrows(along="patch_size", direction="up", metric="train_images_per_second", factor=3, **SAID),
+        flat(),
+        (),
+        "contradicted",
+    ),
+    (CostGrows(along="patch_size", direction="up", metric="test_loss", **SAID), flat(), (), "inconclusive"),
+    (CostGrows(along="train_size", direction="up", **SAID), flat(), SIZES, "contradicted"),
+]
+
+
+@pytest.mark.parametrize(("claim", "accuracy", "sizes", "expected"), CASES)
+def test_verdict(claim: Claim, accuracy, sizes: tuple[int, ...], expected: str) -> None:
+    found, reason = verdict(claim, accuracy, sizes=sizes)
+    assert found == expected, reason
+    assert reason.endswith(".")
+    assert reason.count(". ") == 0
+
+
+def test_a_reason_has_the_numbers_that_decide() -> None:
+    kept = records(study(THREE, claims=(better,)), flat(vit7=0.92))
+    row = verdicts(kept).iloc[0]
+    numbers = f"+{100 * row['estimate']:.2f} points [{100 * row['ci_low']:.2f}, {100 * row['ci_high']:.2f}]"
+    assert row["reason"] == f"ViT/7 is ahead of ResNet-8 by {numbers} (n = 5 seeds): above 0."
+    assert row["claim"] == "better-1"
+
+
+def test_inconclusive_says_what_would_settle_it() -> None:
+    _, reason = verdict(better, flat(vit7=0.9005))
+    assert "to settle it," in reason
+    assert "seeds are needed" in reason
+
+
+@pytest.mark.parametrize("claim", [better, equivalent, falls])
+def test_missing_runs_are_named_and_nothing_is_claimed(claim: Claim) -> None:
+    def changes(row):
+        return None if row["arm"] == "ViT/7" and row["seed"] in (1, 3) else row
+
+    found, reason = verdict(claim, flat(vit7=0.8), changes=changes)
+    assert found == "inconclusive"
+    assert "ViT/7 seeds 1 and 3 missing" in reason
+
+
+@pytest.mark.parametrize("claim", [shrinks, crosses])
+def test_missing_runs_are_named_with_their_size(claim: Claim) -> None:
+    def changes(row):
+        return None if row["arm"] == "ViT/7" and row["seed"] == 1 and row["train_size"] == 2000 else row
+
+    found, reason = verdict(claim, lead(0.03, -0.1), sizes=SIZES, changes=changes)
+    assert found == "inconclusive"
+    assert "ViT/7 at 2,000 images seed 1 missing" in reason
+
+
+def test_divergences_are_named() -> None:
+    def changes(row):
+        return without_accuracy(row, "diverged") if row["arm"] == "ViT/7" else row
+
+    found, reason = verdict(better, flat(), changes=changes)
+    assert found == "inconclusive"
+    assert "ViT/7 seeds 0, 1, 2, 3 and 4 diverged" in reason
+
+
+def test_an_exact_cost_needs_one_run_even_a_diverged_one() -> None:
+    def changes(row):
+        return without_accuracy(row, "diverged") if row["seed"] == 0 else None
+
+    claim = CostGrows(along="patch_size", direction="down", **SAID)
+    assert verdict(claim, flat(), changes=changes)[0] == "reproduced"
+    found, reason = verdict(claim, flat(), changes=lambda row: None if row["arm"] == "ViT/7" else row)
+    assert found == "inconclusive"
+    assert "ViT/7" in reason
+
+
+@pytest.mark.parametrize("claim", [better, equivalent, falls])
+def test_below_three_seeds_nothing_is_claimed(claim: Claim) -> None:
+    assert verdict(claim, flat(vit7=0.5), seeds=2)[0] == "inconclusive"
+
+
+def simulated(accuracies: tuple[float, float], claim: Claim, *, n: int, repeats: int, seed: int) -> list[str]:
+    """Verdicts on a claim about ViT/7 and ResNet-8 in repeated worlds with predictions on 300 fresh images."""
+    rng = np.random.default_rng(seed)
+    world = World(seed_sd=0.15)
+    of = study({"ViT/7": 7.0}, seeds=n, claims=(claim,))
+    found = []
+    for _ in range(repeats):
+        images, _ = world.draw(accuracies, n, 300, rng)
+        # Only the difference counts, so it is put into one arm: +1, 0 or -1 against a baseline of zeros.
+        correct = {f"ViT/7-None-{s}": images[s] for s in of.seeds} | {
+            f"ResNet-8-None-{s}": 0 * images[s] for s in of.seeds
+        }
+        rows = {
+            (arm.name, None): {
+                s: {
+                    "status": "completed",
+                    "digest": f"{arm.name}-None-{s}",
+                    "test_accuracy": correct[f"{arm.name}-None-{s}"].mean(),
+                }
+                for s in of.seeds
+            }
+            for arm in of.all_arms
+        }
+        cells = Cells(study=of, rows=rows, correct=correct)
+        found.append(judge(claim, Evidence(cells=cells, seed=seed, resamples=100)).verdict)
+    return found
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_without_a_difference_at_most_5_percent_are_decided(n: int) -> None:
+    found = simulated((0.93, 0.93), better, n=n, repeats=300, seed=n)
+    assert share([verdict != "inconclusive" for verdict in found]) <= at_most(0.05, 300)
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_at_the_bound_of_equivalence_at_most_5_percent_are_decided(n: int) -> None:
+    claim = Equivalent(arm="ViT/7", to="ResNet-8", within=0.05, **SAID)
+    found = simulated((0.95, 0.90), claim, n=n, repeats=300, seed=n)
+    assert share([verdict != "inconclusive" for verdict in found]) <= at_most(0.05, 300)
+
+
+@pytest.mark.parametrize("claim", [falls, shrinks, crosses], ids=["monotone", "gap_shrinks", "crosses"])
+def test_without_an_effect_at_most_5_percent_of_series_are_decided(claim: Claim) -> None:
+    """Levels and sizes without any effect (for `crosses`, a lead of zero at every size)."""
+    repeats = 500
+    of = study(THREE, claims=(claim,), seeds=3, sizes=() if claim is falls else (500, 5000, 50_000))
+    found = [judge(claim, evidence(of, flat(), seed=i, resamples=50)).verdict for i in range(repeats)]
+    assert share([verdict != "inconclusive" for verdict in found]) <= at_most(0.05, repeats)
