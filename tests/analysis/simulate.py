@@ -52,7 +52,7 @@ class World:
 
 
 def estimates(
-    world: World, accuracies: tuple[float, float], n: int, m: int, *, repeats: int, seed: int, resamples: int = 200
+    world: World, accuracies: tuple[float, float], n: int, m: int, *, repeats: int, seed: int, resamples: int = 100
 ) -> list[tuple[Estimate, float]]:
     """Estimates from independent repetitions, each with the true difference on its own test images."""
     rng = np.random.default_rng(seed)

@@ -21,13 +21,13 @@ def excludes(estimate, value: float) -> bool:
 @pytest.mark.parametrize("n", [3, 5, 10])
 @pytest.mark.parametrize("world", [World(seed_sd=0.3), World(seed_sd=0.03, arm_image_sd=1.0)], ids=["seeds", "images"])
 def test_without_a_difference_at_most_5_percent_of_intervals_exclude_zero(world: World, n: int) -> None:
-    found = estimates(world, (0.93, 0.93), n, 500, repeats=REPEATS, seed=n)
+    found = estimates(world, (0.93, 0.93), n, 250, repeats=REPEATS, seed=n)
     assert share([excludes(estimate, 0.0) for estimate, _ in found]) <= at_most(0.05, REPEATS)
 
 
 @pytest.mark.parametrize("n", [3, 5, 10])
 def test_a_known_difference_is_covered_over_fresh_images_and_on_the_same_images(n: int) -> None:
-    found = estimates(World(seed_sd=0.2), (0.95, 0.90), n, 500, repeats=REPEATS, seed=10 + n)
+    found = estimates(World(seed_sd=0.2), (0.95, 0.90), n, 250, repeats=REPEATS, seed=10 + n)
     assert share([not excludes(estimate, 0.05) for estimate, _ in found]) >= 0.93
     assert share([not excludes(estimate, truth) for estimate, truth in found]) >= 0.93
 

@@ -73,7 +73,7 @@ def test_same_seed_same_bytes_other_seed_other_interval() -> None:
     assert np.allclose(one.comparisons["ci_low"], other.comparisons["ci_low"], atol=0.004)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.randoms(use_true_random=False), st.booleans())
 def test_order_of_rows_does_not_matter(random, two_factor: bool) -> None:
     of = study({"ViT/14": 14.0, "ViT/7": 7.0}, seeds=3, sizes=(500, 5000, 50_000) if two_factor else ())

@@ -211,7 +211,7 @@ def test_at_the_bound_of_equivalence_at_most_5_percent_are_decided(n: int) -> No
 @pytest.mark.parametrize("claim", [falls, shrinks, crosses], ids=["monotone", "gap_shrinks", "crosses"])
 def test_without_an_effect_at_most_5_percent_of_series_are_decided(claim: Claim) -> None:
     """Levels and sizes without any effect (for `crosses`, a lead of zero at every size)."""
-    repeats = 500
+    repeats = 200
     of = study(THREE, claims=(claim,), seeds=3, sizes=() if claim is falls else (500, 5000, 50_000))
     found = [judge(claim, evidence(of, flat(), seed=i, resamples=50)).verdict for i in range(repeats)]
     assert share([verdict != "inconclusive" for verdict in found]) <= at_most(0.05, repeats)
