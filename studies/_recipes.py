@@ -7,13 +7,15 @@ from harness.spec import Augmentation, DataSpec, LogUniform, Recipe, ResNetSpec,
 
 # --- smoke: scikit-learn's digits, 8 px; shows that everything works, not what is true -------------------------------
 DIGITS = DataSpec(source="digits")
-SMOKE = Recipe(updates=150, batch_size=64, learning_rate=3e-3, evaluations=5, augmentation=Augmentation(shift=1))
+SMOKE = Recipe(
+    updates=150, batch_size=64, optimizer="muon", learning_rate=1e-2, evaluations=5, augmentation=Augmentation(shift=1)
+)
 VIT_SMOKE = ViTSpec(patch_size=2, width=32, depth=2, heads=2, pool="mean")
 RESNET_SMOKE = ResNetSpec(depth=8, width=8)
 
 # --- laptop: Fashion-MNIST, 28 px, on two CPU cores ------------------------------------------------------------------
 FASHION_MNIST = DataSpec(source="fashion_mnist")
-LAPTOP = Recipe(updates=1500, batch_size=128, learning_rate=2e-3, weight_decay=0.05, evaluations=10)
+LAPTOP = Recipe(updates=1500, batch_size=128, optimizer="muon", learning_rate=1e-2, evaluations=10)
 VIT_XS = ViTSpec(patch_size=7, width=64, depth=4, heads=4, pool="mean")
 RESNET8 = ResNetSpec(depth=8)
 
