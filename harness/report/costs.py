@@ -16,7 +16,7 @@ from harness.report.drawing import (
     labels_of,
     percent_of,
     set_linear,
-    set_log,
+    set_log_x,
 )
 from harness.report.formats import count, number
 from harness.report.frames import Row, arms_with_results, completed_runs, largest_size
@@ -112,7 +112,7 @@ def _drawn(
         draw_mean(axes, (float(row[column]), 100 * row["mean"]), interval, looks[row["arm"]])
         drawn += [*ys, 100 * row["mean"], *interval]
         costs += [*xs, float(row[column])]
-    set_log(axes.xaxis, costs)
+    set_log_x(axes, costs)
     set_linear(axes.yaxis, drawn)
     axes.set_xlabel(label)
     axes.set_ylabel("test accuracy (%)")

@@ -47,7 +47,8 @@ def learning_curves(records: StudyRecords, findings: Findings) -> Figure:
         # Only where every seed was evaluated: elsewhere the mean would jump as seeds drop out.
         by_update = of_arm.groupby("update")["validation_accuracy"].agg(["mean", "count"])
         means = 100 * by_update.loc[by_update["count"] == by_update["count"].max(), "mean"]
-        axes.plot(means.index.astype(float), means, color=looks[name].colour, linestyle=looks[name].dash)
+        alone = looks[name].marker if len(means) == 1 else ""  # one evaluation makes no line
+        axes.plot(means.index.astype(float), means, marker=alone, color=looks[name].colour, linestyle=looks[name].dash)
         ends[name] = float(means.iloc[-1])
     set_linear(axes.xaxis, [0.0, float(curves["update"].max())])
     axes.set_xlim(left=0)

@@ -13,7 +13,7 @@ from harness.report.sheet import LINE_HEIGHT, Label, fix_ticks, lines_in, short_
 from harness.report.style import Mark
 from harness.spec import ResolvedStudy
 
-INTERVAL_NOTE = "Small dots: seeds. Bars: 95 % intervals of the mean (none below 3 seeds)."
+INTERVAL_NOTE = "Dots: seeds. Bars: 95 % intervals of the mean (from 3 seeds on)."
 
 
 def labels_of(study: ResolvedStudy, arms: Iterable[str], *, width: float = 1.35) -> dict[str, str]:
@@ -90,15 +90,15 @@ def set_linear(axis: Axis, values: Iterable[float | None], *, bins: int = 6, who
     axis.set_view_interval(*limits, ignore=True)
 
 
-def set_log(axis: Axis, values: Iterable[float], ticks: Sequence[float] | None = None) -> None:
+def set_log_x(axes: Axes, values: Iterable[float], ticks: Sequence[float] | None = None) -> None:
     """Logarithmic with some air; ticks at `ticks` or at round numbers, written with prefixes."""
     known = list(values)
     low, high = min(known), max(known)
     air = (high / low) ** 0.08 if high > low else 1.6
     limits = low / air, high * air
-    axis._set_axes_scale("log")  # type: ignore[attr-defined]
-    fix_ticks(axis, round_numbers(*limits) if ticks is None else ticks, short_magnitude)
-    axis.set_view_interval(*limits, ignore=True)
+    axes.set_xscale("log")
+    fix_ticks(axes.xaxis, round_numbers(*limits) if ticks is None else ticks, short_magnitude)
+    axes.set_xlim(limits)
 
 
 def round_numbers(low: float, high: float) -> list[float]:

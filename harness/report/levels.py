@@ -16,7 +16,7 @@ from harness.report.drawing import (
     draw_seeds,
     percent_of,
     set_linear,
-    set_log,
+    set_log_x,
 )
 from harness.report.formats import number, percent, plain, points_interval, words
 from harness.report.frames import (
@@ -62,7 +62,7 @@ def _by_number(records: StudyRecords, findings: Findings, rows: list[Row]) -> Fi
         drawn += [*seeds, 100 * row["mean"], *interval]
     places = sorted({levels[row["arm"]] for row in ordered})
     if is_geometric(places):
-        set_log(axes.xaxis, places, places)
+        set_log_x(axes, places, places)
     else:
         set_linear(axes.xaxis, places)
     fix_ticks(axes.xaxis, places, plain)
@@ -75,7 +75,8 @@ def _by_number(records: StudyRecords, findings: Findings, rows: list[Row]) -> Fi
 def _by_row(records: StudyRecords, findings: Findings, rows: list[Row]) -> Figure:
     study = records.study
     runs, looks = completed_runs(records, largest_size(findings)), marks(study)
-    names = short_names([row["arm"] for row in rows], 1.5, lines=3 if len(rows) <= 12 else 2)
+    marked = [f"{row['arm']} (baseline)" if row["is_baseline"] else row["arm"] for row in rows]
+    names = short_names(marked, 1.5, lines=3 if len(rows) <= 12 else 2)
     tall = _row_height(names.values())
     sheet = Sheet(f"Test accuracy by {words(study.factor)}", INTERVAL_NOTE, height=tall * len(rows) + 0.75)
     axes = sheet.axes
@@ -90,7 +91,7 @@ def _by_row(records: StudyRecords, findings: Findings, rows: list[Row]) -> Figur
         draw_seeds(axes, seeds, [place] * len(seeds), looks[row["arm"]], aside=(0, -6))
         draw_mean(axes, (100 * row["mean"], place), interval, looks[row["arm"]], along="x")
         drawn += [*seeds, 100 * row["mean"], *interval]
-    _rows_axis(sheet, [names[row["arm"]] for row in rows])
+    _rows_axis(sheet, [names[name] for name in marked])
     sheet.column([Label(percent(row["mean"]), None, float(place)) for place, row in enumerate(rows)])
     set_linear(axes.xaxis, drawn, bins=5)
     axes.set_xlabel("test accuracy (%)")

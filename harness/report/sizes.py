@@ -14,7 +14,7 @@ from harness.report.drawing import (
     labels_of,
     percent_of,
     set_linear,
-    set_log,
+    set_log_x,
 )
 from harness.report.formats import count, number
 from harness.report.frames import (
@@ -98,7 +98,7 @@ def gap_by_size(records: StudyRecords, findings: Findings) -> Figure:
 
 def _size_axis(sheet: Sheet, findings: Findings) -> None:
     sizes = [float(size) for size in sizes_of(findings)]
-    set_log(sheet.axes.xaxis, sizes, sizes)
+    set_log_x(sheet.axes, sizes, sizes)
     fix_ticks(sheet.axes.xaxis, sizes, count)
     sheet.axes.set_xlabel("training images")
 

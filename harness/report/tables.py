@@ -81,7 +81,7 @@ def claims_table(records: StudyRecords, findings: Findings) -> Table:
                 Cell(claim.conditions or NONE),
             )
         )
-    headings = ("Claim", "Verdict", "Estimate [95 % interval]", "Reason", "Source", "Conditions of the source")
+    headings = ("Claim", "Verdict", "Estimate [95\u00a0% interval]", "Reason", "Source", "Conditions of the source")
     return Table(
         "claims",
         "Published claims and what this study says about them",
@@ -146,14 +146,14 @@ def arms_table(records: StudyRecords, findings: Findings) -> Table:
 
 _ARM_HEADINGS = (
     "Seeds",
-    "Test accuracy [95 %]",
-    "Difference [95 %]",
+    "Test accuracy [95\u00a0%]",
+    "Difference [95\u00a0%]",
     "p (Holm)",
     "Better",
     "Parameters",
     "MACs per image",
     "Training images/s",
-    "Evaluation images/s",
+    "Eval. images/s",
     "Peak memory",
     "Time per run",
 )
@@ -204,8 +204,8 @@ def sizes_table(records: StudyRecords, findings: Findings) -> Table:
         )
     columns = (
         Column("Arm"),
-        Column("Change of gap per tenfold images, points [95 %]", numeric=True),
-        Column("Crossover, training images [95 %]", numeric=True),
+        Column("Change of gap per tenfold images, points [95\u00a0%]", numeric=True),
+        Column("Crossover, training images [95\u00a0%]", numeric=True),
         Column("Resamples that cross", numeric=True),
         Column("In words"),
     )

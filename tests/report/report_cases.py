@@ -345,6 +345,12 @@ def two_factors():
     return simulate(study, sizes=sizes, unfinished={("ViT/7", 500): ("diverged",)})
 
 
+def one_seed():
+    """The least that can be drawn: one seed, one evaluation, the baseline without a result."""
+    study = make_study(names=("ViT/7",), levels=(7.0,), seeds=1)
+    return simulate(study, unfinished={("ResNet-8", 55_000): ("failed",)}, evaluations=1)
+
+
 def two_factors_many():
     sizes = (500, 2_000, 8_000, 20_000, 55_000)
     names = tuple(f"ViT variant {i}" for i in range(12))
@@ -362,6 +368,7 @@ CASES = {
         thirty_long,
         odd_names,
         gaps,
+        one_seed,
         nothing,
         two_factors,
         two_factors_many,

@@ -192,3 +192,27 @@ def test_from_analysed_records(take, tmp_path):
     paths = write_report(records, findings, tmp_path)
     parsed = Page((tmp_path / "report.html").read_text())
     assert len(parsed.all("img")) == len([path for path in paths if path.suffix == ".png"]) >= 4
+
+
+def test_colours_have_contrast():
+    text = page(content_of(*single()))
+    light, dark = (
+        dict(re.findall(r"--([a-z-]+):(#[0-9a-f]{6})", block))
+        for block in re.findall(r":root \{(.*?)\}", text, flags=re.S)[:2]
+    )
+    for scheme in (light, light | dark):
+        for ink in ("ink", "muted", "link", "good", "bad", "open"):
+            for ground in ("paper", "panel", "warn"):
+                assert _contrast(scheme[ink], scheme[ground]) >= 4.5, (ink, ground)
+
+
+def _contrast(first, second):
+    """Of WCAG 2: 4.5 is what AA asks of small text."""
+
+    def luminance(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted([luminance(first), luminance(second)])
+    return (high + 0.05) / (low + 0.05)
