@@ -8,7 +8,7 @@ import threading
 
 def _end_with_parent() -> None:
     """The parent holds the other end of standard input and never writes; the end of the pipe is the parent's end."""
-    sys.stdin.buffer.read()
+    os.read(sys.stdin.fileno(), 1)
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 

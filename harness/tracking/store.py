@@ -110,7 +110,7 @@ class Store:
     def _create_database(self, mlflow_client: Any) -> None:
         """Make the schema in a temporary neighbour, so that a kill leaves no half-made database."""
         assert self.database is not None
-        for old in self.database.parent.glob(f".{self.database.name}.*.tmp"):
+        for old in self.database.parent.glob(f".{self.database.name}.*.tmp*"):
             old.unlink()
         handle, name = tempfile.mkstemp(dir=self.database.parent, prefix=f".{self.database.name}.", suffix=".tmp")
         os.close(handle)

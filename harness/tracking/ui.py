@@ -7,9 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from harness.spec import InvalidInput
 from harness.tracking.store import ARTIFACTS, DATABASE, QUIET
@@ -26,10 +28,16 @@ def serve(results: Path, *, port: int = 5000, say: Callable[[str], object]) -> N
     if not database.is_file():
         raise InvalidInput(f"There is no {database} to show yet. Run a study first: it is made on the way.")
     _require_free(port)
-    with contextlib.suppress(KeyboardInterrupt), _server(results.absolute(), port) as server:
-        _await_answer(server, port)
-        say(f"MLflow is at http://{HOST}:{port} (Ctrl-C ends it)")
-        raise RuntimeError(f"MLflow's server ended by itself with code {server.wait()}")
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        tempfile.TemporaryFile() as log,
+        _server(results.absolute(), port, log) as server,
+    ):
+        if _await_answer(server, port):
+            say(f"MLflow is at http://{HOST}:{port} (Ctrl-C ends it)")
+            server.wait()
+        log.seek(0)
+        raise RuntimeError(f"MLflow's server ended by itself; the end of its log: {log.read()[-2000:].decode()}")
 
 
 def _require_free(port: int) -> None:
@@ -53,7 +61,7 @@ def _is_free(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def _server(results: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def _server(results: Path, port: int, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """The server in a process group of its own, ended with this process even if that is killed."""
     uri = f"sqlite:///{results / DATABASE}"
     options = {
@@ -69,7 +77,8 @@ def _server(results: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         stdin=subprocess.PIPE,  # the server ends when this pipe does
         start_new_session=True,
         env=os.environ | QUIET | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_LOGGING_LEVEL": "ERROR"},
-        stdout=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
     )
     try:
         yield server
@@ -85,14 +94,14 @@ def _server(results: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         server.stdin.close()
 
 
-def _await_answer(server: subprocess.Popen[bytes], port: int) -> None:
+def _await_answer(server: subprocess.Popen[bytes], port: int) -> bool:
+    """Whether the server answers before it ends or its time to start is over."""
     deadline = time.monotonic() + _START_SECONDS
-    while not _answers(port):
-        if server.poll() is not None:
-            raise RuntimeError(f"MLflow's server ended with code {server.returncode} before it answered")
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"MLflow's server did not answer on port {port} within {_START_SECONDS:g} s")
+    while server.poll() is None and time.monotonic() < deadline:
+        if _answers(port):
+            return True
         time.sleep(0.2)
+    return False
 
 
 def _answers(port: int) -> bool:

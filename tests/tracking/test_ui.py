@@ -101,3 +101,9 @@ def test_without_a_database_it_says_what_to_do(tmp_path: Path) -> None:
 def test_an_impossible_port_is_refused(records: Records) -> None:
     with pytest.raises(InvalidInput, match="Port is 0; it must lie in"):
         serve(records.results, port=0, say=print)
+
+
+def test_a_server_that_does_not_start_shows_its_log(records: Records) -> None:
+    (records.results / "mlflow.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(RuntimeError, match="file is not a database"):
+        serve(records.results, port=free_port(), say=print)
