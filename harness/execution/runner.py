@@ -312,12 +312,19 @@ def write_results(records: StudyRecords, folder: Path) -> tuple[Findings, list[P
     return _report(folder)
 
 
+def read_results(folder: Path) -> tuple[StudyRecords, Findings]:
+    """The kept tables of a study and what they say."""
+    if not (folder / "study.json").exists():
+        raise InvalidInput(f"There are no results in {folder}. Run the study first.")
+    kept = load_records(folder)
+    return kept, analyse(kept)
+
+
 def _report(folder: Path) -> tuple[Findings, list[Path]]:
     """A report from the tables alone, so that it can be made again, to the same bytes, wherever they are."""
     from harness.report import write_report
 
-    kept = load_records(folder)
-    findings = analyse(kept)
+    kept, findings = read_results(folder)
     return findings, write_report(kept, findings, folder)
 
 

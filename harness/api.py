@@ -1,0 +1,91 @@
+"""Patchbench from Python: load a study, run it, read its results."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from harness.analysis import Findings
+from harness.execution.overrides import override
+from harness.execution.plan import Plan
+from harness.execution.runner import Options, read_results, run_study, study_folder
+from harness.records.runs import RunResult
+from harness.records.tables import StudyRecords
+from harness.spec import ResolvedStudy, Run, find_study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A study's tidy frames and what was found in them."""
+
+    records: StudyRecords
+    findings: Findings
+    folder: Path
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """A row per confirm run: the columns of runs.csv."""
+        return self.records.runs
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """A row per tuning trial: the columns of trials.csv."""
+        return self.records.trials
+
+    @property
+    def comparisons(self) -> pd.DataFrame:
+        """A row per arm (and training size) against the baseline: the columns of comparisons.csv."""
+        return self.findings.comparisons
+
+    @property
+    def claims(self) -> pd.DataFrame:
+        """A row per claim with its verdict: the columns of claims.csv."""
+        return self.findings.claims
+
+    def _repr_html_(self) -> str:
+        """The report page itself, for notebooks."""
+        return (self.folder / "report.html").read_text(encoding="utf-8")
+
+
+def load_study(name: str, *, scale: str = "laptop", overrides: Sequence[str] = ()) -> ResolvedStudy:
+    """A shipped study by name, or a study file by path, at one scale with `key=value` overrides.
+
+    >>> load_study("patch_size", scale="smoke", overrides=["recipe.updates=20"]).recipe.updates
+    20
+    """
+    found, study = find_study(name)
+    return override(study.resolve(found, scale), overrides)
+
+
+def run(study: ResolvedStudy, *, results: str | Path = "results", device: str = "auto", workers: int = 1) -> Report:
+    """Train what is missing of a study and write its report; with one worker, in this process.
+
+    Raises `InvalidInput` for what the user can mend, before any training.
+    """
+    options = Options(
+        results=Path(results).absolute(),
+        device=device,
+        workers=workers,
+        engine="inline" if workers == 1 else "processes",
+        command=f"harness.run(load_study({study.name!r}, scale={study.scale!r}))",
+    )
+    records, findings = run_study(study, options, _Silent())
+    return Report(records=records, findings=findings, folder=study_folder(study, options.results))
+
+
+def results(name: str, *, scale: str = "laptop", results: str | Path = "results") -> Report:
+    """The results of a study that has been run, read from its results folder alone."""
+    folder = Path(results).absolute() / Path(name).stem / scale
+    records, findings = read_results(folder)
+    return Report(records=records, findings=findings, folder=folder)
+
+
+class _Silent:
+    """An observer that shows nothing."""
+
+    def planned(self, plan: Plan, done: int) -> None: ...
+    def started(self, run: Run) -> None: ...
+    def beat(self, run: Run, update: int) -> None: ...
+    def ended(self, run: Run, result: RunResult | None) -> None: ...
+    def note(self, text: str) -> None: ...
