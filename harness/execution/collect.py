@@ -95,7 +95,7 @@ def _trial_row(study: ResolvedStudy, item: Finished) -> dict[str, Any]:
         "validation_accuracy": item.result.validation_accuracy if item.result.status == "completed" else None,
         "images_seen": item.result.images_seen,
         "chosen": item.chosen,
-        "at_edge": " ".join(edges),
+        "at_edge": ", ".join(edges),
     }
     return _place(study, item) | own | _parameters(item)
 

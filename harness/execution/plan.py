@@ -14,6 +14,7 @@ from harness.spec import (
     ResolvedStudy,
     Run,
     RunConfig,
+    Rung,
     SourceFacts,
 )
 from harness.spec.checks import replace_at, value_at
@@ -55,10 +56,15 @@ class Cell:
         updates = self.trials * self.trial_updates + len(self.seeds) * self.recipe.updates
         return updates * self.recipe.batch_size
 
-    def trial(self, number: int, values: Mapping[str, Any]) -> Run:
+    @property
+    def trial_recipe(self) -> Recipe:
+        """The recipe of a trial, which may be shorter than a confirm run."""
+        return replace(self.recipe, updates=self.trial_updates)
+
+    def trial(self, number: int, values: Mapping[str, Any], rungs: tuple[Rung, ...] = ()) -> Run:
         """A training of the search: scored on validation, on a seed that no confirm run has."""
-        recipe = replace(self.recipe, updates=self.trial_updates)
-        return self._run("tune", TUNE_SEED, recipe, values, number)
+        run = self._run("tune", TUNE_SEED, self.trial_recipe, values, number)
+        return replace(run, config=replace(run.config, rungs=rungs))
 
     def confirm(self, seed: int, values: Mapping[str, Any]) -> Run:
         """A training of the chosen setting on a fresh seed, scored once on the test split."""

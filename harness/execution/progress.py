@@ -5,10 +5,11 @@ from pathlib import Path
 
 from harness.execution.collect import Finished
 from harness.execution.plan import Cell
-from harness.execution.tuning import Trial, chosen, propose
+from harness.execution.tuning import Trial, chosen, mirror, propose, rungs
 from harness.records.files import RecordsError
 from harness.records.runs import RunFolder, RunResult
-from harness.spec import ResolvedStudy, Run
+from harness.spec import ResolvedStudy, Run, Rung
+from harness.spec.recipe import evaluation_points
 
 
 class CellProgress:
@@ -30,7 +31,7 @@ class CellProgress:
 
     def ready(self) -> list[Run]:
         """The runs that can be trained now and have no result yet. Trials of a cell come one after the other."""
-        while len(self._trials) < self.cell.trials:
+        while not self.is_tuned:
             run = self._next_trial or self._propose()
             self._next_trial = run
             result = self._result_of(run)
@@ -53,6 +54,20 @@ class CellProgress:
         return missing
 
     @property
+    def is_tuned(self) -> bool:
+        """Whether every trial of the search has a result."""
+        return len(self._trials) == self.cell.trials
+
+    @property
+    def search_name(self) -> tuple[str, str, int]:
+        """Study, arm and training size: what a search is called, and what its proposals follow from."""
+        return (self._study.name, *self.cell.key)
+
+    def keep_search(self, storage: str) -> None:
+        """Mirror the finished trials into an Optuna database, for Optuna's own tools."""
+        mirror(storage, self.search_name, self._space, self._history())
+
+    @property
     def values(self) -> dict[str, object]:
         """The chosen setting of the nuisance parameters: the best trial's, or the recipe's own without a search."""
         best = chosen(self._history())
@@ -68,7 +83,7 @@ class CellProgress:
 
     def finished(self) -> Iterator[Finished]:
         """Every run of the cell that has a result: trials in order, then confirm runs by seed."""
-        best = chosen(self._history()) if len(self._trials) == self.cell.trials else None
+        best = chosen(self._history()) if self.is_tuned else None
         for item in self._trials:
             is_chosen = best is not None and item.run.trial == best.number
             yield Finished(cell=item.cell, run=item.run, result=item.result, folder=item.folder, chosen=is_chosen)
@@ -86,16 +101,23 @@ class CellProgress:
                 values=item.run.values,
                 status=item.result.status,
                 score=item.result.validation_accuracy if item.result.status == "completed" else None,
+                curve=self._curve(item) if self._study.search.pruning else {},
             )
             for number, item in enumerate(self._trials)
         ]
 
     def _propose(self) -> Run:
-        number = len(self._trials)
+        number, history = len(self._trials), self._history()
+        stops: tuple[Rung, ...] = ()
+        if self._study.search.pruning:
+            stops = rungs(sorted(evaluation_points(self.cell.trial_recipe)), history)
         if number == 0 or not self._space:
-            return self.cell.trial(number, self.cell.own_values)
-        name = (self._study.name, *self.cell.key)
-        return self.cell.trial(number, propose(self._study.search, self._space, name, self._history()))
+            return self.cell.trial(number, self.cell.own_values, stops)
+        return self.cell.trial(number, propose(self._study.search, self._space, self.search_name, history), stops)
+
+    def _curve(self, item: Finished) -> dict[int, float]:
+        events = item.folder.journal()
+        return {event["update"]: event["validation_accuracy"] for event in events if event["event"] == "evaluated"}
 
     def _result_of(self, run: Run) -> RunResult | None:
         folder = self.folder_of(run)

@@ -18,6 +18,7 @@ from harness.execution.collect import Finished, collect
 from harness.execution.engines import Beat, Engine, Outcome
 from harness.execution.plan import Plan, make_plan
 from harness.execution.progress import CellProgress
+from harness.execution.search_mirror import SearchMirror
 from harness.records import provenance as origin
 from harness.records.files import write_json
 from harness.records.lock import StudyLock
@@ -81,6 +82,7 @@ class Runner:
     engine: Engine | None
     """None where nothing is left to train."""
     mirror: Mirror
+    searches: SearchMirror
     plan: Plan
     folder: Path
     cells: list[CellProgress] = field(default_factory=list)
@@ -170,6 +172,9 @@ class Runner:
                     result = event.result or self._after_failure(event, active)
                     self.observer.ended(run, result)
                     self.mirror.changed(run.digest)
+                    active.progress.ready()
+                    if run.trial is not None and active.progress.is_tuned:
+                        self.searches.keep(active.progress)
         self._write_status()
 
     def _after_failure(self, outcome: Outcome, active: _Active) -> RunResult | None:
@@ -261,13 +266,16 @@ def run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tup
         began, provenance = time.time(), _provenance(folder, options)
         write_study(folder, study, provenance)
         mirror = Mirror(study, folder, results=options.results, command=options.command, say=observer.note)
-        runner = Runner(study, options, observer, engine, mirror, plan, folder)
+        searches = SearchMirror(folder / "work", study.search.storage, say=observer.note)
+        runner = Runner(study, options, observer, engine, mirror, searches, plan, folder)
         try:
             runner.carry_out()
         except BaseException:
             mirror.close()
             raise
         finally:
+            searches.make_up(runner.cells)
+            searches.close()
             provenance["wall_seconds"] = round(provenance["wall_seconds"] + time.time() - began, 1)
             if runner.finished():
                 write_study(folder, study, provenance)

@@ -8,11 +8,11 @@ tools can read is a mirror of the run records and is rebuilt from them when it i
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.data import derive
-from harness.spec import Choice, LogUniform, Search, Uniform
+from harness.spec import Choice, LogUniform, Rung, Search, Uniform
 from harness.spec.study import Distribution
 
 if TYPE_CHECKING:
@@ -25,6 +25,13 @@ SIGNIFICANT_DIGITS = 4
 """A proposed number is rounded to these: finer differences mean nothing, and tables stay readable."""
 
 
+REDUCTION = 3
+"""Successive halving keeps the best of every three trials at a rung (eta of arXiv 1810.05934)."""
+
+RUNG_SHARES = (0.3, 0.6)
+"""Where the rungs of a pruned search lie, as shares of a trial's evaluations."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """A finished trial: its values, status and validation accuracy (None unless completed)."""
@@ -33,6 +40,8 @@ class Trial:
     values: Mapping[str, Any]
     status: str
     score: float | None
+    curve: Mapping[int, float] = field(default_factory=dict)
+    """Validation accuracy by update."""
 
 
 def propose(
@@ -45,7 +54,7 @@ def propose(
     """
     import optuna
 
-    failed = [dict(trial.values) for trial in history if trial.status != "completed"]
+    failed = [dict(trial.values) for trial in history if trial.status not in ("completed", "pruned")]
     values: dict[str, Any] = {}
     for attempt in range(100):
         seed = derive(0, *name, len(history), attempt) % 2**32
@@ -57,6 +66,22 @@ def propose(
             break
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return values
+
+
+def rungs(points: Sequence[int], history: Sequence[Trial]) -> tuple[Rung, ...]:
+    """Where the next trial is stopped: at a rung, unless it is among the best third of all trials that reached it.
+
+    Asynchronous successive halving (arXiv 1810.05934, algorithm 2) for trials that come one after the other. `points`
+    are the updates of a trial's evaluations. The first trials of a search meet no rung.
+    """
+    found = []
+    for share in RUNG_SHARES:
+        point = points[max(1, round(share * len(points))) - 1]
+        reached = sorted((trial.curve[point] for trial in history if point in trial.curve), reverse=True)
+        kept = (len(reached) + 1) // REDUCTION
+        if kept and point < points[-1]:
+            found.append(Rung(update=point, accuracy=reached[kept - 1]))
+    return tuple(found)
 
 
 def chosen(history: Sequence[Trial]) -> Trial | None:

@@ -61,7 +61,7 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file; `RecordsError` when it is not whole."""
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(path.read_bytes(), parse_constant=_refuse)
     except (OSError, ValueError) as error:
         raise RecordsError(f"Could not read {path}: {error}.") from error
 
@@ -80,6 +80,12 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove the temporary files that killed writers have left in a folder that nobody else writes to now."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def set_aside(path: Path, folder: Path) -> Path:
     """Move a damaged or outdated file or folder into `folder`, under a name of its own; returns the new path."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,6 +94,10 @@ def set_aside(path: Path, folder: Path) -> Path:
         number += 1
     path.rename(target)
     return target
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON; no record holds it")
 
 
 def _remedy(path: Path) -> str:

@@ -27,16 +27,20 @@ class Journal:
     def append(self, event: str, **fields: Any) -> Event:
         """Write one event with the present time; returns it."""
         entry: Event = {"event": event, "time": time.time_ns() // 1_000_000, **fields}
+        rest = json.dumps(entry, allow_nan=False).encode() + b"\n"
+        before = self.length
         try:
-            self._file.write(json.dumps(entry, allow_nan=False).encode() + b"\n")
+            while rest:  # a full disk takes a part of a line before it refuses
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
+            os.truncate(self.path, before)
             raise RecordsError(f"Could not write {self.path}: {error.strerror or error}. Free space there.") from error
         return entry
 
     @property
     def length(self) -> int:
         """Bytes written so far; a checkpoint keeps it, and `rewind` goes back to it."""
-        return self._file.tell() if self._file.tell() else self.path.stat().st_size
+        return os.fstat(self._file.fileno()).st_size
 
     def rewind(self, length: int) -> None:
         """Forget what was written after a checkpoint was taken at `length` bytes."""
@@ -52,23 +56,22 @@ def read_journal(path: Path) -> list[Event]:
 
 
 def whole_lines(content: bytes) -> bytes:
-    """`content` without a torn last line: one with no newline, or one that is not JSON."""
+    """`content` without a torn last line: one with no newline, or one that is empty or not an event."""
     whole = content[: content.rfind(b"\n") + 1]
     last = whole[:-1].rpartition(b"\n")[2]
-    if last:
-        try:
-            json.loads(last)
-        except ValueError:
-            whole = whole[: -len(last) - 1]
-    return whole
+    return whole if not whole or _is_event(last) else whole[: -len(last) - 1]
 
 
 def _events(path: Path, content: bytes) -> Iterator[Event]:
     for number, line in enumerate(content.splitlines(), start=1):
-        try:
-            event = json.loads(line)
-        except ValueError as error:
-            raise RecordsError(f"{path}, line {number} is not JSON: {error}.") from error
-        if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        if not _is_event(line):
             raise RecordsError(f"{path}, line {number} is not an event.")
-        yield event
+        yield json.loads(line)
+
+
+def _is_event(line: bytes) -> bool:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(event, dict) and isinstance(event.get("event"), str)

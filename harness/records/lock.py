@@ -30,7 +30,9 @@ class StudyLock:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InvalidInput(f"This study is already running: {self._holder()}. {self._remedy()}") from None
+            holder = self._holder()
+            self._file.close()
+            raise InvalidInput(f"This study is already running: {holder}. {self._remedy()}") from None
         self._file.truncate(0)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         self._file.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}))

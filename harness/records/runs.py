@@ -2,6 +2,8 @@
 
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,7 +17,8 @@ from harness.records.journal import Event, read_journal
 from harness.spec import Run, canonical_json, to_plain
 from harness.spec.checks import check_types
 
-Status = Literal["completed", "diverged", "out_of_memory", "failed"]
+Status = Literal["completed", "pruned", "diverged", "out_of_memory", "failed"]
+"""`pruned` is a trial that was stopped because earlier ones were better; confirm runs are never pruned."""
 Labels = npt.NDArray[np.uint16]
 
 
@@ -143,7 +146,7 @@ class RunFolder:
         try:
             with np.load(self.predictions_path, allow_pickle=False) as content:
                 return content["labels"], content["predicted"]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise RecordsError(f"Could not read {self.predictions_path}: {error}.") from error
 
     def clear(self, aside: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
+from harness.records import csv_text
 from harness.records.files import RecordsError, read_json, write_bytes, write_json, write_text
-from harness.spec import InvalidInput, ResolvedStudy, to_plain
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+from harness.spec import DataSpec, InvalidInput, Recipe, ResolvedStudy, to_plain
+from harness.spec.checks import field_types
 
 STATUSES = ("completed", "diverged", "out_of_memory", "failed")
 
@@ -104,20 +105,11 @@ def with_columns(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.Data
     return frame.astype(columns)
 
 
-def csv_text(frame: pd.DataFrame) -> str:
-    """A frame as CSV: ten significant digits, and no text cell that a spreadsheet would take for a formula."""
-    safe = frame.copy()
-    for name in safe.columns:
-        if safe[name].dtype == object or isinstance(safe[name].dtype, pd.StringDtype):
-            safe[name] = safe[name].map(_harmless, na_action="ignore")
-    return str(safe.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
-
-
 def write_tables(folder: Path, records: StudyRecords) -> None:
     """Keep study.json, runs.csv, trials.csv, curves.csv and predictions.npz in a study's results folder."""
-    write_text(folder / "runs.csv", csv_text(records.runs))
-    write_text(folder / "trials.csv", csv_text(records.trials))
-    write_text(folder / "curves.csv", csv_text(records.curves))
+    write_text(folder / "runs.csv", csv_text.from_frame(records.runs))
+    write_text(folder / "trials.csv", csv_text.from_frame(records.trials))
+    write_text(folder / "curves.csv", csv_text.from_frame(records.curves))
     write_bytes(folder / "predictions.npz", _packed(records.correct))
     write_study(folder, records.study, records.provenance)
 
@@ -131,18 +123,24 @@ def read_study(folder: Path) -> tuple[ResolvedStudy, dict[str, Any]]:
     """The resolved study and the provenance in study.json; `RecordsError` when it is not whole."""
     content = read_json(folder / "study.json")
     try:
+        for arm in (content["study"]["baseline"], *content["study"]["arms"]):
+            arm["changes"] = {key: _typed(key, value) for key, value in arm["changes"].items()}
         return TypeAdapter(ResolvedStudy).validate_python(content["study"]), dict(content["provenance"])
-    except (ValidationError, InvalidInput, KeyError, TypeError) as error:
+    except (ValidationError, InvalidInput, KeyError, TypeError, AttributeError) as error:
         raise RecordsError(f"{folder / 'study.json'} does not hold a study: {error}") from error
 
 
 def load_records(folder: Path) -> StudyRecords:
     """Read back what `write_tables` kept: needs nothing but the results folder."""
     study, provenance = read_study(folder)
+    runs = _read_csv(folder / "runs.csv", RUN_COLUMNS)
+    # A CSV cannot tell the level "4" from the level 4; the study can.
+    levels = {arm.name: arm.level for arm in study.all_arms}
+    runs["level"] = runs["arm"].map(levels).astype("object")
     return StudyRecords(
         study=study,
         provenance=provenance,
-        runs=_read_csv(folder / "runs.csv", RUN_COLUMNS),
+        runs=runs,
         trials=_read_csv(folder / "trials.csv", TRIAL_COLUMNS),
         curves=_read_csv(folder / "curves.csv", CURVE_COLUMNS),
         correct=_unpacked(folder / "predictions.npz"),
@@ -150,9 +148,21 @@ def load_records(folder: Path) -> StudyRecords:
     )
 
 
+def _typed(key: str, value: Any) -> Any:
+    """An arm's change of the field `key`, with the field's type: JSON has dicts for dataclasses, lists for tuples."""
+    part, *names = key.split(".")
+    hint: Any = {"recipe": Recipe, "data": DataSpec}[part]
+    for name in names:
+        hint = field_types(hint)[name]
+    return TypeAdapter(hint).validate_python(value)
+
+
 def _read_csv(path: Path, columns: dict[str, str]) -> pd.DataFrame:
+    """A frame as it was written: text such as NA or None stays text, and only an empty number is missing."""
     try:
-        frame = pd.read_csv(path, dtype={name: kind for name, kind in columns.items() if kind == "str"})
+        texts = {name: kind for name, kind in columns.items() if kind == "str"}
+        missing_as = {name: [""] for name in pd.read_csv(path, nrows=0).columns if name not in texts}
+        frame = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=missing_as)
         frame = frame.astype({name: kind for name, kind in columns.items() if name in frame})
     except (OSError, ValueError, TypeError, pd.errors.ParserError) as error:
         raise RecordsError(f"Could not read {path}: {error}") from error
@@ -161,16 +171,8 @@ def _read_csv(path: Path, columns: dict[str, str]) -> pd.DataFrame:
         raise RecordsError(f"{path} lacks the columns {', '.join(missing)}.")
     for name in frame.columns:
         if frame[name].dtype == object or isinstance(frame[name].dtype, pd.StringDtype):
-            frame[name] = frame[name].map(_as_written, na_action="ignore")
+            frame[name] = frame[name].map(csv_text.as_written, na_action="ignore")
     return frame
-
-
-def _harmless(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
-
-
-def _as_written(cell: object) -> object:
-    return cell[1:] if isinstance(cell, str) and cell[:1] == "'" and cell[1:].startswith(_FORMULA_STARTS) else cell
 
 
 def _packed(correct: dict[str, Correct]) -> bytes:
@@ -193,5 +195,5 @@ def _unpacked(path: Path) -> dict[str, Correct]:
             str(digest): np.unpackbits(part, count=int(length)).astype(np.bool_)
             for digest, length, part in zip(digests, lengths, parts, strict=True)
         }
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise RecordsError(f"Could not read {path}: {error}") from error

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from harness.analysis.findings import Findings
-from harness.records import files
+from harness.records import csv_text, files
 from harness.records.tables import StudyRecords
-from harness.report import csv_text
 from harness.report.content import content_of
 from harness.report.figures import PICTURES, figures_of
 from harness.report.markdown import markdown

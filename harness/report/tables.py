@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.findings import Findings
+from harness.records import csv_text
 from harness.records.tables import StudyRecords
-from harness.report import csv_text
 from harness.report.formats import (
     NONE,
     count,

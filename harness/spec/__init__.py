@@ -15,7 +15,7 @@ from harness.spec.data import FOLDER_SOURCES, IMAGENET, NAMED_SOURCES, DataSpec,
 from harness.spec.errors import InvalidInput
 from harness.spec.model import ModelSpec, ResNetSpec, ViTSpec, family
 from harness.spec.recipe import BUDGET_UNITS, Augmentation, Recipe
-from harness.spec.run import Run, RunConfig, canonical_json, to_plain
+from harness.spec.run import Run, RunConfig, Rung, canonical_json, to_plain
 from harness.spec.study import (
     SCALES,
     TUNE_SEED,
@@ -56,6 +56,7 @@ __all__ = [
     "ResolvedStudy",
     "Run",
     "RunConfig",
+    "Rung",
     "Scale",
     "Search",
     "SourceFacts",

@@ -112,3 +112,10 @@ class Recipe:
             return self.updates
         images = self.images if self.images is not None else (self.epochs or 0.0) * train_images
         return max(1, round(images / self.batch_size))
+
+
+def evaluation_points(recipe: Recipe) -> frozenset[int]:
+    """Updates after which validation is scored: evenly spaced, the last one included."""
+    assert recipe.updates is not None
+    count = min(recipe.evaluations, recipe.updates)
+    return frozenset(round(recipe.updates * part / count) for part in range(1, count + 1))

@@ -18,6 +18,19 @@ Phase = Literal["tune", "confirm"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rung:
+    """A point at which a weak trial is stopped."""
+
+    update: int
+    """One of the run's evaluations, after this many updates."""
+    accuracy: float
+    """Validation accuracy below which the trial ends, as `pruned`."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Everything that decides a training's result, every default written out."""
 
@@ -35,6 +48,8 @@ class RunConfig:
     """SHA-256 of the source's images and labels."""
     channels: int
     classes: int
+    rungs: tuple[Rung, ...] = ()
+    """Where a trial may be stopped early; empty for confirm runs and unpruned searches."""
 
     def __post_init__(self) -> None:
         check_types(self)

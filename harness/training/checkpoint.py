@@ -1,6 +1,7 @@
 """The state of a training on disk: whole, verified, two generations deep."""
 
 import io
+import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +9,17 @@ from typing import Any
 
 import torch
 
-from harness.records.files import RecordsError, read_json, set_aside, sha256, write_bytes, write_json
+from harness.records.files import (
+    RecordsError,
+    read_json,
+    remove_unfinished,
+    set_aside,
+    sha256,
+    write_bytes,
+    write_json,
+)
 from harness.records.journal import Journal
+from harness.records.provenance import code_fingerprint
 from harness.training.loop import Training
 
 KEPT = 2
@@ -38,44 +48,59 @@ class CheckpointFolder:
         torch.save(_state(training), buffer)
         content = buffer.getvalue()
         path = self._folder / f"checkpoint-{training.update:09d}.pt"
-        write_bytes(path, content)
-        manifest = {"sha256": sha256(content), "journal_bytes": self._journal.length, "update": training.update}
+        manifest = {
+            "sha256": sha256(content),
+            "journal_bytes": self._journal.length,
+            "update": training.update,
+            "made_by": _made_by(training),
+        }
+        # The checkpoint is there once its second file has its name; a manifest without one is never looked at.
         write_json(path.with_suffix(".json"), manifest)
+        write_bytes(path, content)
         for old in self._newest_first()[KEPT:]:
             self._remove(old)
         self._saved_at = time.monotonic()
 
-    def restore(self, training: Training) -> None:
-        """Bring `training` and the journal to the newest whole checkpoint; damaged ones are set aside, and said so.
+    def restore(self, prepare: Callable[[], Training]) -> Training:
+        """The training that `prepare` makes, brought with its journal to the newest whole checkpoint.
 
-        Without a whole checkpoint the training and its journal start anew.
+        Checkpoints that are damaged, or that other code or another device made, are set aside, and said so. Without
+        one that serves, training and journal start anew.
         """
+        remove_unfinished(self._folder)
+        training = prepare()
         for path in self._newest_first():
             try:
-                manifest = self._verified(path)
+                manifest = self._verified(path, training)
                 state = torch.load(path, map_location=training.placement.device, weights_only=True)
                 _restore(training, state)
-                self._journal.rewind(manifest["journal_bytes"])
-            except (RecordsError, RuntimeError, KeyError, ValueError, TypeError, EOFError) as error:
-                self._say(f"Checkpoint {path} is damaged and was set aside; the one before is used. ({error})")
+            except torch.OutOfMemoryError:
+                raise
+            except (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
+                self._say(f"Checkpoint {path} cannot be used and was set aside; looking for the one before. ({error})")
                 self._set_aside(path)
+                training = prepare()  # the failure may have left it half restored
             else:
+                self._journal.rewind(manifest["journal_bytes"])
                 self._say(f"Resumed after update {training.update} from {path.name}.")
-                return
+                return training
         self._journal.rewind(0)
+        return training
 
     def clear(self) -> None:
         """Remove all checkpoints: the run has its result."""
-        for path in self._newest_first():
-            self._remove(path)
+        for path in self._folder.glob("checkpoint-*"):
+            path.unlink(missing_ok=True)
 
     def _newest_first(self) -> list[Path]:
         return sorted(self._folder.glob("checkpoint-*.pt"), reverse=True)
 
-    def _verified(self, path: Path) -> dict[str, Any]:
+    def _verified(self, path: Path, training: Training) -> dict[str, Any]:
         manifest = read_json(path.with_suffix(".json"))
-        if not isinstance(manifest, dict) or not {"sha256", "journal_bytes", "update"} <= manifest.keys():
+        if not isinstance(manifest, dict) or not {"sha256", "journal_bytes", "update", "made_by"} <= manifest.keys():
             raise RecordsError(f"{path.with_suffix('.json')} is not a checkpoint's manifest.")
+        if manifest["made_by"] != (now := _made_by(training)):
+            raise RecordsError(f"{path} was made by {manifest['made_by']}, this is {now}.")
         if sha256(path.read_bytes()) != manifest["sha256"]:
             raise RecordsError(f"{path} does not have the hash of its manifest.")
         if not 0 <= manifest["journal_bytes"] <= self._journal.length:
@@ -92,6 +117,12 @@ class CheckpointFolder:
         path.unlink(missing_ok=True)
 
 
+def _made_by(training: Training) -> dict[str, str]:
+    """What must be the same for a training to go on to the same numbers: its code, kind of device and precision."""
+    placement = training.placement
+    return {"code": code_fingerprint(), "device": placement.device.type, "precision": placement.precision}
+
+
 _NUMBERS = ("update", "evaluated_at", "seconds", "train_loss", "validation_loss", "validation_accuracy")
 
 
@@ -106,6 +137,7 @@ def _state(training: Training) -> dict[str, Any]:
         "host_generator": torch.get_rng_state(),
         "device_generator": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         "loss_sum": training.loss_sum,
+        "last_loss": training.last_loss,
         "numbers": {name: getattr(training, name) for name in _NUMBERS},
     }
 
@@ -121,5 +153,6 @@ def _restore(training: Training, state: dict[str, Any]) -> None:
     if state["device_generator"] is not None:
         torch.cuda.set_rng_state(state["device_generator"].cpu(), training.placement.device)
     training.loss_sum.copy_(state["loss_sum"])
+    training.last_loss = state["last_loss"]
     for name in _NUMBERS:
         setattr(training, name, state["numbers"][name])

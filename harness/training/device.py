@@ -1,6 +1,7 @@
 """Everything that is particular to a device: choice, precision, memory format, synchronisation, memory use."""
 
 import contextlib
+import os
 import resource
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from typing import Any
 import torch
 
 from harness.spec import InvalidInput, ModelSpec, ResNetSpec
+
+_ALLOCATION_FAILURES = ("can't allocate memory", "DefaultCPUAllocator", "_STATUS_ALLOC_FAILED")
+"""In the text of a plain RuntimeError: torch's allocator on the host, cuBLAS and cuDNN on the device."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +61,7 @@ class Placement:
 def choose(name: str, precision: str = "auto", *, deterministic: bool = False) -> Placement:
     """The placement for a device name (`auto`, `cpu`, `cuda`, `cuda:N`, `mps`) and a recipe's precision.
 
-    Raises `InvalidInput` for a device that is not there or a precision that it cannot do.
+    Raises `InvalidInput` for a device that is not there.
     """
     device = _device(name)
     if precision == "fp32":
@@ -71,6 +75,7 @@ def choose(name: str, precision: str = "auto", *, deterministic: bool = False) -
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = not deterministic
     if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses deterministic mode
         torch.use_deterministic_algorithms(mode=True)
     return Placement(device=device, autocast_dtype=dtype, deterministic=deterministic)
 
@@ -108,10 +113,14 @@ def out_of_memory_as(error: type[Exception]) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as cause:
-        raise error(str(cause).splitlines()[0]) from cause
+        raise error(_first_line(cause) or "the device has no memory left") from cause
     except MemoryError as cause:
-        raise error("the host has no memory left") from cause
+        raise error(_first_line(cause) or "the host has no memory left") from cause
     except RuntimeError as cause:
-        if "can't allocate memory" in str(cause) or "DefaultCPUAllocator" in str(cause):
-            raise error(str(cause).splitlines()[0]) from cause
+        if any(sign in str(cause) for sign in _ALLOCATION_FAILURES):
+            raise error(_first_line(cause)) from cause
         raise
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

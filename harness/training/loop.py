@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from harness.data import Batches, Dataset, Split, StreamedSplit, augment, derive, normalisation, prepare, subset
 from harness.models import build
 from harness.spec import Recipe, RunConfig
+from harness.spec.recipe import evaluation_points
 from harness.training.device import Placement
 from harness.training.optimizer import build_optimizers, learning_rates
 
@@ -25,7 +26,19 @@ EVALUATION_BATCH = 1000
 
 
 class Diverged(Exception):
-    """The training loss became NaN or infinite."""
+    """A loss became NaN or infinite, by update `update`."""
+
+    def __init__(self, which: str, value: float, update: int) -> None:
+        super().__init__(f"the {which} loss became {value} at update {update}")
+        self.update = update
+
+
+class Pruned(Exception):
+    """The trial was weaker at a rung than earlier ones."""
+
+    def __init__(self, training: "Training", reason: str) -> None:
+        super().__init__(reason)
+        self.training = training
 
 
 class Interrupted(Exception):
@@ -41,8 +54,8 @@ class Emit(Protocol):
 class Checkpoints(Protocol):
     """Keeps and gives back the state of a training."""
 
-    def restore(self, training: "Training") -> None:
-        """Bring `training` to the newest whole checkpoint, if there is one."""
+    def restore(self, prepare: Callable[[], "Training"]) -> "Training":
+        """The training that `prepare` makes, brought to the newest whole checkpoint, if there is one."""
 
     def save_if_due(self, training: "Training") -> None:
         """Keep the state where the interval since the last checkpoint is over."""
@@ -84,6 +97,8 @@ class Training:
     learning_rates: list[float]
     loss_sum: Tensor
     """Sum of the training loss over the updates since the last evaluation."""
+    last_loss: Tensor
+    """Training loss of the last update, which is looked at while the next one runs."""
     update: int = 0
     """Updates done."""
     evaluated_at: int = 0
@@ -124,23 +139,29 @@ def train(
     `emit` receives `evaluated` events, `heartbeat` the number of updates done, after each; `stop` is asked after each
     update. The test split is read here and only here, after the last update, in the confirm phase.
 
-    Raises `Diverged`, `Interrupted`, and what the device raises when it is out of memory.
+    Raises `Diverged`, `Pruned`, `Interrupted`, and what the device raises when it is out of memory.
     """
-    training = prepare_training(config, dataset, placement)
-    if checkpoints is not None:
-        checkpoints.restore(training)
+
+    def prepared() -> Training:
+        return prepare_training(config, dataset, placement)
+
+    training = prepared() if checkpoints is None else checkpoints.restore(prepared)
     points = evaluation_points(config.recipe)
     for _ in run_updates(training):
         heartbeat(training.update)
         if training.update in points:
             _validate(training, dataset, emit)
+            _prune(training, config)
         if stop():
             if checkpoints is not None:
                 checkpoints.save(training)
             raise Interrupted
         if checkpoints is not None:
             checkpoints.save_if_due(training)
-    test = evaluate(training, dataset.test) if config.phase == "confirm" else None
+    test = None
+    if config.phase == "confirm":
+        test = evaluate(training, dataset.test)
+        _require_finite("test", test.loss, training.update)
     return Trained(training=training, test=test)
 
 
@@ -178,14 +199,8 @@ def prepare_training(config: RunConfig, dataset: Dataset, placement: Placement) 
         augmentation=torch.Generator(placement.device).manual_seed(derive(seed, "augmentation")),
         learning_rates=learning_rates(recipe, recipe.updates),
         loss_sum=torch.zeros((), device=placement.device),
+        last_loss=torch.zeros((), device=placement.device),
     )
-
-
-def evaluation_points(recipe: Recipe) -> frozenset[int]:
-    """Updates after which validation is scored: evenly spaced, the last one included."""
-    assert recipe.updates is not None
-    count = min(recipe.evaluations, recipe.updates)
-    return frozenset(round(recipe.updates * part / count) for part in range(1, count + 1))
 
 
 @torch.inference_mode()
@@ -222,16 +237,14 @@ def run_updates(training: Training) -> Iterator[None]:
     """
     assert training.recipe.updates is not None
     training.model.train()
-    previous: Tensor | None = None
     began = time.perf_counter()
     for images, labels in training.batches.between(training.update, training.recipe.updates):
         loss = _update(training, images, labels)
-        if previous is not None:
-            _require_finite(previous, training.update)
-        previous = loss
+        _require_finite("training", training.last_loss.item(), training.update)
+        training.last_loss = loss
         training.update += 1
         if training.update == training.recipe.updates:
-            _require_finite(loss, training.update)
+            _require_finite("training", loss.item(), training.update)
             training.placement.synchronise()
         training.seconds += time.perf_counter() - began
         yield
@@ -247,7 +260,7 @@ def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
     inputs = prepare(inputs, training.mean, training.std)
     loss = torch.zeros((), device=inputs.device)
     for part_inputs, part_targets in zip(
-        inputs.chunk(recipe.accumulate), targets.chunk(recipe.accumulate), strict=True
+        inputs.tensor_split(recipe.accumulate), targets.tensor_split(recipe.accumulate), strict=True
     ):
         with training.placement.autocast():
             logits = training.model(part_inputs)
@@ -270,9 +283,9 @@ def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
 
 def _validate(training: Training, dataset: Dataset, emit: Emit) -> None:
     training.train_loss = training.loss_sum.item() / (training.update - training.evaluated_at)
-    if not math.isfinite(training.train_loss):
-        raise Diverged(f"the training loss became {training.train_loss} by update {training.update}")
+    _require_finite("training", training.train_loss, training.update)
     validation = evaluate(training, dataset.validation)
+    _require_finite("validation", validation.loss, training.update)
     training.validation_loss, training.validation_accuracy = validation.loss, validation.accuracy
     training.evaluated_at = training.update
     training.loss_sum.zero_()
@@ -288,7 +301,13 @@ def _validate(training: Training, dataset: Dataset, emit: Emit) -> None:
     )
 
 
-def _require_finite(loss: Tensor, update: int) -> None:
-    value = loss.item()
-    if not math.isfinite(value):
-        raise Diverged(f"the training loss became {value} at update {update}")
+def _prune(training: Training, config: RunConfig) -> None:
+    for rung in config.rungs:
+        if training.update == rung.update and training.validation_accuracy < rung.accuracy:
+            found = f"{training.validation_accuracy:.4f} at update {rung.update}, below {rung.accuracy:.4f}"
+            raise Pruned(training, f"validation accuracy {found}")
+
+
+def _require_finite(which: str, loss: float, update: int) -> None:
+    if not math.isfinite(loss):
+        raise Diverged(which, loss, update)

@@ -23,7 +23,10 @@ class KernelMuon(torch.optim.Muon):
     def step(self, closure: Any = None) -> Any:
         """Update the kernels through their matrices."""
         for kernel, matrix in zip(self._kernels, self._matrices, strict=True):
-            matrix.grad = None if kernel.grad is None else _as_matrix(kernel.grad)
+            # A gradient has its kernel's format; should one not, its matrix would have other columns.
+            matrix.grad = (
+                None if kernel.grad is None else _as_matrix(kernel.grad.contiguous(memory_format=_format(kernel)))
+            )
         return super().step(closure)  # type: ignore[no-untyped-call]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -80,9 +83,14 @@ def _factor(schedule: str, update: int, warmup: int, updates: int) -> float:
             return 1.0
 
 
+def _format(kernel: Tensor) -> torch.memory_format:
+    last = torch.channels_last
+    return last if kernel.is_contiguous(memory_format=last) else torch.contiguous_format
+
+
 def _as_matrix(kernel: Tensor) -> Tensor:
     """(O, I, h, w) as (O, h*w*I), without a copy of a channels_last kernel; other formats as (O, I*h*w)."""
-    if kernel.is_contiguous(memory_format=torch.channels_last):
+    if _format(kernel) == torch.channels_last:
         kernel = kernel.permute(0, 2, 3, 1)
     return kernel.view(len(kernel), -1)
 

@@ -1,5 +1,6 @@
 """One planned run, from its folder to its result: what a worker does."""
 
+import contextlib
 import dataclasses
 import platform
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from harness.records.runs import RunFolder, RunResult
 from harness.spec import Run
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.device import Placement, choose, out_of_memory_as
-from harness.training.loop import Diverged, Evaluation, Interrupted, Trained, train
+from harness.training.loop import Diverged, Evaluation, Interrupted, Pruned, Trained, Training, train
 from harness.training.settings import WorkerSettings
 
 
@@ -42,8 +43,10 @@ def perform(
     if placement.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(placement.device)
     folder.write_config(run)
-    journal = Journal(folder.journal_path)
-    with folder.log_path.open("a", encoding="utf-8") as log:
+    with (
+        contextlib.closing(Journal(folder.journal_path)) as journal,
+        folder.log_path.open("a", encoding="utf-8") as log,
+    ):
 
         def say(message: str) -> None:
             log.write(message + "\n")
@@ -63,8 +66,10 @@ def perform(
             with out_of_memory_as(OutOfMemory):
                 trained = _train(run, placement, journal, checkpoints, heartbeat, stop)
             result = _completed(result, run, folder, trained)
+        except Pruned as error:
+            result = dataclasses.replace(result, status="pruned", reason=str(error), **_measured(error.training))
         except Diverged as error:
-            result = dataclasses.replace(result, status="diverged", reason=str(error))
+            result = _diverged(result, run, error)
         except OutOfMemory as error:
             result = dataclasses.replace(result, status="out_of_memory", reason=str(error))
         except Interrupted:
@@ -74,7 +79,6 @@ def perform(
         folder.write_result(result)
         checkpoints.clear()
         say(f"{result.status} {result.reason}".strip())
-    journal.close()
     return result
 
 
@@ -110,21 +114,33 @@ def _completed(result: RunResult, run: Run, folder: RunFolder, trained: Trained)
         status="completed",
         test_accuracy=None if test is None else test.accuracy,
         test_loss=None if test is None else test.loss,
-        validation_accuracy=training.validation_accuracy,
-        validation_loss=training.validation_loss,
-        train_loss=training.train_loss,
-        updates=training.update,
-        images_seen=training.images_seen,
         params=parameters(training.model),
         macs_per_image=macs_per_image(
             config.model, image_size=config.data.image_size, channels=config.channels, classes=config.classes
         ),
-        train_seconds=training.seconds,
-        train_images_per_second=training.images_seen / training.seconds,
         eval_images_per_second=None if test is None else len(test.labels) / test.seconds,
         peak_memory_bytes=training.placement.peak_memory_bytes(),
         files=files,
+        **_measured(training),
     )
+
+
+def _measured(training: Training) -> dict[str, Any]:
+    """What is known of a training after any evaluation."""
+    return {
+        "validation_accuracy": training.validation_accuracy,
+        "validation_loss": training.validation_loss,
+        "train_loss": training.train_loss,
+        "updates": training.update,
+        "images_seen": training.images_seen,
+        "train_seconds": training.seconds,
+        "train_images_per_second": training.images_seen / training.seconds,
+    }
+
+
+def _diverged(result: RunResult, run: Run, error: Diverged) -> RunResult:
+    images = error.update * run.config.recipe.batch_size
+    return dataclasses.replace(result, status="diverged", reason=str(error), updates=error.update, images_seen=images)
 
 
 def _keep_predictions(folder: RunFolder, test: Evaluation) -> dict[str, str]:

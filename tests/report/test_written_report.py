@@ -12,7 +12,8 @@ import pytest
 from report_cases import gaps, make_study, more_claims, odd_names, simulate, single, two_factors
 
 from harness.analysis import analyse
-from harness.report import SUMMARY_COLUMNS, csv_text, summary_rows, tables, write_report
+from harness.records import csv_text
+from harness.report import SUMMARY_COLUMNS, summary_rows, tables, write_report
 from harness.report.content import content_of
 from harness.report.page import page
 

@@ -10,8 +10,8 @@ from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
 from typing import Any
 
-from harness.data import load  # noqa: F401 (loaded before the fork, like the next)
 from harness.execution.engines.preparation import prepare
+from harness.records.provenance import code_fingerprint
 from harness.records.runs import RunFolder
 from harness.spec import DataSpec, InvalidInput, Run
 from harness.training.loop import Interrupted
@@ -19,6 +19,8 @@ from harness.training.perform import perform
 from harness.training.settings import WorkerSettings
 
 BEAT_SECONDS = 0.5
+
+code_fingerprint()  # of the code that is loaded here, whatever becomes of the files while a study runs
 
 
 def carry_out(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSettings) -> None:

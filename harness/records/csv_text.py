@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_QUOTED_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")
+"""The signs of a formula; and the apostrophe itself, so that the one put before a text can be told from its own."""
 
 
 def from_frame(frame: pd.DataFrame) -> str:
@@ -15,7 +16,12 @@ def from_frame(frame: pd.DataFrame) -> str:
 
 def safe(text: str) -> str:
     """Text that a spreadsheet takes as text: a leading apostrophe where it would start a formula."""
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    return f"'{text}" if text.startswith(_QUOTED_STARTS) else text
+
+
+def as_written(cell: object) -> object:
+    """A cell that was read back, as it was before `safe`."""
+    return cell[1:] if isinstance(cell, str) and cell[:1] == "'" and cell[1:].startswith(_QUOTED_STARTS) else cell
 
 
 def _text(value: Any) -> str:

@@ -1,0 +1,57 @@
+import pytest
+from conftest import tiny_study
+
+from harness.execution.overrides import override
+from harness.spec import InvalidInput
+
+
+def test_values_get_their_declared_types() -> None:
+    pairs = [
+        "recipe.updates=5",
+        "recipe.learning_rate=1e-2",
+        "recipe.optimizer=sgd",
+        "recipe.clip_norm=none",
+        "recipe.augmentation.flip=true",
+        "seeds=3,4",
+        "train_sizes=50,100",
+        "data.source=digits",
+        "search.trials=7",
+    ]
+    study = override(tiny_study(), pairs)
+    assert (study.recipe.updates, study.recipe.learning_rate, study.recipe.optimizer) == (5, 0.01, "sgd")
+    assert study.recipe.clip_norm is None
+    assert study.recipe.augmentation.flip is True
+    assert (study.seeds, study.train_sizes, study.search.trials) == ((3, 4), (50, 100), 7)
+
+
+def test_a_budget_replaces_the_budget_in_another_unit() -> None:
+    study = override(tiny_study(), ["recipe.epochs=3"])
+    assert (study.recipe.updates, study.recipe.epochs) == (None, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ("recipe.updates", "not of the form key=value"),
+        ("recipe.learning_rat=1", "Did you mean 'learning_rate'"),
+        ("recipe.updates=many", "recipe.updates is 'many'; it must be int or None."),
+        ("recipe.updates=1.5", "recipe.updates is '1.5'"),
+        ("recipe.updates=-1", "recipe.updates"),
+        ("recipe.optimizer=lion", "one of 'adamw', 'adam', 'sgd', 'muon'"),
+        ("recipe=x", "group of fields"),
+        ("seeds=1,1", "each seed"),
+        ("seeds=", "at least one"),
+        ("train_sizes=100,50", "ascend"),
+        ("arms=x", "cannot be overridden"),
+        ("seeds.x=1", "plain value"),
+        ("data.source=mnist", "fashion_mnist"),
+    ],
+)
+def test_a_wrong_override_names_value_rule_and_remedy(pair: str, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message.replace("(", r"\(").replace(".", r"\.")):
+        override(tiny_study(), [pair])
+
+
+def test_two_budgets_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="two units: updates, epochs"):
+        override(tiny_study(), ["recipe.updates=5", "recipe.epochs=1"])

@@ -1,0 +1,305 @@
+import dataclasses
+import json
+import os
+import signal
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import SPACE, VIT, Witness, tiny_study
+
+import harness.execution.engines.inline as inline_engine
+from harness.analysis import Findings
+from harness.execution import StudyInterrupted
+from harness.execution.runner import Options, read_results, rebuild, run_study
+from harness.records import provenance
+from harness.records.lock import StudyLock
+from harness.records.tables import StudyRecords
+from harness.spec import Arm, InvalidInput, ResolvedStudy, Search
+
+CLOCK = ["train_seconds", "train_images_per_second", "eval_images_per_second", "peak_memory_bytes"]
+
+
+def ran(study: ResolvedStudy, options: Options) -> tuple[Witness, StudyRecords, Findings]:
+    witness = Witness()
+    return witness, *run_study(study, options, witness)
+
+
+def timeless(records: StudyRecords) -> list[pd.DataFrame]:
+    return [records.runs.drop(columns=CLOCK), records.trials, records.curves]
+
+
+def assert_same(one: StudyRecords, other: StudyRecords) -> None:
+    for left, right in zip(timeless(one), timeless(other), strict=True):
+        pd.testing.assert_frame_equal(left, right)
+    assert one.correct.keys() == other.correct.keys()
+    assert all((one.correct[digest] == other.correct[digest]).all() for digest in one.correct)
+
+
+def test_a_study_ends_with_every_run_once(inline: Options) -> None:
+    witness, records, findings = ran(tiny_study(), inline)
+    assert len(witness.trained) == 6
+    assert records.runs["digest"].is_unique
+    assert list(zip(records.runs["arm"], records.runs["seed"], strict=True)) == [
+        (arm, seed) for arm in ("ResNet", "ViT/4") for seed in (0, 1, 2)
+    ]
+    assert set(records.runs["status"]) == {"completed"}
+    assert records.runs["test_accuracy"].between(0, 1).all()
+    assert records.runs["params"].gt(0).all()
+    assert len(records.curves) == 6 * 2
+    assert findings.gaps == ()
+    folder = inline.results / "tiny" / "smoke"
+    for name in ("report.html", "REPORT.md", "study.json", "comparisons.csv", "claims.csv"):
+        assert (folder / name).stat().st_size > 0
+
+
+def test_what_is_finished_is_not_trained_again(inline: Options) -> None:
+    _, first, _ = ran(tiny_study(), inline)
+    folder = inline.results / "tiny" / "smoke"
+    page = (folder / "report.html").read_bytes()
+    witness, second, _ = ran(tiny_study(), inline)
+    assert witness.trained == []
+    assert_same(first, second)
+    pd.testing.assert_frame_equal(first.runs, second.runs)
+    rebuild(folder, witness)
+    rebuild(folder, witness)
+    assert len((folder / "report.html").read_bytes()) == pytest.approx(len(page), rel=0.01)
+
+
+def test_a_report_needs_the_tables_only(inline: Options, tmp_path: Path) -> None:
+    ran(tiny_study(), inline)
+    folder = inline.results / "tiny" / "smoke"
+    rebuild(folder, Witness())
+    page, claims = (folder / "report.html").read_bytes(), (folder / "claims.csv").read_bytes()
+    (folder / "work").rename(tmp_path / "elsewhere")
+    (folder / "report.html").unlink()
+    rebuild(folder, Witness())
+    assert (folder / "report.html").read_bytes() == page
+    assert (folder / "claims.csv").read_bytes() == claims
+
+
+def test_more_seeds_train_only_what_is_missing(inline: Options) -> None:
+    ran(tiny_study(), inline)
+    witness, records, _ = ran(tiny_study(seeds=(0, 1, 2, 3)), inline)
+    assert [(run.arm, run.config.seed) for run in witness.trained] == [("ResNet", 3), ("ViT/4", 3)]
+    assert len(records.runs) == 8
+
+
+def test_the_same_study_twice_gives_the_same_results(processes: Options, tmp_path: Path) -> None:
+    study = tiny_study(search=Search(space=SPACE, trials=2))
+    _, first, _ = ran(study, dataclasses.replace(processes, results=tmp_path / "one"))
+    _, second, _ = ran(study, dataclasses.replace(processes, results=tmp_path / "other"))
+    assert_same(first, second)
+    assert len(first.trials) == 4
+    assert first.trials.groupby("arm")["chosen"].sum().tolist() == [1, 1]
+
+
+def test_the_chosen_trial_is_confirmed(inline: Options) -> None:
+    _, records, _ = ran(tiny_study(search=Search(space=SPACE, trials=3)), inline)
+    for arm, trials in records.trials.groupby("arm"):
+        best = trials.sort_values(["validation_accuracy", "trial"], ascending=[False, True]).iloc[0]
+        assert best["chosen"]
+        confirmed = records.runs[records.runs["arm"] == arm]
+        assert set(confirmed["p.learning_rate"]) == {best["p.learning_rate"]}
+    assert set(records.trials["images_seen"]) == {8 * 16}
+    own = records.trials[records.trials["trial"] == 0]
+    assert set(own["p.learning_rate"]) == {3e-3}
+
+
+def test_trials_are_kept_from_the_test_split(inline: Options) -> None:
+    ran(tiny_study(search=Search(space=SPACE, trials=1)), inline)
+    runs = inline.results / "tiny" / "smoke" / "work" / "runs"
+    for path in runs.glob("*/result.json"):
+        result = json.loads(path.read_text())["result"]
+        config = json.loads((path.parent / "config.json").read_text())["config"]
+        assert (result["test_accuracy"] is None) == (config["phase"] == "tune")
+        assert (path.parent / "predictions.npz").exists() == (config["phase"] == "confirm")
+
+
+class StopAfter(Witness):
+    """Asks for a stop, as a signal would, when the n-th run starts."""
+
+    def __init__(self, number: int, how: signal.Signals) -> None:
+        super().__init__()
+        self.on_start = lambda run: os.kill(os.getpid(), how) if len(self.trained) == number else None
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_study_goes_on_to_the_same_result(
+    processes: Options, tmp_path: Path, how: signal.Signals
+) -> None:
+    study = tiny_study(search=Search(space=SPACE, trials=2))
+    _, undisturbed, _ = ran(study, dataclasses.replace(processes, results=tmp_path / "undisturbed"))
+    for number in (1, 4):
+        with pytest.raises(StudyInterrupted):
+            run_study(study, processes, StopAfter(number, how))
+    witness, resumed, _ = ran(study, processes)
+    assert witness.trained
+    assert_same(undisturbed, resumed)
+
+
+def test_a_killed_worker_is_replaced(processes: Options, tmp_path: Path) -> None:
+    _, undisturbed, _ = ran(tiny_study(), dataclasses.replace(processes, results=tmp_path / "undisturbed"))
+    killed: list[str] = []
+
+    class Killer(Witness):
+        def started(self, run: object) -> None:
+            import multiprocessing
+
+            super().started(run)  # type: ignore[arg-type]
+            if not killed:
+                child = multiprocessing.active_children()[0]
+                killed.append(child.name)
+                assert child.pid is not None
+                os.kill(child.pid, signal.SIGKILL)
+
+    witness = Killer()
+    records, findings = run_study(tiny_study(), processes, witness)
+    assert any("attempt 1 of 3 failed" in note and "SIGKILL" in note for note in witness.notes)
+    assert findings.gaps == ()
+    assert_same(undisturbed, records)
+
+
+def test_a_run_that_always_fails_is_a_gap_and_the_others_complete(
+    inline: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = inline_engine.perform
+    attempts: list[str] = []
+
+    def fails_for_one(run: object, *arguments: object, **named: object) -> object:
+        if run.arm == "ViT/4" and run.config.seed == 1:  # type: ignore[attr-defined]
+            attempts.append("x")
+            raise OSError("the moon is full")
+        return real(run, *arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(inline_engine, "perform", fails_for_one)
+    witness, records, findings = ran(tiny_study(), inline)
+    assert len(attempts) == 3
+    assert records.runs["status"].tolist().count("completed") == 5
+    failed = records.runs[records.runs["status"] == "failed"]
+    assert failed[["arm", "seed"]].to_numpy().tolist() == [["ViT/4", 1]]
+    assert any("the moon is full" in note and "log" in note for note in witness.notes)
+    assert findings.gaps
+    monkeypatch.setattr(inline_engine, "perform", real)
+    witness, records, findings = ran(tiny_study(), inline)
+    assert len(witness.trained) == 1
+    assert findings.gaps == ()
+
+
+def test_a_divergence_is_a_result_and_not_tried_again(inline: Options) -> None:
+    hot = Arm("hot", VIT, level=1, changes={"recipe.learning_rate": 1e30, "recipe.optimizer": "sgd"})
+    study = tiny_study(arms=(hot,), search=Search())
+    witness, records, findings = ran(study, inline)
+    assert records.runs[records.runs["arm"] == "hot"]["status"].tolist() == ["diverged"] * 3
+    assert len(witness.trained) == 6
+    assert findings.gaps
+    witness, _, _ = ran(study, inline)
+    assert witness.trained == []
+
+
+def test_a_damaged_result_is_set_aside_and_trained_again(inline: Options) -> None:
+    _, first, _ = ran(tiny_study(), inline)
+    runs = inline.results / "tiny" / "smoke" / "work" / "runs"
+    paths = sorted(runs.glob("*/result.json"))
+    content = bytearray(paths[0].read_bytes())
+    content[content.index(b"test_accuracy") + 20] ^= 1
+    paths[0].write_bytes(bytes(content))
+    paths[1].with_name("predictions.npz").write_bytes(b"")
+    witness, second, _ = ran(tiny_study(), inline)
+    assert len(witness.trained) == 2
+    assert sum("trained again" in note for note in witness.notes) == 2
+    assert len(list((runs.parent / "set_aside").iterdir())) == 2
+    assert_same(first, second)
+
+
+def test_results_of_other_training_code_are_never_mixed_in_silence(
+    inline: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran(tiny_study(), inline)
+    monkeypatch.setattr(provenance, "code_fingerprint", lambda: "new")
+    with pytest.raises(InvalidInput, match=r"6 finished runs .* other training code .*--set-aside"):
+        ran(tiny_study(), inline)
+    witness, records, findings = ran(tiny_study(), dataclasses.replace(inline, accept_code_change=True))
+    assert witness.trained == []
+    witness, records, findings = ran(
+        tiny_study(seeds=(0, 1, 2, 3)), dataclasses.replace(inline, accept_code_change=True)
+    )
+    assert records.runs["code_fingerprint"].nunique() == 2
+    assert any("fingerprint" in warning or "training code" in warning for warning in findings.warnings)
+    witness, records, _ = ran(tiny_study(), dataclasses.replace(inline, set_aside=True))
+    assert len(witness.trained) == 6
+    assert set(records.runs["code_fingerprint"]) == {"new"}
+
+
+def test_a_second_launch_is_refused(inline: Options) -> None:
+    path = inline.results / "tiny" / "smoke" / "work" / "lock"
+    with StudyLock(path), pytest.raises(InvalidInput, match=f"already running: process {os.getpid()} on "):
+        ran(tiny_study(), inline)
+    ran(tiny_study(), inline)
+
+
+@pytest.mark.parametrize("engine", ["inline", "processes"])
+def test_bad_input_is_refused_before_anything_is_written(inline: Options, engine: str) -> None:
+    options = dataclasses.replace(inline, engine=engine, device="cuda:9")
+    with pytest.raises(InvalidInput, match=r"cuda:9.*valid on this machine: auto, cpu"):
+        ran(tiny_study(), options)
+    assert not options.results.exists()
+
+
+def test_tables_are_never_replaced_by_poorer_ones(inline: Options) -> None:
+    ran(tiny_study(), inline)
+    folder = inline.results / "tiny" / "smoke"
+    for path in sorted(folder.glob("work/runs/*/result.json"))[:2]:
+        path.unlink()
+    witness = Witness()
+    _, findings = rebuild(folder, witness)
+    assert witness.notes == ["The work folder lacks runs that the tables have; the report is made from the tables."]
+    assert findings.gaps == ()
+    assert len(read_results(folder)[0].runs) == 6
+
+
+def test_an_unfinished_study_is_reported_with_its_gaps(inline: Options) -> None:
+    ran(tiny_study(), inline)
+    folder = inline.results / "tiny" / "smoke"
+    for path in sorted(folder.glob("work/runs/*/result.json"))[:2]:
+        path.unlink()
+    (folder / "runs.csv").unlink()
+    _, findings = rebuild(folder, Witness())
+    assert len(read_results(folder)[0].runs) == 4
+    assert findings.arms["missing"].sum() == 2
+    assert findings.gaps
+
+
+def test_cells_with_the_most_work_left_start_first(inline: Options) -> None:
+    study = tiny_study(train_sizes=(20, 100), recipe=dataclasses.replace(tiny_study().recipe, updates=None, epochs=1))
+    witness, _, _ = ran(study, inline)
+    assert witness.trained[0].config.data.train_size == 100
+
+
+def test_weak_trials_are_pruned_and_their_spared_images_booked(inline: Options) -> None:
+    search = Search(space={"learning_rate": SPACE["learning_rate"]}, trials=8, pruning=True)
+    study = tiny_study(search=search, recipe=dataclasses.replace(tiny_study().recipe, updates=20, evaluations=10))
+    _, records, findings = ran(study, inline)
+    pruned = records.trials[records.trials["status"] == "pruned"]
+    assert len(pruned) >= 2
+    assert pruned["images_seen"].isin([6 * 16, 12 * 16]).all()
+    assert records.trials.loc[records.trials["status"] == "completed", "images_seen"].eq(20 * 16).all()
+    assert not pruned["chosen"].any()
+    assert findings.audit["images"].sum() == records.trials["images_seen"].sum()
+    witness, again, _ = ran(study, inline)
+    assert witness.trained == []
+    assert_same(records, again)
+
+
+def test_a_lost_search_database_is_made_again(inline: Options) -> None:
+    import optuna
+
+    study = tiny_study(search=Search(space=SPACE, trials=2))
+    ran(study, inline)
+    paths = sorted((inline.results / "tiny" / "smoke" / "work" / "searches").glob("*.db"))
+    assert [path.name.partition("-")[0] for path in paths] == ["ResNet", "ViT"]
+    paths[0].unlink()
+    ran(study, inline)
+    storage = f"sqlite:///{paths[0]}"
+    (name,) = optuna.get_all_study_names(storage)
+    assert len(optuna.load_study(study_name=name, storage=storage).trials) == 2

@@ -1,0 +1,115 @@
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import SPACE
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.execution.tuning import Trial, chosen, mirror, propose, rungs
+from harness.spec import Choice, LogUniform, Rung, Search, Uniform
+
+SEARCH = Search(space=SPACE, trials=12)
+OWN = {"learning_rate": 3e-3, "label_smoothing": 0.0}
+
+
+def undisturbed(trials: int, score: Any, name: tuple[str, ...] = ("study", "arm")) -> list[Trial]:
+    history = [Trial(number=0, values=OWN, status="completed", score=score(OWN))]
+    while len(history) < trials:
+        values = propose(SEARCH, SPACE, name, history)
+        history.append(Trial(number=len(history), values=values, status="completed", score=score(values)))
+    return history
+
+
+def peak(values: dict[str, Any]) -> float:
+    return 1 - abs(values["learning_rate"] - 0.03)
+
+
+def test_a_search_killed_after_trial_5_goes_on_as_if_undisturbed() -> None:
+    whole = undisturbed(12, peak)
+    resumed = whole[:5]
+    while len(resumed) < 12:
+        values = propose(SEARCH, SPACE, ("study", "arm"), list(resumed))
+        resumed.append(Trial(number=len(resumed), values=values, status="completed", score=peak(values)))
+    assert [trial.values for trial in resumed] == [trial.values for trial in whole]
+
+
+def test_proposals_do_not_repeat_and_depend_on_the_search() -> None:
+    whole = undisturbed(12, peak)
+    assert len({tuple(trial.values.items()) for trial in whole}) == 12
+    other = undisturbed(12, peak, name=("study", "other arm"))
+    assert [trial.values for trial in whole[1:]] != [trial.values for trial in other[1:]]
+
+
+def test_the_sampler_learns() -> None:
+    """A third of uniform draws would lie within a factor of three of the peak."""
+    late = [trial.values["learning_rate"] for trial in undisturbed(40, peak)[20:]]
+    assert sum(0.01 < rate < 0.09 for rate in late) >= 12
+
+
+def test_a_setting_that_diverged_is_never_proposed_again() -> None:
+    space = {"optimizer": Choice(values=("adamw", "sgd", "muon"))}
+    history = [
+        Trial(number=0, values={"optimizer": "adamw"}, status="diverged", score=None),
+        Trial(number=1, values={"optimizer": "sgd"}, status="out_of_memory", score=None),
+    ]
+    for name in "abcdefgh":
+        assert propose(SEARCH, space, (name,), history) == {"optimizer": "muon"}
+
+
+@given(low=st.floats(1e-6, 1e-2), factor=st.floats(1.5, 1e4), number=st.integers(1, 6))
+def test_proposals_stay_inside_their_ranges(low: float, factor: float, number: int) -> None:
+    space = {"a": LogUniform(low=low, high=low * factor), "b": Uniform(low=-low, high=low)}
+    history = [
+        Trial(number=index, values={"a": low * 1.1, "b": 0.0}, status="completed", score=0.5) for index in range(number)
+    ]
+    values = propose(SEARCH, space, ("study",), history)
+    assert low <= values["a"] <= low * factor
+    assert -low <= values["b"] <= low
+
+
+def test_an_own_setting_outside_the_range_does_no_harm() -> None:
+    history = [Trial(number=0, values={"learning_rate": 5.0, "label_smoothing": 0.0}, status="completed", score=0.9)]
+    assert 1e-4 <= propose(SEARCH, SPACE, ("study",), history)["learning_rate"] <= 1e-1
+
+
+def test_the_best_completed_trial_is_chosen_the_earliest_among_equals() -> None:
+    def trial(number: int, status: str, score: float | None) -> Trial:
+        return Trial(number=number, values={}, status=status, score=score)
+
+    history = [trial(0, "completed", 0.8), trial(1, "diverged", None), trial(2, "completed", 0.9)]
+    history += [trial(3, "completed", 0.9), trial(4, "failed", None)]
+    assert chosen(history) == history[2]
+    assert chosen([trial(0, "diverged", None)]) is None
+
+
+def test_the_database_is_a_mirror_that_can_be_made_again(tmp_path: Path) -> None:
+    import optuna
+
+    history = undisturbed(3, peak)
+    url = f"sqlite:///{tmp_path / 'arm.db'}"
+    mirror(url, ("study", "arm"), SPACE, history[:2])
+    mirror(url, ("study", "arm"), SPACE, history)
+    (tmp_path / "arm.db").unlink()
+    mirror(url, ("study", "arm"), SPACE, history)
+    mirror(url, ("study", "arm"), SPACE, history)
+    kept = optuna.load_study(study_name="study · arm", storage=url).trials
+    assert [trial.params for trial in kept] == [trial.values for trial in history]
+    assert [trial.value for trial in kept] == [pytest.approx(trial.score) for trial in history]
+    with sqlite3.connect(tmp_path / "arm.db") as database:
+        assert database.execute("select count(*) from trials").fetchone() == (3,)
+
+
+def test_successive_halving_keeps_the_best_third() -> None:
+    def trial(number: int, early: float, late: float | None = None) -> Trial:
+        curve = {3: early} | ({} if late is None else {6: late})
+        return Trial(number=number, values={}, status="completed", score=late, curve=curve)
+
+    points = list(range(1, 11))
+    history = [trial(0, 0.5, 0.6), trial(1, 0.4)]
+    assert rungs(points, history[:1]) == ()
+    assert rungs(points, history) == (Rung(update=3, accuracy=0.5),)
+    history += [trial(2, 0.7, 0.8), trial(3, 0.6, 0.7), trial(4, 0.65, 0.9)]
+    assert rungs(points, history) == (Rung(update=3, accuracy=0.65), Rung(update=6, accuracy=0.9))
+    assert rungs([10], history) == ()
