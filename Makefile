@@ -100,8 +100,8 @@ rm -f .venv/.failed && : > .venv/.unfinished; \
     { $(PIP_INSTALL) setuptools && $(PIP_INSTALL) --no-build-isolation --editable '.$(1)'; } || : > .venv/.failed; \
     rm -f .venv/.unfinished \
 ) 2>&1 | tee .venv/install.log | awk ' \
-    /^ *(Downloading|Using cached) .*[0-9] [MG]B\)/ { sub(/^ */, "    "); print; fflush() } \
-    /^Installing collected/ { print "    installing"; fflush() }'; \
+    /^ *(Downloading|Using cached) .*[0-9] [MG]B\)/ { sub(/^ */, "    "); sub(/-[^ ]*whl/, ""); print; fflush() } \
+    /^Installing collected packages:.*,/ { print "    installing"; fflush() }'; \
 if [ -e .venv/.failed ] || [ -e .venv/.unfinished ]; then \
     tail -n 20 .venv/install.log >&2; \
     echo "The installation failed; all of its output is in .venv/install.log. The same command tries again." >&2; exit 2; \
@@ -110,7 +110,7 @@ fi; \
 endef
 
 $(RUN_STAMP): $(INPUTS) | $(if $(filter study report,$(MAKECMDGOALS)),named)
-	@echo "Setting up .venv (once, a few minutes, up to 6 GB) ..."
+	@echo "Setting up .venv (once, a few minutes, up to 6.5 GB) ..."
 	$(call install,)
 
 $(DEV_STAMP): $(RUN_STAMP)
