@@ -3,7 +3,7 @@
 The learning rates and weight decays here are where every search starts (trial 0 of every arm), not what is reported.
 """
 
-from harness.spec import Augmentation, DataSpec, LogUniform, Recipe, ResNetSpec, Search, ViTSpec
+from harness.spec import Augmentation, Choice, DataSpec, LogUniform, Recipe, ResNetSpec, Search, Space, ViTSpec
 
 # --- smoke: scikit-learn's digits, 8 px; shows that everything works, not what is true -------------------------------
 DIGITS = DataSpec(source="digits")
@@ -15,7 +15,15 @@ RESNET_SMOKE = ResNetSpec(depth=8, width=8)
 
 # --- laptop: Fashion-MNIST, 28 px, on two CPU cores ------------------------------------------------------------------
 FASHION_MNIST = DataSpec(source="fashion_mnist")
-LAPTOP = Recipe(updates=1500, batch_size=128, optimizer="muon", learning_rate=1e-2, evaluations=10)
+LAPTOP = Recipe(
+    updates=1000,
+    batch_size=128,
+    optimizer="muon",
+    learning_rate=1e-2,
+    weight_decay=0.05,
+    evaluations=10,
+    augmentation=Augmentation(shift=2, flip=True, strength=0.5),
+)
 VIT_XS = ViTSpec(patch_size=7, width=64, depth=4, heads=4, pool="mean")
 RESNET8 = ResNetSpec(depth=8)
 
@@ -49,10 +57,19 @@ PAPER = Recipe(
 )
 RESNET50 = ResNetSpec(depth=50, stem="imagenet")
 
-NUISANCES = {
-    "learning_rate": LogUniform(low=3e-4, high=3e-2),
+NUISANCES: Space = {
+    "learning_rate": LogUniform(low=1e-3, high=1e-1),
     "weight_decay": LogUniform(low=1e-3, high=1.0),
+    "augmentation.strength": Choice(values=(0.0, 0.5, 1.0)),
 }
-"""What is tuned for every arm alike."""
+"""What is tuned for every arm alike, with Muon. How much augmentation helps depends on the data size."""
 
-UNSEARCHED = Search(space=NUISANCES)
+ADAMW_NUISANCES: Space = {**NUISANCES, "learning_rate": LogUniform(low=1e-4, high=1e-2)}
+
+SMOKE_SEARCH = Search(space=NUISANCES, trials=2, updates=60)
+LAPTOP_SEARCH = Search(space=NUISANCES, trials=8, updates=500)
+GPU_SEARCH = Search(space=ADAMW_NUISANCES, trials=16, updates=6000)
+PAPER_SEARCH = Search(space=ADAMW_NUISANCES, trials=8, updates=30_000)
+
+FIVE_SEEDS = (0, 1, 2, 3, 4)
+"""With three the intervals are more than twice as wide (Student's t)."""

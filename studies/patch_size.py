@@ -7,7 +7,7 @@ Expected: accuracy rises and multiply-accumulates grow as the patch size falls; 
 few updates, a small ResNet stays ahead. DeiT-T on CIFAR-100 shows that the direction is no law: patch 2 was worse
 than patch 4 there.
 
-Cost: smoke 20 s, laptop 10 min on 2 cores; `make study NAME=patch_size [SCALE=smoke]`.
+Cost: smoke 20 s, laptop 12 min on 2 cores; `make study NAME=patch_size [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -48,7 +48,7 @@ STUDY = Study(
             recipe=r.SMOKE,
             baseline=Arm("ResNet-8", r.RESNET_SMOKE),
             arms=_vits(r.VIT_SMOKE, (4, 2)),
-            search=r.UNSEARCHED,
+            search=r.SMOKE_SEARCH,
             claims=CLAIMS,
             minutes=0.4,
         ),
@@ -57,16 +57,18 @@ STUDY = Study(
             recipe=r.LAPTOP,
             baseline=Arm("ResNet-8", r.RESNET8),
             arms=_vits(r.VIT_XS, (14, 7, 4)),
-            search=r.UNSEARCHED,
+            seeds=r.FIVE_SEEDS,
+            search=r.LAPTOP_SEARCH,
             claims=CLAIMS,
-            minutes=10,
+            minutes=12,
         ),
         "gpu": Scale(
             data=r.CIFAR10,
             recipe=r.GPU,
             baseline=Arm("ResNet-18", r.RESNET18),
             arms=_vits(r.VIT_CIFAR, (16, 8, 4, 2)),
-            search=r.UNSEARCHED,
+            seeds=r.FIVE_SEEDS,
+            search=r.GPU_SEARCH,
             claims=CLAIMS,
             minutes=120,
         ),
@@ -79,7 +81,7 @@ STUDY = Study(
                 for size in ("S", "B")
                 for patch in (32, 16)
             ),
-            search=r.UNSEARCHED,
+            search=r.PAPER_SEARCH,
             claims=(
                 Better(
                     statement="ViT-B/16 is better than ViT-B/32 when trained on ImageNet (77.91 against 73.38).",

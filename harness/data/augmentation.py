@@ -32,10 +32,10 @@ def augment(
     on the images' device. Returns the images, uint8 or, where they were mixed, float32; and the labels, int64 (B,) or,
     where they were mixed, float32 (B, K) with rows that sum to 1.
     """
-    if spec.randaugment:
+    if spec.randaugment and spec.strength > 0:
         images = randaugment(images, spec.randaugment, spec.strength, generator)
-    if spec.flip:
-        images = flip(images, generator)
+    if spec.flip and spec.strength > 0:
+        images = flip(images, generator, probability=min(0.5, 0.5 * spec.strength))
     if reach := round(spec.shift * spec.strength):
         images = shift(images, reach, generator)
     if spec.erase:
@@ -45,9 +45,9 @@ def augment(
     return images, labels
 
 
-def flip(images: Tensor, generator: Generator) -> Tensor:
-    """Mirror each image left to right with probability 1/2."""
-    chosen = torch.rand(len(images), device=images.device, generator=generator) < 0.5
+def flip(images: Tensor, generator: Generator, *, probability: float = 0.5) -> Tensor:
+    """Mirror each image left to right with a probability."""
+    chosen = torch.rand(len(images), device=images.device, generator=generator) < probability
     return torch.where(chosen[:, None, None, None], images.flip(3), images)
 
 

@@ -25,6 +25,7 @@ from harness.spec.study import (
     ResolvedStudy,
     Scale,
     Search,
+    Space,
     Study,
     Uniform,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "Scale",
     "Search",
     "SourceFacts",
+    "Space",
     "Study",
     "Uniform",
     "ViTSpec",

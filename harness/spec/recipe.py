@@ -20,7 +20,7 @@ class Augmentation:
     shift: int = 0
     """Largest translation, pixels in each direction (a crop of the image padded with zeros)."""
     flip: bool = False
-    """Mirror half of the images left to right."""
+    """Mirror half of the images left to right (fewer below strength 1)."""
     erase: float = 0.0
     """Probability of blanking a random rectangle of an image (random erasing, arXiv 1708.04896)."""
     mixup: float = 0.0
@@ -30,7 +30,7 @@ class Augmentation:
     randaugment: int = 0
     """Number of RandAugment operations per image (torchvision v2); 0 turns it off."""
     strength: float = 1.0
-    """Scales `shift`, `erase` and RandAugment's magnitude together; one number to tune."""
+    """Scales `shift`, `flip`, `erase` and RandAugment's magnitude together, 0 turns them off; one number to tune."""
 
     def __post_init__(self) -> None:
         check_types(self)

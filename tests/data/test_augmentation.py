@@ -65,6 +65,8 @@ def test_half_the_images_are_mirrored():
     ramp = torch.arange(4, dtype=torch.uint8).view(1, 1, 1, 4).expand(MANY, 1, 4, 4)
     flipped = flip(ramp, rng())[:, 0, 0, 0] == 3
     assert abs(flipped.float().mean() - 0.5) < 0.02
+    rarely = flip(ramp, rng(), probability=0.1)[:, 0, 0, 0] == 3
+    assert abs(rarely.float().mean() - 0.1) < 0.02
     assert torch.equal(flip(ramp, rng())[~flipped], ramp[~flipped])
     assert torch.equal(flip(ramp, rng())[flipped], ramp[flipped].flip(3))
 
@@ -178,3 +180,10 @@ def test_randaugment_keeps_type_and_shape(channels):
     changed, _ = augment(noise(12, channels), labels_of(12), Augmentation(randaugment=3, strength=2.0), 10, rng())
     assert changed.dtype == torch.uint8
     assert changed.shape == (12, channels, 16, 16)
+
+
+def test_strength_0_turns_everything_that_it_scales_off() -> None:
+    images, labels = noise(), labels_of(64)
+    spec = Augmentation(shift=2, flip=True, erase=1.0, randaugment=1, strength=0.0)
+    augmented, _ = augment(images, labels, spec, 10, rng())
+    assert torch.equal(augmented, images)

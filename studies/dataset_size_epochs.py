@@ -1,0 +1,34 @@
+"""How many training images does a vision transformer need to catch up with a ResNet, at equal epochs?
+
+Source: arXiv 2010.11929, section 4.3 and Fig. 4. The same arms and sizes as `dataset_size`, in the other protocol of
+the literature: every size gets the same number of passes over its images, so that a smaller set is also seen in fewer
+updates. What is lost with less data here is lost to both: fewer images and less training.
+
+Expected: the ResNet leads everywhere and by more than at equal updates where updates are few, because the vision
+transformer needs more of them.
+
+Cost: smoke 30 s, laptop 10 min on 2 cores; `make study NAME=dataset_size_epochs [SCALE=smoke]`.
+"""
+
+from dataclasses import replace
+
+from harness.spec import Study
+from studies import _recipes as r
+from studies.dataset_size import GPU, LAPTOP, PAPER, SMOKE, SOURCE
+
+STUDY = Study(
+    question="How many training images does a vision transformer need to catch up with a ResNet, at equal epochs?",
+    source=SOURCE,
+    factor="architecture",
+    scales={
+        "smoke": replace(SMOKE, recipe=replace(r.SMOKE, updates=None, epochs=10.0), minutes=0.5),
+        "laptop": replace(
+            LAPTOP,
+            recipe=replace(r.LAPTOP, updates=None, epochs=8.0),
+            train_sizes=(250, 1000, 4000, 16_000),
+            minutes=10,
+        ),
+        "gpu": replace(GPU, recipe=r.GPU, minutes=300),
+        "paper": replace(PAPER, recipe=r.PAPER),
+    },
+)
