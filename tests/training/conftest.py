@@ -1,0 +1,20 @@
+"""One thread, and one loaded data set, for all tests of trainings."""
+
+import pytest
+import torch
+from training_cases import DATA
+
+from harness.data import load
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def digits(_own_cache):
+    return load(DATA, phase="confirm")

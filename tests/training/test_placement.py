@@ -1,0 +1,132 @@
+"""Everything of an update and of an evaluation happens on the device that trains.
+
+There may be no such device here: torch's fake tensors have one all the same. They hold no numbers, but refuse to be
+mixed with tensors of another device, which is what goes wrong on a real one.
+"""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from training_cases import RECIPE, RESNET, VIT
+
+from harness.data import Batches, Split
+from harness.models import build
+from harness.spec import Augmentation
+from harness.training import loop
+from harness.training.device import Placement
+
+CUDA = torch.device("cuda", 0)
+MODELS = {
+    "vit": replace(VIT, dropout=0.1, stochastic_depth=0.1),
+    "positions": replace(VIT, patch_size=2, position="sincos_2d", pool="mean"),
+    "relative": replace(VIT, patch_size=2, position="relative"),
+    "hybrid": replace(VIT, stem="hybrid"),
+    "resnet": RESNET,
+}
+AUGMENTATIONS = {
+    "plain": Augmentation(),
+    "all": Augmentation(shift=1, flip=True, erase=0.5, mixup=0.2, cutmix=1.0),
+}
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """A mode in which tensors are fake; a number taken from one is a symbol."""
+    monkeypatch.setattr(torch.Tensor, "backward", lambda loss: None)  # autograd's threads want a real device
+    monkeypatch.setattr("harness.models.vit._truncated_normal", lambda parameter, sd: None)  # looks at what it drew
+    with FakeTensorMode(shape_env=ShapeEnv()):
+        yield
+
+
+def moved(model):
+    """What `Module.to` does with real tensors: parameters and buffers, and nothing else, go to the device."""
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            setattr(module, name, torch.nn.Parameter(parameter.detach().to(CUDA)))
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, buffer.to(CUDA))
+    return model
+
+
+def fake_training(spec, augmentation, **changes):
+    """A training as `prepare_training` makes it on a CUDA device, built by hand: fake tensors know no values."""
+    placement = Placement(device=CUDA, autocast_dtype=None)  # autocast wants a real device
+    model = moved(build(spec, image_size=8, channels=1, classes=10))
+    images = torch.zeros(40, 1, 8, 8, dtype=torch.uint8, device=CUDA)
+    split = Split(images, torch.zeros(40, dtype=torch.long, device=CUDA))
+    training = loop.Training(
+        recipe=replace(RECIPE, augmentation=augmentation, accumulate=3, label_smoothing=0.1),
+        placement=placement,
+        model=model,
+        average=None,
+        optimizers=[],
+        batches=Batches(split, range_of(40), 16, seed=0),
+        mean=torch.zeros(1, device=CUDA),
+        std=torch.ones(1, device=CUDA),
+        classes=10,
+        augmentation=None,  # no generator of a device that is not there; the draws fall to the global one
+        learning_rates=[0.1] * 12,
+        loss_sum=torch.zeros((), device=CUDA),
+        last_loss=torch.zeros((), device=CUDA),
+    )
+    return replace(training, **changes), split
+
+
+class range_of:  # noqa: N801
+    """Indices that list themselves, as fake ones cannot."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def __len__(self):
+        return self.n
+
+    def tolist(self):
+        return list(range(self.n))
+
+
+def first_batch(training):
+    return next(training.batches.between(0, 1))
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS.values(), ids=AUGMENTATIONS)
+@pytest.mark.parametrize("spec", MODELS.values(), ids=MODELS)
+def test_an_update_up_to_its_loss_stays_on_its_device(spec, augmentation):
+    training, _ = fake_training(spec, augmentation)
+    images, labels = first_batch(training)
+    assert images.device == labels.device == CUDA
+    loss = loop._update(training, images, labels)
+    assert loss.device == training.loss_sum.device == CUDA
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("spec", MODELS.values(), ids=MODELS)
+def test_an_evaluation_stays_on_its_device_until_its_end(spec):
+    training, split = fake_training(spec, Augmentation())
+    found = loop.evaluate(training, split)
+    assert found.labels.device == found.predicted.device == torch.device("cpu")
+    assert found.predicted.shape == (40,)
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("name", ["mean", "std", "loss_sum"])
+def test_a_tensor_on_another_device_is_refused(name):
+    """The two tests above can fail: this is how."""
+    training, _ = fake_training(VIT, Augmentation())
+    here = torch.ones(() if name == "loss_sum" else 1)
+    images, labels = first_batch(training)
+    training = replace(training, **{name: here})
+    with pytest.raises(RuntimeError, match="device"):
+        loop._update(training, images, labels)
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_model_left_on_the_host_is_refused():
+    training, split = fake_training(VIT, Augmentation())
+    training = replace(training, model=build(VIT, image_size=8, channels=1, classes=10))
+    with pytest.raises(RuntimeError, match="device"):
+        loop.evaluate(training, split)
