@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -144,6 +145,10 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
     overrides: tuple[str, ...],
 ) -> None:
     """Run or resume a study, then write its report. OVERRIDES are key=value pairs, e.g. recipe.updates=500."""
+    if engine == "processes":
+        from harness.execution.engines.processes import warm_up
+
+        warm_up()  # torch loads there while pandas and the like load here
     from harness.console import Progress
     from harness.execution.runner import Options, run_study, study_folder
 
@@ -181,6 +186,25 @@ def report(results: Path, name: str, scale: str | None) -> None:
     with Progress(console) as progress:
         folder, findings = rebuild(_existing(results, name, scale), progress)
     _print_findings(console, folder, findings)
+    if (folder / "work" / "runs").is_dir():  # in a process of its own: a report needs no MLflow
+        command = [sys.executable, "-m", "harness", "--results", str(results), "sync", folder.parent.name]
+        subprocess.run([*command, "--scale", folder.name], check=False)  # noqa: S603 (our own command)
+
+
+@cli.command()
+@click.argument("name")
+@_scale_option
+@click.pass_obj
+def sync(results: Path, name: str, scale: str | None) -> None:
+    """Make up in MLflow what it lacks of a study's records."""
+    from harness.records.tables import read_study
+    from harness.report import report_files
+    from harness.tracking import sync as make_up
+
+    folder = _existing(results, name, scale)
+    study, _ = read_study(folder)
+    updated = make_up(study, folder, results=results, say=click.echo, artifacts=report_files(folder))
+    click.echo(f"MLflow: {updated} runs of {study.name} at scale {study.scale} brought up to date.")
 
 
 @cli.command()

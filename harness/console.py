@@ -1,6 +1,9 @@
 """What a terminal shows while a study runs, and its tables. Plain lines where the output is not a terminal."""
 
 import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +21,13 @@ PLAIN_SECONDS = 20.0
 """Time between lines of progress where the output is not a terminal."""
 
 
+@dataclass
+class _Running:
+    run: Run
+    update: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+
 class Progress:
     """Follows a study: runs done, running and failed, images per second, time left."""
 
@@ -26,10 +36,11 @@ class Progress:
         self._quiet = quiet
         self._plan: Plan | None = None
         self._began = time.monotonic()
-        self._done = self._failed = 0
-        self._images_total = self._images_done = self._images_before = 0
-        self._running: dict[str, tuple[Run, int]] = {}
-        self._last_line = 0.0
+        self._done = self._failed = self._images = 0
+        self._left: Counter[str] = Counter()
+        self._seconds_per_image: dict[str, float] = {}
+        self._running: dict[str, _Running] = {}
+        self._last_line = time.monotonic()
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Self:
@@ -40,50 +51,70 @@ class Progress:
     ) -> None:
         self._live.stop()
 
-    def planned(self, plan: Plan, done: int) -> None:
-        self._plan, self._done = plan, done
-        self._images_total = sum(cell.images_planned for cell in plan.cells)
-        self._images_before = self._images_done = round(self._images_total * done / plan.runs)
-        text = f"{plan.study.name} at scale {plan.study.scale}: {plan.runs} runs, {self._images_total:,} images"
-        self.note(text + (f"; {done} runs are done already" if done else ""))
+    def planned(self, plan: Plan, done: Sequence[Run]) -> None:
+        self._plan, self._done = plan, len(done)
+        for cell in plan.cells:
+            self._left[cell.arm.name] += cell.images_planned
+        for run in done:
+            self._left[run.arm] -= _images(run)
+        text = f"{plan.study.name} at scale {plan.study.scale}: {plan.runs} runs"
+        already = f"; {len(done)} are done already" if done else ""
+        self.note(f"{text}, {sum(self._left.values()):,} images to train on{already}")
         if self._console.is_terminal and not self._quiet:
             self._live.start()
 
     def started(self, run: Run) -> None:
-        self._running[run.digest] = (run, 0)
+        self._running[run.digest] = _Running(run)
 
     def beat(self, run: Run, update: int) -> None:
-        self._running[run.digest] = (run, update)
+        running = self._running[run.digest]
+        running.update = update
         now = time.monotonic()
+        if update * 10 > (run.config.recipe.updates or 0):
+            seen = update * run.config.recipe.batch_size
+            self._seconds_per_image.setdefault(run.arm, (now - running.began) / seen)
         if not self._console.is_terminal and not self._quiet and now - self._last_line > PLAIN_SECONDS:
             self._last_line = now
             self._console.print(escape(self._summary()), highlight=False)
 
     def ended(self, run: Run, result: RunResult | None) -> None:
-        self._running.pop(run.digest, None)
+        running = self._running.pop(run.digest, None)
         if result is None:
             return
         self._done += 1
-        self._failed += result.status != "completed"
-        self._images_done += _images(run)
-        if result.status != "completed":
+        self._failed += result.status not in ("completed", "pruned")
+        self._left[run.arm] -= _images(run)
+        self._images += result.images_seen
+        if running is not None and result.status == "completed":
+            self._seconds_per_image[run.arm] = (time.monotonic() - running.began) / _images(run)
+        if result.status not in ("completed", "pruned"):
             self.note(f"{run.label}: {result.status}: {result.reason}")
 
     def note(self, text: str) -> None:
         if not self._quiet:
             self._console.print(escape(text), highlight=False)
 
+    def _seconds_left(self) -> float | None:
+        """Work left per arm, at the speed that this arm was last seen to have; None before any was seen."""
+        known = self._seconds_per_image
+        if not known:
+            return None
+        usual = sum(known.values()) / len(known)
+        left = Counter(self._left)
+        for running in self._running.values():
+            left[running.run.arm] -= running.update * running.run.config.recipe.batch_size
+        work = sum(images * known.get(arm, usual) for arm, images in left.items())
+        return work / max(1, len(self._running))
+
     def _summary(self) -> str:
         assert self._plan is not None
-        under_way = sum(update * run.config.recipe.batch_size for run, update in self._running.values())
-        seen = self._images_done - self._images_before + under_way
-        speed = seen / (time.monotonic() - self._began)
-        left = self._images_total - self._images_done - under_way
-        eta = duration(left / speed) if speed > 0 and seen > 0 else "-"
+        under_way = sum(item.update * item.run.config.recipe.batch_size for item in self._running.values())
+        speed = (self._images + under_way) / (time.monotonic() - self._began)
+        left = self._seconds_left()
         failed = f", {self._failed} without result" if self._failed else ""
         return (
             f"{self._done} of {self._plan.runs} runs done{failed}, {len(self._running)} running, "
-            f"{speed:,.0f} images/s, time left {eta}"
+            f"{speed:,.0f} images/s, time left {'-' if left is None else duration(left)}"
         )
 
     def _render(self) -> Table:
@@ -91,8 +122,9 @@ class Progress:
         if self._plan is None:
             return table
         table.add_row(escape(self._summary()))
-        for run, update in self._running.values():
-            table.add_row(f"  {escape(run.label)}", f"{update:,} of {run.config.recipe.updates:,} updates")
+        for item in self._running.values():
+            updates = item.run.config.recipe.updates
+            table.add_row(f"  {escape(item.run.label)}", f"{item.update:,} of {updates:,} updates")
         return table
 
 

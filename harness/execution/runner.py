@@ -24,6 +24,7 @@ from harness.records.files import write_json
 from harness.records.lock import StudyLock
 from harness.records.runs import RunResult
 from harness.records.tables import StudyRecords, load_records, read_study, write_study, write_tables
+from harness.report import report_files, write_report
 from harness.spec import InvalidInput, ResolvedStudy, Run
 from harness.tracking import Mirror
 from harness.training.settings import WorkerSettings
@@ -58,7 +59,7 @@ class Options:
 class Observer(Protocol):
     """Is told what happens, to show it to a person."""
 
-    def planned(self, plan: Plan, done: int) -> None: ...
+    def planned(self, plan: Plan, done: Sequence[Run]) -> None: ...
     def started(self, run: Run) -> None: ...
     def beat(self, run: Run, update: int) -> None: ...
     def ended(self, run: Run, result: RunResult | None) -> None: ...
@@ -95,7 +96,7 @@ class Runner:
         """Train everything that has no result. Raises `StudyInterrupted` after a signal."""
         self.cells = open_cells(self.study, self.plan, self.folder, self.observer)
         self._make_ready()
-        self.observer.planned(self.plan, done=len(self.finished()))
+        self.observer.planned(self.plan, [item.run for item in self.finished()])
         engine = self.engine
         if engine is None or not any(cell.ready() for cell in self.cells):
             return
@@ -280,8 +281,8 @@ def run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tup
             if runner.finished():
                 write_study(folder, study, provenance)
         records = collect(study, runner.finished(), provenance)
-        findings, written = write_results(records, folder)
-        mirror.close(artifacts=written)
+        findings = write_results(records, folder)
+        mirror.close(artifacts=report_files(folder))
     return records, findings
 
 
@@ -302,9 +303,9 @@ def rebuild(folder: Path, observer: Observer) -> tuple[Path, Findings]:
         cells = open_cells(study, make_plan(study), folder, observer)
         fresh = collect(study, [item for cell in cells for item in cell.finished()], provenance)
         if _kept_digests(folder) <= set(fresh.runs["digest"]):
-            return folder, write_results(fresh, folder)[0]
+            return folder, write_results(fresh, folder)
         observer.note("The work folder lacks runs that the tables have; the report is made from the tables.")
-    return folder, _report(folder)[0]
+    return folder, _report(folder)
 
 
 def _kept_digests(folder: Path) -> set[str]:
@@ -314,8 +315,8 @@ def _kept_digests(folder: Path) -> set[str]:
         return set()
 
 
-def write_results(records: StudyRecords, folder: Path) -> tuple[Findings, list[Path]]:
-    """Tables, figures and pages of a study; returns what was found and the files that a person reads."""
+def write_results(records: StudyRecords, folder: Path) -> Findings:
+    """Write the tables, figures and pages of a study; returns what was found."""
     write_tables(folder, records)
     return _report(folder)
 
@@ -328,12 +329,11 @@ def read_results(folder: Path) -> tuple[StudyRecords, Findings]:
     return kept, analyse(kept)
 
 
-def _report(folder: Path) -> tuple[Findings, list[Path]]:
+def _report(folder: Path) -> Findings:
     """A report from the tables alone, so that it can be made again, to the same bytes, wherever they are."""
-    from harness.report import write_report
-
     kept, findings = read_results(folder)
-    return findings, write_report(kept, findings, folder)
+    write_report(kept, findings, folder)
+    return findings
 
 
 def _engine(plan: Plan, options: Options) -> Engine:

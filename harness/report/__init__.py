@@ -11,7 +11,7 @@ from harness.report.markdown import markdown
 from harness.report.page import page
 from harness.report.summary import SUMMARY_COLUMNS, SummaryRow, summary_rows
 
-__all__ = ["SUMMARY_COLUMNS", "SummaryRow", "figures_of", "summary_rows", "write_report"]
+__all__ = ["SUMMARY_COLUMNS", "SummaryRow", "figures_of", "report_files", "summary_rows", "write_report"]
 
 
 def write_report(records: StudyRecords, findings: Findings, folder: Path) -> list[Path]:
@@ -32,6 +32,12 @@ def write_report(records: StudyRecords, findings: Findings, folder: Path) -> lis
         files.write_bytes(path, written)
     _remove_outdated(folder / "figures", {figure.name for figure in content.figures})
     return list(outputs)
+
+
+def report_files(folder: Path) -> list[Path]:
+    """What a report consists of, as far as it is there: pages, tables and the folder of figures."""
+    names = ("report.html", "REPORT.md", "runs.csv", "trials.csv", "comparisons.csv", "claims.csv", "figures")
+    return [folder / name for name in names if (folder / name).exists()]
 
 
 def _remove_outdated(folder: Path, current: set[str]) -> None:

@@ -1,6 +1,6 @@
 """Small studies on scikit-learn's digits, which need no download and train in a second."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,8 @@ class Witness:
         self.notes: list[str] = []
         self.on_start: Callable[[Run], object] = lambda run: None
 
-    def planned(self, plan: Plan, done: int) -> None:
-        self.plan, self.done = plan, done
+    def planned(self, plan: Plan, done: Sequence[Run]) -> None:
+        self.plan, self.done = plan, len(done)
 
     def started(self, run: Run) -> None:
         self.trained.append(run)

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
@@ -130,6 +131,12 @@ class ProcessEngine:
                 error=f"No progress for {self._patience_seconds:.0f} s; the stacks are in {worker.folder.log_path}.",
             )
         return [self._end(worker) for worker in stalled]
+
+
+def warm_up() -> None:
+    """Start loading torch in the server that workers are forked from; returns at once."""
+    _context()
+    forkserver.ensure_running()
 
 
 def prepare(data: Iterable[DataSpec], device: str, precision: str) -> dict[str, str]:

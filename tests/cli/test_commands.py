@@ -1,0 +1,213 @@
+"""The commands as a user types them, in processes of their own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SMALL = ("recipe.updates=6", "recipe.evaluations=2", "search.updates=4", "search.trials=1", "data.train_size=100")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cli") / "results"
+
+
+def patchbench(results: Path, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", "--results", str(results), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=os.environ | {"COLUMNS": "200"},
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(results: Path) -> subprocess.CompletedProcess[str]:
+    return patchbench(results, "run", "patch_size", "--scale", "smoke", *SMALL)
+
+
+def test_run_writes_what_the_contract_names(results: Path, finished: subprocess.CompletedProcess[str]) -> None:
+    assert finished.returncode == 0, finished.stderr
+    folder = results / "patch_size" / "smoke"
+    assert f"Report: {folder / 'report.html'}" in finished.stdout
+    for name in ("report.html", "REPORT.md", "study.json", "runs.csv", "trials.csv", "comparisons.csv", "claims.csv"):
+        assert (folder / name).stat().st_size > 0
+    assert {path.suffix for path in (folder / "figures").iterdir()} == {".png", ".svg"}
+    header = (folder / "runs.csv").read_text().splitlines()[0]
+    assert header.startswith("study,scale,arm,is_baseline,level,train_size,seed,status,test_accuracy,test_loss,")
+    assert header.endswith("digest,code_fingerprint,p.augmentation.strength,p.learning_rate,p.weight_decay")
+    for run in (folder / "work" / "runs").iterdir():
+        names = {path.name for path in run.iterdir()}
+        assert {"config.json", "journal.jsonl", "result.json", "log.txt"} <= names
+    assert (results / "mlflow.db").exists()
+
+
+def test_run_again_trains_nothing(results: Path, finished: subprocess.CompletedProcess[str]) -> None:
+    again = patchbench(results, "run", "patch_size", "--scale", "smoke", *SMALL)
+    assert again.returncode == 0, again.stderr
+    assert "12 are done already" in again.stdout
+    assert [line for line in again.stdout.splitlines() if "%" in line] == [
+        line for line in finished.stdout.splitlines() if "%" in line
+    ]
+
+
+def test_mlflow_has_a_child_run_for_every_training(results: Path, finished: subprocess.CompletedProcess[str]) -> None:
+    import sqlite3
+
+    assert finished.returncode == 0
+    with sqlite3.connect(results / "mlflow.db") as database:
+        (experiment,) = database.execute("select experiment_id from experiments where name = 'patch_size/smoke'")
+        digests = database.execute("select value from tags where key = 'digest'").fetchall()
+    assert experiment
+    folders = {path.name for path in (results / "patch_size" / "smoke" / "work" / "runs").iterdir()}
+    assert sorted(digest for (digest,) in digests) == sorted(folders)
+
+
+def test_report_and_status_need_neither_torch_nor_mlflow(
+    results: Path, finished: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    assert finished.returncode == 0
+    for name in ("torch", "torchvision", "mlflow", "optuna"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('this command must not load it')\n")
+    kept = results / "patch_size" / "smoke"
+    moved = tmp_path / "results" / "patch_size" / "smoke"
+    moved.mkdir(parents=True)
+    for path in kept.iterdir():
+        if path.is_file():
+            (moved / path.name).write_bytes(path.read_bytes())
+    (moved / "report.html").unlink()
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    for verb in (["list"], ["status", "patch_size", "--scale", "smoke"], ["report", "patch_size", "--scale", "smoke"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", "--results", str(tmp_path / "results"), *verb],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert (moved / "report.html").exists()
+
+
+def test_status_counts_the_runs(results: Path, finished: subprocess.CompletedProcess[str]) -> None:
+    assert finished.returncode == 0
+    shown = json.loads(patchbench(results, "status", "patch_size", "--scale", "smoke", "--json").stdout)
+    assert shown["planned"] == 12
+    assert shown["statuses"] == {"completed": 12}
+    assert shown["running"] == []
+
+
+def test_sync_finds_nothing_missing(results: Path, finished: subprocess.CompletedProcess[str]) -> None:
+    assert finished.returncode == 0
+    done = patchbench(results, "sync", "patch_size", "--scale", "smoke")
+    assert done.stdout.strip() == "MLflow: 0 runs of patch_size at scale smoke brought up to date."
+
+
+def test_list_names_every_study(results: Path) -> None:
+    shown = patchbench(results, "list", "--json")
+    studies = json.loads(shown.stdout)
+    assert {"patch_size", "dataset_size"} <= studies.keys()
+    assert all(study["question"].endswith("?") for study in studies.values())
+
+
+def test_show_prints_the_resolved_study(results: Path) -> None:
+    shown = json.loads(patchbench(results, "show", "patch_size", "--scale", "smoke", "recipe.updates=7").stdout)
+    assert (shown["name"], shown["scale"], shown["recipe"]["updates"]) == ("patch_size", "smoke", 7)
+
+
+def test_plan_trains_nothing_and_forecasts(results: Path, tmp_path: Path) -> None:
+    planned = patchbench(tmp_path / "results", "plan", "patch_size", "--scale", "smoke")
+    assert planned.returncode == 0, planned.stderr
+    assert "15 runs" in planned.stdout
+    assert re.search(r"Forecast on cpu .*: \d+ s\..*Nothing was trained", planned.stdout)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_users_own_study_works_like_a_shipped_one(tmp_path: Path) -> None:
+    study = tmp_path / "my_study.py"
+    study.write_text(
+        '''"""Do deeper transformers do better on digits?"""
+from dataclasses import replace
+from harness.spec import Arm, Scale, Study
+from studies import _recipes as r
+
+STUDY = Study(
+    question="Do deeper transformers do better on digits?",
+    source="none",
+    factor="depth",
+    scales={"smoke": Scale(
+        data=r.DIGITS, recipe=replace(r.SMOKE, updates=5), baseline=Arm("ResNet-8", r.RESNET_SMOKE),
+        arms=tuple(Arm(f"depth {d}", replace(r.VIT_SMOKE, depth=d), level=d) for d in (1, 2)),
+    )},
+)
+'''
+    )
+    done = patchbench(tmp_path / "results", "run", str(study), "--scale", "smoke")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "results" / "my_study" / "smoke" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "patchsize"], "There is no study 'patchsize'. Did you mean 'patch_size'"),
+        (["run", "no/such/file.py"], "There is no study file no/such/file.py"),
+        (["run", "patch_size", "--scale", "huge"], "'huge' is not one of 'smoke', 'laptop', 'gpu', 'paper'"),
+        (["run", "patch_size", "--scale", "smoke", "recipe.update=5"], "Did you mean 'updates'?"),
+        (["run", "patch_size", "--scale", "smoke", "recipe.updates=five"], "recipe.updates is 'five'; it must be int"),
+        (["run", "patch_size", "--scale", "smoke", "recipe.learning_rate=-1"], "recipe.learning_rate is -1.0"),
+        (["run", "patch_size", "--scale", "smoke", "data.image_size=9"], "does not divide image_size 9"),
+        (["run", "patch_size", "--scale", "smoke", "data.train_size=3"], "3"),
+        (["run", "patch_size", "--scale", "smoke", "data.source=imagefolder:/no/where"], "/no/where"),
+        (
+            ["run", "patch_size", "--scale", "smoke", "--device", "cuda:7"],
+            "Device 'cuda:7' is not there; valid on this",
+        ),
+        (["run", "patch_size", "--scale", "paper"], "imagenet"),
+        (["status", "patch_size", "--scale", "gpu"], "has no results at scale 'gpu'"),
+        (["report", "patch_size", "--scale", "gpu"], "has no results at scale 'gpu'"),
+        (["report", "../../etc"], "There is no study '../../etc'"),
+        (["data", "check", "mnist"], "data.source is 'mnist'; valid: fashion_mnist"),
+        (["fly"], "No such command 'fly'"),
+    ],
+)
+def test_bad_input_gives_one_message_and_exit_2(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = patchbench(tmp_path / "results", *arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_interrupted_run_exits_75_and_says_how_to_go_on(tmp_path: Path) -> None:
+    arguments = ["run", "patch_size", "--scale", "smoke", "recipe.updates=3000", "--trials", "0", "--seeds", "1"]
+    command = [sys.executable, "-m", "harness", "--results", str(tmp_path / "results"), *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    journals = tmp_path / "results" / "patch_size" / "smoke" / "work" / "runs"
+    deadline = time.monotonic() + 60
+    while not list(journals.glob("*/journal.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75, errors
+    assert "Go on with: patchbench" in errors
+    assert list(journals.glob("*/checkpoint-*.pt"))
+    assert not list(journals.glob("*/result.json"))
+
+
+def test_gaps_exit_3(tmp_path: Path) -> None:
+    hot = ("recipe.learning_rate=1e30", "recipe.optimizer=sgd", "recipe.updates=4")
+    done = patchbench(tmp_path / "results", "run", "patch_size", "--scale", "smoke", "--trials", "0", *hot)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "diverged" in done.stdout
