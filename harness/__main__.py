@@ -76,8 +76,25 @@ def show(name: str, scale: str | None, overrides: tuple[str, ...]) -> None:
 @_scale_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--workers", type=click.IntRange(1), help="Runs at the same time.")
+@click.option(
+    "--points",
+    type=click.FloatRange(min=0, min_open=True),
+    multiple=True,
+    default=(0.5, 1.0, 2.0),
+    show_default=True,
+    help="Differences, in points of accuracy, to tell the seeds needed for; from earlier results.",
+)
 @click.argument("overrides", nargs=-1)
-def plan(name: str, scale: str | None, device: str, workers: int | None, overrides: tuple[str, ...]) -> None:
+@click.pass_obj
+def plan(
+    results: Path,
+    name: str,
+    scale: str | None,
+    device: str,
+    workers: int | None,
+    points: tuple[float, ...],
+    overrides: tuple[str, ...],
+) -> None:
     """Print every run of a study with images, MACs and a forecast of its time here; trains nothing."""
     from harness.console import duration, table
     from harness.execution.plan import make_plan
@@ -113,6 +130,32 @@ def plan(name: str, scale: str | None, device: str, workers: int | None, overrid
         "PMACs count forward and backward passes. Nothing was trained.",
         highlight=False,
     )
+    _print_seeds_needed(console, results / study.name / study.scale, points)
+
+
+def _print_seeds_needed(console: Console, folder: Path, points: tuple[float, ...]) -> None:
+    """From earlier results of the study, where there are any."""
+    from harness.analysis import pilot
+    from harness.console import table
+    from harness.records.tables import load_records
+
+    if not (folder / "runs.csv").exists():
+        console.print("No earlier results to tell from how many seeds a difference needs.", highlight=False)
+        return
+    frame = pilot(load_records(folder), differences=tuple(value / 100 for value in points))
+    rows = [
+        [
+            str(row["arm"]),
+            f"{row['train_size']:,}",
+            str(row["n"]),
+            f"{100 * row['sd']:.2f}",
+            f"{100 * row['difference']:g}",
+            f"{row['seeds_needed']:,}" if row["n"] > 1 else "unknown",
+        ]
+        for row in frame.to_dict("records")
+    ]
+    columns = ["arm", "training images", "seeds so far", "sd of paired difference (points)", "difference", "seeds"]
+    console.print(table("Seeds needed to show a difference from the baseline (power .8)", columns, rows))
 
 
 @cli.command()
@@ -145,6 +188,9 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
     overrides: tuple[str, ...],
 ) -> None:
     """Run or resume a study, then write its report. OVERRIDES are key=value pairs, e.g. recipe.updates=500."""
+    extra = [] if trials is None else [f"search.trials={trials}"]
+    extra += [] if seeds is None else ["seeds=" + ",".join(map(str, range(seeds)))]
+    study = _resolve(name, scale, (*extra, *overrides))
     if engine == "processes":
         from harness.execution.engines.processes import warm_up
 
@@ -152,9 +198,6 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
     from harness.console import Progress
     from harness.execution.runner import Options, run_study, study_folder
 
-    extra = [] if trials is None else [f"search.trials={trials}"]
-    extra += [] if seeds is None else ["seeds=" + ",".join(map(str, range(seeds)))]
-    study = _resolve(name, scale, (*extra, *overrides))
     options = Options(
         results=results,
         engine=engine,

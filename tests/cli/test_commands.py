@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.__main__ import main
+
 SMALL = ("recipe.updates=6", "recipe.evaluations=2", "search.updates=4", "search.trials=1", "data.train_size=100")
 
 
@@ -162,7 +164,7 @@ STUDY = Study(
         (["run", "patchsize"], "There is no study 'patchsize'. Did you mean 'patch_size'"),
         (["run", "no/such/file.py"], "There is no study file no/such/file.py"),
         (["run", "patch_size", "--scale", "huge"], "'huge' is not one of 'smoke', 'laptop', 'gpu', 'paper'"),
-        (["run", "patch_size", "--scale", "smoke", "recipe.update=5"], "Did you mean 'updates'?"),
+        (["run", "patch_size", "--scale", "smoke", "recipe.update=5"], "Did you mean 'updates'"),
         (["run", "patch_size", "--scale", "smoke", "recipe.updates=five"], "recipe.updates is 'five'; it must be int"),
         (["run", "patch_size", "--scale", "smoke", "recipe.learning_rate=-1"], "recipe.learning_rate is -1.0"),
         (["run", "patch_size", "--scale", "smoke", "data.image_size=9"], "does not divide image_size 9"),
@@ -180,12 +182,21 @@ STUDY = Study(
         (["fly"], "No such command 'fly'"),
     ],
 )
-def test_bad_input_gives_one_message_and_exit_2(tmp_path: Path, arguments: list[str], message: str) -> None:
-    done = patchbench(tmp_path / "results", *arguments)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert message in done.stderr
-    assert done.stderr.startswith("error: ")
-    assert "Traceback" not in done.stderr
+def test_bad_input_gives_one_message_and_exit_2(
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["patchbench", "--results", str(tmp_path / "results"), *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    errors = capfd.readouterr().err
+    assert ended.value.code == 2
+    assert message in errors
+    assert errors.startswith("error: ")
+    assert "Traceback" not in errors
     assert not (tmp_path / "results").exists()
 
 
