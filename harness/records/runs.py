@@ -144,7 +144,7 @@ class RunFolder:
     def predictions(self) -> tuple[Labels, Labels]:
         """Labels and predicted classes (N,) of the test split."""
         try:
-            with np.load(self.predictions_path, allow_pickle=False) as content:
+            with np.load(io.BytesIO(self.predictions_path.read_bytes()), allow_pickle=False) as content:
                 return content["labels"], content["predicted"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise RecordsError(f"Could not read {self.predictions_path}: {error}.") from error

@@ -187,7 +187,7 @@ def _packed(correct: dict[str, Correct]) -> bytes:
 
 def _unpacked(path: Path) -> dict[str, Correct]:
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
             digests, lengths, bits = content["digests"], content["lengths"], content["bits"]
         sizes = [(int(length) + 7) // 8 for length in lengths]
         parts = np.split(bits, np.cumsum(sizes)[:-1]) if sizes else []

@@ -1,0 +1,299 @@
+"""Files that are whole or not there, whatever interrupts the write; journals; the lock."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.records.files import (
+    RecordsError,
+    atomic_writer,
+    read_json,
+    remove_unfinished,
+    set_aside,
+    write_bytes,
+    write_json,
+)
+from harness.records.journal import Journal, read_journal, whole_lines
+from harness.records.lock import StudyLock
+from harness.spec import InvalidInput
+
+
+def in_child(code, *arguments):
+    """Run code in a Python of its own."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *map(str, arguments)],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("when", ["during", "before the rename"])
+def test_a_writer_that_is_killed_leaves_the_earlier_file(tmp_path, when):
+    path = tmp_path / "result.json"
+    write_bytes(path, b"earlier")
+    done = in_child(
+        """
+        import os, sys
+        from pathlib import Path
+        from harness.records.files import atomic_writer
+        if sys.argv[2] == "before the rename":
+            Path.replace = lambda *_: os._exit(9)
+        with atomic_writer(Path(sys.argv[1])) as file:
+            file.write(b"later")
+            if sys.argv[2] == "during":
+                file.flush()
+                os._exit(9)
+        """,
+        path,
+        when,
+    )
+    assert done.returncode == 9, done.stderr
+    assert path.read_bytes() == b"earlier"
+    left = [other.name for other in tmp_path.iterdir() if other != path]
+    assert len(left) == 1
+    assert left[0].startswith(".result.json.")
+    remove_unfinished(tmp_path)
+    assert [other.name for other in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_failure_of_the_caller_leaves_the_earlier_file_and_nothing_else(tmp_path):
+    path = tmp_path / "result.json"
+    write_bytes(path, b"earlier")
+    with contextlib.suppress(ZeroDivisionError), atomic_writer(path) as file:
+        file.write(b"later")
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"earlier"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+FULL_DISK = """
+    import resource, signal, sys
+    from pathlib import Path
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+"""
+
+
+def test_a_full_disk_is_named_and_leaves_the_earlier_file(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    write_bytes(path, b"earlier")
+    done = in_child(
+        textwrap.dedent(FULL_DISK)
+        + textwrap.dedent(
+            """
+            from harness.records.files import RecordsError, write_bytes
+            try:
+                write_bytes(Path(sys.argv[1]), b"x" * 100_000)
+            except RecordsError as error:
+                print(error)
+            """
+        ),
+        path,
+    )
+    assert done.stdout.startswith(f"Could not write {path}: File too large. "), done.stderr
+    assert "bytes are free there. Free space or make the folder writable" in done.stdout
+    assert path.read_bytes() == b"earlier"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_no_half_line_in_a_journal(tmp_path):
+    """The system takes a part of a line before it refuses; what follows must not be appended to that part."""
+    path = tmp_path / "journal.jsonl"
+    done = in_child(
+        textwrap.dedent(FULL_DISK)
+        + textwrap.dedent(
+            """
+            from harness.records.files import RecordsError
+            from harness.records.journal import Journal
+            journal = Journal(Path(sys.argv[1]))
+            journal.append("evaluated", filler="x" * 3000)
+            try:
+                journal.append("evaluated", filler="x" * 3000)
+            except RecordsError as error:
+                print(error)
+            journal.append("finished")
+            journal.close()
+            """
+        ),
+        path,
+    )
+    assert done.stdout == f"Could not write {path}: File too large. Free space there.\n", done.stderr
+    assert [event["event"] for event in read_journal(path)] == ["evaluated", "finished"]
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(RecordsError, match=r"Could not write .*/runs/a\.json: .*make the folder writable"):
+        write_json(tmp_path / "runs" / "a.json", {})
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"a": NaN}', b'{"a": -Infinity}'])
+def test_what_is_not_json_is_named(tmp_path, content):
+    path = tmp_path / "study.json"
+    path.write_bytes(content)
+    with pytest.raises(RecordsError, match=r"^Could not read .*/study\.json: "):
+        read_json(path)
+
+
+def test_no_record_holds_nan(tmp_path):
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_json(tmp_path / "result.json", {"loss": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_setting_aside_overwrites_nothing(tmp_path):
+    kept = []
+    for content in ("one", "two", "three"):
+        path = tmp_path / "run"
+        path.write_text(content)
+        kept.append(set_aside(path, tmp_path / "aside"))
+        assert not path.exists()
+    folder = tmp_path / "run"
+    folder.mkdir()
+    kept.append(set_aside(folder, tmp_path / "aside"))
+    assert [path.name for path in kept] == ["run.0", "run.1", "run.2", "run.3"]
+    assert [path.read_text() for path in kept[:3]] == ["one", "two", "three"]
+
+
+# --- journals ---------------------------------------------------------------------------------------------------------
+
+
+def journal_of(path, *events):
+    with contextlib.closing(Journal(path)) as journal:
+        for event in events:
+            journal.append(event)
+
+
+def names(path):
+    return [event["event"] for event in read_journal(path)]
+
+
+TORN = {
+    "half a line": b'{"event": "evalu',
+    "half a line that is JSON": b"{}",
+    "garbage without an end": b"\0\0\0\0",
+    "a garbage line": b"\xff\xfe\xfd\n",
+    "a line that is no event": b"12\n",
+    "an empty line": b"\n",
+}
+
+
+@pytest.mark.parametrize("tail", TORN.values(), ids=TORN)
+def test_a_torn_last_line_is_dropped_and_the_rest_kept(tmp_path, tail):
+    path = tmp_path / "journal.jsonl"
+    journal_of(path, "started", "evaluated")
+    with path.open("ab") as file:
+        file.write(tail)
+    assert names(path) == ["started", "evaluated"]
+    journal_of(path, "finished")
+    assert names(path) == ["started", "evaluated", "finished"]
+
+
+@pytest.mark.parametrize("middle", [b"garbage\n", b"\n", b"[]\n", b'{"event": 3}\n'])
+def test_damage_in_the_middle_is_an_error_that_names_the_line(tmp_path, middle):
+    path = tmp_path / "journal.jsonl"
+    journal_of(path, "started")
+    with path.open("ab") as file:
+        file.write(middle)
+        file.write(b'{"event": "finished", "time": 0}\n')
+    with pytest.raises(RecordsError, match=r"journal\.jsonl, line 2 is not an event\."):
+        read_journal(path)
+
+
+@given(st.lists(st.dictionaries(st.text(), st.text() | st.integers() | st.none()), max_size=4), st.data())
+def test_a_journal_cut_anywhere_is_a_journal_of_fewer_events(events, data):
+    lines = [json.dumps({"event": "e", **event, "event": "e"}).encode() + b"\n" for event in events]  # noqa: F601
+    content = b"".join(lines)
+    kept = whole_lines(content[: data.draw(st.integers(0, len(content)))])
+    assert kept in [b"".join(lines[:n]) for n in range(len(lines) + 1)]
+    assert whole_lines(content) == content
+
+
+def test_a_rewound_journal_goes_on_where_it_was(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    with contextlib.closing(Journal(path)) as journal:
+        journal.append("started")
+        length = journal.length
+        assert length == path.stat().st_size
+        journal.append("evaluated")
+        journal.rewind(length)
+        assert journal.length == length
+        journal.append("finished")
+    assert names(path) == ["started", "finished"]
+
+
+def test_a_missing_journal_is_empty(tmp_path):
+    assert read_journal(tmp_path / "journal.jsonl") == []
+
+
+# --- the lock ---------------------------------------------------------------------------------------------------------
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from harness.records.lock import StudyLock
+with StudyLock(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock; ends with the test."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / "work" / "lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_second_process_is_refused_and_told_who_holds_the_lock(tmp_path, holder):
+    lock = StudyLock(tmp_path / "work" / "lock")
+    for attempt in (lock.__enter__, lock.require_free):
+        with pytest.raises(InvalidInput) as caught:
+            attempt()
+        message = str(caught.value)
+        assert message.startswith(
+            f"This study is already running: process {holder.pid} on {os.uname().nodename} since 20"
+        )
+        assert message.endswith(f"or end that process; the lock is {tmp_path / 'work' / 'lock'}.")
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(tmp_path, holder):
+    holder.kill()
+    holder.communicate()
+    path = tmp_path / "work" / "lock"
+    assert json.loads(path.read_text())["pid"] == holder.pid  # what it wrote is still there
+    StudyLock(path).require_free()
+    with StudyLock(path):
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+def test_a_lock_can_be_taken_again_but_not_twice_at_once(tmp_path):
+    lock = StudyLock(tmp_path / "lock")
+    for _ in range(2):
+        with lock:
+            with pytest.raises(InvalidInput, match=f"process {os.getpid()} on"):
+                StudyLock(tmp_path / "lock").__enter__()
+            assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
+    lock.require_free()
+
+
+def test_asking_whether_a_study_is_free_makes_no_folder(tmp_path):
+    StudyLock(tmp_path / "work" / "lock").require_free()
+    assert list(tmp_path.iterdir()) == []

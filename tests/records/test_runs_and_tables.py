@@ -1,0 +1,447 @@
+"""A run's folder, a study's tables and study.json: what is written is what is read, and damage is noticed."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import harness
+from harness.records import csv_text
+from harness.records.files import RecordsError, write_json
+from harness.records.runs import RunFolder, RunResult
+from harness.records.status import read_status
+from harness.records.tables import (
+    CURVE_COLUMNS,
+    RUN_COLUMNS,
+    TRIAL_COLUMNS,
+    StudyRecords,
+    _packed,
+    _unpacked,
+    load_records,
+    read_study,
+    with_columns,
+    write_study,
+    write_tables,
+)
+from harness.spec import (
+    Arm,
+    Augmentation,
+    Better,
+    Choice,
+    CostGrows,
+    Crosses,
+    DataSpec,
+    Equivalent,
+    GapShrinks,
+    LogUniform,
+    Monotone,
+    Recipe,
+    ResNetSpec,
+    ResolvedStudy,
+    Run,
+    RunConfig,
+    Search,
+    Uniform,
+    ViTSpec,
+)
+
+VIT = ViTSpec(patch_size=4, width=16, depth=2, heads=2, layer_scale=1e-5, position="sincos_2d", head_hidden=8)
+SAID = {"statement": "It holds.", "source": "arXiv 2010.11929, Fig. 1"}
+NAMES = ("=1+1", "-x", "@sum", "'quoted", "''", 'a, "b"', "Ä→✓", "NA", "None", "nan", "007")
+
+STUDY = ResolvedStudy(
+    name="patch_size",
+    scale="smoke",
+    question="Do smaller patches help?",
+    source="arXiv 2010.11929",
+    factor="patch_size",
+    data=DataSpec(source="digits", image_size=8),
+    recipe=Recipe(epochs=2.5, clip_norm=None, ema_decay=0.99, augmentation=Augmentation(shift=1, mixup=0.2)),
+    baseline=Arm("ResNet-8", ResNetSpec(depth=8)),
+    arms=(
+        Arm("small", VIT, level=2),
+        Arm("middle", VIT, level=4, changes={"recipe.augmentation": Augmentation(erase=0.5), "data.split_seed": 3}),
+        Arm("large", ResNetSpec(depth=50, stem="imagenet"), level=8.5, changes={"recipe.learning_rate": 1}),
+    ),
+    train_sizes=(100, 200),
+    seeds=(0, 7),
+    search=Search(
+        space={"learning_rate": LogUniform(low=1e-4, high=1e-1), "momentum": Uniform(low=0, high=0.9)},
+        by_family={"vit": {"optimizer": Choice(values=("adamw", "muon")), "accumulate": Choice(values=(1, 2))}},
+        trials=4,
+        updates=10,
+        sampler="random",
+        pruning=True,
+    ),
+    minutes=0.5,
+    claims=(
+        Better(arm="small", than="ResNet-8", margin=0.01, train_size="largest", **SAID),
+        Better(arm="small", than="ResNet-8", train_size=100, conditions="JFT", **SAID),
+        Equivalent(arm="small", to="middle", within=0.02, metric="test_loss", **SAID),
+        Monotone(metric="test_accuracy", along="patch_size", direction="down", slack=0.01, **SAID),
+        Monotone(metric="test_accuracy", along="train_size", direction="up", arm="small", **SAID),
+        GapShrinks(leader="ResNet-8", follower="small", **SAID),
+        Crosses(leader="ResNet-8", follower="small", **SAID),
+        CostGrows(along="patch_size", direction="down", factor=2, **SAID),
+    ),
+    changes_after_first_look=("The learning rate's range was widened.",),
+)
+LEVELS = tuple(Arm(name, replace(VIT, width=16 + 4 * at), level=level) for at, (name, level) in enumerate(
+    zip(NAMES, ("cls", "4", 4, None, "=2", "none", "None", 1e-7, "", "'", "1e3"), strict=True)
+))  # fmt: skip
+TEXTS = replace(STUDY, arms=LEVELS, claims=())
+
+
+# --- study.json -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("study", [STUDY, TEXTS], ids=["every claim", "odd names"])
+def test_a_study_read_back_is_the_study(tmp_path, study):
+    write_study(tmp_path, study, {"command": "patchbench run patch_size"})
+    found, provenance = read_study(tmp_path)
+    assert found == study
+    assert provenance == {"command": "patchbench run patch_size"}
+    assert [type(claim) for claim in found.claims] == [type(claim) for claim in study.claims]
+    assert [found.recipe_of(arm) for arm in found.all_arms] == [study.recipe_of(arm) for arm in study.all_arms]
+    assert repr(found.search.by_family["vit"]["accumulate"]) == "Choice(kind='choice', values=(1, 2))"  # not 1.0
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda study: study.pop("recipe"),
+        lambda study: study["recipe"].update(batch_size=0),
+        lambda study: study["recipe"].update(optimizer="lion"),
+        lambda study: study["arms"][0]["changes"].update({"recipe.learning_rat": 1}),
+        lambda study: study["arms"][0]["changes"].update({"model.width": 1}),
+        lambda study: study["arms"][0].pop("changes"),
+        lambda study: study.update(arms=3),
+        lambda study: study["claims"][0].update(arm="nobody"),
+    ],
+)
+def test_a_damaged_study_is_named(tmp_path, damage):
+    write_study(tmp_path, STUDY, {})
+    path = tmp_path / "study.json"
+    content = json.loads(path.read_text())
+    damage(content["study"])
+    path.write_text(json.dumps(content))
+    with pytest.raises(RecordsError, match=r"study\.json does not hold a study"):
+        read_study(tmp_path)
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def records(study=TEXTS):
+    rng = np.random.default_rng(0)
+    runs, trials, curves, correct = [], [], [], {}
+    for at, arm in enumerate(study.all_arms):
+        place = {"study": study.name, "scale": study.scale, "arm": arm.name, "train_size": 100, "digest": f"{at:064d}"}
+        done = at % 3 != 1
+        runs.append(
+            place
+            | {"is_baseline": at == 0, "level": arm.level, "seed": at, "status": "completed" if done else "diverged"}
+            | {
+                "updates": 12,
+                "images_seen": 10**12 + at,
+                "device": "cpu",
+                "precision": "fp32",
+                "code_fingerprint": "0e1",
+            }
+            | ({"test_accuracy": round(rng.random(), 9), "params": 2**53 + 1, "macs_per_image": at} if done else {})
+            | ({"p.learning_rate": 1e-7 * at, "p.optimizer": "None"} if at else {})
+        )
+        trials.append(
+            place
+            | {"trial": at, "status": "pruned", "images_seen": 7, "chosen": bool(at % 2)}
+            | {"at_edge": "learning_rate, weight_decay" if done else ""}
+        )
+        curves.append(place | {"seed": at, "update": 4, "images_seen": 64, "train_loss": 1e-300, "learning_rate": 0.5})
+        correct[place["digest"]] = rng.random(at) < 0.5
+    curves = [{key: value for key, value in row.items() if key in CURVE_COLUMNS} for row in curves]
+    return StudyRecords(
+        study=study,
+        provenance={},
+        runs=with_columns(runs, RUN_COLUMNS),
+        trials=with_columns(trials, TRIAL_COLUMNS),
+        curves=with_columns(curves, CURVE_COLUMNS),
+        correct=correct,
+    )
+
+
+def test_tables_read_back_are_the_tables(tmp_path):
+    written = records()
+    write_tables(tmp_path, written)
+    found = load_records(tmp_path)
+    for name in ("runs", "trials", "curves"):
+        pd.testing.assert_frame_equal(getattr(found, name), getattr(written, name), rtol=1e-9, obj=name)
+    levels = [None if isinstance(level, float) and np.isnan(level) else level for level in found.runs["level"]]
+    assert levels == [arm.level for arm in TEXTS.all_arms]
+    assert [type(level) for level in levels] == [type(arm.level) for arm in TEXTS.all_arms]
+    assert found.correct.keys() == written.correct.keys()
+    assert all(np.array_equal(found.correct[digest], written.correct[digest]) for digest in written.correct)
+    assert found.study == written.study
+
+
+def test_tables_written_again_are_the_same_bytes(tmp_path):
+    write_tables(tmp_path / "a", records())
+    write_tables(tmp_path / "b", load_records(tmp_path / "a"))
+    for path in sorted((tmp_path / "a").iterdir()):
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
+
+
+def test_empty_tables_keep_their_types(tmp_path):
+    empty = StudyRecords(
+        study=STUDY,
+        provenance={},
+        runs=with_columns([], RUN_COLUMNS),
+        trials=with_columns([], TRIAL_COLUMNS),
+        curves=with_columns([], CURVE_COLUMNS),
+    )
+    write_tables(tmp_path, empty)
+    found = load_records(tmp_path)
+    for name in ("runs", "trials", "curves"):
+        pd.testing.assert_frame_equal(getattr(found, name), getattr(empty, name), obj=name, check_index_type=False)
+    assert found.correct == {}
+
+
+def test_no_cell_is_a_formula(tmp_path):
+    write_tables(tmp_path, records())
+    cells = [cell.strip('"') for line in (tmp_path / "runs.csv").read_text().splitlines() for cell in line.split(",")]
+    assert [cell for cell in cells if cell.startswith(("=", "+", "@"))] == []
+    assert "'=1+1" in cells
+
+
+@given(st.text())
+def test_what_is_made_safe_can_be_told_from_what_was_so(text):
+    assert csv_text.as_written(csv_text.safe(text)) == text
+    assert not csv_text.safe(text).startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+def test_a_table_without_a_column_is_named(tmp_path):
+    write_tables(tmp_path, records())
+    frame = pd.read_csv(tmp_path / "runs.csv", dtype=str).drop(columns=["seed", "status"])
+    frame.to_csv(tmp_path / "runs.csv", index=False)
+    with pytest.raises(RecordsError, match=r"runs\.csv lacks the columns seed, status\."):
+        load_records(tmp_path)
+
+
+@given(st.dictionaries(st.text("0123456789abcdef", min_size=1, max_size=64), st.lists(st.booleans(), max_size=20)))
+def test_predictions_unpacked_are_those_packed(tmp_path_factory, answers):
+    path = tmp_path_factory.getbasetemp() / "predictions.npz"
+    path.write_bytes(_packed({digest: np.array(bits, dtype=np.bool_) for digest, bits in answers.items()}))
+    assert {digest: bits.tolist() for digest, bits in _unpacked(path).items()} == answers
+
+
+@pytest.mark.parametrize("part", [0, 20, 100, -30])
+def test_damaged_predictions_are_named(tmp_path, part):
+    write_tables(tmp_path, records())
+    path = tmp_path / "predictions.npz"
+    path.write_bytes(path.read_bytes()[:part])
+    with pytest.raises(RecordsError, match=r"Could not read .*predictions\.npz"):
+        load_records(tmp_path)
+
+
+# --- a run's folder ---------------------------------------------------------------------------------------------------
+
+RUN = Run(
+    arm="small",
+    config=RunConfig(
+        phase="confirm",
+        seed=0,
+        model=VIT,
+        recipe=Recipe(updates=3),
+        data=DataSpec(source="digits"),
+        data_hash="0" * 64,
+        channels=1,
+        classes=10,
+    ),
+    values={"learning_rate": 1e-3},
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run with a result."""
+    folder = RunFolder(tmp_path / RUN.digest)
+    folder.write_config(RUN)
+    files = folder.write_predictions(np.arange(300, dtype=np.uint16), np.zeros(300, dtype=np.uint16))
+    folder.write_result(RunResult(digest=RUN.digest, status="completed", test_accuracy=0.5, updates=3, files=files))
+    return folder
+
+
+def test_a_result_read_back_is_the_result(folder):
+    result = folder.result()
+    assert (result.status, result.test_accuracy, result.test_loss, result.updates) == ("completed", 0.5, None, 3)
+    labels, predicted = folder.predictions()
+    assert labels.tolist() == list(range(300))
+    assert predicted.tolist() == [0] * 300
+    assert folder.config()["arm"] == "small"
+
+
+def test_any_flipped_bit_of_a_result_is_noticed(folder):
+    whole = folder.result()
+    content = folder.result_path.read_bytes()
+    for at in range(len(content)):
+        damaged = bytearray(content)
+        damaged[at] ^= 1
+        folder.result_path.write_bytes(bytes(damaged))
+        try:
+            assert folder.result() == whole  # white space only
+            assert json.loads(damaged) == json.loads(content)
+        except RecordsError:
+            pass
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ({"test_accuracy": 0.6}, "is damaged: its hash does not match its content"),
+        ({"status": "splendid"}, "is not a result: RunResult.status is 'splendid'"),
+        ({"digest": "0" * 64}, "is damaged"),
+        ({"updates": None}, "is not a result"),
+    ],
+)
+def test_a_changed_result_is_noticed(folder, edit, message):
+    content = json.loads(folder.result_path.read_text())
+    content["result"] |= edit
+    folder.result_path.write_text(json.dumps(content))
+    with pytest.raises(RecordsError, match=message):
+        folder.result()
+
+
+def test_the_result_of_another_run_is_noticed(folder, tmp_path):
+    other = RunFolder(tmp_path / ("1" * 64))
+    shutil.copytree(folder.path, other.path)
+    with pytest.raises(RecordsError, match="is damaged"):
+        other.result()
+    with pytest.raises(RecordsError, match="does not match the digest in its folder's name"):
+        other.config()
+
+
+@pytest.mark.parametrize("at", [0, 40, 200, -5])
+def test_a_flipped_bit_of_the_predictions_is_noticed(folder, at):
+    content = bytearray(folder.predictions_path.read_bytes())
+    content[at] ^= 1
+    folder.predictions_path.write_bytes(bytes(content))
+    with pytest.raises(RecordsError, match=r"predictions\.npz is missing or damaged"):
+        folder.result()
+
+
+def test_lost_or_cut_predictions_are_noticed(folder):
+    content = folder.predictions_path.read_bytes()
+    for length in (0, 10, len(content) // 2, len(content) - 1):
+        folder.predictions_path.write_bytes(content[:length])
+        with pytest.raises(RecordsError, match=r"Could not read .*predictions\.npz"):
+            folder.predictions()
+    folder.predictions_path.unlink()
+    with pytest.raises(RecordsError, match="is missing or damaged"):
+        folder.result()
+    with pytest.raises(RecordsError, match=r"Could not read .*predictions\.npz"):
+        folder.predictions()
+
+
+@pytest.mark.parametrize("key", ["seed", "classes"])
+def test_a_changed_configuration_is_noticed(folder, key):
+    content = json.loads(folder.config_path.read_text())
+    content["config"][key] += 1
+    folder.config_path.write_text(json.dumps(content))
+    with pytest.raises(RecordsError, match="it was changed"):
+        folder.config()
+    folder.write_config(RUN)
+    assert folder.config()["config"]["seed"] == 0
+
+
+def test_a_run_without_a_result_has_none(tmp_path):
+    assert RunFolder(tmp_path / RUN.digest).result() is None
+
+
+def test_a_cleared_folder_is_kept_aside(folder, tmp_path):
+    folder.clear(tmp_path / "aside")
+    folder.clear(tmp_path / "aside")  # nothing left to set aside
+    assert [path.name for path in (tmp_path / "aside").iterdir()] == [f"{RUN.digest}.0"]
+    assert (tmp_path / "aside" / f"{RUN.digest}.0" / "result.json").exists()
+
+
+# --- status and provenance --------------------------------------------------------------------------------------------
+
+
+def test_the_status_counts_what_is_there(tmp_path):
+    write_study(tmp_path, STUDY, {})
+    for at, status in enumerate(("completed", "completed", "diverged", "pruned")):
+        digest = f"{at:064d}"
+        RunFolder(tmp_path / "work" / "runs" / digest).write_result(RunResult(digest=digest, status=status))
+    torn = tmp_path / "work" / "runs" / "torn"
+    torn.mkdir()
+    (torn / "result.json").write_text("{")
+    status = read_status(tmp_path)
+    assert status.planned == 4 * 2 * (4 + 2)
+    assert status.statuses == {"completed": 2, "diverged": 1, "pruned": 1}
+    assert status.running == []
+    assert status.as_text() == (
+        "patch_size at scale smoke: 48 runs planned; 2 completed, 1 diverged, 1 pruned.\n"
+        "Nothing is running; go on with: patchbench run patch_size --scale smoke"
+    )
+
+
+@pytest.mark.parametrize(("age", "live"), [(1, True), (100, False)])
+def test_a_coordinator_that_has_gone_quiet_is_not_at_work(tmp_path, age, live):
+    write_study(tmp_path, STUDY, {})
+    running = [{"run": "small · seed 0", "update": 1200, "updates": 2000}]
+    content = {"time": time.time() - age, "process": 12, "host": "here", "running": running}
+    write_json(tmp_path / "work" / "status.json", content)
+    text = read_status(tmp_path).as_text()
+    assert ("Process 12 on here is at work." in text) == live
+    assert ("small · seed 0: 1,200 of 2,000 updates" in text) == live
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "[1]", '["ab"]', "{}", '{"time": "noon"}', "3"])
+def test_a_damaged_status_is_no_status(tmp_path, content):
+    write_study(tmp_path, STUDY, {})
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "status.json").write_text(content)
+    assert read_status(tmp_path).coordinator.startswith("Nothing is running")
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """A copy of the package's sources."""
+    root = tmp_path_factory.mktemp("package")
+    shutil.copytree(Path(harness.__file__).parent, root / "harness", ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+def fingerprint(root):
+    code = "from harness.records import provenance as p; print(p.PACKAGE, p.code_fingerprint())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    place, found = done.stdout.split()
+    assert Path(place) == (root / "harness").resolve()
+    return found
+
+
+def change(path):
+    path.write_text(path.read_text() + "\n# changed\n")
+
+
+def test_the_fingerprint_is_of_the_training_code_alone(package):
+    before = fingerprint(package)
+    assert len(before) == 16
+    kept = ["report/page.py", "analysis/claims.py", "execution/runner.py", "records/files.py", "tracking/mirror.py"]
+    for name in kept:
+        change(package / "harness" / name)
+    assert fingerprint(package) == before
+    found = {before}
+    for name in ("training/loop.py", "models/vit.py", "data/augmentation.py", "spec/recipe.py"):
+        change(package / "harness" / name)
+        found.add(fingerprint(package))
+    (package / "harness" / "training" / "new.py").write_text("")
+    assert len(found | {fingerprint(package)}) == 6

@@ -1,0 +1,158 @@
+"""A run's identity: the same for the same configuration, another one for any other."""
+
+import dataclasses
+import json
+from dataclasses import FrozenInstanceError, replace
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.spec import (
+    Augmentation,
+    DataSpec,
+    InvalidInput,
+    Recipe,
+    ResNetSpec,
+    Run,
+    RunConfig,
+    Rung,
+    ViTSpec,
+    canonical_json,
+    to_plain,
+)
+from harness.spec.checks import field_types, replace_at, value_at
+
+VIT = ViTSpec(patch_size=4, width=32, depth=2, heads=2, layer_scale=0.1, head_hidden=8)
+CONFIG = RunConfig(
+    phase="tune",
+    seed=3,
+    model=VIT,
+    recipe=Recipe(updates=100, ema_decay=0.9),
+    data=DataSpec(source="digits", image_size=8, train_size=1000, validation_size=180),
+    data_hash="ab" * 32,
+    channels=1,
+    classes=10,
+)
+OTHERS = {
+    "model.width": 36, "model.position": "sincos_2d", "model.stem": "conv", "data.source": "cifar10",
+    "recipe.updates": 101, "recipe.precision": "fp32", "model.depth": 3, "data_hash": "cd" * 32, "model.heads": 4,
+}  # fmt: skip
+KINDS = ("kind",)  # what class a specification is of
+BUDGETS = ("recipe.epochs", "recipe.images")  # only one unit may be given
+
+
+def leaves(spec, prefix=""):
+    """The dotted name of every plain field."""
+    for field in dataclasses.fields(spec):
+        value, name = getattr(spec, field.name), prefix + field.name
+        if dataclasses.is_dataclass(value):
+            yield from leaves(value, name + ".")
+        elif field.name not in KINDS and name not in BUDGETS and field.name != "rungs":
+            yield name
+
+
+def other_value(config, name):
+    """A valid value of a field that is not the one it has."""
+    if name in OTHERS:
+        return OTHERS[name]
+    value = value_at(config, name)
+    owner = value_at(config, name.rpartition(".")[0]) if "." in name else config
+    hint: Any = field_types(type(owner))[name.rpartition(".")[2]]
+    if get_origin(hint) is Literal:
+        return next(choice for choice in get_args(hint) if choice != value)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, float):
+        return value / 2 if value else 0.5
+    assert value is None
+    return 0.5 if float in get_args(hint) else 5
+
+
+@pytest.mark.parametrize("name", list(leaves(CONFIG)))
+def test_every_field_is_part_of_the_digest(name):
+    changed = replace_at(CONFIG, name, other_value(CONFIG, name))
+    assert value_at(changed, name) != value_at(CONFIG, name)
+    assert changed.digest != CONFIG.digest
+
+
+def test_the_fields_of_a_resnet_and_the_rungs_too():
+    resnet = replace(CONFIG, model=ResNetSpec(depth=8))
+    others = [
+        CONFIG,
+        resnet,
+        replace(CONFIG, model=ResNetSpec(depth=14)),
+        replace(CONFIG, model=ResNetSpec(depth=8, width=8)),
+        replace(CONFIG, model=ResNetSpec(depth=18)),
+        replace(CONFIG, model=ResNetSpec(depth=18, stem="imagenet")),
+        replace(CONFIG, rungs=(Rung(update=10, accuracy=0.5),)),
+        replace(CONFIG, rungs=(Rung(update=10, accuracy=0.6),)),
+    ]
+    assert len({config.digest for config in others}) == len(others)
+    assert replace(CONFIG, model=ResNetSpec(depth=8, width=16)).digest == resnet.digest  # a default written out
+
+
+@pytest.mark.parametrize(
+    ("config", "digest"),
+    [
+        (CONFIG, "5deec551fad3a126e6c73ac774f798d1842d592768f557570c982c79ee29f37d"),
+        (
+            replace(CONFIG, phase="confirm", model=ResNetSpec(depth=8)),
+            "e09a71e3412274a98a2a08dccb5bfde85b05669a21539c01fb18adfb5e4c4546",
+        ),
+    ],
+    ids=["vit", "resnet"],
+)
+def test_the_digest_is_the_one_that_is_kept(config, digest):
+    """Results lie under their digest: a new field or a changed default makes all earlier results strangers."""
+    assert config.digest == digest
+
+
+def test_a_run_is_known_by_its_configuration_not_by_its_place():
+    runs = [Run(arm=arm, config=CONFIG, trial=trial) for arm in ("a", "b") for trial in (0, 1)]
+    assert {run.digest for run in runs} == {CONFIG.digest}
+    assert runs[1].label == "a · 1000 images · trial 1"
+    assert Run(arm="a", config=replace(CONFIG, phase="confirm")).label == "a · 1000 images · seed 3"
+
+
+def test_whole_numbers_are_the_same_however_written():
+    assert (
+        replace_at(CONFIG, "recipe.learning_rate", 1).digest == replace_at(CONFIG, "recipe.learning_rate", 1.0).digest
+    )
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=8,
+    )
+)
+def test_canonical_json_is_one_text_for_one_value(value):
+    text = canonical_json(value)
+    assert json.loads(text) == value
+    assert canonical_json(json.loads(json.dumps(value))) == text
+    if isinstance(value, dict):
+        assert canonical_json(dict(reversed(value.items()))) == text
+
+
+def test_a_configuration_as_plain_values_holds_every_default():
+    plain = to_plain(CONFIG)
+    assert plain["recipe"]["augmentation"] == dataclasses.asdict(Augmentation())
+    assert plain["model"]["norm_eps"] == 1e-6
+    assert json.loads(canonical_json(CONFIG)) == plain
+
+
+@pytest.mark.parametrize("spec", [CONFIG, CONFIG.model, CONFIG.recipe, CONFIG.data, ResNetSpec(depth=8)])
+def test_specifications_do_not_change(spec):
+    name = dataclasses.fields(spec)[0].name
+    with pytest.raises(FrozenInstanceError):
+        setattr(spec, name, 1)
+
+
+def test_no_nan_gets_into_a_digest():
+    with pytest.raises(InvalidInput):
+        replace_at(CONFIG, "recipe.learning_rate", float("nan"))

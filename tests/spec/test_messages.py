@@ -1,0 +1,370 @@
+"""What a user is told: the value, the rule, what would be valid; for specifications, studies and study files."""
+
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+from harness.spec import (
+    Arm,
+    Augmentation,
+    Better,
+    Choice,
+    CostGrows,
+    DataSpec,
+    Equivalent,
+    InvalidInput,
+    LogUniform,
+    Monotone,
+    Recipe,
+    ResNetSpec,
+    ResolvedStudy,
+    Scale,
+    Search,
+    Study,
+    Uniform,
+    ViTSpec,
+    find_study,
+    study_names,
+)
+from harness.spec.checks import nearest, replace_at
+
+SAID = {"statement": "It holds.", "source": "Fig. 1"}
+RECIPE = Recipe(updates=10)
+VIT = ViTSpec(patch_size=4, width=32, depth=2, heads=2)
+SMALL, LARGE = Arm("small", VIT, level=2), Arm("large", replace(VIT, patch_size=2), level=4)
+
+
+def vit(**changes):
+    return ViTSpec(**{"patch_size": 4, "width": 32, "depth": 2, "heads": 2} | changes)
+
+
+def study(**changes):
+    content = {
+        "name": "patch_size",
+        "scale": "smoke",
+        "question": "Do they?",
+        "source": "arXiv",
+        "factor": "patch_size",
+        "data": DataSpec(source="digits"),
+        "recipe": RECIPE,
+        "baseline": Arm("ResNet-8", ResNetSpec(depth=8)),
+        "arms": (SMALL, LARGE),
+    }
+    return ResolvedStudy(**content | changes)
+
+
+MESSAGES = {
+    "no budget": (
+        Recipe,
+        "A recipe needs its budget in exactly one unit of updates, epochs, images; given: none. "
+        "Set one and the others to null.",
+    ),
+    "two budgets": (
+        lambda: Recipe(updates=1, epochs=1),
+        "A recipe needs its budget in exactly one unit of updates, epochs, images; given: ['updates', 'epochs']. "
+        "Set one and the others to null.",
+    ),
+    "no updates": (lambda: Recipe(updates=0), "recipe.updates is 0; it must lie in (0, inf]."),
+    "wrong type": (
+        lambda: Recipe(updates=1.5),
+        "Recipe.updates is 1.5 (float); it must be int or None.",
+    ),
+    "a bool is no number": (lambda: Recipe(updates=True), "Recipe.updates is True (bool); it must be int or None."),
+    "unknown optimiser": (
+        lambda: Recipe(updates=1, optimizer="lion"),
+        "Recipe.optimizer is 'lion' (str); it must be one of 'adamw', 'adam', 'sgd', 'muon'.",
+    ),
+    "NaN": (
+        lambda: Recipe(updates=1, learning_rate=float("nan")),
+        "recipe.learning_rate is nan; it must lie in (0, inf].",
+    ),
+    "more parts than images": (
+        lambda: Recipe(updates=1, batch_size=4, accumulate=5),
+        "recipe.accumulate is 5; it must lie in [1, 4].",
+    ),
+    "warm-up": (lambda: Recipe(updates=1, warmup=1.5), "recipe.warmup is 1.5; it must lie in [0, 1]."),
+    "erase": (lambda: Augmentation(erase=2), "augmentation.erase is 2.0; it must lie in [0, 1]."),
+    "heads": (
+        lambda: vit(heads=5),
+        "ViTSpec.width is 32 and heads is 5; heads must divide width. Valid for this width: [1, 2, 4, 8, 16, 32].",
+    ),
+    "patches": (
+        lambda: VIT.check_image(30),
+        "patch_size 4 does not divide image_size 30; valid patch sizes for this image: [1, 2, 3, 5, 6, 10, 15, 30].",
+    ),
+    "stem": (
+        lambda: vit(patch_size=7, stem="conv"),
+        "ViTSpec.patch_size is 7; with stem 'conv' it must be a power of two above 1, because the stem halves the "
+        "image at each stage.",
+    ),
+    "sines": (
+        lambda: vit(width=30, position="sincos_2d"),
+        "ViTSpec.width is 30; position 'sincos_2d' needs a multiple of 4 (sine and cosine for each of two axes).",
+    ),
+    "preset": (
+        lambda: ViTSpec.preset("XL", patch_size=16),
+        "ViT size 'XL' is not known; valid sizes: Ti, S, B, L, H.",
+    ),
+    "ResNet depth": (
+        lambda: ResNetSpec(depth=9),
+        "ResNetSpec.depth is 9; it must be one of 8, 14, 20, 18, 34, 50.",
+    ),
+    "ResNet width": (
+        lambda: ResNetSpec(depth=18, width=32),
+        "ResNetSpec.width is 32; ResNet-18 is torchvision's and has a fixed width: leave it out, or use a depth of "
+        "(8, 14, 20).",
+    ),
+    "ResNet image": (
+        lambda: ResNetSpec(depth=50, stem="imagenet").check_image(28),
+        "image_size (for ResNet-50, stem 'imagenet') is 28; it must lie in [32, inf].",
+    ),
+    "source": (
+        lambda: DataSpec(source="mnist"),
+        "data.source is 'mnist'; valid: fashion_mnist, cifar10, cifar100, digits, imagefolder:PATH, imagenet:PATH.",
+    ),
+    "path": (
+        lambda: DataSpec(source="cifar10:/data"),
+        "data.source is 'cifar10:/data'; cifar10 takes no path. Set PATCHBENCH_DATA to name the folder that holds its "
+        "files.",
+    ),
+    "no path": (
+        lambda: DataSpec(source="imagefolder:"),
+        "data.source is 'imagefolder:'; it must name a folder: imagefolder:PATH.",
+    ),
+    "range": (
+        lambda: LogUniform(low=1, high=0.1),
+        "LogUniform has low 1.0 and high 0.1; low must be below high.",
+    ),
+    "log of zero": (lambda: LogUniform(low=0, high=1), "LogUniform.low is 0.0; it must lie in (0, inf]."),
+    "empty range": (lambda: Uniform(low=1, high=1), "Uniform has low 1.0 and high 1.0; low must be below high."),
+    "one choice": (lambda: Choice(values=(1,)), "Choice has the values (1,); it needs at least two."),
+    "trials": (lambda: Search(trials=-1), "search.trials is -1; it must lie in [0, inf]."),
+    "arm's change": (
+        lambda: Arm("a", VIT, changes={"learning_rate": 1}),
+        "Arm 'a' changes 'learning_rate'; a change names a field as recipe.FIELD or data.FIELD.",
+    ),
+    "arm's name": (
+        lambda: Arm(" ", VIT),
+        "An arm's name is empty; give it a name to stand in tables and figures.",
+    ),
+    "unprintable": (lambda: Arm("a\nb", VIT), "Arm name 'a\\nb' holds unprintable characters."),
+    "claim's metric": (
+        lambda: Better(arm="a", than="b", metric="accuracy", **SAID),
+        "Better.metric is 'accuracy'; it must be one of 'test_accuracy', 'test_loss', 'validation_accuracy', "
+        "'train_images_per_second', 'eval_images_per_second', 'macs_per_image', 'train_seconds', 'peak_memory_bytes', "
+        "'params'.",
+    ),
+    "claim's source": (
+        lambda: Better(arm="a", than="b", statement="It holds.", source=" "),
+        "Better.source is empty; name the paper, figure or table.",
+    ),
+    "claim's width": (
+        lambda: Equivalent(arm="a", to="b", within=0, **SAID),
+        "Equivalent.within is 0.0; it must lie in (0, inf].",
+    ),
+    "claim's factor": (
+        lambda: CostGrows(along="depth", direction="up", factor=0.5, **SAID),
+        "CostGrows.factor is 0.5; it must lie in [1, inf].",
+    ),
+    "two arms of one name": (
+        lambda: study(arms=(SMALL, replace(LARGE, name="small"))),
+        "Two arms are called 'small'; every arm needs a name of its own.",
+    ),
+    "the baseline's name": (
+        lambda: study(arms=(replace(SMALL, name="ResNet-8"),)),
+        "Two arms are called 'ResNet-8'; every arm needs a name of its own.",
+    ),
+    "equal arms": (
+        lambda: study(arms=(SMALL, replace(SMALL, name="same", level=4))),
+        "Arm 'same' equals arm 'small': same model, recipe and data.",
+    ),
+    "an arm that changes nothing": (
+        lambda: study(arms=(SMALL, replace(SMALL, name="same", changes={"recipe.batch_size": 128}))),
+        "Arm 'same' equals arm 'small': same model, recipe and data.",
+    ),
+    "claim on an unknown arm": (
+        lambda: study(claims=(Better(arm="smal", than="ResNet-8", **SAID),)),
+        "No arm is called 'smal'. Did you mean 'small'? Valid: ResNet-8, small, large.",
+    ),
+    "levels out of order": (
+        lambda: study(
+            arms=(SMALL, replace(LARGE, level=1), Arm("last", vit(depth=3), level=3)),
+            claims=(Monotone(metric="test_accuracy", along="patch_size", direction="up", **SAID),),
+        ),
+        "Monotone along 'patch_size' needs arms with numeric levels in order; the levels are [2.0, 1.0, 3.0].",
+    ),
+    "levels that are equal": (
+        lambda: study(
+            arms=(SMALL, replace(LARGE, level=2)), claims=(CostGrows(along="patch_size", direction="up", **SAID),)
+        ),
+        "CostGrows along 'patch_size' needs arms with numeric levels in order; the levels are [2.0, 2.0].",
+    ),
+    "levels of text": (
+        lambda: study(
+            arms=(SMALL, replace(LARGE, level="large")),
+            claims=(CostGrows(along="patch_size", direction="up", **SAID),),
+        ),
+        "CostGrows along 'patch_size' needs arms with numeric levels in order; the levels are [2.0, 'large'].",
+    ),
+    "claim along another factor": (
+        lambda: study(claims=(Monotone(metric="test_loss", along="train_size", direction="up", arm="small", **SAID),)),
+        "Monotone.along is 'train_size'; it must be one of 'patch_size'.",
+    ),
+    "no seeds": (lambda: study(seeds=()), "seeds is empty; at least one confirm seed is needed."),
+    "seed twice": (lambda: study(seeds=(1, 2, 1)), "seeds is (1, 2, 1); each seed may stand there once."),
+    "tuning seed": (
+        lambda: study(seeds=(1_000_000,)),
+        "seeds: seed is 1000000; it must lie in [0, 999999].",
+    ),
+    "sizes": (lambda: study(train_sizes=(200, 100)), "train_sizes is (200, 100); sizes must ascend, each once."),
+    "size": (lambda: study(train_sizes=(0, 100)), "train_sizes: size is 0; it must lie in [1, inf]."),
+    "searched field": (
+        lambda: study(search=Search(space={"learning_rat": Uniform(low=0, high=1)})),
+        "'learning_rat' is not a field of Recipe. Did you mean 'learning_rate'? Valid: updates, epochs, images, "
+        "batch_size, accumulate, optimizer, learning_rate, weight_decay, momentum, schedule, warmup, clip_norm, "
+        "label_smoothing, ema_decay, precision, compile, evaluations, augmentation.",
+    ),
+    "changed field": (
+        lambda: study(arms=(Arm("a", VIT, changes={"recipe.warmup": 2}),)),
+        "Arm 'a' changes recipe.warmup: recipe.warmup is 2.0; it must lie in [0, 1].",
+    ),
+    "a field of a number": (
+        lambda: replace_at(RECIPE, "warmup.share", 1),
+        "'warmup' of Recipe is a plain value and has no field 'share'.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), MESSAGES.values(), ids=MESSAGES)
+def test_a_message_says_value_rule_and_remedy(make, message):
+    with pytest.raises(InvalidInput) as caught:
+        make()
+    assert str(caught.value) == message
+
+
+def test_a_good_study_is_a_study():
+    rising = Monotone(metric="test_accuracy", along="patch_size", direction="up", **SAID)
+    assert study(claims=(rising,)).all_arms[1:] == (SMALL, LARGE)
+    assert study(arms=(LARGE, SMALL), claims=(rising,)).arms == (LARGE, SMALL)  # falling levels are in order too
+    assert [(arm.name, size) for arm, size in study(train_sizes=(10, 20), arms=(SMALL,)).cells] == [
+        ("ResNet-8", 10), ("small", 10), ("ResNet-8", 20), ("small", 20)
+    ]  # fmt: skip
+
+
+def test_what_is_given_to_a_study_can_be_changed_outside_without_effect():
+    changes, space = {"recipe.warmup": 0.1}, {"learning_rate": Uniform(low=0, high=1)}
+    arm, search = Arm("a", VIT, changes=changes), Search(space=space, by_family={"vit": space})
+    changes["recipe.warmup"] = 0.2
+    space.clear()
+    assert arm.changes == {"recipe.warmup": 0.1}
+    assert list(search.space) == list(search.by_family["vit"]) == ["learning_rate"]
+    with pytest.raises(TypeError):
+        arm.changes["recipe.warmup"] = 0.3
+
+
+@pytest.mark.parametrize("spec", [SMALL, study(), Search(), Uniform(low=0, high=1), Better(arm="a", than="b", **SAID)])
+def test_parts_of_a_study_do_not_change(spec):
+    name = next(iter(vars(spec)))
+    with pytest.raises(FrozenInstanceError):
+        setattr(spec, name, 1)
+
+
+def test_nearest_names_the_likely_ones_first_and_always_all():
+    assert (
+        nearest("learning-rate", ["warmup", "learning_rate"])
+        == "Did you mean 'learning_rate'? Valid: warmup, learning_rate."
+    )
+    assert nearest("xyz", ["warmup", "momentum"]) == "Valid: warmup, momentum."
+
+
+# --- study files ------------------------------------------------------------------------------------------------------
+
+GOOD = """from harness.spec import *
+AT = Scale(
+    data=DataSpec(source="digits"),
+    recipe=Recipe(updates=3),
+    baseline=Arm("ResNet-8", ResNetSpec(depth=8)),
+    arms=(Arm("ViT", ViTSpec(patch_size=4, width=8, depth=1, heads=1)),),
+)
+STUDY = Study(question="Does it?", source="-", factor="depth", scales={"smoke": AT})
+"""
+
+
+@pytest.fixture
+def study_file(tmp_path):
+    def write(content, name="my_study.py"):
+        path = tmp_path / name
+        path.write_text(content)
+        return path
+
+    return write
+
+
+def test_a_users_study_is_found_by_its_path(study_file):
+    name, found = find_study(str(study_file(GOOD)))
+    assert name == "my_study"
+    assert isinstance(found.scales["smoke"], Scale)
+    assert found.resolve(name, "smoke").name == "my_study"
+
+
+def test_a_users_study_is_read_anew_each_time(study_file):
+    find_study(str(study_file(GOOD)))
+    _, found = find_study(str(study_file(GOOD.replace("Does it?", "Does it now?"))))
+    assert found.question == "Does it now?"
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "message"),
+    [
+        ("x = 1\ny = (\n", 2, "SyntaxError: '(' was never closed"),
+        (
+            GOOD.replace("updates=3", "updtes=3"),
+            4,
+            "TypeError: Recipe.__init__() got an unexpected keyword",
+        ),
+        (GOOD.replace("updates=3", "updates=0"), 4, "InvalidInput: recipe.updates is 0; it must lie in (0, inf]."),
+        (GOOD.replace("it?", "it."), 8, "InvalidInput: Study.question is 'Does it.'; it must end in '?'."),
+        (GOOD + "import nothing_of_the_kind\n", 9, "ModuleNotFoundError: No module named 'nothing_of_the_kind'"),
+    ],
+    ids=["syntax", "unknown field", "impossible value", "question", "import"],
+)
+def test_an_error_in_a_study_file_names_file_and_line(study_file, content, line, message):
+    path = study_file(content)
+    with pytest.raises(InvalidInput) as caught:
+        find_study(str(path))
+    assert str(caught.value).startswith(f"{path}:{line}: {message}")
+
+
+def test_an_error_is_placed_however_the_path_is_written(study_file, monkeypatch):
+    path = study_file(GOOD.replace("updates=3", "updates=0"))
+    monkeypatch.chdir(path.parent)
+    with pytest.raises(InvalidInput, match=r"^my_study\.py:4: InvalidInput: recipe\.updates"):
+        find_study("my_study.py")
+
+
+@pytest.mark.parametrize("content", ["", "STUDY = 3\n", "study = None\n"])
+def test_a_file_without_a_study_is_named(study_file, content):
+    path = study_file(content)
+    with pytest.raises(InvalidInput) as caught:
+        find_study(str(path))
+    assert str(caught.value) == f"{path} defines no STUDY; it must hold `STUDY = Study(...)`."
+
+
+def test_files_that_cannot_be_studies_are_named(study_file, tmp_path):
+    with pytest.raises(InvalidInput, match=r"^There is no study file nowhere\.py\. Give the path of an existing"):
+        find_study("nowhere.py")
+    path = study_file(GOOD, "my-study.py")
+    with pytest.raises(InvalidInput) as caught:
+        find_study(str(path))
+    assert str(caught.value) == f"Study file {path} is not a valid name; use letters, digits and _ only."
+
+
+def test_an_unknown_study_or_scale_names_its_neighbours():
+    with pytest.raises(InvalidInput) as caught:
+        find_study("patch_sise")
+    assert str(caught.value).startswith("There is no study 'patch_sise'. Did you mean 'patch_size'")
+    assert str(caught.value).endswith(f"Valid: {', '.join(study_names())}.")
+    name, found = find_study("patch_size")
+    with pytest.raises(InvalidInput, match=r"^Study 'patch_size' has no scale 'smok'\. Did you mean 'smoke'\? Valid: "):
+        found.resolve(name, "smok")
+    assert isinstance(found, Study)
