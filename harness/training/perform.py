@@ -35,7 +35,7 @@ def perform(
 ) -> RunResult:
     """Train `run`, keep its journal, predictions and result in `folder`, and return the result.
 
-    A divergence and a lack of memory are results. Any other error passes, with nothing written as a result;
+    A pruned trial, a divergence and a lack of memory are results. Any other error passes, with nothing written as a result;
     `Interrupted` passes after a checkpoint was kept.
     """
     torch.set_num_threads(settings.threads)
@@ -54,7 +54,7 @@ def perform(
 
         checkpoints = CheckpointFolder(folder.path, journal, every_seconds=settings.checkpoint_seconds, say=say)
         say(f"{run.label} on {placement.device}, {placement.precision}, {settings.threads} threads")
-        result = RunResult(
+        blank = RunResult(
             digest=run.digest,
             status="failed",
             device=_device_name(placement),
@@ -63,15 +63,7 @@ def perform(
             environment=_environment(settings),
         )
         try:
-            with out_of_memory_as(OutOfMemory):
-                trained = _train(run, placement, journal, checkpoints, heartbeat, stop)
-            result = _completed(result, run, folder, trained)
-        except Pruned as error:
-            result = dataclasses.replace(result, status="pruned", reason=str(error), **_measured(error.training))
-        except Diverged as error:
-            result = _diverged(result, run, error)
-        except OutOfMemory as error:
-            result = dataclasses.replace(result, status="out_of_memory", reason=str(error))
+            result = _outcome(blank, run, folder, lambda: _train(run, placement, journal, checkpoints, heartbeat, stop))
         except Interrupted:
             say("Interrupted; the state is kept.")
             raise
@@ -80,6 +72,20 @@ def perform(
         checkpoints.clear()
         say(f"{result.status} {result.reason}".strip())
     return result
+
+
+def _outcome(blank: RunResult, run: Run, folder: RunFolder, train_it: Callable[[], Trained]) -> RunResult:
+    """`blank` filled in with how the training ended; predictions are kept where there are any."""
+    try:
+        with out_of_memory_as(OutOfMemory):
+            trained = train_it()
+        return _completed(blank, run, folder, trained)
+    except Pruned as error:
+        return dataclasses.replace(blank, status="pruned", reason=str(error), **_measured(error.training))
+    except Diverged as error:
+        return _diverged(blank, run, error)
+    except OutOfMemory as error:
+        return dataclasses.replace(blank, status="out_of_memory", reason=str(error))
 
 
 def _train(

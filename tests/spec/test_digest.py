@@ -35,6 +35,7 @@ CONFIG = RunConfig(
     channels=1,
     classes=10,
 )
+OF_A_RESNET = replace(CONFIG, phase="confirm", model=ResNetSpec(depth=8))
 OTHERS = {
     "model.width": 36, "model.position": "sincos_2d", "model.stem": "conv", "data.source": "cifar10",
     "recipe.updates": 101, "recipe.precision": "fp32", "model.depth": 3, "data_hash": "cd" * 32, "model.heads": 4,

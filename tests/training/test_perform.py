@@ -23,7 +23,7 @@ from harness.data import Dataset, augment, load
 from harness.models import macs_per_image, parameters
 from harness.records import provenance
 from harness.records.files import sha256
-from harness.spec import InvalidInput, to_plain
+from harness.spec import InvalidInput, Rung, to_plain
 from harness.training import loop
 from harness.training.device import Placement, available_devices, choose
 
@@ -275,3 +275,13 @@ def test_the_result_on_disk_is_plain_json(tmp_path, monkeypatch):
 def test_peak_memory_is_in_bytes():
     peak = Placement(device=torch.device("cpu"), autocast_dtype=None).peak_memory_bytes()
     assert 50e6 < peak < 100e9
+
+
+@pytest.mark.parametrize(("accuracy", "status", "updates"), [(1.0, "pruned", 4), (0.0, "completed", 12)])
+def test_a_trial_ends_at_a_rung_that_it_does_not_reach(tmp_path, monkeypatch, accuracy, status, updates):
+    config = replace(make_config(phase="tune"), rungs=(Rung(update=4, accuracy=accuracy),))
+    done = carry_out(config, tmp_path, monkeypatch)
+    assert (done.result.status, done.result.updates, done.result.images_seen) == (status, updates, 16 * updates)
+    assert done.result.validation_accuracy == done.journal[-2]["validation_accuracy"]
+    assert done.journal[-1]["status"] == status
+    assert done.folder.result() == done.result

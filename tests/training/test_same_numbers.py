@@ -146,3 +146,12 @@ def test_dropout_draws_from_the_seed(digits):
     without = train(make_config(ViTSpec(patch_size=2, width=16, depth=1, heads=2), updates=3), digits)
     assert same(one.weights, two.weights)
     assert not same(one.weights, without.weights)
+
+
+def test_dropout_draws_do_not_depend_on_what_the_initialisation_drew(digits):
+    states = []
+    for model, seed in ((VIT, 0), (RESNET, 0), (VIT, 1)):
+        prepared(make_config(model, seed=seed), digits)
+        states.append(torch.get_rng_state())
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
