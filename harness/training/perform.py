@@ -35,8 +35,8 @@ def perform(
 ) -> RunResult:
     """Train `run`, keep its journal, predictions and result in `folder`, and return the result.
 
-    A pruned trial, a divergence and a lack of memory are results. Any other error passes, with nothing written as a result;
-    `Interrupted` passes after a checkpoint was kept.
+    A pruned trial, a divergence and a lack of memory are results. Any other error passes, with nothing written as a
+    result; `Interrupted` passes after a checkpoint was kept.
     """
     torch.set_num_threads(settings.threads)
     placement = choose(settings.device, run.config.recipe.precision, deterministic=settings.deterministic)
