@@ -43,15 +43,15 @@ def _load_file(path: Path) -> ModuleType:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InvalidInput(f"{_where(error, path)}: {type(error).__name__}: {error}") from error
     return module
 
 
-def _where(error: Exception, path: Path) -> str:
+def _where(error: BaseException, path: Path) -> str:
     """`file:line` of the study file's own line that led to the error."""
     if isinstance(error, SyntaxError) and error.lineno is not None:
-        return f"{path}:{error.lineno}"
+        return f"{error.filename}:{error.lineno}"
     lines = [
         frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path.absolute()
     ] or [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]

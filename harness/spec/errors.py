@@ -1,5 +1,7 @@
 """The one error that a user can cause, and the one way to check for it."""
 
+import math
+
 
 class InvalidInput(ValueError):
     """Something the user can mend: the message names the value, the rule and what would be valid.
@@ -21,8 +23,8 @@ def require_choice(field: str, value: object, choices: tuple[object, ...]) -> No
 
 
 def require_within(field: str, value: float, low: float, high: float = float("inf"), *, open_low: bool = False) -> None:
-    """Refuse a number outside [low, high] (or (low, high] with `open_low`); NaN is always outside."""
-    inside = (low < value if open_low else low <= value) and value <= high
+    """Refuse a number outside [low, high] (or (low, high] with `open_low`); NaN and infinity are always outside."""
+    inside = (low < value if open_low else low <= value) and value <= high and math.isfinite(value)
     if not inside:
         bracket = "(" if open_low else "["
         raise InvalidInput(f"{field} is {value}; it must lie in {bracket}{low:g}, {high:g}].")

@@ -32,6 +32,7 @@ class LogUniform:
     def __post_init__(self) -> None:
         check_types(self)
         require_within("LogUniform.low", self.low, 0, open_low=True)
+        require_within("LogUniform.high", self.high, 0, open_low=True)
         require(self.low < self.high, f"LogUniform has low {self.low} and high {self.high}; low must be below high.")
 
 
@@ -56,6 +57,7 @@ class Choice:
     values: tuple[str | float | int | bool, ...]
 
     def __post_init__(self) -> None:
+        check_types(self)
         require(len(self.values) > 1, f"Choice has the values {self.values}; it needs at least two.")
 
 

@@ -1,5 +1,5 @@
 import pytest
-from conftest import tiny_study
+from tiny_studies import tiny_study
 
 from harness.execution.overrides import override
 from harness.spec import InvalidInput

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from conftest import RESNET, SPACE, VIT, tiny_study
+from tiny_studies import RESNET, SPACE, VIT, tiny_study
 
 from harness.execution.plan import make_plan
 from harness.spec import TUNE_SEED, Arm, DataSpec, InvalidInput, Recipe, Search

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import SPACE, VIT, Witness, tiny_study
+from tiny_studies import SPACE, VIT, Witness, tiny_study
 
 import harness.execution.engines.inline as inline_engine
 from harness.analysis import Findings

@@ -3,9 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SPACE
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_studies import SPACE
 
 from harness.execution.tuning import Trial, chosen, mirror, propose, rungs
 from harness.spec import Choice, LogUniform, Rung, Search, Uniform
