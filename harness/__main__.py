@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -376,7 +377,8 @@ def main() -> NoReturn:
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else DEFECT
     except StudyInterrupted:
-        again = shlex.join(["patchbench", *sys.argv[1:]])
+        program = ["patchbench"] if shutil.which("patchbench") else [sys.executable, "-m", "harness"]
+        again = shlex.join([*program, *sys.argv[1:]])
         click.echo(f"Interrupted; nothing is lost. Go on with: {again}", err=True)
         code = INTERRUPTED
     except Exception:

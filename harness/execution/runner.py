@@ -96,7 +96,11 @@ class Runner:
         """Train everything that has no result. Raises `StudyInterrupted` after a signal."""
         self.cells = open_cells(self.study, self.plan, self.folder, self.observer)
         self._make_ready()
-        self.observer.planned(self.plan, [item.run for item in self.finished()])
+        finished = self.finished()
+        self.observer.planned(self.plan, [item.run for item in finished])
+        others = len(list((self.folder / "work" / "runs").glob("*/result.json"))) - len(finished)
+        if others > 0:
+            self.observer.note(f"{others} finished runs of other settings are kept in {self.folder} and not used here.")
         engine = self.engine
         if engine is None or not any(cell.ready() for cell in self.cells):
             return

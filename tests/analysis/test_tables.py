@@ -149,14 +149,3 @@ def test_missing_predictions_are_said() -> None:
 def test_mixed_training_code_is_said() -> None:
     kept = records(study(), TRUTH, changes=lambda row: row | {"code_fingerprint": "f" if row["seed"] else "g"})
     assert any("2 versions of the training code" in text for text in analyse(kept).warnings)
-
-
-def test_a_thousand_runs_take_under_three_seconds(request: pytest.FixtureRequest) -> None:
-    import time
-
-    of = study({f"ViT/{i}": float(i) for i in range(1, 10)}, seeds=10, sizes=tuple(500 * 2**k for k in range(10)))
-    kept = records(of, lambda arm, size: 0.9, images=10_000)
-    start = time.process_time()
-    analyse(kept)
-    assert len(kept.runs) == 1000
-    assert time.process_time() - start < 3

@@ -212,7 +212,7 @@ def test_an_interrupted_run_exits_75_and_says_how_to_go_on(tmp_path: Path) -> No
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 75, errors
-    assert "Go on with: patchbench" in errors
+    assert re.search(r"Go on with: .*(patchbench|-m harness) --results .* run patch_size", errors)
     assert list(journals.glob("*/checkpoint-*.pt"))
     assert not list(journals.glob("*/result.json"))
 
