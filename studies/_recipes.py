@@ -10,7 +10,7 @@ DIGITS = DataSpec(source="digits")
 SMOKE = Recipe(
     updates=150, batch_size=64, optimizer="muon", learning_rate=1e-2, evaluations=5, augmentation=Augmentation(shift=1)
 )
-VIT_SMOKE = ViTSpec(patch_size=2, width=32, depth=2, heads=2, pool="mean")
+VIT_SMOKE = ViTSpec(patch_size=2, width=32, depth=2, heads=2, pool="mean", initialisation="xavier")
 RESNET_SMOKE = ResNetSpec(depth=8, width=8)
 
 # --- laptop: Fashion-MNIST, 28 px, on two CPU cores ------------------------------------------------------------------
@@ -19,9 +19,9 @@ LAPTOP = Recipe(
     updates=1000,
     batch_size=128,
     optimizer="muon",
-    learning_rate=1e-2,
+    learning_rate=2e-2,
     weight_decay=0.05,
-    evaluations=10,
+    evaluations=5,
     augmentation=Augmentation(shift=2, flip=True, strength=0.5),
 )
 VIT_XS = ViTSpec(patch_size=7, width=64, depth=4, heads=4, pool="mean")
