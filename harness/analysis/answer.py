@@ -7,7 +7,7 @@ from harness.analysis.comparisons import holm
 from harness.analysis.crossover import crossing, slope, statement
 from harness.analysis.estimate import LEVEL, Estimate
 from harness.analysis.evidence import Evidence
-from harness.analysis.wording import amount, bounds, described
+from harness.analysis.wording import amount, bounds, described, significant
 
 _METRIC = "test_accuracy"
 
@@ -33,23 +33,24 @@ def answer(evidence: Evidence) -> str:
 
 
 def _against(best: str, baseline: str, paired: Estimate, p_holm: float, arms: int) -> str:
-    told = described(_METRIC, paired)
+    told = described(_METRIC, paired, of_metric=True)
     if not paired.judgeable:
         return f"So far {best} does best of the arms, against {baseline} {told}."
     if p_holm < 1 - LEVEL:
         return f"{best} {'beats' if paired.value > 0 else 'comes closest to'} {baseline}: {told}."
     if paired.ci_low <= 0 <= paired.ci_high:
         return f"{best} does best of the arms, against {baseline} {told}, which may be no difference at all."
-    return (
-        f"{best} does best, against {baseline} {told}, not clear of chance among {arms} arms (Holm p = {p_holm:.2g})."
-    )
+    chance = f"not clear of chance among {arms} arms (Holm p = {significant(p_holm, 2)})"
+    return f"{best} does best, against {baseline} {told}, {chance}."
 
 
 def _over_sizes(evidence: Evidence, arm: str, baseline: str) -> str:
     sizes = evidence.cells.study.train_sizes
     ends = dict.fromkeys((sizes[0], sizes[-1]))
     told = " and ".join(
-        f"{described(_METRIC, evidence.difference(arm, baseline, size))} at {size:,} training images" for size in ends
+        f"{described(_METRIC, evidence.difference(arm, baseline, size), of_metric=size == sizes[0])}"
+        f" at {size:,} training images"
+        for size in ends
     )
     fall = slope(evidence, arm, baseline)
     if fall is None or not fall.judgeable:

@@ -4,6 +4,7 @@ from harness.analysis.answer import answer
 from harness.analysis.cells import Cells
 from harness.analysis.claims import claims_table
 from harness.analysis.comparisons import comparisons_table
+from harness.analysis.conditions import length_warnings, mixture_warnings
 from harness.analysis.crossover import crossovers_table, laws_table, slopes_table
 from harness.analysis.estimate import FEWEST_SEEDS
 from harness.analysis.evidence import evidence_of
@@ -34,7 +35,12 @@ def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> F
         budget=budget_table(cells, trials),
         audit=audit_table(cells, trials),
         gaps=gaps(cells),
-        warnings=(*_run_warnings(cells), *tuning_warnings(cells, trials)),
+        warnings=(
+            *_run_warnings(cells),
+            *mixture_warnings(cells, trials),
+            *length_warnings(cells),
+            *tuning_warnings(cells, trials),
+        ),
         answer=answer(evidence),
         main_factor_sizes=cells.study.train_sizes,
     )
@@ -56,11 +62,6 @@ def _run_warnings(cells: Cells) -> tuple[str, ...]:
     lengths = sorted({len(row) for row in kept})
     if len(lengths) > 1:
         told.append(f"The runs were tested on different numbers of images: {listed(f'{n:,}' for n in lengths)}.")
-    fingerprints = {str(row["code_fingerprint"]) for rows in cells.rows.values() for row in rows.values()}
-    if len(fingerprints) > 1:
-        told.append(
-            f"The runs come from {len(fingerprints)} versions of the training code; they may not be comparable."
-        )
     if cells.repeated:
         told.append(f"{cells.repeated} rows repeat an arm, training size and seed; one result of each was used.")
     return tuple(told)

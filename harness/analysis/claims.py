@@ -22,7 +22,7 @@ from harness.analysis.evidence import Evidence, evidence_of
 from harness.analysis.findings import CLAIM_COLUMNS
 from harness.analysis.power import what_settles
 from harness.analysis.summary import cost_of_model, unfinished
-from harness.analysis.wording import amount, at_size, described, listed, place
+from harness.analysis.wording import amount, at_size, described, listed, place, significant
 from harness.records.tables import StudyRecords
 from harness.spec import METRICS, Better, Claim, CostGrows, Crosses, Equivalent, GapShrinks, Monotone, ResolvedStudy
 
@@ -237,8 +237,8 @@ def _cost_grows(claim: CostGrows, evidence: Evidence) -> Judgement:
         held=f"{claim.metric} goes {claim.direction} by a factor of {claim.factor:g} or more at every step",
         broken=f"changes {claim.metric} by a factor below {claim.factor:g} in the direction {claim.direction}",
         tell=lambda e: (
-            f"a factor of {math.exp(e.value):.3g} [{math.exp(e.ci_low):.3g}, {math.exp(e.ci_high):.3g}]"
-            f" (n = {e.n} seeds)"
+            f"a factor of {significant(math.exp(e.value))} "
+            f"[{significant(math.exp(e.ci_low))}, {significant(math.exp(e.ci_high))}] (n = {e.n} seeds)"
         ),
     )
     ratios = [float(np.exp(value)) for value in (found.estimate, found.ci_low, found.ci_high)]
@@ -263,7 +263,7 @@ def _exact_cost(claim: CostGrows, evidence: Evidence, series: list[list[Cell]]) 
     holds = least >= claim.factor and least > 1
     told = (
         f"The smallest step of {claim.metric} in the direction {claim.direction}, {place(start)} to {place(end)}, "
-        f"is a factor of {least:.3g}, {'at least' if holds else 'short of'} {max(claim.factor, 1):g} (exact)."
+        f"is a factor of {significant(least)}, {'at least' if holds else 'short of'} {max(claim.factor, 1):g} (exact)."
     )
     if least == claim.factor == 1:
         told = f"{claim.metric} does not change from {place(start)} to {place(end)} (exact)."
@@ -303,8 +303,8 @@ def _judged_steps(
     ]
     if against:
         p, worst = min(against, key=lambda pair: pair[0])
-        told = f"The step from {worst.start} to {worst.end} {broken}: {tell(worst.estimate)}, p = {p:.2g} (Holm)."
-        return _judged("contradicted", told, worst.estimate)
+        told = f"The step from {worst.start} to {worst.end} {broken}: {tell(worst.estimate)}"
+        return _judged("contradicted", f"{told}, p = {significant(p, 2)} (Holm).", worst.estimate)
     weakest = min(steps, key=lambda step: step.estimate.ci_low)
     told = f"from {weakest.start} to {weakest.end}, {tell(weakest.estimate)}"
     if weakest.estimate.ci_low > null:

@@ -65,13 +65,15 @@ class Findings:
     budget: pd.DataFrame
     """Tuning budget curve: arm, train_size, trials (k), expected_best (validation accuracy of the best of k)."""
     audit: pd.DataFrame
-    """Tuning per (arm, train_size): arm, train_size, trials, completed, images, best_validation_accuracy, at_edge,
-    and per nuisance parameter `p.<name>` (chosen) and `edge.<name>` (distance of the chosen value to the nearer edge
-    of its range, as a share of the range's width on its own scale)."""
+    """Tuning per (arm, train_size): arm, train_size, trials, completed, images (training images seen by all trials),
+    spared (training images that pruned trials did not see of what was planned for them; 0 without pruning),
+    best_validation_accuracy, at_edge, and per nuisance parameter `p.<name>` (chosen) and `edge.<name>` (distance of the
+    chosen value to the nearer edge of its range, as a share of the range's width on its own scale)."""
     gaps: tuple[str, ...] = ()
     """One sentence for every cell with missing, diverged or failed runs."""
     warnings: tuple[str, ...] = ()
-    """What changes the reading of the results: edge of range, few seeds, no search, unequal budgets."""
+    """What changes the reading of the results: edge of range, few seeds, no search, unequal budgets, and results of
+    several versions of the training code, devices or precisions."""
     answer: str = ""
     """The study's question answered in one computed sentence."""
     main_factor_sizes: tuple[int, ...] = field(default=())

@@ -10,7 +10,8 @@ import pandas as pd
 from scipy import special
 
 from harness.analysis.cells import Cell, Cells, Floats, number
-from harness.analysis.wording import counted, listed, place
+from harness.analysis.conditions import unequal_images
+from harness.analysis.wording import counted, listed, place, significant
 from harness.records.tables import StudyRecords
 from harness.spec import Choice, LogUniform, ResolvedStudy, Uniform
 from harness.spec.study import Distribution
@@ -94,6 +95,7 @@ def audit_table(cells: Cells, trials: Trials) -> pd.DataFrame:
         "trials": "Int64",
         "completed": "Int64",
         "images": "Int64",
+        "spared": "Int64",
         "best_validation_accuracy": "float64",
         "at_edge": "str",
     }
@@ -142,6 +144,7 @@ def _audit_row(cells: Cells, cell: Cell, of_cell: list[Mapping[str, Any]]) -> di
         "trials": len(of_cell),
         "completed": sum(trial["status"] == "completed" for trial in of_cell),
         "images": int(np.nansum(images)),
+        "spared": _spared(cells, cell, of_cell),
         "best_validation_accuracy": max(number(_score(trial)) for trial in of_cell),
         "at_edge": ", ".join(at_edge(space, values)),
         **{f"p.{name}": value for name, value in values.items()},
@@ -150,7 +153,7 @@ def _audit_row(cells: Cells, cell: Cell, of_cell: list[Mapping[str, Any]]) -> di
 
 
 def _unequal(cells: Cells, trials: Trials) -> list[str]:
-    """Arms of one training size with other numbers of trials, or other images per completed trial."""
+    """Arms of one training size with other numbers of trials, or trials that were planned with other lengths."""
     sentences = []
     for size in cells.sizes:
         where = "The" if size is None else f"At {size:,} training images the"
@@ -159,17 +162,30 @@ def _unequal(cells: Cells, trials: Trials) -> list[str]:
         if len(set(numbers.values())) > 1:
             told = listed(f"{arm} {counted(number, 'trial')}" for arm, number in numbers.items())
             sentences.append(f"{where} arms were not tuned equally: {told}.")
-        images = {cell[0]: _images_per_trial(of_cell) for cell, of_cell in of_size.items()}
-        lengths = {arm: seen for arm, seen in images.items() if seen is not None}
-        if len(set(lengths.values())) > 1:
-            told = listed(f"{arm} {seen:,} images" for arm, seen in lengths.items())
-            sentences.append(f"{where} arms' trials differ in length: {told}.")
-    return sentences
+    planned = {cell: _images_planned(cells, cell, of_cell) for cell, of_cell in trials.items() if of_cell}
+    lengths = {cell: [images] for cell, images in planned.items() if images is not None}
+    return [*sentences, *unequal_images(cells, lengths, "arms' trials differ in length")]
 
 
-def _images_per_trial(of_cell: list[Mapping[str, Any]]) -> int | None:
+def _images_planned(cells: Cells, cell: Cell, of_cell: list[Mapping[str, Any]]) -> int | None:
+    """Training images of one trial that runs to its end: of the longest completed one, else as the study plans it."""
     seen = [number(trial["images_seen"]) for trial in of_cell if trial["status"] == "completed"]
-    return None if not seen or math.isnan(max(seen)) else int(max(seen))
+    known = [images for images in seen if not math.isnan(images)]
+    if known:
+        return int(max(known))
+    study, size = cells.study, cells.train_size(cell)
+    recipe = study.recipe_of(study.arm(cell[0]))
+    if recipe.epochs is not None and size is None:
+        return None
+    updates = recipe.resolved_updates(size or 0)
+    return min(study.search.updates or updates, updates) * recipe.batch_size
+
+
+def _spared(cells: Cells, cell: Cell, of_cell: list[Mapping[str, Any]]) -> int:
+    """Training images that the cell's pruned trials did not see of what was planned for them."""
+    planned = _images_planned(cells, cell, of_cell)
+    seen = [number(trial["images_seen"]) for trial in of_cell if trial["status"] == "pruned"]
+    return 0 if planned is None else sum(max(0, planned - int(images)) for images in seen if not math.isnan(images))
 
 
 def _edges(cells: Cells, trials: Trials) -> list[str]:
@@ -183,7 +199,7 @@ def _edges(cells: Cells, trials: Trials) -> list[str]:
             found = space[name]
             assert isinstance(found, LogUniform | Uniform)
             sentences.append(
-                f"{place(cell)}: the chosen {name} {values[name]:.3g} lies on the edge of its range "
-                f"[{found.low:g}, {found.high:g}]; widen the range and search again."
+                f"{place(cell)}: the chosen {name} {significant(values[name])} lies on the edge of its range "
+                f"[{significant(found.low, 6)}, {significant(found.high, 6)}]; widen the range and search again."
             )
     return sentences

@@ -6,32 +6,47 @@ from collections.abc import Iterable
 from harness.analysis.cells import Cell
 from harness.analysis.estimate import Estimate
 
+MINUS = "\u2212"
+"""Stands before negative numbers in every text; data files keep the hyphen."""
+
 _ACCURACIES = ("test_accuracy", "validation_accuracy")
 
 
 def amount(metric: str, value: float, *, signed: bool = True) -> str:
     """A difference of a metric: accuracies in percentage points, the rest in the metric's own unit."""
-    sign = "+" if signed else ""
-    if metric in _ACCURACIES:
-        return f"{100 * value:{sign}.2f} points"
-    return f"{value:{sign}.3g} {metric}"
+    return f"{_figure(metric, value, signed=signed)} {'points' if metric in _ACCURACIES else metric}"
 
 
 def bounds(metric: str, low: float, high: float) -> str:
     """An interval of a difference, in the unit of `amount`."""
-    if metric in _ACCURACIES:
-        return f"[{100 * low:.2f}, {100 * high:.2f}]"
-    return f"[{low:.3g}, {high:.3g}]"
+    return f"[{_figure(metric, low)}, {_figure(metric, high)}]"
 
 
-def described(metric: str, estimate: Estimate) -> str:
-    """`+1.24 points [0.40, 2.08] (n = 5 seeds)`; without an interval where there are too few seeds."""
+def described(metric: str, estimate: Estimate, *, of_metric: bool = False) -> str:
+    """`+1.24 points [+0.40, +2.08] (n = 5 seeds)`; without an interval where there are too few seeds.
+
+    `of_metric` names what is counted in points: `+1.24 points of test accuracy [+0.40, +2.08] (n = 5 seeds)`.
+    """
     if not estimate.n:
         return "no paired seeds"
+    told = amount(metric, estimate.value)
+    if of_metric and metric in _ACCURACIES:
+        told += f" of {metric.replace('_', ' ')}"
     if not estimate.judgeable:
-        return f"{amount(metric, estimate.value)} (n = {counted(estimate.n, 'seed')}, too few for an interval)"
-    interval = bounds(metric, estimate.ci_low, estimate.ci_high)
-    return f"{amount(metric, estimate.value)} {interval} (n = {counted(estimate.n, 'seed')})"
+        return f"{told} (n = {counted(estimate.n, 'seed')}, too few for an interval)"
+    return f"{told} {bounds(metric, estimate.ci_low, estimate.ci_high)} (n = {counted(estimate.n, 'seed')})"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A number with some significant digits and a true minus sign, also in its exponent."""
+    return f"{value:.{digits}g}".replace("-", MINUS)
+
+
+def _figure(metric: str, value: float, *, signed: bool = True) -> str:
+    """The number of `amount`; zero has no sign."""
+    text = f"{100 * value:+.2f}" if metric in _ACCURACIES else f"{value:+.3g}"
+    bare = text[1:] if float(text) == 0 or (not signed and text[0] == "+") else text
+    return bare.replace("-", MINUS)
 
 
 def counted(number: int, noun: str) -> str:

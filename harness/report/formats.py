@@ -3,11 +3,12 @@
 import math
 from typing import Any
 
+from harness.analysis.wording import MINUS
+
 NONE = "–"
 """Stands where there is no number."""
 THIN = "\u202f"
 """Narrow no-break space: separates thousands, and a number from its unit."""
-MINUS = "\u2212"
 
 _MAGNITUDES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 

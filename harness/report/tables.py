@@ -238,6 +238,7 @@ def audit_table(records: StudyRecords, findings: Findings) -> Table:
     """Tuning per arm: what was spent, what was chosen, and how near to the edge of its range."""
     looks, sized = marks(records.study), bool(sizes_of(findings))
     chosen = [str(name) for name in findings.audit.columns if str(name).startswith("p.")]
+    pruned = bool((findings.audit["spared"] > 0).any())
     rows = []
     for row in rows_of(findings.audit):
         size = [_cell(count, row["train_size"])] if sized else []
@@ -248,12 +249,19 @@ def audit_table(records: StudyRecords, findings: Findings) -> Table:
                 _cell(count, row["trials"]),
                 _cell(count, row["completed"]),
                 _cell(count, row["images"]),
+                *([_cell(count, row["spared"])] if pruned else []),
                 _cell(percent, row["best_validation_accuracy"]),
                 *(_chosen(row, name) for name in chosen),
                 Cell(_text(row["at_edge"]) or "none"),
             )
         )
-    headings = ["Trials", "Completed", "Images seen", "Best validation accuracy"]
+    headings = [
+        "Trials",
+        "Completed",
+        "Images seen",
+        *(["Images spared"] if pruned else []),
+        "Best validation accuracy",
+    ]
     headings += [f"Chosen {words(name.removeprefix('p.'))} (to edge)" for name in chosen]
     columns = (
         Column("Arm"),
@@ -261,6 +269,8 @@ def audit_table(records: StudyRecords, findings: Findings) -> Table:
         Column("On the edge of its range"),
     )
     note = "To edge: distance of the chosen value to the nearer end of its range, as a share of the range's width."
+    if pruned:
+        note += " Images spared: what pruned trials did not see of their planned training images."
     return Table(
         "tuning",
         "Tuning audit: the same for every arm",

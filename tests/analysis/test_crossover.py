@@ -28,18 +28,17 @@ def found_in(accuracy, *, n: int, seed: int):
 
 @pytest.mark.parametrize("n", [3, 5, 10])
 def test_a_planted_crossing_is_found_and_covered(n: int) -> None:
-    found = [found_in(planted, n=n, seed=seed) for seed in range(250)]
+    found = [found_in(planted, n=n, seed=seed) for seed in range(1000)]
     assert share([one.shown for one in found]) > 0.9
     shown = [one for one in found if one.shown]
-    covered = share([one.ci_low <= 3000 <= one.ci_high for one in shown])
-    assert covered >= 0.93 - 2.6 * math.sqrt(0.05 * 0.95 / len(shown))
+    assert share([one.ci_low <= 3000 <= one.ci_high for one in shown]) >= 0.93
     assert float(np.median([one.median for one in shown])) == pytest.approx(3000, rel=0.05)
 
 
 @pytest.mark.parametrize("gap", [0.0, -0.003], ids=["equal", "behind"])
 def test_where_none_was_planted_none_is_claimed(gap: float) -> None:
-    found = [found_in(lambda arm, _: 0.8 + gap * (arm == "ViT/7"), n=3, seed=seed) for seed in range(250)]
-    assert share([one.shown for one in found]) <= at_most(0.05, 250)
+    found = [found_in(lambda arm, _: 0.8 + gap * (arm == "ViT/7"), n=3, seed=seed) for seed in range(1000)]
+    assert share([one.shown for one in found]) <= at_most(0.05, 1000)
     assert all(math.isnan(one.median) for one in found if not one.shown)
 
 
@@ -102,12 +101,12 @@ def test_a_crossing_is_stated_with_interval_and_share() -> None:
 def test_the_slope_is_covered(n: int) -> None:
     of = study({"ViT/7": 7.0}, sizes=SIZES, seeds=n)
     hits = []
-    for seed in range(250):
+    for seed in range(1000):
         simulated = evidence(of, lambda arm, size: 0.8 + 0.02 * (arm == "ViT/7") * math.log10(size or 1), seed=seed)
         found = slope(simulated, "ViT/7", "ResNet-8")
         assert found is not None
         hits.append(found.ci_low <= 0.02 <= found.ci_high)
-    assert 0.9 < share(hits) < 0.985
+    assert 0.93 <= share(hits) < 0.97
 
 
 def test_missing_seeds_and_sizes_leave_the_rest_usable() -> None:

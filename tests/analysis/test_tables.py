@@ -1,7 +1,9 @@
 """The tables of arms and comparisons: values, order, seeds, partial data."""
 
 import math
+import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,10 @@ from simulate import records, study, without_accuracy
 
 from harness.analysis import COMPARISON_COLUMNS, analyse
 from harness.analysis.comparisons import holm
-from harness.spec import Better
+from harness.analysis.estimate import Estimate
+from harness.analysis.wording import amount, described
+from harness.records.tables import StudyRecords
+from harness.spec import Better, LogUniform, Search
 
 TRUTH = {"ResNet-8": 0.92, "ViT/14": 0.88, "ViT/7": 0.91, "ViT/4": 0.90}
 FRAMES = ("arms", "comparisons", "claims", "crossovers", "laws", "slopes", "budget", "audit")
@@ -131,11 +136,14 @@ def test_no_arm_besides_the_baseline_is_no_crash() -> None:
 def test_answer_names_the_best_arm_with_interval_and_n() -> None:
     found = analyse(records(study(), TRUTH))
     row = found.comparisons.set_index("arm").loc["ViT/7"]
-    low, high = 100 * row["ci_low"], 100 * row["ci_high"]
+    value, low, high = (f"−{-100 * row[name]:.2f}" for name in ("difference", "ci_low", "ci_high"))
     assert found.answer == (
-        f"ViT/7 comes closest to ResNet-8: {100 * row['difference']:.2f} points [{low:.2f}, {high:.2f}] (n = 5 seeds)."
+        f"ViT/7 comes closest to ResNet-8: {value} points of test accuracy [{low}, {high}] (n = 5 seeds)."
     )
-    assert analyse(records(study(), TRUTH | {"ViT/7": 0.95})).answer.startswith("ViT/7 beats ResNet-8: +")
+    better = analyse(records(study(), TRUTH | {"ViT/7": 0.95})).answer
+    assert re.fullmatch(
+        r"ViT/7 beats ResNet-8: \+\d\.\d\d points of test accuracy \[\+\S+, \+\S+\] \(n = 5 seeds\)\.", better
+    )
 
 
 def test_missing_predictions_are_said() -> None:
@@ -146,6 +154,115 @@ def test_missing_predictions_are_said() -> None:
     assert not any("Predictions" in text for text in analyse(kept).warnings)
 
 
+def test_negative_numbers_have_a_true_minus_sign_and_zero_has_none() -> None:
+    assert described("test_accuracy", Estimate(seeds=(0, 1, 2), value=-0.0123, ci_low=-0.02, ci_high=0.0000001)) == (
+        "−1.23 points [−2.00, 0.00] (n = 3 seeds)"
+    )
+    assert amount("test_loss", -0.00001234) == "−1.23e−05 test_loss"
+    assert amount("test_loss", 0.5, signed=False) == "0.5 test_loss"
+
+
+def trials(**more: Any) -> list[dict[str, Any]]:
+    """Two trials per arm."""
+    row = {"study": "simulated", "scale": "laptop", "train_size": 55_000, "status": "completed", "images_seen": 1280}
+    row |= {"validation_accuracy": 0.5, "chosen": False, "at_edge": "", "digest": "t"}
+    return [row | {"arm": arm, "trial": i} | more for arm in list(TRUTH)[:3] for i in range(2)]
+
+
+SEARCHED = Search(space={"learning_rate": LogUniform(low=1e-4, high=1e-1)}, trials=2)
+GPU, CPU = "NVIDIA L4", "cpu"
+
+
+def warnings_of(of=None, searched=(), **changes: Any) -> tuple[str, ...]:
+    """Warnings of a study whose runs have columns by functions of their row."""
+
+    def changed(row):
+        return row | {name: value(row) for name, value in changes.items()}
+
+    kept = records(of or study(), lambda arm, _: TRUTH[arm], changes=changed, trials=list(searched), images=50)
+    return analyse(kept, resamples=50).warnings
+
+
 def test_mixed_training_code_is_said() -> None:
-    kept = records(study(), TRUTH, changes=lambda row: row | {"code_fingerprint": "f" if row["seed"] else "g"})
-    assert any("2 versions of the training code" in text for text in analyse(kept).warnings)
+    one, other = "a" * 64, "b" * 64
+    assert warnings_of(code_fingerprint=lambda row: other if row["seed"] else one)[0] == (
+        "The results come from 2 versions of the training code, which may not be comparable: "
+        "aaaaaaaaaaaa (3 confirm runs) and bbbbbbbbbbbb (12 confirm runs)."
+    )
+
+
+def test_mixed_devices_are_said() -> None:
+    assert warnings_of(device=lambda row: GPU if row["arm"] == "ViT/7" else CPU)[0] == (
+        "The results were made with 2 devices: NVIDIA L4 (5 confirm runs) and cpu (10 confirm runs); "
+        "images/s and memory are not comparable between arms."
+    )
+
+
+def with_trials(kept: StudyRecords, searched: list[dict[str, Any]]) -> StudyRecords:
+    return replace(kept, trials=pd.DataFrame(searched))
+
+
+def test_trials_count_among_what_is_mixed() -> None:
+    where = {"device": CPU, "precision": "fp32"}
+    kept = records(study(search=SEARCHED), TRUTH, changes=lambda row: row | where, images=50)
+    found = analyse(with_trials(kept, trials(device=GPU, precision="bf16", code_fingerprint="g"))).warnings
+    assert found == (
+        "The results come from 2 versions of the training code, which may not be comparable: "
+        "f (15 confirm runs) and g (6 trials).",
+        "The results were made with 2 devices: NVIDIA L4 (6 trials) and cpu (15 confirm runs); "
+        "settings that were chosen with one device may not suit another.",
+        "The results were made with 2 precisions: bf16 (6 trials) and fp32 (15 confirm runs); "
+        "settings that were chosen with one precision may not suit another.",
+    )
+    failed = trials(device=GPU, precision="bf16", code_fingerprint="g", status="failed")
+    silent = trials(device="", precision=None)
+    for searched in (failed, silent, trials()):
+        assert not any("The results" in text for text in analyse(with_trials(kept, searched)).warnings)
+
+
+def test_precisions_that_the_arms_ask_for_are_no_mixture() -> None:
+    of = study()
+    arms = (replace(of.arms[0], changes={"recipe.precision": "bf16"}), *of.arms[1:])
+
+    def precision(row):
+        return "bf16" if row["arm"] == "ViT/14" else "fp32"
+
+    assert any("2 precisions" in text for text in warnings_of(of, precision=precision))
+    assert warnings_of(replace(of, arms=arms), precision=precision) == warnings_of(of)
+
+
+def test_confirm_runs_of_unequal_length_are_said_with_and_without_a_search() -> None:
+    def images(row):
+        return 640 if row["arm"] == "ViT/7" else 1280
+
+    told = (
+        "The arms were trained on different numbers of images in the confirm runs: "
+        "ResNet-8 1,280 images, ViT/14 1,280 images and ViT/7 640 images."
+    )
+    assert told in warnings_of(images_seen=images)
+    assert warnings_of(study(search=SEARCHED), trials(), images_seen=images) == (told,)
+    assert warnings_of(study(search=SEARCHED), trials(), images_seen=lambda row: 1280) == ()
+
+
+def test_budgets_that_grow_with_the_training_size_are_not_unequal() -> None:
+    def images(row):
+        return 10 * row["train_size"]
+
+    assert not any("images" in text for text in warnings_of(study(sizes=(500, 2000)), images_seen=images))
+    told = warnings_of(study(sizes=(500, 2000)), images_seen=lambda row: images(row) + (row["arm"] == "ViT/7"))
+    assert told[0].startswith("At 500 training images the arms were trained on different numbers of images in")
+
+
+def test_arms_that_change_the_training_size_are_compared_with_their_like() -> None:
+    of = study()
+    arms = (replace(of.arms[0], changes={"data.train_size": 1000}), *of.arms[1:])
+
+    def images(row):
+        return 1280 if row["arm"] == "ViT/14" else 70_400
+
+    assert warnings_of(replace(of, arms=arms), images_seen=images) == warnings_of(of, images_seen=lambda row: 1280)
+    told = warnings_of(replace(of, arms=arms), images_seen=lambda row: 640 if row["arm"] == "ViT/7" else images(row))
+    assert told[0] == (
+        "With all training images the arms were trained on different numbers of images in the confirm runs: "
+        "ResNet-8 70,400 images and ViT/7 640 images."
+    )

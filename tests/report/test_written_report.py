@@ -164,6 +164,30 @@ def test_claims_show_verdict_in_words_and_estimate_in_its_unit():
     assert "×0.0123 [×0.004, ×0.02]" in text
 
 
+def test_spared_images_are_shown_where_there_are_any():
+    records, findings = single()
+    assert "spared" not in str(tables.audit_table(records, findings).columns)
+    spared = findings.audit.assign(spared=[0, 64_000, 0, 0])
+    table = tables.audit_table(records, replace(findings, audit=spared))
+    place = [column.heading for column in table.columns].index("Images spared")
+    assert [row[place].text for row in table.rows] == ["0", "64\u202f000", "0", "0"]
+    assert all(len(row) == len(table.columns) for row in table.rows)
+    assert "pruned trials did not see" in table.note
+
+
+def test_negative_numbers_have_one_sign(tmp_path):
+    records, _ = gaps()
+    findings = analyse(records, resamples=50)
+    write_report(records, findings, tmp_path)
+    assert "−" in findings.answer
+    assert re.search(r"[\s\[,]-\d", findings.answer + " ".join(findings.claims["reason"])) is None
+    assert re.search(r"[\s\[,]-\d", (tmp_path / "REPORT.md").read_text()) is None
+    numbers = pd.read_csv(tmp_path / "comparisons.csv")["difference"].dropna()
+    assert numbers.dtype == float
+    assert (numbers < 0).any()
+    assert pd.read_csv(tmp_path / "claims.csv")["estimate"].dtype == float
+
+
 def test_changes_and_provenance():
     records, findings = simulate(make_study(changes_after_first_look=("More updates: 100 hid the effect.",)))
     text = page(content_of(records, findings))

@@ -1,0 +1,104 @@
+"""What was not the same for all: training code, device, precision, and numbers of training images."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.analysis.cells import Cell, Cells
+from harness.analysis.wording import counted, listed
+
+_FINGERPRINT = 12
+"""Characters of a fingerprint that a sentence shows."""
+
+Row = Mapping[str, Any]
+
+
+def mixture_warnings(cells: Cells, trials: Mapping[Cell, Iterable[Row]]) -> tuple[str, ...]:
+    """A sentence each for several versions of the training code, devices or precisions among confirm runs and trials.
+
+    Failed runs, and runs that do not say, are left out. Arms that ask for different precisions themselves are compared
+    with those that ask for the same one.
+    """
+    confirmed = [(arm, row) for (arm, _), rows in cells.rows.items() for row in rows.values()]
+    tried = [(arm, row) for (arm, _), rows in trials.items() for row in rows]
+    told = []
+    runs, searched = _counts(confirmed, "code_fingerprint"), _counts(tried, "code_fingerprint")
+    if len(runs | searched) > 1:
+        told.append(
+            f"The results come from {len(runs | searched)} versions of the training code, "
+            f"which may not be comparable: {_listed(runs, searched)}."
+        )
+    asked = {arm.name: cells.study.recipe_of(arm).precision for arm in cells.study.all_arms}
+    for column, noun, groups in (("device", "device", {}), ("precision", "precision", asked)):
+        runs, searched = _counts(confirmed, column), _counts(tried, column)
+        if _mixed([*confirmed, *tried], column, groups):
+            consequence = (
+                "images/s and memory are not comparable between arms"
+                if _mixed(confirmed, column, groups)
+                else f"settings that were chosen with one {noun} may not suit another"
+            )
+            told.append(
+                f"The results were made with {counted(len(runs | searched), noun)}: "
+                f"{_listed(runs, searched)}; {consequence}."
+            )
+    return tuple(told)
+
+
+def length_warnings(cells: Cells) -> tuple[str, ...]:
+    """A sentence for each training size at which the arms' completed confirm runs saw other numbers of images."""
+    seen = {}
+    for cell in cells.rows:
+        images = cells.values(cell, "images_seen")
+        seen[cell] = sorted({int(number) for number in images[np.isfinite(images)]})
+    return unequal_images(cells, seen, "arms were trained on different numbers of images in the confirm runs")
+
+
+def unequal_images(cells: Cells, seen: Mapping[Cell, Sequence[int]], told: str) -> tuple[str, ...]:
+    """A sentence that opens with `told` for each training size at which the numbers of images seen differ by arm.
+
+    Each arm is compared with those that ask for as many training images. So where arms change `data.train_size`
+    themselves, a budget in epochs, which grows with the data, is not taken for unfair: the data is the question there.
+    """
+    groups: dict[int | None, dict[str, Sequence[int]]] = defaultdict(dict)
+    for (arm, size), images in seen.items():
+        groups[cells.study.data_of(cells.study.arm(arm), size).train_size][arm] = images
+    sentences = []
+    for size, of_size in groups.items():
+        known = {arm: tuple(images) for arm, images in of_size.items() if images}
+        if len(set(known.values())) > 1:
+            numbers = listed(f"{arm} {' or '.join(f'{n:,}' for n in images)} images" for arm, images in known.items())
+            several = len(groups) > 1 or bool(cells.study.train_sizes)
+            at = f"At {size:,} training images the" if size is not None else "With all training images the"
+            sentences.append(f"{at if several else 'The'} {told}: {numbers}.")
+    return tuple(sentences)
+
+
+def _known(rows: Iterable[tuple[str, Row]], column: str) -> list[tuple[str, str]]:
+    """Arm and value of each row that has one and did not fail."""
+    found = [(arm, row.get(column)) for arm, row in rows if row["status"] != "failed"]
+    return [(arm, value) for arm, value in found if isinstance(value, str) and value]
+
+
+def _counts(rows: Iterable[tuple[str, Row]], column: str) -> Counter[str]:
+    return Counter(value for _, value in _known(rows, column))
+
+
+def _mixed(rows: Iterable[tuple[str, Row]], column: str, groups: Mapping[str, str]) -> bool:
+    """Whether a column has several values among arms of one group."""
+    pairs = {(groups.get(arm), value) for arm, value in _known(rows, column)}
+    return len(pairs) > len({group for group, _ in pairs})
+
+
+def _listed(runs: Counter[str], trials: Counter[str]) -> str:
+    """`cpu (3 confirm runs and 8 trials) and NVIDIA L4 (2 confirm runs)`."""
+    return listed(
+        f"{value[:_FINGERPRINT] if _is_digest(value) else value} "
+        f"({listed(counted(n, noun) for n, noun in ((runs[value], 'confirm run'), (trials[value], 'trial')) if n)})"
+        for value in sorted(runs | trials)
+    )
+
+
+def _is_digest(value: str) -> bool:
+    return len(value) > 2 * _FINGERPRINT and set(value) <= set("0123456789abcdef")
