@@ -197,7 +197,8 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
 
         warm_up()  # torch loads there while pandas and the like load here
     from harness.console import Progress
-    from harness.execution.runner import Options, run_study, study_folder
+    from harness.execution.results import study_folder
+    from harness.execution.runner import Options, run_study
 
     options = Options(
         results=results,
@@ -224,11 +225,12 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
 def report(results: Path, name: str, scale: str | None) -> None:
     """Rebuild a study's tables, figures and report from what is kept; trains nothing."""
     from harness.console import Progress
-    from harness.execution.runner import rebuild
+    from harness.execution.results import rebuild
 
     console = _console()
     with Progress(console) as progress:
-        folder, findings = rebuild(_existing(results, name, scale), progress)
+        folder = _existing(results, name, scale)
+        findings = rebuild(folder, progress.note)
     _print_findings(console, folder, findings)
     if (folder / "work" / "runs").is_dir():  # in a process of its own: a report needs no MLflow
         command = [sys.executable, "-m", "harness", "--results", str(results), "sync", folder.parent.name]
@@ -241,12 +243,12 @@ def report(results: Path, name: str, scale: str | None) -> None:
 @click.pass_obj
 def sync(results: Path, name: str, scale: str | None) -> None:
     """Make up in MLflow what it lacks of a study's records."""
-    from harness.records.tables import read_study
+    from harness.records.tables import latest_study
     from harness.report import report_files
     from harness.tracking import sync as make_up
 
     folder = _existing(results, name, scale)
-    study, _ = read_study(folder)
+    study, _ = latest_study(folder)
     updated = make_up(study, folder, results=results, say=click.echo, artifacts=report_files(folder))
     click.echo(f"MLflow: {updated} runs of {study.name} at scale {study.scale} brought up to date.")
 
@@ -322,8 +324,9 @@ def _existing(results: Path, name: str, scale: str | None) -> Path:
     if not name.endswith(".py") and not (results / name).is_dir():
         find_study(name)
     folder = results / stem / (scale or _default_scale())
-    if not (folder / "study.json").exists():
-        there = sorted(path.parent.name for path in (results / stem).glob("*/study.json"))
+    if not (folder / "study.json").exists() and not (folder / "work" / "study.json").exists():
+        found = [*(results / stem).glob("*/study.json"), *(results / stem).glob("*/work/study.json")]
+        there = sorted({path.relative_to(results / stem).parts[0] for path in found})
         raise InvalidInput(
             f"Study {stem!r} has no results at scale {folder.name!r} in {results}. "
             + (f"There are results at: {', '.join(there)}." if there else f"Run it first: patchbench run {name}.")
@@ -372,11 +375,9 @@ def main() -> NoReturn:
     except click.ClickException as error:
         error_box(Console(stderr=True), error.format_message())
         code = USER_ERROR
-    except (KeyboardInterrupt, click.Abort):
-        code = INTERRUPTED
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else DEFECT
-    except StudyInterrupted:
+    except (StudyInterrupted, KeyboardInterrupt, click.Abort):
         program = ["patchbench"] if shutil.which("patchbench") else [sys.executable, "-m", "harness"]
         again = shlex.join([*program, *sys.argv[1:]])
         click.echo(f"Interrupted; nothing is lost. Go on with: {again}", err=True)

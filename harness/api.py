@@ -9,7 +9,8 @@ import pandas as pd
 from harness.analysis import Findings
 from harness.execution.overrides import override
 from harness.execution.plan import Plan
-from harness.execution.runner import Options, read_results, run_study, study_folder
+from harness.execution.results import read_results, study_folder
+from harness.execution.runner import Options, run_study
 from harness.records.runs import RunResult
 from harness.records.tables import StudyRecords
 from harness.spec import ResolvedStudy, Run, find_study

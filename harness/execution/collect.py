@@ -9,7 +9,6 @@ import numpy as np
 from harness.analysis import at_edge
 from harness.execution.plan import Cell
 from harness.records.files import RecordsError
-from harness.records.provenance import git_state
 from harness.records.runs import RunFolder, RunResult
 from harness.records.tables import (
     CURVE_COLUMNS,
@@ -59,7 +58,8 @@ def results_provenance(finished: Iterable[Finished]) -> dict[str, Any]:
         found[key] = {getattr(item.result, key) for item in finished}
     found["data_hash"] = {item.run.config.data_hash for item in finished}
     found["data_source"] = {item.run.config.data.source for item in finished}
-    return {key: ", ".join(sorted(values)) for key, values in found.items()} | git_state()
+    joined: dict[str, Any] = {key: ", ".join(sorted(values)) for key, values in found.items()}
+    return joined | {"git_dirty": "True" in found.get("git_dirty", ())}
 
 
 def _place(study: ResolvedStudy, item: Finished) -> dict[str, Any]:
@@ -94,6 +94,9 @@ def _trial_row(study: ResolvedStudy, item: Finished) -> dict[str, Any]:
         "status": item.result.status,
         "validation_accuracy": item.result.validation_accuracy if item.result.status == "completed" else None,
         "images_seen": item.result.images_seen,
+        "device": item.result.device,
+        "precision": item.result.precision,
+        "code_fingerprint": item.result.code_fingerprint,
         "chosen": item.chosen,
         "at_edge": ", ".join(edges),
     }

@@ -1,6 +1,5 @@
 """How long a study will take on this machine: a few timed updates of every arm on made-up images."""
 
-import time
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,8 +11,8 @@ from harness.training.device import Placement
 from harness.training.loop import Training, evaluate, prepare_training, run_updates
 
 TIMED_UPDATES = 4
-LARGEST_PROBE_MACS = 4e9
-"""A probe's batch is cut so that one forward pass stays below this; the time is scaled up."""
+LARGEST_PROBE_MACS = {"cpu": 1e10, "cuda": 5e11, "mps": 2e10}
+"""A probe's batch is cut so that one forward pass stays below this, on a kind of device; the time is scaled up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,26 +62,45 @@ def _time(cell: Cell, placement: Placement) -> tuple[int, float, float]:
     assert cell.data.image_size is not None
     shape = {"image_size": cell.data.image_size, "channels": cell.facts.channels, "classes": cell.facts.classes}
     macs = macs_per_image(cell.arm.model, **shape)
-    batch = max(1, min(cell.recipe.batch_size, int(LARGEST_PROBE_MACS / macs)))
-    updates = 1 + TIMED_UPDATES
-    recipe = replace(cell.recipe, batch_size=batch, accumulate=1, updates=updates, compile=False)
-    data = replace(cell.data, train_size=max(batch, cell.facts.classes))
-    config = replace(cell.confirm(0, cell.own_values).config, recipe=recipe, data=data)
-    dataset = _made_up(cell, max(batch, cell.facts.classes), placement)
+    batch, timed = probe_size(macs, cell.recipe.batch_size, placement.device.type)
+    recipe = replace(cell.recipe, batch_size=batch, accumulate=1, updates=1 + timed, compile=False)
+    is_cut = batch < cell.recipe.batch_size
+    if is_cut:
+        recipe = replace(recipe, optimizer="sgd", momentum=0.0, clip_norm=None, ema_decay=None)
+    config = cell.confirm(0, {}).config
+    # No dataset is made up beyond the batch, though a real one has at least an image of each class.
+    config = replace(config, recipe=recipe, data=replace(cell.data, train_size=batch))
+    dataset = _made_up(cell, batch, placement)
     training = prepare_training(config, dataset, placement)
+    if is_cut:
+        # An optimiser's step is for the whole batch: next to a few images it would pass for most of the work, and
+        # gradients of all weights at once for most of the memory.
+        for parameter in training.model.parameters():
+            parameter.register_post_accumulate_grad_hook(_forget)  # type: ignore[no-untyped-call]
     steps = run_updates(training)
     next(steps)
     training.seconds = 0.0
     for _ in steps:
         pass
-    seconds = training.seconds / (TIMED_UPDATES * batch)
+    seconds = training.seconds / (timed * batch)
     return macs, seconds, _time_evaluation(training, dataset)
 
 
+def _forget(parameter: torch.Tensor) -> None:
+    parameter.grad = None
+
+
+def probe_size(macs: int, batch_size: int, device: str) -> tuple[int, int]:
+    """Images per update of a probe, and how many updates are timed after the first."""
+    largest = LARGEST_PROBE_MACS.get(device, LARGEST_PROBE_MACS["cpu"])
+    if macs > largest:
+        return 1, TIMED_UPDATES // 2
+    return min(batch_size, int(largest / macs)), TIMED_UPDATES
+
+
 def _time_evaluation(training: Training, dataset: Dataset) -> float:
-    began = time.perf_counter()
     evaluate(training, dataset.validation)
-    return (time.perf_counter() - began) / len(dataset.validation)
+    return evaluate(training, dataset.validation).seconds / len(dataset.validation)
 
 
 def _made_up(cell: Cell, images: int, placement: Placement) -> Dataset:

@@ -108,6 +108,13 @@ def make_plan(study: ResolvedStudy) -> Plan:
     return Plan(study=study, cells=tuple(_cell(study, arm, size) for arm, size in study.cells))
 
 
+def _trial_updates(study: ResolvedStudy, recipe: Recipe) -> int | None:
+    """The search's updates for an arm: as many as give it the images per trial that every other arm has."""
+    if study.search.updates is None:
+        return None
+    return max(1, round(study.search.updates * study.recipe.batch_size / recipe.batch_size))
+
+
 def _cell(study: ResolvedStudy, arm: Arm, size: int | None) -> Cell:
     asked, recipe = study.data_of(arm, size), study.recipe_of(arm)
     data, facts = resolve(asked)
@@ -118,7 +125,7 @@ def _cell(study: ResolvedStudy, arm: Arm, size: int | None) -> Cell:
     except InvalidInput as error:
         raise InvalidInput(f"Arm {arm.name!r}: {error}") from error
     updates = recipe.resolved_updates(data.train_size)
-    trial_updates = min(study.search.updates or updates, updates)
+    trial_updates = min(_trial_updates(study, recipe) or updates, updates)
     return Cell(
         arm=arm,
         recipe=replace(recipe, updates=updates, epochs=None, images=None),

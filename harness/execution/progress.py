@@ -1,6 +1,6 @@
 """How far each cell of a study is: its search, the setting it chose, its confirm runs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from harness.execution.collect import Finished
@@ -18,13 +18,14 @@ class CellProgress:
     All that it knows comes from the run folders: a search that was interrupted goes on where it stopped.
     """
 
-    def __init__(self, study: ResolvedStudy, cell: Cell, work: Path, *, say: Callable[[str], object]) -> None:
-        """`work`: the study's work folder; `say` receives a message when something damaged is set aside."""
+    def __init__(self, study: ResolvedStudy, cell: Cell, work: Path) -> None:
+        """`work`: the study's work folder, which is only read."""
         self.cell = cell
+        self.damaged: dict[str, str] = {}
+        """What is wrong with a run's result, by digest; such a run counts as not done."""
         self._study = study
         self._space = study.search.space_of(cell.arm.model)
         self._work = work
-        self._say = say
         self._trials: list[Finished] = []
         self._confirmed: dict[int, Finished] = {}
         self._next_trial: Run | None = None
@@ -65,7 +66,8 @@ class CellProgress:
 
     def keep_search(self, storage: str) -> None:
         """Mirror the finished trials into an Optuna database, for Optuna's own tools."""
-        mirror(storage, self.search_name, self._space, self._history())
+        study, (arm, size) = self._study, self.cell.key
+        mirror(storage, f"{study.name} · {study.scale} · {arm} · {size}", self._space, self._history())
 
     @property
     def values(self) -> dict[str, object]:
@@ -120,10 +122,8 @@ class CellProgress:
         return {event["update"]: event["validation_accuracy"] for event in events if event["event"] == "evaluated"}
 
     def _result_of(self, run: Run) -> RunResult | None:
-        folder = self.folder_of(run)
         try:
-            return folder.result()
+            return self.folder_of(run).result()
         except RecordsError as error:
-            self._say(f"{error} The run is trained again; what was there is kept in {self._work / 'set_aside'}.")
-            folder.clear(self._work / "set_aside")
+            self.damaged[run.digest] = str(error)
             return None

@@ -12,19 +12,20 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
-from harness.analysis import Findings, analyse
+from harness.analysis import Findings
 from harness.execution import StudyInterrupted
 from harness.execution.collect import Finished, collect
 from harness.execution.engines import Beat, Engine, Outcome
 from harness.execution.plan import Plan, make_plan
 from harness.execution.progress import CellProgress
+from harness.execution.results import changed_fields, open_cells, study_folder, write_results
 from harness.execution.search_mirror import SearchMirror
 from harness.records import provenance as origin
 from harness.records.files import write_json
 from harness.records.lock import StudyLock
 from harness.records.runs import RunResult
-from harness.records.tables import StudyRecords, load_records, read_study, write_study, write_tables
-from harness.report import report_files, write_report
+from harness.records.tables import StudyRecords, latest_study, without_passwords, write_study
+from harness.report import report_files
 from harness.spec import InvalidInput, ResolvedStudy, Run
 from harness.tracking import Mirror
 from harness.training.settings import WorkerSettings
@@ -94,58 +95,31 @@ class Runner:
 
     def carry_out(self) -> None:
         """Train everything that has no result. Raises `StudyInterrupted` after a signal."""
-        self.cells = open_cells(self.study, self.plan, self.folder, self.observer)
-        self._make_ready()
+        self.cells = open_cells(self.study, self.plan, self.folder)
         finished = self.finished()
         self.observer.planned(self.plan, [item.run for item in finished])
         others = len(list((self.folder / "work" / "runs").glob("*/result.json"))) - len(finished)
         if others > 0:
             self.observer.note(f"{others} finished runs of other settings are kept in {self.folder} and not used here.")
-        engine = self.engine
-        if engine is None or not any(cell.ready() for cell in self.cells):
+        if self.engine is None:
             return
         try:
-            with self._signals():
+            with self._signals(self.engine):
                 while not self.stopping:
-                    self._fill(engine)
+                    self._fill(self.engine)
                     if not self.active:
                         break
-                    self._handle(engine.wait(0.5))
+                    self._handle(self.engine.wait(0.5))
                 if self.stopping:
-                    self._drain(engine)
+                    self._drain(self.engine)
                     raise StudyInterrupted
         finally:
-            engine.close()
+            self.engine.close()
             (self.folder / "work" / "status.json").unlink(missing_ok=True)
 
     def finished(self) -> list[Finished]:
+        """Every run of the study that has a result."""
         return [item for cell in self.cells for item in cell.finished()]
-
-    def _make_ready(self) -> None:
-        """Give runs that failed earlier another chance, and keep results of other training code apart."""
-        for cell in self.cells:
-            cell.ready()
-        failed = [item for item in self.finished() if item.result.status == "failed"]
-        for item in failed:
-            item.folder.result_path.unlink()
-        aside = self._of_other_code() if not self.options.accept_code_change else []
-        for item in aside:
-            item.folder.clear(self.folder / "work" / "set_aside")
-        if failed or aside:
-            self.cells = open_cells(self.study, self.plan, self.folder, self.observer)
-
-    def _of_other_code(self) -> list[Finished]:
-        now = origin.code_fingerprint()
-        other = [item for item in self.finished() if item.result.code_fingerprint not in (now, "")]
-        if other and not self.options.set_aside:
-            before = ", ".join(sorted({item.result.code_fingerprint for item in other}))
-            raise InvalidInput(
-                f"{len(other)} finished runs in {self.folder} come from other training code "
-                f"(fingerprint {before}, now {now}); their numbers may differ from new ones. "
-                "Give --set-aside to keep them apart and train those runs again, or --accept-code-change to mix them "
-                "(the report will say so)."
-            )
-        return other
 
     def _fill(self, engine: Engine) -> None:
         """Start runs while there is room, those of the cell with the most work left first."""
@@ -160,6 +134,12 @@ class Runner:
 
     def _start(self, engine: Engine, run: Run, cell: CellProgress) -> None:
         folder = cell.folder_of(run)
+        if run.digest in cell.damaged:
+            aside = self.folder / "work" / "set_aside"
+            folder.clear(aside)
+            self.observer.note(
+                f"{cell.damaged.pop(run.digest)} The run is trained again; what was there is in {aside}."
+            )
         folder.write_config(run)
         self.active[run.digest] = _Active(run=run, progress=cell)
         engine.start(run, folder)
@@ -203,17 +183,17 @@ class Runner:
     def _drain(self, engine: Engine) -> None:
         """Let the workers keep their state; at most half a minute."""
         self.observer.note("Stopping: the trainings keep their state. A second signal quits at once.")
-        engine.stop()
         deadline = time.monotonic() + 30
         while self.active and engine.active and time.monotonic() < deadline:
             self._handle(engine.wait(0.5))
 
     @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
+    def _signals(self, engine: Engine) -> Iterator[None]:
         """The first SIGINT or SIGTERM asks for a stop; the second has its usual effect."""
 
         def ask(number: int, frame: FrameType | None) -> None:
             self.stopping = True
+            engine.stop()
             signal.signal(number, signal.SIG_DFL)
 
         before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -243,34 +223,27 @@ class Runner:
         write_json(self.folder / "work" / "status.json", status)
 
 
-def open_cells(study: ResolvedStudy, plan: Plan, folder: Path, observer: Observer) -> list[CellProgress]:
-    """The progress of each cell, as far as the run folders tell; nothing is trained."""
-    cells = [CellProgress(study, cell, folder / "work", say=observer.note) for cell in plan.cells]
-    for cell in cells:
-        cell.ready()
-    return cells
-
-
-def study_folder(study: ResolvedStudy, results: Path) -> Path:
-    """`results/<study>/<scale>`."""
-    return results / study.name / study.scale
-
-
 def run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tuple[StudyRecords, Findings]:
     """Train what is missing of a study, then write its tables and its report.
 
-    Raises `InvalidInput` before any training for what the user can mend, `StudyInterrupted` after a signal.
+    Raises `InvalidInput` before anything is written for what the user can mend, `StudyInterrupted` after a signal.
     """
     plan = make_plan(study)
     folder = study_folder(study, options.results)
     lock = StudyLock(folder / "work" / "lock")
     lock.require_free()
-    # Data and device are checked before anything is written.
-    engine = _engine(plan, options) if _is_anything_left(study, plan, folder, observer) else None
+    cells = open_cells(study, plan, folder)
+    again = _to_train_again(cells, folder, options)
+    is_anything_left = bool(again) or any(cell.ready() for cell in cells)
+    engine = _engine(plan, options) if is_anything_left else None
     with lock:
-        began, provenance = time.time(), _provenance(folder, options)
-        write_study(folder, study, provenance)
-        mirror = Mirror(study, folder, results=options.results, command=options.command, say=observer.note)
+        began, provenance = time.time(), _provenance(study, folder, options)
+        write_study(folder / "work", study, provenance)
+        for item in again:
+            item.folder.clear(folder / "work" / "set_aside")
+        mirror = Mirror(
+            study, folder, results=options.results, command=without_passwords(options.command), say=observer.note
+        )
         searches = SearchMirror(folder / "work", study.search.storage, say=observer.note)
         runner = Runner(study, options, observer, engine, mirror, searches, plan, folder)
         try:
@@ -279,65 +252,33 @@ def run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tup
             mirror.close()
             raise
         finally:
-            searches.make_up(runner.cells)
+            searches.make_up(runner.cells, all_of_them=engine is not None)
             searches.close()
             provenance["wall_seconds"] = round(provenance["wall_seconds"] + time.time() - began, 1)
-            if runner.finished():
-                write_study(folder, study, provenance)
+            write_study(folder / "work", study, provenance)
         records = collect(study, runner.finished(), provenance)
-        findings = write_results(records, folder)
+        findings = write_results(records, folder, observer.note)
         mirror.close(artifacts=report_files(folder))
     return records, findings
 
 
-def _is_anything_left(study: ResolvedStudy, plan: Plan, folder: Path, observer: Observer) -> bool:
+def _to_train_again(cells: list[CellProgress], folder: Path, options: Options) -> list[Finished]:
+    """Runs that failed earlier, and those of other training code; the latter only where the user says so."""
+    finished = [item for cell in cells for item in cell.finished()]
+    failed = [item for item in finished if item.result.status == "failed"]
     now = origin.code_fingerprint()
-    for cell in open_cells(study, plan, folder, observer):
-        if cell.ready():
-            return True
-        if any(item.result.status == "failed" or item.result.code_fingerprint != now for item in cell.finished()):
-            return True
-    return False
-
-
-def rebuild(folder: Path, observer: Observer) -> tuple[Path, Findings]:
-    """Make a study's tables and report again from what is kept; trains nothing."""
-    study, provenance = read_study(folder)
-    if (folder / "work" / "runs").exists():
-        cells = open_cells(study, make_plan(study), folder, observer)
-        fresh = collect(study, [item for cell in cells for item in cell.finished()], provenance)
-        if _kept_digests(folder) <= set(fresh.runs["digest"]):
-            return folder, write_results(fresh, folder)
-        observer.note("The work folder lacks runs that the tables have; the report is made from the tables.")
-    return folder, _report(folder)
-
-
-def _kept_digests(folder: Path) -> set[str]:
-    try:
-        return set(load_records(folder).runs["digest"])
-    except InvalidInput:
-        return set()
-
-
-def write_results(records: StudyRecords, folder: Path) -> Findings:
-    """Write the tables, figures and pages of a study; returns what was found."""
-    write_tables(folder, records)
-    return _report(folder)
-
-
-def read_results(folder: Path) -> tuple[StudyRecords, Findings]:
-    """The kept tables of a study and what they say."""
-    if not (folder / "study.json").exists():
-        raise InvalidInput(f"There are no results in {folder}. Run the study first.")
-    kept = load_records(folder)
-    return kept, analyse(kept)
-
-
-def _report(folder: Path) -> Findings:
-    """A report from the tables alone, so that it can be made again, to the same bytes, wherever they are."""
-    kept, findings = read_results(folder)
-    write_report(kept, findings, folder)
-    return findings
+    other = [item for item in finished if item not in failed and item.result.code_fingerprint != now]
+    if not other or options.accept_code_change:
+        return failed
+    if not options.set_aside:
+        before = ", ".join(sorted({item.result.code_fingerprint for item in other}))
+        raise InvalidInput(
+            f"{len(other)} finished runs in {folder} come from other training code "
+            f"(fingerprint {before}, now {now}); their numbers may differ from new ones. "
+            "Give --set-aside to keep them apart and train those runs again, or --accept-code-change to mix them "
+            "(the report will say so)."
+        )
+    return failed + other
 
 
 def _engine(plan: Plan, options: Options) -> Engine:
@@ -350,7 +291,8 @@ def _engine(plan: Plan, options: Options) -> Engine:
         from harness.execution.engines.preparation import prepare
 
         prepare(data, options.device, precision)
-        return InlineEngine(_settings(options, options.device, threads=cores))
+        settings = _settings(options, options.device, threads=cores)
+        return InlineEngine(dataclasses.replace(settings, own_process=False))
     from harness.execution.engines import processes
 
     ready = processes.prepare(data, options.device, precision)
@@ -369,19 +311,18 @@ def _settings(options: Options, device: str, *, threads: int) -> WorkerSettings:
     )
 
 
-def _provenance(folder: Path, options: Options) -> dict[str, Any]:
+def _provenance(study: ResolvedStudy, folder: Path, options: Options) -> dict[str, Any]:
     """Where the results come from; carries on what earlier launches of the same study have left."""
     earlier: dict[str, Any] = {}
-    if (folder / "study.json").exists():
-        with contextlib.suppress(InvalidInput):
-            earlier = read_study(folder)[1]
-    now = time.strftime("%Y-%m-%d %H:%M:%S %z")
+    with contextlib.suppress(InvalidInput):
+        before, found = latest_study(folder)
+        same = {field.partition(".")[0] for field in changed_fields(before, study)} <= {"seeds", "search"}
+        earlier = found if same else {}
     return {
-        "created": earlier.get("created", now),
+        "created": earlier.get("created", time.strftime("%Y-%m-%d %H:%M:%S %z")),
         "command": options.command,
         "wall_seconds": earlier.get("wall_seconds", 0.0),
         "patchbench_version": origin.versions()["patchbench"],
         "code_change_accepted": options.accept_code_change or earlier.get("code_change_accepted", False),
         "deterministic": options.deterministic,
-        **origin.git_state(),
     }

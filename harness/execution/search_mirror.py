@@ -24,10 +24,10 @@ class SearchMirror:
         """Mirror a search that has finished; returns at once."""
         self._thread.submit(self._keep, cell)
 
-    def make_up(self, cells: list[CellProgress]) -> None:
-        """Mirror the finished searches whose database is not there."""
+    def make_up(self, cells: list[CellProgress], *, all_of_them: bool) -> None:
+        """Mirror the finished searches whose database is not there, or all of them."""
         for cell in cells:
-            if cell.cell.trials and cell.is_tuned and (self._storage or not self._path(cell).exists()):
+            if cell.cell.trials and cell.is_tuned and (all_of_them or not self._path(cell).exists()):
                 self.keep(cell)
 
     def close(self) -> None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 STARTUP_TRIALS = 4
 """Trials drawn at random (the recipe's own setting included) before the sampler learns from them."""
 
+ATTEMPTS = 100
+"""Draws for a setting that has not been tried; from the second half on, one that has not failed will do."""
+
 SIGNIFICANT_DIGITS = 4
 """A proposed number is rounded to these: finer differences mean nothing, and tables stay readable."""
 
@@ -50,21 +53,19 @@ def propose(
     """Values for the next trial after `history` (which holds trial 0, the recipe's own setting).
 
     `name` identifies the search: study, arm, training size. A setting that diverged or ran out of memory counts as the
-    worst to the sampler and is never proposed again.
+    worst to the sampler and is never proposed again; one that completed only where nothing else can be found.
     """
-    import optuna
-
+    tried = [dict(trial.values) for trial in history]
     failed = [dict(trial.values) for trial in history if trial.status not in ("completed", "pruned")]
     values: dict[str, Any] = {}
-    for attempt in range(100):
+    for attempt in range(ATTEMPTS):
         seed = derive(0, *name, len(history), attempt) % 2**32
         study = _study(history, space, _sampler(search, seed))
         distributions = {key: _distribution(space[key]) for key in sorted(space)}
         asked = study.ask(distributions)
         values = {key: _rounded(space[key], asked.params[key]) for key in distributions}
-        if values not in failed:
+        if values not in (tried if attempt < ATTEMPTS // 2 else failed):
             break
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     return values
 
 
@@ -90,20 +91,25 @@ def chosen(history: Sequence[Trial]) -> Trial | None:
     return max(scored, key=lambda trial: (trial.score, -trial.number), default=None)
 
 
-def mirror(
-    storage: str, name: Sequence[str | int], space: Mapping[str, Distribution], history: Sequence[Trial]
-) -> None:
-    """Add to an Optuna database (URL) the finished trials that it lacks, for Optuna's own tools and dashboard."""
+def mirror(storage: str, name: str, space: Mapping[str, Distribution], history: Sequence[Trial]) -> None:
+    """Bring an Optuna database (URL) up to date with the finished trials, for Optuna's own tools and dashboard."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        storage=storage, study_name=" · ".join(map(str, name)), direction="maximize", load_if_exists=True
-    )
-    known = {trial.user_attrs.get("number") for trial in study.get_trials(deepcopy=False)}
-    for trial in history:
-        if trial.number not in known:
-            study.add_trial(_frozen(trial, space))
+    frozen = {trial.number: _frozen(trial, space) for trial in history}
+    study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+    kept = {trial.user_attrs.get("number"): trial for trial in study.get_trials(deepcopy=False)}
+    if any(number not in frozen or not _agree(trial, frozen[number]) for number, trial in kept.items()):
+        optuna.delete_study(study_name=name, storage=storage)
+        study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+        kept = {}
+    for number, trial in frozen.items():
+        if number not in kept:
+            study.add_trial(trial)
+
+
+def _agree(one: "optuna.trial.FrozenTrial", other: "optuna.trial.FrozenTrial") -> bool:
+    return (one.state, one.params, one.values) == (other.state, other.params, other.values)
 
 
 def _study(
@@ -157,7 +163,9 @@ def _distribution(distribution: Distribution) -> "optuna.distributions.BaseDistr
 
 def _contains(distribution: Distribution, value: Any) -> bool:
     """Whether the recipe's own setting lies in the range that is searched; outside it the sampler cannot use it."""
-    return bool(_distribution(distribution)._contains(_distribution(distribution).to_internal_repr(value)))
+    if isinstance(distribution, Choice):
+        return value in distribution.values
+    return bool(distribution.low <= value <= distribution.high)
 
 
 def _rounded(distribution: Distribution, value: Any) -> Any:

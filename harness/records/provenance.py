@@ -45,6 +45,7 @@ def available_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+@cache
 def git_state() -> dict[str, Any]:
     """Revision of the checkout that the code runs from, and whether it has uncommitted changes; {} outside git."""
     try:

@@ -1,6 +1,8 @@
 """The tidy frames of a study: one row per training, per trial, per evaluation. All reports start from these."""
 
 import io
+import json
+import re
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -58,7 +60,10 @@ TRIAL_COLUMNS: dict[str, str] = {
     "images_seen": "Int64",
     "chosen": "bool",
     "at_edge": "str",
+    "device": "str",
+    "precision": "str",
     "digest": "str",
+    "code_fingerprint": "str",
 }
 """Columns of trials.csv in order, then a column `p.<name>` per nuisance parameter."""
 
@@ -115,8 +120,19 @@ def write_tables(folder: Path, records: StudyRecords) -> None:
 
 
 def write_study(folder: Path, study: ResolvedStudy, provenance: dict[str, Any]) -> None:
-    """Keep study.json: the resolved study and where its results came from."""
-    write_json(folder / "study.json", {"study": to_plain(study), "provenance": provenance})
+    """Keep study.json: the resolved study and where its results came from. Passwords in URLs are not kept."""
+    content = json.dumps({"study": to_plain(study), "provenance": provenance}, ensure_ascii=False)
+    write_json(folder / "study.json", json.loads(without_passwords(content)))
+
+
+def without_passwords(text: str) -> str:
+    """The text with `user:***@` for every `user:password@` of a URL."""
+    return re.sub(r"://([^:/@\s\"]+):[^@\s\"]+@", r"://\1:***@", text)
+
+
+def latest_study(folder: Path) -> tuple[ResolvedStudy, dict[str, Any]]:
+    """The study that was last launched into a results folder, whose runs need not be in the tables yet."""
+    return read_study(folder / "work" if (folder / "work" / "study.json").exists() else folder)
 
 
 def read_study(folder: Path) -> tuple[ResolvedStudy, dict[str, Any]]:

@@ -220,9 +220,7 @@ class ResolvedStudy:
         self._check_sizes()
         self._check_arms()
         self._check_claims()
-        for model in {arm.model for arm in self.all_arms}:
-            for parameter in self.search.space_of(model):
-                value_at(self.recipe, parameter)
+        self._check_search()
 
     @property
     def all_arms(self) -> tuple[Arm, ...]:
@@ -276,6 +274,25 @@ class ResolvedStudy:
                 require(content != other, f"Arm {arm.name!r} equals arm {name!r}: same model, recipe and data.")
             seen.append((content, arm.name))
 
+    def _check_search(self) -> None:
+        for arm in self.all_arms:
+            space = self.search.space_of(arm.model)
+            require(
+                bool(space) or self.search.trials <= 1,
+                f"search.trials is {self.search.trials}, but nothing is searched for arm {arm.name!r}; "
+                "declare search.space, or set search.trials=0.",
+            )
+            for parameter, distribution in space.items():
+                value_at(self.recipe, parameter)
+                for value in _extremes(distribution):
+                    replace_at(self.recipe_of(arm), parameter, value)
+                for key in arm.changes:
+                    require(
+                        f"recipe.{parameter}." not in f"{key}." and f"{key}." not in f"recipe.{parameter}.",
+                        f"Arm {arm.name!r} changes {key}, which the search tunes for every arm; "
+                        "take it out of the search's space or out of the arm's changes.",
+                    )
+
     def _check_claims(self) -> None:
         for claim in self.claims:
             for name in claim.arm_names:
@@ -296,6 +313,15 @@ class ResolvedStudy:
             f"{type(claim).__name__} along {claim.along!r} needs arms with numeric levels in order; "
             f"the levels are {levels}.",
         )
+
+
+def _extremes(distribution: Distribution) -> tuple[Any, ...]:
+    """Values that stand for all of a range: each must be one that the recipe accepts."""
+    match distribution:
+        case Choice(values=values):
+            return values
+        case LogUniform(low=low, high=high) | Uniform(low=low, high=high):
+            return (low, high)
 
 
 def _with_changes(spec: T, arm: Arm, part: str) -> T:

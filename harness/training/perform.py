@@ -67,6 +67,8 @@ def perform(
         except Interrupted:
             say("Interrupted; the state is kept.")
             raise
+        if placement.device.type == "cpu" and not settings.own_process:
+            result = dataclasses.replace(result, peak_memory_bytes=None)
         journal.append("finished", status=result.status, reason=result.reason, **_final_metrics(result))
         folder.write_result(result)
         checkpoints.clear()
@@ -171,4 +173,5 @@ def _environment(settings: WorkerSettings) -> dict[str, Any]:
         "deterministic": settings.deterministic,
         **provenance.versions(),
         **provenance.hardware(),
+        **provenance.git_state(),
     }

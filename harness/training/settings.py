@@ -15,3 +15,5 @@ class WorkerSettings:
     """Use deterministic kernels only (CUDA; CPU kernels always are)."""
     checkpoint_seconds: float = 30.0
     """Time between checkpoints within a training."""
+    own_process: bool = True
+    """Whether the process trains this run only, so that its peak memory is the run's."""

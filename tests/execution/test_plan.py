@@ -4,7 +4,7 @@ import pytest
 from tiny_studies import RESNET, SPACE, VIT, tiny_study
 
 from harness.execution.plan import make_plan
-from harness.spec import TUNE_SEED, Arm, DataSpec, InvalidInput, Recipe, Search
+from harness.spec import TUNE_SEED, Arm, Choice, DataSpec, InvalidInput, Recipe, Search
 
 
 def test_every_cell_gets_the_same_trials_images_and_seeds() -> None:
@@ -82,3 +82,25 @@ def test_patches_that_do_not_tile_the_image_are_refused() -> None:
 def test_data_that_cannot_be_had_is_refused(data: DataSpec, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         make_plan(tiny_study(data=data))
+
+
+def test_an_arms_change_may_not_be_tuned_away() -> None:
+    slow = Arm("slow", VIT, level=1, changes={"recipe.learning_rate": 1e-4})
+    with pytest.raises(InvalidInput, match=r"Arm 'slow' changes recipe\.learning_rate, which the search tunes"):
+        tiny_study(arms=(slow,))
+
+
+def test_a_search_of_nothing_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"search\.trials is 3, but nothing is searched"):
+        tiny_study(search=Search(trials=3))
+
+
+def test_values_that_the_recipe_refuses_are_found_before_the_search() -> None:
+    with pytest.raises(InvalidInput, match="lion"):
+        tiny_study(search=Search(space={"optimizer": Choice(values=("adamw", "lion"))}))
+
+
+def test_trials_of_another_batch_size_see_as_many_images() -> None:
+    wide = Arm("wide", VIT, level=1, changes={"recipe.batch_size": 64})
+    cells = make_plan(tiny_study(arms=(wide,), search=Search(space=SPACE, trials=2, updates=4))).cells
+    assert {cell.trial_updates * cell.recipe.batch_size for cell in cells} == {4 * 16}

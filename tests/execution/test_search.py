@@ -89,16 +89,41 @@ def test_the_database_is_a_mirror_that_can_be_made_again(tmp_path: Path) -> None
 
     history = undisturbed(3, peak)
     url = f"sqlite:///{tmp_path / 'arm.db'}"
-    mirror(url, ("study", "arm"), SPACE, history[:2])
-    mirror(url, ("study", "arm"), SPACE, history)
+    mirror(url, "study · arm", SPACE, history[:2])
+    mirror(url, "study · arm", SPACE, history)
     (tmp_path / "arm.db").unlink()
-    mirror(url, ("study", "arm"), SPACE, history)
-    mirror(url, ("study", "arm"), SPACE, history)
+    mirror(url, "study · arm", SPACE, history)
+    mirror(url, "study · arm", SPACE, history)
     kept = optuna.load_study(study_name="study · arm", storage=url).trials
     assert [trial.params for trial in kept] == [trial.values for trial in history]
     assert [trial.value for trial in kept] == [pytest.approx(trial.score) for trial in history]
     with sqlite3.connect(tmp_path / "arm.db") as database:
         assert database.execute("select count(*) from trials").fetchone() == (3,)
+
+
+def test_a_changed_search_replaces_its_mirror(tmp_path: Path) -> None:
+    import optuna
+
+    url = f"sqlite:///{tmp_path / 'arm.db'}"
+    mirror(url, "arm", SPACE, undisturbed(3, peak))
+    changed = undisturbed(4, lambda values: peak(values) / 2)
+    mirror(url, "arm", SPACE, changed)
+    kept = optuna.load_study(study_name="arm", storage=url).trials
+    assert [trial.value for trial in kept] == [pytest.approx(trial.score) for trial in changed]
+
+
+def test_an_own_choice_outside_the_searched_ones_does_no_harm() -> None:
+    history = [Trial(number=0, values={"learning_rate": 1e-2, "label_smoothing": 0.3}, status="completed", score=0.9)]
+    assert propose(SEARCH, SPACE, ("study",), history)["label_smoothing"] in (0.0, 0.1)
+
+
+def test_every_choice_is_tried_before_one_is_repeated() -> None:
+    space = {"optimizer": Choice(values=("adamw", "sgd", "muon"))}
+    history: list[Trial] = []
+    for number in range(3):
+        values = propose(SEARCH, space, ("study",), history)
+        history.append(Trial(number=number, values=values, status="completed", score=0.5))
+    assert {trial.values["optimizer"] for trial in history} == {"adamw", "sgd", "muon"}
 
 
 def test_successive_halving_keeps_the_best_third() -> None:

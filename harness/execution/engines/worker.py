@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from harness.execution.engines.preparation import prepare
-from harness.records.provenance import code_fingerprint
+from harness.records.provenance import code_fingerprint, git_state
 from harness.records.runs import RunFolder
 from harness.spec import DataSpec, InvalidInput, Run
 from harness.training.loop import Interrupted
@@ -20,7 +20,9 @@ from harness.training.settings import WorkerSettings
 
 BEAT_SECONDS = 0.5
 
-code_fingerprint()  # of the code that is loaded here, whatever becomes of the files while a study runs
+# Of the code that is loaded here, whatever becomes of the files while a study runs.
+code_fingerprint()
+git_state()
 
 
 def carry_out(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSettings) -> None:

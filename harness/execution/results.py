@@ -1,0 +1,95 @@
+"""A study's results folder: its tables and its report, from the run folders or from the tables alone."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from harness.analysis import Findings, analyse
+from harness.execution.collect import collect
+from harness.execution.plan import Plan, make_plan
+from harness.execution.progress import CellProgress
+from harness.records.files import set_aside
+from harness.records.tables import StudyRecords, latest_study, load_records, read_study, write_tables
+from harness.report import report_files, write_report
+from harness.spec import InvalidInput, ResolvedStudy, to_plain
+
+Say = Callable[[str], object]
+
+
+def study_folder(study: ResolvedStudy, results: Path) -> Path:
+    """`results/<study>/<scale>`."""
+    return results / study.name / study.scale
+
+
+def open_cells(study: ResolvedStudy, plan: Plan, folder: Path) -> list[CellProgress]:
+    """The progress of each cell, as far as the run folders tell; reads only."""
+    cells = [CellProgress(study, cell, folder / "work") for cell in plan.cells]
+    for cell in cells:
+        cell.ready()
+    return cells
+
+
+def write_results(records: StudyRecords, folder: Path, say: Say) -> Findings:
+    """Write the tables, figures and pages of a study; returns what was found.
+
+    Tables of other settings that stand there are set aside first, and what changed is said.
+    """
+    if _kept_digests(folder) - set(records.runs["digest"]):
+        changed = ", ".join(changed_fields(read_study(folder)[0], records.study)) or "the runs' configurations"
+        aside = folder / "work" / "set_aside"
+        for path in [
+            *report_files(folder),
+            *(folder / name for name in ("study.json", "curves.csv", "predictions.npz")),
+        ]:
+            if path.exists():
+                set_aside(path, aside)
+        say(f"The results that stood here were of other settings ({changed}); they are kept in {aside}.")
+    write_tables(folder, records)
+    return _report(folder)
+
+
+def rebuild(folder: Path, say: Say) -> Findings:
+    """Make a study's tables and report again from what is kept; trains nothing."""
+    if (folder / "work" / "runs").exists():
+        study, provenance = latest_study(folder)
+        cells = open_cells(study, make_plan(study), folder)
+        fresh = collect(study, [item for cell in cells for item in cell.finished()], provenance)
+        if _kept_digests(folder) <= set(fresh.runs["digest"]):
+            return write_results(fresh, folder, say)
+        say("The work folder lacks runs that the tables have; the report is made from the tables.")
+    return _report(folder)
+
+
+def read_results(folder: Path) -> tuple[StudyRecords, Findings]:
+    """The kept tables of a study and what they say."""
+    if not (folder / "study.json").exists():
+        raise InvalidInput(f"There are no results in {folder}. Run the study first.")
+    kept = load_records(folder)
+    return kept, analyse(kept)
+
+
+def changed_fields(before: ResolvedStudy, now: ResolvedStudy) -> list[str]:
+    """Dotted names of the fields in which two studies differ, sorted."""
+    old, new = (dict(_leaves("", to_plain(study))) for study in (before, now))
+    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+
+
+def _leaves(name: str, value: object) -> Iterable[tuple[str, object]]:
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _leaves(f"{name}.{key}" if name else key, item)
+    else:
+        yield name, value
+
+
+def _kept_digests(folder: Path) -> set[str]:
+    try:
+        return set(load_records(folder).runs["digest"])
+    except InvalidInput:
+        return set()
+
+
+def _report(folder: Path) -> Findings:
+    """A report from the tables alone, so that it can be made again, to the same bytes, wherever they are."""
+    kept, findings = read_results(folder)
+    write_report(kept, findings, folder)
+    return findings
