@@ -7,9 +7,12 @@ import platform
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from harness.spec import InvalidInput
+
+TRIES, TRY_SECONDS = 5, 0.02
+"""How often the lock is asked for: whoever looks at it in `holder` may hold it for an instant."""
 
 
 class StudyLock:
@@ -20,19 +23,38 @@ class StudyLock:
 
     def require_free(self) -> None:
         """Raise `InvalidInput` where another process holds the lock; writes nothing."""
-        if self._path.exists():
-            with self:
-                pass
+        held = self.holder()
+        if held is not None:
+            raise self._refusal(held)
+
+    def holder(self) -> dict[str, Any] | None:
+        """`pid`, `host` and `since` of the process that holds the lock, None where it is free; writes nothing.
+
+        Empty where it is held by a process that has not said who it is.
+        """
+        try:
+            with self._path.open("rb") as file:
+                if not file.read(1):  # a holder that ends empties it
+                    return None
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    file.seek(0)
+                    return _who(file.read())
+        except FileNotFoundError:
+            pass
+        return None
 
     def __enter__(self) -> Self:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self._path.open("a+")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take()
         except BlockingIOError:
-            holder = self._holder()
+            self._file.seek(0)
+            held = _who(self._file.read())
             self._file.close()
-            raise InvalidInput(f"This study is already running: {holder}. {self._remedy()}") from None
+            raise self._refusal(held) from None
         self._file.truncate(0)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         self._file.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}))
@@ -45,13 +67,25 @@ class StudyLock:
         self._file.truncate(0)
         self._file.close()
 
-    def _holder(self) -> str:
-        self._file.seek(0)
-        try:
-            held = json.loads(self._file.read())
-            return f"process {held['pid']} on {held['host']} since {held['since']}"
-        except (ValueError, KeyError, TypeError):
-            return "another process holds its lock"
+    def _take(self) -> None:
+        for _ in range(TRIES):
+            try:
+                return fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(TRY_SECONDS)
+        return fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _refusal(self, held: dict[str, Any]) -> InvalidInput:
+        known = held.keys() >= {"pid", "host", "since"}
+        by = "process {pid} on {host} since {since}".format(**held) if known else "another process holds its lock"
+        return InvalidInput(f"This study is already running: {by}. {self._remedy()}")
 
     def _remedy(self) -> str:
         return f"Wait for it, follow it with `patchbench status`, or end that process; the lock is {self._path}."
+
+
+def _who(content: str | bytes) -> dict[str, Any]:
+    try:
+        return dict(json.loads(content))
+    except (ValueError, TypeError):
+        return {}

@@ -1,18 +1,22 @@
 """How far a study is, from its records alone: it may be running in another process."""
 
 import contextlib
+import csv
 import json
-import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.records.files import RecordsError, read_json
+from harness.records.lock import StudyLock
 from harness.records.tables import read_study
+from harness.spec import InvalidInput, ResolvedStudy, to_plain
+from harness.spec.recipe import BUDGET_UNITS
 
-STALE_SECONDS = 30.0
-"""A running coordinator renews its status far more often than this."""
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
+"""What reading a record raises that is not whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +27,7 @@ class StudyStatus:
     scale: str
     planned: int
     statuses: dict[str, int]
-    """Number of runs by status: completed, diverged, out_of_memory, failed."""
+    """Number of the planned runs by status: completed, pruned, diverged, out_of_memory, failed."""
     running: list[dict[str, Any]]
     """`run`, `update`, `updates` of each training under way; empty when no coordinator is at work."""
     coordinator: str
@@ -41,35 +45,111 @@ class StudyStatus:
 
 
 def read_status(folder: Path) -> StudyStatus:
-    """The status of the study whose results lie in `folder`."""
-    study, _ = read_study(folder)
-    live = _live(folder / "work" / "status.json")
-    planned = len(study.cells) * (study.search.trials + len(study.seeds))
+    """The status of the study that was last launched into the results folder `folder`.
+
+    A coordinator is at work while it holds the study's lock; what it says of itself is then taken. Otherwise the
+    tables tell, where they are of this study, else the run folders.
+    """
+    work = folder / "work"
+    study, _ = read_study(work if (work / "study.json").exists() else folder)
+    holder = StudyLock(work / "lock").holder()
+    said = _said(work / "status.json", holder)
     return StudyStatus(
         study=study.name,
         scale=study.scale,
-        planned=planned,
-        statuses=dict(_count(folder / "work" / "runs")),
-        running=live.get("running", []),
+        planned=len(study.cells) * (study.search.trials + len(study.seeds)),
+        statuses=said.get("done") or dict(_count(folder, study, is_running=holder is not None)),
+        running=said.get("running", []),
         coordinator=(
-            f"Process {live['process']} on {live['host']} is at work."
-            if live
-            else f"Nothing is running; go on with: patchbench run {study.name} --scale {study.scale}"
+            f"Nothing is running; go on with: patchbench run {study.name} --scale {study.scale}"
+            if holder is None
+            else f"Process {holder['pid']} on {holder['host']} is at work."
+            if holder.keys() >= {"pid", "host"}
+            else "Another process is at work."
         ),
     )
 
 
-def _live(path: Path) -> dict[str, Any]:
-    with contextlib.suppress(RecordsError, KeyError, TypeError):
-        content = dict(read_json(path))
-        if time.time() - content["time"] < STALE_SECONDS:
-            return content
+def _said(path: Path, holder: dict[str, Any] | None) -> dict[str, Any]:
+    """What the coordinator that is at work last said of itself; a killed one may have left a file, too."""
+    if holder is not None:
+        with contextlib.suppress(RecordsError, *_DAMAGED):
+            content = dict(read_json(path))
+            if (content["process"], content["host"]) == (holder["pid"], holder["host"]):
+                return content
     return {}
 
 
-def _count(runs: Path) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for path in runs.glob("*/result.json"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            found[json.loads(path.read_bytes())["result"]["status"]] += 1
-    return found
+def _count(folder: Path, study: ResolvedStudy, *, is_running: bool) -> Counter[str]:
+    if not is_running and _has_tables_of(folder, study):
+        rows = list(_rows(folder))
+        runs = folder / "work" / "runs"
+        # A run that was set aside after the tables were written is to be trained again.
+        return Counter(
+            status for digest, status in rows if not runs.exists() or (runs / digest / "result.json").exists()
+        )
+    found: dict[tuple[object, ...], str] = {}
+    for path in (folder / "work" / "runs").glob("*/result.json"):
+        with contextlib.suppress(InvalidInput, *_DAMAGED):
+            status = json.loads(path.read_bytes())["result"]["status"]
+            place = _place(study, json.loads((path.parent / "config.json").read_bytes()))
+            if place is not None:
+                found[place] = status
+    return Counter(found.values())
+
+
+def _has_tables_of(folder: Path, study: ResolvedStudy) -> bool:
+    with contextlib.suppress(InvalidInput):
+        return (folder / "runs.csv").exists() and read_study(folder)[0] == study
+    return False
+
+
+def _rows(folder: Path) -> Iterator[tuple[str, str]]:
+    """Digest and status of every run in the tables."""
+    for name in ("runs.csv", "trials.csv"):
+        with contextlib.suppress(*_DAMAGED), (folder / name).open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                yield row["digest"], row["status"]
+
+
+def _place(study: ResolvedStudy, content: dict[str, Any]) -> tuple[object, ...] | None:
+    """Where in the study's plan a run stands, from its config.json: arm, training size, trial or seed.
+
+    None for a run of other settings. Two searches that differ only in their updates, or in what they proposed, are not
+    told apart, but no place is counted twice.
+    """
+    arm, config, trial = study.arm(content["arm"]), content["config"], content["trial"]
+    size, updates = config["data"]["train_size"], config["recipe"]["updates"]
+    sizes = study.train_sizes or (study.data_of(arm).train_size or size,)
+    recipe = study.recipe_of(arm)
+    full = recipe.resolved_updates(size)
+    if trial is None:
+        is_planned = config["seed"] in study.seeds and updates == full
+    else:
+        is_planned = trial < study.search.trials and updates <= full and (updates == full or study.search.updates)
+    free = (*BUDGET_UNITS, *study.search.space_of(arm.model))
+    asked = {
+        **_leaves("model", to_plain(arm.model)),
+        **{
+            key: value
+            for key, value in _leaves("data", to_plain(study.data_of(arm, size))).items()
+            if value is not None
+        },
+        **_leaves("recipe", to_plain(recipe)),
+    }
+    got = {key: value for part in ("model", "data", "recipe") for key, value in _leaves(part, config[part]).items()}
+    is_same = all(got.get(key) == value for key, value in asked.items() if not _is_within(key, free))
+    if not (is_planned and is_same and size in sizes):
+        return None
+    return arm.name, size, trial, None if trial is not None else config["seed"]
+
+
+def _is_within(key: str, fields: tuple[str, ...]) -> bool:
+    """Whether a dotted key is one of the recipe's `fields`, or a part of one."""
+    return any(f"{key}.".startswith(f"recipe.{field}.") for field in fields)
+
+
+def _leaves(name: str, value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        return {name: value}
+    return {leaf: item for key, inner in value.items() for leaf, item in _leaves(f"{name}.{key}", inner).items()}

@@ -1,10 +1,13 @@
 """A run's folder, a study's tables and study.json: what is written is what is read, and damage is noticed."""
 
+import fcntl
 import json
+import os
+import platform
 import shutil
 import subprocess
 import sys
-import time
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from hypothesis import strategies as st
 import harness
 from harness.records import csv_text
 from harness.records.files import RecordsError, write_json
+from harness.records.lock import StudyLock
 from harness.records.runs import RunFolder, RunResult
 from harness.records.status import read_status
 from harness.records.tables import (
@@ -42,6 +46,7 @@ from harness.spec import (
     DataSpec,
     Equivalent,
     GapShrinks,
+    InvalidInput,
     LogUniform,
     Monotone,
     Recipe,
@@ -70,7 +75,7 @@ STUDY = ResolvedStudy(
     arms=(
         Arm("small", VIT, level=2),
         Arm("middle", VIT, level=4, changes={"recipe.augmentation": Augmentation(erase=0.5), "data.split_seed": 3}),
-        Arm("large", ResNetSpec(depth=50, stem="imagenet"), level=8.5, changes={"recipe.learning_rate": 1}),
+        Arm("large", ResNetSpec(depth=50, stem="imagenet"), level=8.5, changes={"recipe.weight_decay": 1}),
     ),
     train_sizes=(100, 200),
     seeds=(0, 7),
@@ -375,11 +380,37 @@ def test_a_cleared_folder_is_kept_aside(folder, tmp_path):
 # --- status and provenance --------------------------------------------------------------------------------------------
 
 
+def planned_run(study, arm, *, size=100, seed=None, trial=None, **recipe):
+    """A run as the plan of `study` has it, but for the changes of its recipe."""
+    own = study.recipe_of(arm)
+    updates = own.resolved_updates(size) if trial is None else 1
+    config = RunConfig(
+        phase="confirm" if trial is None else "tune",
+        seed=2**31 if seed is None else seed,
+        model=arm.model,
+        recipe=replace(own, **({"updates": updates, "epochs": None} | recipe)),
+        data=replace(study.data_of(arm, size), image_size=8, validation_size=180),
+        data_hash="ab" * 32,
+        channels=1,
+        classes=10,
+    )
+    return Run(arm=arm.name, config=config, trial=trial)
+
+
+def finish(folder, run, status="completed"):
+    runs = RunFolder(folder / "work" / "runs" / run.digest)
+    runs.write_config(run)
+    runs.write_result(RunResult(digest=run.digest, status=status))
+    return run.digest
+
+
 def test_the_status_counts_what_is_there(tmp_path):
     write_study(tmp_path, STUDY, {})
-    for at, status in enumerate(("completed", "completed", "diverged", "pruned")):
-        digest = f"{at:064d}"
-        RunFolder(tmp_path / "work" / "runs" / digest).write_result(RunResult(digest=digest, status=status))
+    resnet, small = STUDY.baseline, STUDY.arms[0]
+    finish(tmp_path, planned_run(STUDY, resnet, seed=0))
+    finish(tmp_path, planned_run(STUDY, STUDY.arms[1], size=200, seed=7))
+    finish(tmp_path, planned_run(STUDY, small, seed=7), "diverged")
+    finish(tmp_path, planned_run(STUDY, small, trial=3, optimizer="muon", learning_rate=0.07), "pruned")
     torn = tmp_path / "work" / "runs" / "torn"
     torn.mkdir()
     (torn / "result.json").write_text("{")
@@ -393,23 +424,149 @@ def test_the_status_counts_what_is_there(tmp_path):
     )
 
 
-@pytest.mark.parametrize(("age", "live"), [(1, True), (100, False)])
-def test_a_coordinator_that_has_gone_quiet_is_not_at_work(tmp_path, age, live):
-    write_study(tmp_path, STUDY, {})
-    running = [{"run": "small · seed 0", "update": 1200, "updates": 2000}]
-    content = {"time": time.time() - age, "process": 12, "host": "here", "running": running}
-    write_json(tmp_path / "work" / "status.json", content)
-    text = read_status(tmp_path).as_text()
-    assert ("Process 12 on here is at work." in text) == live
-    assert ("small · seed 0: 1,200 of 2,000 updates" in text) == live
+RESNET = STUDY.baseline
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "[1]", '["ab"]', "{}", '{"time": "noon"}', "3"])
-def test_a_damaged_status_is_no_status(tmp_path, content):
+@pytest.mark.parametrize(
+    "run",
+    [
+        planned_run(STUDY, RESNET, seed=3),
+        planned_run(STUDY, RESNET, seed=0, size=50),
+        planned_run(STUDY, RESNET, seed=0, updates=500),
+        planned_run(STUDY, RESNET, seed=0, batch_size=64),
+        planned_run(STUDY, RESNET, seed=0, augmentation=Augmentation(shift=2, mixup=0.2)),
+        planned_run(STUDY, RESNET, seed=0, optimizer="muon"),  # tuned for the ViTs only
+        planned_run(STUDY, RESNET, trial=4),
+        planned_run(STUDY, RESNET, trial=0, updates=500),
+        planned_run(STUDY, replace(RESNET, model=VIT), seed=0),
+        planned_run(STUDY, replace(RESNET, name="gone"), seed=0),
+        planned_run(replace(STUDY, data=DataSpec(source="digits", image_size=8, split_seed=1)), RESNET, seed=0),
+    ],
+    ids=["seed", "size", "budget", "batch", "nested", "optimiser", "trial", "trial's budget", "model", "arm", "split"],
+)
+def test_runs_of_other_settings_are_not_counted(tmp_path, run):
     write_study(tmp_path, STUDY, {})
-    (tmp_path / "work").mkdir()
-    (tmp_path / "work" / "status.json").write_text(content)
+    finish(tmp_path, run)
+    assert read_status(tmp_path).statuses == {}
+
+
+def test_a_trial_that_two_searches_have_made_counts_once(tmp_path):
+    write_study(tmp_path, STUDY, {})
+    for rate in (0.01, 0.02):
+        finish(tmp_path, planned_run(STUDY, RESNET, trial=0, learning_rate=rate))
+    assert read_status(tmp_path).statuses == {"completed": 1}
+
+
+def with_tables(folder):
+    """Tables of four diverged or completed runs and four pruned trials, and the runs' folders; their digests."""
+    kept = records(STUDY)
+    digests = []
+    for at, arm in enumerate(STUDY.all_arms):
+        digests.append(finish(folder, planned_run(STUDY, arm, seed=0)))
+        kept.runs.loc[at, "digest"] = digests[-1]
+        kept.trials.loc[at, "digest"] = finish(folder, planned_run(STUDY, arm, trial=0), "pruned")
+    write_tables(folder, kept)
+    return digests
+
+
+def test_a_finished_study_is_counted_by_its_tables(tmp_path):
+    with_tables(tmp_path)
+    expected = {"completed": 3, "diverged": 1, "pruned": 4}
+    finish(tmp_path, planned_run(STUDY, RESNET, seed=7))
+    assert read_status(tmp_path).statuses == expected
+    write_study(tmp_path / "work", STUDY, {"command": "patchbench report patch_size"})
+    assert read_status(tmp_path).statuses == expected
+    shutil.rmtree(tmp_path / "work")
+    assert read_status(tmp_path).statuses == expected
+
+
+def test_a_run_that_was_set_aside_is_to_do_again(tmp_path):
+    first, *_ = with_tables(tmp_path)
+    RunFolder(tmp_path / "work" / "runs" / first).clear(tmp_path / "work" / "set_aside")
+    assert read_status(tmp_path).statuses == {"completed": 2, "diverged": 1, "pruned": 4}
+
+
+def test_tables_of_an_earlier_launch_do_not_count_for_a_later_one(tmp_path):
+    with_tables(tmp_path)
+    later = replace(STUDY, recipe=replace(STUDY.recipe, epochs=5.0), seeds=(0, 7, 8))
+    write_study(tmp_path / "work", later, {})
+    finish(tmp_path, planned_run(later, RESNET, seed=8))
+    status = read_status(tmp_path)
+    assert status.planned == 4 * 2 * (4 + 3)
+    # Two searches that differ only in their updates are not told apart.
+    assert status.statuses == {"completed": 1, "pruned": 4}
+
+
+SAYS = {
+    "process": os.getpid(),
+    "host": platform.node(),
+    "done": {"completed": 5, "pruned": 1},
+    "running": [{"run": "small · seed 0", "update": 1200, "updates": 2000}],
+}
+
+
+def test_a_coordinator_at_work_speaks_for_itself(tmp_path):
+    with_tables(tmp_path)
+    lock = StudyLock(tmp_path / "work" / "lock")
+    write_json(tmp_path / "work" / "status.json", SAYS)
+    with lock:
+        status = read_status(tmp_path)
+        assert status.statuses == {"completed": 5, "pruned": 1}
+        assert status.as_text().splitlines()[1:] == [
+            f"Process {os.getpid()} on {platform.node()} is at work.",
+            "  small · seed 0: 1,200 of 2,000 updates",
+        ]
+    status = read_status(tmp_path)  # its file may stay behind
+    assert status.statuses == {"completed": 3, "diverged": 1, "pruned": 4}
+    assert status.running == []
+    assert status.coordinator.startswith("Nothing is running")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", "[1]", '["ab"]', "{}", "3", json.dumps(SAYS | {"process": 1}), json.dumps(SAYS | {"host": "there"})],
+)
+def test_what_a_coordinator_did_not_say_is_counted(tmp_path, content):
+    write_study(tmp_path, STUDY, {})
+    finish(tmp_path, planned_run(STUDY, RESNET, seed=0))
+    with StudyLock(tmp_path / "work" / "lock"):
+        (tmp_path / "work" / "status.json").write_text(content)
+        status = read_status(tmp_path)
+    assert status.coordinator == f"Process {os.getpid()} on {platform.node()} is at work."
+    assert (status.statuses, status.running) == ({"completed": 1}, [])
+
+
+def test_asking_for_the_status_changes_nothing(tmp_path):
+    with_tables(tmp_path)
+    (tmp_path / "work" / "lock").write_text('{"pid": 1}')  # as a killed process leaves it
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert read_status(tmp_path).coordinator.startswith("Nothing is running")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_the_lock_tells_its_holder_and_stays_with_it(tmp_path):
+    lock = StudyLock(tmp_path / "lock")
+    assert lock.holder() is None
+    assert not (tmp_path / "lock").exists()
+    with lock:
+        for _ in range(2):
+            assert StudyLock(tmp_path / "lock").holder()["pid"] == os.getpid()
+        with pytest.raises(InvalidInput, match="already running"):
+            StudyLock(tmp_path / "lock").__enter__()
+        (tmp_path / "lock").write_text("not JSON")
+        assert StudyLock(tmp_path / "lock").holder() == {}
+    assert lock.holder() is None
+
+
+def test_a_look_at_the_lock_keeps_nobody_from_taking_it(tmp_path):
+    path = tmp_path / "lock"
+    path.write_text("{}")
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        release = threading.Timer(0.03, file.close)
+        release.start()
+        with StudyLock(path):
+            release.join()
 
 
 @pytest.fixture(scope="module")
