@@ -1,47 +1,138 @@
 """What a terminal shows while a study runs, and its tables. Plain lines where the output is not a terminal."""
 
+import heapq
 import time
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
-from harness.execution.plan import Plan
-from harness.records.runs import RunResult
 from harness.spec import Run
+
+if TYPE_CHECKING:  # a message needs neither plans nor records
+    from harness.execution.plan import Cell, Plan
+    from harness.records.runs import RunResult
 
 PLAIN_SECONDS = 20.0
 """Time between lines of progress where the output is not a terminal."""
+
+SPEED_SECONDS = 3.0
+"""How long a training is watched before its speed is taken as known."""
+
+LARGEST_TABLE = 12
+"""Arms that are shown one by one; of more, the totals alone."""
 
 
 @dataclass
 class _Running:
     run: Run
+    began: float
     update: int = 0
-    began: float = field(default_factory=time.monotonic)
+    first: tuple[float, int] | None = None
+    """Time and update of the first sign of life: a training that is resumed does not begin at 0."""
+    seconds: float = 0.0
+    """From the first sign of life to the last."""
+
+    @property
+    def images(self) -> int:
+        return self.update * self.run.config.recipe.batch_size
+
+    @property
+    def images_watched(self) -> int:
+        return 0 if self.first is None else (self.update - self.first[1]) * self.run.config.recipe.batch_size
+
+
+@dataclass
+class _Arm:
+    """Runs of one arm, at all training sizes."""
+
+    planned: int = 0
+    done: int = 0
+    failed: int = 0
+    """Of those done: the ones without the result that was wanted."""
+    images: int = 0
+    seconds: float = 0.0
+    """That finished runs took for these images, evaluation and start included."""
+
+
+@dataclass
+class _Left:
+    """What a cell still has to do; runs under way count as a whole."""
+
+    arm: str
+    trials: int
+    confirms: int
+    trial_images: int
+    confirm_images: int
+    is_searching: bool = False
+    """Whether one of its trials is under way: the next waits for it."""
+    under_way: int = 0
+    """Confirm runs under way."""
+
+    @classmethod
+    def of(cls, cell: "Cell") -> Self:
+        assert cell.recipe.updates is not None
+        batch = cell.recipe.batch_size
+        return cls(
+            arm=cell.arm.name,
+            trials=cell.trials,
+            confirms=len(cell.seeds),
+            trial_images=cell.trial_updates * batch,
+            confirm_images=cell.recipe.updates * batch,
+        )
+
+    @property
+    def images(self) -> int:
+        return self.trials * self.trial_images + self.confirms * self.confirm_images
+
+    @property
+    def is_ready(self) -> bool:
+        return not self.is_searching if self.trials > 0 else self.confirms > self.under_way
+
+    def start(self) -> tuple[bool, int]:
+        """Begin the next run: whether it is a trial, and its images."""
+        if self.trials:
+            self.is_searching = True
+            return True, self.trial_images
+        self.under_way += 1
+        return False, self.confirm_images
+
+    def end(self, *, is_trial: bool) -> None:
+        if is_trial:
+            self.trials, self.is_searching = self.trials - 1, False
+        else:
+            self.confirms, self.under_way = self.confirms - 1, self.under_way - 1
 
 
 class Progress:
-    """Follows a study: runs done, running and failed, images per second, time left."""
+    """Follows a study: runs done, running and failed by arm, images per second, time left."""
 
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        console: Console,
+        *,
+        quiet: bool = False,
+        workers: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`workers`: runs at the same time; None for as many as are seen, which can be fewer while arms are tuned."""
         self._console = console
         self._quiet = quiet
+        self._clock = clock
         self._plan: Plan | None = None
-        self._began = time.monotonic()
-        self._done = self._failed = self._images = 0
-        self._left: Counter[str] = Counter()
-        self._seconds_per_image: dict[str, float] = {}
+        self._arms: dict[str, _Arm] = {}
+        self._left: dict[tuple[str, int | None], _Left] = {}
         self._running: dict[str, _Running] = {}
-        self._last_line = time.monotonic()
-        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=True)
+        self._slots = workers or 1
+        self._last_line = clock()
+        self._live = Live(console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Self:
         return self
@@ -51,86 +142,163 @@ class Progress:
     ) -> None:
         self._live.stop()
 
-    def planned(self, plan: Plan, done: Sequence[Run]) -> None:
-        self._plan, self._done = plan, len(done)
+    def planned(self, plan: "Plan", done: Sequence[Run]) -> None:
+        """Begin to follow a plan, of which some runs have been done earlier."""
         for cell in plan.cells:
-            self._left[cell.arm.name] += cell.images_planned
+            self._left[cell.key] = _Left.of(cell)
+            arm = self._arms.setdefault(cell.arm.name, _Arm())
+            arm.planned += cell.trials + len(cell.seeds)
         for run in done:
-            self._left[run.arm] -= _images(run)
-        text = f"{plan.study.name} at scale {plan.study.scale}: {plan.runs} runs"
+            self._count(run)
+        self._plan = plan
+        self._last_line = self._clock()
+        images = sum(left.images for left in self._left.values())
         already = f"; {len(done)} are done already" if done else ""
-        self.note(f"{text}, {sum(self._left.values()):,} images to train on{already}")
+        self.note(f"{self._title()}: {plan.runs} runs, {images:,} images to train on{already}")
+        self._live.update(self.display())
         if self._console.is_terminal and not self._quiet:
             self._live.start()
 
     def started(self, run: Run) -> None:
-        self._running[run.digest] = _Running(run)
+        self._running[run.digest] = _Running(run, self._clock())
+        self._slots = max(self._slots, len(self._running))
+        self._show()
 
     def beat(self, run: Run, update: int) -> None:
-        running = self._running[run.digest]
+        running, now = self._running[run.digest], self._clock()
         running.update = update
-        now = time.monotonic()
-        if update * 10 > (run.config.recipe.updates or 0):
-            seen = update * run.config.recipe.batch_size
-            self._seconds_per_image.setdefault(run.arm, (now - running.began) / seen)
-        if not self._console.is_terminal and not self._quiet and now - self._last_line > PLAIN_SECONDS:
-            self._last_line = now
-            self._console.print(escape(self._summary()), highlight=False)
+        if running.first is None:
+            running.first = (now, update)
+        running.seconds = now - running.first[0]
+        self._show()
 
-    def ended(self, run: Run, result: RunResult | None) -> None:
+    def ended(self, run: Run, result: "RunResult | None") -> None:
         running = self._running.pop(run.digest, None)
         if result is None:
             return
-        self._done += 1
-        self._failed += result.status not in ("completed", "pruned")
-        self._left[run.arm] -= _images(run)
-        self._images += result.images_seen
-        if running is not None and result.status == "completed":
-            self._seconds_per_image[run.arm] = (time.monotonic() - running.began) / _images(run)
+        arm = self._count(run)
+        if running is not None and result.images_seen:
+            arm.images += result.images_seen
+            # Of a run that was resumed, only the last part was watched.
+            arm.seconds += max(self._clock() - running.began, result.train_seconds or 0.0)
         if result.status not in ("completed", "pruned"):
+            arm.failed += 1
             self.note(f"{run.label}: {result.status}: {result.reason}")
+        self._show()
 
     def note(self, text: str) -> None:
         if not self._quiet:
             self._console.print(escape(text), highlight=False)
 
-    def _seconds_left(self) -> float | None:
-        """Work left per arm, at the speed that this arm was last seen to have; None before any was seen."""
-        known = self._seconds_per_image
-        if not known:
-            return None
-        usual = sum(known.values()) / len(known)
-        left = Counter(self._left)
-        for running in self._running.values():
-            left[running.run.arm] -= running.update * running.run.config.recipe.batch_size
-        work = sum(images * known.get(arm, usual) for arm, images in left.items())
-        return work / max(1, len(self._running))
-
-    def _summary(self) -> str:
-        assert self._plan is not None
-        under_way = sum(item.update * item.run.config.recipe.batch_size for item in self._running.values())
-        speed = (self._images + under_way) / (time.monotonic() - self._began)
-        left = self._seconds_left()
-        failed = f", {self._failed} without result" if self._failed else ""
-        return (
-            f"{self._done} of {self._plan.runs} runs done{failed}, {len(self._running)} running, "
-            f"{speed:,.0f} images/s, time left {'-' if left is None else duration(left)}"
-        )
-
-    def _render(self) -> Table:
-        table = Table.grid(padding=(0, 2))
+    def display(self) -> Group:
+        """What a terminal shows: a table of the arms, the totals and what is running."""
         if self._plan is None:
-            return table
-        table.add_row(escape(self._summary()))
+            return Group()
+        running = list(self._running.values())
+        lines = [f"{self._title()}: {self.summary()}"]
+        shown = running[:LARGEST_TABLE]
+        lines += [
+            f"  {item.run.label}: {item.update:,} of {item.run.config.recipe.updates:,} updates" for item in shown
+        ]
+        totals = Text("\n".join(lines))
+        return Group(self._table(running), totals) if len(self._arms) <= LARGEST_TABLE else Group(totals)
+
+    def summary(self) -> str:
+        """Totals of the study in one line."""
+        assert self._plan is not None
+        done, failed = (sum(getattr(arm, name) for arm in self._arms.values()) for name in ("done", "failed"))
+        running = self._running.values()
+        speeds = self._speeds()
+        parts = [f"{done} of {self._plan.runs} runs done" + (f" ({failed} failed)" if failed else "")]
+        parts.append(f"{len(running)} running")
+        known = [1 / speeds[item.run.arm] for item in running if item.run.arm in speeds]
+        if known:
+            # Those whose speed is not known yet count as the others do.
+            parts.append(f"{sum(known) * len(running) / len(known):,.0f} images/s")
+        left = self.seconds_left()
+        parts.append("time left not known yet" if left is None else f"time left {duration(left)}")
+        return ", ".join(parts)
+
+    def seconds_left(self) -> float | None:
+        """Until the last run ends: the runs that are left, put in the order in which they will be carried out.
+
+        Each takes as long as its arm's runs have taken per image so far; an arm that was not seen yet is taken to be
+        as fast as the others on average. None before any speed is known.
+        """
+        speeds, left = self._speeds(), {key: replace(cell) for key, cell in self._left.items()}
+        if not any(cell.images for cell in left.values()):
+            return 0.0
+        if not speeds:
+            return None
+        usual = sum(speeds.values()) / len(speeds)
+        under_way: list[tuple[float, tuple[str, int | None], bool]] = []
         for item in self._running.values():
-            updates = item.run.config.recipe.updates
-            table.add_row(f"  {escape(item.run.label)}", f"{item.update:,} of {updates:,} updates")
-        return table
+            cell, is_trial = left[_key(item.run)], item.run.trial is not None
+            cell.is_searching |= is_trial
+            cell.under_way += not is_trial
+            images = (cell.trial_images if is_trial else cell.confirm_images) - item.images
+            under_way.append((images * speeds.get(cell.arm, usual), _key(item.run), is_trial))
+        heapq.heapify(under_way)
+        now = 0.0
+        while True:
+            ready = [key for key, cell in left.items() if cell.is_ready]
+            while ready and len(under_way) < self._slots:
+                key = max(ready, key=lambda key: left[key].images)
+                is_trial, images = left[key].start()
+                heapq.heappush(under_way, (now + images * speeds.get(left[key].arm, usual), key, is_trial))
+                ready = [key for key in ready if left[key].is_ready]
+            if not under_way:
+                return now
+            now, key, is_trial = heapq.heappop(under_way)
+            left[key].end(is_trial=is_trial)
+
+    def _count(self, run: Run) -> _Arm:
+        """Take note that a run has a result."""
+        left, is_trial = self._left[_key(run)], run.trial is not None
+        left.trials -= is_trial
+        left.confirms -= not is_trial
+        arm = self._arms[run.arm]
+        arm.done += 1
+        return arm
+
+    def _speeds(self) -> dict[str, float]:
+        """Seconds per image of one run, of every arm that was seen for long enough."""
+        images = {name: arm.images for name, arm in self._arms.items()}
+        seconds = {name: arm.seconds for name, arm in self._arms.items()}
+        for item in self._running.values():
+            if item.seconds >= SPEED_SECONDS:
+                images[item.run.arm] += item.images_watched
+                seconds[item.run.arm] += item.seconds
+        return {name: seconds[name] / images[name] for name in images if images[name] and seconds[name]}
+
+    def _show(self) -> None:
+        now = self._clock()
+        if self._quiet:
+            return
+        if self._console.is_terminal:
+            self._live.update(self.display())
+        elif now - self._last_line >= PLAIN_SECONDS:
+            self._last_line = now
+            self._console.print(escape(f"{self._title()}: {self.summary()}"), highlight=False)
+
+    def _title(self) -> str:
+        assert self._plan is not None
+        return f"{self._plan.study.name} at scale {self._plan.study.scale}"
+
+    def _table(self, running: Sequence[_Running]) -> Table:
+        speeds, rows = self._speeds(), []
+        for name, arm in self._arms.items():
+            active = sum(item.run.arm == name for item in running)
+            speed = f"{1 / speeds[name]:,.0f}" if name in speeds else "-"
+            rows.append([name, *map(str, (arm.done, active, arm.failed, arm.planned)), speed])
+        return table("", ["arm", "done", "running", "failed", "planned", "images/s of a run"], rows)
 
 
 def duration(seconds: float) -> str:
-    """`1 h 02 min`, `3 min 05 s` or `12 s`."""
+    """`12 s`, `3 min 05 s`, `1 h 02 min` or `5 days 04 h`."""
     whole = round(seconds)
+    if whole >= 48 * 3600:
+        return f"{whole // 86400:,} days {whole % 86400 // 3600:02d} h"
     if whole >= 3600:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
     return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
@@ -154,5 +322,5 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
     return shown
 
 
-def _images(run: Run) -> int:
-    return (run.config.recipe.updates or 0) * run.config.recipe.batch_size
+def _key(run: Run) -> tuple[str, int | None]:
+    return run.arm, run.config.data.train_size
