@@ -268,6 +268,7 @@ def test_markup_in_names_and_notes_is_text():
     for text in (shown(progress), out.getvalue()):
         assert name in text
         assert "[red]tiny at scale smoke" in text
+    assert out.getvalue().count("[red]tiny at scale smoke: ") == 2  # the first line, and one after half a minute
     assert "see [link] [/b]\n" in out.getvalue()
 
 
