@@ -211,7 +211,7 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
         command=shlex.join(["patchbench", *sys.argv[1:]]),
     )
     console = _console()
-    with Progress(console, quiet=quiet) as progress:
+    with Progress(console, quiet=quiet, workers=workers) as progress:
         _, findings = run_study(study, options, progress)
     _print_findings(console, study_folder(study, results), findings)
     if findings.gaps:

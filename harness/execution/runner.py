@@ -6,6 +6,7 @@ import os
 import platform
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -218,6 +219,7 @@ class Runner:
             "host": platform.node(),
             "time": time.time(),
             "planned": self.plan.runs,
+            "done": dict(Counter(item.result.status for item in self.finished())),
             "running": running,
         }
         write_json(self.folder / "work" / "status.json", status)
