@@ -169,6 +169,7 @@ def records(study=TEXTS):
             place
             | {"trial": at, "status": "pruned", "images_seen": 7, "chosen": bool(at % 2)}
             | {"at_edge": "learning_rate, weight_decay" if done else ""}
+            | {"device": "cpu", "precision": "bf16", "code_fingerprint": "0e1"}
         )
         curves.append(place | {"seed": at, "update": 4, "images_seen": 64, "train_loss": 1e-300, "learning_rate": 0.5})
         correct[place["digest"]] = rng.random(at) < 0.5

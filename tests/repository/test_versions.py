@@ -83,6 +83,12 @@ def test_everything_needed_is_pinned_at_a_version_that_fits(
 
 
 def test_nothing_else_is_pinned(project: dict[str, Any], pins: dict[str, Requirement]) -> None:
+    for text in project["optional-dependencies"]["bench"]:
+        name = Requirement(text).name
+        try:
+            metadata.version(name)
+        except metadata.PackageNotFoundError:
+            pytest.skip(f"what {name} needs can be read only where the extra 'bench' is installed")
     everywhere = {name for platform in PLATFORMS for name in needed(project, platform, "3.11")}
     if sys.platform == "linux":  # elsewhere the CUDA packages' own requirements cannot be read
         assert set(pins) <= everywhere
