@@ -25,7 +25,7 @@ from harness.records import provenance as origin
 from harness.records.files import write_json
 from harness.records.lock import StudyLock
 from harness.records.runs import RunResult
-from harness.records.tables import StudyRecords, latest_study, without_passwords, write_study
+from harness.records.tables import StudyRecords, read_study, without_passwords, write_study
 from harness.report import report_files
 from harness.spec import InvalidInput, ResolvedStudy, Run
 from harness.tracking import Mirror
@@ -314,10 +314,10 @@ def _settings(options: Options, device: str, *, threads: int) -> WorkerSettings:
 
 
 def _provenance(study: ResolvedStudy, folder: Path, options: Options) -> dict[str, Any]:
-    """Where the results come from; carries on what earlier launches of the same study have left."""
+    """Where the results come from; carries on what earlier launches of the same study have left here."""
     earlier: dict[str, Any] = {}
     with contextlib.suppress(InvalidInput):
-        before, found = latest_study(folder)
+        before, found = read_study(folder / "work")
         same = {field.partition(".")[0] for field in changed_fields(before, study)} <= {"seeds", "search"}
         earlier = found if same else {}
     return {
