@@ -45,7 +45,8 @@ class Options:
     results: Path
     engine: str = "processes"
     workers: int | None = None
-    """Runs at the same time; None for one per processor core on a CPU, one on a GPU."""
+    """Runs at the same time; None for one per processor core on a CPU (small models leave a second thread half idle, so
+    two trainings with a thread each get more done than one with two), one on a GPU."""
     device: str = "auto"
     deterministic: bool = False
     accept_code_change: bool = False
