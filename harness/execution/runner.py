@@ -185,6 +185,7 @@ class Runner:
     def _drain(self, engine: Engine) -> None:
         """Let the workers keep their state; at most half a minute."""
         self.observer.note("Stopping: the trainings keep their state. A second signal quits at once.")
+        engine.stop()  # again: a run that was just being started when the signal came has not heard of it
         deadline = time.monotonic() + 30
         while self.active and engine.active and time.monotonic() < deadline:
             self._handle(engine.wait(0.5))

@@ -15,7 +15,6 @@ from harness.spec import ResolvedStudy
 
 INK = "#1f2328"
 MUTED = "#57606a"
-RULE = "#d0d7de"
 Dash = Literal["-", "--", "-.", ":", ""]
 BASELINE_COLOUR = "#6e7781"
 
