@@ -10,7 +10,7 @@ DIGITS = DataSpec(source="digits")
 SMOKE = Recipe(
     updates=150, batch_size=64, optimizer="muon", learning_rate=1e-2, evaluations=5, augmentation=Augmentation(shift=1)
 )
-VIT_SMOKE = ViTSpec(patch_size=2, width=32, depth=2, heads=2, pool="mean", initialisation="xavier")
+VIT_SMOKE = ViTSpec(patch_size=2, width=32, depth=2, heads=2, pool="mean", initialisation="xavier", zero_head=True)
 RESNET_SMOKE = ResNetSpec(depth=8, width=8)
 
 # --- laptop: Fashion-MNIST, 28 px, on two CPU cores ------------------------------------------------------------------

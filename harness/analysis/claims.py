@@ -24,7 +24,18 @@ from harness.analysis.power import what_settles
 from harness.analysis.summary import cost_of_model, unfinished
 from harness.analysis.wording import amount, at_size, described, listed, place, significant
 from harness.records.tables import StudyRecords
-from harness.spec import METRICS, Better, Claim, CostGrows, Crosses, Equivalent, GapShrinks, Monotone, ResolvedStudy
+from harness.spec import (
+    METRICS,
+    Better,
+    Claim,
+    CostGrows,
+    Crosses,
+    Equivalent,
+    GainsMore,
+    GapShrinks,
+    Monotone,
+    ResolvedStudy,
+)
 
 _EXACT = ("params", "macs_per_image")
 """Metrics that the model alone decides."""
@@ -84,6 +95,8 @@ def judge(claim: Claim, evidence: Evidence) -> Judgement:
             return _gap_shrinks(claim, evidence)
         case Crosses():
             return _crosses(claim, evidence)
+        case GainsMore():
+            return _undecided("not judged yet")
         case CostGrows():
             return _cost_grows(claim, evidence)
 

@@ -127,7 +127,7 @@ def _chosen(of_cell: list[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 def _values(study: ResolvedStudy, arm: str, trial: Mapping[str, Any]) -> dict[str, Any]:
     """The trial's values of the parameters that are searched for the arm."""
-    space = study.search.space_of(study.arm(arm).model)
+    space = study.search.space_of(study.arm(arm))
     found = {name: trial.get(f"p.{name}") for name in sorted(space)}
     return {name: value for name, value in found.items() if value is not None and not pd.isna(value)}
 
@@ -135,7 +135,7 @@ def _values(study: ResolvedStudy, arm: str, trial: Mapping[str, Any]) -> dict[st
 def _audit_row(cells: Cells, cell: Cell, of_cell: list[Mapping[str, Any]]) -> dict[str, Any]:
     study = cells.study
     chosen = _chosen(of_cell)
-    space = study.search.space_of(study.arm(cell[0]).model)
+    space = study.search.space_of(study.arm(cell[0]))
     values = _values(study, cell[0], chosen)
     images: npt.NDArray[np.float64] = np.array([number(trial["images_seen"]) for trial in of_cell])
     return {
@@ -193,7 +193,7 @@ def _edges(cells: Cells, trials: Trials) -> list[str]:
     for cell, of_cell in trials.items():
         if not of_cell:
             continue
-        space = cells.study.search.space_of(cells.study.arm(cell[0]).model)
+        space = cells.study.search.space_of(cells.study.arm(cell[0]))
         values = _values(cells.study, cell[0], _chosen(of_cell))
         for name in at_edge(space, values):
             found = space[name]

@@ -81,13 +81,14 @@ def _run_row(study: ResolvedStudy, item: Finished) -> dict[str, Any]:
     own = {
         "is_baseline": item.cell.arm.name == study.baseline.name,
         "level": item.cell.arm.level,
+        "series": item.cell.arm.series or "",
         "seed": item.run.config.seed,
     }
     return result | _place(study, item) | own | _parameters(item)
 
 
 def _trial_row(study: ResolvedStudy, item: Finished) -> dict[str, Any]:
-    space = study.search.space_of(item.cell.arm.model)
+    space = study.search.space_of(item.cell.arm)
     edges = at_edge(space, item.run.values) if item.chosen else ()
     own = {
         "trial": item.run.trial,

@@ -35,6 +35,7 @@ class Cell:
     trial_updates: int
     trials: int
     seeds: tuple[int, ...]
+    test_shifts: tuple[int, ...]
     parameters: tuple[str, ...]
     """Nuisance parameters, by their field in the recipe."""
 
@@ -68,7 +69,8 @@ class Cell:
 
     def confirm(self, seed: int, values: Mapping[str, Any]) -> Run:
         """A training of the chosen setting on a fresh seed, scored once on the test split."""
-        return self._run("confirm", seed, self.recipe, values, None)
+        run = self._run("confirm", seed, self.recipe, values, None)
+        return replace(run, config=replace(run.config, test_shifts=self.test_shifts))
 
     def _run(self, phase: Phase, seed: int, recipe: Recipe, values: Mapping[str, Any], trial: int | None) -> Run:
         for name, value in values.items():
@@ -122,6 +124,7 @@ def _cell(study: ResolvedStudy, arm: Arm, size: int | None) -> Cell:
     assert data.train_size is not None
     try:
         arm.model.check_image(data.image_size)
+        data.check_moved(data.image_size)
     except InvalidInput as error:
         raise InvalidInput(f"Arm {arm.name!r}: {error}") from error
     updates = recipe.resolved_updates(data.train_size)
@@ -135,5 +138,6 @@ def _cell(study: ResolvedStudy, arm: Arm, size: int | None) -> Cell:
         trial_updates=trial_updates,
         trials=study.search.trials,
         seeds=study.seeds,
-        parameters=tuple(sorted(study.search.space_of(arm.model))),
+        test_shifts=study.test_shifts,
+        parameters=tuple(sorted(study.search.space_of(arm))),
     )

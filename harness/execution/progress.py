@@ -24,7 +24,7 @@ class CellProgress:
         self.damaged: dict[str, str] = {}
         """What is wrong with a run's result, by digest; such a run counts as not done."""
         self._study = study
-        self._space = study.search.space_of(cell.arm.model)
+        self._space = study.search.space_of(cell.arm)
         self._work = work
         self._trials: list[Finished] = []
         self._confirmed: dict[int, Finished] = {}

@@ -4,7 +4,7 @@ from torch import nn
 
 from harness.models.resnet import SmallResNet, TorchvisionResNet
 from harness.models.vit import AttentionMode, ViT
-from harness.spec import ModelSpec, ResNetSpec, ViTSpec
+from harness.spec import ModelSpec, ResNetSpec, SwinSpec, ViTSpec
 from harness.spec.errors import require_within
 from harness.spec.model import SMALL_RESNET_DEPTHS
 
@@ -29,3 +29,5 @@ def build(
             return SmallResNet(spec, image_size=image_size, channels=channels, classes=classes)
         case ResNetSpec():
             return TorchvisionResNet(spec, image_size=image_size, channels=channels, classes=classes)
+        case SwinSpec():
+            raise NotImplementedError

@@ -44,7 +44,8 @@ class ViT(nn.Module):
         self.image_shape = (channels, image_size, image_size)
         grid = image_size // spec.patch_size
         self.stem = _stem(spec, channels)
-        self.class_token = nn.Parameter(torch.empty(1, 1, spec.width)) if spec.pool == "cls" else None
+        self.pool, self.pool_norm = spec.pool, spec.pool_norm
+        self.class_token = nn.Parameter(torch.empty(1, 1, spec.width)) if spec.pool != "mean" else None
         self.position = _position(spec, grid)
         self.dropout = _dropout(spec.dropout)
         self.blocks = nn.ModuleList(Block(spec, grid, index, attention) for index in range(spec.depth))
@@ -61,33 +62,41 @@ class ViT(nn.Module):
         x = self.dropout(self.position(x))
         for block in self.blocks:
             x = block(x)
-        # LayerNorm acts on each token by itself, so the class token alone needs the last one.
-        x = self.norm(x).mean(dim=1) if self.class_token is None else self.norm(x[:, 0])  # (B, D)
+        if self.pool == "cls":
+            x = self.norm(x[:, 0])  # (B, D): LayerNorm acts on each token by itself, so this one alone needs it
+        elif self.pool_norm == "before":
+            x = self.norm(x).mean(dim=1)
+        else:
+            x = self.norm(x.mean(dim=1))
         logits: Tensor = self.head(x)
         return logits
 
 
 class Block(nn.Module):
-    """An encoder block (equations 2 and 3; post-norm as in arXiv 1706.03762): tokens (B, N, D) to (B, N, D)."""
+    """An encoder block (equations 2 and 3; post-norm as in arXiv 1706.03762): tokens (B, N, D) to (B, N, D).
+
+    With `residual` "branch" the second sum forgets the block's input, as some tutorials have it.
+    """
 
     def __init__(self, spec: ViTSpec, grid: int, index: int, attention: AttentionMode) -> None:
         super().__init__()
-        self.pre_norm = spec.norm == "pre"
+        self.pre_norm, self.full_residual = spec.norm == "pre", spec.residual == "full"
         hidden = max(1, round(spec.width * spec.mlp_ratio))
         self.norm1 = _layer_norm(spec)
         self.attention = Attention(spec, grid, attention)
-        self.branch1 = Branch(spec, index)
+        self.branch1 = Branch(spec, index, spec.projection_dropout)
         self.norm2 = _layer_norm(spec)
         self.mlp = nn.Sequential(
             nn.Linear(spec.width, hidden), nn.GELU(), _dropout(spec.mlp_dropout), nn.Linear(hidden, spec.width)
         )
-        self.branch2 = Branch(spec, index)
+        self.branch2 = Branch(spec, index, spec.mlp_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (B, N, D) after both residual branches."""
         if self.pre_norm:
-            x = x + self.branch1(self.attention(self.norm1(x)))
-            x = x + self.branch2(self.mlp(self.norm2(x)))
+            y = self.branch1(self.attention(self.norm1(x)))
+            x = x + y
+            x = (x if self.full_residual else y) + self.branch2(self.mlp(self.norm2(x)))
         else:
             x = self.norm1(x + self.branch1(self.attention(x)))
             x = self.norm2(x + self.branch2(self.mlp(x)))
@@ -101,10 +110,10 @@ class Branch(nn.Module):
     block to `spec.stochastic_depth` in the last; kept branches are scaled so that the expectation stays.
     """
 
-    def __init__(self, spec: ViTSpec, index: int) -> None:
+    def __init__(self, spec: ViTSpec, index: int, dropout: float) -> None:
         super().__init__()
         self.keep = 1 - spec.stochastic_depth * index / max(1, spec.depth - 1)
-        self.dropout = _dropout(spec.mlp_dropout)
+        self.dropout = _dropout(dropout)
         self.layer_scale = (
             None if spec.layer_scale is None else nn.Parameter(torch.full((spec.width,), spec.layer_scale))
         )
@@ -130,7 +139,7 @@ class Attention(nn.Module):
         self.dropout = spec.attention_dropout
         self.qkv = nn.Linear(spec.width, 3 * spec.width, bias=spec.qkv_bias)
         self.relative_position = RelativePosition(spec, grid) if spec.position == "relative" else None
-        self.output = nn.Linear(spec.width, spec.width)
+        self.output = nn.Linear(spec.width, spec.width, bias=spec.output_bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (B, N, D) after attention and the output projection."""
@@ -282,7 +291,7 @@ class RelativePosition(nn.Module):
 
     def __init__(self, spec: ViTSpec, grid: int) -> None:
         super().__init__()
-        self.class_tokens = 1 if spec.pool == "cls" else 0
+        self.class_tokens = 0 if spec.pool == "mean" else 1
         self.table = nn.Parameter(torch.empty(spec.heads, (2 * grid - 1) ** 2))
         offset = torch.arange(grid)[:, None] - torch.arange(grid) + grid - 1  # (g, g), from 0 to 2g - 2
         index = offset[:, None, :, None] * (2 * grid - 1) + offset[None, :, None, :]  # (g, g, g, g)
@@ -299,45 +308,39 @@ class RelativePosition(nn.Module):
 def initialise(model: ViT, spec: ViTSpec) -> None:
     """Draw all parameters anew, from torch's global generator.
 
-    `truncated_normal`: sd .02 for linear maps, class token and position, cut at two sd (arXiv 2012.12877).
-    `xavier`: the ViT paper's code: Xavier-uniform linear maps (queries, keys and values each by themselves), position
-    of sd .02, zero class token, zero head. `normal_embeddings`: as `truncated_normal`, but class token and position of
-    sd 1, not cut. In all of them the stem's projection and the head's hidden layer have sd 1/sqrt(inputs), convolutions
-    are Kaiming-normal, biases are 0, and a relative bias has sd .02.
+    Linear maps: `truncated_normal`: sd .02, cut at two sd (arXiv 2012.12877). `xavier`: uniform as in the ViT paper's
+    code, queries, keys and values each by themselves. In both the stem's projection and the head's hidden layer have
+    sd 1/sqrt(inputs), and biases are 0. `torch`: weights and biases as torch.nn.Linear draws them.
+
+    In all of them position tables and class token are normal with the spec's deviations, convolutions Kaiming-normal,
+    and a relative bias has sd .02.
     """
-    xavier = spec.initialisation == "xavier"
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, nn.Linear):
-            _initialise_linear(name, module, xavier)
-    final = model.head[-1]
-    assert isinstance(final, nn.Linear)
-    if xavier:
+            _initialise_linear(name, module, spec.initialisation)
+    if spec.zero_head:
+        final = model.head[-1]
+        assert isinstance(final, nn.Linear)
         nn.init.zeros_(final.weight)
+        nn.init.zeros_(final.bias)
     for name, parameter in model.named_parameters():
         if "relative_position" in name:
             _truncated_normal(parameter, 0.02)
-        elif xavier and name == "class_token":
-            nn.init.zeros_(parameter)
-        elif "position" in name or name == "class_token":
-            _initialise_embedding(parameter, spec.initialisation)
+        elif "position" in name:
+            nn.init.normal_(parameter, std=spec.position_sd)
+        elif name == "class_token":
+            nn.init.normal_(parameter, std=spec.class_token_sd)
 
 
-def _initialise_embedding(parameter: Tensor, how: Initialisation) -> None:
-    match how:
-        case "truncated_normal":
-            _truncated_normal(parameter, 0.02)
-        case "xavier":
-            nn.init.normal_(parameter, std=0.02)
-        case "normal_embeddings":
-            nn.init.normal_(parameter)
-
-
-def _initialise_linear(name: str, linear: nn.Linear, xavier: bool) -> None:
+def _initialise_linear(name: str, linear: nn.Linear, how: Initialisation) -> None:
+    if how == "torch":
+        linear.reset_parameters()
+        return
     if name in ("stem.projection", "head.hidden"):
         _truncated_normal(linear.weight, linear.in_features**-0.5)
-    elif xavier:
+    elif how == "xavier":
         for part in linear.weight.chunk(3) if name.endswith("qkv") else [linear.weight]:
             nn.init.xavier_uniform_(part)
     else:
@@ -359,7 +362,7 @@ def _stem(spec: ViTSpec, channels: int) -> nn.Module:
 def _position(spec: ViTSpec, grid: int) -> nn.Module:
     match spec.position:
         case "learned_1d":
-            return LearnedPosition(grid**2 + (spec.pool == "cls"), spec.width)
+            return LearnedPosition(grid**2 + (spec.pool != "mean"), spec.width)
         case "learned_2d":
             return LearnedPosition2D(grid, spec.width)
         case "sincos_2d":

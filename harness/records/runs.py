@@ -23,6 +23,19 @@ Labels = npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shift:
+    """The test split moved by `pixels` to each of four sides, what moves in being black; means over the four."""
+
+    pixels: int
+    accuracy: float
+    agreement: float
+    """Share of images whose predicted class stays that of the unmoved image."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunResult:
     """What a training ended with. Numbers that a run did not reach are None, never a stand-in."""
 
@@ -32,6 +45,8 @@ class RunResult:
     """Why there is no completed result, in a sentence."""
     test_accuracy: float | None = None
     test_loss: float | None = None
+    shifts: tuple[Shift, ...] = ()
+    """Test of moved images, by ascending shift; empty where none was asked for."""
     validation_accuracy: float | None = None
     """At the last evaluation that was made."""
     validation_loss: float | None = None
@@ -41,6 +56,8 @@ class RunResult:
     images_seen: int = 0
     params: int | None = None
     macs_per_image: int | None = None
+    attention_macs_per_image: int | None = None
+    """Of these, the products of queries with keys and of attention weights with values; 0 for a ResNet."""
     train_seconds: float | None = None
     """Time in training steps alone, without evaluation."""
     train_images_per_second: float | None = None

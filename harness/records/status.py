@@ -127,7 +127,7 @@ def _place(study: ResolvedStudy, content: dict[str, Any]) -> tuple[object, ...] 
         is_planned = config["seed"] in study.seeds and updates == full
     else:
         is_planned = trial < study.search.trials and updates <= full and (updates == full or study.search.updates)
-    free = (*BUDGET_UNITS, *study.search.space_of(arm.model))
+    free = (*BUDGET_UNITS, *study.search.space_of(arm))
     asked = {
         **_leaves("model", to_plain(arm.model)),
         **{

@@ -27,17 +27,21 @@ RUN_COLUMNS: dict[str, str] = {
     "arm": "str",
     "is_baseline": "bool",
     "level": "object",
+    "series": "str",
     "train_size": "Int64",
     "seed": "Int64",
     "status": "str",
     "test_accuracy": "float64",
     "test_loss": "float64",
+    "shifted_accuracy": "float64",
+    "shift_agreement": "float64",
     "validation_accuracy": "float64",
     "train_loss": "float64",
     "updates": "Int64",
     "images_seen": "Int64",
     "params": "Int64",
     "macs_per_image": "Int64",
+    "attention_macs_per_image": "Int64",
     "train_seconds": "float64",
     "train_images_per_second": "float64",
     "eval_images_per_second": "float64",
@@ -48,6 +52,9 @@ RUN_COLUMNS: dict[str, str] = {
     "code_fingerprint": "str",
 }
 """Columns of runs.csv in order, then a column `p.<name>` per nuisance parameter."""
+
+ADDED_COLUMNS = ("series", "shifted_accuracy", "shift_agreement", "attention_macs_per_image")
+"""Columns that tables of version 0.1 lack; they are read as empty."""
 
 TRIAL_COLUMNS: dict[str, str] = {
     "study": "str",
@@ -179,6 +186,8 @@ def _read_csv(path: Path, columns: dict[str, str]) -> pd.DataFrame:
         texts = {name: kind for name, kind in columns.items() if kind == "str"}
         missing_as = {name: [""] for name in pd.read_csv(path, nrows=0).columns if name not in texts}
         frame = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=missing_as)
+        for name in set(ADDED_COLUMNS) & columns.keys() - set(frame.columns):
+            frame[name] = "" if name in texts else pd.NA
         frame = frame.astype({name: kind for name, kind in columns.items() if name in frame})
     except (OSError, ValueError, TypeError, pd.errors.ParserError) as error:
         raise RecordsError(f"Could not read {path}: {error}") from error

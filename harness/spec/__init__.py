@@ -8,13 +8,14 @@ from harness.spec.claims import (
     CostGrows,
     Crosses,
     Equivalent,
+    GainsMore,
     GapShrinks,
     Monotone,
 )
 from harness.spec.data import FOLDER_SOURCES, IMAGENET, NAMED_SOURCES, DataSpec, SourceFacts
 from harness.spec.errors import InvalidInput
-from harness.spec.model import ModelSpec, ResNetSpec, ViTSpec, family
-from harness.spec.recipe import BUDGET_UNITS, Augmentation, Recipe
+from harness.spec.model import ModelSpec, ResNetSpec, SwinSpec, ViTSpec, family
+from harness.spec.recipe import BUDGET_UNITS, Augmentation, Distillation, Recipe
 from harness.spec.run import Run, RunConfig, Rung, canonical_json, to_plain
 from harness.spec.study import (
     SCALES,
@@ -46,7 +47,9 @@ __all__ = [
     "CostGrows",
     "Crosses",
     "DataSpec",
+    "Distillation",
     "Equivalent",
+    "GainsMore",
     "GapShrinks",
     "InvalidInput",
     "LogUniform",
@@ -63,6 +66,7 @@ __all__ = [
     "SourceFacts",
     "Space",
     "Study",
+    "SwinSpec",
     "Uniform",
     "ViTSpec",
     "canonical_json",

@@ -18,7 +18,10 @@ METRICS: dict[str, Direction] = {
     "validation_accuracy": "up",
     "train_images_per_second": "up",
     "eval_images_per_second": "up",
+    "shifted_accuracy": "up",
+    "shift_agreement": "up",
     "macs_per_image": "down",
+    "attention_macs_per_image": "down",
     "train_seconds": "down",
     "peak_memory_bytes": "down",
     "params": "down",
@@ -46,6 +49,11 @@ class _Claim:
     @property
     def arm_names(self) -> tuple[str, ...]:
         """The arms that this claim names; each must be in the study."""
+        return ()
+
+    @property
+    def series_names(self) -> tuple[str, ...]:
+        """The series that this claim names; each must be one of the study's."""
         return ()
 
 
@@ -95,9 +103,10 @@ class Monotone(_Claim):
     kind: Literal["monotone"] = "monotone"
     metric: str
     along: str
-    """The study's factor, or `train_size` (then `arm` names the arm followed)."""
+    """The study's factor (then `series` may name the arms followed), or `train_size` (then `arm` names the one)."""
     direction: Direction
     arm: str | None = None
+    series: str | None = None
     slack: float = 0.0
     """A step against the direction by at most this much (metric's unit) does not count against the claim."""
 
@@ -109,33 +118,62 @@ class Monotone(_Claim):
     def arm_names(self) -> tuple[str, ...]:
         return () if self.arm is None else (self.arm,)
 
+    @property
+    def series_names(self) -> tuple[str, ...]:
+        return () if self.series is None else (self.series,)
+
 
 @dataclass(frozen=True, kw_only=True)
-class GapShrinks(_Claim):
-    """The lead of `leader` over `follower` in `metric` falls with the logarithm of the training size."""
+class _Gap(_Claim):
+    """About the lead of `leader` over `follower`: two arms along `train_size`, two series along the study's factor."""
+
+    leader: str
+    follower: str
+    metric: str = "test_accuracy"
+    along: str = "train_size"
+    train_size: int | Literal["smallest", "largest"] | None = None
+    """Along the factor of a study with several training sizes: at which of them."""
+
+    @property
+    def arm_names(self) -> tuple[str, ...]:
+        return (self.leader, self.follower) if self.along == "train_size" else ()
+
+    @property
+    def series_names(self) -> tuple[str, ...]:
+        return () if self.along == "train_size" else (self.leader, self.follower)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GapShrinks(_Gap):
+    """The lead falls along the axis: with the logarithm of the training size, or with the factor's level."""
 
     kind: Literal["gap_shrinks"] = "gap_shrinks"
-    leader: str
-    follower: str
-    metric: str = "test_accuracy"
-
-    @property
-    def arm_names(self) -> tuple[str, ...]:
-        return (self.leader, self.follower)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crosses(_Claim):
-    """`follower` overtakes `leader` in `metric` at some training size within the measured range."""
+class Crosses(_Gap):
+    """`follower` overtakes `leader` somewhere on the axis, within the measured range."""
 
     kind: Literal["crosses"] = "crosses"
-    leader: str
-    follower: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GainsMore(_Claim):
+    """The step from `start` to `arm` gains more `metric` than the one from `other_start` to `other`, by `margin`."""
+
+    kind: Literal["gains_more"] = "gains_more"
+    arm: str
+    start: str
+    other: str
+    other_start: str
     metric: str = "test_accuracy"
+    train_size: int | Literal["smallest", "largest"] | None = None
+    margin: float = 0.0
+    """In the metric's unit."""
 
     @property
     def arm_names(self) -> tuple[str, ...]:
-        return (self.leader, self.follower)
+        return (self.arm, self.start, self.other, self.other_start)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,11 +188,17 @@ class CostGrows(_Claim):
     metric: str = "macs_per_image"
     factor: float = 1.0
     """Smallest ratio of a step that counts as growth."""
+    series: str | None = None
+    """The arms followed along the factor, where the study has several series; None for all arms."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_choice("CostGrows.direction", self.direction, get_args(Direction))
         require_within("CostGrows.factor", self.factor, 1)
 
+    @property
+    def series_names(self) -> tuple[str, ...]:
+        return () if self.series is None else (self.series,)
 
-Claim = Better | Equivalent | Monotone | GapShrinks | Crosses | CostGrows
+
+Claim = Better | Equivalent | Monotone | GapShrinks | Crosses | GainsMore | CostGrows

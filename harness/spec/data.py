@@ -57,6 +57,12 @@ class DataSpec:
     """Images held out of the training part; None for the source's number (Fashion-MNIST 5,000, folders a tenth)."""
     split_seed: int = 0
     """Decides which images are held out."""
+    moved_share: float = 0.0
+    """Share of the patches that one fixed permutation moves to other places, the same in every image of all splits."""
+    moved_patch: int = 1
+    """Side of the square patches that `moved_share` counts, pixels; 1 moves single pixels."""
+    moved_seed: int = 0
+    """Decides the permutation; for one seed, the patches moved at a smaller share are among those of a larger one."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -81,3 +87,21 @@ class DataSpec:
             if value is not None:
                 require_within(f"data.{field}", value, 1)
         require_within("data.split_seed", self.split_seed, 0, 2**31 - 1)
+        require_within("data.moved_share", self.moved_share, 0, 1)
+        require_within("data.moved_patch", self.moved_patch, 1)
+        require_within("data.moved_seed", self.moved_seed, 0, 2**31 - 1)
+
+    def check_moved(self, image_size: int) -> None:
+        """Refuse patches that do not tile an image of this side (pixels), and a share of fewer than two of them."""
+        if self.moved_share == 0:
+            return
+        require(
+            image_size % self.moved_patch == 0,
+            f"data.moved_patch is {self.moved_patch}; it must divide the image side of {image_size} pixels.",
+        )
+        patches = (image_size // self.moved_patch) ** 2
+        require(
+            round(self.moved_share * patches) >= 2,
+            f"data.moved_share is {self.moved_share:g} of {patches} patches of {self.moved_patch} pixels; at least two "
+            "must move. Take a larger share or smaller patches.",
+        )

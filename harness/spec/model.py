@@ -6,11 +6,13 @@ from typing import Any, Literal, get_args
 from harness.spec.checks import check_types
 from harness.spec.errors import InvalidInput, require, require_choice, require_within
 
-Pool = Literal["cls", "mean"]
+Pool = Literal["cls", "mean", "all"]
+PoolNorm = Literal["before", "after"]
+Residual = Literal["full", "branch"]
 Norm = Literal["pre", "post"]
 Position = Literal["none", "learned_1d", "learned_2d", "sincos_2d", "relative"]
 Stem = Literal["patch", "conv", "hybrid"]
-Initialisation = Literal["truncated_normal", "xavier", "normal_embeddings"]
+Initialisation = Literal["truncated_normal", "xavier", "torch"]
 ResNetStem = Literal["cifar", "imagenet"]
 
 # Table 1 of arXiv 2010.11929; Ti and S as in arXiv 2012.12877 (DeiT).
@@ -42,19 +44,29 @@ class ViTSpec:
     mlp_ratio: float = 4.0
     """Hidden width of a block's MLP, as a multiple of `width`."""
     pool: Pool = "cls"
-    """What the head reads: the class token, or the mean over the patch tokens (then there is no class token)."""
+    """What the head reads: the class token; the mean over the patch tokens (then there is no class token); or the mean
+    over `all` tokens, a class token included."""
+    pool_norm: PoolNorm = "before"
+    """Whether the last LayerNorm acts on the tokens `before` pooling, or on the pooled vector, `after` it."""
     norm: Norm = "pre"
     """LayerNorm before each sublayer (with one more after the last block), or after each residual sum."""
+    residual: Residual = "full"
+    """What a pre-norm block's MLP adds to: the `full` sum y + x of input x and attention's branch y (equation 3), or
+    the `branch` y alone, a slip found in tutorials: mlp(norm(y + x)) + y."""
     position: Position = "learned_1d"
     """Position embedding (appendix D.4); `relative` is a learned bias per head and offset in the attention."""
     qkv_bias: bool = True
     """Whether the projections to queries, keys and values have a bias."""
+    output_bias: bool = True
+    """Whether the attention's output projection has a bias."""
     dropout: float = 0.0
     """Probability of dropping an element of the embedded tokens."""
     attention_dropout: float = 0.0
     """Probability of dropping an attention weight."""
     mlp_dropout: float = 0.0
-    """Probability of dropping an element after each linear layer of the MLP and after the attention's output."""
+    """Probability of dropping an element after each linear layer of the MLP."""
+    projection_dropout: float = 0.0
+    """Probability of dropping an element of the attention's output."""
     stochastic_depth: float = 0.0
     """Probability of skipping the last block's residual branches for an image; grows linearly from 0 over depth."""
     layer_scale: float | None = None
@@ -62,7 +74,15 @@ class ViTSpec:
     stem: Stem = "patch"
     """How patches become tokens: one linear map, a stack of stride-2 convolutions, or a small ResNet."""
     initialisation: Initialisation = "truncated_normal"
-    """`truncated_normal` (sd .02), `xavier` (the paper's code), `normal_embeddings` (N(0,1) class token and table)."""
+    """Of linear maps: `truncated_normal` (sd .02), `xavier` (the paper's code), `torch` (torch.nn.Linear's default)."""
+    position_sd: float = 0.02
+    """Standard deviation of the learned position table at the start; 0 for zeros."""
+    class_token_sd: float = 0.02
+    """Standard deviation of the class token (and a distillation token) at the start; 0 for zeros."""
+    zero_head: bool = False
+    """Start with a head of zeros (the paper's code), so that the first predictions are uniform."""
+    distillation_token: bool = False
+    """A second token with a head of its own, which learns from a teacher (arXiv 2012.12877, section 4)."""
     head_hidden: int | None = None
     """Width of a tanh hidden layer in the head (the paper's pre-training head); None for a linear head."""
     norm_eps: float = 1e-6
@@ -78,17 +98,31 @@ class ViTSpec:
             f"Valid for this width: {_divisors(self.width)}.",
         )
         require_within("ViTSpec.mlp_ratio", self.mlp_ratio, 0, open_low=True)
-        for field in ("dropout", "attention_dropout", "mlp_dropout", "stochastic_depth"):
+        for field in ("dropout", "attention_dropout", "mlp_dropout", "projection_dropout", "stochastic_depth"):
             require_within(f"ViTSpec.{field}", getattr(self, field), 0, 0.999)
         require_within("ViTSpec.norm_eps", self.norm_eps, 0, open_low=True)
+        require_within("ViTSpec.position_sd", self.position_sd, 0)
+        require_within("ViTSpec.class_token_sd", self.class_token_sd, 0)
         for field, choices in (
             ("pool", Pool),
+            ("pool_norm", PoolNorm),
             ("norm", Norm),
+            ("residual", Residual),
             ("position", Position),
             ("stem", Stem),
             ("initialisation", Initialisation),
         ):
             require_choice(f"ViTSpec.{field}", getattr(self, field), get_args(choices))
+        for field, usual in (("pool_norm", "before"), ("residual", "full")):
+            require(
+                self.norm == "pre" or getattr(self, field) == usual,
+                f"ViTSpec.{field} is {getattr(self, field)!r} with norm 'post'; only pre-norm blocks have that choice. "
+                f"Leave {field} at {usual!r}.",
+            )
+        require(
+            self.pool == "cls" or not self.distillation_token,
+            f"ViTSpec.distillation_token is set with pool {self.pool!r}; it needs a class token beside it: pool 'cls'.",
+        )
         if self.head_hidden is not None:
             require_within("ViTSpec.head_hidden", self.head_hidden, 1)
         if self.stem != "patch":
@@ -159,12 +193,61 @@ class ResNetSpec:
         require_within(f"image_size (for ResNet-{self.depth}, stem {self.stem!r})", image_size, smallest)
 
 
-ModelSpec = ViTSpec | ResNetSpec
+@dataclass(frozen=True, kw_only=True)
+class SwinSpec:
+    """A Swin transformer (arXiv 2103.14030) as torchvision has it: attention in shifted windows, in stages."""
+
+    kind: Literal["swin"] = "swin"
+    patch_size: int
+    """Side of a square patch, pixels."""
+    width: int
+    """Width of the first stage; it doubles from stage to stage."""
+    depths: tuple[int, ...]
+    """Blocks of each stage; between stages two by two tokens are merged into one."""
+    heads: tuple[int, ...]
+    """Attention heads of each stage; divides that stage's width."""
+    window: int = 7
+    """Side of an attention window, tokens."""
+    mlp_ratio: float = 4.0
+    """Hidden width of a block's MLP, as a multiple of the stage's width."""
+    stochastic_depth: float = 0.0
+    """Probability of skipping the last block's residual branches for an image; grows linearly from 0 over depth."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        for field in ("patch_size", "width", "window"):
+            require_within(f"SwinSpec.{field}", getattr(self, field), 1)
+        require(
+            len(self.depths) == len(self.heads) > 0,
+            f"SwinSpec.depths is {self.depths} and heads is {self.heads}; both need a number per stage.",
+        )
+        for stage, (depth, heads) in enumerate(zip(self.depths, self.heads, strict=True)):
+            require_within("SwinSpec.depths: blocks of a stage", depth, 1)
+            require_within("SwinSpec.heads: heads of a stage", heads, 1)
+            width = self.width << stage
+            require(
+                width % heads == 0,
+                f"SwinSpec.heads is {heads} in stage {stage + 1} of width {width}; heads must divide the width. "
+                f"Valid for this width: {_divisors(width)}.",
+            )
+        require_within("SwinSpec.mlp_ratio", self.mlp_ratio, 0, open_low=True)
+        require_within("SwinSpec.stochastic_depth", self.stochastic_depth, 0, 0.999)
+
+    def check_image(self, image_size: int) -> None:
+        """Refuse an image side (pixels) that the patches do not tile."""
+        require(
+            image_size % self.patch_size == 0,
+            f"patch_size {self.patch_size} does not divide image_size {image_size}; "
+            f"valid patch sizes for this image: {_divisors(image_size)}.",
+        )
+
+
+ModelSpec = ViTSpec | ResNetSpec | SwinSpec
 """What `build` accepts; dispatch on the type with `match`."""
 
 
 def family(spec: ModelSpec) -> str:
-    """The model family that a search space may be declared for: `vit` or `resnet`."""
+    """The model family that a search space may be declared for: `vit`, `resnet` or `swin`."""
     return spec.kind
 
 

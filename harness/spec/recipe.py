@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 from harness.spec.checks import check_types
 from harness.spec.errors import require, require_choice, require_within
+from harness.spec.model import ResNetSpec
 
 Optimizer = Literal["adamw", "adam", "sgd", "muon"]
 Schedule = Literal["cosine", "constant", "wsd"]
@@ -40,6 +41,28 @@ class Augmentation:
         require_within("augmentation.cutmix", self.cutmix, 0)
         require_within("augmentation.randaugment", self.randaugment, 0)
         require_within("augmentation.strength", self.strength, 0, 10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """Learning from a teacher (arXiv 2012.12877, section 4), which each run trains first, on its own images.
+
+    The teacher has the run's budget, batches and augmentation; what it costs is not counted as the arm's.
+    """
+
+    teacher: ResNetSpec
+    learning_rate: float
+    """Peak learning rate of the teacher, which is not tuned."""
+    weight_decay: float = 0.05
+    """Weight decay of the teacher."""
+    weight: float = 0.5
+    """Weight of the teacher's part in the loss: cross-entropy with its most likely class (hard distillation)."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        require_within("distillation.learning_rate", self.learning_rate, 0, open_low=True)
+        require_within("distillation.weight_decay", self.weight_decay, 0)
+        require_within("distillation.weight", self.weight, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +104,8 @@ class Recipe:
     evaluations: int = 10
     """Evaluations on the validation split, evenly spaced; the last one is after the last update."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+    distillation: Distillation | None = None
+    """A teacher to learn from besides the labels; None for the labels alone."""
 
     def __post_init__(self) -> None:
         check_types(self)

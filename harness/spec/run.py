@@ -48,6 +48,8 @@ class RunConfig:
     """SHA-256 of the source's images and labels."""
     channels: int
     classes: int
+    test_shifts: tuple[int, ...] = ()
+    """Also tested on images moved by this many pixels in each of four directions; empty for the plain test alone."""
     rungs: tuple[Rung, ...] = ()
     """Where a trial may be stopped early; empty for confirm runs and unpruned searches."""
 

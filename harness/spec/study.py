@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
+from math import inf
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args
 
 from harness.spec.checks import check_types, nearest, replace_at, value_at
-from harness.spec.claims import Claim, CostGrows, Monotone
+from harness.spec.claims import Claim, CostGrows, Crosses, GapShrinks, Monotone
 from harness.spec.data import DataSpec
 from harness.spec.errors import InvalidInput, require, require_choice, require_within
-from harness.spec.model import ModelSpec, family
+from harness.spec.model import ModelSpec, ViTSpec, family
 from harness.spec.recipe import Recipe
 
 ScaleName = Literal["smoke", "laptop", "gpu", "paper"]
@@ -73,7 +74,9 @@ class Search:
     space: Space = field(default_factory=dict)
     """What is searched, for every family."""
     by_family: Mapping[str, Space] = field(default_factory=dict)
-    """Ranges that replace or extend `space` for one model family (`vit`, `resnet`)."""
+    """Ranges that replace or extend `space` for one model family (`vit`, `resnet`, `swin`)."""
+    by_arm: Mapping[str, Space] = field(default_factory=dict)
+    """Ranges that replace or extend those for single arms, by name: e.g. the learning rates of another optimiser."""
     trials: int = 0
     """Trials per arm (per arm and training size where sizes vary); 0 takes the recipe's own setting unsearched."""
     updates: int | None = None
@@ -90,12 +93,14 @@ class Search:
         if self.updates is not None:
             require_within("search.updates", self.updates, 1)
         object.__setattr__(self, "space", MappingProxyType(dict(self.space)))
-        families = {name: MappingProxyType(dict(space)) for name, space in self.by_family.items()}
-        object.__setattr__(self, "by_family", MappingProxyType(families))
+        for name in ("by_family", "by_arm"):
+            spaces = {key: MappingProxyType(dict(space)) for key, space in getattr(self, name).items()}
+            object.__setattr__(self, name, MappingProxyType(spaces))
 
-    def space_of(self, model: ModelSpec) -> dict[str, Distribution]:
-        """The ranges for a model's family."""
-        return dict(self.space) | dict(self.by_family.get(family(model), {}))
+    def space_of(self, arm: "Arm") -> dict[str, Distribution]:
+        """The ranges for an arm: the common ones, its family's, its own."""
+        by_family, by_arm = self.by_family.get(family(arm.model), {}), self.by_arm.get(arm.name, {})
+        return dict(self.space) | dict(by_family) | dict(by_arm)
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,10 @@ class Arm:
     _: KW_ONLY
     level: float | str | None = None
     """Value of the factor, for axes and for order; None for a baseline that has none."""
+    series: str | None = None
+    """The line that this arm is a point of, in studies of several lines over the levels (`pre-norm`, `post-norm`)."""
+    against: str | None = None
+    """Name of the arm that this one is compared with; None for the study's baseline."""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """What this arm changes in the study's recipe and data, e.g. `{"recipe.optimizer": "sgd"}`."""
 
@@ -137,6 +146,8 @@ class Scale:
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of the confirm runs, the same for all arms."""
     search: Search = field(default_factory=Search)
+    test_shifts: tuple[int, ...] = ()
+    """Also test on images moved by this many pixels, ascending; empty for the plain test alone."""
     minutes: float | None = None
     """Expected wall time on the scale's usual machine (smoke, laptop: 2 CPU cores)."""
     claims: tuple[Claim, ...] = ()
@@ -188,6 +199,7 @@ class Study:
             train_sizes=at.train_sizes,
             seeds=at.seeds,
             search=at.search,
+            test_shifts=at.test_shifts,
             minutes=at.minutes,
             claims=self.claims + at.claims,
             changes_after_first_look=self.changes_after_first_look,
@@ -210,6 +222,7 @@ class ResolvedStudy:
     train_sizes: tuple[int, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2)
     search: Search = field(default_factory=Search)
+    test_shifts: tuple[int, ...] = ()
     minutes: float | None = None
     claims: tuple[Claim, ...] = ()
     changes_after_first_look: tuple[str, ...] = ()
@@ -219,6 +232,7 @@ class ResolvedStudy:
         self._check_seeds()
         self._check_sizes()
         self._check_arms()
+        self._check_series()
         self._check_claims()
         self._check_search()
 
@@ -239,6 +253,19 @@ class ResolvedStudy:
             if arm.name == name:
                 return arm
         raise InvalidInput(f"No arm is called {name!r}. {nearest(name, [arm.name for arm in self.all_arms])}")
+
+    def against(self, arm: Arm) -> Arm:
+        """The arm that `arm` is compared with."""
+        return self.baseline if arm.against is None else self.arm(arm.against)
+
+    @property
+    def series(self) -> dict[str, tuple[Arm, ...]]:
+        """The lines over the levels by name, each with its arms by increasing level; empty where no arm is in one."""
+        lines: dict[str, list[Arm]] = {}
+        for arm in self.all_arms:
+            if arm.series is not None:
+                lines.setdefault(arm.series, []).append(arm)
+        return {name: tuple(sorted(arms, key=_level)) for name, arms in lines.items()}
 
     def recipe_of(self, arm: Arm) -> Recipe:
         """The recipe with the arm's changes."""
@@ -262,6 +289,12 @@ class ResolvedStudy:
             list(self.train_sizes) == sorted(set(self.train_sizes)),
             f"train_sizes is {self.train_sizes}; sizes must ascend, each once.",
         )
+        for shift in self.test_shifts:
+            require_within("test_shifts: shift", shift, 1)
+        require(
+            list(self.test_shifts) == sorted(set(self.test_shifts)),
+            f"test_shifts is {self.test_shifts}; shifts must ascend, each once.",
+        )
 
     def _check_arms(self) -> None:
         names = [arm.name for arm in self.all_arms]
@@ -273,10 +306,33 @@ class ResolvedStudy:
             for other, name in seen:
                 require(content != other, f"Arm {arm.name!r} equals arm {name!r}: same model, recipe and data.")
             seen.append((content, arm.name))
+            learns = isinstance(arm.model, ViTSpec) and arm.model.distillation_token
+            require(
+                not learns or self.recipe_of(arm).distillation is not None,
+                f"Arm {arm.name!r} has a distillation token, but its recipe has no teacher; set recipe.distillation.",
+            )
+
+    def _check_series(self) -> None:
+        for arm in self.all_arms:
+            other = self.against(arm).name
+            require(
+                arm.against is None or (other != arm.name and arm is not self.baseline),
+                f"Arm {arm.name!r} is compared with {other!r}; "
+                + ("the baseline is compared with nothing." if arm is self.baseline else "name another arm."),
+            )
+        for name, arms in self.series.items():
+            levels = [arm.level for arm in arms]
+            require(
+                all(isinstance(level, float) for level in levels) and len(set(levels)) == len(levels),
+                f"The arms of series {name!r} have the levels {levels}; each needs a number of its own.",
+            )
 
     def _check_search(self) -> None:
+        for name in self.search.by_arm:
+            self.arm(name)
         for arm in self.all_arms:
-            space = self.search.space_of(arm.model)
+            space = self.search.space_of(arm)
+            own = self.search.by_arm.get(arm.name, {})
             require(
                 bool(space) or self.search.trials <= 1,
                 f"search.trials is {self.search.trials}, but nothing is searched for arm {arm.name!r}; "
@@ -287,24 +343,43 @@ class ResolvedStudy:
                 for value in _extremes(distribution):
                     replace_at(self.recipe_of(arm), parameter, value)
                 for key in arm.changes:
+                    overlap = f"recipe.{parameter}." in f"{key}." or f"{key}." in f"recipe.{parameter}."
                     require(
-                        f"recipe.{parameter}." not in f"{key}." and f"{key}." not in f"recipe.{parameter}.",
+                        parameter in own or not overlap,  # a range of its own is entered where the arm's change says
                         f"Arm {arm.name!r} changes {key}, which the search tunes for every arm; "
-                        "take it out of the search's space or out of the arm's changes.",
+                        "give the arm a range of its own in search.by_arm, or take it out of one of the two.",
                     )
 
     def _check_claims(self) -> None:
         for claim in self.claims:
             for name in claim.arm_names:
                 self.arm(name)
-            if isinstance(claim, Monotone | CostGrows):
+            for name in claim.series_names:
+                require(
+                    name in self.series,
+                    f"{type(claim).__name__} names the series {name!r}, which no arm is in. "
+                    + (nearest(name, self.series) if self.series else "Give the arms a series."),
+                )
+            if isinstance(claim, Monotone | CostGrows | GapShrinks | Crosses):
+                sized = bool(self.train_sizes) or isinstance(claim, GapShrinks | Crosses)
+                valid = (self.factor, "train_size") if sized else (self.factor,)
+                require_choice(f"{type(claim).__name__}.along", claim.along, valid)
+            if isinstance(claim, GapShrinks | Crosses):
+                self._check_gap(claim)
+            if isinstance(claim, Monotone | CostGrows) and claim.along != "train_size" and claim.series is None:
                 self._check_order(claim)
 
-    def _check_order(self, claim: Monotone | CostGrows) -> None:
-        valid = (self.factor, "train_size") if self.train_sizes else (self.factor,)
-        require_choice(f"{type(claim).__name__}.along", claim.along, valid)
+    def _check_gap(self, claim: GapShrinks | Crosses) -> None:
         if claim.along == "train_size":
             return
+        leader, follower = ({arm.level for arm in self.series[name]} for name in (claim.leader, claim.follower))
+        require(
+            len(leader & follower) > 1,
+            f"{type(claim).__name__} along {claim.along!r} compares the series {claim.leader!r} and "
+            f"{claim.follower!r}, which share {len(leader & follower)} levels; they must share at least two.",
+        )
+
+    def _check_order(self, claim: Monotone | CostGrows) -> None:
         levels = [arm.level for arm in self.arms]
         ordered = [level for level in levels if isinstance(level, float)]
         rising = ordered == sorted(set(ordered)) or ordered == sorted(set(ordered), reverse=True)
@@ -313,6 +388,10 @@ class ResolvedStudy:
             f"{type(claim).__name__} along {claim.along!r} needs arms with numeric levels in order; "
             f"the levels are {levels}.",
         )
+
+
+def _level(arm: Arm) -> float:
+    return arm.level if isinstance(arm.level, float) else inf
 
 
 def _extremes(distribution: Distribution) -> tuple[Any, ...]:
