@@ -19,11 +19,12 @@ COMPARISON_COLUMNS: dict[str, str] = {
     "probability_better": "float64",
     "smallest_detectable": "float64",
 }
-"""comparisons.csv: test accuracy of each arm against the baseline (difference = arm - baseline), per training size.
+"""comparisons.csv: test accuracy of each arm against the one it is compared with (difference = arm - baseline), per
+training size. `baseline` names that arm: the study's baseline unless `Arm.against` says otherwise.
 
 `n` counts the seeds that completed in both; `mean` and `sd` are the arm's accuracy over them. The interval of the
 paired difference is over fresh seeds and test images (`harness.analysis.estimate`), `p_holm` corrects over the arms of
-one training size, `probability_better` is that of one fresh seed's run beating the baseline's (a tie counts half), and
+one training size, `probability_better` is that of one fresh seed's run beating the other's (a tie counts half), and
 `smallest_detectable` the true difference that these seeds and images would have shown with power .8 at level .05."""
 
 CLAIM_COLUMNS: dict[str, str] = {
@@ -37,6 +38,52 @@ CLAIM_COLUMNS: dict[str, str] = {
     "reason": "str",
 }
 """claims.csv: `claim` is a short name (kind and number), `reason` a sentence with the numbers that decide."""
+
+CROSSOVER_COLUMNS: dict[str, str] = {
+    "arm": "str",
+    "baseline": "str",
+    "along": "str",
+    "train_size": "Int64",
+    "median": "float64",
+    "ci_low": "float64",
+    "ci_high": "float64",
+    "share": "float64",
+    "smallest": "float64",
+    "largest": "float64",
+    "statement": "str",
+}
+"""Columns of `Findings.crossovers`: where the difference arm - baseline changes sign.
+
+Along `train_size` (`train_size` then NA): an arm and the one that it is compared with, in training images. Along the
+study's factor: two series and the training size at which their levels are compared, in levels. `median` with its
+interval is NaN where no change is shown within the measured range, a bound of the interval also where it lies beyond
+that range; `share` of the resamples change sign; `smallest` and `largest` are the measured ends."""
+
+SLOPE_COLUMNS: dict[str, str] = {
+    "arm": "str",
+    "baseline": "str",
+    "along": "str",
+    "train_size": "Int64",
+    "slope": "float64",
+    "ci_low": "float64",
+    "ci_high": "float64",
+}
+"""Columns of `Findings.slopes`: how the difference arm - baseline changes, by its least-squares line; rows as in
+`crossovers`. Along `train_size` per tenfold training images; along the factor from the lowest to the highest level that
+both series share."""
+
+FRONTIER_COLUMNS: dict[str, str] = {
+    "arm": "str",
+    "baseline": "str",
+    "level": "float64",
+    "train_size": "float64",
+    "ci_low": "float64",
+    "ci_high": "float64",
+    "share": "float64",
+    "statement": "str",
+}
+"""Columns of `Findings.frontier`: for two series and each level that both share, the `train_size` (training images, a
+median with its interval) at which the difference arm - baseline changes sign; NaN as in `crossovers`."""
 
 VERDICTS = ("reproduced", "contradicted", "inconclusive")
 
@@ -54,14 +101,13 @@ class Findings:
     claims: pd.DataFrame
     """CLAIM_COLUMNS."""
     crossovers: pd.DataFrame
-    """Two-factor studies, a row per arm: arm, baseline, median, ci_low, ci_high (training images; NaN when none in
-    the measured range), share (of resamples that cross), smallest, largest (measured sizes), statement."""
+    """CROSSOVER_COLUMNS. In studies of several training sizes a row per arm along `train_size`; for every two series
+    whose arms are compared with each other at two levels or more, a row per training size along the factor."""
     laws: pd.DataFrame
     """Two-factor studies, a row per arm: arm, a, b, c, d of error = a * (n + d)**-b + c, and r2. d = 0 for five
     sizes or fewer; NaN below three."""
     slopes: pd.DataFrame
-    """Two-factor studies, a row per arm: arm, baseline, slope (of arm - baseline per tenfold training images),
-    ci_low, ci_high."""
+    """SLOPE_COLUMNS, with the rows of `crossovers`."""
     budget: pd.DataFrame
     """Tuning budget curve: arm, train_size, trials (k), expected_best (validation accuracy of the best of k)."""
     audit: pd.DataFrame
@@ -76,5 +122,8 @@ class Findings:
     several versions of the training code, devices or precisions."""
     answer: str = ""
     """The study's question answered in one computed sentence."""
+    frontier: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(FRONTIER_COLUMNS)))
+    """FRONTIER_COLUMNS, where a study has several training sizes and series that are compared with each other: the line
+    in the plane of levels and training sizes on which the two are level; no rows otherwise."""
     main_factor_sizes: tuple[int, ...] = field(default=())
     """The training sizes of a two-factor study, ascending; empty otherwise."""
