@@ -2,7 +2,8 @@
 
 Letters of the shape comments:
     B images, C channels, r image side in pixels, p patch side in pixels, g = r / p patches per side, P = g * g patches,
-    N tokens (P, or P + 1 with a class token), D width, H heads, d = D / H width of a head, K classes.
+    N tokens (P, and one each for a class and a distillation token), D width, H heads, d = D / H width of a head,
+    K classes.
 
 Under autocast the residual stream stays in the parameters' precision, whichever position embedding or stem is used;
 linear maps and matrix products run in the lower precision. So arms differ in what they are meant to differ in, and
@@ -33,6 +34,8 @@ this the memory of the explicit N x N weights (B * H * N * N numbers per block) 
 class ViT(nn.Module):
     """A vision transformer: images (B, C, r, r), float and normalised, to logits (B, K).
 
+    With a distillation token, a training model returns the logits of both heads (B, 2, K): see `forward`.
+
     Parameters are drawn from torch's global random generator. Raises ValueError in `forward` on another shape.
     """
 
@@ -46,30 +49,46 @@ class ViT(nn.Module):
         self.stem = _stem(spec, channels)
         self.pool, self.pool_norm = spec.pool, spec.pool_norm
         self.class_token = nn.Parameter(torch.empty(1, 1, spec.width)) if spec.pool != "mean" else None
+        self.distillation_token = nn.Parameter(torch.empty(1, 1, spec.width)) if spec.distillation_token else None
         self.position = _position(spec, grid)
         self.dropout = _dropout(spec.dropout)
         self.blocks = nn.ModuleList(Block(spec, grid, index, attention) for index in range(spec.depth))
         self.norm = _layer_norm(spec) if spec.norm == "pre" else nn.Identity()
         self.head = _head(spec, classes)
+        self.distillation_head = _head(spec, classes) if spec.distillation_token else None
         initialise(self, spec)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, K) of images (B, C, r, r)."""
+        """Logits (B, K) of images (B, C, r, r).
+
+        With a distillation token, in training mode (B, 2, K): at 0 of the class head, which learns from the labels, at
+        1 of the distillation head, which learns from the teacher; in evaluation mode their mean (B, K). (Section 4 of
+        arXiv 2012.12877 adds the heads' softmax; its code averages the logits.)
+        """
         check_images(images, self.image_shape)
         x = self.stem(images).to(next(self.parameters()).dtype)  # (B, P, D)
-        if self.class_token is not None:
-            x = torch.cat([self.class_token.expand(len(x), -1, -1), x], dim=1)  # (B, 1 + P, D)
+        tokens = [token for token in (self.class_token, self.distillation_token) if token is not None]
+        if tokens:
+            x = torch.cat([*(token.expand(len(x), -1, -1) for token in tokens), x], dim=1)  # (B, N, D)
         x = self.dropout(self.position(x))
         for block in self.blocks:
             x = block(x)
+        if self.distillation_head is not None:
+            x = self.norm(x[:, :2])
+            both = torch.stack([self.head(x[:, 0]), self.distillation_head(x[:, 1])], dim=1)  # (B, 2, K)
+            return both if self.training else both.mean(dim=1)
+        logits: Tensor = self.head(self._pooled(x))
+        return logits
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        """What the head reads, (B, D), of the last block's tokens (B, N, D)."""
         if self.pool == "cls":
-            x = self.norm(x[:, 0])  # (B, D): LayerNorm acts on each token by itself, so this one alone needs it
+            x = self.norm(x[:, 0])  # LayerNorm acts on each token by itself, so this one alone needs it
         elif self.pool_norm == "before":
             x = self.norm(x).mean(dim=1)
         else:
             x = self.norm(x.mean(dim=1))
-        logits: Tensor = self.head(x)
-        return logits
+        return x
 
 
 class Block(nn.Module):
@@ -93,13 +112,15 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (B, N, D) after both residual branches."""
-        if self.pre_norm:
-            y = self.branch1(self.attention(self.norm1(x)))
-            x = x + y
-            x = (x if self.full_residual else y) + self.branch2(self.mlp(self.norm2(x)))
-        else:
+        if not self.pre_norm:
             x = self.norm1(x + self.branch1(self.attention(x)))
             x = self.norm2(x + self.branch2(self.mlp(x)))
+        elif self.full_residual:
+            x = x + self.branch1(self.attention(self.norm1(x)))
+            x = x + self.branch2(self.mlp(self.norm2(x)))
+        else:
+            y = self.branch1(self.attention(self.norm1(x)))
+            x = y + self.branch2(self.mlp(self.norm2(x + y)))
         return x
 
 
@@ -231,7 +252,7 @@ class ConvolutionStem(nn.Module):
 
 
 class LearnedPosition(nn.Module):
-    """One learned vector per token, class token included (equation 1): adds (1, N, D) to (B, N, D)."""
+    """One learned vector per token, not the patches' only (equation 1): adds (1, N, D) to (B, N, D)."""
 
     def __init__(self, tokens: int, width: int) -> None:
         super().__init__()
@@ -284,14 +305,14 @@ class SinCosPosition2D(nn.Module):
 class RelativePosition(nn.Module):
     """A learned bias of the attention scores per head and 2-D offset between patches (appendix D.4): (H, N, N).
 
-    A class token has no offset to anything: its scores get no bias.
+    Class and distillation token have no offset to anything: their scores get no bias.
     """
 
     index: Tensor
 
     def __init__(self, spec: ViTSpec, grid: int) -> None:
         super().__init__()
-        self.class_tokens = 0 if spec.pool == "mean" else 1
+        self.first_patch = _first_patch(spec)
         self.table = nn.Parameter(torch.empty(spec.heads, (2 * grid - 1) ** 2))
         offset = torch.arange(grid)[:, None] - torch.arange(grid) + grid - 1  # (g, g), from 0 to 2g - 2
         index = offset[:, None, :, None] * (2 * grid - 1) + offset[None, :, None, :]  # (g, g, g, g)
@@ -301,7 +322,7 @@ class RelativePosition(nn.Module):
         """The bias (H, N, N) from query (second) to key (third)."""
         patches = round(self.index.numel() ** 0.5)
         bias = self.table.index_select(1, self.index).view(-1, patches, patches)
-        return F.pad(bias, (self.class_tokens, 0, self.class_tokens, 0))
+        return F.pad(bias, (self.first_patch, 0, self.first_patch, 0))
 
 
 @torch.no_grad()
@@ -312,25 +333,23 @@ def initialise(model: ViT, spec: ViTSpec) -> None:
     code, queries, keys and values each by themselves. In both the stem's projection and the head's hidden layer have
     sd 1/sqrt(inputs), and biases are 0. `torch`: weights and biases as torch.nn.Linear draws them.
 
-    In all of them position tables and class token are normal with the spec's deviations, convolutions Kaiming-normal,
-    and a relative bias has sd .02.
+    In all of them position tables, class and distillation token are normal with the spec's deviations, convolutions
+    Kaiming-normal, and a relative bias has sd .02.
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, nn.Linear):
             _initialise_linear(name, module, spec.initialisation)
-    if spec.zero_head:
-        final = model.head[-1]
-        assert isinstance(final, nn.Linear)
-        nn.init.zeros_(final.weight)
-        nn.init.zeros_(final.bias)
+            if spec.zero_head and name in ("head.linear", "distillation_head.linear"):
+                nn.init.zeros_(module.weight)
+                nn.init.zeros_(module.bias)
     for name, parameter in model.named_parameters():
         if "relative_position" in name:
             _truncated_normal(parameter, 0.02)
         elif "position" in name:
             nn.init.normal_(parameter, std=spec.position_sd)
-        elif name == "class_token":
+        elif name in ("class_token", "distillation_token"):
             nn.init.normal_(parameter, std=spec.class_token_sd)
 
 
@@ -338,7 +357,7 @@ def _initialise_linear(name: str, linear: nn.Linear, how: Initialisation) -> Non
     if how == "torch":
         linear.reset_parameters()
         return
-    if name in ("stem.projection", "head.hidden"):
+    if name in ("stem.projection", "head.hidden", "distillation_head.hidden"):
         _truncated_normal(linear.weight, linear.in_features**-0.5)
     elif how == "xavier":
         for part in linear.weight.chunk(3) if name.endswith("qkv") else [linear.weight]:
@@ -362,7 +381,7 @@ def _stem(spec: ViTSpec, channels: int) -> nn.Module:
 def _position(spec: ViTSpec, grid: int) -> nn.Module:
     match spec.position:
         case "learned_1d":
-            return LearnedPosition(grid**2 + (spec.pool != "mean"), spec.width)
+            return LearnedPosition(_first_patch(spec) + grid**2, spec.width)
         case "learned_2d":
             return LearnedPosition2D(grid, spec.width)
         case "sincos_2d":
@@ -371,8 +390,13 @@ def _position(spec: ViTSpec, grid: int) -> nn.Module:
             return nn.Identity()
 
 
+def _first_patch(spec: ViTSpec) -> int:
+    """Number of tokens before the patches: class token, distillation token."""
+    return (spec.pool != "mean") + spec.distillation_token
+
+
 def _add_to_patches(x: Tensor, table: Tensor) -> Tensor:
-    """Add `table` (P, D) to the last P tokens of `x` (B, N, D): a class token, at the front, gets zeros."""
+    """Add `table` (P, D) to the last P tokens of `x` (B, N, D): the tokens before them get zeros."""
     return x + F.pad(table, (0, 0, x.shape[1] - len(table), 0))
 
 
