@@ -1,6 +1,9 @@
 """What a model holds and computes, and which of its parameters an optimiser treats apart."""
 
+from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,12 +18,28 @@ def parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-@cache
 def macs_per_image(spec: ModelSpec, *, image_size: int, channels: int, classes: int) -> int:
     """Multiply-accumulates of one forward pass of one image, in all matrix products and convolutions.
 
-    Counted on the meta device, without computing anything. Norms, activations, softmax and sums are left out, as is
-    usual. The first call for a spec takes a fraction of a second, later ones nothing.
+    Norms, activations, softmax and sums are left out, as is usual. The first call for a spec takes a fraction of a
+    second, later ones nothing. A Swin's windows and grids count as they are computed, with the tokens that fill them.
+    """
+    return sum(_macs(spec, image_size=image_size, channels=channels, classes=classes).values())
+
+
+def attention_macs_per_image(spec: ModelSpec, *, image_size: int, channels: int, classes: int) -> int:
+    """Those of `macs_per_image` that grow with the square of the tokens: q times k and weights times v; 0 in a ResNet.
+
+    L * 2 t^2 D in a ViT of L blocks, t tokens and width D; projections to q, k and v and of the output are not counted.
+    """
+    return _macs(spec, image_size=image_size, channels=channels, classes=classes).get(torch.ops.aten.bmm, 0)
+
+
+@cache
+def _macs(spec: ModelSpec, *, image_size: int, channels: int, classes: int) -> Mapping[Any, int]:
+    """Multiply-accumulates of one image by operation, counted on the meta device, without computing anything.
+
+    Attention alone multiplies batches of matrices (`bmm`): every linear map has one weight for the whole batch.
     """
     with torch.device("meta"):
         # Explicit attention, because the counter does not see into every fused kernel.
@@ -28,38 +47,39 @@ def macs_per_image(spec: ModelSpec, *, image_size: int, channels: int, classes: 
         image = torch.empty(1, channels, image_size, image_size)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(image)
-    flops: int = counter.get_total_flops()
-    return flops // 2
+    flops = counter.get_flop_counts().get("Global", {})
+    return MappingProxyType({operation: count // 2 for operation, count in flops.items()})
 
 
 def no_decay(model: nn.Module) -> set[str]:
-    """Names of the parameters without weight decay: norms, biases, layer scales, class token, position tables."""
+    """Names of the parameters without weight decay: norms, biases, layer scales, tokens, tables of positions."""
     return {
         name
         for name, parameter in model.named_parameters()
-        if parameter.ndim <= 1 or "class_token" in name or "position" in name
+        if parameter.ndim <= 1 or name.endswith("_token") or "position" in name
     }
 
 
 def hidden_matrices(model: nn.Module) -> list[str]:
-    """Names of the weights (2-D) of a ViT's encoder blocks: what Muon updates. None in a ResNet.
+    """Names of the weights (2-D) between stem and head of a ViT or Swin: what Muon updates. None in a ResNet.
 
-    Left out are stem, head, class token and position tables (a relative bias too, though it is 2-D).
+    They are those of the encoder blocks and, in a Swin, of the maps that merge tokens. Left out are stem, heads, tokens
+    and position tables (a relative bias too, though it is 2-D).
     """
     return [
         name
         for name, parameter in model.named_parameters()
-        if name.startswith("blocks.") and name.endswith(".weight") and parameter.ndim == 2
+        if name.startswith(("blocks.", "features.")) and name.endswith(".weight") and parameter.ndim == 2
     ]
 
 
 def hidden_kernels(model: nn.Module) -> list[str]:
     """Names of the convolution kernels (4-D) of a ResNet but the first: Muon may update them as (out, in * k * k).
 
-    None in a ViT: the convolutions there belong to the stem.
+    None in a ViT or Swin: the convolutions there belong to the stem.
     """
     return [
         name
         for name, parameter in model.named_parameters()
-        if parameter.ndim == 4 and name != "conv1.weight" and not name.startswith("stem.")
+        if parameter.ndim == 4 and name != "conv1.weight" and not name.startswith(("stem.", "features."))
     ]

@@ -3,6 +3,7 @@
 from torch import nn
 
 from harness.models.resnet import SmallResNet, TorchvisionResNet
+from harness.models.swin import Swin
 from harness.models.vit import AttentionMode, ViT
 from harness.spec import ModelSpec, ResNetSpec, SwinSpec, ViTSpec
 from harness.spec.errors import require_within
@@ -17,6 +18,8 @@ def build(
     Parameters come from torch's global CPU generator: seed it for the same model again. `attention` picks how a ViT's
     attention is computed, not what; `auto` takes the faster one for the device and the number of tokens.
 
+    A ViT with a distillation token returns the logits of both its heads, (B, 2, classes), while it is in training mode.
+
     Raises InvalidInput if the image does not fit the spec, `channels` is below 1 or `classes` below 2.
     """
     spec.check_image(image_size)
@@ -30,4 +33,4 @@ def build(
         case ResNetSpec():
             return TorchvisionResNet(spec, image_size=image_size, channels=channels, classes=classes)
         case SwinSpec():
-            raise NotImplementedError
+            return Swin(spec, image_size=image_size, channels=channels, classes=classes)

@@ -230,7 +230,15 @@ class SwinSpec:
                 f"SwinSpec.heads is {heads} in stage {stage + 1} of width {width}; heads must divide the width. "
                 f"Valid for this width: {_divisors(width)}.",
             )
-        require_within("SwinSpec.mlp_ratio", self.mlp_ratio, 0, open_low=True)
+        require(
+            sum(self.depths) > 1,
+            f"SwinSpec.depths is {self.depths}; give it two blocks or more in all, so that a window is shifted once.",
+        )
+        require(
+            int(self.width * self.mlp_ratio) > 0,
+            f"SwinSpec.mlp_ratio is {self.mlp_ratio} and width is {self.width}; the MLP's hidden width, their product, "
+            f"must be at least 1. Set mlp_ratio above {1 / self.width:g}.",
+        )
         require_within("SwinSpec.stochastic_depth", self.stochastic_depth, 0, 0.999)
 
     def check_image(self, image_size: int) -> None:
