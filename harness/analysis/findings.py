@@ -85,6 +85,19 @@ FRONTIER_COLUMNS: dict[str, str] = {
 """Columns of `Findings.frontier`: for two series and each level that both share, the `train_size` (training images, a
 median with its interval) at which the difference arm - baseline changes sign; NaN as in `crossovers`."""
 
+SHIFT_COLUMNS: dict[str, str] = {
+    "arm": "str",
+    "train_size": "Int64",
+    "shift": "Int64",
+    "metric": "str",
+    "n": "Int64",
+    "mean": "float64",
+    "ci_low": "float64",
+    "ci_high": "float64",
+}
+"""Columns of `Findings.shifts`: `test_accuracy` on images moved by `shift` pixels, and `agreement`, the share of images
+whose prediction is that for the image as it is; mean over the n seeds with its interval (Student's t)."""
+
 VERDICTS = ("reproduced", "contradicted", "inconclusive")
 
 
@@ -125,5 +138,7 @@ class Findings:
     frontier: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(FRONTIER_COLUMNS)))
     """FRONTIER_COLUMNS, where a study has several training sizes and series that are compared with each other: the line
     in the plane of levels and training sizes on which the two are level; no rows otherwise."""
+    shifts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SHIFT_COLUMNS)))
+    """SHIFT_COLUMNS, where a study also tests on moved images; no rows otherwise."""
     main_factor_sizes: tuple[int, ...] = field(default=())
     """The training sizes of a two-factor study, ascending; empty otherwise."""
