@@ -2,7 +2,8 @@
 
 import math
 
-from harness.analysis.cells import Cells
+from harness.analysis.axis import Axis, level_axis, series_pairs, size_axis
+from harness.analysis.cells import Cell, Cells
 from harness.analysis.comparisons import holm
 from harness.analysis.crossover import crossing, slope, statement
 from harness.analysis.estimate import LEVEL, Estimate
@@ -15,52 +16,95 @@ _METRIC = "test_accuracy"
 def answer(evidence: Evidence) -> str:
     """One sentence with the difference, its interval and n; what is known so far where runs are lacking.
 
-    It speaks of the arm with the largest difference to the baseline (at the largest training size). Choosing that arm
-    flatters it a little; `beats` is said only where the difference stands after Holm's correction over the arms.
+    Where series are compared with each other, it speaks of the two whose difference changes most over the levels; else
+    of the arm with the largest difference to the one it is compared with (at the largest training size). Choosing that
+    arm flatters it a little; `beats` is said only where the difference stands after Holm's correction over the arms.
     """
-    cells = evidence.cells
-    size = cells.sizes[-1]
-    baseline = cells.study.baseline.name
-    found = [(arm.name, evidence.difference(arm.name, baseline, size)) for arm in cells.study.arms]
+    study, size = evidence.cells.study, evidence.cells.sizes[-1]
+    axes = [axis for pair in series_pairs(study) if _known(evidence, axis := level_axis(study, *pair, size))]
+    if axes:
+        return _over_levels(evidence, max(axes, key=lambda axis: (_change(evidence, axis), axis.arm, axis.other)))
+    against = {arm.name: study.against(arm).name for arm in study.arms}
+    found = [(arm, evidence.difference(arm, other, size)) for arm, other in against.items()]
     known = [(arm, paired) for arm, paired in found if math.isfinite(paired.value)]
     if not known:
-        return _nothing_yet(cells)
+        return _nothing_yet(evidence.cells)
     best, paired = max(known, key=lambda item: (item[1].value, item[0]))
-    if cells.study.train_sizes:
-        return _over_sizes(evidence, best, baseline)
-    adjusted = dict(zip([arm for arm, _ in found], holm([other.p_value() for _, other in found]), strict=True))
-    return _against(best, baseline, paired, adjusted[best], len(found))
+    if study.train_sizes:
+        return _over_sizes(evidence, size_axis(study, best, against[best]))
+    adjusted = dict(zip(against, holm([other.p_value() for _, other in found]), strict=True))
+    does_best = "does best of the arms" if _one_baseline(evidence.cells) else "gains most of the arms"
+    return _compared(best, against[best], paired, adjusted[best], len(found), does_best)
 
 
-def _against(best: str, baseline: str, paired: Estimate, p_holm: float, arms: int) -> str:
+def _compared(best: str, other: str, paired: Estimate, p_holm: float, arms: int, does_best: str) -> str:
     told = described(_METRIC, paired, of_metric=True)
     if not paired.judgeable:
-        return f"So far {best} does best of the arms, against {baseline} {told}."
+        return f"So far {best} {does_best}, against {other} {told}."
     if p_holm < 1 - LEVEL:
-        return f"{best} {'beats' if paired.value > 0 else 'comes closest to'} {baseline}: {told}."
+        return f"{best} {'beats' if paired.value > 0 else 'comes closest to'} {other}: {told}."
     if paired.ci_low <= 0 <= paired.ci_high:
-        return f"{best} does best of the arms, against {baseline} {told}, which may be no difference at all."
+        return f"{best} {does_best}, against {other} {told}, which may be no difference at all."
     chance = f"not clear of chance among {arms} arms (Holm p = {significant(p_holm, 2)})"
-    return f"{best} does best, against {baseline} {told}, {chance}."
+    return f"{best} {does_best.removesuffix(' of the arms')}, against {other} {told}, {chance}."
 
 
-def _over_sizes(evidence: Evidence, arm: str, baseline: str) -> str:
-    sizes = evidence.cells.study.train_sizes
-    ends = dict.fromkeys((sizes[0], sizes[-1]))
+def _over_sizes(evidence: Evidence, axis: Axis) -> str:
+    ends = dict.fromkeys((axis.pairs[0], axis.pairs[-1]))
     told = " and ".join(
-        f"{described(_METRIC, evidence.difference(arm, baseline, size), of_metric=size == sizes[0])}"
-        f" at {size:,} training images"
-        for size in ends
+        f"{_difference(evidence, pair, of_metric=pair == axis.pairs[0])} at {pair[0][1]:,} training images"
+        for pair in ends
     )
-    fall = slope(evidence, arm, baseline)
+    return f"{axis.arm} against {axis.other}: {told}{_moves(evidence, axis)}"
+
+
+def _over_levels(evidence: Evidence, axis: Axis) -> str:
+    """The difference at both ends of the levels; with several training sizes, at the smallest of them, too."""
+    sizes = evidence.cells.study.train_sizes
+    first, last = axis.pairs[0], axis.pairs[-1]
+    of_sizes: list[str] = []
+    for size in dict.fromkeys((sizes[0], sizes[-1])) if sizes else (None,):
+        (low, low_other), (high, high_other) = ((arm, other) for (arm, _), (other, _) in (first, last))
+        at = "" if size is None else f"at {size:,} training images "
+        of_metric = not of_sizes
+        of_sizes.append(
+            f"{at}{_difference(evidence, ((low, size), (low_other, size)), of_metric=of_metric)} "
+            f"at {axis.told(axis.points[0])} and {_difference(evidence, ((high, size), (high_other, size)))} "
+            f"at {axis.told(axis.points[-1])}"
+        )
+    return f"{axis.arm} against {axis.other}: {'; '.join(of_sizes)}{_moves(evidence, axis)}"
+
+
+def _moves(evidence: Evidence, axis: Axis) -> str:
+    """How the difference changes along the axis and where it changes sign, as the end of a sentence."""
+    fall = slope(evidence, axis)
     if fall is None or not fall.judgeable:
-        return f"{arm} against {baseline}: {told}."
-    change = f"{amount(_METRIC, fall.value)} {bounds(_METRIC, fall.ci_low, fall.ci_high)} per tenfold training images"
-    return f"{arm} against {baseline}: {told}, a change of {change}. {statement(crossing(evidence, arm, baseline))}"
+        return "."
+    change = f"{amount(_METRIC, fall.value)} {bounds(_METRIC, fall.ci_low, fall.ci_high)} {axis.per}"
+    return f", a change of {change}. {statement(crossing(evidence, axis))}"
+
+
+def _difference(evidence: Evidence, pair: tuple[Cell, Cell], *, of_metric: bool = False) -> str:
+    return described(_METRIC, evidence.contrast({pair[0]: 1.0, pair[1]: -1.0}), of_metric=of_metric)
+
+
+def _known(evidence: Evidence, axis: Axis) -> bool:
+    """Whether the two series share a completed seed anywhere on the axis."""
+    return any(evidence.shared_seeds(pair, _METRIC) for pair in axis.pairs)
+
+
+def _change(evidence: Evidence, axis: Axis) -> float:
+    fall = slope(evidence, axis)
+    return -1.0 if fall is None or math.isnan(fall.value) else abs(fall.value)
+
+
+def _one_baseline(cells: Cells) -> bool:
+    return all(cells.study.against(arm) == cells.study.baseline for arm in cells.study.arms)
 
 
 def _nothing_yet(cells: Cells) -> str:
     planned = len(cells.rows) * len(cells.study.seeds)
     done = sum(len(cells.completed(cell)) for cell in cells.rows)
-    arms = "no arm shares a completed seed with the baseline" if cells.study.arms else "the study has no arm besides it"
+    other = "the baseline" if _one_baseline(cells) else "the one it is compared with"
+    arms = f"no arm shares a completed seed with {other}" if cells.study.arms else "the study has no arm besides it"
     return f"No answer yet: {done} of {planned} runs completed, and {arms}."

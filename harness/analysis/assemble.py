@@ -5,10 +5,11 @@ from harness.analysis.cells import Cells
 from harness.analysis.claims import claims_table
 from harness.analysis.comparisons import comparisons_table
 from harness.analysis.conditions import length_warnings, mixture_warnings
-from harness.analysis.crossover import crossovers_table, laws_table, slopes_table
+from harness.analysis.crossover import crossovers_table, frontier_table, slopes_table
 from harness.analysis.estimate import FEWEST_SEEDS
 from harness.analysis.evidence import evidence_of
 from harness.analysis.findings import Findings
+from harness.analysis.laws import laws_table
 from harness.analysis.summary import arms_table, gaps
 from harness.analysis.tuning import audit_table, budget_table, trials_of, tuning_warnings
 from harness.analysis.wording import counted, listed
@@ -42,6 +43,7 @@ def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> F
             *tuning_warnings(cells, trials),
         ),
         answer=answer(evidence),
+        frontier=frontier_table(evidence),
         main_factor_sizes=cells.study.train_sizes,
     )
 

@@ -14,9 +14,10 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from harness.analysis.axis import TRAIN_SIZE, Axis, level_axis, size_axis
 from harness.analysis.cells import Cell
 from harness.analysis.comparisons import holm
-from harness.analysis.crossover import Crossing, crossing, slope_weights, statement, supported_sign
+from harness.analysis.crossover import Crossing, crossing, statement, supported_sign
 from harness.analysis.estimate import FEWEST_SEEDS, LEVEL, Estimate
 from harness.analysis.evidence import Evidence, evidence_of
 from harness.analysis.findings import CLAIM_COLUMNS
@@ -37,7 +38,7 @@ from harness.spec import (
     ResolvedStudy,
 )
 
-_EXACT = ("params", "macs_per_image")
+_EXACT = ("params", "macs_per_image", "attention_macs_per_image")
 """Metrics that the model alone decides."""
 
 
@@ -45,10 +46,10 @@ _EXACT = ("params", "macs_per_image")
 class Judgement:
     """A verdict with the numbers that it rests on.
 
-    `estimate` and its interval: Better, the difference signed so that positive speaks for the claim; Equivalent, arm
-    minus other; Monotone, the weakest step, positive in the claim's direction; GapShrinks, the slope of the lead per
-    tenfold training images; Crosses, the size of the crossing in training images; CostGrows, the smallest ratio of a
-    step in the claim's direction.
+    `estimate` and its interval: Better and GainsMore, the difference signed so that positive speaks for the claim;
+    Equivalent, arm minus other; Monotone, the weakest step, positive in the claim's direction; GapShrinks, the slope of
+    the lead, per tenfold training images or over the range of shared levels; Crosses, the point of the crossing, in
+    training images or levels; CostGrows, the smallest ratio of a step in the claim's direction.
     """
 
     verdict: str
@@ -96,7 +97,7 @@ def judge(claim: Claim, evidence: Evidence) -> Judgement:
         case Crosses():
             return _crosses(claim, evidence)
         case GainsMore():
-            return _undecided("not judged yet")
+            return _gains_more(claim, evidence)
         case CostGrows():
             return _cost_grows(claim, evidence)
 
@@ -109,13 +110,40 @@ def _better(claim: Better, evidence: Evidence) -> Judgement:
         return _undecided(trouble)
     sign = 1.0 if METRICS[claim.metric] == "up" else -1.0
     advantage = evidence.contrast({(claim.arm, size): sign, (claim.than, size): -sign}, claim.metric)
-    bound = "0" if claim.margin == 0 else f"the margin of {amount(claim.metric, claim.margin, signed=False)}"
     told = f"{claim.arm} is ahead of {claim.than}{at_size(size)} by {described(claim.metric, advantage)}"
-    if advantage.ci_low > claim.margin:
+    return _judged_margin(advantage, claim.metric, claim.margin, told)
+
+
+def _gains_more(claim: GainsMore, evidence: Evidence) -> Judgement:
+    """As `_better`, for the difference of two gains: the interaction of two factors, where they are steps in those."""
+    size, trouble = _size(claim.train_size, evidence.cells.study)
+    sign = 1.0 if METRICS[claim.metric] == "up" else -1.0
+    signs = {claim.arm: 0.0, claim.start: 0.0, claim.other: 0.0, claim.other_start: 0.0}
+    for name, weight in ((claim.arm, 1), (claim.start, -1), (claim.other, -1), (claim.other_start, 1)):
+        signs[name] += sign * weight
+    # A start that both steps share cancels, and its runs do not matter.
+    weights: dict[Cell, float] = {(name, size): weight for name, weight in signs.items() if weight}
+    if not weights:
+        return _undecided("the two steps are the same, so neither can gain more")
+    trouble = trouble or _absent(evidence, list(weights), claim.metric)
+    if trouble:
+        return _undecided(trouble)
+    more = evidence.contrast(weights, claim.metric)
+    told = (
+        f"From {claim.start} to {claim.arm} the gain is greater than from {claim.other_start} to {claim.other}"
+        f"{at_size(size)} by {described(claim.metric, more)}"
+    )
+    return _judged_margin(more, claim.metric, claim.margin, told)
+
+
+def _judged_margin(advantage: Estimate, metric: str, margin: float, told: str) -> Judgement:
+    """Reproduced when the interval lies above the margin, contradicted when below."""
+    bound = "0" if margin == 0 else f"the margin of {amount(metric, margin, signed=False)}"
+    if advantage.ci_low > margin:
         return _judged("reproduced", f"{told}: above {bound}.", advantage)
-    if advantage.ci_high < claim.margin:
+    if advantage.ci_high < margin:
         return _judged("contradicted", f"{told}: below {bound}.", advantage)
-    settles = what_settles(advantage, advantage.value - claim.margin)
+    settles = what_settles(advantage, advantage.value - margin)
     return _judged("inconclusive", f"{told}: the interval includes {bound}; {settles}.", advantage)
 
 
@@ -142,7 +170,7 @@ def _monotone(claim: Monotone, evidence: Evidence) -> Judgement:
     Contradicted when a step is below -slack, Holm-corrected over the steps. Along the factor of a study with several
     training sizes, the steps of every size count.
     """
-    series = _series(evidence.cells.study, claim.along, claim.arm)
+    series = _series(evidence.cells.study, claim.along, claim.arm, claim.series)
     trouble = _absent(evidence, [cell for cells in series for cell in cells], claim.metric)
     if trouble:
         return _undecided(trouble)
@@ -160,20 +188,16 @@ def _monotone(claim: Monotone, evidence: Evidence) -> Judgement:
 
 
 def _gap_shrinks(claim: GapShrinks, evidence: Evidence) -> Judgement:
-    """Reproduced when the interval of the lead's slope over log10 size lies below 0, contradicted when above."""
-    sizes = evidence.cells.study.train_sizes
-    if len(sizes) < 2:
-        return _undecided("the study has fewer than two training sizes, so the lead has no slope")
-    cells: list[Cell] = [(arm, size) for size in sizes for arm in (claim.leader, claim.follower)]
-    trouble = _absent(evidence, cells, claim.metric)
+    """Reproduced when the interval of the lead's slope along the axis lies below 0, contradicted when above."""
+    axis, trouble = _axis(claim, evidence, "the lead has no slope")
     if trouble:
         return _undecided(trouble)
-    fall = evidence.contrast(slope_weights(claim.leader, claim.follower, sizes), claim.metric)
+    fall = evidence.contrast(axis.slope_weights(), claim.metric)
     if METRICS[claim.metric] == "down":
         fall = fall.negated()
     told = (
-        f"The lead of {claim.leader} over {claim.follower} changes by {described(claim.metric, fall)} "
-        "per tenfold training images"
+        f"The lead of {claim.leader} over {claim.follower}{at_size(axis.train_size)} changes by "
+        f"{described(claim.metric, fall)} {axis.per}"
     )
     if fall.ci_high < 0:
         return _judged("reproduced", f"{told}: it shrinks.", fall)
@@ -183,18 +207,14 @@ def _gap_shrinks(claim: GapShrinks, evidence: Evidence) -> Judgement:
 
 
 def _crosses(claim: Crosses, evidence: Evidence) -> Judgement:
-    """Reproduced when the leader leads at the smallest size and the follower at the largest, each by its interval.
+    """Reproduced when the leader leads at the axis' first point and the follower at the last, each by its interval.
 
-    Contradicted when one of them leads at every size by its interval, or when they cross the other way round.
+    Contradicted when one of them leads at every point by its interval, or when they cross the other way round.
     """
-    sizes = evidence.cells.study.train_sizes
-    if len(sizes) < 2:
-        return _undecided("the study has fewer than two training sizes, so there is no range to cross in")
-    cells: list[Cell] = [(arm, size) for size in sizes for arm in (claim.leader, claim.follower)]
-    trouble = _absent(evidence, cells, claim.metric)
+    axis, trouble = _axis(claim, evidence, "there is no range to cross in")
     if trouble:
         return _undecided(trouble)
-    found = crossing(evidence, claim.follower, claim.leader, claim.metric)
+    found = crossing(evidence, axis.flipped(), claim.metric)
     told = statement(found)
     if found.shown:
         verdict = "reproduced" if found.end_signs == (-1, 1) else "contradicted"
@@ -203,22 +223,39 @@ def _crosses(claim: Crosses, evidence: Evidence) -> Judgement:
         )
     sign = 1 if METRICS[claim.metric] == "up" else -1
     lead = {
-        sign * supported_sign(evidence.difference(claim.follower, claim.leader, size, claim.metric)) for size in sizes
+        sign * supported_sign(evidence.contrast({leader: 1.0, follower: -1.0}, claim.metric))
+        for leader, follower in axis.pairs
     }
     if lead in ({1}, {-1}):
-        leader = claim.follower if lead == {1} else claim.leader
+        leader = claim.leader if lead == {1} else claim.follower
         return Judgement(
-            verdict="contradicted", reason=f"{told[:-1]}; {leader} leads at every one of {len(sizes)} sizes."
+            verdict="contradicted",
+            reason=f"{told[:-1]}; {leader} leads at every one of {len(axis.points)} {axis.noun}.",
         )
     return _undecided(f"{told[:-1]}; {_open_end(found)}")
 
 
+def _axis(claim: GapShrinks | Crosses, evidence: Evidence, consequence: str) -> tuple[Axis, str]:
+    """What a claim about a lead runs along, and why it cannot be judged (empty where it can)."""
+    study = evidence.cells.study
+    if claim.along == TRAIN_SIZE:
+        axis = size_axis(study, claim.leader, claim.follower)
+        few = len(axis.points) < 2
+        trouble = f"the study has fewer than two training sizes, so {consequence}" if few else ""
+    else:
+        size, trouble = _size(claim.train_size, study)
+        axis = level_axis(study, claim.leader, claim.follower, size)
+    return axis, trouble or _absent(evidence, list(axis.cells), claim.metric)
+
+
 def _open_end(found: Crossing) -> str:
-    """What would settle the end at which no one leads, the largest size first."""
+    """What would settle the end at which no one leads, the last point first."""
     assert found.ends is not None
-    for end in (1, 0):
+    for end in (-1, 0):
         if found.end_signs[end] == 0:
-            return f"at {found.sizes[end]:,} images, {what_settles(found.ends[end], found.ends[end].value)}"
+            point = found.axis.points[end]
+            where = f"{found.axis.number(point)} images" if found.axis.sized else found.axis.told(point)
+            return f"at {where}, {what_settles(found.ends[end], found.ends[end].value)}"
     return "who leads in between is open"
 
 
@@ -227,11 +264,7 @@ def _cost_grows(claim: CostGrows, evidence: Evidence) -> Judgement:
 
     Exact costs are compared as they are; measured ones by intervals of the ratio, as `_monotone` does for differences.
     """
-    study = evidence.cells.study
-    arms = study.all_arms if claim.along == "train_size" else ()
-    series = [line for arm in arms for line in _series(study, claim.along, arm.name)] or _series(
-        study, claim.along, None
-    )
+    series = _series(evidence.cells.study, claim.along, None, claim.series)
     cells = [cell for line in series for cell in line]
     if claim.metric in _EXACT:
         return _exact_cost(claim, evidence, series)
@@ -262,9 +295,9 @@ def _cost_grows(claim: CostGrows, evidence: Evidence) -> Judgement:
 
 def _exact_cost(claim: CostGrows, evidence: Evidence, series: list[list[Cell]]) -> Judgement:
     costs = {cell: cost_of_model(evidence.cells.rows[cell], claim.metric) for line in series for cell in line}
-    unknown = [place(cell) for cell, cost in costs.items() if not cost > 0]
-    if unknown:
-        return _undecided(f"{claim.metric} is not known for {listed(unknown)}, which has no run")
+    trouble = _no_ratio(evidence, costs, claim.metric)
+    if trouble:
+        return _undecided(trouble)
     ratios = {
         (start, end): costs[end] / costs[start] if claim.direction == "up" else costs[start] / costs[end]
         for line in series
@@ -284,12 +317,26 @@ def _exact_cost(claim: CostGrows, evidence: Evidence, series: list[list[Cell]]) 
     return Judgement(verdict=verdict, reason=told, estimate=least, ci_low=least, ci_high=least)
 
 
-def _series(study: ResolvedStudy, along: str, arm: str | None) -> list[list[Cell]]:
-    """The ordered series of cells that a claim follows: arms by increasing level, or sizes of one arm."""
-    if along == "train_size":
-        names = [arm] if arm is not None else [other.name for other in study.all_arms]
+def _no_ratio(evidence: Evidence, costs: dict[Cell, float], metric: str) -> str:
+    """Why exact costs have no ratio: without a run, not kept by the runs, or zero; empty where they have."""
+    unknown = [cell for cell, cost in costs.items() if math.isnan(cost)]
+    unrun = [place(cell) for cell in unknown if not evidence.cells.rows[cell]]
+    if unrun:
+        return f"{metric} is not known for {listed(unrun)}, which has no run"
+    if unknown:
+        return f"{metric} was not measured in the runs of {listed(map(place, unknown))}"
+    zero = [place(cell) for cell, cost in costs.items() if cost <= 0]
+    return f"{metric} is not above zero for {listed(zero)}, so it has no ratio" if zero else ""
+
+
+def _series(study: ResolvedStudy, along: str, arm: str | None, series: str | None) -> list[list[Cell]]:
+    """The ordered lines of cells that a claim follows: arms by increasing level, or sizes of one arm."""
+    followed = study.arms if series is None else study.series[series]
+    if along == TRAIN_SIZE:
+        every = study.all_arms if series is None else followed
+        names = [arm] if arm is not None else [other.name for other in every]
         return [[(name, size) for size in study.train_sizes] for name in names]
-    order = sorted(study.arms, key=lambda of: float(of.level) if of.level is not None else math.nan)
+    order = sorted(followed, key=lambda of: float(of.level) if of.level is not None else math.nan)
     return [[(of.name, size) for of in order] for size in study.train_sizes or (None,)]
 
 

@@ -1,4 +1,4 @@
-"""Every arm against the baseline, paired by seed and test image, at each training size."""
+"""Every arm against the one it is compared with, paired by seed and test image, at each training size."""
 
 import math
 
@@ -16,17 +16,18 @@ def comparisons_table(evidence: Evidence) -> pd.DataFrame:
 
     Holm's correction runs over the arms of one training size: each size is a question of its own.
     """
-    cells, baseline = evidence.cells, evidence.cells.study.baseline.name
+    cells = evidence.cells
+    against = {arm.name: cells.study.against(arm).name for arm in cells.study.arms}
     rows = []
     for size in cells.sizes:
-        found = [(arm.name, evidence.difference(arm.name, baseline, size)) for arm in cells.study.arms]
+        found = [(arm, evidence.difference(arm, other, size)) for arm, other in against.items()]
         p_values = [paired.p_value() for _, paired in found]
         for (arm, paired), p_value, p_holm in zip(found, p_values, holm(p_values), strict=True):
             accuracies = cells.values((arm, size), "test_accuracy", paired.seeds)
             rows.append(
                 {
                     "arm": arm,
-                    "baseline": baseline,
+                    "baseline": against[arm],
                     "train_size": cells.train_size((arm, size)),
                     "n": paired.n,
                     "mean": float(accuracies.mean()) if paired.n else math.nan,

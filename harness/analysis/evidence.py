@@ -28,7 +28,7 @@ class Evidence:
         With weights {arm: 1, baseline: -1} the paired difference. A contrast and its negative agree to the last digit.
         """
         terms = sorted(weights.items(), key=lambda term: (term[0][0], term[0][1] or 0))
-        if terms[0][1] < 0:
+        if next((weight for _, weight in terms if weight), 0.0) < 0:
             return self.contrast({cell: -weight for cell, weight in terms}, metric, log=log).negated()
         key = (tuple(terms), metric, log)
         if key not in self._known:

@@ -20,6 +20,7 @@ MOST_SEEDS = 100
 
 _PILOT_COLUMNS = {
     "arm": "str",
+    "baseline": "str",
     "train_size": "Int64",
     "n": "Int64",
     "sd": "float64",
@@ -89,21 +90,21 @@ def what_settles(estimate: Estimate, gap: float) -> str:
 def pilot(records: StudyRecords, *, differences: tuple[float, ...] = (0.005, 0.01, 0.02)) -> pd.DataFrame:
     """Seeds needed to show differences of test accuracy (fractions), from the seeds that a study has so far.
 
-    A row per arm, training size and difference: arm, train_size, n (paired seeds), sd (of the paired difference to the
-    baseline, fraction), difference, seeds_needed (NA below two paired seeds). A standard deviation from few seeds is
-    rough: from three it is easily off by a factor of two.
+    A row per arm, training size and difference: arm, baseline (the arm it is compared with), train_size, n (paired
+    seeds), sd (of the paired difference, fraction), difference, seeds_needed (NA below two paired seeds). A standard
+    deviation from few seeds is rough: from three it is easily off by a factor of two.
     """
     evidence = evidence_of(records)
     study = records.study
     rows = []
     for size in evidence.cells.sizes:
         for arm in study.arms:
-            paired = evidence.difference(arm.name, study.baseline.name, size)
+            other = study.against(arm).name
+            paired = evidence.difference(arm.name, other, size)
             for difference in differences:
                 needed = seeds_needed(paired.sd, difference) if paired.n > 1 else pd.NA
-                rows.append(
-                    (arm.name, evidence.cells.train_size((arm.name, size)), paired.n, paired.sd, difference, needed)
-                )
+                told = evidence.cells.train_size((arm.name, size))
+                rows.append((arm.name, other, told, paired.n, paired.sd, difference, needed))
     return pd.DataFrame(rows, columns=list(_PILOT_COLUMNS)).astype(_PILOT_COLUMNS)
 
 

@@ -9,12 +9,13 @@ from harness.analysis.estimate import Estimate
 MINUS = "\u2212"
 """Stands before negative numbers in every text; data files keep the hyphen."""
 
-_ACCURACIES = ("test_accuracy", "validation_accuracy")
+_SHARES = ("test_accuracy", "validation_accuracy", "shifted_accuracy", "shift_agreement")
+"""Metrics between 0 and 1, told in percentage points."""
 
 
 def amount(metric: str, value: float, *, signed: bool = True) -> str:
-    """A difference of a metric: accuracies in percentage points, the rest in the metric's own unit."""
-    return f"{_figure(metric, value, signed=signed)} {'points' if metric in _ACCURACIES else metric}"
+    """A difference of a metric: accuracies and agreement in percentage points, the rest in the metric's own unit."""
+    return f"{_figure(metric, value, signed=signed)} {'points' if metric in _SHARES else metric}"
 
 
 def bounds(metric: str, low: float, high: float) -> str:
@@ -30,7 +31,7 @@ def described(metric: str, estimate: Estimate, *, of_metric: bool = False) -> st
     if not estimate.n:
         return "no paired seeds"
     told = amount(metric, estimate.value)
-    if of_metric and metric in _ACCURACIES:
+    if of_metric and metric in _SHARES:
         told += f" of {metric.replace('_', ' ')}"
     if not estimate.judgeable:
         return f"{told} (n = {counted(estimate.n, 'seed')}, too few for an interval)"
@@ -44,7 +45,7 @@ def significant(value: float, digits: int = 3) -> str:
 
 def _figure(metric: str, value: float, *, signed: bool = True) -> str:
     """The number of `amount`; zero has no sign."""
-    text = f"{100 * value:+.2f}" if metric in _ACCURACIES else f"{value:+.3g}"
+    text = f"{100 * value:+.2f}" if metric in _SHARES else f"{value:+.3g}"
     bare = text[1:] if float(text) == 0 or (not signed and text[0] == "+") else text
     return bare.replace("-", MINUS)
 

@@ -8,8 +8,10 @@ import pytest
 from simulate import at_most, evidence, records, share, study
 
 from harness.analysis import analyse
-from harness.analysis.crossover import crossing, fit_law, sign_changes, slope
+from harness.analysis.axis import size_axis
+from harness.analysis.crossover import crossing, sign_changes, slope
 from harness.analysis.evidence import evidence_of
+from harness.analysis.laws import fit_law
 
 SIZES = (500, 2000, 5000, 20_000, 50_000)
 
@@ -23,7 +25,7 @@ def planted(arm: str, size: int | None) -> float:
 
 def found_in(accuracy, *, n: int, seed: int):
     of = study({"ViT/7": 7.0}, sizes=SIZES, seeds=n)
-    return crossing(evidence(of, accuracy, seed=seed), "ViT/7", "ResNet-8")
+    return crossing(evidence(of, accuracy, seed=seed), size_axis(of, "ViT/7", "ResNet-8"))
 
 
 @pytest.mark.parametrize("n", [3, 5, 10])
@@ -54,7 +56,8 @@ def test_predictions_widen_the_interval_by_the_image_part() -> None:
         kept.correct[digest] = (difficulty + own[arm] > np.sqrt(2 * threshold)) ^ (rng.random(400) < 0.01)
     values = [kept.correct[digest].mean() for digest in kept.runs["digest"]]
     kept = replace(kept, runs=kept.runs.assign(test_accuracy=values))
-    found, blind = (crossing(evidence_of(one), "ViT/7", "ResNet-8") for one in (kept, replace(kept, correct={})))
+    axis = size_axis(kept.study, "ViT/7", "ResNet-8")
+    found, blind = (crossing(evidence_of(one), axis) for one in (kept, replace(kept, correct={})))
     assert found.ends is not None
     assert blind.ends is not None
     assert found.ends[0].image_error > 2 * blind.ends[0].seed_error
@@ -103,7 +106,7 @@ def test_the_slope_is_covered(n: int) -> None:
     hits = []
     for seed in range(1000):
         simulated = evidence(of, lambda arm, size: 0.8 + 0.02 * (arm == "ViT/7") * math.log10(size or 1), seed=seed)
-        found = slope(simulated, "ViT/7", "ResNet-8")
+        found = slope(simulated, size_axis(of, "ViT/7", "ResNet-8"))
         assert found is not None
         hits.append(found.ci_low <= 0.02 <= found.ci_high)
     assert 0.93 <= share(hits) < 0.97

@@ -46,6 +46,7 @@ def test_smallest_detectable_is_the_inverse_of_seeds_needed(n: int) -> None:
 
 def test_pilot_has_a_row_per_arm_and_difference() -> None:
     frame = pilot(records(study(seeds=4), {"ResNet-8": 0.9, "ViT/14": 0.88, "ViT/7": 0.89}), differences=(0.01, 0.002))
+    assert set(frame["baseline"]) == {"ResNet-8"}
     assert list(frame["arm"]) == ["ViT/14", "ViT/14", "ViT/7", "ViT/7"]
     assert (frame["n"] == 4).all()
     expected = [seeds_needed(sd, d) for sd, d in zip(frame["sd"], frame["difference"], strict=True)]

@@ -1,0 +1,53 @@
+"""Scaling laws: how an arm's error falls with the training size."""
+
+import math
+import warnings
+
+import numpy as np
+import pandas as pd
+from scipy import optimize
+
+from harness.analysis.cells import Cells, Floats
+
+_MOST_SIZES_WITHOUT_SHIFT = 5
+"""With this many training sizes or fewer, the scaling law has no shift d: the points do not tell it from b."""
+
+
+def laws_table(cells: Cells) -> pd.DataFrame:
+    """The scaling law error = a (n + d)^-b + c of each arm's mean error over the training sizes (at least three).
+
+    A row per arm: arm, a, b, c, d, r2; error as a fraction, n in training images. d = 0 for five sizes or fewer.
+    """
+    study = cells.study
+    rows = []
+    for arm in study.all_arms if study.train_sizes else ():
+        points = [(size, cells.values((arm.name, size), "test_accuracy")) for size in study.train_sizes]
+        means = [(size, 1 - float(np.nanmean(of))) for size, of in points if np.isfinite(of).any()]
+        rows.append((arm.name, *fit_law(np.array(means, dtype=np.float64).reshape(-1, 2))))
+    types = {"arm": "str"} | dict.fromkeys(("a", "b", "c", "d", "r2"), "float64")
+    return pd.DataFrame(rows, columns=list(types)).astype(types)
+
+
+def fit_law(points: Floats) -> tuple[float, float, float, float, float]:
+    """a, b, c, d and r2 of error = a (n + d)^-b + c through (k, 2) points (n, error); NaN below three points."""
+    if len(points) < 3:
+        return (math.nan,) * 5
+    n, error = points.T
+    scale = float(n[0])  # n in units of the smallest size, for a well-conditioned fit
+    shifted = len(points) > _MOST_SIZES_WITHOUT_SHIFT
+
+    def law(x: Floats, a: float, b: float, c: float, d: float = 0.0) -> Floats:
+        return np.asarray(a * (x + d) ** -b + c)
+
+    start = [max(error[0] - error[-1], 1e-3), 0.5, max(0.5 * error.min(), 1e-6), 0.1][: 4 if shifted else 3]
+    upper = [np.inf, 5.0, 1.0, 10.0][: len(start)]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optimize.OptimizeWarning)  # about the covariance, which is not used
+            fitted, _ = optimize.curve_fit(law, n / scale, error, p0=start, bounds=(0.0, upper), max_nfev=2000)
+    except RuntimeError:  # no convergence: no law, rather than a bad one
+        return (math.nan,) * 5
+    a, b, c, d = (*map(float, fitted), 0.0)[:4]
+    spread = float(((error - error.mean()) ** 2).sum())
+    rest = float(((law(n / scale, *fitted) - error) ** 2).sum())
+    return a * scale**b, b, c, d * scale, 1 - rest / spread if spread else math.nan
