@@ -10,9 +10,10 @@ from harness.data.describe import content_hash, facts, resolve
 from harness.data.seeds import derive
 
 if TYPE_CHECKING:
-    from harness.data.augmentation import augment
+    from harness.data.augmentation import augment, translated
     from harness.data.batches import Batches, normalisation, prepare
     from harness.data.loading import Dataset, load
+    from harness.data.moved import moved_order
     from harness.data.splits import Split
     from harness.data.stream import StreamedSplit
     from harness.data.subsets import subset
@@ -24,9 +25,11 @@ _HOME = {
     "StreamedSplit": "stream",
     "augment": "augmentation",
     "load": "loading",
+    "moved_order": "moved",
     "normalisation": "batches",
     "prepare": "batches",
     "subset": "subsets",
+    "translated": "augmentation",
 }
 
 __all__ = [
@@ -39,10 +42,12 @@ __all__ = [
     "derive",
     "facts",
     "load",
+    "moved_order",
     "normalisation",
     "prepare",
     "resolve",
     "subset",
+    "translated",
 ]
 
 

@@ -61,6 +61,11 @@ def shift(images: Tensor, reach: int, generator: Generator) -> Tensor:
     return windows[each, :, offsets[0], offsets[1]]
 
 
+def translated(images: Tensor, *, down: int, right: int) -> Tensor:
+    """All images (B, C, H, W) moved by the same pixels, fewer than their side; up and left are negative."""
+    return functional.pad(images, (right, -right, down, -down))
+
+
 def erase(images: Tensor, probability: float, generator: Generator) -> Tensor:
     """Blank a random rectangle of each image with the given probability (random erasing, arXiv 1708.04896)."""
     size, (high, wide) = len(images), images.shape[2:]
