@@ -13,6 +13,7 @@ from harness.records.runs import RunFolder, RunResult
 from harness.records.tables import (
     CURVE_COLUMNS,
     RUN_COLUMNS,
+    SHIFT_COLUMNS,
     TRIAL_COLUMNS,
     Correct,
     StudyRecords,
@@ -43,6 +44,7 @@ def collect(study: ResolvedStudy, finished: Sequence[Finished], provenance: dict
         runs=with_columns([_run_row(study, item) for item in confirmed], RUN_COLUMNS),
         trials=with_columns([_trial_row(study, item) for item in trials], TRIAL_COLUMNS),
         curves=with_columns([row for item in confirmed for row in _curve_rows(item)], CURVE_COLUMNS),
+        shifts=with_columns([row for item in confirmed for row in _shift_rows(item)], SHIFT_COLUMNS),
         correct={item.run.digest: _correct(item.folder) for item in confirmed if item.result.status == "completed"},
     )
 
@@ -78,6 +80,9 @@ def _parameters(item: Finished) -> dict[str, Any]:
 
 def _run_row(study: ResolvedStudy, item: Finished) -> dict[str, Any]:
     result = {key: value for key, value in asdict(item.result).items() if key in RUN_COLUMNS}
+    if item.result.shifts:
+        largest = item.result.shifts[-1]
+        result |= {"shifted_accuracy": largest.accuracy, "shift_agreement": largest.agreement}
     own = {
         "is_baseline": item.cell.arm.name == study.baseline.name,
         "level": item.cell.arm.level,
@@ -105,17 +110,28 @@ def _trial_row(study: ResolvedStudy, item: Finished) -> dict[str, Any]:
 
 
 def _curve_rows(item: Finished) -> list[dict[str, Any]]:
-    own = {
-        "arm": item.cell.arm.name,
-        "train_size": item.run.config.data.train_size,
-        "seed": item.run.config.seed,
-        "digest": item.run.digest,
-    }
+    own = _training(item)
     try:
         events = item.folder.journal()
     except RecordsError:  # the result is whole; only its curve is lost
         return []
     return [own | {key: event.get(key) for key in CURVE_COLUMNS if key in event} for event in events if _scored(event)]
+
+
+def _shift_rows(item: Finished) -> list[dict[str, Any]]:
+    return [
+        _training(item) | {"shift": shift.pixels, "test_accuracy": shift.accuracy, "agreement": shift.agreement}
+        for shift in item.result.shift_curve
+    ]
+
+
+def _training(item: Finished) -> dict[str, Any]:
+    return {
+        "arm": item.cell.arm.name,
+        "train_size": item.run.config.data.train_size,
+        "seed": item.run.config.seed,
+        "digest": item.run.digest,
+    }
 
 
 def _scored(event: dict[str, Any]) -> bool:

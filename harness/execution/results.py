@@ -38,7 +38,7 @@ def write_results(records: StudyRecords, folder: Path, say: Say) -> Findings:
         aside = folder / "work" / "set_aside"
         for path in [
             *report_files(folder),
-            *(folder / name for name in ("study.json", "curves.csv", "predictions.npz")),
+            *(folder / name for name in ("study.json", "curves.csv", "shifts.csv", "predictions.npz")),
         ]:
             if path.exists():
                 set_aside(path, aside)

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +75,19 @@ class RunResult:
     def __post_init__(self) -> None:
         check_types(self)
 
+    @property
+    def shift_curve(self) -> tuple[Shift, ...]:
+        """The plain test, as a shift of 0, and the tests of shifted images; empty where none was asked for."""
+        if not self.shifts or self.test_accuracy is None:
+            return ()
+        return Shift(pixels=0, accuracy=self.test_accuracy, agreement=1.0), *self.shifts
+
+    @classmethod
+    def from_plain(cls, body: Mapping[str, Any]) -> Self:
+        """The result that `to_plain` made `body` of; what other versions have written besides is left out."""
+        shifts = tuple(Shift(**_known(Shift, shift)) for shift in body.get("shifts", ()))
+        return cls(**_known(cls, body) | {"shifts": shifts})
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -131,8 +144,7 @@ class RunFolder:
         content = read_json(self.result_path)
         try:
             body, expected = content["result"], content["sha256"]
-            known = {item.name for item in fields(RunResult)}
-            result = RunResult(**{key: value for key, value in body.items() if key in known})
+            result = RunResult.from_plain(body)
         except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise RecordsError(f"{self.result_path} is not a result: {error}") from error
         if sha256(canonical_json(body).encode()) != expected or result.digest != self.path.name:
@@ -170,6 +182,11 @@ class RunFolder:
         """Set the folder aside, so that the run starts anew."""
         if self.path.exists():
             set_aside(self.path, aside)
+
+
+def _known(cls: type[Shift] | type[RunResult], body: Mapping[str, Any]) -> dict[str, Any]:
+    names = {item.name for item in fields(cls)}
+    return {key: value for key, value in body.items() if key in names}
 
 
 def _json_bytes(content: Any) -> bytes:

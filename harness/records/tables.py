@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import re
 import zipfile
 import zlib
@@ -88,6 +89,17 @@ CURVE_COLUMNS: dict[str, str] = {
 }
 """Columns of curves.csv: a row per evaluation of a confirm run."""
 
+SHIFT_COLUMNS: dict[str, str] = {
+    "arm": "str",
+    "train_size": "Int64",
+    "seed": "Int64",
+    "shift": "Int64",
+    "test_accuracy": "float64",
+    "agreement": "float64",
+    "digest": "str",
+}
+"""Columns of shifts.csv: a row per confirm run and shift (pixels) of the test images, the plain test being shift 0."""
+
 Correct = npt.NDArray[np.bool_]
 
 
@@ -104,6 +116,8 @@ class StudyRecords:
     """A row per tuning trial that has a result; TRIAL_COLUMNS and `p.<name>`."""
     curves: pd.DataFrame
     """A row per evaluation; CURVE_COLUMNS."""
+    shifts: pd.DataFrame = field(default_factory=lambda: with_columns([], SHIFT_COLUMNS))
+    """A row per shift of the test images, where the study has test_shifts; SHIFT_COLUMNS."""
     correct: dict[str, Correct] = field(default_factory=dict)
     """For each completed confirm run's digest: per test image, in the test split's order, whether it was right."""
     folder: Path | None = None
@@ -118,10 +132,15 @@ def with_columns(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.Data
 
 
 def write_tables(folder: Path, records: StudyRecords) -> None:
-    """Keep study.json, runs.csv, trials.csv, curves.csv and predictions.npz in a study's results folder."""
+    """Keep study.json, runs.csv, trials.csv, curves.csv and predictions.npz in a study's results folder.
+
+    And shifts.csv, where the study has test_shifts.
+    """
     write_text(folder / "runs.csv", csv_text.from_frame(records.runs))
     write_text(folder / "trials.csv", csv_text.from_frame(records.trials))
     write_text(folder / "curves.csv", csv_text.from_frame(records.curves))
+    if records.study.test_shifts:
+        write_text(folder / "shifts.csv", csv_text.from_frame(records.shifts))
     write_bytes(folder / "predictions.npz", _packed(records.correct))
     write_study(folder, records.study, records.provenance)
 
@@ -160,12 +179,14 @@ def load_records(folder: Path) -> StudyRecords:
     # A CSV cannot tell the level "4" from the level 4; the study can.
     levels = {arm.name: arm.level for arm in study.all_arms}
     runs["level"] = runs["arm"].map(levels).astype("object")
+    shifts = _read_csv(folder / "shifts.csv", SHIFT_COLUMNS) if study.test_shifts else with_columns([], SHIFT_COLUMNS)
     return StudyRecords(
         study=study,
         provenance=provenance,
         runs=runs,
         trials=_read_csv(folder / "trials.csv", TRIAL_COLUMNS),
         curves=_read_csv(folder / "curves.csv", CURVE_COLUMNS),
+        shifts=shifts,
         correct=_unpacked(folder / "predictions.npz"),
         folder=folder,
     )
@@ -187,7 +208,7 @@ def _read_csv(path: Path, columns: dict[str, str]) -> pd.DataFrame:
         missing_as = {name: [""] for name in pd.read_csv(path, nrows=0).columns if name not in texts}
         frame = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=missing_as)
         for name in set(ADDED_COLUMNS) & columns.keys() - set(frame.columns):
-            frame[name] = "" if name in texts else pd.NA
+            frame[name] = "" if name in texts else math.nan
         frame = frame.astype({name: kind for name, kind in columns.items() if name in frame})
     except (OSError, ValueError, TypeError, pd.errors.ParserError) as error:
         raise RecordsError(f"Could not read {path}: {error}") from error

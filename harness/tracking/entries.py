@@ -22,6 +22,7 @@ FINAL_METRICS = (
     "peak_memory_bytes",
     "params",
     "macs_per_image",
+    "attention_macs_per_image",
 )
 """Metrics that a run has once, with its result; named as in runs.csv."""
 
@@ -35,7 +36,7 @@ class Point:
     time: int
     """When it was measured, ms since 1970."""
     step: int
-    """Updates done."""
+    """Updates done; of the test of shifted images, the shift in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,7 @@ def read_entry(folder: RunFolder, study: str, scale: str) -> Entry | None:
         name=_name(content),
         tags=tags,
         params={key: value[:LONGEST_PARAM] for key, value in _flat(config)},
-        points=(*_evaluations(events), *_finals(result, end)),
+        points=(*_evaluations(events), *_finals(result, end), *_shifts(result, end)),
         start=_start(events, written),
         end=None if result is None else end,
         status=None if result is None else "FINISHED" if result.status in ("completed", "pruned") else "FAILED",
@@ -130,6 +131,13 @@ def _finals(result: RunResult | None, time: int) -> Iterator[Point]:
             value = getattr(result, key)
             if value is not None:
                 yield Point(key=key, value=float(value), time=time, step=result.updates)
+
+
+def _shifts(result: RunResult | None, time: int) -> Iterator[Point]:
+    """The test of shifted images, from the plain test on: a curve over the shift."""
+    for shift in () if result is None else result.shift_curve:
+        yield Point(key="shifted_accuracy", value=shift.accuracy, time=time, step=shift.pixels)
+        yield Point(key="shift_agreement", value=shift.agreement, time=time, step=shift.pixels)
 
 
 def _start(events: list[Event], written: int) -> int:
