@@ -8,7 +8,8 @@ from harness.data import Dataset, Split
 from harness.execution.plan import Cell, Plan
 from harness.models import macs_per_image
 from harness.training.device import Placement
-from harness.training.loop import Training, evaluate, prepare_training, run_updates
+from harness.training.evaluation import evaluate
+from harness.training.loop import Training, prepare_training, run_updates
 
 TIMED_UPDATES = 4
 LARGEST_PROBE_MACS = {"cpu": 1e10, "cuda": 5e11, "mps": 2e10}

@@ -5,7 +5,7 @@ import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -20,14 +20,25 @@ from harness.records.files import (
 )
 from harness.records.journal import Journal
 from harness.records.provenance import code_fingerprint
+from harness.training.device import Placement
 from harness.training.loop import Training
 
 KEPT = 2
 """Checkpoints kept: when the newest is damaged, the one before serves."""
 
+TEACHER = "teacher.pt"
+
+_DAMAGES = (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError)
+"""What reading a state that is damaged or of another training raises."""
+
+T = TypeVar("T")
+
 
 class CheckpointFolder:
-    """Keeps checkpoints of one training beside its journal, in files `checkpoint-<update>.pt` with a manifest each."""
+    """Keeps checkpoints of one training beside its journal, in files `checkpoint-<update>.pt` with a manifest each.
+
+    A teacher is kept in the same way, in `teacher.pt`.
+    """
 
     def __init__(self, folder: Path, journal: Journal, *, every_seconds: float, say: Callable[[str], object]) -> None:
         """`say` receives a message when a checkpoint is restored or found damaged."""
@@ -44,19 +55,9 @@ class CheckpointFolder:
 
     def save(self, training: Training) -> None:
         """Keep the state now, then let go of all but the newest two."""
-        buffer = io.BytesIO()
-        torch.save(_state(training), buffer)
-        content = buffer.getvalue()
         path = self._folder / f"checkpoint-{training.update:09d}.pt"
-        manifest = {
-            "sha256": sha256(content),
-            "journal_bytes": self._journal.length,
-            "update": training.update,
-            "made_by": _made_by(training),
-        }
-        # The checkpoint is there once its second file has its name; a manifest without one is never looked at.
-        write_json(path.with_suffix(".json"), manifest)
-        write_bytes(path, content)
+        place = {"journal_bytes": self._journal.length, "update": training.update}
+        _write(path, _state(training), training.placement, place)
         for old in self._newest_first()[KEPT:]:
             self._remove(old)
         self._saved_at = time.monotonic()
@@ -71,12 +72,11 @@ class CheckpointFolder:
         training = prepare()
         for path in self._newest_first():
             try:
-                manifest = self._verified(path, training)
-                state = torch.load(path, map_location=training.placement.device, weights_only=True)
-                _restore(training, state)
+                manifest = self._verified(path, training.placement)
+                _restore(training, _load(path, training.placement))
             except torch.OutOfMemoryError:
                 raise
-            except (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
+            except _DAMAGES as error:
                 self._say(f"Checkpoint {path} cannot be used and was set aside; looking for the one before. ({error})")
                 self._set_aside(path)
                 training = prepare()  # the failure may have left it half restored
@@ -87,22 +87,38 @@ class CheckpointFolder:
         self._journal.rewind(0)
         return training
 
+    def save_teacher(self, state: dict[str, Any], placement: Placement) -> None:
+        """Keep a trained teacher."""
+        _write(self._folder / TEACHER, state, placement, {})
+
+    def restore_teacher(self, use: Callable[[dict[str, Any]], T], placement: Placement) -> T | None:
+        """What `use` makes of the kept teacher's state; None without one that serves, which is set aside."""
+        path = self._folder / TEACHER
+        if not path.exists():
+            return None
+        try:
+            _verified(path, placement)
+            teacher = use(_load(path, placement))
+        except torch.OutOfMemoryError:
+            raise
+        except _DAMAGES as error:
+            self._say(f"{path} cannot be used and was set aside; the teacher is trained again. ({error})")
+            self._set_aside(path)
+            return None
+        self._say(f"The teacher is the one in {path.name}.")
+        return teacher
+
     def clear(self) -> None:
-        """Remove all checkpoints: the run has its result."""
-        for path in self._folder.glob("checkpoint-*"):
-            path.unlink(missing_ok=True)
+        """Remove all checkpoints and the teacher: the run has its result."""
+        for pattern in ("checkpoint-*", "teacher.*"):
+            for path in self._folder.glob(pattern):
+                path.unlink(missing_ok=True)
 
     def _newest_first(self) -> list[Path]:
         return sorted(self._folder.glob("checkpoint-*.pt"), reverse=True)
 
-    def _verified(self, path: Path, training: Training) -> dict[str, Any]:
-        manifest = read_json(path.with_suffix(".json"))
-        if not isinstance(manifest, dict) or not {"sha256", "journal_bytes", "update", "made_by"} <= manifest.keys():
-            raise RecordsError(f"{path.with_suffix('.json')} is not a checkpoint's manifest.")
-        if manifest["made_by"] != (now := _made_by(training)):
-            raise RecordsError(f"{path} was made by {manifest['made_by']}, this is {now}.")
-        if sha256(path.read_bytes()) != manifest["sha256"]:
-            raise RecordsError(f"{path} does not have the hash of its manifest.")
+    def _verified(self, path: Path, placement: Placement) -> dict[str, Any]:
+        manifest = _verified(path, placement)
         if not 0 <= manifest["journal_bytes"] <= self._journal.length:
             raise RecordsError(f"{path} belongs to a longer journal than the one beside it.")
         return manifest
@@ -117,9 +133,35 @@ class CheckpointFolder:
         path.unlink(missing_ok=True)
 
 
-def _made_by(training: Training) -> dict[str, str]:
+def _write(path: Path, state: dict[str, Any], placement: Placement, facts: dict[str, Any]) -> None:
+    """Keep a state and its manifest, with `facts` in it."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    # The state is there once its second file has its name; a manifest without one is never looked at.
+    write_json(path.with_suffix(".json"), {"sha256": sha256(content), "made_by": _made_by(placement)} | facts)
+    write_bytes(path, content)
+
+
+def _verified(path: Path, placement: Placement) -> dict[str, Any]:
+    """The manifest of a state that is whole and made by what runs now; `RecordsError` where it is not."""
+    manifest = read_json(path.with_suffix(".json"))
+    if not isinstance(manifest, dict) or not {"sha256", "made_by"} <= manifest.keys():
+        raise RecordsError(f"{path.with_suffix('.json')} is not a checkpoint's manifest.")
+    if manifest["made_by"] != (now := _made_by(placement)):
+        raise RecordsError(f"{path} was made by {manifest['made_by']}, this is {now}.")
+    if sha256(path.read_bytes()) != manifest["sha256"]:
+        raise RecordsError(f"{path} does not have the hash of its manifest.")
+    return manifest
+
+
+def _load(path: Path, placement: Placement) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(path, map_location=placement.device, weights_only=True)
+    return state
+
+
+def _made_by(placement: Placement) -> dict[str, str]:
     """What must be the same for a training to go on to the same numbers: its code, kind of device and precision."""
-    placement = training.placement
     return {"code": code_fingerprint(), "device": placement.device.type, "precision": placement.precision}
 
 

@@ -10,19 +10,28 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (the field's usual name)
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from harness.data import Batches, Dataset, Split, StreamedSplit, augment, derive, normalisation, prepare, subset
+from harness.data import (
+    Batches,
+    Dataset,
+    augment,
+    derive,
+    moved_order,
+    normalisation,
+    prepare,
+    subset,
+)
 from harness.models import build
-from harness.spec import Recipe, RunConfig
+from harness.records.runs import Shift
+from harness.spec import ModelSpec, Recipe, RunConfig
+from harness.spec.errors import require_within
 from harness.spec.recipe import evaluation_points
 from harness.training.device import Placement
+from harness.training.evaluation import Evaluation, evaluate, evaluate_shifted
+from harness.training.loss import loss_of
 from harness.training.optimizer import build_optimizers, learning_rates
-
-EVALUATION_BATCH = 1000
-"""Images per forward pass of an evaluation: large enough for the matrix products, small enough for the caches."""
 
 
 class Diverged(Exception):
@@ -64,20 +73,6 @@ class Checkpoints(Protocol):
         """Keep the state now."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluation:
-    """Loss and accuracy over a whole split."""
-
-    loss: float
-    accuracy: float
-    """Fraction in 0..1."""
-    labels: Tensor
-    """int64 (N,), on the CPU, like `predicted`."""
-    predicted: Tensor
-    """int64 (N,), the predicted class of each image."""
-    seconds: float
-
-
 @dataclass(kw_only=True)
 class Training:
     """Everything that changes while a model is trained, and what it is trained on."""
@@ -109,10 +104,35 @@ class Training:
     """Mean training loss between the last two evaluations."""
     validation_loss: float = math.nan
     validation_accuracy: float = math.nan
+    moved: Tensor | None = None
+    """int64 (H * W,): the pixel of the image that each pixel of the network's input is, where the data moves any."""
+    teacher: nn.Module | None = None
+    """In eval mode; its answers are learned from too, where the recipe asks for distillation."""
 
     @property
     def images_seen(self) -> int:
         return self.update * self.recipe.batch_size
+
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """The model, or the average of its weights where there is one."""
+        return self.model if self.average is None else self.average.module
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """The network's input, float32 (B, C, H, W), from images as they are: normalised, then with pixels moved."""
+        inputs = prepare(images, self.mean, self.std)
+        return inputs if self.moved is None else inputs.flatten(2).index_select(2, self.moved).view_as(inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """A trained teacher, and what is known of it."""
+
+    model: nn.Module
+    """In eval mode, without gradients, on the device that trains."""
+    validation_accuracy: float
+    seconds: float
+    """Time in its training steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +142,8 @@ class Trained:
     training: Training
     test: Evaluation | None
     """Confirm phase only."""
+    shifts: tuple[Shift, ...] = ()
+    """The test of shifted images: confirm phase only, where the run asks for it."""
 
 
 def train(
@@ -130,27 +152,37 @@ def train(
     placement: Placement,
     *,
     emit: Emit,
+    teacher: Teacher | None = None,
     checkpoints: Checkpoints | None = None,
     heartbeat: Callable[[int], object] = lambda update: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Trained:
-    """Train and evaluate as `config` says.
+    """Train and evaluate as `config` says, with the `teacher` that a recipe with distillation needs.
 
-    `emit` receives `evaluated` events, `heartbeat` the number of updates done, after each; `stop` is asked after each
-    update. The test split is read here and only here, after the last update, in the confirm phase.
+    `emit` receives `evaluated` events (and first a `taught` one, where there is a teacher); `heartbeat` the number of
+    updates done, after each update and each forward pass of an evaluation; `stop` is asked after each update. The test
+    split is read here and only here, after the last update, in the confirm phase.
 
-    Raises `Diverged`, `Pruned`, `Interrupted`, and what the device raises when it is out of memory.
+    Raises `Diverged`, `Pruned`, `Interrupted`, what the device raises when it is out of memory, and `InvalidInput` for
+    a test of images shifted by their side or more.
     """
+    assert (teacher is None) == (config.recipe.distillation is None)
+    _check_shifts(config, dataset)
 
     def prepared() -> Training:
-        return prepare_training(config, dataset, placement)
+        return prepare_training(config, dataset, placement, teacher=None if teacher is None else teacher.model)
+
+    def beat() -> None:
+        heartbeat(training.update)
 
     training = prepared() if checkpoints is None else checkpoints.restore(prepared)
+    if teacher is not None and training.update == 0:
+        emit("taught", validation_accuracy=teacher.validation_accuracy, seconds=round(teacher.seconds, 3))
     points = evaluation_points(config.recipe)
     for _ in run_updates(training):
-        heartbeat(training.update)
+        beat()
         if training.update in points:
-            _validate(training, dataset, emit)
+            _validate(training, dataset, emit, beat)
             _prune(training, config)
         if stop():
             if checkpoints is not None:
@@ -158,28 +190,37 @@ def train(
             raise Interrupted
         if checkpoints is not None:
             checkpoints.save_if_due(training)
-    test = None
-    if config.phase == "confirm":
-        test = evaluate(training, dataset.test)
-        _require_finite("test", test.loss, training.update)
-    return Trained(training=training, test=test)
+    if config.phase != "confirm":
+        return Trained(training=training, test=None)
+    return _test(training, dataset, config.test_shifts, beat)
 
 
-def prepare_training(config: RunConfig, dataset: Dataset, placement: Placement) -> Training:
+def prepare_training(
+    config: RunConfig,
+    dataset: Dataset,
+    placement: Placement,
+    *,
+    teacher: nn.Module | None = None,
+    weights: str = "initialisation",
+) -> Training:
     """Everything before the first update: subset, normalisation, model, optimisers, generators, schedule.
 
     Initialisation, batch order, augmentation and dropout draw from generators of their own, all derived from the
     run's seed: two arms with the same seed see the same images in the same order with the same augmentation.
+    `weights` names the generator of the initial weights. Where distillation lacks its `teacher`, an untrained one
+    stands in, so that the time of an update can be measured.
     """
     recipe, seed = config.recipe, config.seed
     assert recipe.updates is not None, "the plan writes the budget in updates"
     assert config.data.train_size is not None, "the plan writes out the training size"
     indices = subset(dataset.train, config.data.train_size, seed=seed)
     mean, std = normalisation(dataset.train, indices)
-    torch.manual_seed(derive(seed, "initialisation"))
     assert config.data.image_size is not None
-    model = build(config.model, image_size=config.data.image_size, channels=config.channels, classes=config.classes)
-    model = placement.place(model, config.model)
+    moved = moved_order(config.data.image_size, config.data)
+    if teacher is None and recipe.distillation is not None:
+        teacher = _network(recipe.distillation.teacher, config, placement).eval()
+    torch.manual_seed(derive(seed, weights))
+    model = _network(config.model, config, placement)
     torch.manual_seed(derive(seed, "dropout"))
     average = None
     if recipe.ema_decay is not None:
@@ -200,34 +241,15 @@ def prepare_training(config: RunConfig, dataset: Dataset, placement: Placement) 
         learning_rates=learning_rates(recipe, recipe.updates),
         loss_sum=torch.zeros((), device=placement.device),
         last_loss=torch.zeros((), device=placement.device),
+        moved=None if moved is None else moved.to(placement.device),
+        teacher=teacher,
     )
 
 
-@torch.inference_mode()
-def evaluate(training: Training, split: Split | StreamedSplit) -> Evaluation:
-    """Mean cross-entropy and accuracy of the present model over a whole split, without augmentation."""
-    began = time.perf_counter()
-    model = training.model if training.average is None else training.average.module
-    model.eval()
-    loss = torch.zeros((), dtype=torch.float64, device=training.placement.device)
-    hits = torch.zeros((), dtype=torch.int64, device=training.placement.device)
-    predicted, seen = [], []
-    for images, labels in split.chunks(EVALUATION_BATCH):
-        with training.placement.autocast():
-            logits = model(prepare(images, training.mean, training.std)).float()
-        loss += F.cross_entropy(logits, labels, reduction="sum")
-        predicted.append(logits.argmax(1))
-        seen.append(labels)
-        hits += (predicted[-1] == labels).sum()
-    model.train()
-    total = len(split)
-    return Evaluation(
-        loss=loss.item() / total,
-        accuracy=hits.item() / total,
-        labels=torch.cat(seen).cpu(),
-        predicted=torch.cat(predicted).cpu(),
-        seconds=time.perf_counter() - began,
-    )
+def _network(spec: ModelSpec, config: RunConfig, placement: Placement) -> nn.Module:
+    assert config.data.image_size is not None
+    model = build(spec, image_size=config.data.image_size, channels=config.channels, classes=config.classes)
+    return placement.place(model, spec)
 
 
 def run_updates(training: Training) -> Iterator[None]:
@@ -252,19 +274,23 @@ def run_updates(training: Training) -> Iterator[None]:
 
 
 def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
-    """One optimiser update on a batch (B, C, H, W) uint8; returns the mean loss before the update, a scalar."""
+    """One optimiser update on a batch (B, C, H, W) uint8; returns the mean loss before the update, a scalar.
+
+    A teacher answers for the very images that the model sees; its forward pass is part of the update's time.
+    """
     recipe = training.recipe
     inputs, targets = augment(
         images, labels, recipe.augmentation, classes=training.classes, generator=training.augmentation
     )
-    inputs = prepare(inputs, training.mean, training.std)
+    inputs = training.inputs(inputs)
     loss = torch.zeros((), device=inputs.device)
     for part_inputs, part_targets in zip(
         inputs.tensor_split(recipe.accumulate), targets.tensor_split(recipe.accumulate), strict=True
     ):
         with training.placement.autocast():
             logits = training.model(part_inputs)
-        part_loss = F.cross_entropy(logits.float(), part_targets, label_smoothing=recipe.label_smoothing)
+        taught = None if training.teacher is None else _answers(training, part_inputs)
+        part_loss = loss_of(logits.float(), part_targets, taught, recipe)
         part_loss = part_loss * (len(part_inputs) / len(inputs))
         part_loss.backward()  # type: ignore[no-untyped-call]
         loss += part_loss.detach()
@@ -281,10 +307,19 @@ def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
     return loss
 
 
-def _validate(training: Training, dataset: Dataset, emit: Emit) -> None:
+@torch.no_grad()
+def _answers(training: Training, inputs: Tensor) -> Tensor:
+    """The teacher's class of each input (B, C, H, W): int64 (B,)."""
+    assert training.teacher is not None
+    with training.placement.autocast():
+        logits: Tensor = training.teacher(inputs)
+    return logits.argmax(1)
+
+
+def _validate(training: Training, dataset: Dataset, emit: Emit, beat: Callable[[], object]) -> None:
     training.train_loss = training.loss_sum.item() / (training.update - training.evaluated_at)
     _require_finite("training", training.train_loss, training.update)
-    validation = evaluate(training, dataset.validation)
+    validation = evaluate(training, dataset.validation, beat)
     _require_finite("validation", validation.loss, training.update)
     training.validation_loss, training.validation_accuracy = validation.loss, validation.accuracy
     training.evaluated_at = training.update
@@ -299,6 +334,19 @@ def _validate(training: Training, dataset: Dataset, emit: Emit) -> None:
         learning_rate=training.learning_rates[training.update - 1],
         seconds=round(training.seconds, 3),
     )
+
+
+def _check_shifts(config: RunConfig, dataset: Dataset) -> None:
+    for pixels in config.test_shifts:
+        require_within("test_shifts: shift (pixels)", pixels, 1, dataset.facts.image_size - 1)
+
+
+def _test(training: Training, dataset: Dataset, shifts: tuple[int, ...], beat: Callable[[], object]) -> Trained:
+    split = dataset.test
+    test = evaluate(training, split, beat)
+    _require_finite("test", test.loss, training.update)
+    shifted = evaluate_shifted(training, split, test.predicted, shifts, beat) if shifts else ()
+    return Trained(training=training, test=test, shifts=shifted)
 
 
 def _prune(training: Training, config: RunConfig) -> None:

@@ -10,14 +10,16 @@ import numpy as np
 import torch
 
 from harness.data import load
-from harness.models import macs_per_image, parameters
+from harness.models import attention_macs_per_image, macs_per_image, parameters
 from harness.records import provenance
 from harness.records.journal import Journal
 from harness.records.runs import RunFolder, RunResult
 from harness.spec import Run
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.device import Placement, choose, out_of_memory_as
-from harness.training.loop import Diverged, Evaluation, Interrupted, Pruned, Trained, Training, train
+from harness.training.distillation import train_teacher
+from harness.training.evaluation import Evaluation
+from harness.training.loop import Diverged, Interrupted, Pruned, Teacher, Trained, Training, train
 from harness.training.settings import WorkerSettings
 
 
@@ -65,7 +67,7 @@ def perform(
         try:
             result = _outcome(blank, run, folder, lambda: _train(run, placement, journal, checkpoints, heartbeat, stop))
         except Interrupted:
-            say("Interrupted; the state is kept.")
+            say("Interrupted; a training goes on from its last state, a teacher in training starts anew.")
             raise
         if placement.device.type == "cpu" and not settings.own_process:
             result = dataclasses.replace(result, peak_memory_bytes=None)
@@ -101,11 +103,15 @@ def _train(
     dataset = load(run.config.data, device=placement.device, phase=run.config.phase)
     if dataset.hash != run.config.data_hash:
         raise RuntimeError(f"the data changed since the run was planned: {run.config.data_hash} -> {dataset.hash}")
+    teacher: Teacher | None = None
+    if run.config.recipe.distillation is not None:
+        teacher = train_teacher(run.config, dataset, placement, keeper=checkpoints, heartbeat=heartbeat, stop=stop)
     return train(
         run.config,
         dataset,
         placement,
         emit=journal.append,
+        teacher=teacher,
         checkpoints=checkpoints,
         heartbeat=heartbeat,
         stop=stop,
@@ -113,8 +119,10 @@ def _train(
 
 
 def _completed(result: RunResult, run: Run, folder: RunFolder, trained: Trained) -> RunResult:
+    """`result` with all that a whole training tells. Of a teacher, only the forward passes count: in its times."""
     training, config = trained.training, run.config
     assert config.data.image_size is not None
+    shape = {"image_size": config.data.image_size, "channels": config.channels, "classes": config.classes}
     test = trained.test
     files = {} if test is None else _keep_predictions(folder, test)
     return dataclasses.replace(
@@ -122,10 +130,10 @@ def _completed(result: RunResult, run: Run, folder: RunFolder, trained: Trained)
         status="completed",
         test_accuracy=None if test is None else test.accuracy,
         test_loss=None if test is None else test.loss,
+        shifts=trained.shifts,
         params=parameters(training.model),
-        macs_per_image=macs_per_image(
-            config.model, image_size=config.data.image_size, channels=config.channels, classes=config.classes
-        ),
+        macs_per_image=macs_per_image(config.model, **shape),
+        attention_macs_per_image=attention_macs_per_image(config.model, **shape),
         eval_images_per_second=None if test is None else len(test.labels) / test.seconds,
         peak_memory_bytes=training.placement.peak_memory_bytes(),
         files=files,

@@ -20,7 +20,7 @@ from training_cases import (
 )
 
 from harness.data import Dataset, augment, load
-from harness.models import macs_per_image, parameters
+from harness.models import attention_macs_per_image, macs_per_image, parameters
 from harness.records import provenance
 from harness.records.files import sha256
 from harness.spec import InvalidInput, Rung, to_plain
@@ -49,6 +49,8 @@ def test_a_confirm_run_leaves_its_whole_record(tmp_path, monkeypatch, digits, mo
     assert (result.updates, result.images_seen) == (12, 192)
     assert result.params == parameters(done.training.model)
     assert result.macs_per_image == macs_per_image(model, image_size=8, channels=1, classes=10)
+    assert result.attention_macs_per_image == attention_macs_per_image(model, image_size=8, channels=1, classes=10)
+    assert (result.attention_macs_per_image > 0) == (model is VIT)
     assert result.train_images_per_second == pytest.approx(192 / result.train_seconds)
     assert (result.device, result.precision) == ("cpu", "fp32")
     assert result.code_fingerprint == provenance.code_fingerprint()

@@ -12,7 +12,7 @@ from training_cases import RECIPE, RESNET, VIT, make_config, prepared, train
 from harness.data import augment, prepare
 from harness.spec import Augmentation
 from harness.spec.recipe import evaluation_points
-from harness.training import loop
+from harness.training import evaluation, loop
 
 PLAIN = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "warmup": 0.0, "schedule": "constant"}
 
@@ -132,7 +132,7 @@ def test_an_evaluation_changes_nothing(digits, ema_decay):
 def test_an_evaluation_is_over_the_whole_split_whatever_its_parts(digits, monkeypatch):
     training = prepared(make_config(RESNET), digits)
     whole = loop.evaluate(training, digits.validation)
-    monkeypatch.setattr(loop, "EVALUATION_BATCH", 7)  # 60 images: the last part is smaller
+    monkeypatch.setattr(evaluation, "EVALUATION_BATCH", 7)  # 60 images: the last part is smaller
     parts = loop.evaluate(training, digits.validation)
     training.model.eval()
     logits = training.model(prepare(digits.validation.images, training.mean, training.std)).detach()

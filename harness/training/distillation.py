@@ -1,0 +1,99 @@
+"""The teacher of a run (arXiv 2012.12877, section 4): trained first, on the run's own images, and kept beside it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
+
+from harness.data import Dataset
+from harness.spec import RunConfig
+from harness.training.device import Placement
+from harness.training.evaluation import evaluate
+from harness.training.loop import Diverged, Interrupted, Teacher, Training, prepare_training, run_updates
+
+T = TypeVar("T")
+
+
+class Keeper(Protocol):
+    """Keeps a trained teacher until its run has a result."""
+
+    def save_teacher(self, state: dict[str, Any], placement: Placement) -> None:
+        """Keep the state now."""
+
+    def restore_teacher(self, use: Callable[[dict[str, Any]], T], placement: Placement) -> T | None:
+        """What `use` makes of the kept state; None without one that serves."""
+
+
+class TeacherDiverged(Diverged):
+    """A loss of the teacher became NaN or infinite, before the run's own first update."""
+
+    def __init__(self, error: Diverged) -> None:
+        Exception.__init__(self, f"the teacher diverged: {error}")
+        self.update = 0
+
+
+def train_teacher(
+    config: RunConfig,
+    dataset: Dataset,
+    placement: Placement,
+    *,
+    keeper: Keeper,
+    heartbeat: Callable[[int], object] = lambda update: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Teacher:
+    """The teacher of a run with distillation: the one that was kept, or one that is trained now and kept.
+
+    It sees the subset, batches and augmentation of the run and has its budget, but weights of its own seed. It is
+    scored on validation once, after the last update; the test split is never read. `heartbeat` receives 0, the updates
+    that the run itself has done, after each update. A teacher that is stopped or killed in training starts anew.
+
+    Raises `TeacherDiverged`, `Interrupted`, and `InvalidInput` for images that are too small for it.
+    """
+    own = teacher_config(config)
+    assert own.data.image_size is not None
+    own.model.check_image(own.data.image_size)
+
+    def prepared() -> Training:
+        return prepare_training(own, dataset, placement, weights="teacher")
+
+    kept = keeper.restore_teacher(lambda state: _teacher(prepared(), state), placement)
+    if kept is not None:
+        return kept
+    training = prepared()
+    try:
+        for _ in run_updates(training):
+            heartbeat(0)
+            if stop():
+                raise Interrupted
+        validation = evaluate(training, dataset.validation, lambda: heartbeat(0))
+        if not math.isfinite(validation.loss):
+            raise Diverged("validation", validation.loss, training.update)
+    except Diverged as error:
+        raise TeacherDiverged(error) from error
+    state = {
+        "model": training.evaluated_model.state_dict(),
+        "validation_accuracy": validation.accuracy,
+        "seconds": training.seconds,
+    }
+    keeper.save_teacher(state, placement)
+    return _teacher(training, state)
+
+
+def teacher_config(config: RunConfig) -> RunConfig:
+    """The teacher's training: the run's, but for the model, its learning rate and decay, and the test."""
+    asked = config.recipe.distillation
+    assert asked is not None
+    recipe = replace(
+        config.recipe, learning_rate=asked.learning_rate, weight_decay=asked.weight_decay, distillation=None
+    )
+    return replace(config, phase="tune", model=asked.teacher, recipe=recipe, test_shifts=(), rungs=())
+
+
+def _teacher(training: Training, state: dict[str, Any]) -> Teacher:
+    # A kept teacher and one that was just trained are made in the same way, so that both answer with the same bits.
+    training.model.load_state_dict(state["model"])
+    return Teacher(
+        model=training.model.eval().requires_grad_(requires_grad=False),
+        validation_accuracy=state["validation_accuracy"],
+        seconds=state["seconds"],
+    )

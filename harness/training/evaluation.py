@@ -1,0 +1,102 @@
+"""Loss and accuracy over a whole split, of its images as they are and of shifted ones."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the field's usual name)
+from torch import Tensor
+
+from harness.data import Split, StreamedSplit, translated
+from harness.records.runs import Shift
+
+if TYPE_CHECKING:
+    from harness.training.loop import Training
+
+EVALUATION_BATCH = 1000
+"""Images per forward pass of an evaluation: large enough for the matrix products, small enough for the caches."""
+
+SIDES = ((-1, 0), (1, 0), (0, -1), (0, 1))
+"""Directions, down and right, that the test of shifted images shifts them in."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """Loss and accuracy over a whole split."""
+
+    loss: float
+    accuracy: float
+    """Fraction in 0..1."""
+    labels: Tensor
+    """int64 (N,), on the CPU, like `predicted`."""
+    predicted: Tensor
+    """int64 (N,), the predicted class of each image."""
+    seconds: float
+
+
+@torch.inference_mode()
+def evaluate(
+    training: "Training", split: Split | StreamedSplit, beat: Callable[[], object] = lambda: None
+) -> Evaluation:
+    """Mean cross-entropy and accuracy of the present model over a whole split, without augmentation.
+
+    `beat` is called after each forward pass, as a sign of life.
+    """
+    began = time.perf_counter()
+    model = training.evaluated_model.eval()
+    loss = torch.zeros((), dtype=torch.float64, device=training.placement.device)
+    hits = torch.zeros((), dtype=torch.int64, device=training.placement.device)
+    predicted, seen = [], []
+    for images, labels in split.chunks(EVALUATION_BATCH):
+        with training.placement.autocast():
+            logits = model(training.inputs(images)).float()
+        loss += F.cross_entropy(logits, labels, reduction="sum")
+        predicted.append(logits.argmax(1))
+        seen.append(labels)
+        hits += (predicted[-1] == labels).sum()
+        beat()
+    model.train()
+    total = len(split)
+    return Evaluation(
+        loss=loss.item() / total,
+        accuracy=hits.item() / total,
+        labels=torch.cat(seen).cpu(),
+        predicted=torch.cat(predicted).cpu(),
+        seconds=time.perf_counter() - began,
+    )
+
+
+@torch.inference_mode()
+def evaluate_shifted(
+    training: "Training",
+    split: Split | StreamedSplit,
+    unshifted: Tensor,
+    shifts: tuple[int, ...],
+    beat: Callable[[], object] = lambda: None,
+) -> tuple[Shift, ...]:
+    """Accuracy on the split's images shifted to each of four sides, and agreement with the classes of the unshifted.
+
+    `unshifted` int64 (N,) are the classes predicted for the images as they are; `shifts` are in pixels, each smaller
+    than the image's side. What moves in is black. `beat` is called after each forward pass.
+    """
+    model = training.evaluated_model.eval()
+    hits = torch.zeros(len(shifts), 2, dtype=torch.int64, device=training.placement.device)  # of labels, of before
+    unshifted, done = unshifted.to(training.placement.device), 0
+    for images, labels in split.chunks(EVALUATION_BATCH):  # once for all shifts: decoding may cost more than a pass
+        wanted = torch.stack([labels, unshifted[done : done + len(labels)]])  # (2, B)
+        done += len(labels)
+        for row, pixels in enumerate(shifts):
+            for down, right in SIDES:
+                inputs = training.inputs(translated(images, down=down * pixels, right=right * pixels))
+                with training.placement.autocast():
+                    predicted = model(inputs).float().argmax(1)
+                hits[row] += (predicted == wanted).sum(1)
+                beat()
+    model.train()
+    shares = (hits / (len(SIDES) * len(split))).tolist()
+    return tuple(
+        Shift(pixels=pixels, accuracy=accuracy, agreement=agreement)
+        for pixels, (accuracy, agreement) in zip(shifts, shares, strict=True)
+    )
