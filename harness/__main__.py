@@ -43,23 +43,32 @@ def _scale_option(function: Any) -> Any:
 
 @cli.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_(as_json: bool) -> None:
-    """List the studies: question, arms and minutes at each scale."""
+@click.pass_obj
+def list_(results: Path, as_json: bool) -> None:
+    """List the studies: question, arms and minutes at each scale, as stated and as forecast for this machine."""
     from harness.console import table
+    from harness.records.pace import pace
 
     studies = {name: find_study(name)[1] for name in study_names()}
     if as_json:
         click.echo(json.dumps({name: to_plain(study) for name, study in studies.items()}))
         return
-    rows = [[name, study.question, _scales(study)] for name, study in studies.items()]
+    here = pace(results)
+    rows = [[name, study.question, _scales(study, here)] for name, study in studies.items()]
     _console().print(table("Studies", ["study", "question", "arms (minutes) by scale"], rows))
+    if here is None:
+        _console().print("Minutes as stated for 2 cores (gpu: one GPU); `patchbench plan NAME` forecasts them here.")
 
 
-def _scales(study: Study) -> str:
+def _scales(study: Study, here: float | None) -> str:
+    """Arms and minutes by scale; with `here`, minutes on this machine per stated minute, of the scales that suit it."""
     parts = []
     for name, scale in study.scales.items():
-        minutes = "" if scale.minutes is None else f" ({scale.minutes:g} min)"
-        parts.append(f"{name} {len(scale.arms) + 1}{minutes}")
+        stated = "" if scale.minutes is None else f"{scale.minutes:g} min"
+        forecast = (
+            f", here {scale.minutes * here:.2g}" if scale.minutes and here and name in ("smoke", "laptop") else ""
+        )
+        parts.append(f"{name} {len(scale.arms) + 1}" + (f" ({stated}{forecast})" if stated else ""))
     return ", ".join(parts)
 
 
@@ -103,6 +112,7 @@ def plan(
     study = _resolve(name, scale, overrides)
     made = make_plan(study)
     from harness.execution.forecast import forecast
+    from harness.records.pace import remember_pace
     from harness.records.provenance import available_cores
     from harness.training.device import choose
 
@@ -131,6 +141,8 @@ def plan(
         "PMACs count forward and backward passes. Nothing was trained.",
         highlight=False,
     )
+    if study == _resolve(name, study.scale, ()) and device == "auto":
+        remember_pace(results, study.name, study.scale, stated=study.minutes, minutes=wall / 60)
     _print_seeds_needed(console, results / study.name / study.scale, points)
 
 

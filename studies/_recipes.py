@@ -3,7 +3,21 @@
 The learning rates and weight decays here are where every search starts (trial 0 of every arm), not what is reported.
 """
 
-from harness.spec import Augmentation, Choice, DataSpec, LogUniform, Recipe, ResNetSpec, Search, Space, ViTSpec
+from dataclasses import replace
+
+from harness.spec import (
+    Arm,
+    Augmentation,
+    Choice,
+    DataSpec,
+    LogUniform,
+    Recipe,
+    ResNetSpec,
+    Scale,
+    Search,
+    Space,
+    ViTSpec,
+)
 
 # --- smoke: scikit-learn's digits, 8 px; shows that everything works, not what is true -------------------------------
 DIGITS = DataSpec(source="digits")
@@ -38,6 +52,8 @@ GPU = Recipe(
     evaluations=20,
     augmentation=Augmentation(shift=4, flip=True, erase=0.25),
 )
+GPU_UPDATES = replace(GPU, epochs=None, updates=17_600)
+"""100 epochs of 45,000 images; for studies that vary the number of training images."""
 VIT_CIFAR = ViTSpec(patch_size=4, width=256, depth=6, heads=4, mlp_ratio=2.0, pool="mean")
 RESNET18 = ResNetSpec(depth=18)
 
@@ -55,21 +71,73 @@ PAPER = Recipe(
     evaluations=30,
     augmentation=Augmentation(flip=True),
 )
+PAPER_UPDATES = replace(PAPER, epochs=None, updates=93_000)
+"""300 epochs of ImageNet; for studies that vary the number of training images."""
 RESNET50 = ResNetSpec(depth=50, stem="imagenet")
 
+NO_AUGMENTATION = Augmentation()
+LAPTOP_PLAIN = replace(LAPTOP, augmentation=NO_AUGMENTATION)
+"""For all 55,000 images, which 1,000 updates see little more than twice: augmentation would only slow learning."""
+LAPTOP_ADAMW = replace(LAPTOP_PLAIN, optimizer="adamw", learning_rate=3e-3)
+
+# --- search spaces: what is tuned for every arm alike ----------------------------------------------------------------
+MUON_RANGES: Space = {
+    "learning_rate": LogUniform(low=2e-3, high=2e-1),
+    "weight_decay": LogUniform(low=1e-3, high=1.0),
+}
+ADAMW_RANGES: Space = {**MUON_RANGES, "learning_rate": LogUniform(low=3e-4, high=3e-2)}
+SGD_RANGES: Space = {
+    "learning_rate": LogUniform(low=3e-3, high=1.0),
+    "weight_decay": LogUniform(low=1e-5, high=1e-2),  # an L2 penalty, not decoupled
+}
 NUISANCES: Space = {
     "learning_rate": LogUniform(low=1e-3, high=1e-1),
     "weight_decay": LogUniform(low=1e-3, high=1.0),
     "augmentation.strength": Choice(values=(0.0, 0.5, 1.0)),
 }
-"""What is tuned for every arm alike, with Muon. How much augmentation helps depends on the data size."""
-
-ADAMW_NUISANCES: Space = {**NUISANCES, "learning_rate": LogUniform(low=1e-4, high=1e-2)}
+"""With Muon, where the best augmentation is not known: how much it helps depends on the data size."""
+LARGE_NUISANCES: Space = {**NUISANCES, "learning_rate": LogUniform(low=1e-4, high=1e-2)}
 
 SMOKE_SEARCH = Search(space=NUISANCES, trials=2, updates=60)
 LAPTOP_SEARCH = Search(space=NUISANCES, trials=8, updates=500)
-GPU_SEARCH = Search(space=ADAMW_NUISANCES, trials=16, updates=6000)
-PAPER_SEARCH = Search(space=ADAMW_NUISANCES, trials=8, updates=30_000)
+SHORT_SEARCH = Search(space=MUON_RANGES, trials=4, updates=500)
+GPU_SEARCH = Search(space=LARGE_NUISANCES, trials=16, updates=6000)
+PAPER_SEARCH = Search(space=LARGE_NUISANCES, trials=8, updates=30_000)
+SMOKE_RATES = replace(SMOKE_SEARCH, space=MUON_RANGES)
+GPU_RATES = replace(GPU_SEARCH, space={**ADAMW_RANGES, "learning_rate": LARGE_NUISANCES["learning_rate"]})
+PAPER_RATES = replace(GPU_RATES, trials=PAPER_SEARCH.trials, updates=PAPER_SEARCH.updates)
+"""The same without the strength of the augmentation."""
 
 FIVE_SEEDS = (0, 1, 2, 3, 4)
 """With three the intervals are more than twice as wide (Student's t)."""
+
+# --- scales to start from: `replace(AT_LAPTOP, arms=..., minutes=...)` -----------------------------------------------
+AT_SMOKE = Scale(
+    data=DIGITS,
+    recipe=SMOKE,
+    baseline=Arm("ResNet-8", RESNET_SMOKE),
+    arms=(),
+    search=SMOKE_SEARCH,
+)
+AT_LAPTOP = Scale(
+    data=FASHION_MNIST,
+    recipe=LAPTOP_PLAIN,
+    baseline=Arm("ResNet-8", RESNET8),
+    arms=(),
+    search=replace(SHORT_SEARCH, trials=6),
+)
+AT_GPU = Scale(
+    data=CIFAR10,
+    recipe=GPU,
+    baseline=Arm("ResNet-18", RESNET18),
+    arms=(),
+    seeds=FIVE_SEEDS,
+    search=GPU_SEARCH,
+)
+AT_PAPER = Scale(
+    data=IMAGENET,
+    recipe=PAPER,
+    baseline=Arm("ResNet-50", RESNET50),
+    arms=(),
+    search=PAPER_SEARCH,
+)

@@ -79,7 +79,7 @@ LAPTOP = Scale(
 )
 GPU = Scale(
     data=r.CIFAR10,
-    recipe=replace(r.GPU, epochs=None, updates=17_600),  # 100 epochs of 45,000 images
+    recipe=r.GPU_UPDATES,
     baseline=Arm("ResNet-18", r.RESNET18),
     arms=(Arm("ViT/4", r.VIT_CIFAR, level="ViT/4"),),
     train_sizes=(500, 1500, 5000, 15_000, 45_000),
@@ -90,7 +90,7 @@ GPU = Scale(
 )
 PAPER = Scale(
     data=r.IMAGENET,
-    recipe=replace(r.PAPER, epochs=None, updates=93_000),  # 300 epochs of ImageNet
+    recipe=r.PAPER_UPDATES,
     baseline=Arm("ResNet-50", r.RESNET50),
     arms=(Arm("ViT-B/32", ViTSpec.preset("B", patch_size=32), level="ViT-B/32"),),
     train_sizes=(12_800, 64_000, 128_000, 384_000, 640_000, 1_271_167),  # 1 to 100 %

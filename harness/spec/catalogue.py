@@ -1,7 +1,9 @@
 """Where studies are found: the shipped ones by name, a user's own by the path of its file."""
 
+import ast
 import importlib
 import importlib.util
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -62,4 +64,18 @@ def _study_of(module: ModuleType, path: Path) -> Study:
     study = getattr(module, "STUDY", None)
     if not isinstance(study, Study):
         raise InvalidInput(f"{path} defines no STUDY; it must hold `STUDY = Study(...)`.")
+    for scale in study.scales:
+        try:
+            study.resolve(path.stem, scale)
+        except InvalidInput as error:
+            raise InvalidInput(f"{path}:{_line_of(str(error), path)}: scale {scale!r}: {error}") from error
     return study
+
+
+def _line_of(message: str, path: Path) -> int:
+    """The line of a study file that a message is about: where its first quoted word stands, else that of `STUDY`."""
+    tree = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    words = {node.value: node.lineno for node in reversed(tree) if isinstance(node, ast.Constant)}
+    found = [words[word] for word in re.findall(r"'([^']+)'", message) if word in words]
+    targets = [node for node in tree if isinstance(node, ast.Name) and node.id == "STUDY"]
+    return found[0] if found else targets[0].lineno if targets else 1

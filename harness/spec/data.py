@@ -91,6 +91,14 @@ class DataSpec:
         require_within("data.moved_patch", self.moved_patch, 1)
         require_within("data.moved_seed", self.moved_seed, 0, 2**31 - 1)
 
+    @property
+    def known_image_size(self) -> int | None:
+        """Side of the source's own images, pixels; None for a folder, whose images must be looked at."""
+        name = self.source.partition(":")[0]
+        if name == "imagenet":
+            return IMAGENET.image_size
+        return NAMED_SOURCES[name].image_size if name in NAMED_SOURCES else None
+
     def check_moved(self, image_size: int) -> None:
         """Refuse patches that do not tile an image of this side (pixels), and a share of fewer than two of them."""
         if self.moved_share == 0:

@@ -75,8 +75,9 @@ class Search:
     """What is searched, for every family."""
     by_family: Mapping[str, Space] = field(default_factory=dict)
     """Ranges that replace or extend `space` for one model family (`vit`, `resnet`, `swin`)."""
-    by_arm: Mapping[str, Space] = field(default_factory=dict)
-    """Ranges that replace or extend those for single arms, by name: e.g. the learning rates of another optimiser."""
+    by_arm: Mapping[str, Mapping[str, Distribution | None]] = field(default_factory=dict)
+    """Ranges that replace or extend those for single arms, by name: e.g. the learning rates of another optimiser.
+    None leaves a parameter of that arm at its own setting, untuned."""
     trials: int = 0
     """Trials per arm (per arm and training size where sizes vary); 0 takes the recipe's own setting unsearched."""
     updates: int | None = None
@@ -99,8 +100,10 @@ class Search:
 
     def space_of(self, arm: "Arm") -> dict[str, Distribution]:
         """The ranges for an arm: the common ones, its family's, its own."""
-        by_family, by_arm = self.by_family.get(family(arm.model), {}), self.by_arm.get(arm.name, {})
-        return dict(self.space) | dict(by_family) | dict(by_arm)
+        ranges: dict[str, Distribution | None] = dict(self.space)
+        ranges |= self.by_family.get(family(arm.model), {})
+        ranges |= self.by_arm.get(arm.name, {})
+        return {name: distribution for name, distribution in ranges.items() if distribution is not None}
 
 
 @dataclass(frozen=True)
@@ -233,6 +236,7 @@ class ResolvedStudy:
         self._check_sizes()
         self._check_arms()
         self._check_series()
+        self._check_images()
         self._check_claims()
         self._check_search()
 
@@ -311,6 +315,18 @@ class ResolvedStudy:
                 not learns or self.recipe_of(arm).distillation is not None,
                 f"Arm {arm.name!r} has a distillation token, but its recipe has no teacher; set recipe.distillation.",
             )
+
+    def _check_images(self) -> None:
+        """For sources whose image size is known without their files; planning checks the others."""
+        for arm in self.all_arms:
+            data = self.data_of(arm)
+            size = data.image_size or data.known_image_size
+            if size is not None:
+                try:
+                    arm.model.check_image(size)
+                    data.check_moved(size)
+                except InvalidInput as error:
+                    raise InvalidInput(f"Arm {arm.name!r}: {error}") from error
 
     def _check_series(self) -> None:
         for arm in self.all_arms:

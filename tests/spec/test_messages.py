@@ -151,8 +151,8 @@ MESSAGES = {
     "claim's metric": (
         lambda: Better(arm="a", than="b", metric="accuracy", **SAID),
         "Better.metric is 'accuracy'; it must be one of 'test_accuracy', 'test_loss', 'validation_accuracy', "
-        "'train_images_per_second', 'eval_images_per_second', 'macs_per_image', 'train_seconds', 'peak_memory_bytes', "
-        "'params'.",
+        "'train_images_per_second', 'eval_images_per_second', 'shifted_accuracy', 'shift_agreement', 'macs_per_image', "
+        "'attention_macs_per_image', 'train_seconds', 'peak_memory_bytes', 'params'.",
     ),
     "claim's source": (
         lambda: Better(arm="a", than="b", statement="It holds.", source=" "),
@@ -222,7 +222,7 @@ MESSAGES = {
         lambda: study(search=Search(space={"learning_rat": Uniform(low=0, high=1)})),
         "'learning_rat' is not a field of Recipe. Did you mean 'learning_rate'? Valid: updates, epochs, images, "
         "batch_size, accumulate, optimizer, learning_rate, weight_decay, momentum, schedule, warmup, clip_norm, "
-        "label_smoothing, ema_decay, precision, compile, evaluations, augmentation.",
+        "label_smoothing, ema_decay, precision, compile, evaluations, augmentation, distillation.",
     ),
     "changed field": (
         lambda: study(arms=(Arm("a", VIT, changes={"recipe.warmup": 2}),)),

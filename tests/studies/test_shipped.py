@@ -1,5 +1,8 @@
 """Every shipped study, at every scale: it resolves, its arms build, and where data is at hand it takes one update."""
 
+import ast
+import importlib
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,13 +10,22 @@ import pytest
 import torch
 
 from harness.execution.plan import Cell, make_plan
-from harness.models import build
+from harness.models import build, macs_per_image
 from harness.records.runs import RunFolder
 from harness.spec import SCALES, family, find_study, study_names
 from harness.training.perform import perform
 from harness.training.settings import WorkerSettings
 
 EVERY = [(name, scale) for name in study_names() for scale in find_study(name)[1].scales]
+AXES = {
+    "architectures", "compute", "d2l", "data_vs_bias", "dataset_size", "depth", "hybrid", "image_size",
+    "implementations", "locality", "model_shape", "norm", "optimizer", "patch_size", "pooling", "position_embedding",
+    "recipe", "translation",
+}  # fmt: skip
+
+
+def test_every_axis_has_its_study() -> None:
+    assert set(study_names()) >= AXES
 
 
 @pytest.mark.parametrize("name", study_names())
@@ -22,9 +34,23 @@ def test_a_study_says_what_it_asks_and_costs(name: str) -> None:
     assert tuple(study.scales) == SCALES
     assert all(study.scales[scale].minutes for scale in ("smoke", "laptop", "gpu"))
     assert study.scales["smoke"].minutes <= 1
-    assert study.scales["laptop"].minutes <= 45
+    assert study.scales["laptop"].minutes <= (45 if name == "dataset_size" else 30)
     for scale in SCALES:
         assert study.resolve(name, scale).claims, "a study without claims puts nothing to the test"
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_the_docstring_states_source_expectation_and_the_cost_of_the_file(name: str) -> None:
+    study, path = find_study(name)[1], importlib.import_module(f"studies.{name}").__file__
+    assert path is not None
+    told = ast.get_docstring(ast.parse(Path(path).read_text(encoding="utf-8"))) or ""
+    assert "Source: " in told
+    assert "Expected: " in told
+    cost = re.search(r"Cost: smoke (\d+) s, laptop (\d+) min on 2 cores; `make study NAME=(\w+)", told)
+    assert cost, "the line `Cost: ...` is missing or has another form"
+    seconds, minutes = (float(study.scales[scale].minutes or 0) for scale in ("smoke", "laptop"))
+    assert int(cost[1]) == pytest.approx(60 * seconds, abs=6)
+    assert (int(cost[2]), cost[3]) == (minutes, name)
 
 
 @pytest.mark.parametrize(("name", "scale"), EVERY)
@@ -55,3 +81,29 @@ def test_every_arm_takes_an_update(name: str, tmp_path: Path) -> None:
         run = short.confirm(0, short.own_values)
         result = perform(run, RunFolder(tmp_path / run.digest), WorkerSettings())
         assert (result.status, result.updates) == ("completed", 1)
+        assert len(result.shifts) == len(plan.study.test_shifts)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_models_of_compute_cost_what_their_level_says(scale: str) -> None:
+    for cell in make_plan(find_study("compute")[1].resolve("compute", scale)).cells:
+        assert cell.data.image_size is not None
+        macs = macs_per_image(
+            cell.arm.model,
+            image_size=cell.data.image_size,
+            channels=cell.facts.channels,
+            classes=cell.facts.classes,
+        )
+        assert macs / 1e6 == pytest.approx(cell.arm.level, rel=0.2), cell.arm.name
+
+
+def test_locality_changes_nothing_but_where_patches_lie() -> None:
+    study = find_study("locality")[1].resolve("locality", "laptop")
+    for arm in study.arms:
+        other = study.against(arm)
+        assert study.recipe_of(arm) == study.recipe_of(other)
+        if arm.series == "ViT":
+            assert study.data_of(arm) == study.data_of(other)
+            assert arm.level == other.level
+    moved = {arm.name: study.data_of(arm).moved_share for arm in study.all_arms}
+    assert (moved["ResNet"], moved["ViT, 50 % moved"], moved["ResNet, pixels moved"]) == (0, 0.5, 1)

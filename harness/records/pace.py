@@ -1,0 +1,42 @@
+"""How fast this machine is next to the one that the studies' minutes were measured on, so that a list can say so.
+
+Kept in the results folder's own `work/`, which is never shared: another machine has another pace.
+"""
+
+from pathlib import Path
+from statistics import median
+
+from harness.records.files import RecordsError, read_json, write_json
+
+LATEST = 20
+"""Observations that count; older ones are forgotten."""
+
+
+def remember_pace(results: Path, study: str, scale: str, *, stated: float | None, minutes: float) -> None:
+    """Keep that a study, `stated` to take so many minutes, takes `minutes` here (forecast or measured)."""
+    if not stated:
+        return
+    known = {key: ratio for key, ratio in _known(results).items() if key != f"{study}/{scale}"}
+    kept = dict(list({**known, f"{study}/{scale}": minutes / stated}.items())[-LATEST:])
+    write_json(_path(results), kept)
+
+
+def pace(results: Path) -> float | None:
+    """Minutes here per stated minute: the median of what was seen; None before anything was."""
+    ratios = list(_known(results).values())
+    return median(ratios) if ratios else None
+
+
+def _path(results: Path) -> Path:
+    return results / "work" / "pace.json"
+
+
+def _known(results: Path) -> dict[str, float]:
+    """What was seen so far; a file that is damaged or not there is nothing seen."""
+    try:
+        content = read_json(_path(results))
+    except (OSError, RecordsError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    return {str(key): float(value) for key, value in content.items() if isinstance(value, float | int) and value > 0}

@@ -1,0 +1,94 @@
+"""At which amount of data does data beat bias? The ResNet's edge by training images and by locality taken away.
+
+Source: arXiv 2010.11929, section 4.3 ("large scale training trumps inductive bias") and section 3.1. The two studies
+`dataset_size` and `locality` in one map: difference of vision transformer and ResNet by number of training images and
+by share of patches that a fixed permutation moves, with the line on which they are even.
+
+Expected: the ResNet leads most with little data and whole images, least (or not at all) with much data and torn ones.
+
+Cost: smoke 55 s, laptop 28 min on 2 cores; `make study NAME=data_vs_bias [SCALE=smoke]`.
+"""
+
+from dataclasses import replace
+
+from harness.spec import Better, Crosses, GapShrinks, Scale, Study, ViTSpec
+from studies import _recipes as r
+from studies.locality import arms, moved
+
+SOURCE = "arXiv 2010.11929, sections 3.1 and 4.3"
+
+
+def _scale(
+    base: Scale, vit: ViTSpec, shares: tuple[float, ...], sizes: tuple[int, ...], minutes: float | None = None
+) -> Scale:
+    baseline, *others = arms(base.baseline.model, vit, shares)
+    return replace(base, baseline=baseline, arms=tuple(others), train_sizes=sizes, minutes=minutes)
+
+
+STUDY = Study(
+    question="How much data does a vision transformer need to beat a ResNet whose locality is taken away?",
+    source=SOURCE,
+    factor="moved_share",
+    scales={
+        "smoke": _scale(
+            replace(
+                r.AT_SMOKE, recipe=replace(r.SMOKE, updates=60, augmentation=r.NO_AUGMENTATION), search=r.SMOKE_RATES
+            ),
+            r.VIT_SMOKE,
+            (0.0, 1.0),
+            (50, 200, 800),
+            0.9,
+        ),
+        "laptop": _scale(
+            replace(
+                r.AT_LAPTOP, recipe=replace(r.LAPTOP_PLAIN, updates=500), search=replace(r.SHORT_SEARCH, updates=250)
+            ),
+            replace(r.VIT_XS, patch_size=4),
+            (0.0, 0.5, 1.0),
+            (500, 2000, 8000, 32_000),
+            28,
+        ),
+        "gpu": _scale(
+            replace(r.AT_GPU, recipe=r.GPU_UPDATES),
+            r.VIT_CIFAR,
+            (0.0, 0.25, 0.5, 1.0),
+            (1500, 5000, 15_000, 45_000),
+            2000,
+        ),
+        "paper": _scale(
+            replace(r.AT_PAPER, recipe=r.PAPER_UPDATES),
+            ViTSpec.preset("S", patch_size=16),
+            (0.0, 0.5, 1.0),
+            (64_000, 384_000, 1_271_167),
+        ),
+    },
+    claims=(
+        GapShrinks(
+            statement="The ResNet's lead shrinks with data, on images as they are.",
+            source=SOURCE,
+            leader="ResNet",
+            follower="ViT",
+        ),
+        GapShrinks(
+            statement="The ResNet's lead shrinks as locality is taken away, at the largest training size.",
+            source=SOURCE,
+            leader="ResNet",
+            follower="ViT",
+            along="moved_share",
+            train_size="largest",
+        ),
+        Crosses(
+            statement="With all patches moved, the vision transformer overtakes the ResNet within the sizes measured.",
+            source=SOURCE,
+            leader="ResNet" + moved(1.0),
+            follower="ViT" + moved(1.0),
+        ),
+        Better(
+            statement="Where both are scarce, data and locality, the ResNet is still ahead.",
+            source=SOURCE,
+            arm="ResNet" + moved(1.0),
+            than="ViT" + moved(1.0),
+            train_size="smallest",
+        ),
+    ),
+)

@@ -1,0 +1,79 @@
+"""How much of a ResNet's edge does a convolutional stem give a vision transformer, and does it vanish with data?
+
+Source: arXiv 2010.11929, sections 3.1 and 4.4, Fig. 5: hybrids (patches cut from a ResNet's feature map) are slightly
+better than plain vision transformers at small compute; the difference vanishes for larger models. arXiv 2106.14881: a
+stem of a few stride-2 convolutions makes a vision transformer better and easier to train. Here the models stay and
+the number of training images grows.
+
+Expected: with 1,000 images both stems are ahead of plain patches; with all images by less.
+
+Cost: smoke 55 s, laptop 28 min on 2 cores; `make study NAME=hybrid [SCALE=smoke]`.
+"""
+
+from dataclasses import replace
+
+from harness.spec import Arm, Better, Claim, GapShrinks, Scale, Study, ViTSpec
+from studies import _recipes as r
+
+
+def _arms(spec: ViTSpec) -> tuple[Arm, ...]:
+    return (
+        Arm("patches", spec, level="patches"),
+        Arm("convolutional stem", replace(spec, stem="conv"), level="convolutional stem"),
+        Arm("ResNet stem", replace(spec, stem="hybrid"), level="ResNet stem"),
+    )
+
+
+CLAIMS: tuple[Claim, ...] = (
+    Better(
+        statement="With little data a hybrid is better than plain patches.",
+        source="arXiv 2010.11929, section 4.4 and Fig. 5 (at small compute)",
+        conditions="pre-training on JFT-300M, 7 to 14 epochs, average of five data sets",
+        arm="ResNet stem",
+        than="patches",
+        train_size="smallest",
+    ),
+    Better(
+        statement="A convolutional stem is better than plain patches.",
+        source="arXiv 2106.14881, section 5",
+        conditions="ImageNet and ImageNet-21k, models of 1 to 36 GFLOPs",
+        arm="convolutional stem",
+        than="patches",
+        train_size="largest",
+    ),
+    GapShrinks(
+        statement="The hybrid's edge over plain patches vanishes with scale.",
+        source="arXiv 2010.11929, section 4.4 and Fig. 5",
+        conditions="there with the size of the model, here with the number of training images",
+        leader="ResNet stem",
+        follower="patches",
+    ),
+)
+
+
+def _scale(base: Scale, spec: ViTSpec, sizes: tuple[int, ...], minutes: float | None = None) -> Scale:
+    return replace(base, arms=_arms(spec), train_sizes=sizes, claims=CLAIMS, minutes=minutes)
+
+
+SMOKE = replace(r.AT_SMOKE, recipe=replace(r.SMOKE, updates=60))
+LAPTOP = replace(
+    r.AT_LAPTOP,
+    recipe=replace(r.LAPTOP, updates=700),
+    search=replace(r.SHORT_SEARCH, updates=300),
+)
+
+STUDY = Study(
+    question="How much of a ResNet's edge does a convolutional stem give a ViT, and does it vanish with data?",
+    source="arXiv 2010.11929, section 4.4 and Fig. 5; arXiv 2106.14881",
+    factor="stem",
+    scales={
+        "smoke": _scale(SMOKE, r.VIT_SMOKE, (100, 1000), 0.9),
+        "laptop": _scale(LAPTOP, replace(r.VIT_XS, patch_size=4), (1000, 8000, 55_000), 28),
+        "gpu": _scale(replace(r.AT_GPU, recipe=r.GPU_UPDATES), r.VIT_CIFAR, (1500, 8000, 45_000), 600),
+        "paper": _scale(
+            replace(r.AT_PAPER, recipe=r.PAPER_UPDATES),
+            ViTSpec.preset("S", patch_size=16),
+            (12_800, 128_000, 1_271_167),
+        ),
+    },
+)

@@ -1,0 +1,119 @@
+"""Published implementations of the vision transformer differ in small ways: which of these matter, at equal tuning?
+
+Source: teaching implementations of arXiv 2010.11929, each as the fields of `ViTSpec` in which it differs.
+`walk-through` has fused queries, keys and values, a position table and class token of zeros, LayerNorm with eps 1e-6
+and a class token. `unit embeddings` draws both from N(0, 1), with dropout .1; `residual slip` is the same with mlp(y
++ x) + y for a block's output, y the attention's branch, so that each block forgets its input. `mean of all` averages
+all tokens, the class token too, before the last LayerNorm (at ViT-B/16 layer-listing tools print 86,415,592
+parameters for it: without the bare class token and position table, 152,064). `D2L` is Dive into Deep Learning,
+section 11.8: no bias in attention, positions from N(0, 1), dropout .1, SGD. `torchvision` is torchvision's vit_b_16,
+`big_vision` the plain ViT-S of arXiv 2205.01580: mean of the patches, fixed sines, a linear head.
+
+Expected: only the slip, the large embeddings and SGD cost more than a point.
+
+Cost: smoke 55 s, laptop 20 min on 2 cores; `make study NAME=implementations [SCALE=smoke]`.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from harness.spec import Arm, Better, Equivalent, Scale, Study, ViTSpec
+from studies import _recipes as r
+
+WALK_THROUGH = "walk-through"
+DETAILS: dict[str, dict[str, Any]] = {
+    WALK_THROUGH: {"position_sd": 0.0, "class_token_sd": 0.0},
+    "unit embeddings": {"position_sd": 1.0, "class_token_sd": 1.0, "dropout": 0.1, "mlp_dropout": 0.1},
+    "residual slip": {
+        "position_sd": 1.0,
+        "class_token_sd": 1.0,
+        "dropout": 0.1,
+        "mlp_dropout": 0.1,
+        "residual": "branch",
+    },
+    "mean of all": {"pool": "all", "pool_norm": "after"},
+    "D2L": {
+        "qkv_bias": False,
+        "output_bias": False,
+        "position_sd": 1.0,
+        "class_token_sd": 0.0,
+        "dropout": 0.1,
+        "attention_dropout": 0.1,
+        "mlp_dropout": 0.1,
+        "initialisation": "torch",
+        "norm_eps": 1e-5,
+    },
+    "torchvision": {"initialisation": "xavier", "class_token_sd": 0.0, "zero_head": True},
+    "big_vision": {"pool": "mean", "position": "sincos_2d", "initialisation": "xavier", "zero_head": True},
+}
+"""For each implementation, in what it differs from `ViTSpec`'s defaults with a class token."""
+
+
+def implementation(name: str, shape: ViTSpec) -> ViTSpec:
+    """The named implementation at the patch size, width, depth and heads of `shape`."""
+    plain = ViTSpec(patch_size=shape.patch_size, width=shape.width, depth=shape.depth, heads=shape.heads)
+    return replace(plain, **DETAILS[name])
+
+
+def _scale(base: Scale, shape: ViTSpec, minutes: float | None = None) -> Scale:
+    sgd = {"recipe.optimizer": "sgd", "recipe.learning_rate": 0.1}
+    arms = tuple(
+        Arm(
+            name,
+            implementation(name, shape),
+            level=name,
+            against=None if name == WALK_THROUGH else WALK_THROUGH,
+            changes=sgd if name == "D2L" else {},
+        )
+        for name in DETAILS
+    )
+    return replace(base, arms=arms, search=replace(base.search, by_arm={"D2L": r.SGD_RANGES}), minutes=minutes)
+
+
+def _same(name: str, told: str) -> Equivalent:
+    return Equivalent(
+        statement=told,
+        source="a detail of the implementation, not stated as a finding anywhere",
+        arm=name,
+        to=WALK_THROUGH,
+        within=0.01,
+    )
+
+
+SMOKE = replace(r.AT_SMOKE, recipe=replace(r.SMOKE, updates=100))
+LAPTOP = replace(
+    r.AT_LAPTOP,
+    recipe=r.LAPTOP_ADAMW,
+    seeds=r.FIVE_SEEDS,
+    search=replace(r.AT_LAPTOP.search, space=r.ADAMW_RANGES),
+)
+
+STUDY = Study(
+    question="Published implementations of the ViT differ in small ways: which of these matter, at equal tuning?",
+    source="teaching implementations of arXiv 2010.11929; arXiv 2205.01580",
+    factor="implementation",
+    scales={
+        "smoke": _scale(SMOKE, r.VIT_SMOKE, 0.9),
+        "laptop": _scale(LAPTOP, r.VIT_XS, 20),
+        "gpu": _scale(r.AT_GPU, r.VIT_CIFAR, 250),
+        "paper": _scale(r.AT_PAPER, ViTSpec.preset("S", patch_size=16)),
+    },
+    claims=(
+        Better(
+            statement="A block that forgets its input is worse than one with both residual sums.",
+            source="arXiv 2010.11929, equations 2 and 3 (a slip against them)",
+            arm="unit embeddings",
+            than="residual slip",
+        ),
+        _same("unit embeddings", "Class token and positions may start from N(0, 1)."),
+        _same("mean of all", "It does not matter whether all tokens are averaged or the class token is read."),
+        _same("torchvision", "torchvision's initial values are as good as small normal ones."),
+        Better(
+            statement="Mean pooling and fixed sines are better than a class token and a learned table.",
+            source="arXiv 2205.01580, section 3",
+            conditions="ViT-S/16, ImageNet, 90 epochs, together with a smaller batch and light augmentation",
+            arm="big_vision",
+            than=WALK_THROUGH,
+        ),
+    ),
+)

@@ -1,0 +1,80 @@
+"""Depth, width, heads, MLP or patches: where does a vision transformer's compute do most good?
+
+Source: arXiv 2010.11929, appendix D.2 and Fig. 8, a star of sweeps around one centre: depth helps most, width least,
+smaller patches robustly and without parameters; compute predicts accuracy better than the number of parameters. Every
+arm is compared with the centre; the figures set accuracy against multiply-accumulates.
+
+Expected: patch size and depth move accuracy more than width or heads; within few updates more compute need not help.
+
+Cost: smoke 55 s, laptop 20 min on 2 cores; `make study NAME=model_shape [SCALE=smoke]`.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from harness.spec import Arm, Better, GainsMore, Scale, Study, ViTSpec
+from studies import _recipes as r
+
+FIG_8 = "arXiv 2010.11929, Fig. 8"
+CONDITIONS = "around 8 layers, width 1024, patch 32; pre-trained on JFT-300M, ImageNet 5-shot"
+
+
+def _arms(spec: ViTSpec, rays: dict[str, tuple[tuple[int | float, str], tuple[int | float, str]]]) -> tuple[Arm, ...]:
+    """The centre, and for each field of the spec a smaller and a larger value: (value, name of the arm)."""
+    arms = [Arm("centre", spec, level="centre")]
+    for field, ends in rays.items():
+        for value, name in ends:
+            changes: dict[str, Any] = {field: value}
+            arms.append(Arm(name, replace(spec, **changes), level=name, against="centre"))
+    return tuple(arms)
+
+
+def _star(base: Scale, spec: ViTSpec, patches: tuple[int, int], minutes: float | None = None) -> Scale:
+    halves_and_doubles: dict[str, tuple[tuple[int | float, str], tuple[int | float, str]]] = {
+        "depth": ((spec.depth // 2, "half the depth"), (spec.depth * 2, "twice the depth")),
+        "width": ((spec.width // 2, "half the width"), (spec.width * 2, "twice the width")),
+        "heads": ((spec.heads // 2, "half the heads"), (spec.heads * 2, "twice the heads")),
+        "mlp_ratio": ((spec.mlp_ratio / 2, "half the MLP"), (spec.mlp_ratio * 2, "twice the MLP")),
+        "patch_size": ((patches[0], "larger patches"), (patches[1], "smaller patches")),
+    }
+    return replace(base, arms=_arms(spec, halves_and_doubles), minutes=minutes)
+
+
+SMOKE = replace(r.AT_SMOKE, recipe=replace(r.SMOKE, updates=60), search=replace(r.SMOKE_SEARCH, trials=1))
+
+STUDY = Study(
+    question="Depth, width, heads, MLP or patches: where does a vision transformer's compute do most good?",
+    source="arXiv 2010.11929, appendix D.2 and Fig. 8",
+    factor="model_shape",
+    scales={
+        "smoke": _star(SMOKE, r.VIT_SMOKE, (4, 1), 0.9),
+        "laptop": _star(replace(r.AT_LAPTOP, search=r.SHORT_SEARCH), r.VIT_XS, (14, 4), 20),
+        "gpu": _star(r.AT_GPU, r.VIT_CIFAR, (8, 2), 400),
+        "paper": _star(r.AT_PAPER, ViTSpec.preset("S", patch_size=32), (56, 16)),
+    },
+    claims=(
+        GainsMore(
+            statement="Doubling the depth gains more than doubling the width.",
+            source=FIG_8,
+            conditions=CONDITIONS,
+            arm="twice the depth",
+            start="centre",
+            other="twice the width",
+            other_start="centre",
+        ),
+        Better(
+            statement="Smaller patches help, at no parameters.",
+            source=FIG_8,
+            conditions=CONDITIONS,
+            arm="smaller patches",
+            than="centre",
+        ),
+        Better(
+            statement="Twice the depth is better than the centre.",
+            source=FIG_8,
+            conditions=CONDITIONS,
+            arm="twice the depth",
+            than="centre",
+        ),
+    ),
+)

@@ -1,0 +1,87 @@
+"""Pre-norm or post-norm: which trains better, at which depth, and which of them needs warm-up?
+
+Source: arXiv 2002.04745: with LayerNorm after each residual sum the gradients near the output are large at the start,
+so that training needs a warm-up of the learning rate; with LayerNorm before each sublayer it does not. The vision
+transformer is pre-norm (arXiv 2010.11929, equations 2 and 3).
+
+Expected: little difference at 2 blocks; at 12 blocks post-norm without warm-up is worst or diverges. A divergence is a
+result here and is shown as one. A tuned learning rate can hide what warm-up is for.
+
+Cost: smoke 55 s, laptop 22 min on 2 cores; `make study NAME=norm [SCALE=smoke]`.
+"""
+
+from dataclasses import replace
+from typing import Literal
+
+from harness.spec import Arm, Better, Equivalent, GainsMore, Scale, Study, ViTSpec
+from studies import _recipes as r
+
+SOURCE = "arXiv 2002.04745, sections 3 and 4"
+CONDITIONS = "machine translation (IWSLT14, WMT14) and BERT, Adam"
+NORMS: tuple[Literal["pre", "post"], ...] = ("pre", "post")
+
+
+def _arms(spec: ViTSpec, depths: tuple[int, ...]) -> tuple[Arm, ...]:
+    arms = []
+    for norm in NORMS:
+        for told, changes in (("", {}), (", no warm-up", {"recipe.warmup": 0.0})):
+            series = f"{norm}-norm{told}"
+            for depth in depths:
+                model = replace(spec, norm=norm, depth=depth)
+                arms.append(Arm(f"{series}, {depth} blocks", model, level=depth, series=series, changes=changes))
+    return tuple(arms)
+
+
+def _scale(base: Scale, spec: ViTSpec, depths: tuple[int, ...], minutes: float | None = None) -> Scale:
+    deepest = f", {depths[-1]} blocks"
+    claims = (
+        Better(
+            statement="A deep post-norm transformer trains better with warm-up than without.",
+            source=SOURCE,
+            conditions=CONDITIONS,
+            arm="post-norm" + deepest,
+            than="post-norm, no warm-up" + deepest,
+        ),
+        Equivalent(
+            statement="A deep pre-norm transformer needs no warm-up.",
+            source=SOURCE,
+            conditions=CONDITIONS,
+            arm="pre-norm, no warm-up" + deepest,
+            to="pre-norm" + deepest,
+            within=0.01,
+        ),
+        GainsMore(
+            statement="Warm-up gains more for post-norm than for pre-norm.",
+            source=SOURCE,
+            conditions=CONDITIONS,
+            arm="post-norm" + deepest,
+            start="post-norm, no warm-up" + deepest,
+            other="pre-norm" + deepest,
+            other_start="pre-norm, no warm-up" + deepest,
+        ),
+    )
+    return replace(base, arms=_arms(spec, depths), claims=claims, minutes=minutes)
+
+
+SMOKE = replace(
+    r.AT_SMOKE,
+    recipe=replace(r.SMOKE, updates=60, optimizer="adamw", learning_rate=3e-3),
+    search=replace(r.SMOKE_SEARCH, trials=1),
+)
+LAPTOP = replace(
+    r.AT_LAPTOP,
+    recipe=r.LAPTOP_ADAMW,
+    search=replace(r.SHORT_SEARCH, space=r.ADAMW_RANGES),
+)
+
+STUDY = Study(
+    question="Pre-norm or post-norm: which trains better, at which depth, and which of them needs warm-up?",
+    source="arXiv 2002.04745 and arXiv 2010.11929, equations 2 and 3",
+    factor="depth",
+    scales={
+        "smoke": _scale(SMOKE, r.VIT_SMOKE, (2, 6), 0.9),
+        "laptop": _scale(LAPTOP, r.VIT_XS, (2, 6, 12), 22),
+        "gpu": _scale(r.AT_GPU, r.VIT_CIFAR, (3, 6, 12), 450),
+        "paper": _scale(r.AT_PAPER, ViTSpec.preset("S", patch_size=16), (6, 12, 24)),
+    },
+)

@@ -1,0 +1,66 @@
+"""Does a vision transformer need to know where its patches are, and does it matter how it is told?
+
+Source: arXiv 2010.11929, appendix D.4 and Table 8 (5-shot ImageNet): without position embedding .614, learned 1-D .642,
+learned 2-D .640, relative .640. Encodings differ by .002 at most, none costs .026 or more. The fixed
+sines and cosines on two axes are those of plain ViT-S (arXiv 2205.01580).
+
+Expected: none is worst; the four others lie within a point of each other.
+
+Cost: smoke 50 s, laptop 13 min on 2 cores; `make study NAME=position_embedding [SCALE=smoke]`.
+"""
+
+from dataclasses import replace
+
+from harness.spec import Arm, Better, Equivalent, Study, ViTSpec
+from studies import _recipes as r
+
+TABLE_8 = "arXiv 2010.11929, Table 8"
+CONDITIONS = "ViT-B/16, pre-trained on JFT-300M, ImageNet 5-shot: one run each"
+
+
+def _arms(spec: ViTSpec) -> tuple[Arm, ...]:
+    return (
+        Arm("none", replace(spec, position="none"), level="none"),
+        Arm("learned 1-D", replace(spec, position="learned_1d"), level="learned 1-D"),
+        Arm("learned 2-D", replace(spec, position="learned_2d"), level="learned 2-D"),
+        Arm("sines 2-D", replace(spec, position="sincos_2d"), level="sines 2-D"),
+        Arm("relative", replace(spec, position="relative"), level="relative"),
+    )
+
+
+STUDY = Study(
+    question="Does a vision transformer need to know where its patches are, and does it matter how it is told?",
+    source="arXiv 2010.11929, appendix D.4 and Table 8",
+    factor="position_embedding",
+    scales={
+        "smoke": replace(r.AT_SMOKE, arms=_arms(r.VIT_SMOKE), minutes=0.8),
+        "laptop": replace(r.AT_LAPTOP, arms=_arms(r.VIT_XS), seeds=r.FIVE_SEEDS, minutes=13),
+        "gpu": replace(r.AT_GPU, arms=_arms(r.VIT_CIFAR), minutes=180),
+        "paper": replace(r.AT_PAPER, arms=_arms(ViTSpec.preset("B", patch_size=16, pool="cls"))),
+    },
+    claims=(
+        Better(
+            statement="Without position embedding accuracy is lower (.614 against .642).",
+            source=TABLE_8,
+            conditions=CONDITIONS,
+            arm="learned 1-D",
+            than="none",
+        ),
+        Equivalent(
+            statement="A learned 2-D embedding is as good as a learned 1-D one (.640 and .642).",
+            source=TABLE_8,
+            conditions=CONDITIONS,
+            arm="learned 2-D",
+            to="learned 1-D",
+            within=0.01,
+        ),
+        Equivalent(
+            statement="A relative embedding is as good as a learned 1-D one (.640 and .642).",
+            source=TABLE_8,
+            conditions=CONDITIONS,
+            arm="relative",
+            to="learned 1-D",
+            within=0.01,
+        ),
+    ),
+)
