@@ -123,7 +123,7 @@ def _cell(study: ResolvedStudy, arm: Arm, size: int | None) -> Cell:
     assert data.image_size is not None
     assert data.train_size is not None
     try:
-        arm.model.check_image(data.image_size)
+        arm.model.check_image(data.image_size)  # a folder's images are known only now
         data.check_moved(data.image_size)
     except InvalidInput as error:
         raise InvalidInput(f"Arm {arm.name!r}: {error}") from error
