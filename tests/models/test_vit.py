@@ -8,8 +8,9 @@ import torchvision
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 from torch.nn import functional as F  # noqa: N812
+from weight_maps import load, randomise, renamed, timm_weights, torchvision_weights
 
-from harness.models import build, vit
+from harness.models import build, no_decay, parameters, vit
 from harness.models.vit import Branch, PatchStem, RelativePosition, ViT, explicit_attention, fused_attention
 from harness.spec import ViTSpec
 from harness.spec.errors import InvalidInput
@@ -26,79 +27,13 @@ def tiny(image_size=8, channels=1, classes=3, attention="auto", **changes) -> Vi
     return model
 
 
-def randomise(model: nn.Module) -> None:
-    """Give every parameter, zeros and ones too, a value of its own."""
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.2)
-
-
 # --- the same mathematics as published code ---
-
-
-def load_blocks(ours: ViT, theirs: dict[str, Tensor], names: dict[str, str], prefix: str) -> None:
-    """Copy another code's block weights: `names` maps our name within a block to theirs; {} is the block's number."""
-    state = ours.state_dict()
-    for index in range(len(ours.blocks)):
-        for mine, other in names.items():
-            for part in ("weight", "bias"):
-                key = f"{prefix.format(index)}{other}"
-                key += f"_{part}" if other.endswith("in_proj") else f".{part}"
-                state[f"blocks.{index}.{mine}.{part}"] = theirs[key]
-    ours.load_state_dict(state)
-
-
-def load_rest(ours: ViT, theirs: dict[str, Tensor], names: dict[str, str]) -> None:
-    state = ours.state_dict()
-    for mine, other in names.items():
-        state[mine] = theirs[other].reshape(state[mine].shape)
-    ours.load_state_dict(state)
-
-
-TORCHVISION_BLOCK = {
-    "norm1": "ln_1",
-    "attention.qkv": "self_attention.in_proj",
-    "attention.output": "self_attention.out_proj",
-    "norm2": "ln_2",
-    "mlp.0": "mlp.0",
-    "mlp.3": "mlp.3",
-}
-TORCHVISION_REST = {
-    "stem.projection.weight": "conv_proj.weight",
-    "stem.projection.bias": "conv_proj.bias",
-    "class_token": "class_token",
-    "position.table": "encoder.pos_embedding",
-    "norm.weight": "encoder.ln.weight",
-    "norm.bias": "encoder.ln.bias",
-    "head.linear.weight": "heads.head.weight",
-    "head.linear.bias": "heads.head.bias",
-}
-TIMM_BLOCK = {
-    "norm1": "norm1",
-    "attention.qkv": "attn.qkv",
-    "attention.output": "attn.proj",
-    "norm2": "norm2",
-    "mlp.0": "mlp.fc1",
-    "mlp.3": "mlp.fc2",
-}
-TIMM_REST = {
-    "stem.projection.weight": "patch_embed.proj.weight",
-    "stem.projection.bias": "patch_embed.proj.bias",
-    "class_token": "cls_token",
-    "position.table": "pos_embed",
-    "norm.weight": "norm.weight",
-    "norm.bias": "norm.bias",
-    "head.linear.weight": "head.weight",
-    "head.linear.bias": "head.bias",
-}
 
 
 def assert_same_as_torchvision(theirs: nn.Module, ours: ViT, images: Tensor) -> None:
     randomise(theirs)
     theirs, ours = theirs.double().eval(), ours.double().eval()
-    load_blocks(ours, theirs.state_dict(), TORCHVISION_BLOCK, "encoder.layers.encoder_layer_{}.")
-    load_rest(ours, theirs.state_dict(), TORCHVISION_REST)
+    load(ours, torchvision_weights(theirs))
     with torch.no_grad():
         torch.testing.assert_close(ours(images), theirs(images), atol=1e-9, rtol=1e-9)
 
@@ -118,19 +53,68 @@ def test_logits_of_the_full_size_equal_torchvisions():
     assert_same_as_torchvision(torchvision.models.vit_b_16(), ours, torch.randn(1, 3, 224, 224, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("pool", ["cls", "mean"])
-def test_logits_equal_timms(pool):
-    how = {} if pool == "cls" else {"class_token": False, "global_pool": "avg", "fc_norm": False}
-    theirs = timm.models.vision_transformer.VisionTransformer(
-        img_size=16, patch_size=4, in_chans=2, num_classes=5, embed_dim=24, depth=2, num_heads=3, **how
-    )
+TIMM = {"img_size": 16, "patch_size": 4, "in_chans": 2, "num_classes": 5, "embed_dim": 24, "depth": 2, "num_heads": 3}
+TIMM_MEAN = {"class_token": False, "global_pool": "avg"}
+
+
+@pytest.mark.parametrize(
+    ("how", "changes"),
+    [
+        ({}, {}),
+        (TIMM_MEAN | {"fc_norm": False}, {"pool": "mean"}),
+        (TIMM_MEAN | {"fc_norm": True}, {"pool": "mean", "pool_norm": "after"}),
+        ({"qkv_bias": False}, {"qkv_bias": False}),
+        ({"proj_bias": False}, {"output_bias": False}),
+    ],
+    ids=["cls", "mean", "norm after mean", "no qkv bias", "no output bias"],
+)
+def test_logits_equal_timms(how, changes):
+    theirs = timm.models.vision_transformer.VisionTransformer(**TIMM | how)
+    if "proj_bias" in how:  # timm takes this bias from the MLP, too
+        for block in theirs.blocks:
+            block.mlp.fc1.bias = nn.Parameter(torch.zeros(96))
+            block.mlp.fc2.bias = nn.Parameter(torch.zeros(24))
+    assert_same_as_timm(theirs, tiny(16, 2, 5, width=24, heads=3, **changes))
+
+
+def assert_same_as_timm(theirs: nn.Module, ours: ViT) -> None:
     randomise(theirs)
-    theirs, ours = theirs.double().eval(), tiny(16, 2, 5, width=24, heads=3, pool=pool).double().eval()
-    load_blocks(ours, theirs.state_dict(), TIMM_BLOCK, "blocks.{}.")
-    rest = {mine: other for mine, other in TIMM_REST.items() if mine != "class_token" or pool == "cls"}
-    load_rest(ours, theirs.state_dict(), rest)
+    theirs, ours = theirs.double().eval(), ours.double().eval()
+    load(ours, timm_weights(theirs))
+    assert parameters(ours) == parameters(theirs)
     images = torch.randn(2, 2, 16, 16, dtype=torch.float64)
     torch.testing.assert_close(ours(images), theirs(images), atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("residual", ["full", "branch"])
+def test_residual_sums_are_the_documented_ones(residual):
+    block = tiny(residual=residual).blocks[0].eval()
+    x = torch.randn(2, 5, 16)
+    y = block.attention(block.norm1(x))
+    expected = (y + x if residual == "full" else y) + block.mlp(block.norm2(y + x))
+    torch.testing.assert_close(block(x), expected)
+
+
+@pytest.mark.parametrize("pool_norm", ["before", "after"])
+def test_pool_all_averages_patches_and_class_token(pool_norm):
+    model = tiny(pool="all", pool_norm=pool_norm).eval()
+    randomise(model)
+    tokens = []
+    model.blocks[-1].register_forward_hook(lambda _block, _inputs, out: tokens.append(out))
+    logits = model(torch.randn(2, 1, 8, 8))
+    assert tokens[0].shape == (2, 5, 16)
+    pooled = model.norm(tokens[0]).mean(1) if pool_norm == "before" else model.norm(tokens[0].mean(1))
+    torch.testing.assert_close(logits, model.head(pooled))
+
+
+def test_projection_dropout_acts_on_the_attentions_output_alone():
+    block = tiny(projection_dropout=0.5).blocks[0]
+    x = torch.randn(2, 5, 16)
+    torch.manual_seed(0)
+    found = block(x)
+    torch.manual_seed(0)
+    y = x + F.dropout(block.attention(block.norm1(x)), 0.5)
+    torch.testing.assert_close(found, y + block.mlp(block.norm2(y)))
 
 
 def test_post_norm_block_equals_the_encoder_layer_of_torch():
@@ -145,7 +129,7 @@ def test_post_norm_block_equals_the_encoder_layer_of_torch():
         "mlp.0": "linear1",
         "mlp.3": "linear2",
     }
-    load_blocks(ours, theirs.state_dict(), names, "")
+    ours.load_state_dict(ours.state_dict() | renamed(theirs.state_dict(), names, {}, ""))
     x = torch.randn(2, 5, 16, dtype=torch.float64)
     torch.testing.assert_close(ours.blocks[0](x), theirs.eval()(x), atol=1e-9, rtol=1e-9)
 
@@ -257,7 +241,7 @@ def test_relative_bias_leaves_the_class_token_alone():
 
 @pytest.mark.parametrize("position", POSITIONS)
 def test_without_position_the_order_of_patches_does_not_matter_else_it_does(position):
-    model = tiny(12, position=position, pool="mean", initialisation="normal_embeddings").double().eval()
+    model = tiny(12, position=position, pool="mean", position_sd=1.0).double().eval()
     randomise(model)
     images = torch.randn(2, 1, 12, 12, dtype=torch.float64)
     patches = images.view(2, 3, 4, 3, 4).transpose(2, 3).reshape(2, 9, 4, 4)
@@ -268,7 +252,7 @@ def test_without_position_the_order_of_patches_does_not_matter_else_it_does(posi
 
 
 def test_learned_2d_shares_rows_and_columns():
-    model = tiny(12, position="learned_2d", pool="mean", initialisation="normal_embeddings")
+    model = tiny(12, position="learned_2d", pool="mean", position_sd=1.0)
     table = model.position(torch.zeros(1, 9, 16)).view(3, 3, 16)
     assert torch.equal(table[1, :, :8], table[1, :1, :8].expand(3, -1))
     assert torch.equal(table[:, 2, 8:], table[:1, 2, 8:].expand(3, -1))
@@ -286,7 +270,7 @@ def test_sincos_is_fixed_and_tells_every_patch_apart():
 
 def test_stochastic_depth_keeps_the_expectation_and_drops_whole_images():
     torch.manual_seed(0)
-    branch = Branch(ViTSpec(**(TINY | {"depth": 5}), stochastic_depth=0.4), index=4)
+    branch = Branch(ViTSpec(**(TINY | {"depth": 5}), stochastic_depth=0.4), index=4, dropout=0.0)
     x = torch.ones(20_000, 2, 3)
     out = branch(x)
     assert out.mean().item() == pytest.approx(1, abs=0.02)
@@ -299,7 +283,9 @@ def test_stochastic_depth_grows_linearly():
     assert [block.branch2.keep for block in model.blocks] == pytest.approx([1, 0.9, 0.8, 0.7, 0.6])
 
 
-@pytest.mark.parametrize("field", ["dropout", "attention_dropout", "mlp_dropout", "stochastic_depth"])
+@pytest.mark.parametrize(
+    "field", ["dropout", "attention_dropout", "mlp_dropout", "projection_dropout", "stochastic_depth"]
+)
 def test_randomness_is_on_in_training_and_off_in_evaluation(field):
     model = tiny(**{field: 0.5})
     images = torch.randn(16, 1, 8, 8)
@@ -311,7 +297,7 @@ def test_randomness_is_on_in_training_and_off_in_evaluation(field):
 # --- initialisation ---
 
 
-@pytest.mark.parametrize("initialisation", ["truncated_normal", "xavier", "normal_embeddings"])
+@pytest.mark.parametrize("initialisation", ["truncated_normal", "xavier", "torch"])
 def test_the_same_seed_gives_the_same_parameters(initialisation):
     torch.manual_seed(5)
     spec = ViTSpec(**TINY, initialisation=initialisation)
@@ -324,21 +310,99 @@ def test_the_same_seed_gives_the_same_parameters(initialisation):
 
 
 @pytest.mark.parametrize(
-    ("initialisation", "token", "table", "linear"),
+    ("initialisation", "linear"),
     [
-        ("truncated_normal", 0.0176, 0.0176, 0.0176),  # sd .02, cut at two sd, has sd .88 * .02
-        ("xavier", 0, 0.02, math.sqrt(2 / (256 + 256))),
-        ("normal_embeddings", 1, 1, 0.0176),
+        ("truncated_normal", 0.0176),  # sd .02, cut at two sd, has sd .88 * .02
+        ("xavier", math.sqrt(2 / (256 + 256))),
+        ("torch", math.sqrt(1 / (3 * 256))),  # uniform up to 1 / sqrt(inputs)
     ],
 )
-def test_initial_spread_is_the_documented_one(initialisation, token, table, linear):
+def test_initial_spread_of_linear_maps_is_the_documented_one(initialisation, linear):
     model = tiny(32, width=256, initialisation=initialisation)
-    assert model.class_token.std().item() == pytest.approx(token, rel=0.15)
-    assert model.position.table.std().item() == pytest.approx(table, rel=0.05)
     for part in model.blocks[0].attention.qkv.weight.chunk(3):
         assert part.std().item() == pytest.approx(linear, rel=0.05)
-    assert bool(model.head.linear.weight.any()) == (initialisation != "xavier")
-    assert not model.blocks[0].mlp[0].bias.any()
+    biases = [model.stem.projection.bias, model.blocks[0].attention.qkv.bias, model.blocks[1].mlp[3].bias]
+    expected = [1 / 4, 1 / 16, 1 / 32] if initialisation == "torch" else [0, 0, 0]
+    assert [bias.abs().max().item() for bias in biases] == pytest.approx(expected, rel=0.05)
+    assert model.head.linear.weight.any()
+
+
+@pytest.mark.parametrize("pool", ["cls", "all"])
+@pytest.mark.parametrize("initialisation", ["truncated_normal", "xavier", "torch"])
+def test_position_and_tokens_have_the_deviations_of_the_spec(initialisation, pool):
+    model = tiny(32, width=256, initialisation=initialisation, pool=pool, position_sd=0.5, class_token_sd=2.0)
+    assert model.position.table.std().item() == pytest.approx(0.5, rel=0.05)
+    assert model.class_token.std().item() == pytest.approx(2, rel=0.15)
+    zeros = tiny(initialisation=initialisation, pool=pool, position_sd=0.0, class_token_sd=0.0)
+    assert not zeros.position.table.any()
+    assert not zeros.class_token.any()
+
+
+@pytest.mark.parametrize("initialisation", ["truncated_normal", "torch"])
+@pytest.mark.parametrize("head_hidden", [None, 7])
+def test_a_head_of_zeros_predicts_alike_and_changes_nothing_else(initialisation, head_hidden):
+    plain, zero = (tiny(initialisation=initialisation, head_hidden=head_hidden, zero_head=z) for z in (False, True))
+    assert not zero(torch.randn(2, 1, 8, 8)).any()
+    for (name, a), b in zip(plain.named_parameters(), zero.parameters(), strict=True):
+        assert name.startswith("head.linear") or torch.equal(a, b), name
+
+
+# --- distillation token ---
+
+
+def test_distilled_logits_equal_timms_in_evaluation_and_in_training():
+    theirs = timm.models.deit.VisionTransformerDistilled(**TIMM)
+    theirs.set_distilled_training()
+    ours = tiny(16, 2, 5, width=24, heads=3, distillation_token=True)
+    assert_same_as_timm(theirs, ours)
+    images = torch.randn(2, 2, 16, 16, dtype=torch.float64)
+    assert ours(images).shape == (2, 5)
+    both = ours.train()(images)
+    assert both.shape == (2, 2, 5)
+    torch.testing.assert_close(both, torch.stack(theirs.train()(images), dim=1), atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("size", "count"), [("Ti", 5_910_800), ("S", 22_436_432), ("B", 87_338_192)])
+def test_distilled_models_have_their_published_size(size, count):
+    spec = ViTSpec.preset(size, patch_size=16, distillation_token=True)
+    with torch.device("meta"):
+        assert parameters(build(spec, image_size=224, channels=3, classes=1000)) == count
+
+
+def test_each_distillation_head_has_a_hidden_layer_of_its_own():
+    model = tiny(distillation_token=True, head_hidden=7, zero_head=True)
+    assert not torch.equal(model.head.hidden.weight, model.distillation_head.hidden.weight)
+    for head in (model.head, model.distillation_head):
+        assert head.hidden.weight.std().item() == pytest.approx(0.88 / 4, rel=0.2)
+        assert not head.linear.weight.any()
+    assert {"class_token", "distillation_token"} <= no_decay(model)
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_a_distillation_token_works_with_every_position(position, norm):
+    model = tiny(position=position, norm=norm, distillation_token=True, initialisation="torch", class_token_sd=1.0)
+    both = model(torch.randn(4, 1, 8, 8))
+    assert both.shape == (4, 2, 3)
+    both.square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert ("token" not in name and "head" not in name) or parameter.grad.any(), name
+    model.eval()
+    images = torch.randn(4, 1, 8, 8)
+    before = model(images)
+    assert before.shape == (4, 3)
+    with torch.no_grad():
+        model.distillation_token.add_(torch.randn(16))
+    assert not torch.equal(model(images), before)
+
+
+def test_relative_bias_leaves_both_tokens_alone():
+    position = RelativePosition(ViTSpec(**TINY, position="relative", distillation_token=True), grid=2)
+    nn.init.ones_(position.table)
+    expected = torch.ones(2, 6, 6)
+    expected[:, :2, :] = expected[:, :, :2] = 0
+    assert torch.equal(position(), expected)
 
 
 # --- every combination works ---
@@ -347,7 +411,7 @@ def test_initial_spread_is_the_documented_one(initialisation, token, table, line
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("stem", ["patch", "conv", "hybrid"])
 @pytest.mark.parametrize("norm", ["pre", "post"])
-@pytest.mark.parametrize("pool", ["cls", "mean"])
+@pytest.mark.parametrize("pool", ["cls", "mean", "all"])
 def test_every_combination_trains(position, stem, norm, pool):
     rest = {"dropout": 0.1, "attention_dropout": 0.1, "mlp_dropout": 0.1, "stochastic_depth": 0.1, "layer_scale": 0.1}
     extra = rest | {"qkv_bias": False, "head_hidden": 7} if norm == "post" else {}
