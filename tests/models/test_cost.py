@@ -1,10 +1,20 @@
 import pytest
 import torch
 
-from harness.models import build, hidden_kernels, hidden_matrices, macs_per_image, no_decay, parameters
+from harness.models import (
+    attention_macs_per_image,
+    build,
+    cost,
+    hidden_kernels,
+    hidden_matrices,
+    macs_per_image,
+    no_decay,
+    parameters,
+)
 from harness.spec import ResNetSpec, ViTSpec
 
 IMAGENET = {"image_size": 224, "channels": 3, "classes": 1000}
+SMALL = {"image_size": 28, "channels": 1, "classes": 10}
 
 
 def on_meta(spec, **data):
@@ -13,11 +23,21 @@ def on_meta(spec, **data):
 
 
 def vit_macs(spec: ViTSpec, image_size: int, channels: int, classes: int) -> int:
-    """C p^2 D per patch + L (12 t D^2 + 2 t^2 D) + D K, for an MLP of ratio 4."""
+    """C p^2 D per patch + L (12 t D^2 + 2 t^2 D) + D K per head, for an MLP of ratio 4."""
     patches, width = (image_size // spec.patch_size) ** 2, spec.width
-    t = patches + (spec.pool == "cls")
     embedding = patches * channels * spec.patch_size**2 * width
-    return embedding + spec.depth * (12 * t * width**2 + 2 * t**2 * width) + width * classes
+    linear = 12 * tokens(spec, image_size) * width**2
+    heads = 1 + spec.distillation_token
+    return embedding + spec.depth * linear + vit_attention_macs(spec, image_size) + heads * width * classes
+
+
+def vit_attention_macs(spec: ViTSpec, image_size: int) -> int:
+    """L * 2 t^2 D."""
+    return spec.depth * 2 * tokens(spec, image_size) ** 2 * spec.width
+
+
+def tokens(spec: ViTSpec, image_size: int) -> int:
+    return (image_size // spec.patch_size) ** 2 + (spec.pool != "mean") + spec.distillation_token
 
 
 @pytest.mark.parametrize(
@@ -36,24 +56,52 @@ def test_published_vits_have_their_published_size(size, patch_size, count, giga)
     spec = ViTSpec.preset(size, patch_size=patch_size)
     assert parameters(on_meta(spec, **IMAGENET)) == count
     macs = macs_per_image(spec, **IMAGENET)
+    assert attention_macs_per_image(spec, **IMAGENET) == vit_attention_macs(spec, 224)
     assert macs == vit_macs(spec, **IMAGENET)
     assert macs / 1e9 == pytest.approx(giga, abs=0.006)
 
 
-def test_a_model_is_counted_once():
-    spec = ViTSpec.preset("H", patch_size=14, depth=31)
-    first = macs_per_image(spec, **IMAGENET)
-    hits = macs_per_image.cache_info().hits
-    assert macs_per_image(spec, **IMAGENET) == first
-    assert macs_per_image.cache_info().hits == hits + 1
+def test_a_model_is_counted_once(monkeypatch):
+    spec = ViTSpec(patch_size=4, width=24, depth=5, heads=3)
+    first = macs_per_image(spec, **SMALL)
+    monkeypatch.delattr(cost, "build")
+    assert macs_per_image(spec, **SMALL) == first
+    assert attention_macs_per_image(spec, **SMALL) == vit_attention_macs(spec, 28)
 
 
 @pytest.mark.parametrize("position", ["none", "learned_1d", "learned_2d", "sincos_2d", "relative"])
-@pytest.mark.parametrize("pool", ["cls", "mean"])
+@pytest.mark.parametrize("pool", ["cls", "mean", "all"])
 def test_position_adds_no_multiplications(position, pool):
     spec = ViTSpec(patch_size=4, width=24, depth=2, heads=3, position=position, pool=pool)
-    data = {"image_size": 28, "channels": 1, "classes": 10}
-    assert macs_per_image(spec, **data) == vit_macs(spec, **data)
+    assert macs_per_image(spec, **SMALL) == vit_macs(spec, **SMALL)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"pool": "all", "pool_norm": "after"},
+        {"pool": "mean", "position": "relative", "heads": 1},
+        {"qkv_bias": False, "output_bias": False, "attention_dropout": 0.1},
+        {"norm": "post", "stem": "hybrid"},
+        {"distillation_token": True},
+    ],
+)
+def test_attention_alone_is_counted(changes):
+    """Whatever else multiplies matrices: linear maps without a bias, a stem, two heads."""
+    spec = ViTSpec(**{"patch_size": 4, "width": 24, "depth": 2, "heads": 3} | changes)
+    assert attention_macs_per_image(spec, **SMALL) == vit_attention_macs(spec, 28)
+
+
+@pytest.mark.parametrize("spec", [ResNetSpec(depth=8), ResNetSpec(depth=18)])
+def test_a_resnet_has_no_attention(spec):
+    assert attention_macs_per_image(spec, **SMALL) == 0
+
+
+@pytest.mark.parametrize("position", ["learned_1d", "relative"])
+def test_both_tokens_and_heads_of_a_distilled_model_are_counted(position):
+    spec = ViTSpec(patch_size=4, width=24, depth=2, heads=3, position=position, distillation_token=True)
+    assert macs_per_image(spec, **SMALL) == vit_macs(spec, **SMALL)
 
 
 def stem_macs(stem: str) -> int:
