@@ -100,7 +100,7 @@ class Axis:
         if self.sized:
             return "per tenfold training images"
         line = "a line over its logarithm" if self.log else "a straight line"
-        return f"from {self.told(self.points[0], self.points[-1])} by {line}"
+        return f"from {self.told(self.points[0], self.points[-1])} along {line}"
 
 
 def size_axis(study: ResolvedStudy, arm: str, other: str) -> Axis:

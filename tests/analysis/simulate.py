@@ -7,7 +7,7 @@ chance. The probabilities over fresh seeds, with the same or with fresh images, 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,10 +36,10 @@ class World:
         """The ability that gives an accuracy over fresh seeds and images."""
         return float(stats.norm.ppf(accuracy)) * self.total_sd
 
-    def draw(
-        self, accuracies: tuple[float, float], n: int, m: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray, float]:
-        """(n, m) differences of correctness of two arms, and the true difference on these very images."""
+    def runs(
+        self, accuracies: tuple[float, ...], n: int, m: int, rng: np.random.Generator
+    ) -> tuple[list[np.ndarray], list[float]]:
+        """Per arm (n, m) correctness over seeds and common images, and the true accuracy on these very images."""
         difficulty = rng.normal(0, self.image_sd, m)
         fixed = float(np.hypot(self.seed_sd, self.noise_sd))
         correct, truth = [], []
@@ -47,8 +47,15 @@ class World:
             ability = self.theta(accuracy) + difficulty + rng.normal(0, self.arm_image_sd, m)
             latent = ability + rng.normal(0, self.seed_sd, (n, 1)) + rng.normal(0, self.noise_sd, (n, m))
             correct.append(latent > 0)
-            truth.append(stats.norm.cdf(ability / fixed).mean())
-        return correct[0].astype(float) - correct[1], float(truth[0] - truth[1])
+            truth.append(float(stats.norm.cdf(ability / fixed).mean()))
+        return correct, truth
+
+    def draw(
+        self, accuracies: tuple[float, float], n: int, m: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, float]:
+        """(n, m) differences of correctness of two arms, and the true difference on these very images."""
+        correct, truth = self.runs(accuracies, n, m, rng)
+        return correct[0].astype(float) - correct[1], truth[0] - truth[1]
 
 
 def estimates(
@@ -91,6 +98,49 @@ def study(
         search=search or Search(),
         claims=claims,
     )
+
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def series_study(
+    levels: tuple[float, ...] = SHARES,
+    *,
+    claims: tuple[Claim, ...] = (),
+    seeds: int = 5,
+    sizes: tuple[int, ...] = (),
+    factor: str = "moved_share",
+) -> ResolvedStudy:
+    """Series `ViT` and `ResNet` over levels, arms `ViT 0.25` and so on; each ViT against the ResNet of its level.
+
+    The baseline is the ResNet of the first level, and the other ResNets are compared with it.
+    """
+    resnets = [Arm(f"ResNet {x:g}", ResNetSpec(depth=8, width=8 + i), level=x) for i, x in enumerate(levels)]
+    vits = [
+        Arm(f"ViT {x:g}", ViTSpec(patch_size=7, width=8 + i, depth=1, heads=1), level=x) for i, x in enumerate(levels)
+    ]
+    return ResolvedStudy(
+        name="simulated",
+        scale="laptop",
+        question="What does locality do?",
+        source="none",
+        factor=factor,
+        data=DataSpec(),
+        recipe=Recipe(updates=10),
+        baseline=replace(resnets[0], series="ResNet"),
+        arms=(
+            *(replace(arm, series="ResNet") for arm in resnets[1:]),
+            *(replace(arm, series="ViT", against=other.name) for arm, other in zip(vits, resnets, strict=True)),
+        ),
+        train_sizes=sizes,
+        seeds=tuple(range(seeds)),
+        claims=claims,
+    )
+
+
+def vit_lead(lead: Callable[[float, int | None], float]) -> "Accuracy":
+    """Accuracies in a `series_study`: .8 for every ResNet, and the ViTs' lead by level and training size."""
+    return lambda arm, size: 0.8 + (lead(float(arm.split()[1]), size) if arm.startswith("ViT") else 0.0)
 
 
 Accuracy = Callable[[str, int | None], float]

@@ -1,14 +1,17 @@
 """Every kind of claim: reproduced, contradicted, inconclusive; and never wrong more often than promised."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import stats
 from simulate import World, at_most, evidence, records, share, study, without_accuracy
 
 from harness.analysis import CLAIM_COLUMNS, VERDICTS, verdicts
 from harness.analysis.cells import Cells
-from harness.analysis.claims import judge
+from harness.analysis.claims import Judgement, judge
 from harness.analysis.evidence import Evidence
-from harness.spec import Better, Claim, CostGrows, Crosses, Equivalent, GapShrinks, Monotone
+from harness.spec import Better, Claim, CostGrows, Crosses, Equivalent, GainsMore, GapShrinks, Monotone, ResolvedStudy
 
 SAID = {"statement": "It holds", "source": "a paper"}
 THREE = {"ViT/4": 4.0, "ViT/7": 7.0, "ViT/14": 14.0}
@@ -21,6 +24,7 @@ equivalent = Equivalent(arm="ViT/7", to="ResNet-8", within=0.01, **SAID)
 falls = Monotone(metric="test_accuracy", along="patch_size", direction="down", **SAID)
 shrinks = GapShrinks(leader="ResNet-8", follower="ViT/7", **SAID)
 crosses = Crosses(leader="ResNet-8", follower="ViT/7", **SAID)
+gains = GainsMore(arm="ViT/4", start="ViT/7", other="ViT/14", other_start="ResNet-8", **SAID)
 
 
 def flat(**accuracy: float):
@@ -99,6 +103,21 @@ CASES = [
     ),
     (CostGrows(along="patch_size", direction="up", metric="test_loss", **SAID), flat(), (), "inconclusive"),
     (CostGrows(along="train_size", direction="up", **SAID), flat(), SIZES, "contradicted"),
+    (gains, flat(vit4=0.94, vit7=0.90, vit14=0.92, resnet=0.91), (), "reproduced"),
+    (gains, flat(vit4=0.91, vit7=0.90, vit14=0.94, resnet=0.91), (), "contradicted"),
+    (gains, flat(vit4=0.92, vit7=0.90, vit14=0.93, resnet=0.91), (), "inconclusive"),
+    (replace(gains, margin=0.02), flat(vit4=0.92, vit7=0.90), (), "inconclusive"),
+    (replace(gains, margin=0.04), flat(vit4=0.92, vit7=0.90), (), "contradicted"),
+    (replace(gains, metric="test_loss"), flat(vit4=0.94, vit7=0.90, vit14=0.92, resnet=0.91), (), "reproduced"),
+    (replace(gains, other_start="ViT/7"), flat(vit4=0.93, vit14=0.91), (), "reproduced"),
+    (replace(gains, other="ViT/4", other_start="ViT/7"), flat(), (), "inconclusive"),
+    (gains, lead(0.05, 0.0), SIZES, "inconclusive"),
+    (
+        GainsMore(arm="ResNet-8", start="ViT/7", other="ViT/4", other_start="ViT/14", train_size="smallest", **SAID),
+        lead(0.05, -0.1),
+        SIZES,
+        "reproduced",
+    ),
 ]
 
 
@@ -116,6 +135,67 @@ def test_a_reason_has_the_numbers_that_decide() -> None:
     numbers = f"+{100 * row['estimate']:.2f} points [+{100 * row['ci_low']:.2f}, +{100 * row['ci_high']:.2f}]"
     assert row["reason"] == f"ViT/7 is ahead of ResNet-8 by {numbers} (n = 5 seeds): above 0."
     assert row["claim"] == "better-1"
+
+
+def test_a_difference_of_gains_is_paired_by_seed() -> None:
+    kept = records(study(THREE, claims=(gains,)), flat(vit4=0.94, vit14=0.91))
+    row = verdicts(kept).iloc[0]
+    wide = kept.runs.pivot_table(index="seed", columns="arm", values="test_accuracy")
+    test = stats.ttest_1samp((wide["ViT/4"] - wide["ViT/7"]) - (wide["ViT/14"] - wide["ResNet-8"]), 0)
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(test.confidence_interval(0.95))
+    assert row["reason"].startswith(
+        "From ViT/7 to ViT/4 the gain is greater than from ResNet-8 to ViT/14 by "
+        f"+{100 * row['estimate']:.2f} points [+{100 * row['ci_low']:.2f}, "
+    )
+
+
+def test_a_start_that_both_steps_share_does_not_matter() -> None:
+    claims = (replace(gains, other_start="ViT/7"), Better(arm="ViT/4", than="ViT/14", **SAID))
+    kept = records(
+        study(THREE, claims=claims), flat(vit4=0.93), changes=lambda row: None if row["arm"] == "ViT/7" else row
+    )
+    found = verdicts(kept)
+    assert set(found["verdict"]) == {"reproduced"}
+    assert found["ci_low"].nunique() == found["ci_high"].nunique() == 1
+
+
+@pytest.mark.parametrize("metric", ["shifted_accuracy", "shift_agreement", "attention_macs_per_image"])
+@pytest.mark.parametrize("claim", [better, equivalent, falls, shrinks, crosses, gains], ids=lambda claim: claim.kind)
+def test_a_metric_that_was_not_measured_decides_nothing(claim: Claim, metric: str) -> None:
+    sized = claim in (shrinks, crosses)
+    found, reason = verdict(replace(claim, metric=metric), flat(), sizes=SIZES if sized else ())
+    assert found == "inconclusive"
+    assert reason.startswith(f"{metric[0].upper()}{metric[1:]} was not measured in every run of ")
+
+
+def test_shares_of_moved_images_are_told_in_points() -> None:
+    def changes(row):
+        return row | {"shifted_accuracy": row["test_accuracy"] - 0.1}
+
+    found, reason = verdict(replace(better, metric="shifted_accuracy"), flat(vit7=0.92), changes=changes)
+    assert found == "reproduced"
+    assert " points [+" in reason
+
+
+@pytest.mark.parametrize(
+    ("costs", "expected", "told"),
+    [
+        ({"ViT/4": 900, "ViT/7": 300, "ViT/14": 100}, "reproduced", "is a factor of 3, at least 1 (exact)"),
+        ({"ViT/4": 900, "ViT/14": 100}, "inconclusive", "was not measured in the runs of ViT/7"),
+        ({"ViT/4": 900, "ViT/7": 300, "ViT/14": 0}, "inconclusive", "is not above zero for ViT/14, so it has no ratio"),
+    ],
+)
+def test_macs_of_attention_are_exact(costs: dict[str, int], expected: str, told: str) -> None:
+    """One diverged run per arm is enough for a cost that the model alone decides."""
+
+    def changes(row):
+        row = row | {"attention_macs_per_image": costs.get(row["arm"])}
+        return None if row["seed"] else without_accuracy(row, "diverged")
+
+    claim = CostGrows(metric="attention_macs_per_image", along="patch_size", direction="down", **SAID)
+    found, reason = verdict(claim, flat(), changes=changes)
+    assert found == expected
+    assert told in reason
 
 
 def test_inconclusive_says_what_would_settle_it() -> None:
@@ -178,23 +258,40 @@ def simulated(accuracies: tuple[float, float], claim: Claim, *, n: int, repeats:
     for _ in range(repeats):
         images, _ = world.draw(accuracies, n, 300, rng)
         # Only the difference counts, so it is put into one arm: +1, 0 or -1 against a baseline of zeros.
-        correct = {f"ViT/7-None-{s}": images[s] for s in of.seeds} | {
-            f"ResNet-8-None-{s}": 0 * images[s] for s in of.seeds
-        }
-        rows = {
-            (arm.name, None): {
-                s: {
-                    "status": "completed",
-                    "digest": f"{arm.name}-None-{s}",
-                    "test_accuracy": correct[f"{arm.name}-None-{s}"].mean(),
-                }
-                for s in of.seeds
-            }
-            for arm in of.all_arms
-        }
-        cells = Cells(study=of, rows=rows, correct=correct)
-        found.append(judge(claim, Evidence(cells=cells, seed=seed, resamples=100)).verdict)
+        found.append(judged({"ViT/7": images, "ResNet-8": 0 * images}, of, seed).verdict)
     return found
+
+
+def judged(correct: dict[str, np.ndarray], of: ResolvedStudy, seed: int) -> Judgement:
+    """The study's one claim, judged on runs with these (seeds, images) predictions by arm."""
+    kept = {f"{arm}-{s}": correct[arm][s] for arm in correct for s in of.seeds}
+    rows = {
+        (arm, None): {
+            s: {"status": "completed", "digest": f"{arm}-{s}", "test_accuracy": kept[f"{arm}-{s}"].mean()}
+            for s in of.seeds
+        }
+        for arm in correct
+    }
+    cells = Cells(study=of, rows=rows, correct=kept)
+    return judge(of.claims[0], Evidence(cells=cells, seed=seed, resamples=100))
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_equal_gains_are_decided_in_at_most_5_percent_and_a_known_one_is_covered(n: int) -> None:
+    """Four arms with predictions on 300 fresh images; the other gain is .02, or .03 less than the arm's .05."""
+    rng = np.random.default_rng(n)
+    world, of = World(seed_sd=0.15), study(THREE, claims=(gains,), seeds=n)
+    decided, covered = [], []
+    for gain in (0.02, 0.05):
+        for _ in range(REPEATS):
+            runs, _ = world.runs((0.88 + gain, 0.88, 0.92, 0.90), n, 300, rng)
+            correct = dict(zip(("ViT/4", "ViT/7", "ViT/14", "ResNet-8"), map(np.float64, runs), strict=True))
+            found = judged(correct, of, n)
+            decided.append(found.verdict != "inconclusive")
+            covered.append(found.ci_low <= gain - 0.02 <= found.ci_high)
+    assert share(decided[:REPEATS]) <= at_most(0.05, REPEATS)
+    assert share(decided[REPEATS:]) > share(decided[:REPEATS])
+    assert share(covered) >= 0.94
 
 
 @pytest.mark.parametrize("n", [3, 5])
