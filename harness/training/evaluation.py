@@ -82,7 +82,7 @@ def evaluate_shifted(
     than the image's side. What moves in is black. `beat` is called after each forward pass.
     """
     model = training.evaluated_model.eval()
-    hits = torch.zeros(len(shifts), 2, dtype=torch.int64, device=training.placement.device)  # of labels, of before
+    hits = torch.zeros(len(shifts), 2, dtype=torch.int64, device=training.placement.device)  # of labels, of classes
     unshifted, done = unshifted.to(training.placement.device), 0
     for images, labels in split.chunks(EVALUATION_BATCH):  # once for all shifts: decoding may cost more than a pass
         wanted = torch.stack([labels, unshifted[done : done + len(labels)]])  # (2, B)
@@ -95,8 +95,8 @@ def evaluate_shifted(
                 hits[row] += (predicted == wanted).sum(1)
                 beat()
     model.train()
-    shares = (hits / (len(SIDES) * len(split))).tolist()
+    total = len(SIDES) * len(split)
     return tuple(
-        Shift(pixels=pixels, accuracy=accuracy, agreement=agreement)
-        for pixels, (accuracy, agreement) in zip(shifts, shares, strict=True)
+        Shift(pixels=pixels, accuracy=right / total, agreement=same / total)
+        for pixels, (right, same) in zip(shifts, hits.tolist(), strict=True)
     )

@@ -23,7 +23,7 @@ from harness.data import Dataset, augment, load
 from harness.models import attention_macs_per_image, macs_per_image, parameters
 from harness.records import provenance
 from harness.records.files import sha256
-from harness.spec import InvalidInput, Rung, to_plain
+from harness.spec import Distillation, InvalidInput, Rung, to_plain
 from harness.training import loop
 from harness.training.device import Placement, available_devices, choose
 
@@ -94,11 +94,20 @@ class TestReadings:
         self.update = update
 
 
+DISTILLED = {"distillation": Distillation(teacher=RESNET, learning_rate=3e-3)}
+
+
+@pytest.mark.parametrize("shifts", [(), (1, 2)], ids=["plain", "shifted"])
+@pytest.mark.parametrize("recipe", [{}, DISTILLED], ids=["labels", "teacher"])
 @pytest.mark.parametrize(("phase", "read_at"), [("tune", []), ("confirm", [12])])
-def test_the_test_split_is_read_once_after_the_last_update_of_a_confirm_run(tmp_path, monkeypatch, phase, read_at):
+def test_the_test_split_is_read_once_after_the_last_update_of_a_confirm_run(
+    tmp_path, monkeypatch, phase, read_at, recipe, shifts
+):
     readings = TestReadings(monkeypatch)
-    carry_out(make_config(phase=phase), tmp_path, monkeypatch, heartbeat=readings.heartbeat)
+    config = replace(make_config(phase=phase, **recipe), test_shifts=shifts)
+    done = carry_out(config, tmp_path, monkeypatch, heartbeat=readings.heartbeat)
     assert readings.read_at == read_at
+    assert len(done.result.shifts) == (len(shifts) if phase == "confirm" else 0)
 
 
 def test_the_test_split_is_not_to_be_had_in_the_tune_phase():

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from harness.data import Dataset, content_hash, resolve
-from harness.records.runs import RunFolder, RunResult
+from harness.records.runs import RunFolder, RunResult, Shift
 from harness.spec import Augmentation, DataSpec, Recipe, ResNetSpec, Run, RunConfig, ViTSpec
 from harness.spec.checks import replace_at
 from harness.training import loop
@@ -50,6 +50,7 @@ class Done:
     weights: dict[str, torch.Tensor]
     events: list[dict[str, Any]]
     predicted: torch.Tensor | None
+    shifts: tuple[Shift, ...]
     training: loop.Training = field(repr=False)
 
 
@@ -66,7 +67,8 @@ def train(config: RunConfig, dataset: Dataset, **options: Any) -> Done:
 
     trained = loop.train(config, dataset, CPU, emit=emit, **options)
     model = trained.training.model
-    return Done(model.state_dict(), events, trained.test and trained.test.predicted, trained.training)
+    predicted = None if trained.test is None else trained.test.predicted
+    return Done(model.state_dict(), events, predicted, trained.shifts, trained.training)
 
 
 def prepared(config: RunConfig, dataset: Dataset) -> loop.Training:
