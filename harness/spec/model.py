@@ -232,7 +232,7 @@ class SwinSpec:
             )
         require(
             sum(self.depths) > 1,
-            f"SwinSpec.depths is {self.depths}; give it two blocks or more in all, so that a window is shifted once.",
+            f"SwinSpec.depths is {self.depths}; torchvision's Swin needs at least two blocks in all.",
         )
         require(
             int(self.width * self.mlp_ratio) > 0,

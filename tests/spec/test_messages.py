@@ -21,6 +21,7 @@ from harness.spec import (
     Scale,
     Search,
     Study,
+    SwinSpec,
     Uniform,
     ViTSpec,
     find_study,
@@ -36,6 +37,10 @@ SMALL, LARGE = Arm("small", VIT, level=2), Arm("large", replace(VIT, patch_size=
 
 def vit(**changes):
     return ViTSpec(**{"patch_size": 4, "width": 32, "depth": 2, "heads": 2} | changes)
+
+
+def swin(**changes):
+    return SwinSpec(**{"patch_size": 2, "width": 8, "depths": (1, 1), "heads": (2, 2)} | changes)
 
 
 def study(**changes):
@@ -100,6 +105,72 @@ MESSAGES = {
     "sines": (
         lambda: vit(width=30, position="sincos_2d"),
         "ViTSpec.width is 30; position 'sincos_2d' needs a multiple of 4 (sine and cosine for each of two axes).",
+    ),
+    "last norm of post-norm": (
+        lambda: vit(norm="post", pool_norm="after"),
+        "ViTSpec.pool_norm is 'after' with norm 'post'; only pre-norm blocks have that choice. "
+        "Leave pool_norm at 'before'.",
+    ),
+    "residual of post-norm": (
+        lambda: vit(norm="post", residual="branch"),
+        "ViTSpec.residual is 'branch' with norm 'post'; only pre-norm blocks have that choice. "
+        "Leave residual at 'full'.",
+    ),
+    "unknown pool": (
+        lambda: vit(pool="max"),
+        "ViTSpec.pool is 'max' (str); it must be one of 'cls', 'mean', 'all'.",
+    ),
+    "distillation without a class token": (
+        lambda: vit(pool="mean", distillation_token=True),
+        "ViTSpec.distillation_token is set with pool 'mean'; it needs a class token beside it: pool 'cls'.",
+    ),
+    "distillation among all": (
+        lambda: vit(pool="all", distillation_token=True),
+        "ViTSpec.distillation_token is set with pool 'all'; it needs a class token beside it: pool 'cls'.",
+    ),
+    "projection dropout": (
+        lambda: vit(projection_dropout=1),
+        "ViTSpec.projection_dropout is 1.0; it must lie in [0, 0.999].",
+    ),
+    "deviation of positions": (lambda: vit(position_sd=-1), "ViTSpec.position_sd is -1.0; it must lie in [0, inf]."),
+    "deviation of tokens": (
+        lambda: vit(class_token_sd=float("nan")),
+        "ViTSpec.class_token_sd is nan; it must lie in [0, inf].",
+    ),
+    "stages of a Swin": (
+        lambda: swin(heads=(2,)),
+        "SwinSpec.depths is (1, 1) and heads is (2,); both need a number per stage.",
+    ),
+    "no stages of a Swin": (
+        lambda: swin(depths=(), heads=()),
+        "SwinSpec.depths is () and heads is (); both need a number per stage.",
+    ),
+    "blocks of a Swin's stage": (
+        lambda: swin(depths=(1, 0)),
+        "SwinSpec.depths: blocks of a stage is 0; it must lie in [1, inf].",
+    ),
+    "heads of a Swin's stage": (
+        lambda: swin(heads=(2, 5)),
+        "SwinSpec.heads is 5 in stage 2 of width 16; heads must divide the width. Valid for this width: "
+        "[1, 2, 4, 8, 16].",
+    ),
+    "no heads in a Swin's stage": (
+        lambda: swin(heads=(0, 2)),
+        "SwinSpec.heads: heads of a stage is 0; it must lie in [1, inf].",
+    ),
+    "one block of a Swin": (
+        lambda: swin(depths=(1,), heads=(2,)),
+        "SwinSpec.depths is (1,); torchvision's Swin needs at least two blocks in all.",
+    ),
+    "Swin's MLP": (
+        lambda: swin(mlp_ratio=0.1),
+        "SwinSpec.mlp_ratio is 0.1 and width is 8; the MLP's hidden width, their product, must be at least 1. "
+        "Set mlp_ratio above 0.125.",
+    ),
+    "Swin's window": (lambda: swin(window=0), "SwinSpec.window is 0; it must lie in [1, inf]."),
+    "Swin's patches": (
+        lambda: swin().check_image(9),
+        "patch_size 2 does not divide image_size 9; valid patch sizes for this image: [1, 3, 9].",
     ),
     "preset": (
         lambda: ViTSpec.preset("XL", patch_size=16),
