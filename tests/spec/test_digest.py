@@ -124,7 +124,7 @@ def test_the_fields_of_a_resnet_and_the_rungs_too():
         (CONFIG, "f0c509c27da9d4ef883cada3b9ec2aafd7ad113e77483ff5e709bd0e32f0c5c3"),
         (
             replace(CONFIG, phase="confirm", model=ResNetSpec(depth=8)),
-            "e09a71e3412274a98a2a08dccb5bfde85b05669a21539c01fb18adfb5e4c4546",
+            "9630fb29948bb97242bf65d378aaeeace6c96289f11d62e60623aee71bf0632e",
         ),
     ],
     ids=["vit", "resnet"],
