@@ -9,8 +9,9 @@ from simulate import World, at_most, evidence, records, share, study, without_ac
 
 from harness.analysis import CLAIM_COLUMNS, VERDICTS, verdicts
 from harness.analysis.cells import Cells
-from harness.analysis.claims import Judgement, judge
+from harness.analysis.claims import judge
 from harness.analysis.evidence import Evidence
+from harness.analysis.judgement import Judgement
 from harness.spec import Better, Claim, CostGrows, Crosses, Equivalent, GainsMore, GapShrinks, Monotone, ResolvedStudy
 
 SAID = {"statement": "It holds", "source": "a paper"}

@@ -1,0 +1,81 @@
+"""A verdict with its numbers, and what stands in the way of one."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.analysis.cells import Cell
+from harness.analysis.estimate import FEWEST_SEEDS, Estimate
+from harness.analysis.evidence import Evidence
+from harness.analysis.summary import unfinished
+from harness.analysis.wording import listed, place
+from harness.spec import ResolvedStudy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """A verdict with the numbers that it rests on.
+
+    `estimate` and its interval: Better and GainsMore, the difference signed so that positive speaks for the claim;
+    Equivalent, arm minus other; Monotone, the weakest step, positive in the claim's direction; GapShrinks, the slope of
+    the lead, per tenfold training images or over the range of shared levels; Crosses, the point of the crossing, in
+    training images or levels; CostGrows, the smallest ratio of a step in the claim's direction.
+    """
+
+    verdict: str
+    reason: str
+    estimate: float = math.nan
+    ci_low: float = math.nan
+    ci_high: float = math.nan
+
+
+def claimed_size(asked: int | str | None, study: ResolvedStudy) -> tuple[int | None, str]:
+    """The training size that a claim means, or why there is none."""
+    sizes = study.train_sizes
+    if asked is None:
+        told = f"the claim names no training size, and the study has {len(sizes)}"
+        return (None, "") if not sizes else (sizes[0], "" if len(sizes) == 1 else told)
+    if not sizes:
+        return None, "" if isinstance(asked, str) else _only_size(asked, study)
+    if isinstance(asked, str):
+        return (sizes[0] if asked == "smallest" else sizes[-1]), ""
+    return asked, "" if asked in sizes else f"the study has no training size {asked:,}"
+
+
+def _only_size(asked: int, study: ResolvedStudy) -> str:
+    return "" if study.data.train_size == asked else f"the study does not vary the training size to {asked:,}"
+
+
+def absent(evidence: Evidence, cells: list[Cell], metric: str) -> str:
+    """Why the claim cannot be judged: which runs did not complete, or too few seeds; empty where nothing is amiss."""
+    known = evidence.cells
+    told = []
+    for cell in dict.fromkeys(cells):
+        for status, seeds in unfinished(known, cell).items():
+            told.append(f"{place(cell)} seed{'' if len(seeds) == 1 else 's'} {listed(seeds)} {status}")
+    if told:
+        return f"{'; '.join(told)}: the claim rests on runs without a result"
+    unmeasured = [place(cell) for cell in dict.fromkeys(cells) if not np.isfinite(known.values(cell, metric)).all()]
+    if unmeasured:
+        return f"{metric} was not measured in every run of {listed(unmeasured)}"
+    n = len(known.study.seeds)
+    if n < FEWEST_SEEDS:
+        return f"{n} of at least {FEWEST_SEEDS} seeds planned: too few for an interval"
+    return ""
+
+
+def judged(verdict: str, reason: str, estimate: Estimate) -> Judgement:
+    """A verdict that rests on an estimate."""
+    return Judgement(
+        verdict=verdict,
+        reason=reason,
+        estimate=estimate.value,
+        ci_low=estimate.ci_low,
+        ci_high=estimate.ci_high,
+    )
+
+
+def undecided(reason: str) -> Judgement:
+    """Inconclusive, for a reason given as a clause."""
+    return Judgement(verdict="inconclusive", reason=f"{reason[0].upper()}{reason[1:]}.")
