@@ -10,6 +10,7 @@ from harness.analysis.estimate import FEWEST_SEEDS
 from harness.analysis.evidence import evidence_of
 from harness.analysis.findings import Findings
 from harness.analysis.laws import laws_table
+from harness.analysis.shifts import shifts_table
 from harness.analysis.summary import arms_table, gaps
 from harness.analysis.tuning import audit_table, budget_table, trials_of, tuning_warnings
 from harness.analysis.wording import counted, listed
@@ -44,6 +45,7 @@ def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> F
         ),
         answer=answer(evidence),
         frontier=frontier_table(evidence),
+        shifts=shifts_table(cells, records.shifts),
         main_factor_sizes=cells.study.train_sizes,
     )
 
