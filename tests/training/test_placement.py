@@ -14,9 +14,10 @@ from training_cases import RECIPE, RESNET, VIT
 
 from harness.data import Batches, Split
 from harness.models import build
-from harness.spec import Augmentation
-from harness.training import loop
+from harness.spec import Augmentation, Distillation
+from harness.training import evaluation, loop
 from harness.training.device import Placement
+from harness.training.evaluation import evaluate_shifted
 
 CUDA = torch.device("cuda", 0)
 MODELS = {
@@ -112,12 +113,35 @@ def test_an_evaluation_stays_on_its_device_until_its_end(spec):
     assert found.predicted.shape == (40,)
 
 
+def order_on(device):
+    return torch.arange(64, device=device)
+
+
 @pytest.mark.usefixtures("fake")
-@pytest.mark.parametrize("name", ["mean", "std", "loss_sum"])
+def test_moved_patches_and_a_teacher_stay_on_the_device():
+    teacher = moved(build(RESNET, image_size=8, channels=1, classes=10)).eval()
+    training, split = fake_training(replace(VIT, distillation_token=True), AUGMENTATIONS["all"])
+    recipe = replace(training.recipe, distillation=Distillation(teacher=RESNET, learning_rate=0.1))
+    training = replace(training, recipe=recipe, teacher=teacher, moved=order_on(CUDA))
+    loss = loop._update(training, *first_batch(training))
+    assert loss.device == CUDA
+    assert loop.evaluate(training, split).predicted.shape == (40,)
+
+
+@pytest.mark.usefixtures("fake")
+def test_the_test_of_shifted_images_stays_on_the_device_until_its_end(monkeypatch):
+    monkeypatch.setattr(evaluation, "Shift", dict)  # which takes the symbols for numbers
+    training, split = fake_training(VIT, Augmentation())
+    found = evaluate_shifted(training, split, torch.zeros(40, dtype=torch.int64), (1, 2))
+    assert [shift["pixels"] for shift in found] == [1, 2]
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("name", ["mean", "std", "loss_sum", "moved"])
 def test_a_tensor_on_another_device_is_refused(name):
     """The two tests above can fail: this is how."""
     training, _ = fake_training(VIT, Augmentation())
-    here = torch.ones(() if name == "loss_sum" else 1)
+    here = order_on("cpu") if name == "moved" else torch.ones(() if name == "loss_sum" else 1)
     images, labels = first_batch(training)
     training = replace(training, **{name: here})
     with pytest.raises(RuntimeError, match="device"):
