@@ -159,6 +159,7 @@ def _print_seeds_needed(console: Console, folder: Path, points: tuple[float, ...
     rows = [
         [
             str(row["arm"]),
+            str(row["baseline"]),
             f"{row['train_size']:,}",
             str(row["n"]),
             f"{100 * row['sd']:.2f}",
@@ -167,8 +168,8 @@ def _print_seeds_needed(console: Console, folder: Path, points: tuple[float, ...
         ]
         for row in frame.to_dict("records")
     ]
-    columns = ["arm", "training images", "seeds so far", "sd of paired difference (points)", "difference", "seeds"]
-    console.print(table("Seeds needed to show a difference from the baseline (power .8)", columns, rows))
+    columns = ["arm", "against", "training images", "seeds so far", "sd of difference (points)", "difference", "seeds"]
+    console.print(table("Seeds needed to show a difference (power .8)", columns, rows))
 
 
 @cli.command()
