@@ -19,13 +19,15 @@ from hypothesis import strategies as st
 
 import harness
 from harness.records import csv_text
-from harness.records.files import RecordsError, write_json
+from harness.records.files import RecordsError, sha256, write_json
 from harness.records.lock import StudyLock
-from harness.records.runs import RunFolder, RunResult
+from harness.records.runs import RunFolder, RunResult, Shift
 from harness.records.status import read_status
 from harness.records.tables import (
+    ADDED_COLUMNS,
     CURVE_COLUMNS,
     RUN_COLUMNS,
+    SHIFT_COLUMNS,
     TRIAL_COLUMNS,
     StudyRecords,
     _packed,
@@ -57,6 +59,7 @@ from harness.spec import (
     Search,
     Uniform,
     ViTSpec,
+    canonical_json,
 )
 
 VIT = ViTSpec(patch_size=4, width=16, depth=2, heads=2, layer_scale=1e-5, position="sincos_2d", head_hidden=8)
@@ -75,7 +78,7 @@ STUDY = ResolvedStudy(
     arms=(
         Arm("small", VIT, level=2),
         Arm("middle", VIT, level=4, changes={"recipe.augmentation": Augmentation(erase=0.5), "data.split_seed": 3}),
-        Arm("large", ResNetSpec(depth=50, stem="imagenet"), level=8.5, changes={"recipe.weight_decay": 1}),
+        Arm("large", ResNetSpec(depth=50), level=8.5, changes={"recipe.weight_decay": 1}),
     ),
     train_sizes=(100, 200),
     seeds=(0, 7),
@@ -104,6 +107,7 @@ LEVELS = tuple(Arm(name, replace(VIT, width=16 + 4 * at), level=level) for at, (
     zip(NAMES, ("cls", "4", 4, None, "=2", "none", "None", 1e-7, "", "'", "1e3"), strict=True)
 ))  # fmt: skip
 TEXTS = replace(STUDY, arms=LEVELS, claims=())
+SHIFTED = replace(STUDY, test_shifts=(1, 2))
 
 
 # --- study.json -------------------------------------------------------------------------------------------------------
@@ -154,7 +158,8 @@ def records(study=TEXTS):
         done = at % 3 != 1
         runs.append(
             place
-            | {"is_baseline": at == 0, "level": arm.level, "seed": at, "status": "completed" if done else "diverged"}
+            | {"is_baseline": at == 0, "level": arm.level, "series": "" if at % 2 else "=post"}
+            | {"seed": at, "status": "completed" if done else "diverged"}
             | {
                 "updates": 12,
                 "images_seen": 10**12 + at,
@@ -174,12 +179,19 @@ def records(study=TEXTS):
         curves.append(place | {"seed": at, "update": 4, "images_seen": 64, "train_loss": 1e-300, "learning_rate": 0.5})
         correct[place["digest"]] = rng.random(at) < 0.5
     curves = [{key: value for key, value in row.items() if key in CURVE_COLUMNS} for row in curves]
+    shifts = [
+        {key: value for key, value in row.items() if key in SHIFT_COLUMNS}
+        | {"shift": pixels, "test_accuracy": round(rng.random(), 9), "agreement": 1 / (1 + pixels)}
+        for row in curves
+        for pixels in ((0, *study.test_shifts) if study.test_shifts else ())
+    ]
     return StudyRecords(
         study=study,
         provenance={},
         runs=with_columns(runs, RUN_COLUMNS),
         trials=with_columns(trials, TRIAL_COLUMNS),
         curves=with_columns(curves, CURVE_COLUMNS),
+        shifts=with_columns(shifts, SHIFT_COLUMNS),
         correct=correct,
     )
 
@@ -196,6 +208,47 @@ def test_tables_read_back_are_the_tables(tmp_path):
     assert found.correct.keys() == written.correct.keys()
     assert all(np.array_equal(found.correct[digest], written.correct[digest]) for digest in written.correct)
     assert found.study == written.study
+
+
+def test_shifts_are_kept_where_the_study_has_them(tmp_path):
+    written = records(SHIFTED)
+    assert len(written.shifts) == 3 * 4
+    write_tables(tmp_path / "shifted", written)
+    found = load_records(tmp_path / "shifted")
+    pd.testing.assert_frame_equal(found.shifts, written.shifts, rtol=1e-9)
+    write_tables(tmp_path / "again", found)
+    assert (tmp_path / "again" / "shifts.csv").read_bytes() == (tmp_path / "shifted" / "shifts.csv").read_bytes()
+    (tmp_path / "shifted" / "shifts.csv").unlink()
+    with pytest.raises(RecordsError, match=r"Could not read .*shifts\.csv"):
+        load_records(tmp_path / "shifted")
+
+
+def test_without_them_there_is_no_table_and_an_empty_frame(tmp_path):
+    write_tables(tmp_path, records(STUDY))
+    assert not (tmp_path / "shifts.csv").exists()
+    found = load_records(tmp_path).shifts
+    pd.testing.assert_frame_equal(found, with_columns([], SHIFT_COLUMNS), check_index_type=False)
+
+
+def test_tables_of_version_0_1_are_read(tmp_path):
+    """They lack what was added since: in study.json, in runs.csv, and the whole of shifts.csv."""
+    written = records(STUDY)
+    write_tables(tmp_path, written)
+    frame = pd.read_csv(tmp_path / "runs.csv", dtype=str, keep_default_na=False).drop(columns=list(ADDED_COLUMNS))
+    frame.to_csv(tmp_path / "runs.csv", index=False)
+    content = json.loads((tmp_path / "study.json").read_text())
+    del content["study"]["test_shifts"]
+    (tmp_path / "study.json").write_text(json.dumps(content))
+    found = load_records(tmp_path)
+    old = [name for name in written.runs.columns if name not in ADDED_COLUMNS]
+    pd.testing.assert_frame_equal(found.runs[old], written.runs[old], rtol=1e-9)
+    assert found.runs["series"].tolist() == [""] * len(found.runs)
+    assert found.runs["attention_macs_per_image"].isna().all()
+    assert {name: str(found.runs[name].dtype) for name in ADDED_COLUMNS} == {
+        name: str(written.runs[name].dtype) for name in ADDED_COLUMNS
+    }
+    assert found.study == STUDY
+    assert found.shifts.empty
 
 
 def test_tables_written_again_are_the_same_bytes(tmp_path):
@@ -281,7 +334,10 @@ def folder(tmp_path):
     folder = RunFolder(tmp_path / RUN.digest)
     folder.write_config(RUN)
     files = folder.write_predictions(np.arange(300, dtype=np.uint16), np.zeros(300, dtype=np.uint16))
-    folder.write_result(RunResult(digest=RUN.digest, status="completed", test_accuracy=0.5, updates=3, files=files))
+    shifts = (Shift(pixels=1, accuracy=0.25, agreement=0.5),)
+    folder.write_result(
+        RunResult(digest=RUN.digest, status="completed", test_accuracy=0.5, updates=3, shifts=shifts, files=files)
+    )
     return folder
 
 
@@ -292,6 +348,58 @@ def test_a_result_read_back_is_the_result(folder):
     assert labels.tolist() == list(range(300))
     assert predicted.tolist() == [0] * 300
     assert folder.config()["arm"] == "small"
+
+
+SHIFTS = (Shift(pixels=1, accuracy=0.25, agreement=0.5), Shift(pixels=3, accuracy=0.125, agreement=0.0))
+
+
+def test_tests_of_shifted_images_read_back_are_those_written(folder):
+    result = RunResult(digest=RUN.digest, status="completed", test_accuracy=0.5, shifts=SHIFTS)
+    folder.write_result(result)
+    assert folder.result() == result
+    assert folder.result().shift_curve == (Shift(pixels=0, accuracy=0.5, agreement=1.0), *SHIFTS)
+    assert replace(result, shifts=()).shift_curve == ()
+
+
+def rewritten(folder, **changes):
+    """The result with other content and the hash of that: as another version of the package might write it."""
+    body = json.loads(folder.result_path.read_text())["result"] | changes
+    write_json(folder.result_path, {"result": body, "sha256": sha256(canonical_json(body).encode())})
+
+
+def test_what_another_version_wrote_is_read_as_far_as_it_is_known(folder):
+    known = {"pixels": 1, "accuracy": 0.25, "agreement": 0.5}
+    rewritten(folder, shifts=[known | {"median": 0.2}], weather="fine")
+    assert folder.result().shifts == SHIFTS[:1]
+    body = json.loads(folder.result_path.read_text())["result"]
+    for name in ("shifts", "attention_macs_per_image"):
+        del body[name]
+    write_json(folder.result_path, {"result": body, "sha256": sha256(canonical_json(body).encode())})
+    assert (folder.result().shifts, folder.result().attention_macs_per_image) == ((), None)
+
+
+@pytest.mark.parametrize(
+    "shifts",
+    [
+        None,
+        3,
+        "ab",
+        {"pixels": 1},
+        [1],
+        [None],
+        [[]],
+        [{}],
+        [{"pixels": 1, "accuracy": 0.5}],
+        [{"pixels": "1", "accuracy": 0.5, "agreement": 0.5}],
+        [{"pixels": 1.5, "accuracy": 0.5, "agreement": 0.5}],
+        [{"pixels": 1, "accuracy": None, "agreement": 0.5}],
+    ],
+    ids=repr,
+)
+def test_shifts_that_are_none_are_no_result(folder, shifts):
+    rewritten(folder, shifts=shifts)
+    with pytest.raises(RecordsError, match="is not a result"):
+        folder.result()
 
 
 def test_any_flipped_bit_of_a_result_is_noticed(folder):
