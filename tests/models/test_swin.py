@@ -6,6 +6,8 @@ from math import ceil
 import pytest
 import torch
 import torchvision
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch._subclasses import FakeTensorMode
 from torch.nn import functional as F  # noqa: N812
@@ -171,9 +173,24 @@ def macs(spec, image_size, channels, classes):
     return total + attention + width * classes, attention
 
 
-@sizes
-def test_multiply_accumulates_are_those_of_the_formula(spec, image_size):
-    data = {"image_size": image_size, "channels": 2, "classes": 7}
+@st.composite
+def specs(draw):
+    stages = draw(st.integers(1, 3))
+    return SwinSpec(
+        patch_size=draw(st.integers(1, 3)),
+        width=12 * draw(st.integers(1, 2)),
+        depths=tuple(draw(st.lists(st.integers(1, 2), min_size=stages, max_size=stages))) if stages > 1 else (2,),
+        heads=tuple(draw(st.lists(st.sampled_from([1, 2, 3, 4]), min_size=stages, max_size=stages))),
+        window=draw(st.integers(1, 8)),
+        mlp_ratio=draw(st.sampled_from([0.5, 2.0, 4.0])),
+    )
+
+
+@settings(deadline=None, max_examples=20)
+@given(specs(), st.integers(1, 15), st.integers(1, 4))
+def test_multiply_accumulates_are_those_of_the_formula(spec, grid, channels):
+    """Whatever the grid: one token, odd, not a multiple of the window, smaller than it."""
+    data = {"image_size": grid * spec.patch_size, "channels": channels, "classes": 7}
     total, attention = macs(spec, **data)
     assert macs_per_image(spec, **data) == total
     assert attention_macs_per_image(spec, **data) == attention
