@@ -370,6 +370,9 @@ class ResolvedStudy:
         for claim in self.claims:
             for name in claim.arm_names:
                 self.arm(name)
+            compared = claim.arm_names + claim.series_names
+            for one, other in zip(compared[::2], compared[1::2], strict=False):
+                require(one != other, f"{type(claim).__name__} compares {one!r} with itself; name two different ones.")
             for name in claim.series_names:
                 require(
                     name in self.series,

@@ -8,6 +8,7 @@ import pytest
 from harness.records.pace import pace, remember_pace
 from harness.spec import (
     Arm,
+    Better,
     CostGrows,
     Crosses,
     DataSpec,
@@ -132,6 +133,18 @@ def test_a_claim_about_two_steps_names_four_arms_of_the_study():
     claim = GainsMore(**SAID, arm="ViT 1", start="ViT 0", other="ResNet 1", other_start="ResNet 0")
     study(claims=(claim,))
     assert "No arm is called 'ViT 2'" in refused(claims=(replace(claim, arm="ViT 2"),))
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        Better(**SAID, arm="ViT 1", than="ViT 1"),
+        GapShrinks(**SAID, leader="ViT", follower="ViT", along="moved_share"),
+        GainsMore(**SAID, arm="ViT 1", start="ViT 1", other="ResNet 1", other_start="ResNet 0"),
+    ],
+)
+def test_nothing_is_compared_with_itself(claim):
+    assert "with itself; name two different ones" in refused(claims=(claim,))
 
 
 def test_ranges_of_an_arm_replace_those_of_its_family_and_of_all():
