@@ -7,6 +7,7 @@ import torch
 from harness.data import Dataset, Split
 from harness.execution.plan import Cell, Plan
 from harness.models import macs_per_image
+from harness.spec import ViTSpec
 from harness.training.device import Placement
 from harness.training.evaluation import evaluate
 from harness.training.loop import Training, prepare_training, run_updates
@@ -25,6 +26,8 @@ class Forecast:
     seconds_per_image: float
     """Of training, on one worker."""
     evaluation_seconds_per_image: float
+    teacher_seconds_per_image: float = 0.0
+    """Of training the teacher that a run learns from, before its own training; 0 without one."""
 
     @property
     def seconds(self) -> float:
@@ -32,10 +35,12 @@ class Forecast:
         recipe, data = self.cell.recipe, self.cell.data
         assert data.validation_size is not None
         runs = self.cell.trials + len(self.cell.seeds)
+        tests = 1 + 4 * len(self.cell.test_shifts)  # each shift in four directions
         evaluated = (
-            runs * recipe.evaluations * data.validation_size + len(self.cell.seeds) * self.cell.facts.test_images
+            runs * recipe.evaluations * data.validation_size
+            + len(self.cell.seeds) * tests * self.cell.facts.test_images
         )
-        trained = self.cell.images_planned * self.seconds_per_image
+        trained = self.cell.images_planned * (self.seconds_per_image + self.teacher_seconds_per_image)
         return trained + evaluated * self.evaluation_seconds_per_image + runs * START_SECONDS
 
 
@@ -47,15 +52,42 @@ def forecast(plan: Plan, placement: Placement, *, threads: int) -> list[Forecast
     """Time every distinct model of a plan for a moment; nothing is kept, no real image is read."""
     torch.set_num_threads(threads)
     timed: dict[object, tuple[int, float, float]] = {}
-    for cell in plan.cells:
+
+    def time_of(cell: Cell) -> tuple[int, float, float]:
         key = (cell.arm.model, cell.recipe.batch_size, cell.data.image_size)
         if key not in timed:
             timed[key] = _time(cell, placement)
-    return [
-        Forecast(cell=cell, macs_per_image=macs, seconds_per_image=train, evaluation_seconds_per_image=evaluation)
-        for cell in plan.cells
-        for macs, train, evaluation in [timed[(cell.arm.model, cell.recipe.batch_size, cell.data.image_size)]]
-    ]
+        return timed[key]
+
+    forecasts = []
+    for cell in plan.cells:
+        learner, teacher = _apart(cell)
+        macs, train, evaluation = time_of(learner)
+        forecasts.append(
+            Forecast(
+                cell=cell,
+                macs_per_image=macs,
+                seconds_per_image=train,
+                evaluation_seconds_per_image=evaluation,
+                teacher_seconds_per_image=0.0 if teacher is None else sum(time_of(teacher)[1:]),
+            )
+        )
+    return forecasts
+
+
+def _apart(cell: Cell) -> tuple[Cell, Cell | None]:
+    """A cell whose model learns from the labels alone, and one that trains its teacher, if it has one.
+
+    A student's update also costs a forward pass of the teacher, about an evaluation of the same images.
+    """
+    learned = cell.recipe.distillation
+    if learned is None:
+        return cell, None
+    recipe, model = replace(cell.recipe, distillation=None), cell.arm.model
+    if isinstance(model, ViTSpec):
+        model = replace(model, distillation_token=False)
+    student = replace(cell, arm=replace(cell.arm, model=model), recipe=recipe)
+    return student, replace(student, arm=replace(cell.arm, model=learned.teacher))
 
 
 def _time(cell: Cell, placement: Placement) -> tuple[int, float, float]:
