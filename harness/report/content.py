@@ -107,6 +107,8 @@ def _sections(records: StudyRecords, findings: Findings, figures: tuple[Drawn, .
             "Training images",
             tables=(tables.sizes_table(records, findings), tables.laws_table(records, findings)),
         ),
+        Section("levels", "Series", tables=(tables.levels_table(records, findings),)),
+        Section("shifts", "Moved images", of("shifts"), (tables.shifts_table(records, findings),)),
         Section("cost", "Cost", of("cost")),
         Section("learning", "Learning curves", of("learning")),
         Section("tuning", "Tuning", of("tuning"), (tables.audit_table(records, findings),)),

@@ -21,7 +21,7 @@ from harness.report.drawing import (
 from harness.report.formats import count, number
 from harness.report.frames import Row, arms_with_results, completed_runs, largest_size
 from harness.report.sheet import LABEL_SIZE, Sheet
-from harness.report.style import BASELINE_COLOUR, INK, marks
+from harness.report.style import BASELINE_COLOUR, INK, look_of_series, marks
 
 _SIDES = (
     ((9, 0), "left", "center"),
@@ -76,7 +76,8 @@ def _cost_figure(records: StudyRecords, findings: Findings, column: str, title: 
     rows, size = rows_with_cost(findings, column), largest_size(findings)
     where = f"At {count(size)} training images. " if size is not None else ""
     front = " Thin line: the best accuracy at each cost." if len(pareto_front(rows, column, better)) > 1 else ""
-    note = f"{where}{INTERVAL_NOTE}{front}"
+    lines = " Coloured lines: series, by level." if records.study.series else ""
+    note = f"{where}{INTERVAL_NOTE}{front}{lines}"
     sheet = _drawn(records, findings, rows, (column, label, better), Sheet(title, note, height=3.6))
     figure = sheet.finish()
     if len(rows) <= _MOST_DIRECT and _name_points(records, sheet, rows, column):
@@ -99,8 +100,20 @@ def _drawn(
     costs: list[float] = []
     front = pareto_front(rows, column, better)
     axes.plot(
-        [row[column] for row in front], [100 * row["mean"] for row in front], color=BASELINE_COLOUR, linewidth=0.9
+        [row[column] for row in front],
+        [100 * row["mean"] for row in front],
+        color=INK if records.study.series else BASELINE_COLOUR,  # a series may be grey
+        linewidth=0.9,
     )
+    for name, arms in records.study.series.items():
+        of_series = [row for arm in arms for row in rows if row["arm"] == arm.name]
+        axes.plot(
+            [row[column] for row in of_series],
+            [100 * row["mean"] for row in of_series],
+            color=look_of_series(records.study, name).colour,
+            linewidth=1.6,
+            alpha=0.55,
+        )
     for row in rows:
         done = runs[row["arm"]].dropna(subset=["test_accuracy", column]) if row["arm"] in runs else None
         ys = [] if done is None else [100 * float(value) for value in done["test_accuracy"]]

@@ -17,8 +17,18 @@ from harness.report.curves import (
     unfinished_rows,
     unfinished_runs,
 )
-from harness.report.frames import arms_with_results, comparisons_with_results, sizes_of
+from harness.report.difference_map import difference_map, mapped_gaps
+from harness.report.frames import (
+    arms_with_results,
+    comparisons_with_results,
+    gaps_of_series,
+    largest_size,
+    sizes_of,
+)
+from harness.report.gaps import gap_by_level
 from harness.report.levels import differences, factor_curve
+from harness.report.series import series_curve
+from harness.report.shifts import accuracy_by_shift, shift_rows
 from harness.report.sizes import accuracy_by_size, gap_by_size
 from harness.report.style import theme
 
@@ -33,7 +43,7 @@ class Picture:
     name: str
     """Of its files in figures/."""
     section: str
-    """Where in the report it stands: main, cost, learning, tuning or unfinished."""
+    """Where in the report it stands: main, shifts, cost, learning, tuning or unfinished."""
     title: str
     draw: Draw
     describe: Describe
@@ -48,7 +58,7 @@ PICTURES: tuple[Picture, ...] = (
         "Test accuracy by training images",
         accuracy_by_size,
         describe.accuracy_by_size,
-        lambda _, findings: bool(sizes_of(findings) and arms_with_results(findings)),
+        lambda records, findings: bool(sizes_of(findings) and not records.study.series and arms_with_results(findings)),
     ),
     Picture(
         "accuracy_by_level",
@@ -56,7 +66,33 @@ PICTURES: tuple[Picture, ...] = (
         "Test accuracy by level of the factor",
         factor_curve,
         describe.factor_curve,
-        lambda _, findings: bool(not sizes_of(findings) and arms_with_results(findings)),
+        lambda records, findings: bool(
+            not sizes_of(findings) and not records.study.series and arms_with_results(findings)
+        ),
+    ),
+    Picture(
+        "accuracy_by_level",
+        "main",
+        "Test accuracy of each series by level of the factor",
+        series_curve,
+        describe.series_curve,
+        lambda records, findings: bool(records.study.series and arms_with_results(findings)),
+    ),
+    Picture(
+        "gap_by_level",
+        "main",
+        "Gap between series by level of the factor",
+        gap_by_level,
+        describe.gap_by_level,
+        lambda records, findings: bool(gaps_of_series(records, findings)),
+    ),
+    Picture(
+        "difference_map",
+        "main",
+        "Difference between series by level and training images",
+        difference_map,
+        describe.difference_map,
+        lambda records, findings: bool(mapped_gaps(records, findings)),
     ),
     Picture(
         "gap_by_size",
@@ -64,7 +100,9 @@ PICTURES: tuple[Picture, ...] = (
         "Gap to the baseline by training images",
         gap_by_size,
         describe.gap_by_size,
-        lambda _, findings: bool(sizes_of(findings) and comparisons_with_results(findings)),
+        lambda records, findings: bool(
+            sizes_of(findings) and not records.study.series and comparisons_with_results(findings)
+        ),
     ),
     Picture(
         "differences",
@@ -72,7 +110,18 @@ PICTURES: tuple[Picture, ...] = (
         "Differences to the baseline",
         differences,
         describe.differences,
-        lambda _, findings: bool(not sizes_of(findings) and comparisons_with_results(findings)),
+        lambda records, findings: bool(
+            (not sizes_of(findings) or records.study.series)
+            and comparisons_with_results(findings, largest_size(findings))
+        ),
+    ),
+    Picture(
+        "accuracy_by_shift",
+        "shifts",
+        "Tests on moved images",
+        accuracy_by_shift,
+        describe.accuracy_by_shift,
+        lambda _, findings: bool(shift_rows(findings)),
     ),
     Picture(
         "accuracy_by_macs",

@@ -1,5 +1,7 @@
 """Rows of the frames as drawing and tables need them."""
 
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -7,6 +9,7 @@ import pandas as pd
 from harness.analysis.findings import Findings
 from harness.records.tables import StudyRecords
 from harness.report.formats import count, number
+from harness.spec import ResolvedStudy
 
 Row = dict[str, Any]
 
@@ -19,6 +22,14 @@ def rows_of(frame: pd.DataFrame) -> list[Row]:
 def sizes_of(findings: Findings) -> tuple[int, ...]:
     """Training sizes of a two-factor study; empty for a study of one size."""
     return findings.main_factor_sizes
+
+
+def spread_sizes(findings: Findings, most: int) -> tuple[int | None, ...]:
+    """At most `most` training sizes, the smallest and the largest among them; (None,) in a study of one size."""
+    sizes = sizes_of(findings)
+    if len(sizes) <= most:
+        return sizes or (None,)
+    return tuple(sizes[round(i * (len(sizes) - 1) / (most - 1))] for i in range(most))
 
 
 def largest_size(findings: Findings) -> int | None:
@@ -52,3 +63,77 @@ def completed_runs(records: StudyRecords, size: int | None = None) -> dict[str, 
 def cell_name(row: Row, findings: Findings) -> str:
     """The arm, in a two-factor study with its training size."""
     return f"{row['arm']}, {count(row['train_size'])} images" if sizes_of(findings) else str(row["arm"])
+
+
+@dataclass(frozen=True, eq=False)
+class Gap:
+    """A series of arms against the arms that they are compared with: another series, or the baseline."""
+
+    series: str
+    other: str
+    rows: tuple[Row, ...]
+    """Of `findings.comparisons`, each with its `level`, by training size and increasing level."""
+    crossings: tuple[Row, ...] = ()
+    """Of `findings.crossovers` along the factor, one per training size."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.series} \u2212 {self.other}"
+
+    def at(self, size: int | None) -> list[Row]:
+        """The rows of one training size; all rows where `size` is None."""
+        return [row for row in self.rows if size is None or row["train_size"] == size]
+
+    def crossings_at(self, size: int | None) -> list[Row]:
+        """The crossings of one training size; all of them where `size` is None."""
+        return [row for row in self.crossings if size is None or row["train_size"] == size]
+
+
+def gaps_of_series(records: StudyRecords, findings: Findings) -> list[Gap]:
+    """Each series against another one, or against an arm outside it, where they are compared at two levels or more."""
+    study = records.study
+    found: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in comparisons_with_results(findings):
+        arm, other = study.arm(row["arm"]), study.arm(row["baseline"])
+        if arm.series is not None and arm.series != other.series:
+            found[arm.series, other.series or other.name].append({**row, "level": arm.level})
+    crossed = along_factor(findings.crossovers)
+    gaps = []
+    for (series, partner), rows in found.items():
+        if len({row["level"] for row in rows}) > 1:
+            ordered = sorted(rows, key=lambda row: (row["train_size"], row["level"]))
+            crossings = [row for row in crossed if (row["arm"], row["baseline"]) == (series, partner)]
+            gaps.append(Gap(series, partner, tuple(ordered), tuple(crossings)))
+    return gaps
+
+
+def along_factor(frame: pd.DataFrame) -> list[Row]:
+    """Rows of `findings.crossovers` or `findings.slopes` that compare series over the factor's levels."""
+    return [row for row in rows_of(frame) if row.get("along", "train_size") != "train_size"]
+
+
+def along_size(frame: pd.DataFrame) -> list[Row]:
+    """Rows of `findings.crossovers` or `findings.slopes` that compare arms over the training sizes."""
+    return [row for row in rows_of(frame) if row.get("along", "train_size") == "train_size"]
+
+
+def compared(row: Row, records: StudyRecords) -> str:
+    """The arm that a row of comparisons is about, with the one that it is compared with unless that is the baseline."""
+    return (
+        str(row["arm"]) if row["baseline"] == records.study.baseline.name else f"{row['arm']} \u2212 {row['baseline']}"
+    )
+
+
+def grouped(rows: list[Row], study: ResolvedStudy) -> list[Row]:
+    """The rows of each training size with the arms of a series together by increasing level, the baseline first."""
+    if not study.series:
+        return rows
+    order = [study.baseline.name, *(arm.name for arms in study.series.values() for arm in arms)]
+    order += [arm.name for arm in study.arms]
+    sizes = [row["train_size"] for row in rows]
+    return sorted(rows, key=lambda row: (sizes.index(row["train_size"]), order.index(row["arm"])))
+
+
+def has_partners(study: ResolvedStudy) -> bool:
+    """Whether an arm is compared with another one than the baseline."""
+    return any(study.against(arm) is not study.baseline for arm in study.arms)

@@ -1,13 +1,11 @@
 """Figures of one training size: accuracy by level of the factor, and differences to the baseline."""
 
-import math
 from collections.abc import Iterable
-from itertools import pairwise
-from statistics import mean, pstdev
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from harness.analysis.axis import is_geometric
 from harness.analysis.findings import Findings
 from harness.records.tables import StudyRecords
 from harness.report.drawing import (
@@ -18,12 +16,14 @@ from harness.report.drawing import (
     set_linear,
     set_log_x,
 )
-from harness.report.formats import number, percent, plain, points_interval, words
+from harness.report.formats import count, number, percent, plain, points_interval, words
 from harness.report.frames import (
     Row,
     arms_with_results,
+    compared,
     comparisons_with_results,
     completed_runs,
+    grouped,
     largest_size,
 )
 from harness.report.sheet import LINE_HEIGHT, Label, Sheet, fix_ticks, lines_in, short_names
@@ -99,14 +99,19 @@ def _by_row(records: StudyRecords, findings: Findings, rows: list[Row]) -> Figur
 
 
 def differences(records: StudyRecords, findings: Findings) -> Figure:
-    """Interval plot: each arm's difference to the baseline, with the line of no difference."""
-    rows = comparisons_with_results(findings, largest_size(findings))
-    looks = marks(records.study)
-    names = short_names([row["arm"] for row in rows], 1.4, lines=3 if len(rows) <= 12 else 2)
+    """Interval plot: each arm's difference to the one it is compared with, with the line of no difference."""
+    size = largest_size(findings)
+    rows = grouped(comparisons_with_results(findings, size), records.study)
+    looks, baseline = marks(records.study), records.study.baseline.name
+    texts = [compared(row, records) for row in rows]
+    names = short_names(texts, 1.4, lines=3 if len(rows) <= 12 else 2)
     tall = _row_height(names.values())
+    plain_case = texts == [row["arm"] for row in rows]
+    where = f"At {count(size)} training images. " if size is not None else ""
+    better = "than the baseline" if plain_case else f"than what stands behind the minus, else than {baseline}"
     sheet = Sheet(
-        f"Difference in test accuracy to {records.study.baseline.name}",
-        "Mean over paired seeds with its 95 % interval, in points; right of zero is better than the baseline.",
+        f"Difference in test accuracy to {baseline}" if plain_case else "Differences in test accuracy",
+        f"{where}Mean over paired seeds with its 95 % interval, in points; right of zero is better {better}.",
         height=tall * len(rows) + 0.75,
     )
     axes = sheet.axes
@@ -116,7 +121,7 @@ def differences(records: StudyRecords, findings: Findings) -> Figure:
         interval = percent_of(row["ci_low"]), percent_of(row["ci_high"])
         draw_mean(axes, (100 * row["difference"], place), interval, looks[row["arm"]], along="x")
         drawn += [100 * row["difference"], *interval]
-    _rows_axis(sheet, [names[row["arm"]] for row in rows])
+    _rows_axis(sheet, [names[text] for text in texts])
     sheet.column(
         Label(points_interval(row["difference"], row["ci_low"], row["ci_high"]), None, float(place))
         for place, row in enumerate(rows)
@@ -124,18 +129,6 @@ def differences(records: StudyRecords, findings: Findings) -> Figure:
     set_linear(axes.xaxis, drawn, bins=5)
     axes.set_xlabel("difference (points)")
     return sheet.finish()
-
-
-def is_geometric(levels: list[float]) -> bool:
-    """Whether levels are more evenly spaced in their logarithms than as they are."""
-    if len(levels) < 3 or min(levels) <= 0:
-        return False
-
-    def unevenness(steps: list[float]) -> float:
-        return pstdev(steps) / mean(steps)
-
-    steps = list(pairwise(levels))
-    return unevenness([math.log(b / a) for a, b in steps]) < unevenness([b - a for a, b in steps])
 
 
 def _draw_band(sheet: Sheet, row: Row, *, name: str) -> list[float | None]:

@@ -25,7 +25,8 @@ LABEL_SIZE = 8.5
 TITLE_SIZE = 11
 LINE_HEIGHT = LABEL_SIZE * 1.22 / 72
 """Of a label's line, inches."""
-_PAD = 0.1
+PAD = 0.1
+"""Between what is drawn and the edge, inches."""
 _LEADER = 0.3
 
 
@@ -38,23 +39,36 @@ class Label:
     at: float | None = None
 
 
+class Heading:
+    """A figure's title and the note below it, over its whole width."""
+
+    def __init__(self, title: str, note: str = "") -> None:
+        self._title = wrap(title, WIDTH - 2 * PAD, TITLE_SIZE)
+        self._note = wrap(note, WIDTH - 2 * PAD, LABEL_SIZE) if note else []
+        self.height = 0.19 * len(self._title) + 0.155 * len(self._note) + 0.16
+        """Inches."""
+
+    def draw(self, figure: Figure) -> None:
+        """At the top of a figure that has its final size."""
+        height = figure.get_figheight()
+        top, left = 1 - 0.06 / height, PAD / WIDTH
+        figure.text(left, top, "\n".join(self._title), size=TITLE_SIZE, va="top", linespacing=1.15)
+        if self._note:
+            below = top - (0.19 * len(self._title) + 0.03) / height
+            text = "\n".join(self._note)
+            figure.text(left, below, text, size=LABEL_SIZE, color=MUTED, va="top", linespacing=1.15)
+
+
 class Sheet:
     """One figure under construction: draw on `axes`, then `finish`."""
 
     def __init__(self, title: str, note: str = "", *, height: float = 3.6) -> None:
-        head = wrap(title, WIDTH - 2 * _PAD, TITLE_SIZE)
-        body = wrap(note, WIDTH - 2 * _PAD, LABEL_SIZE) if note else []
-        self._head = 0.19 * len(head) + 0.155 * len(body) + 0.16
+        heading = Heading(title, note)
+        self._head = heading.height
         self.height = height + self._head
         self.figure = Figure(figsize=(WIDTH, self.height))
         self.axes: Axes = self.figure.add_axes((0.15, 0.2, 0.6, 0.6))
-        top = 1 - 0.06 / self.height
-        self.figure.text(_PAD / WIDTH, top, "\n".join(head), size=TITLE_SIZE, va="top", linespacing=1.15)
-        if body:
-            below = top - (0.19 * len(head) + 0.03) / self.height
-            self.figure.text(
-                _PAD / WIDTH, below, "\n".join(body), size=LABEL_SIZE, color=MUTED, va="top", linespacing=1.15
-            )
+        heading.draw(self.figure)
         self._column: list[tuple[Label, Text]] = []
 
     @property
@@ -73,7 +87,7 @@ class Sheet:
         """Lay out the page; call once everything is drawn."""
         renderer = self.renderer
         widest = max((text.get_window_extent(renderer).width for _, text in self._column), default=0.0)
-        right = widest / self.figure.dpi + (_LEADER + _PAD / 2 if self._column else 0)
+        right = widest / self.figure.dpi + (_LEADER + PAD / 2 if self._column else 0)
         for _ in range(2):  # the second pass sees the ticks of the final size
             self._fit_axes(renderer, right)
             for axis in (self.axes.xaxis, self.axes.yaxis):
@@ -85,10 +99,10 @@ class Sheet:
         axes, dpi = self.axes, self.figure.dpi
         outer, inner = axes.get_tightbbox(renderer), axes.get_window_extent(renderer)
         assert outer is not None
-        left = max(0.0, inner.x0 - outer.x0) / dpi + _PAD
-        bottom = max(0.0, inner.y0 - outer.y0) / dpi + _PAD
+        left = max(0.0, inner.x0 - outer.x0) / dpi + PAD
+        bottom = max(0.0, inner.y0 - outer.y0) / dpi + PAD
         over = max(0.0, outer.x1 - inner.x1) / dpi
-        width = WIDTH - left - max(right, over) - _PAD
+        width = WIDTH - left - max(right, over) - PAD
         height = self.height - bottom - self._head
         axes.set_position((left / WIDTH, bottom / self.height, width / WIDTH, height / self.height))
 

@@ -19,13 +19,15 @@ from harness.report.drawing import (
 from harness.report.formats import count, number
 from harness.report.frames import (
     Row,
+    along_size,
     arms_with_results,
+    compared,
     comparisons_with_results,
     completed_runs,
     rows_of,
     sizes_of,
 )
-from harness.report.sheet import Sheet, fix_ticks
+from harness.report.sheet import Sheet, fix_ticks, short_names
 from harness.report.style import INK, Mark, marks
 
 _DODGE = 1.035
@@ -71,10 +73,14 @@ def gap_by_size(records: StudyRecords, findings: Findings) -> Figure:
     rows = comparisons_with_results(findings)
     by_arm = {arm.name: [row for row in rows if row["arm"] == arm.name] for arm in study.arms}
     by_arm = {name: cells for name, cells in by_arm.items() if cells}
-    names = labels_of(study, by_arm)
+    texts = {name: compared(cells[0], records) for name, cells in by_arm.items()}
+    own = any(text != name for name, text in texts.items())  # an arm is compared with another than the baseline
+    short = short_names(list(texts.values()), 1.35, lines=3)
+    names = {name: short[text] for name, text in texts.items()} if own else labels_of(study, by_arm)
     sheet = Sheet(
-        f"Gap to {study.baseline.name} by training images",
-        "Mean difference over paired seeds with its 95 % interval; above zero is better than the baseline.",
+        "Gaps by training images" if own else f"Gap to {study.baseline.name} by training images",
+        "Mean difference over paired seeds with its 95 % interval; above zero is better than "
+        + (f"what stands behind the minus, else than {study.baseline.name}." if own else "the baseline."),
         height=column_height(names.values()),
     )
     axes = sheet.axes
@@ -105,12 +111,16 @@ def _size_axis(sheet: Sheet, findings: Findings) -> None:
 
 def _size_note(findings: Findings, laws: bool) -> str:
     lines = " Lines: fitted laws, error = a · n^−b + c." if laws else ""
-    crossed = any(number(row["ci_low"]) is not None for row in rows_of(findings.crossovers))
-    return INTERVAL_NOTE + lines + (" Shaded: 95 % interval of a crossover with the baseline." if crossed else "")
+    crossed = any(number(row["ci_low"]) is not None for row in along_size(findings.crossovers))
+    return INTERVAL_NOTE + lines + (f" Shaded: 95 % interval of a crossover{_with(findings)}." if crossed else "")
+
+
+def _with(findings: Findings) -> str:
+    return " with the baseline" if len(set(findings.crossovers["baseline"])) == 1 else ""
 
 
 def _shade_crossovers(sheet: Sheet, findings: Findings, looks: dict[str, Mark]) -> None:
-    for row in rows_of(findings.crossovers):
+    for row in along_size(findings.crossovers):
         low, high, middle = number(row["ci_low"]), number(row["ci_high"]), number(row["median"])
         if low is not None and high is not None:
             sheet.axes.axvspan(low, high, color=looks[row["arm"]].colour, alpha=0.1, linewidth=0)

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from harness.analysis.findings import Findings
-from harness.report.formats import count, magnitude, p_value, percent_interval, points_interval, seeds
+from harness.report.formats import NONE, count, magnitude, p_value, percent_interval, points_interval, seeds
 from harness.report.frames import cell_name, rows_of
 
 
@@ -26,15 +26,18 @@ SUMMARY_COLUMNS = ("arm", "seeds", "test accuracy", "difference", "p (Holm)", "M
 def summary_rows(findings: Findings) -> list[SummaryRow]:
     """A row per arm and training size, baseline first, in the order of `findings.arms`."""
     compared = {(row["arm"], str(row["train_size"])): row for row in rows_of(findings.comparisons)}
+    baseline = next((row["arm"] for row in rows_of(findings.arms) if row["is_baseline"]), "")
     rows = []
     for row in rows_of(findings.arms):
         against = compared.get((row["arm"], str(row["train_size"])), {})
+        difference = points_interval(against.get("difference"), against.get("ci_low"), against.get("ci_high"))
+        other = str(against.get("baseline", baseline))
         rows.append(
             SummaryRow(
                 arm=f"{cell_name(row, findings)} (baseline)" if row["is_baseline"] else cell_name(row, findings),
                 seeds=seeds(row["n"], row["planned"]),
                 accuracy=percent_interval(row["mean"], row["ci_low"], row["ci_high"]),
-                difference=points_interval(against.get("difference"), against.get("ci_low"), against.get("ci_high")),
+                difference=difference if other == baseline or difference == NONE else f"{difference} to {other}",
                 p_holm=p_value(against.get("p_holm")),
                 macs=magnitude(row["macs_per_image"]),
                 images_per_second=count(row["train_images_per_second"]),

@@ -26,8 +26,9 @@ from harness.report.formats import (
     seeds,
     words,
 )
-from harness.report.frames import Row, rows_of, sizes_of
-from harness.report.style import marks
+from harness.report.frames import Row, along_factor, along_size, compared, grouped, has_partners, rows_of, sizes_of
+from harness.report.shifts import shift_rows
+from harness.report.style import look_of_series, marks
 from harness.spec import Claim, CostGrows, Crosses, GapShrinks
 
 SYMBOLS = {"reproduced": "✓", "contradicted": "✗", "inconclusive": "?"}
@@ -102,17 +103,23 @@ def _estimate(row: Row, claim: Claim) -> str:
 def _form(claim: Claim) -> tuple[Callable[[Any], str], str]:
     match claim:
         case Crosses():
-            return count, " training images"
+            sized = claim.along == "train_size"
+            return (count, " training images") if sized else (plain, f" ({words(claim.along)})")
         case CostGrows():
             return (lambda value: NONE if number(value) is None else f"×{plain(value)}"), ""
         case _:
             write, unit = _METRIC_FORMS.get(claim.metric, (magnitude, ""))
-            return write, f"{unit} per tenfold training images" if isinstance(claim, GapShrinks) else unit
+            if not isinstance(claim, GapShrinks):
+                return write, unit
+            sized = claim.along == "train_size"
+            return write, f"{unit} {'per tenfold training images' if sized else 'from the first level to the last'}"
 
 
 _METRIC_FORMS: dict[str, tuple[Callable[[Any], str], str]] = {
     "test_accuracy": (points, " points"),
     "validation_accuracy": (points, " points"),
+    "shifted_accuracy": (points, " points"),
+    "shift_agreement": (points, " points"),
     "test_loss": (plain, ""),
     "train_seconds": (plain, " s"),
     "peak_memory_bytes": (memory, ""),
@@ -122,25 +129,29 @@ _METRIC_FORMS: dict[str, tuple[Callable[[Any], str], str]] = {
 
 
 def arms_table(records: StudyRecords, findings: Findings) -> Table:
-    """A row per arm (and training size): accuracy, difference to the baseline, costs."""
-    looks, sized = marks(records.study), bool(sizes_of(findings))
-    compared = {(row["arm"], _size(row)): row for row in rows_of(findings.comparisons)}
+    """A row per arm (and training size): accuracy, difference to the arm that it is compared with, costs."""
+    study = records.study
+    looks, sized, paired = marks(study), bool(sizes_of(findings)), has_partners(study)
+    differences = {(row["arm"], _size(row)): row for row in rows_of(findings.comparisons)}
     rows = []
-    for row in rows_of(findings.arms):
+    for row in grouped(rows_of(findings.arms), study):
         arm = str(row["arm"])
         role = " (baseline)" if row["is_baseline"] else ""
         first = [Cell(f"{arm}{role}", colour=looks[arm].colour)]
+        first += [Cell(NONE if role else study.against(study.arm(arm)).name)] if paired else []
         first += [_cell(count, row["train_size"])] if sized else []
-        against = compared.get((arm, _size(row)), {})
+        against = differences.get((arm, _size(row)), {})
         rows.append((*first, *_accuracy_cells(row, against), *_cost_cells(row)))
-    headings = ["Arm", *(["Training images"] if sized else []), *_ARM_HEADINGS]
+    headings = [*(["Training images"] if sized else []), *_ARM_HEADINGS]
+    other = "the arm it is set against" if paired else "the baseline"
     note = (
-        "Difference: paired by seed, arm minus baseline, in percentage points. p: paired test, Holm-corrected over the "
-        "table. Better: probability that the arm is better than the baseline. MACs: multiply-accumulates of one "
-        "forward pass. No interval is given below 3 seeds."
+        f"Difference: paired by seed, arm minus {other if paired else 'baseline'}, in percentage points. p: paired "
+        f"test, Holm-corrected over the table. Better: probability that the arm is better than {other}. MACs: "
+        "multiply-accumulates of one forward pass. No interval is given below 3 seeds."
     )
-    caption = "Arms: test accuracy, difference to the baseline, and cost"
-    columns = tuple(Column(heading, numeric=place > 0) for place, heading in enumerate(headings))
+    caption = f"Arms: test accuracy, difference to {other}, and cost"
+    names = (Column("Arm"), *((Column("Against"),) if paired else ()))
+    columns = (*names, *(Column(heading, numeric=True) for heading in headings))
     return Table("arms", caption, columns, tuple(rows), csv_text.from_frame(findings.arms), note)
 
 
@@ -186,22 +197,14 @@ def _cost_cells(row: Row) -> tuple[Cell, ...]:
 def sizes_table(records: StudyRecords, findings: Findings) -> Table:
     """Two-factor studies, a row per arm: how the gap changes with data, and where it closes."""
     looks = marks(records.study)
-    slopes = {row["arm"]: row for row in rows_of(findings.slopes)}
-    rows = []
-    for row in rows_of(findings.crossovers):
-        slope = slopes.get(row["arm"], {})
-        change = points_interval(slope.get("slope"), slope.get("ci_low"), slope.get("ci_high"))
-        bounds = NONE if number(row["ci_low"]) is None else f"[{count(row['ci_low'])}, {count(row['ci_high'])}]"
-        share = number(row["share"])
-        rows.append(
-            (
-                Cell(str(row["arm"]), colour=looks[row["arm"]].colour),
-                Cell(change, number(slope.get("slope"))),
-                Cell(f"{count(row['median'])} {bounds}" if number(row["median"]) else NONE, number(row["median"])),
-                Cell(percent(share, 0), share),
-                Cell(str(row["statement"])),
-            )
+    slopes = {row["arm"]: row for row in along_size(findings.slopes)}
+    rows = [
+        (
+            Cell(compared(row, records), colour=looks[row["arm"]].colour),
+            *_crossing_cells(row, slopes.get(row["arm"], {}), count),
         )
+        for row in grouped(along_size(findings.crossovers), records.study)
+    ]
     columns = (
         Column("Arm"),
         Column("Change of gap per tenfold images, points [95\u00a0%]", numeric=True),
@@ -211,11 +214,93 @@ def sizes_table(records: StudyRecords, findings: Findings) -> Table:
     )
     return Table(
         "crossovers",
-        f"How the gap to {records.study.baseline.name} changes with training images",
+        "How gaps change with training images"
+        if has_partners(records.study)
+        else f"How the gap to {records.study.baseline.name} changes with training images",
         columns,
         tuple(rows),
-        csv_text.from_frame(findings.crossovers),
+        _csv_along(findings.crossovers, "train_size"),
         "A crossover is looked for within the measured range only.",
+    )
+
+
+def levels_table(records: StudyRecords, findings: Findings) -> Table:
+    """A row per two series (and training size): how the gap changes over the factor's levels, and where it closes."""
+    study, sized = records.study, bool(sizes_of(findings))
+    slopes = {(row["arm"], row["baseline"], _size(row)): row for row in along_factor(findings.slopes)}
+    rows = []
+    for row in along_factor(findings.crossovers):
+        first = [Cell(f"{row['arm']} \u2212 {row['baseline']}", colour=look_of_series(study, row["arm"]).colour)]
+        first += [_cell(count, row["train_size"])] if sized else []
+        slope = slopes.get((row["arm"], row["baseline"], _size(row)), {})
+        rows.append((*first, *_crossing_cells(row, slope, plain)))
+    factor = words(study.factor)
+    columns = (
+        Column("Series"),
+        *((Column("Training images", numeric=True),) if sized else ()),
+        Column("Change of gap from the first level to the last, points [95\u00a0%]", numeric=True),
+        Column(f"Crossing, {factor} [95\u00a0%]", numeric=True),
+        Column("Resamples that cross", numeric=True),
+        Column("In words"),
+    )
+    return Table(
+        "levels",
+        f"How gaps between series change with {factor}",
+        columns,
+        tuple(rows),
+        _csv_along(findings.crossovers, study.factor),
+        "A crossing is looked for between the measured levels only.",
+    )
+
+
+def _crossing_cells(row: Row, slope: Row, write: Callable[[Any], str]) -> tuple[Cell, ...]:
+    """Change of a gap, where it closes, how many resamples do, and the sentence; `write` sets a place of the axis."""
+    middle, share = number(row["median"]), number(row["share"])
+    bounds = NONE if number(row["ci_low"]) is None else f"[{write(row['ci_low'])}, {write(row['ci_high'])}]"
+    return (
+        Cell(points_interval(*(slope.get(key) for key in ("slope", "ci_low", "ci_high"))), number(slope.get("slope"))),
+        Cell(NONE if middle is None else f"{write(middle)} {bounds}", middle),
+        Cell(percent(share, 0), share),
+        Cell(str(row["statement"])),
+    )
+
+
+def _csv_along(crossovers: pd.DataFrame, along: str) -> str:
+    """The rows along one axis; without the columns that say so where it is the training size."""
+    if "along" not in crossovers:
+        return csv_text.from_frame(crossovers)
+    rows = crossovers[crossovers["along"] == along]
+    return csv_text.from_frame(rows.drop(columns=["along", "train_size"]) if along == "train_size" else rows)
+
+
+def shifts_table(records: StudyRecords, findings: Findings) -> Table:
+    """A row per arm (and training size): accuracy and agreement on images moved by each number of pixels."""
+    looks, sized = marks(records.study), bool(sizes_of(findings))
+    measured = {(row["arm"], _size(row), row["metric"], int(row["shift"])): row for row in shift_rows(findings)}
+    shifts = sorted({shift for *_, shift in measured})
+    cells = list(dict.fromkeys((arm, size) for arm, size, *_ in measured))
+    order = grouped([{"arm": arm, "train_size": size} for arm, size in cells], records.study)
+    rows = []
+    for arm, size in [(row["arm"], row["train_size"]) for row in order]:
+        found = [
+            measured.get((arm, size, metric, shift), {})
+            for metric in ("test_accuracy", "agreement")
+            for shift in shifts
+            if metric == "test_accuracy" or shift > 0  # an unmoved image agrees with itself
+        ]
+        texts = [percent_interval(row.get("mean"), row.get("ci_low"), row.get("ci_high")) for row in found]
+        numbers = (Cell(text, number(row.get("mean"))) for text, row in zip(texts, found, strict=True))
+        first = Cell(arm, colour=looks[arm].colour)
+        rows.append((first, *([_cell(count, size)] if sized else []), *numbers))
+    headings = [*(["Training images"] if sized else []), *(f"Test accuracy, {shift} px" for shift in shifts)]
+    headings += [f"Agreement, {shift} px" for shift in shifts if shift > 0]
+    return Table(
+        "shifts",
+        "Tests on moved images, with 95\u00a0% intervals",
+        (Column("Arm"), *(Column(heading, numeric=True) for heading in headings)),
+        tuple(rows),
+        csv_text.from_frame(findings.shifts),
+        "Agreement: share of test images with the same prediction as where they are not moved.",
     )
 
 

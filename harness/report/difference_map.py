@@ -1,0 +1,130 @@
+"""Heat map of the difference between two series, training size by level, with the line on which they are level."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from harness.analysis.findings import Findings
+from harness.records.tables import StudyRecords
+from harness.report.formats import count, number, plain, points, words
+from harness.report.frames import Gap, Row, gaps_of_series, rows_of
+from harness.report.panels import Panels
+from harness.report.sheet import LABEL_SIZE
+from harness.report.style import INK
+
+_COLOURS = "RdBu"
+"""Diverging: red below zero, blue above; told apart by colour-blind readers."""
+_SPAN = 0.55
+"""Share of the palette used: its dark ends would hide the numbers."""
+_INTERVAL = 0.9
+"""Where in a cell intervals stand, aside of the number."""
+
+
+def difference_map(records: StudyRecords, findings: Findings) -> Figure:
+    """A cell per training size and level: the difference in points, by colour and number; a map per pair of series."""
+    found = mapped_gaps(records, findings)
+    sizes = sorted({int(row["train_size"]) for gap in found for row in gap.rows})
+    frontiers = [frontier_of(gap, findings) for gap in found]
+    note = (
+        "Difference in points of test accuracy; blue: the first named is better, red: the second. "
+        "*: the 95 % interval excludes zero."
+    )
+    if any(frontiers):
+        note += " Black lines: where the difference changes sign; upright: its 95 % interval."
+    panels = Panels(
+        f"Difference by {words(records.study.factor)} and training images",
+        note,
+        [gap.name for gap in found],
+        label=words(records.study.factor),
+        columns=1,
+        tall=max(1.2, 0.42 * len(sizes)),
+    )
+    largest = max(abs(100 * row["difference"]) for gap in found for row in gap.rows)
+    for axes, gap, frontier in zip(panels.axes, found, frontiers, strict=True):
+        _draw_map(axes, gap, largest)
+        _draw_frontier(axes, gap, frontier)
+    return panels.finish()
+
+
+def mapped_gaps(records: StudyRecords, findings: Findings) -> list[Gap]:
+    """The gaps between two series that were measured at two training sizes and two levels or more."""
+    return [
+        gap
+        for gap in gaps_of_series(records, findings)
+        if gap.other in records.study.series and len({row["train_size"] for row in gap.rows}) > 1
+    ]
+
+
+def frontier_of(gap: Gap, findings: Findings) -> list[Row]:
+    """Where the two are level, by increasing level; only where that lies within the measured sizes."""
+    rows = [row for row in rows_of(findings.frontier) if (row["arm"], row["baseline"]) == (gap.series, gap.other)]
+    found = [row for row in rows if number(row["train_size"]) is not None]
+    return sorted(found, key=lambda row: float(row["level"]))
+
+
+def _draw_map(axes: Axes, gap: Gap, largest: float) -> None:
+    rows = pd.DataFrame(gap.rows)
+    values = 100 * rows.pivot_table(index="train_size", columns="level", values="difference").sort_index()
+    told = {(row["train_size"], row["level"]): _text(row) for row in gap.rows}
+    texts = [[told.get((size, level), "") for level in values.columns] for size in values.index]
+    norm = TwoSlopeNorm(0, -largest / _SPAN or -1, largest / _SPAN or 1)
+    sns.heatmap(
+        values,
+        ax=axes,
+        cmap=_COLOURS,
+        norm=norm,
+        annot=pd.DataFrame(texts, index=values.index, columns=values.columns),
+        fmt="",
+        annot_kws={"size": LABEL_SIZE, "color": INK},
+        cbar=False,
+        linewidths=0.8,
+        linecolor="white",
+    )
+    for text, value in zip(axes.texts, values.to_numpy().ravel(), strict=True):
+        ground = mpl.colormaps[_COLOURS](norm(value))
+        text.set_bbox({"facecolor": ground, "edgecolor": "none", "pad": 0.8})  # a line behind does not strike it out
+        text.set_zorder(6)
+    axes.invert_yaxis()  # more training images stand higher, as on any axis
+    axes.set_xticks([place + 0.5 for place in range(len(values.columns))], [plain(level) for level in values.columns])
+    axes.set_yticks([place + 0.5 for place in range(len(values.index))], [count(size) for size in values.index])
+    axes.tick_params(length=0, axis="both", rotation=0)
+    axes.grid(visible=False)
+    axes.set_xlabel("")
+    axes.set_ylabel("training images")
+
+
+def _draw_frontier(axes: Axes, gap: Gap, frontier: Sequence[Row]) -> None:
+    """A line across each level's column at the size where the difference changes sign, with its interval upright."""
+    sizes = sorted({float(row["train_size"]) for row in gap.rows})
+    levels = sorted({float(row["level"]) for row in gap.rows})
+    crossed = {float(row["level"]): row for row in frontier}
+    halo = [withStroke(linewidth=3.2, foreground="white")]
+    for place, level in enumerate(levels):
+        if level in crossed:
+            row = crossed[level]
+            low, high, middle = number(row["ci_low"]), number(row["ci_high"]), _height(float(row["train_size"]), sizes)
+            ends = [0.0 if low is None else _height(low, sizes), len(sizes) if high is None else _height(high, sizes)]
+            right = place + _INTERVAL
+            axes.plot([right, right], ends, color=INK, linewidth=1.2, path_effects=halo, zorder=3)
+            axes.plot([place + 0.05, place + 0.95], [middle] * 2, color=INK, linewidth=1.8, path_effects=halo, zorder=4)
+
+
+def _height(size: float, sizes: Sequence[float]) -> float:
+    """Where a training size stands between the middles of the map's rows, evenly in its logarithm."""
+    place = min(max(bisect_right(sizes, size) - 1, 0), len(sizes) - 2)
+    share = math.log(size / sizes[place]) / math.log(sizes[place + 1] / sizes[place])
+    return place + 0.5 + share
+
+
+def _text(row: Row) -> str:
+    low, high = number(row["ci_low"]), number(row["ci_high"])
+    excludes_zero = low is not None and high is not None and (low > 0 or high < 0)
+    return points(row["difference"], 1) + ("*" if excludes_zero else "")
