@@ -40,7 +40,7 @@ PROVENANCE = {
 
 def make_study(names=("ViT/14", "ViT/7", "ViT/4"), levels=(14.0, 7.0, 4.0), *, sizes=(), claims=None, seeds=3, **more):
     arms = tuple(
-        Arm(name, ViTSpec(patch_size=i + 1, width=64, depth=4, heads=2), level=level)
+        Arm(name, ViTSpec(patch_size=7, width=64 + 2 * i, depth=4, heads=2), level=level)
         for i, (name, level) in enumerate(zip(names, levels, strict=True))
     )
     if claims is None:
@@ -75,8 +75,11 @@ def true_accuracy(place, size):
     return 0.93 - 0.004 * place - (0.5 + 0.12 * place) * size ** -(0.28 + 0.03 * (place % 4))
 
 
-def simulate(study, *, sizes=(), unfinished=None, evaluations=8):
-    """Records and findings that agree with each other; `unfinished` gives statuses of first seeds by (arm, size)."""
+def simulate(study, *, sizes=(), unfinished=None, evaluations=8, accuracy_of=None):
+    """Records and findings that agree with each other; `unfinished` gives statuses of first seeds by (arm, size).
+
+    `accuracy_of(arm, size)` is the true accuracy, by the arm's place where it is not given.
+    """
     rng = np.random.default_rng(0)
     unfinished = unfinished or {}
     runs, curves, arms = [], [], []
@@ -90,7 +93,8 @@ def simulate(study, *, sizes=(), unfinished=None, evaluations=8):
                 if status == "missing":
                     continue
                 done = status == "completed"
-                accuracy = float(np.clip(true_accuracy(place, size) + rng.normal(0, 0.004), 0, 1)) if done else NAN
+                truth = true_accuracy(place, size) if accuracy_of is None else accuracy_of(arm, size)
+                accuracy = float(np.clip(truth + rng.normal(0, 0.004), 0, 1)) if done else NAN
                 accuracies += [accuracy] if done else []
                 runs.append(_run(study, arm, place, seed, status=status, accuracy=accuracy, size=size, macs=macs))
                 if done:
@@ -168,9 +172,9 @@ def make_findings(study, arms, sizes):
     frame = pd.DataFrame(arms)
     comparisons = []
     for size in sizes or (55_000,):
-        of_size = [row for row in arms if row["train_size"] == size]
-        base = of_size[0]
-        for row in of_size[1:]:
+        of_size = {row["arm"]: row for row in arms if row["train_size"] == size}
+        for arm in study.arms:
+            row, base = of_size[arm.name], of_size[study.against(arm).name]
             difference = row["mean"] - base["mean"]
             half = 0.004 if min(row["n"], base["n"]) > 2 else NAN
             comparisons.append(
@@ -215,7 +219,7 @@ def make_findings(study, arms, sizes):
             [
                 {
                     "arm": name,
-                    "baseline": study.baseline.name,
+                    "baseline": study.against(study.arm(name)).name,
                     "median": 12_300.0 if i == 0 else NAN,
                     "ci_low": 8_000.0 if i == 0 else NAN,
                     "ci_high": 21_000.0 if i == 0 else NAN,
@@ -237,7 +241,13 @@ def make_findings(study, arms, sizes):
         ),
         slopes=pd.DataFrame(
             [
-                {"arm": name, "baseline": study.baseline.name, "slope": 0.021, "ci_low": 0.01, "ci_high": 0.03}
+                {
+                    "arm": name,
+                    "baseline": study.against(study.arm(name)).name,
+                    "slope": 0.021,
+                    "ci_low": 0.01,
+                    "ci_high": 0.03,
+                }
                 for name in names
             ],
             columns=["arm", "baseline", "slope", "ci_low", "ci_high"],

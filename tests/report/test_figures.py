@@ -5,42 +5,14 @@ from itertools import pairwise
 
 import matplotlib as mpl
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from figure_texts import collisions
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from report_cases import CASES, gaps, make_study, single, two_factors
 
+from harness.analysis.axis import is_geometric
 from harness.report import figures_of
-from harness.report.levels import is_geometric
 from harness.report.sheet import short_names, spread
 from harness.report.style import BASELINE_COLOUR, marks, png, svg, theme
-
-
-def collisions(figure):
-    """Pairs of drawn texts that overlap, and texts that leave the canvas."""
-    boxes = []
-    draw = Text.draw
-
-    def recorded(self, renderer, *args, **kwargs):
-        if self.get_visible() and self.get_text().strip():
-            boxes.append((self.get_text(), self.get_window_extent(renderer)))
-        return draw(self, renderer, *args, **kwargs)
-
-    with pytest.MonkeyPatch.context() as patch, theme():
-        patch.setattr(Text, "draw", recorded)
-        FigureCanvasAgg(figure).draw()
-    canvas = figure.bbox
-    outside = [
-        text for text, box in boxes if box.x0 < 0 or box.y0 < 0 or box.x1 > canvas.width or box.y1 > canvas.height
-    ]
-    pairs = [
-        (text, other)
-        for place, (text, box) in enumerate(boxes)
-        for other, other_box in boxes[:place]
-        if box.overlaps(other_box)
-    ]
-    assert boxes
-    return outside + pairs
 
 
 def test_no_texts_collide(case):

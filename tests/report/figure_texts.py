@@ -1,0 +1,34 @@
+"""Which texts of a figure collide."""
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from harness.report.style import theme
+
+
+def collisions(figure):
+    """Pairs of drawn texts that overlap, and texts that leave the canvas."""
+    boxes = []
+    draw = Text.draw
+
+    def recorded(self, renderer, *args, **kwargs):
+        if self.get_visible() and self.get_text().strip():
+            boxes.append((self.get_text(), self.get_window_extent(renderer)))
+        return draw(self, renderer, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch, theme():
+        patch.setattr(Text, "draw", recorded)
+        FigureCanvasAgg(figure).draw()
+    canvas = figure.bbox
+    outside = [
+        text for text, box in boxes if box.x0 < 0 or box.y0 < 0 or box.x1 > canvas.width or box.y1 > canvas.height
+    ]
+    pairs = [
+        (text, other)
+        for place, (text, box) in enumerate(boxes)
+        for other, other_box in boxes[:place]
+        if box.overlaps(other_box)
+    ]
+    assert boxes
+    return outside + pairs

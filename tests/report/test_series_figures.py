@@ -1,0 +1,249 @@
+"""Figures of studies with series, with partners and with tests on moved images."""
+
+from dataclasses import replace
+
+import pytest
+from figure_texts import collisions
+from report_cases import make_study
+from series_cases import (
+    SERIES_CASES,
+    SIZES,
+    depths,
+    make_series,
+    partners,
+    partners_by_size,
+    two_series,
+    two_series_by_size,
+)
+
+from harness.report import figures_of
+from harness.report.difference_map import difference_map
+from harness.report.figures import PICTURES, pictures_of
+from harness.report.gaps import gap_by_level
+from harness.report.level_axis import LevelAxis, asides
+from harness.report.levels import differences
+from harness.report.panels import key_rows
+from harness.report.series import series_curve
+from harness.report.sheet import WIDTH, Label, text_width
+from harness.report.shifts import accuracy_by_shift
+from harness.report.sizes import gap_by_size
+from harness.report.style import BASELINE_COLOUR, marks, png, svg, theme
+
+
+@pytest.fixture(scope="module", params=sorted(SERIES_CASES))
+def drawn(request):
+    """The figures of each simulated study in turn."""
+    return figures_of(*SERIES_CASES[request.param]())
+
+
+def points_of(axes, marker):
+    """Places of the marks of one kind."""
+    lines = [line for line in axes.lines if line.get_marker() == marker]
+    return [(float(x), float(y)) for line in lines for x, y in zip(*line.get_data(), strict=True)]
+
+
+def texts_of(figure):
+    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+
+
+def test_no_texts_of_series_collide(drawn):
+    for name, figure in drawn.items():
+        assert collisions(figure) == [], name
+
+
+def test_which_figures_a_study_with_series_has():
+    names = [picture.name for picture in pictures_of(*two_series_by_size())]
+    assert names[:5] == ["accuracy_by_level", "gap_by_level", "difference_map", "differences", "accuracy_by_shift"]
+    assert not {"accuracy_by_size", "gap_by_size"} & set(names)
+    assert "difference_map" not in [picture.name for picture in pictures_of(*two_series())]
+    assert "accuracy_by_shift" not in [picture.name for picture in pictures_of(*depths())]
+    records, findings = two_series()
+    alone = replace(findings, comparisons=findings.comparisons.iloc[:0])
+    assert "gap_by_level" not in [picture.name for picture in pictures_of(records, alone)]
+
+
+def test_a_series_has_one_colour_and_marker_and_a_dash_per_level():
+    study = make_series()
+    looks = marks(study)
+    vits, resnets = ([looks[arm.name] for arm in study.series[name]] for name in ("ViT/4", "ResNet-8"))
+    assert {look.colour for look in resnets} == {BASELINE_COLOUR}
+    assert len({(look.colour, look.marker) for look in vits}) == 1
+    assert len({look.dash for look in vits}) == 5
+    alone = [looks[arm.name] for arm in study.arms if arm.series is None]
+    assert len({look.colour for look in [*alone, vits[0], resnets[0]]}) == 4
+
+
+def test_a_baseline_outside_the_series_stays_grey_alone():
+    study = depths()[0].study
+    looks = marks(study)
+    assert [name for name, look in looks.items() if look.colour == BASELINE_COLOUR] == ["ResNet-8"]
+    assert len({look.colour for look in looks.values()}) == 5
+
+
+def test_every_seed_stands_at_its_level():
+    records, findings = two_series()
+    with theme():
+        axes = series_curve(records, findings).axes[0]
+    dots = [
+        (float(x), round(float(y), 6))
+        for line in axes.lines
+        if line.get_markersize() < 4
+        for x, y in zip(*line.get_data(), strict=True)
+    ]
+    for run in records.runs.to_dict("records"):
+        level = run["level"] if isinstance(run["level"], float) else None
+        near = [x for x, y in dots if y == round(100 * run["test_accuracy"], 6)]
+        assert near
+        assert abs(near[0] - level) < 0.05 if level is not None else near[0] > 1.1
+
+
+def test_arms_without_level_stand_beside_the_levels_apart():
+    axis = LevelAxis((1.0, 2.0, 4.0, 8.0), ("first", "second", "third"))
+    places = [axis.at(8.0), *(axis.beside_at(name) for name in axis.beside)]
+    assert axis.geometric
+    assert places == sorted(places)
+    assert axis.at(1.0, 0.02) == pytest.approx(8**0.02)
+    even = LevelAxis((0.0, 1.0, 2.0))
+    assert [even.at(level, 0.1) for level in even.levels] == [0.2, 1.2, 2.2]
+    assert LevelAxis((3.0,)).at(3.0, 0.1) == pytest.approx(3.1)
+    assert sum(asides(4)) == pytest.approx(0)
+    assert len(set(asides(4))) == 4
+
+
+def test_a_cross_for_each_run_that_diverged():
+    records, findings = depths()
+    with theme():
+        figure = series_curve(records, findings)
+    assert len(points_of(figure.axes[0], "x")) == 2 + 3 + 1
+    assert "Crosses at the foot: runs that diverged." in " ".join(" ".join(texts_of(figure)).split())
+    finished = replace(findings, arms=findings.arms.assign(diverged=0))
+    with theme():
+        assert points_of(series_curve(records, finished).axes[0], "x") == []
+
+
+def test_panels_share_their_scales():
+    records, findings = two_series_by_size()
+    with theme():
+        panels = series_curve(records, findings).axes
+    assert [axes.get_title(loc="left") for axes in panels] == [
+        f"{size:,} training images".replace(",", "\u202f") for size in SIZES
+    ]
+    assert len({axes.get_ylim() for axes in panels}) == len({axes.get_xlim() for axes in panels}) == 1
+    assert [len(points_of(axes, "x")) for axes in panels] == [2, 0, 0, 0, 0]
+
+
+def test_of_many_sizes_five_have_panels():
+    records, findings = two_series_by_size()
+    sizes = tuple(range(100, 1_000, 100))
+    arms = findings.arms.assign(train_size=900)
+    with theme():
+        panels = series_curve(records, replace(findings, arms=arms, main_factor_sizes=sizes)).axes
+    assert [axes.get_title(loc="left").split()[0] for axes in panels] == ["100", "300", "500", "700", "900"]
+
+
+def test_gaps_are_those_of_the_comparisons():
+    records, findings = two_series_by_size()
+    with theme():
+        axes = gap_by_level(records, findings).axes[0]
+    known = findings.comparisons
+    of_series = known[known["arm"].isin([arm.name for arm in records.study.series["ViT/4"]])]
+    heights = {round(float(y), 6) for line in axes.lines for y in line.get_ydata()}
+    assert {round(100 * value, 6) for value in of_series["difference"]} <= heights
+    assert len(points_of(axes, "|")) == 4  # a crossing at each training size but one
+
+
+def test_gap_to_a_baseline_outside_the_series_has_a_line_each():
+    with theme():
+        figure = gap_by_level(*depths())
+    assert "Gap to ResNet-8 by depth" in texts_of(figure)
+    assert {"pre-norm", "post-norm"} <= set(texts_of(figure))
+
+
+def test_map_tells_each_difference_and_where_zero_is():
+    records, findings = two_series_by_size()
+    with theme():
+        axes = difference_map(records, findings).axes[0]
+    table = findings.comparisons.set_index(["arm", "train_size"])
+    rows = {round(text.get_position()[1] - 0.5): [] for text in axes.texts}
+    for text in sorted(axes.texts, key=lambda text: text.get_position()):
+        rows[round(text.get_position()[1] - 0.5)].append(text.get_text())
+    names = [arm.name for arm in records.study.series["ViT/4"]]
+    for place, size in enumerate(SIZES):
+        for name, told in zip(names, rows[place], strict=True):
+            row = table.loc[name, size]
+            shown = f"{100 * row['difference']:+.1f}".replace("-", "−")
+            known = row["ci_low"] > 0 or row["ci_high"] < 0  # no interval below three seeds: no star
+            assert told == shown + ("*" if known else "")
+    lines = [line for line in axes.lines if len(set(line.get_ydata())) == 1]
+    heights = [float(line.get_ydata()[0]) for line in lines]
+    assert heights[0] == pytest.approx(2.5)  # 10,000 images: the middle of the third row
+    assert heights == sorted(heights, reverse=True)
+    assert len(heights) == 3
+
+
+def test_colours_of_the_map_are_even_about_zero():
+    with theme():
+        mesh = difference_map(*two_series_by_size()).axes[0].collections[0]
+    assert mesh.norm.vcenter == 0
+    assert mesh.norm.vmin == -mesh.norm.vmax
+
+
+def test_shifts_show_both_metrics_at_three_sizes():
+    records, findings = two_series_by_size()
+    with theme():
+        panels = accuracy_by_shift(records, findings).axes
+    assert [axes.get_title(loc="left") for axes in panels[::2]] == [
+        f"{size:,} training images".replace(",", "\u202f") for size in (1_000, 10_000, 60_000)
+    ]
+    assert [axes.get_ylabel() for axes in panels[:2]] == ["test accuracy (%)", "agreement (%)"]
+    means = findings.shifts[(findings.shifts["train_size"] == 1_000) & (findings.shifts["metric"] == "agreement")]
+    heights = {round(float(y), 6) for line in panels[1].lines for y in line.get_ydata()}
+    assert {round(100 * value, 6) for value in means["mean"]} <= heights
+    seeds = [len(lines.get_segments()) for lines in panels[1].collections]
+    assert seeds == [1 if arm.name == "ViT/4, 0.5 moved" else 3 for arm in records.study.all_arms]
+
+
+@pytest.mark.parametrize(("draw", "case"), [(differences, partners), (gap_by_size, partners_by_size)])
+def test_partners_are_named(draw, case):
+    with theme():
+        texts = [text.replace("\n", " ") for text in texts_of(draw(*case()))]
+    assert "ViT, mixed − ViT, plain" in texts
+    assert "ViT, plain" in texts  # compared with the baseline
+
+
+@pytest.mark.parametrize("save", [png, svg])
+def test_bytes_of_panels_repeat(save):
+    with theme():
+        first, second = (save(difference_map(*two_series_by_size())) for _ in range(2))
+    assert first == second
+
+
+def test_descriptions_have_numbers():
+    for case in SERIES_CASES.values():
+        records, findings = case()
+        for picture in pictures_of(records, findings):
+            text = picture.describe(records, findings)
+            assert any(letter.isdigit() for letter in text), picture.name
+            assert "nan" not in text.lower().split(), picture.name
+    told = {p.name: p.describe(*two_series()) for p in PICTURES if p.applies(*two_series())}
+    assert "ViT/4 overtakes ResNet-8 at 0.75" in told["gap_by_level"]
+    assert "ResNet-8, pixels moved" in told["accuracy_by_level"]
+
+
+def test_a_key_fills_its_rows():
+    with theme():
+        labels = [Label(f"name {i} {'x' * (3 * i)}", None) for i in range(9)]
+        rows = key_rows(labels)
+        assert [label for row in rows for _, label in row] == labels
+        assert 1 < len(rows) < 9
+        for row in rows:
+            assert all(x + text_width(label.text, 8.5) < WIDTH for x, label in row)
+
+
+def test_study_without_series_keeps_its_looks():
+    looks = marks(make_study(names=("a", "b"), levels=(None, None)))
+    assert [(look.colour, look.marker, look.dash) for look in looks.values()] == [
+        (BASELINE_COLOUR, "D", "-"),
+        ("#0173b2", "o", "-"),
+        ("#de8f05", "s", "-"),
+    ]
