@@ -1,0 +1,84 @@
+"""A study that also tests shifted images, from its runs to its tables; and one whose arm learns from a teacher."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+from tiny_studies import RESNET, VIT, Witness, tiny_study
+
+from harness.execution.results import read_results, rebuild
+from harness.execution.runner import Options, run_study
+from harness.records.tables import SHIFT_COLUMNS, StudyRecords
+from harness.spec import Arm, Distillation, ResolvedStudy, Search
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report has tests of its own, and takes longer than these trainings."""
+    monkeypatch.setattr("harness.execution.results.write_report", lambda records, findings, folder: [])
+
+
+def ran(study: ResolvedStudy, options: Options) -> tuple[Witness, StudyRecords]:
+    witness = Witness()
+    records, _ = run_study(study, options, witness)
+    return witness, records
+
+
+def shifted(**changes: object) -> ResolvedStudy:
+    """Three arms, one of them diverging, with two seeds, tested as they are and shifted by one pixel and by three."""
+    hot = Arm("hot", VIT, level=1, changes={"recipe.learning_rate": 1e30, "recipe.optimizer": "sgd"})
+    arms = (Arm("ViT/4", VIT, level=4, series="ViT"), hot)
+    return tiny_study(arms=arms, seeds=(0, 1), test_shifts=(1, 3), **changes)
+
+
+def test_shifts_are_in_the_tables(processes: Options) -> None:
+    _, records = ran(shifted(search=Search()), processes)
+    table = records.shifts
+    assert list(table.columns) == list(SHIFT_COLUMNS)
+    assert table[["arm", "seed", "shift"]].to_numpy().tolist() == [
+        [arm, seed, shift] for arm in ("ResNet", "ViT/4") for seed in (0, 1) for shift in (0, 1, 3)
+    ]
+    assert set(table["train_size"]) == {100}
+    assert table[["test_accuracy", "agreement"]].apply(lambda column: column.between(0, 1)).all(axis=None)
+    by_shift = {shift: rows.set_index("digest") for shift, rows in table.groupby("shift")}
+    runs = records.runs.set_index("digest")
+    assert runs.loc[runs["arm"] == "hot", ["shifted_accuracy", "shift_agreement"]].isna().all(axis=None)
+    runs = runs[runs["arm"] != "hot"]
+    assert by_shift[0]["agreement"].eq(1).all()
+    pd.testing.assert_series_equal(by_shift[0]["test_accuracy"], runs["test_accuracy"])
+    pd.testing.assert_series_equal(by_shift[3]["test_accuracy"], runs["shifted_accuracy"], check_names=False)
+    pd.testing.assert_series_equal(by_shift[3]["agreement"], runs["shift_agreement"], check_names=False)
+    assert records.runs["series"].tolist() == ["", "", "ViT", "ViT", "", ""]
+    assert (runs["attention_macs_per_image"] > 0).tolist() == [False, False, True, True]
+
+
+def test_the_table_is_rebuilt_and_set_aside_like_the_others(processes: Options) -> None:
+    study = shifted(search=Search())
+    _, records = ran(study, processes)
+    folder = processes.results / "tiny" / "smoke"
+    before = (folder / "shifts.csv").read_bytes()
+    (folder / "shifts.csv").unlink()
+    rebuild(folder, print)
+    assert (folder / "shifts.csv").read_bytes() == before
+    pd.testing.assert_frame_equal(read_results(folder)[0].shifts, records.shifts)
+    witness, plain = ran(dataclasses.replace(study, test_shifts=()), processes)
+    assert any("other settings (test_shifts)" in note for note in witness.notes)
+    assert plain.shifts.empty
+    assert plain.runs["shifted_accuracy"].isna().all()
+    assert not (folder / "shifts.csv").exists()
+    aside = folder / "work" / "set_aside"
+    assert [path.read_bytes() for path in aside.glob("shifts.csv.*")] == [before]
+
+
+def test_an_arm_learns_from_a_teacher(processes: Options) -> None:
+    student = dataclasses.replace(VIT, pool="cls", distillation_token=True)
+    teacher = Distillation(teacher=RESNET, learning_rate=3e-3)
+    arm = Arm("distilled", student, level=1, changes={"recipe.distillation": teacher})
+    study = tiny_study(arms=(arm,), seeds=(0, 1), search=Search())
+    _, records = ran(study, processes)
+    assert set(records.runs["status"]) == {"completed"}
+    work = processes.results / "tiny" / "smoke" / "work"
+    logs = [path.read_text() for path in work.glob("runs/*/journal.jsonl")]
+    assert sum('"taught"' in log for log in logs) == 2
+    assert not list(work.glob("runs/*/teacher.*"))
+    assert len(records.curves) == 4 * 2
