@@ -25,7 +25,7 @@ from harness.data import (
 )
 from harness.models import build
 from harness.records.runs import Shift
-from harness.spec import ModelSpec, Recipe, RunConfig
+from harness.spec import Recipe, RunConfig
 from harness.spec.errors import require_within
 from harness.spec.recipe import evaluation_points
 from harness.training.device import Placement
@@ -166,7 +166,6 @@ def train(
     Raises `Diverged`, `Pruned`, `Interrupted`, what the device raises when it is out of memory, and `InvalidInput` for
     a test of images shifted by their side or more.
     """
-    assert (teacher is None) == (config.recipe.distillation is None)
     _check_shifts(config, dataset)
 
     def prepared() -> Training:
@@ -207,20 +206,19 @@ def prepare_training(
 
     Initialisation, batch order, augmentation and dropout draw from generators of their own, all derived from the
     run's seed: two arms with the same seed see the same images in the same order with the same augmentation.
-    `weights` names the generator of the initial weights. Where distillation lacks its `teacher`, an untrained one
-    stands in, so that the time of an update can be measured.
+    `weights` names the generator of the initial weights; `teacher` is in eval mode, on the device.
     """
     recipe, seed = config.recipe, config.seed
+    assert (teacher is None) == (recipe.distillation is None), "a teacher is trained where the recipe asks for one"
     assert recipe.updates is not None, "the plan writes the budget in updates"
     assert config.data.train_size is not None, "the plan writes out the training size"
     indices = subset(dataset.train, config.data.train_size, seed=seed)
     mean, std = normalisation(dataset.train, indices)
     assert config.data.image_size is not None
     moved = moved_order(config.data.image_size, config.data)
-    if teacher is None and recipe.distillation is not None:
-        teacher = _network(recipe.distillation.teacher, config, placement).eval()
     torch.manual_seed(derive(seed, weights))
-    model = _network(config.model, config, placement)
+    model = build(config.model, image_size=config.data.image_size, channels=config.channels, classes=config.classes)
+    model = placement.place(model, config.model)
     torch.manual_seed(derive(seed, "dropout"))
     average = None
     if recipe.ema_decay is not None:
@@ -244,12 +242,6 @@ def prepare_training(
         moved=None if moved is None else moved.to(placement.device),
         teacher=teacher,
     )
-
-
-def _network(spec: ModelSpec, config: RunConfig, placement: Placement) -> nn.Module:
-    assert config.data.image_size is not None
-    model = build(spec, image_size=config.data.image_size, channels=config.channels, classes=config.classes)
-    return placement.place(model, spec)
 
 
 def run_updates(training: Training) -> Iterator[None]:

@@ -10,6 +10,7 @@ from torch import nn
 from training_cases import CPU, RESNET, SETTINGS, VIT, StopAt, carry_out, folder_of, make_config, prepared, same
 
 from harness.data import augment, prepare
+from harness.models import build
 from harness.spec import Augmentation, Distillation, InvalidInput, Recipe, ResNetSpec
 from harness.training import checkpoint, loop
 from harness.training.distillation import TeacherDiverged, teacher_config, train_teacher
@@ -169,10 +170,9 @@ def test_an_image_too_small_for_the_teacher_is_refused(digits):
         teacher_of(config, digits)
 
 
-def test_an_update_can_be_timed_before_there_is_a_teacher(digits):
-    training = prepared(WITHOUT_TOKEN, digits)
-    assert not training.teacher.training
-    assert torch.isfinite(next(iter([training.last_loss for _ in loop.run_updates(training)])))
+def test_a_recipe_with_distillation_is_not_trained_without_a_teacher(digits):
+    with pytest.raises(AssertionError, match="a teacher is trained where the recipe asks for one"):
+        prepared(WITHOUT_TOKEN, digits)
 
 
 # --- a whole run ------------------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ def test_a_run_leaves_the_students_record(undisturbed, config, digits):
     assert done.result.status == "completed"
     assert [event["event"] for event in done.journal] == ["taught"] + ["evaluated"] * 3 + ["finished"]
     assert done.journal[0]["validation_accuracy"] == teacher_of(config, digits).validation_accuracy
-    student = prepared(config, digits).model
+    student = build(config.model, image_size=8, channels=1, classes=10)
     assert done.result.params == sum(parameter.numel() for parameter in student.parameters())
     assert done.result.updates == 12
     names = {path.name for path in done.folder.path.iterdir()}
