@@ -30,7 +30,7 @@ def ran(study: ResolvedStudy, options: Options) -> tuple[Witness, StudyRecords, 
 
 
 def timeless(records: StudyRecords) -> list[pd.DataFrame]:
-    return [records.runs.drop(columns=CLOCK), records.trials, records.curves]
+    return [records.runs.drop(columns=CLOCK), records.trials, records.curves, records.shifts]
 
 
 def assert_same(one: StudyRecords, other: StudyRecords) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from tracking_records import RESNET, Records, make_study
 
+from harness.records.runs import Shift
 from harness.spec import DataSpec
 from harness.tracking import Mirror
 from harness.tracking.entries import read_entry
@@ -100,6 +101,30 @@ def test_params_metrics_times_and_data_are_those_of_the_records(records: Records
     (data,) = child.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("fashion_mnist", "d" * 36)
     assert "d" * 64 in data.dataset.source
+
+
+def test_the_test_of_shifted_images_is_a_curve_over_the_shift_and_not_doubled(records: Records) -> None:
+    digest = records.start()
+    records.evaluate(digest, 50, 100)
+    shifts = tuple(Shift(pixels=pixels, accuracy=0.9 - 0.1 * pixels, agreement=1 / (1 + pixels)) for pixels in (1, 4))
+    records.finish(digest, shifts=shifts, attention_macs_per_image=0)
+    time = records.run_folder(digest).journal()[-1]["time"]
+    expected = {
+        ("shifted_accuracy", 0, 0.9, time),
+        ("shifted_accuracy", 1, 0.8, time),
+        ("shifted_accuracy", 4, 0.5, time),
+        ("shift_agreement", 0, 1.0, time),
+        ("shift_agreement", 1, 0.5, time),
+        ("shift_agreement", 4, 0.2, time),
+        ("attention_macs_per_image", 100, 0.0, time),
+    }
+    assert records.sync() == 1
+    before = records.history(digest)
+    assert {point for point in before if "shift" in point[0] or "attention" in point[0]} == expected
+    assert records.sync() == 0
+    (records.results / "mlflow.db").unlink()  # played back from the records
+    assert records.sync() == 1
+    assert records.history(digest) == before
 
 
 @pytest.mark.parametrize("status", ["diverged", "out_of_memory", "failed"])
