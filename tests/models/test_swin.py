@@ -71,8 +71,10 @@ def test_logits_equal_torchvisions(spec, image_size):
 
 
 def test_logits_and_size_of_swin_t_are_torchvisions():
-    theirs, ours = torchvision.models.swin_t().eval(), build(SWIN_T, **IMAGENET).eval()
-    ours.load_state_dict(theirs.state_dict())
+    theirs = torchvision.models.swin_t().eval()
+    with torch.device("meta"):
+        ours = build(SWIN_T, **IMAGENET).eval()
+    ours.load_state_dict(theirs.state_dict(), assign=True)
     assert parameters(ours) == 28_288_354
     images = torch.randn(1, 3, 224, 224)
     with torch.no_grad():
@@ -124,14 +126,15 @@ def test_autocast_keeps_the_residual_stream_in_float32():
 
 
 def test_gradients_are_the_same_each_time():
-    """Indexing's backward pass adds up in any order on a CPU of several cores, from 14 heads of 7 x 7 windows on."""
+    """Indexing's backward pass may add up in any order on a CPU of several cores, from 14 heads of 7 x 7 windows on."""
     torch.manual_seed(0)
-    attention, x, found = WindowAttention(48, [7, 7], [0, 0], 24), torch.randn(2, 14, 14, 48), []
+    attention = WindowAttention(48, [7, 7], [0, 0], 24)
+    gradient, table, found = torch.randn(1, 49, 49, 24).permute(0, 3, 1, 2), attention.relative_position_bias_table, []
     for _ in range(5):
         attention.zero_grad()
-        attention(x).square().sum().backward()
-        found.append(attention.relative_position_bias_table.grad.clone())
-    assert all(torch.equal(found[0], gradient) for gradient in found)
+        attention.get_relative_position_bias().backward(gradient)
+        found.append(table.grad.clone())
+    assert all(torch.equal(found[0], each) for each in found)
 
 
 def test_forward_creates_every_tensor_on_the_models_device(monkeypatch):

@@ -47,10 +47,13 @@ def test_logits_equal_torchvisions(attention):
     assert_same_as_torchvision(theirs, ours, torch.randn(2, 3, 16, 16, dtype=torch.float64))
 
 
-def test_logits_of_the_full_size_equal_torchvisions():
-    ours = build(ViTSpec.preset("B", patch_size=16), image_size=224, channels=3, classes=1000)
+def test_logits_at_full_width_equal_torchvisions():
+    theirs = torchvision.models.VisionTransformer(
+        image_size=224, patch_size=16, num_layers=1, num_heads=12, hidden_dim=768, mlp_dim=3072
+    )
+    ours = build(ViTSpec.preset("B", patch_size=16, depth=1), image_size=224, channels=3, classes=1000)
     assert isinstance(ours, ViT)
-    assert_same_as_torchvision(torchvision.models.vit_b_16(), ours, torch.randn(1, 3, 224, 224, dtype=torch.float64))
+    assert_same_as_torchvision(theirs, ours, torch.randn(1, 3, 224, 224, dtype=torch.float64))
 
 
 TIMM = {"img_size": 16, "patch_size": 4, "in_chans": 2, "num_classes": 5, "embed_dim": 24, "depth": 2, "num_heads": 3}
@@ -333,6 +336,9 @@ def test_position_and_tokens_have_the_deviations_of_the_spec(initialisation, poo
     model = tiny(32, width=256, initialisation=initialisation, pool=pool, position_sd=0.5, class_token_sd=2.0)
     assert model.position.table.std().item() == pytest.approx(0.5, rel=0.05)
     assert model.class_token.std().item() == pytest.approx(2, rel=0.15)
+    distilled = tiny(32, width=256, initialisation=initialisation, class_token_sd=2.0, distillation_token=True)
+    assert distilled.distillation_token.std().item() == pytest.approx(2, rel=0.15)
+    assert not torch.equal(distilled.distillation_token, distilled.class_token)
     zeros = tiny(initialisation=initialisation, pool=pool, position_sd=0.0, class_token_sd=0.0)
     assert not zeros.position.table.any()
     assert not zeros.class_token.any()
