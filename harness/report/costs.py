@@ -76,7 +76,7 @@ def _cost_figure(records: StudyRecords, findings: Findings, column: str, title: 
     rows, size = rows_with_cost(findings, column), largest_size(findings)
     where = f"At {count(size)} training images. " if size is not None else ""
     front = " Thin line: the best accuracy at each cost." if len(pareto_front(rows, column, better)) > 1 else ""
-    lines = " Coloured lines: series, by level." if records.study.series else ""
+    lines = " Lines between marks: levels of a series." if records.study.series else ""
     note = f"{where}{INTERVAL_NOTE}{front}{lines}"
     sheet = _drawn(records, findings, rows, (column, label, better), Sheet(title, note, height=3.6))
     figure = sheet.finish()

@@ -23,12 +23,14 @@ from harness.report.frames import (
     Row,
     along_size,
     arms_with_results,
+    at_size,
     cell_name,
     compared,
     comparisons_with_results,
     gaps_of_series,
     has_partners,
     largest_size,
+    rows_of,
     sizes_of,
 )
 from harness.report.shifts import shift_rows
@@ -56,7 +58,11 @@ def series_curve(records: StudyRecords, findings: Findings) -> str:
             texts.append(f"{name} {' and '.join(told)}")
     outside = [f"{name} {percent(row['mean'])}" for name, row in rows.items() if study.arm(name).series is None]
     where = f" With {count(size)} training images:" if size is not None else ""
-    return f"Test accuracy by {words(study.factor)}, a line per series.{where} {_several(texts + outside)}."
+    lost = [row for row in rows_of(at_size(findings.arms, size)) if (number(row["diverged"]) or 0) > 0]
+    crosses = [f"{row['arm']}, {row['diverged']} of {row['planned']}" for row in lost]
+    diverged = f" Diverged: {_several(crosses)}." if crosses else ""
+    by_level = f"Test accuracy by {words(study.factor)}, a line per series."
+    return f"{by_level}{where} {_several(texts + outside)}.{diverged}"
 
 
 def gap_by_level(records: StudyRecords, findings: Findings) -> str:

@@ -88,7 +88,8 @@ def _draw_map(axes: Axes, gap: Gap, largest: float) -> None:
         linewidths=0.8,
         linecolor="white",
     )
-    for text, value in zip(axes.texts, values.to_numpy().ravel(), strict=True):
+    known = [value for value in values.to_numpy().ravel() if math.isfinite(value)]  # cells without a result are blank
+    for text, value in zip(axes.texts, known, strict=True):
         ground = mpl.colormaps[_COLOURS](norm(value))
         text.set_bbox({"facecolor": ground, "edgecolor": "none", "pad": 0.8})  # a line behind does not strike it out
         text.set_zorder(6)

@@ -81,7 +81,7 @@ PICTURES: tuple[Picture, ...] = (
     Picture(
         "gap_by_level",
         "main",
-        "Gap between series by level of the factor",
+        "Gap of each series by level of the factor",
         gap_by_level,
         describe.gap_by_level,
         lambda records, findings: bool(gaps_of_series(records, findings)),

@@ -24,11 +24,13 @@ def sizes_of(findings: Findings) -> tuple[int, ...]:
     return findings.main_factor_sizes
 
 
-def spread_sizes(findings: Findings, most: int) -> tuple[int | None, ...]:
-    """At most `most` training sizes, the smallest and the largest among them; (None,) in a study of one size."""
-    sizes = sizes_of(findings)
+def spread_sizes(findings: Findings, rows: list[Row], most: int) -> tuple[int | None, ...]:
+    """At most `most` of the training sizes that `rows` have, with both ends; (None,) in a study of one size."""
+    if not sizes_of(findings):
+        return (None,)
+    sizes = tuple(size for size in sizes_of(findings) if any(row["train_size"] == size for row in rows))
     if len(sizes) <= most:
-        return sizes or (None,)
+        return sizes
     return tuple(sizes[round(i * (len(sizes) - 1) / (most - 1))] for i in range(most))
 
 

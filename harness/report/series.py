@@ -31,7 +31,7 @@ def series_curve(records: StudyRecords, findings: Findings) -> Figure:
     Arms without a numeric level stand at the right; a baseline outside the series is a band. Of more than five training
     sizes five are shown, the smallest and the largest among them.
     """
-    sizes = spread_sizes(findings, _MOST_PANELS)
+    sizes = spread_sizes(findings, arms_with_results(findings), _MOST_PANELS)
     return _one_panel(records, findings, sizes[0]) if len(sizes) == 1 else _by_size(records, findings, sizes)
 
 

@@ -27,7 +27,7 @@ def accuracy_by_shift(records: StudyRecords, findings: Findings) -> Figure:
     present = [arm.name for arm in study.all_arms if any(row["arm"] == arm.name for row in rows)]
     marked = {name: f"{name} (baseline)" if name == study.baseline.name else name for name in present}
     names = short_names(list(marked.values()), KEY_NAME, lines=1)
-    sizes = spread_sizes(findings, _MOST_SIZES)
+    sizes = spread_sizes(findings, rows, _MOST_SIZES)
     cells = [(size, metric) for size in sizes for metric in METRICS]
     panels = Panels(
         "Test images moved by some pixels",

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 from figure_texts import collisions
 from report_cases import make_study
@@ -135,7 +136,8 @@ def test_panels_share_their_scales():
 def test_of_many_sizes_five_have_panels():
     records, findings = two_series_by_size()
     sizes = tuple(range(100, 1_000, 100))
-    arms = findings.arms.assign(train_size=900)
+    at_once = findings.arms[findings.arms["train_size"] == SIZES[0]]
+    arms = pd.concat([at_once.assign(train_size=size) for size in sizes])
     with theme():
         panels = series_curve(records, replace(findings, arms=arms, main_factor_sizes=sizes)).axes
     assert [axes.get_title(loc="left").split()[0] for axes in panels] == ["100", "300", "500", "700", "900"]
@@ -179,6 +181,15 @@ def test_map_tells_each_difference_and_where_zero_is():
     assert heights[0] == pytest.approx(2.5)  # 10,000 images: the middle of the third row
     assert heights == sorted(heights, reverse=True)
     assert len(heights) == 3
+
+
+def test_cells_of_the_map_without_a_result_are_blank():
+    records, findings = two_series_by_size()
+    lost = (findings.comparisons["arm"] == "ViT/4, 0.5 moved") & (findings.comparisons["train_size"] == 1_000)
+    with theme():
+        axes = difference_map(records, replace(findings, comparisons=findings.comparisons[~lost])).axes[0]
+    assert len(axes.texts) == 24
+    assert (2.5, 0.5) not in [text.get_position() for text in axes.texts]
 
 
 def test_colours_of_the_map_are_even_about_zero():
@@ -228,6 +239,10 @@ def test_descriptions_have_numbers():
     told = {p.name: p.describe(*two_series()) for p in PICTURES if p.applies(*two_series())}
     assert "ViT/4 overtakes ResNet-8 at 0.75" in told["gap_by_level"]
     assert "ResNet-8, pixels moved" in told["accuracy_by_level"]
+    told = next(picture for picture in pictures_of(*depths()) if picture.name == "accuracy_by_level")
+    assert "Diverged: post-norm, 12 blocks, 1 of 3; post-norm, no warm-up, 8 blocks, 2 of 3;" in told.describe(
+        *depths()
+    )
 
 
 def test_a_key_fills_its_rows():
