@@ -121,7 +121,10 @@ class Training:
     def inputs(self, images: Tensor) -> Tensor:
         """The network's input, float32 (B, C, H, W), from images as they are: normalised, then with pixels moved."""
         inputs = prepare(images, self.mean, self.std)
-        return inputs if self.moved is None else inputs.flatten(2).index_select(2, self.moved).view_as(inputs)
+        if self.moved is None:
+            return inputs
+        pixels = inputs.flatten(2)  # (B, C, H * W); on a CPU gather takes half the time of index_select, or less
+        return pixels.gather(2, self.moved.expand_as(pixels)).view_as(inputs)
 
 
 @dataclass(frozen=True, kw_only=True)
