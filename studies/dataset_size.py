@@ -8,9 +8,10 @@ literature. Subsets are stratified and nested; every arm is tuned at every size.
 Expected: the ResNet leads at the smallest size and its lead shrinks with the logarithm of the size. A crossing within
 60,000 small images, without pre-training, would be a surprise: the claim is there to be tested.
 
-How far the laptop scale goes: 4,000 updates of 64 images are 4.7 passes over 55,000 images and 1,024 over 250, so that
-the smaller sizes are limited by their data and the largest still by its updates. Learning rate and augmentation are
-tuned at every size; weight decay is not, because what suits a short trial is too much for a training four times as long.
+How far the laptop scale goes: 4,000 updates of 64 images are 4.7 passes over 55,000 images and 1,024 over 250, so
+that the smaller sizes are limited by their data and the largest still by its updates. Learning rate and augmentation
+are tuned at every size; weight decay is not, because what suits a short trial is too much for a training four times
+as long.
 
 Cost: smoke 40 s, laptop 38 min on 2 cores; `make study NAME=dataset_size [SCALE=smoke]`. For CIFAR-100 at scale gpu:
 `SET="data.source=cifar100"`.

@@ -1,13 +1,16 @@
 """Published implementations of the vision transformer differ in small ways: which of these matter, at equal tuning?
 
-Source: teaching implementations of arXiv 2010.11929, each as the fields of `ViTSpec` in which it differs.
-`walk-through` has fused queries, keys and values, a position table and class token of zeros, LayerNorm with eps 1e-6
-and a class token. `unit embeddings` draws both from N(0, 1), with dropout .1; `residual slip` is the same with mlp(y
-+ x) + y for a block's output, y the attention's branch, so that each block forgets its input. `mean of all` averages
-all tokens, the class token too, before the last LayerNorm (at ViT-B/16 layer-listing tools print 86,415,592
-parameters for it: without the bare class token and position table, 152,064). `D2L` is Dive into Deep Learning,
-section 11.8: no bias in attention, positions from N(0, 1), dropout .1, SGD. `torchvision` is torchvision's vit_b_16,
-`big_vision` the plain ViT-S of arXiv 2205.01580: mean of the patches, fixed sines, a linear head.
+Source: teaching implementations of arXiv 2010.11929, each as the fields of `ViTSpec` in which it differs (that they are
+the same functions with the same start is tested; what differs still is listed there).
+
+- `walk-through`: fused queries, keys and values, a position table and class token of zeros, LayerNorm eps 1e-6.
+- `unit embeddings`: class token and positions from N(0, 1), dropout .1.
+- `residual slip`: the same, but a block gives mlp(norm(y + x)) + y, y being attention's branch: it forgets its input x.
+- `mean of all`: the mean over all tokens, the class token too, then LayerNorm. At ViT-B/16 layer-listing tools print
+  86,415,592 parameters for it: they miss class token and position table, 152,064, which are in no layer.
+- `D2L`: Dive into Deep Learning, section 11.8: no bias in attention, positions from N(0, 1), dropout .1, SGD.
+- `torchvision`: vit_b_16 as torchvision makes it.
+- `big_vision`: the plain ViT-S of arXiv 2205.01580: mean of the patches, fixed sines, a linear head.
 
 Expected: only the slip, the large embeddings and SGD cost more than a point.
 
@@ -21,17 +24,28 @@ from harness.spec import Arm, Better, Equivalent, Scale, Study, ViTSpec
 from studies import _recipes as r
 
 WALK_THROUGH = "walk-through"
+# Dropout "after every dense layer except for the qkv-projections and directly after adding positional- to patch
+# embeddings" (arXiv 2010.11929, appendix B.1).
+UNIT_EMBEDDINGS: dict[str, Any] = {
+    "position_sd": 1.0,
+    "class_token_sd": 1.0,
+    "dropout": 0.1,
+    "mlp_dropout": 0.1,
+    "projection_dropout": 0.1,
+    "initialisation": "torch",
+}
 DETAILS: dict[str, dict[str, Any]] = {
-    WALK_THROUGH: {"position_sd": 0.0, "class_token_sd": 0.0},
-    "unit embeddings": {"position_sd": 1.0, "class_token_sd": 1.0, "dropout": 0.1, "mlp_dropout": 0.1},
-    "residual slip": {
+    WALK_THROUGH: {"position_sd": 0.0, "class_token_sd": 0.0, "initialisation": "torch"},
+    "unit embeddings": UNIT_EMBEDDINGS,
+    "residual slip": {**UNIT_EMBEDDINGS, "residual": "branch"},
+    "mean of all": {
+        "pool": "all",
+        "pool_norm": "after",
         "position_sd": 1.0,
         "class_token_sd": 1.0,
-        "dropout": 0.1,
-        "mlp_dropout": 0.1,
-        "residual": "branch",
+        "initialisation": "torch",
+        "norm_eps": 1e-5,
     },
-    "mean of all": {"pool": "all", "pool_norm": "after"},
     "D2L": {
         "qkv_bias": False,
         "output_bias": False,

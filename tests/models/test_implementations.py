@@ -4,7 +4,6 @@ Where a start differs from the published one in spite of the fields, `OTHER_STAR
 """
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import teaching_vits
@@ -15,43 +14,7 @@ from weight_maps import randomise, torchvision_weights
 
 from harness.models import build, parameters
 from harness.spec import ViTSpec
-
-DETAILS: dict[str, dict[str, Any]] = {
-    "walk-through": {"position_sd": 0.0, "class_token_sd": 0.0, "initialisation": "torch"},
-    "unit embeddings": {
-        "position_sd": 1.0,
-        "class_token_sd": 1.0,
-        "initialisation": "torch",
-        # "after every dense layer except for the qkv-projections and directly after adding positional- to patch
-        # embeddings" (arXiv 2010.11929, appendix B.1)
-        "dropout": 0.1,
-        "projection_dropout": 0.1,
-        "mlp_dropout": 0.1,
-    },
-    "mean of all": {
-        "pool": "all",
-        "pool_norm": "after",
-        "position_sd": 1.0,
-        "class_token_sd": 1.0,
-        "initialisation": "torch",
-        "norm_eps": 1e-5,
-    },
-    "D2L": {
-        "qkv_bias": False,
-        "output_bias": False,
-        "position_sd": 1.0,
-        "class_token_sd": 0.0,
-        "dropout": 0.1,
-        "attention_dropout": 0.1,
-        "mlp_dropout": 0.1,
-        "initialisation": "torch",
-        "norm_eps": 1e-5,
-    },
-    "torchvision": {"initialisation": "xavier", "class_token_sd": 0.0, "zero_head": True},
-    "big_vision": {"pool": "mean", "position": "sincos_2d", "initialisation": "xavier", "zero_head": True},
-}
-"""In what each differs from `ViTSpec`'s defaults."""
-DETAILS["residual slip"] = DETAILS["unit embeddings"] | {"residual": "branch"}
+from studies.implementations import DETAILS
 
 REFERENCES = {
     "walk-through": teaching_vits.WalkThrough,
