@@ -59,7 +59,7 @@ class Panels:
         self._label = wrap(label, WIDTH - 2 * PAD, _LABEL_SIZE)
         self.figure = Figure(figsize=(WIDTH, 2 + (tall + 0.5) * self._rows))
         self.axes: list[Axes] = []
-        short = short_names(list(dict.fromkeys(headings)), WIDTH / self._columns - 0.9)
+        short = short_names(list(dict.fromkeys(headings)), WIDTH / self._columns - 0.7)
         for place, heading in enumerate(headings):
             axes = self.figure.add_axes((0.2, 0.2, 0.3, 0.3), label=str(place))
             axes.set_title(short[heading], size=_LABEL_SIZE, loc="left", pad=4)

@@ -98,7 +98,8 @@ def _draw_curves(
     places = _places(study, axis)
     for arms in study.series.values():
         line = [(places[arm.name], 100 * rows[arm.name]["mean"]) for arm in arms if arm.name in rows]
-        axes.plot(*zip(*line, strict=True), color=looks[arms[0].name].colour, linewidth=1.2) if line else None
+        xs, ys = [x for x, _ in line], [y for _, y in line]
+        axes.plot(xs, ys, color=looks[arms[0].name].colour, linewidth=1.2)
     for name, row in rows.items():
         if name in places:
             drawn += _draw_arm(axes, places[name], row, runs, looks[name])
