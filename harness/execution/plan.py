@@ -9,7 +9,6 @@ from harness.spec import (
     TUNE_SEED,
     Arm,
     DataSpec,
-    InvalidInput,
     Recipe,
     ResolvedStudy,
     Run,
@@ -122,11 +121,7 @@ def _cell(study: ResolvedStudy, arm: Arm, size: int | None) -> Cell:
     data, facts = resolve(asked)
     assert data.image_size is not None
     assert data.train_size is not None
-    try:
-        arm.model.check_image(data.image_size)  # a folder's images are known only now
-        data.check_moved(data.image_size)
-    except InvalidInput as error:
-        raise InvalidInput(f"Arm {arm.name!r}: {error}") from error
+    study.check_image(arm, data.image_size)  # a folder's images are known only now
     updates = recipe.resolved_updates(data.train_size)
     trial_updates = min(_trial_updates(study, recipe) or updates, updates)
     return Cell(

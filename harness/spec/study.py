@@ -322,11 +322,23 @@ class ResolvedStudy:
             data = self.data_of(arm)
             size = data.image_size or data.known_image_size
             if size is not None:
-                try:
-                    arm.model.check_image(size)
-                    data.check_moved(size)
-                except InvalidInput as error:
-                    raise InvalidInput(f"Arm {arm.name!r}: {error}") from error
+                self.check_image(arm, size)
+
+    def check_image(self, arm: Arm, size: int) -> None:
+        """Refuse images of a side (pixels) that do not suit an arm: its model, its teacher, its tests."""
+        learned = self.recipe_of(arm).distillation
+        try:
+            arm.model.check_image(size)
+            self.data_of(arm).check_moved(size)
+            if learned is not None:
+                learned.teacher.check_image(size)
+        except InvalidInput as error:
+            raise InvalidInput(f"Arm {arm.name!r}: {error}") from error
+        require(
+            not self.test_shifts or self.test_shifts[-1] < size,
+            f"test_shifts is {self.test_shifts}; arm {arm.name!r} sees images of {size} pixels, "
+            f"and a shift must be below that.",
+        )
 
     def _check_series(self) -> None:
         for arm in self.all_arms:

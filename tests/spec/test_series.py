@@ -12,6 +12,7 @@ from harness.spec import (
     CostGrows,
     Crosses,
     DataSpec,
+    Distillation,
     GainsMore,
     GapShrinks,
     InvalidInput,
@@ -208,6 +209,13 @@ def test_shifts_ascend():
     assert study(test_shifts=(1, 2)).test_shifts == (1, 2)
     assert "shifts must ascend" in refused(test_shifts=(2, 1))
     assert "test_shifts: shift" in refused(test_shifts=(0,))
+    assert "'ResNet 0' sees images of 8 pixels, and a shift must be below that" in refused(test_shifts=(1, 8))
+
+
+def test_a_teacher_must_see_the_images():
+    teacher = Distillation(teacher=ResNetSpec(depth=18, stem="imagenet"), learning_rate=0.1)
+    message = refused(arms=with_arm(changes={"recipe.distillation": teacher}))
+    assert "Arm 'ViT 1': image_size (for ResNet-18, stem 'imagenet')" in message
 
 
 def test_a_distillation_token_needs_a_teacher():
