@@ -256,7 +256,7 @@ def report(results: Path, name: str, scale: str | None) -> None:
 @click.pass_obj
 def sync(results: Path, name: str, scale: str | None) -> None:
     """Make up in MLflow what it lacks of a study's records."""
-    from harness.records.tables import latest_study
+    from harness.records.study_file import latest_study
     from harness.report import report_files
     from harness.tracking import sync as make_up
 

@@ -8,7 +8,8 @@ from harness.execution.collect import collect
 from harness.execution.plan import Plan, make_plan
 from harness.execution.progress import CellProgress
 from harness.records.files import set_aside
-from harness.records.tables import StudyRecords, latest_study, load_records, read_study, write_tables
+from harness.records.study_file import latest_study, read_study
+from harness.records.tables import StudyRecords, load_records, write_tables
 from harness.report import report_files, write_report
 from harness.spec import InvalidInput, ResolvedStudy, to_plain
 

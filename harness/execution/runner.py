@@ -25,7 +25,8 @@ from harness.records import provenance as origin
 from harness.records.files import write_json
 from harness.records.lock import StudyLock
 from harness.records.runs import RunResult
-from harness.records.tables import StudyRecords, read_study, without_passwords, write_study
+from harness.records.study_file import read_study, without_passwords, write_study
+from harness.records.tables import StudyRecords
 from harness.report import report_files
 from harness.spec import InvalidInput, ResolvedStudy, Run
 from harness.tracking import Mirror

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.records.files import RecordsError, read_json
 from harness.records.lock import StudyLock
-from harness.records.tables import read_study
+from harness.records.study_file import read_study
 from harness.spec import InvalidInput, ResolvedStudy, to_plain
 from harness.spec.recipe import BUDGET_UNITS
 

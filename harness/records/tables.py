@@ -1,9 +1,7 @@
 """The tidy frames of a study: one row per training, per trial, per evaluation. All reports start from these."""
 
 import io
-import json
 import math
-import re
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -13,12 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import TypeAdapter, ValidationError
 
 from harness.records import csv_text
-from harness.records.files import RecordsError, read_json, write_bytes, write_json, write_text
-from harness.spec import DataSpec, InvalidInput, Recipe, ResolvedStudy, to_plain
-from harness.spec.checks import field_types
+from harness.records.files import RecordsError, write_bytes, write_text
+from harness.records.study_file import read_study, write_study
+from harness.spec import ResolvedStudy
 
 STATUSES = ("completed", "diverged", "out_of_memory", "failed")
 
@@ -145,33 +142,6 @@ def write_tables(folder: Path, records: StudyRecords) -> None:
     write_study(folder, records.study, records.provenance)
 
 
-def write_study(folder: Path, study: ResolvedStudy, provenance: dict[str, Any]) -> None:
-    """Keep study.json: the resolved study and where its results came from. Passwords in URLs are not kept."""
-    content = json.dumps({"study": to_plain(study), "provenance": provenance}, ensure_ascii=False)
-    write_json(folder / "study.json", json.loads(without_passwords(content)))
-
-
-def without_passwords(text: str) -> str:
-    """The text with `user:***@` for every `user:password@` of a URL."""
-    return re.sub(r"://([^:/@\s\"]+):[^@\s\"]+@", r"://\1:***@", text)
-
-
-def latest_study(folder: Path) -> tuple[ResolvedStudy, dict[str, Any]]:
-    """The study that was last launched into a results folder, whose runs need not be in the tables yet."""
-    return read_study(folder / "work" if (folder / "work" / "study.json").exists() else folder)
-
-
-def read_study(folder: Path) -> tuple[ResolvedStudy, dict[str, Any]]:
-    """The resolved study and the provenance in study.json; `RecordsError` when it is not whole."""
-    content = read_json(folder / "study.json")
-    try:
-        for arm in (content["study"]["baseline"], *content["study"]["arms"]):
-            arm["changes"] = {key: _typed(key, value) for key, value in arm["changes"].items()}
-        return TypeAdapter(ResolvedStudy).validate_python(content["study"]), dict(content["provenance"])
-    except (ValidationError, InvalidInput, KeyError, TypeError, AttributeError) as error:
-        raise RecordsError(f"{folder / 'study.json'} does not hold a study: {error}") from error
-
-
 def load_records(folder: Path) -> StudyRecords:
     """Read back what `write_tables` kept: needs nothing but the results folder."""
     study, provenance = read_study(folder)
@@ -190,15 +160,6 @@ def load_records(folder: Path) -> StudyRecords:
         correct=_unpacked(folder / "predictions.npz"),
         folder=folder,
     )
-
-
-def _typed(key: str, value: Any) -> Any:
-    """An arm's change of the field `key`, with the field's type: JSON has dicts for dataclasses, lists for tuples."""
-    part, *names = key.split(".")
-    hint: Any = {"recipe": Recipe, "data": DataSpec}[part]
-    for name in names:
-        hint = field_types(hint)[name]
-    return TypeAdapter(hint).validate_python(value)
 
 
 def _read_csv(path: Path, columns: dict[str, str]) -> pd.DataFrame:

@@ -23,6 +23,7 @@ from harness.records.files import RecordsError, sha256, write_json
 from harness.records.lock import StudyLock
 from harness.records.runs import RunFolder, RunResult, Shift
 from harness.records.status import read_status
+from harness.records.study_file import read_study, write_study
 from harness.records.tables import (
     ADDED_COLUMNS,
     CURVE_COLUMNS,
@@ -33,9 +34,7 @@ from harness.records.tables import (
     _packed,
     _unpacked,
     load_records,
-    read_study,
     with_columns,
-    write_study,
     write_tables,
 )
 from harness.spec import (

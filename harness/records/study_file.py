@@ -1,0 +1,52 @@
+"""study.json: the resolved study and where its results came from. Read without pandas: a status comes at once."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from harness.records.files import RecordsError, read_json, write_json
+from harness.spec import DataSpec, Recipe, ResolvedStudy, to_plain
+from harness.spec.checks import field_types
+
+NAME = "study.json"
+
+
+def write_study(folder: Path, study: ResolvedStudy, provenance: dict[str, Any]) -> None:
+    """Keep study.json: the resolved study and where its results came from. Passwords in URLs are not kept."""
+    content = json.dumps({"study": to_plain(study), "provenance": provenance}, ensure_ascii=False)
+    write_json(folder / NAME, json.loads(without_passwords(content)))
+
+
+def without_passwords(text: str) -> str:
+    """The text with `user:***@` for every `user:password@` of a URL."""
+    return re.sub(r"://([^:/@\s\"]+):[^@\s\"]+@", r"://\1:***@", text)
+
+
+def latest_study(folder: Path) -> tuple[ResolvedStudy, dict[str, Any]]:
+    """The study that was last launched into a results folder, whose runs need not be in the tables yet."""
+    return read_study(folder / "work" if (folder / "work" / NAME).exists() else folder)
+
+
+def read_study(folder: Path) -> tuple[ResolvedStudy, dict[str, Any]]:
+    """The resolved study and the provenance in study.json; `RecordsError` when it is not whole."""
+    from pydantic import TypeAdapter, ValidationError
+
+    content = read_json(folder / NAME)
+    try:
+        for arm in (content["study"]["baseline"], *content["study"]["arms"]):
+            arm["changes"] = {key: _typed(key, value) for key, value in arm["changes"].items()}
+        return TypeAdapter(ResolvedStudy).validate_python(content["study"]), dict(content["provenance"])
+    except (ValidationError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError) as error:
+        raise RecordsError(f"{folder / NAME} does not hold a study: {error}") from error
+
+
+def _typed(key: str, value: Any) -> Any:
+    """An arm's change of the field `key`, with the field's type: JSON has dicts for dataclasses, lists for tuples."""
+    from pydantic import TypeAdapter
+
+    part, *names = key.split(".")
+    hint: Any = {"recipe": Recipe, "data": DataSpec}[part]
+    for name in names:
+        hint = field_types(hint)[name]
+    return TypeAdapter(hint).validate_python(value)
