@@ -1,15 +1,23 @@
-"""Files that are either whole or not there: every write of a record goes through this module."""
+"""Files that are either whole or not there: every write of a record goes through this module.
+
+And every read: a record may come from anybody, so it is bounded in size and depth before it is taken in.
+"""
 
 import contextlib
 import hashlib
 import json
+import math
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from harness.spec import InvalidInput
+
+MOST_BYTES = 2**28
+"""The largest record that is read, packed or unpacked: several times what the largest study leaves."""
 
 
 class RecordsError(InvalidInput):
@@ -58,12 +66,41 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, text + "\n")
 
 
+def read_bytes(path: Path) -> bytes:
+    """The content of a plain file; `RecordsError` where it is something else, cannot be read or exceeds MOST_BYTES."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would never open otherwise
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise RecordsError(f"Could not read {path}: it is not a plain file. Remove it.")
+            content = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        if isinstance(error, RecordsError):
+            raise
+        raise RecordsError(f"Could not read {path}: {error}.") from error
+    if len(content) > MOST_BYTES:
+        raise RecordsError(f"Could not read {path}: it has more than {MOST_BYTES:,} bytes; no record is as large.")
+    return content
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file; `RecordsError` when it is not whole."""
+    content = read_bytes(path)
     try:
-        return json.loads(path.read_bytes(), parse_constant=_refuse)
-    except (OSError, ValueError) as error:
+        return parse_json(content)
+    except ValueError as error:
         raise RecordsError(f"Could not read {path}: {error}.") from error
+
+
+def parse_json(content: bytes) -> Any:
+    """JSON that can be written again: finite numbers, text that UTF-8 can hold. Anything else is a `ValueError`."""
+    try:
+        value = json.loads(content, parse_constant=_refuse, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("it is nested too deeply; no record is") from None
+    if b"\\u" in content:  # an escaped half of a surrogate pair is no text
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def sync_folder(folder: Path) -> None:
@@ -96,7 +133,12 @@ def set_aside(path: Path, folder: Path) -> Path:
     return target
 
 
-def _refuse(constant: str) -> None:
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text[:40])
+
+
+def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON; no record holds it")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.records.files import RecordsError
+from harness.records.files import RecordsError, parse_json, read_bytes
 
 Event = dict[str, Any]
 """`event` (started, evaluated, checkpointed, finished, ...), `time` (ms since 1970) and the event's own fields."""
@@ -19,7 +19,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = whole_lines(path.read_bytes()) if path.exists() else b""
+        whole = whole_lines(read_bytes(path)) if path.exists() else b""
         if path.exists() and path.stat().st_size != len(whole):
             os.truncate(path, len(whole))
         self._file = path.open("ab", buffering=0)
@@ -52,26 +52,28 @@ class Journal:
 
 def read_journal(path: Path) -> list[Event]:
     """All whole events of a journal; an unreadable line in the middle is a `RecordsError`."""
-    return list(_events(path, whole_lines(path.read_bytes()))) if path.exists() else []
+    return list(_events(path, whole_lines(read_bytes(path)))) if path.exists() else []
 
 
 def whole_lines(content: bytes) -> bytes:
     """`content` without a torn last line: one with no newline, or one that is empty or not an event."""
     whole = content[: content.rfind(b"\n") + 1]
     last = whole[:-1].rpartition(b"\n")[2]
-    return whole if not whole or _is_event(last) else whole[: -len(last) - 1]
+    return whole if not whole or _event(last) is not None else whole[: -len(last) - 1]
 
 
 def _events(path: Path, content: bytes) -> Iterator[Event]:
     for number, line in enumerate(content.splitlines(), start=1):
-        if not _is_event(line):
+        event = _event(line)
+        if event is None:
             raise RecordsError(f"{path}, line {number} is not an event.")
-        yield json.loads(line)
+        yield event
 
 
-def _is_event(line: bytes) -> bool:
+def _event(line: bytes) -> Event | None:
+    """What a line holds; None where it is no event."""
     try:
-        event = json.loads(line)
+        event = parse_json(line)
     except ValueError:
-        return False
-    return isinstance(event, dict) and isinstance(event.get("event"), str)
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None

@@ -9,7 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from harness.records.files import RecordsError, parse_json
 from harness.spec import InvalidInput
+
+MOST_SAID = 4096
+"""Bytes of a holder's introduction that are read."""
 
 TRIES, TRY_SECONDS = 5, 0.02
 """How often the lock is asked for: whoever looks at it in `holder` may hold it for an instant."""
@@ -40,24 +44,29 @@ class StudyLock:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
                     file.seek(0)
-                    return _who(file.read())
+                    return _who(file.read(MOST_SAID))
         except FileNotFoundError:
             pass
+        except OSError as error:
+            raise self._unusable(error) from error
         return None
 
     def __enter__(self) -> Self:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("a+")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("a+b")
+        except OSError as error:
+            raise self._unusable(error) from error
         try:
             self._take()
         except BlockingIOError:
             self._file.seek(0)
-            held = _who(self._file.read())
+            held = _who(self._file.read(MOST_SAID))
             self._file.close()
             raise self._refusal(held) from None
         self._file.truncate(0)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
-        self._file.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}))
+        self._file.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}).encode())
         self._file.flush()
         return self
 
@@ -80,12 +89,16 @@ class StudyLock:
         by = "process {pid} on {host} since {since}".format(**held) if known else "another process holds its lock"
         return InvalidInput(f"This study is already running: {by}. {self._remedy()}")
 
+    def _unusable(self, error: OSError) -> RecordsError:
+        return RecordsError(f"The lock {self._path} cannot be opened: {error.strerror}. Remove it, or mend its rights.")
+
     def _remedy(self) -> str:
         return f"Wait for it, follow it with `patchbench status`, or end that process; the lock is {self._path}."
 
 
-def _who(content: str | bytes) -> dict[str, Any]:
+def _who(content: bytes) -> dict[str, Any]:
     try:
-        return dict(json.loads(content))
-    except (ValueError, TypeError):
+        said = parse_json(content)
+    except ValueError:
         return {}
+    return said if isinstance(said, dict) else {}

@@ -39,4 +39,4 @@ def _known(results: Path) -> dict[str, float]:
         return {}
     if not isinstance(content, dict):
         return {}
-    return {str(key): float(value) for key, value in content.items() if isinstance(value, float | int) and value > 0}
+    return {key: float(value) for key, value in content.items() if isinstance(value, float | int) and 0 < value < 1e9}

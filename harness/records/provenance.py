@@ -4,7 +4,9 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,17 +16,40 @@ PACKAGE = Path(__file__).resolve().parents[1]
 _TRAINING_CODE = ("spec/model.py", "spec/recipe.py", "spec/data.py", "spec/run.py", "data", "models", "training")
 """What decides a training's numbers besides its configuration; relative to the package."""
 
+_REPORT_CODE = ("spec", "records", "analysis", "report", "execution/collect.py")
+"""What decides the bytes of the tables and of the report, besides the runs."""
+
 _LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "optuna", "mlflow")
+_REPORT_LIBRARIES = ("numpy", "pandas", "scipy", "statsmodels", "matplotlib", "seaborn", "jinja2", "pillow")
 
 
 @cache
 def code_fingerprint() -> str:
     """First 16 hexadecimal digits of the SHA-256 over the source files that decide a training's numbers."""
-    digest = hashlib.sha256()
-    for path in _training_files():
-        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0")
-        digest.update(path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+    return _fingerprint(_TRAINING_CODE)
+
+
+@cache
+def report_maker() -> dict[str, str]:
+    """What must be the same for a report to be the same bytes: its code, the libraries that draw it, the processor."""
+    found = {name: _version(name) for name in _REPORT_LIBRARIES}
+    return found | {
+        "patchbench": _version("patchbench"),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "report_code": _fingerprint(_REPORT_CODE),
+    }
+
+
+def changed_since(revision: str) -> list[str]:
+    """Files of the training code that differ from those at a git revision; empty where git cannot tell."""
+    if not re.fullmatch("[0-9a-f]{7,64}", revision):
+        return []
+    paths = [(PACKAGE / name).relative_to(PACKAGE.parent).as_posix() for name in _TRAINING_CODE]
+    try:
+        return _git("diff", "--name-only", revision, "--", *paths).splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return []
 
 
 def versions() -> dict[str, str]:
@@ -55,12 +80,16 @@ def git_state() -> dict[str, Any]:
         return {}
 
 
-def _training_files() -> list[Path]:
-    found: list[Path] = []
-    for name in _TRAINING_CODE:
+def _fingerprint(names: Iterable[str]) -> str:
+    """First 16 hexadecimal digits of the SHA-256 over source files and templates, by name and content."""
+    digest = hashlib.sha256()
+    for name in names:
         path = PACKAGE / name
-        found += sorted(path.rglob("*.py")) if path.is_dir() else [path]
-    return found
+        files = sorted([*path.rglob("*.py"), *path.rglob("*.j2")]) if path.is_dir() else [path]
+        for file in files:
+            digest.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0")
+            digest.update(file.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def _version(name: str) -> str:

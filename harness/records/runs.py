@@ -2,23 +2,25 @@
 
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.records.files import RecordsError, read_json, set_aside, sha256, write_bytes, write_json
+from harness.records.arrays import read_arrays
+from harness.records.files import RecordsError, read_bytes, read_json, set_aside, sha256, write_bytes, write_json
 from harness.records.journal import Event, read_journal
 from harness.spec import Run, canonical_json, to_plain
 from harness.spec.checks import check_types
 
 Status = Literal["completed", "pruned", "diverged", "out_of_memory", "failed"]
 """`pruned` is a trial that was stopped because earlier ones were better; confirm runs are never pruned."""
+STATUSES: tuple[str, ...] = get_args(Status)
+FILES = ("predictions.npz", "journal.jsonl")
+"""What a result may name as belonging to it."""
 Labels = npt.NDArray[np.uint16]
 
 
@@ -145,13 +147,15 @@ class RunFolder:
         try:
             body, expected = content["result"], content["sha256"]
             result = RunResult.from_plain(body)
-        except (TypeError, KeyError, AttributeError, ValueError) as error:
+        except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
             raise RecordsError(f"{self.result_path} is not a result: {error}") from error
         if sha256(canonical_json(body).encode()) != expected or result.digest != self.path.name:
             raise RecordsError(f"{self.result_path} is damaged: its hash does not match its content.")
         for name, digest in result.files.items():
-            path = self.path / Path(name).name
-            if not path.exists() or sha256(path.read_bytes()) != digest:
+            if name not in FILES:
+                raise RecordsError(f"{self.result_path} names the file {name!r}; it may name {' and '.join(FILES)}.")
+            path = self.path / name
+            if not path.exists() or sha256(read_bytes(path)) != digest:
                 raise RecordsError(f"{path} is missing or damaged: its hash does not match the result's.")
         return result
 
@@ -172,11 +176,10 @@ class RunFolder:
 
     def predictions(self) -> tuple[Labels, Labels]:
         """Labels and predicted classes (N,) of the test split."""
-        try:
-            with np.load(io.BytesIO(self.predictions_path.read_bytes()), allow_pickle=False) as content:
-                return content["labels"], content["predicted"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise RecordsError(f"Could not read {self.predictions_path}: {error}.") from error
+        kept = read_arrays(self.predictions_path, {"labels": "u", "predicted": "u"})
+        if len(kept["labels"]) != len(kept["predicted"]):
+            raise RecordsError(f"{self.predictions_path} has unequal numbers of labels and predictions.")
+        return kept["labels"], kept["predicted"]
 
     def clear(self, aside: Path) -> None:
         """Set the folder aside, so that the run starts anew."""

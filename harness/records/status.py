@@ -2,7 +2,7 @@
 
 import contextlib
 import csv
-import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -11,11 +11,12 @@ from typing import Any
 
 from harness.records.files import RecordsError, read_json
 from harness.records.lock import StudyLock
+from harness.records.runs import STATUSES
 from harness.records.study_file import read_study
 from harness.spec import InvalidInput, ResolvedStudy, to_plain
 from harness.spec.recipe import BUDGET_UNITS
 
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error)
 """What reading a record raises that is not whole."""
 
 
@@ -76,8 +77,16 @@ def _said(path: Path, holder: dict[str, Any] | None) -> dict[str, Any]:
         with contextlib.suppress(RecordsError, *_DAMAGED):
             content = dict(read_json(path))
             if (content["process"], content["host"]) == (holder["pid"], holder["host"]):
-                return content
+                return {"done": _counts(content["done"]), "running": [_training(item) for item in content["running"]]}
     return {}
+
+
+def _counts(content: dict[str, Any]) -> dict[str, int]:
+    return {status: int(number) for status, number in content.items() if status in STATUSES}
+
+
+def _training(content: dict[str, Any]) -> dict[str, Any]:
+    return {"run": str(content["run"]), "update": int(content["update"]), "updates": int(content["updates"])}
 
 
 def _count(folder: Path, study: ResolvedStudy, *, is_running: bool) -> Counter[str]:
@@ -91,9 +100,9 @@ def _count(folder: Path, study: ResolvedStudy, *, is_running: bool) -> Counter[s
     found: dict[tuple[object, ...], str] = {}
     for path in (folder / "work" / "runs").glob("*/result.json"):
         with contextlib.suppress(InvalidInput, *_DAMAGED):
-            status = json.loads(path.read_bytes())["result"]["status"]
-            place = _place(study, json.loads((path.parent / "config.json").read_bytes()))
-            if place is not None:
+            status = read_json(path)["result"]["status"]
+            place = _place(study, read_json(path.parent / "config.json"))
+            if place is not None and status in STATUSES:
                 found[place] = status
     return Counter(found.values())
 
@@ -109,7 +118,12 @@ def _rows(folder: Path) -> Iterator[tuple[str, str]]:
     for name in ("runs.csv", "trials.csv"):
         with contextlib.suppress(*_DAMAGED), (folder / name).open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                yield row["digest"], row["status"]
+                if row["status"] in STATUSES and _is_digest(row["digest"]):
+                    yield row["digest"], row["status"]
+
+
+def _is_digest(text: object) -> bool:
+    return isinstance(text, str) and re.fullmatch("[0-9a-f]{64}", text) is not None
 
 
 def _place(study: ResolvedStudy, content: dict[str, Any]) -> tuple[object, ...] | None:

@@ -2,8 +2,6 @@
 
 import io
 import math
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from harness.records import csv_text
-from harness.records.files import RecordsError, write_bytes, write_text
+from harness.records.arrays import read_arrays
+from harness.records.files import RecordsError, read_bytes, write_bytes, write_text
 from harness.records.study_file import read_study, write_study
 from harness.spec import ResolvedStudy
 
 STATUSES = ("completed", "diverged", "out_of_memory", "failed")
+ANY_STATUS = (*STATUSES, "pruned")
+"""Of confirm runs, and of trials."""
 
 RUN_COLUMNS: dict[str, str] = {
     "study": "str",
@@ -97,6 +98,8 @@ SHIFT_COLUMNS: dict[str, str] = {
 }
 """Columns of shifts.csv: a row per confirm run and shift (pixels) of the test images, the plain test being shift 0."""
 
+_FRACTIONS = ("test_accuracy", "shifted_accuracy", "shift_agreement", "validation_accuracy", "agreement")
+
 Correct = npt.NDArray[np.bool_]
 
 
@@ -166,20 +169,45 @@ def _read_csv(path: Path, columns: dict[str, str]) -> pd.DataFrame:
     """A frame as it was written: text such as NA or None stays text, and only an empty number is missing."""
     try:
         texts = {name: kind for name, kind in columns.items() if kind == "str"}
-        missing_as = {name: [""] for name in pd.read_csv(path, nrows=0).columns if name not in texts}
-        frame = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=missing_as)
+        content = io.BytesIO(read_bytes(path))
+        missing_as = {name: [""] for name in pd.read_csv(content, nrows=0).columns if name not in texts}
+        content.seek(0)
+        frame = pd.read_csv(content, dtype=texts, keep_default_na=False, na_values=missing_as, index_col=False)
         for name in set(ADDED_COLUMNS) & columns.keys() - set(frame.columns):
             frame[name] = "" if name in texts else math.nan
         frame = frame.astype({name: kind for name, kind in columns.items() if name in frame})
-    except (OSError, ValueError, TypeError, pd.errors.ParserError) as error:
-        raise RecordsError(f"Could not read {path}: {error}") from error
+    except (RecordsError, ValueError, TypeError, OverflowError, pd.errors.ParserError) as error:
+        raise RecordsError(error if isinstance(error, RecordsError) else f"Could not read {path}: {error}") from error
     missing = [name for name in columns if name not in frame]
     if missing:
         raise RecordsError(f"{path} lacks the columns {', '.join(missing)}.")
     for name in frame.columns:
         if frame[name].dtype == object or isinstance(frame[name].dtype, pd.StringDtype):
             frame[name] = frame[name].map(csv_text.as_written, na_action="ignore")
+    _check_values(path, frame)
     return frame
+
+
+def _check_values(path: Path, frame: pd.DataFrame) -> None:
+    """Refuse what no run can have left, naming row, column and rule: a table may come from anywhere."""
+    for name in frame.columns:
+        column = frame[name]
+        if name == "status":
+            wrong, rule = ~column.isin(ANY_STATUS), f"one of {', '.join(ANY_STATUS)}"
+        elif name in _FRACTIONS:
+            wrong, rule = ~(column.between(0, 1) | column.isna()), "a fraction from 0 to 1, or empty"
+        elif pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+            values = column.astype("float64")
+            least = -math.inf if name.startswith("p.") else 0
+            wrong, rule = ~((values.ge(least) & np.isfinite(values)) | values.isna()), "a finite number, 0 or more"
+        else:
+            continue
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise RecordsError(
+                f"{path}, row {row + 2}: {name} is {column.iloc[row]!r}; it must be {rule}. Restore the file, or make "
+                "it again with `patchbench report` where the work folder is."
+            )
 
 
 def _packed(correct: dict[str, Correct]) -> bytes:
@@ -193,14 +221,18 @@ def _packed(correct: dict[str, Correct]) -> bytes:
 
 
 def _unpacked(path: Path) -> dict[str, Correct]:
+    kept = read_arrays(path, {"digests": "U", "lengths": "i", "bits": "u"})
+    lengths = [int(length) for length in kept["lengths"]]
+    sizes = [(length + 7) // 8 for length in lengths]
+    bits = kept["bits"]
+    # Checked before anything is unpacked: a length beyond the bits would be filled up with zeros.
+    if len(lengths) != len(kept["digests"]) or min(lengths, default=0) < 0 or sum(sizes) != bits.nbytes:
+        raise RecordsError(f"Could not read {path}: its numbers of runs, images and answers do not fit each other.")
+    parts = np.split(bits.view(np.uint8), np.cumsum(sizes)[:-1]) if sizes else []
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
-            digests, lengths, bits = content["digests"], content["lengths"], content["bits"]
-        sizes = [(int(length) + 7) // 8 for length in lengths]
-        parts = np.split(bits, np.cumsum(sizes)[:-1]) if sizes else []
         return {
-            str(digest): np.unpackbits(part, count=int(length)).astype(np.bool_)
-            for digest, length, part in zip(digests, lengths, parts, strict=True)
+            str(digest): np.unpackbits(part, count=length).astype(np.bool_)
+            for digest, length, part in zip(kept["digests"], lengths, parts, strict=True)
         }
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise RecordsError(f"Could not read {path}: {error}") from error
+    except ValueError as error:  # a name that is no text
+        raise RecordsError(f"Could not read {path}: {error}.") from error
