@@ -7,7 +7,9 @@ from harness.analysis import Findings, analyse
 from harness.execution.collect import collect
 from harness.execution.plan import Plan, make_plan
 from harness.execution.progress import CellProgress
+from harness.records import manifest
 from harness.records.files import set_aside
+from harness.records.provenance import report_maker
 from harness.records.study_file import latest_study, read_study
 from harness.records.tables import StudyRecords, load_records, write_tables
 from harness.report import report_files, write_report
@@ -35,15 +37,17 @@ def write_results(records: StudyRecords, folder: Path, say: Say) -> Findings:
     Tables of other settings that stand there are set aside first, and what changed is said.
     """
     if _kept_digests(folder) - set(records.runs["digest"]):
-        changed = ", ".join(changed_fields(read_study(folder)[0], records.study)) or "the runs' configurations"
+        changed = ", ".join(_changes(folder, records)) or "the runs' configurations"
         aside = folder / "work" / "set_aside"
         for path in [
             *report_files(folder),
-            *(folder / name for name in ("study.json", "curves.csv", "shifts.csv", "predictions.npz")),
+            *(folder / name for name in manifest.SOURCES),
+            folder / manifest.NAME,
         ]:
             if path.exists():
                 set_aside(path, aside)
         say(f"The results that stood here were of other settings ({changed}); they are kept in {aside}.")
+    (folder / manifest.NAME).unlink(missing_ok=True)  # it speaks of the files that are written over now
     write_tables(folder, records)
     return _report(folder)
 
@@ -64,6 +68,7 @@ def read_results(folder: Path) -> tuple[StudyRecords, Findings]:
     """The kept tables of a study and what they say."""
     if not (folder / "study.json").exists():
         raise InvalidInput(f"There are no results in {folder}. Run the study first.")
+    manifest.require_unchanged(folder)
     kept = load_records(folder)
     return kept, analyse(kept)
 
@@ -72,6 +77,14 @@ def changed_fields(before: ResolvedStudy, now: ResolvedStudy) -> list[str]:
     """Dotted names of the fields in which two studies differ, sorted."""
     old, new = (dict(_leaves("", to_plain(study))) for study in (before, now))
     return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+
+
+def _changes(folder: Path, records: StudyRecords) -> list[str]:
+    """What differs between the study whose tables stand in `folder` and another: its fields, or the data's content."""
+    before, origin = read_study(folder)
+    old, new = origin.get("data_hash"), records.provenance.get("data_hash")
+    data = [f"the content of {records.provenance.get('data_source')}"] if old and new and old != new else []
+    return changed_fields(before, records.study) + data
 
 
 def _leaves(name: str, value: object) -> Iterable[tuple[str, object]]:
@@ -92,5 +105,7 @@ def _kept_digests(folder: Path) -> set[str]:
 def _report(folder: Path) -> Findings:
     """A report from the tables alone, so that it can be made again, to the same bytes, wherever they are."""
     kept, findings = read_results(folder)
-    write_report(kept, findings, folder)
+    report = write_report(kept, findings, folder)
+    sources = [folder / name for name in manifest.SOURCES if (folder / name).exists()]
+    manifest.write_manifest(folder, [*sources, *report], report_maker())
     return findings

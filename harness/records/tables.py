@@ -100,6 +100,9 @@ SHIFT_COLUMNS: dict[str, str] = {
 
 _FRACTIONS = ("test_accuracy", "shifted_accuracy", "shift_agreement", "validation_accuracy", "agreement")
 
+_PLACES = ("train_size", "seed", "trial", "update", "shift")
+"""Columns that say which run, trial, evaluation or test a row is of: never empty."""
+
 Correct = npt.NDArray[np.bool_]
 
 
@@ -196,6 +199,8 @@ def _check_values(path: Path, frame: pd.DataFrame) -> None:
             wrong, rule = ~column.isin(ANY_STATUS), f"one of {', '.join(ANY_STATUS)}"
         elif name in _FRACTIONS:
             wrong, rule = ~(column.between(0, 1) | column.isna()), "a fraction from 0 to 1, or empty"
+        elif name in _PLACES and column.isna().any():
+            wrong, rule = column.isna(), "a number"
         elif pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
             values = column.astype("float64")
             least = -math.inf if name.startswith("p.") else 0
