@@ -283,6 +283,32 @@ def status(results: Path, name: str, scale: str | None, as_json: bool) -> None:
 
 
 @cli.command()
+@click.argument("name")
+@_scale_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def verify(results: Path, name: str, scale: str | None, as_json: bool) -> None:
+    """Check every hash of a study's results, and make its tables and report again to compare; changes nothing."""
+    from harness.console import table
+    from harness.execution.verify import verify as verified
+
+    found = verified(_existing(results, name, scale))
+    if as_json:
+        click.echo(json.dumps(found.as_json(), ensure_ascii=False))
+    else:
+        console = _console()
+        rows = [[check.what, f"{check.checked:,}", check.outcome] for check in found.checks]
+        console.print(table(f"{found.folder}", ["checked", "how many", "outcome"], rows))
+        for text in (
+            *(f"note: {note}" for note in found.notes),
+            *(f"does not hold: {fault}" for fault in found.faults),
+        ):
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+    if found.faults:
+        raise SystemExit(USER_ERROR)
+
+
+@cli.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
 @click.pass_obj
 def ui(results: Path, port: int) -> None:
