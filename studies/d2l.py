@@ -16,24 +16,11 @@ from dataclasses import replace
 
 from harness.spec import Arm, Better, DataSpec, LogUniform, Recipe, ResNetSpec, Scale, Search, Study, ViTSpec
 from studies import _recipes as r
+from studies.implementations import implementation
 
 D2L = "Dive into Deep Learning, section 11.8"
 RESNET = ResNetSpec(depth=18, stem="imagenet")
-VIT = ViTSpec(
-    patch_size=16,
-    width=512,
-    depth=2,
-    heads=8,
-    qkv_bias=False,
-    output_bias=False,
-    dropout=0.1,
-    attention_dropout=0.1,
-    mlp_dropout=0.1,
-    initialisation="torch",
-    position_sd=1.0,
-    class_token_sd=0.0,
-    norm_eps=1e-5,
-)
+VIT = implementation("D2L", ViTSpec(patch_size=16, width=512, depth=2, heads=8))
 RECIPE = Recipe(
     epochs=10,
     batch_size=128,
