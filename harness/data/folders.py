@@ -23,6 +23,15 @@ SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", "
 TEST_SHARE = 5
 """One image in so many is tested on, where the folder has no test part of its own."""
 
+FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What a file is decoded as, whatever its name: PIL's other readers, some of which start programs, are never asked."""
+
+MOST_PIXELS = 2**27
+"""The largest image that is decoded: 400 MB as RGB."""
+
+MOST_ASPECT = 200
+"""The longest image that is decoded, in its shorter side: fitted to a square, nothing of a longer one is left."""
+
 LAYOUT = "The folder must hold PATH/train/CLASS/*.png with PATH/test/CLASS/*.png, or PATH/CLASS/*.png."
 
 
@@ -84,7 +93,7 @@ class Listing:
     def content_hash(self) -> str:
         """SHA-256 over the path and SHA-256 of every file, in order."""
         known = _read_index(self.root)
-        index: dict[str, tuple[int, int, str]] = {}
+        index: dict[str, tuple[int, int, int, str]] = {}
         for name, _ in self.files:
             try:
                 index[name] = _entry(self.root / name, known.get(name))
@@ -95,7 +104,7 @@ class Listing:
         if {name: list(entry) for name, entry in index.items()} != known:
             text = json.dumps(index)
             write_whole(*_index_place(self.root), lambda path: path.write_text(text, encoding="utf-8"))
-        return _digest((name, entry[2]) for name, entry in index.items())
+        return _digest((name, entry[-1]) for name, entry in index.items())
 
 
 def scan(path: str) -> Listing:
@@ -112,6 +121,11 @@ def scan(path: str) -> Listing:
         classes, files = _list_classes(root, root)
         _check_counts(root, classes, files, 3, "one each to train, to validate and to test on")
         return Listing(root, classes, files, None)
+    for part in ("train", "test"):
+        require(
+            (root / part).resolve().is_relative_to(root.resolve()),
+            f"{root / part} is a link that leads out of {root}. Move the folder there in its place.",
+        )
     classes, train = _list_classes(root, root / "train")
     tested, test = _list_classes(root, root / "test")
     if tested != classes:
@@ -145,11 +159,15 @@ def _list_classes(root: Path, part: Path) -> tuple[tuple[str, ...], tuple[tuple[
 
 
 def _images_in(folder: Path) -> list[str]:
-    return sorted(
-        entry.name
-        for entry in os.scandir(folder)
-        if not entry.name.startswith(".") and Path(entry.name).suffix.lower() in SUFFIXES and not entry.is_dir()
-    )
+    names = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or Path(entry.name).suffix.lower() not in SUFFIXES or entry.is_dir():
+                continue
+            if not entry.is_file() and Path(entry.path).exists():  # a pipe, for one: reading it would never end
+                raise InvalidInput(f"{entry.path} is not a plain file. Remove it.")
+            names.append(entry.name)
+    return sorted(names)
 
 
 def _check_counts(
@@ -172,14 +190,30 @@ def opened(path: Path) -> Iterator[Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd but harmless metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
+                _check_size(path, *image.size)
                 yield image
+    except InvalidInput:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InvalidInput(f"{path} is too large to be decoded safely: {error} Scale it down, or remove it.") from error
     except UnidentifiedImageError as error:
         raise InvalidInput(f"{path} is not an image that can be read. Replace or remove it.") from error
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # a damaged header leads PIL's readers to whatever error comes next
         raise InvalidInput(f"{path} cannot be read as an image: {error}. Replace or remove it.") from error
+
+
+def _check_size(path: Path, wide: int, high: int) -> None:
+    require(
+        wide * high <= MOST_PIXELS,
+        f"{path} is too large to be decoded safely: it has {wide}x{high} pixels, and {MOST_PIXELS:,} are the limit. "
+        "Scale it down, or remove it.",
+    )
+    require(
+        max(wide, high) <= MOST_ASPECT * min(wide, high),
+        f"{path} has {wide}x{high} pixels, more than {MOST_ASPECT} times as long in one direction as in the other. "
+        "Crop or remove it.",
+    )
 
 
 def decode(listing: Listing, side: int) -> npt.NDArray[np.uint8]:
@@ -194,12 +228,16 @@ def decode(listing: Listing, side: int) -> npt.NDArray[np.uint8]:
     return images
 
 
-def _entry(path: Path, kept: Any) -> tuple[int, int, str]:
-    """(bytes, time of change in ns, SHA-256) of a file; read only where the first two differ from what was kept."""
+def _entry(path: Path, kept: Any) -> tuple[int, int, int, str]:
+    """(bytes, times of modification and of change in ns, SHA-256) of a file; read only where one of the first differs.
+
+    The time of modification can be set by whoever copies a file; the time of change cannot.
+    """
     status = path.stat()
-    if kept is not None and tuple(kept[:2]) == (status.st_size, status.st_mtime_ns):
-        return status.st_size, status.st_mtime_ns, str(kept[2])
-    return status.st_size, status.st_mtime_ns, sha256(path)
+    now = status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    if isinstance(kept, list) and len(kept) == len(now) + 1 and tuple(kept[:-1]) == now:
+        return *now, str(kept[-1])
+    return *now, sha256(path)
 
 
 def _index_place(root: Path) -> tuple[Path, str]:

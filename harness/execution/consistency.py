@@ -26,7 +26,10 @@ def check_tables(records: StudyRecords) -> Check:
     notes = (f"{lacking:,} planned runs are not in the tables.",) if lacking > 0 else ()
     tables = (records.runs, records.trials, records.curves, records.shifts, records.correct)
     return Check(
-        what="rows of the tables, against study.json", checked=sum(map(len, tables)), faults=faults, notes=notes
+        what="rows of the tables, against study.json",
+        checked=sum(len(table) for table in tables),
+        faults=faults,
+        notes=notes,
     )
 
 
@@ -165,7 +168,7 @@ def _chosen(records: StudyRecords) -> Iterator[Fault]:
 
 def _curves(records: StudyRecords) -> Iterator[Fault]:
     """Each curve belongs to a run, and ends where a completed run says it ended."""
-    runs = {row["digest"]: row for row in _rows(records.runs)}
+    runs: dict[str, Row] = {row["digest"]: row for row in _rows(records.runs)}
     ends: dict[str, Row] = {}
     for row in _rows(records.curves):
         run = runs.get(row["digest"])
@@ -226,7 +229,7 @@ def _origin(records: StudyRecords) -> Iterator[Fault]:
             )
 
 
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def _rows(frame: pd.DataFrame) -> list[Row]:
     return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
 
 

@@ -7,7 +7,7 @@ import platform
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -241,6 +241,8 @@ def run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tup
     again = _to_train_again(cells, folder, options)
     is_anything_left = bool(again) or any(cell.ready() for cell in cells)
     engine = _engine(plan, options) if is_anything_left else None
+    if is_anything_left:
+        _tell_of_libraries([item for cell in cells for item in cell.finished() if item not in again], observer.note)
     with lock:
         began, provenance = time.time(), _provenance(study, folder, options)
         write_study(folder / "work", study, provenance)
@@ -277,13 +279,34 @@ def _to_train_again(cells: list[CellProgress], folder: Path, options: Options) -
         return failed
     if not options.set_aside:
         before = ", ".join(sorted({item.result.code_fingerprint for item in other}))
+        files = _changed_files(other)
+        changed = f" Changed since: {', '.join(files[:5])}{' and more' if len(files) > 5 else ''}." if files else ""
         raise InvalidInput(
             f"{len(other)} finished runs in {folder} come from other training code "
-            f"(fingerprint {before}, now {now}); their numbers may differ from new ones. "
+            f"(fingerprint {before}, now {now}); their numbers may differ from new ones.{changed} "
             "Give --set-aside to keep them apart and train those runs again, or --accept-code-change to mix them "
             "(the report will say so)."
         )
     return failed + other
+
+
+def _changed_files(items: list[Finished]) -> list[str]:
+    """The training code's files that differ from those at the revisions of the runs, as far as git can tell."""
+    revisions = {str(item.result.environment.get("git_revision", "")) for item in items}
+    return sorted({name for revision in revisions for name in origin.changed_since(revision)})
+
+
+def _tell_of_libraries(items: list[Finished], say: Callable[[str], object]) -> None:
+    """Say so where finished runs were made with another torch than what is still to be trained."""
+    now = origin.versions()["torch"]
+    made = Counter(
+        str(item.result.environment["torch"]) for item in items if item.result.environment.get("torch", now) != now
+    )
+    for version, number in sorted(made.items()):
+        say(
+            f"{number} finished runs were made with torch {version}; the others will be with {now}, whose numbers may "
+            "differ in their last digits. The report's provenance names both."
+        )
 
 
 def _engine(plan: Plan, options: Options) -> Engine:

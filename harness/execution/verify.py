@@ -177,7 +177,7 @@ def _row_faults(folder: Path, kept: StudyRecords, table: str) -> Iterator[Fault]
         if result is None:
             yield Fault(path=table, expected=f"a result in {_relative(run.path, folder)}", found="none")
             continue
-        expected = _expected(result, content, is_trial=table == "trials.csv")
+        expected = _expected(result, content, columns, is_trial=table == "trials.csv")
         yield from (
             Fault(path=table, expected=f"{column} {value} ({_relative(run.path, folder)})", found=f"{row[column]}")
             for column, value in expected.items()
@@ -185,7 +185,7 @@ def _row_faults(folder: Path, kept: StudyRecords, table: str) -> Iterator[Fault]
         )
 
 
-def _expected(result: RunResult, content: dict[str, Any], *, is_trial: bool) -> dict[str, Any]:
+def _expected(result: RunResult, content: dict[str, Any], columns: list[str], *, is_trial: bool) -> dict[str, Any]:
     """What a row must hold, from a run's result and configuration."""
     config = content["config"]
     own = {key: value for key, value in asdict(result).items() if key not in ("shifts", "environment", "files")}
@@ -193,7 +193,8 @@ def _expected(result: RunResult, content: dict[str, Any], *, is_trial: bool) -> 
         own["validation_accuracy"] = None
     place = {"arm": content.get("arm"), "train_size": config["data"]["train_size"]}
     number = {"trial": content.get("trial")} if is_trial else {"seed": config["seed"]}
-    return own | place | number | {f"p.{name}": value for name, value in dict(content.get("values") or {}).items()}
+    values = content.get("values") if isinstance(content.get("values"), dict) else {}
+    return own | place | number | {name: values.get(name[2:]) for name in columns if name.startswith("p.")}
 
 
 def _table_faults(folder: Path, kept: StudyRecords, finished: list[Finished]) -> Iterator[Fault]:

@@ -38,7 +38,10 @@ def _array(archive: zipfile.ZipFile, name: str, kinds: str) -> npt.NDArray[Any]:
         raise ValueError(f"{name} unpacks to more than {MOST_BYTES:,} bytes")
     if np.lib.format.read_magic(stream) != (1, 0):
         raise ValueError(f"{name} is of another version of numpy's format")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    try:
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    except Exception as error:  # numpy parses a literal of Python, and passes on whatever its tokenizer raises
+        raise ValueError(f"{name} has no header that can be read") from error
     if dtype.kind not in kinds or len(shape) != 1:
         raise ValueError(f"{name} is of type {dtype} and shape {shape}; expected (n,) of kind {' or '.join(kinds)}")
     if shape[0] * dtype.itemsize != size - stream.tell():

@@ -132,7 +132,11 @@ class RunFolder:
     def config(self) -> dict[str, Any]:
         """`{"digest", "arm", "trial", "values", "config"}` as written; `RecordsError` when it is not whole."""
         content = read_json(self.config_path)
-        if not isinstance(content, dict) or sha256(canonical_json(content.get("config")).encode()) != self.path.name:
+        if (
+            not isinstance(content, dict)
+            or content.get("digest") != self.path.name
+            or sha256(canonical_json(content.get("config")).encode()) != self.path.name
+        ):
             raise RecordsError(f"{self.config_path} does not match the digest in its folder's name; it was changed.")
         return content
 

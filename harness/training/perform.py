@@ -12,6 +12,7 @@ import torch
 from harness.data import load
 from harness.models import attention_macs_per_image, macs_per_image, parameters
 from harness.records import provenance
+from harness.records.files import read_bytes, sha256
 from harness.records.journal import Journal
 from harness.records.runs import RunFolder, RunResult
 from harness.spec import Run
@@ -72,6 +73,9 @@ def perform(
         if placement.device.type == "cpu" and not settings.own_process:
             result = dataclasses.replace(result, peak_memory_bytes=None)
         journal.append("finished", status=result.status, reason=result.reason, **_final_metrics(result))
+        # The curves come from the journal, and so do the decisions of a pruned search: it is part of the result.
+        journalled = {folder.journal_path.name: sha256(read_bytes(folder.journal_path))}
+        result = dataclasses.replace(result, files={**result.files, **journalled})
         folder.write_result(result)
         checkpoints.clear()
         say(f"{result.status} {result.reason}".strip())

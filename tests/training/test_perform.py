@@ -56,7 +56,8 @@ def test_a_confirm_run_leaves_its_whole_record(tmp_path, monkeypatch, digits, mo
     assert result.code_fingerprint == provenance.code_fingerprint()
     assert result.environment["threads"] == 1
     assert result.environment["torch"] == provenance.versions()["torch"]
-    assert result.files == {"predictions.npz": sha256(folder.predictions_path.read_bytes())}
+    paths = (folder.predictions_path, folder.journal_path)
+    assert result.files == {path.name: sha256(path.read_bytes()) for path in paths}
     last = done.journal[2]
     assert (result.train_loss, result.validation_loss) == (last["train_loss"], last["validation_loss"])
     labels, predicted = folder.predictions()
@@ -70,7 +71,7 @@ def test_a_tuning_run_has_no_test_numbers(tmp_path, monkeypatch):
     done = carry_out(make_config(phase="tune"), tmp_path, monkeypatch)
     unreached = [name for name, value in vars(done.result).items() if value is None]
     assert unreached == ["test_accuracy", "test_loss", "eval_images_per_second"]
-    assert done.result.files == {}
+    assert done.result.files == {"journal.jsonl": sha256(done.folder.journal_path.read_bytes())}
     assert not done.folder.predictions_path.exists()
     assert done.result.validation_accuracy == done.journal[2]["validation_accuracy"]
 

@@ -1,0 +1,85 @@
+"""A tiny study that has been run once, for tests that damage copies of it."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pandas as pd
+from tiny_studies import SPACE, Witness, tiny_study
+
+from harness.execution import results, runner, verify
+from harness.execution.runner import Options, run_study
+from harness.records.tables import StudyRecords
+from harness.spec import ResolvedStudy, Search
+
+STUDY = tiny_study(seeds=(0, 1), search=Search(space=SPACE, trials=2), test_shifts=(1,))
+CLOCK = ["train_seconds", "train_images_per_second", "eval_images_per_second", "peak_memory_bytes"]
+
+
+class Nobody:
+    """In place of the mirrors into MLflow and Optuna's databases."""
+
+    def __init__(self, *arguments: object, **named: object) -> None: ...
+    def changed(self, digest: str) -> None: ...
+    def keep(self, cell: object) -> None: ...
+    def make_up(self, cells: object, *, all_of_them: bool) -> None: ...
+    def close(self, **named: object) -> None: ...
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A results folder and what it holds when nothing is damaged."""
+
+    folder: Path
+    """`results/tiny/smoke`."""
+    records: StudyRecords
+
+    @contextmanager
+    def copy(self, *, work: bool = True) -> Iterator[Path]:
+        """A copy of the study's folder, in a results folder of its own."""
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "results" / "tiny" / "smoke"
+            shutil.copytree(self.folder, folder, ignore=None if work else shutil.ignore_patterns("work"))
+            yield folder
+
+
+@contextmanager
+def tables_only() -> Iterator[None]:
+    """Neither mirrors nor pages, which take most of the time of a tiny study."""
+    nothing: Any = lambda *arguments: []  # noqa: E731
+    with (
+        patch.object(runner, "Mirror", Nobody),
+        patch.object(runner, "SearchMirror", Nobody),
+        patch.object(results, "write_report", nothing),
+        patch.object(verify, "write_report", nothing),
+    ):
+        yield
+
+
+def run_in(folder: Path, study: ResolvedStudy = STUDY, **options: Any) -> tuple[Witness, StudyRecords]:
+    """Run the study into `results/tiny/smoke` (or go on with it)."""
+    witness = Witness()
+    made = Options(results=folder.parents[1], engine="inline", command="a test", **options)
+    records, _ = run_study(study, made, witness)
+    return witness, records
+
+
+def assert_same_tables(one: StudyRecords, other: StudyRecords) -> None:
+    """All but the times."""
+    pd.testing.assert_frame_equal(one.runs.drop(columns=CLOCK), other.runs.drop(columns=CLOCK))
+    for name in ("trials", "curves", "shifts"):
+        pd.testing.assert_frame_equal(getattr(one, name), getattr(other, name))
+    assert one.correct.keys() == other.correct.keys()
+    assert all((one.correct[digest] == other.correct[digest]).all() for digest in one.correct)
+
+
+def finish(folder: Path) -> Kept:
+    """The study, run once with its report."""
+    with patch.object(runner, "Mirror", Nobody), patch.object(runner, "SearchMirror", Nobody):
+        _, records = run_in(folder / "tiny" / "smoke")
+    return Kept(folder / "tiny" / "smoke", records)
