@@ -12,7 +12,7 @@ from harness.records.files import set_aside
 from harness.records.provenance import report_maker
 from harness.records.study_file import latest_study, read_study
 from harness.records.tables import StudyRecords, load_records, write_tables
-from harness.report import report_files, write_report
+from harness.report import report_files, write_index, write_report
 from harness.spec import InvalidInput, ResolvedStudy, to_plain
 
 Say = Callable[[str], object]
@@ -108,4 +108,6 @@ def _report(folder: Path) -> Findings:
     report = write_report(kept, findings, folder)
     sources = [folder / name for name in manifest.SOURCES if (folder / name).exists()]
     manifest.write_manifest(folder, [*sources, *report], report_maker())
+    if (folder.parent.name, folder.name) == (kept.study.name, kept.study.scale):  # else there are no others beside it
+        write_index(folder.parents[1])
     return findings

@@ -1,23 +1,27 @@
 """What a person reads in the end. Draws and sets what `harness.analysis` computed; computes nothing."""
 
+import json
 from pathlib import Path
 
 from harness.analysis.findings import Findings
 from harness.records import csv_text, files
 from harness.records.tables import StudyRecords
+from harness.report import document
 from harness.report.content import content_of
 from harness.report.figures import PICTURES, figures_of
+from harness.report.index import write_index
 from harness.report.markdown import markdown
 from harness.report.page import page
 from harness.report.summary import SUMMARY_COLUMNS, SummaryRow, summary_rows
 
-__all__ = ["SUMMARY_COLUMNS", "SummaryRow", "figures_of", "report_files", "summary_rows", "write_report"]
+__all__ = ["SUMMARY_COLUMNS", "SummaryRow", "figures_of", "report_files", "summary_rows", "write_index", "write_report"]
 
 
 def write_report(records: StudyRecords, findings: Findings, folder: Path) -> list[Path]:
-    """Write figures/*.png and *.svg, report.html, REPORT.md, comparisons.csv and claims.csv; returns their paths.
+    """Write figures/*.png and *.svg, report.html, REPORT.md, report.json and the tables of what was found.
 
-    Equal records and findings give equal bytes. Figures of an earlier report that no longer apply are removed.
+    Returns their paths. Equal records and findings give equal bytes.
+    Figures of an earlier report that no longer apply are removed.
     """
     content = content_of(records, findings)
     outputs: dict[Path, bytes] = {}
@@ -28,6 +32,8 @@ def write_report(records: StudyRecords, findings: Findings, folder: Path) -> lis
     outputs[folder / "REPORT.md"] = markdown(content).encode()
     outputs[folder / "comparisons.csv"] = csv_text.from_frame(findings.comparisons).encode()
     outputs[folder / "claims.csv"] = csv_text.from_frame(findings.claims).encode()
+    said = document.document(records, findings, tuple(figure.name for figure in content.figures))
+    outputs[folder / document.NAME] = (json.dumps(said, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
     for path, written in outputs.items():
         files.write_bytes(path, written)
     _remove_outdated(folder / "figures", {figure.name for figure in content.figures})
@@ -36,7 +42,8 @@ def write_report(records: StudyRecords, findings: Findings, folder: Path) -> lis
 
 def report_files(folder: Path) -> list[Path]:
     """What a report consists of, as far as it is there: pages, tables and the folder of figures."""
-    names = ("report.html", "REPORT.md", "runs.csv", "trials.csv", "comparisons.csv", "claims.csv", "figures")
+    tables = ("runs.csv", "trials.csv", "comparisons.csv", "claims.csv")
+    names = ("report.html", "REPORT.md", document.NAME, *tables, "figures")
     return [folder / name for name in names if (folder / name).exists()]
 
 

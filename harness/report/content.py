@@ -4,16 +4,19 @@ import base64
 import shlex
 from dataclasses import dataclass, field
 
-from harness.analysis.findings import Findings
+from harness.analysis.findings import VERDICTS, Findings
 from harness.records.tables import StudyRecords
 from harness.report import tables
 from harness.report.figures import pictures_of
 from harness.report.formats import words
+from harness.report.protocol import protocol_table
 from harness.report.style import png, svg, theme
 from harness.report.tables import Table
 
 _MOST_SVG = 200_000
 """Bytes; a larger drawing stands in the page as PNG, so that the page stays small."""
+
+NO_ANSWER = "No run has finished yet, so there is no answer."
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,14 @@ class Content:
     study: str
     question: str
     answer: str
+    verdicts: tuple[tuple[str, str, int], ...]
+    """Verdict, its symbol and how many claims have it."""
     gaps: tuple[str, ...]
     warnings: tuple[str, ...]
     sections: tuple[Section, ...]
     changes: tuple[str, ...]
     provenance: Table
+    settings: Table
     command: str
     citation: str
     figures: tuple[Drawn, ...] = field(default=())
@@ -67,31 +73,45 @@ class Content:
 def content_of(records: StudyRecords, findings: Findings) -> Content:
     """Draw the figures and put everything in the report's order."""
     study = records.study
-    figures = tuple(_drawn(records, findings))
+    figures = tuple(drawn(records, findings))
     return Content(
-        title=f"{words(study.name).capitalize()} ({study.scale})",
+        title=title_of(records),
         study=f"Study {study.name}, scale {study.scale}; after {study.source}",
         question=study.question,
-        answer=findings.answer or "No run has finished yet, so there is no answer.",
+        answer=findings.answer or NO_ANSWER,
+        verdicts=verdicts_of(findings),
         gaps=findings.gaps,
         warnings=findings.warnings,
         sections=_sections(records, findings, figures),
         changes=study.changes_after_first_look,
         provenance=tables.provenance_table(records),
-        command=_command(records),
+        settings=protocol_table(records),
+        command=command_of(records),
         citation=_citation(records),
         figures=figures,
     )
 
 
-def _drawn(records: StudyRecords, findings: Findings) -> list[Drawn]:
-    drawn = []
+def title_of(records: StudyRecords) -> str:
+    """The study's name for people, with its scale."""
+    return f"{words(records.study.name).capitalize()} ({records.study.scale})"
+
+
+def verdicts_of(findings: Findings) -> tuple[tuple[str, str, int], ...]:
+    """Verdict, its symbol and how many claims have it: those that occur, in the order of `VERDICTS`."""
+    found = list(findings.claims["verdict"])
+    return tuple((name, tables.SYMBOLS[name], found.count(name)) for name in VERDICTS if name in found)
+
+
+def drawn(records: StudyRecords, findings: Findings, most: int | None = None) -> list[Drawn]:
+    """The figures that apply, the main one first; the first `most` of them, or all."""
+    made = []
     with theme():
-        for place, picture in enumerate(pictures_of(records, findings), start=1):
+        for place, picture in enumerate(pictures_of(records, findings)[:most], start=1):
             figure = picture.draw(records, findings)
             text = picture.describe(records, findings)
-            drawn.append(Drawn(picture.name, picture.section, picture.title, text, place, png(figure), svg(figure)))
-    return drawn
+            made.append(Drawn(picture.name, picture.section, picture.title, text, place, png(figure), svg(figure)))
+    return made
 
 
 def _sections(records: StudyRecords, findings: Findings, figures: tuple[Drawn, ...]) -> tuple[Section, ...]:
@@ -123,7 +143,8 @@ def _sections(records: StudyRecords, findings: Findings, figures: tuple[Drawn, .
     return tuple(section for section in filled if section.figures or section.tables)
 
 
-def _command(records: StudyRecords) -> str:
+def command_of(records: StudyRecords) -> str:
+    """The command that makes the results again."""
     command = records.provenance.get("command")
     if isinstance(command, list | tuple):
         return shlex.join(map(str, command))

@@ -12,11 +12,12 @@ from harness.report.tables import linked
 
 def page(content: Content) -> str:
     """The page's HTML."""
-    return _environment().get_template("report.html.j2").render(report=content)
+    return environment().get_template("report.html.j2").render(report=content)
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Where the templates are found and how their texts are escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,  # names come from users: an arm called <script> stays text

@@ -173,7 +173,7 @@ _ARM_HEADINGS = (
 def _accuracy_cells(row: Row, against: Row) -> tuple[Cell, ...]:
     difference = [against.get(key) for key in ("difference", "ci_low", "ci_high")]
     return (
-        Cell(seeds(row["n"], row["planned"]), number(row["n"])),
+        Cell(seeds(row["n"], row["planned"]).rpartition(" ")[0], number(row["n"])),
         Cell(percent_interval(row["mean"], row["ci_low"], row["ci_high"]), number(row["mean"])),
         Cell(points_interval(*difference), number(difference[0])),
         _cell(p_value, against.get("p_holm")),

@@ -1,0 +1,223 @@
+"""Two studies side by side on one page: questions, answers, claims, the arms that both have, and what differs."""
+
+from dataclasses import dataclass, replace
+from os.path import relpath
+from pathlib import Path
+
+from harness.analysis.across import PLACES, Across
+from harness.analysis.findings import Findings
+from harness.records import csv_text, files
+from harness.records.tables import StudyRecords
+from harness.report.content import NO_ANSWER, Drawn, command_of, drawn, title_of, verdicts_of
+from harness.report.formats import NONE, count, number, p_value, percent, points_interval
+from harness.report.frames import rows_of
+from harness.report.markdown import code, escape, listed, prose, tally
+from harness.report.markdown import table as table_text
+from harness.report.page import environment
+from harness.report.tables import Cell, Column, Table, claims_table, provenance_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One of the two studies."""
+
+    anchor: str
+    title: str
+    source: str
+    question: str
+    answer: str
+    verdicts: tuple[tuple[str, str, int], ...]
+    gaps: tuple[str, ...]
+    warnings: tuple[str, ...]
+    figure: Drawn | None
+    claims: Table
+    command: str
+    folder: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Everything that the page says."""
+
+    title: str
+    sides: tuple[Side, Side]
+    cautions: tuple[str, ...]
+    summary: str
+    shared: Table
+    kin: Table
+    settings: Table
+    provenance: Table
+
+
+def write_comparison(
+    first: tuple[StudyRecords, Findings], second: tuple[StudyRecords, Findings], across: Across, output: Path
+) -> list[Path]:
+    """Write the page `output` (one file that loads nothing) and the same as Markdown beside it; returns both paths.
+
+    Equal results give equal bytes. The Markdown links the studies' own figures.
+    """
+    content = comparison_of(first, second, across)
+    beside = output.with_suffix(".md")
+    files.write_text(output, environment().get_template("compare.html.j2").render(report=content))
+    files.write_text(beside, comparison_markdown(content, output.parent))
+    return [output, beside]
+
+
+def comparison_of(
+    first: tuple[StudyRecords, Findings], second: tuple[StudyRecords, Findings], across: Across
+) -> Comparison:
+    """Put what was found in the page's order."""
+    titles = tuple(title_of(records) for records, _ in (first, second))
+    if titles[0] == titles[1]:
+        titles = tuple(f"{title}, {place}" for title, place in zip(titles, PLACES, strict=True))
+    sides = (_side(*first, titles[0], 1), _side(*second, titles[1], 2))
+    return Comparison(
+        title=f"{titles[0]} and {titles[1]}",
+        sides=sides,
+        cautions=across.cautions,
+        summary=_summary(across),
+        shared=_shared_table(across, titles),
+        kin=_kin_table(across, titles),
+        settings=_settings_table(across, titles),
+        provenance=_provenance_table(first[0], second[0], titles),
+    )
+
+
+def _side(records: StudyRecords, findings: Findings, title: str, place: int) -> Side:
+    pictures = drawn(records, findings, most=1)
+    claims = claims_table(records, findings)
+    return Side(
+        anchor=f"study-{place}",
+        title=title,
+        source=records.study.source,
+        question=records.study.question,
+        answer=findings.answer or NO_ANSWER,
+        verdicts=verdicts_of(findings),
+        gaps=findings.gaps,
+        warnings=findings.warnings,
+        figure=replace(pictures[0], number=place) if pictures else None,
+        claims=replace(claims, name=f"claims-{place}", caption=f"{title}: published claims"),
+        command=command_of(records),
+        folder=records.folder,
+    )
+
+
+def _summary(across: Across) -> str:
+    """How many arms are shared, and how many of them differ beyond chance."""
+    shared = rows_of(across.shared)
+    judged = [row for row in shared if number(row["p_holm"]) is not None]
+    if not shared:
+        return "The studies share no arm: their numbers stand side by side here, and no difference is computed."
+    arms = "1 arm" if len(shared) == 1 else f"{len(shared)} arms (counted once per training size)"
+    if not judged:
+        return f"The studies share {arms}, with too few common seeds to tell whether they differ."
+    clear = [row for row in judged if float(row["p_holm"]) < 0.05]
+    told = "none differs" if not clear else f"{len(clear)} {'differs' if len(clear) == 1 else 'differ'}"
+    return f"The studies share {arms}; {told} clearly in test accuracy (Holm p below .05; {len(judged)} judged)."
+
+
+def _shared_table(across: Across, titles: tuple[str, ...]) -> Table:
+    rows = []
+    for row in rows_of(across.shared):
+        names = dict.fromkeys((str(row["first_arm"]), str(row["second_arm"])))
+        same = f"{count(row['same_runs'])} of {count(row['n'])}"
+        rows.append(
+            (
+                Cell(" / ".join(names)),
+                Cell(count(row["train_size"]), number(row["train_size"])),
+                Cell(_mean(row["first_mean"], row["first_n"]), number(row["first_mean"])),
+                Cell(_mean(row["second_mean"], row["second_n"]), number(row["second_mean"])),
+                Cell(points_interval(row["difference"], row["ci_low"], row["ci_high"]), number(row["difference"])),
+                Cell(p_value(row["p_holm"]), number(row["p_holm"])),
+                Cell(same, number(row["same_runs"])),
+            )
+        )
+    headings = (
+        "Training images",
+        titles[0],
+        titles[1],
+        "Difference, second \u2212 first, points [95\u00a0%]",
+        "p (Holm)",
+        "Same configuration",
+    )
+    return Table(
+        "shared",
+        "Arms that both studies have: same model, recipe and data",
+        (Column("Arm"), *(Column(heading, numeric=True) for heading in headings)),
+        tuple(rows),
+        csv_text.from_frame(across.shared),
+        "Mean test accuracy (n seeds); difference paired by seed and test image. Same configuration: how many of the "
+        "common seeds were trained with the same tuned values too; they differ by chance, machine or code alone.",
+    )
+
+
+def _mean(value: float, n: int) -> str:
+    text = percent(value)
+    return text if text == NONE else f"{text} ({count(n)})"
+
+
+def _kin_table(across: Across, titles: tuple[str, ...]) -> Table:
+    rows = []
+    for row in rows_of(across.kin):
+        names = dict.fromkeys((str(row["first_arm"]), str(row["second_arm"])))
+        rows.append(
+            (
+                Cell(" / ".join(names)),
+                Cell(count(row["first_size"]), number(row["first_size"])),
+                Cell(percent(row["first_mean"]), number(row["first_mean"])),
+                Cell(percent(row["second_mean"]), number(row["second_mean"])),
+                Cell(str(row["differs"])),
+            )
+        )
+    headings = ("Training images", titles[0], titles[1])
+    return Table(
+        "kin",
+        "Arms with the same model and number of training images, but another recipe or data",
+        (Column("Arm"), *(Column(heading, numeric=True) for heading in headings), Column("What differs")),
+        tuple(rows),
+        csv_text.from_frame(across.kin),
+        "Mean test accuracy. No difference is computed: it would mix the effect of the fields that differ.",
+    )
+
+
+def _settings_table(across: Across, titles: tuple[str, ...]) -> Table:
+    rows = tuple((Cell(key), Cell(one), Cell(other)) for key, one, other in across.settings)
+    columns = (Column("Setting"), Column(titles[0]), Column(titles[1]))
+    return Table("settings", "Settings of data, recipe and search that differ", columns, rows)
+
+
+def _provenance_table(first: StudyRecords, second: StudyRecords, titles: tuple[str, ...]) -> Table:
+    one, other = ({row[0].text: row[1].text for row in provenance_table(records).rows} for records in (first, second))
+    rows = tuple(
+        (Cell(key), Cell(one.get(key, NONE)), Cell(other.get(key, NONE)), Cell(_told(one.get(key), other.get(key))))
+        for key in {**one, **other}
+    )
+    columns = (Column("What"), Column(titles[0]), Column(titles[1]), Column("Same?"))
+    return Table("provenance", "What the results were made with", columns, rows)
+
+
+def _told(one: str | None, other: str | None) -> str:
+    if one is None or other is None:
+        return "not known"
+    return "same" if one == other else "differs"
+
+
+def comparison_markdown(content: Comparison, folder: Path) -> str:
+    """The comparison in Markdown, for a file in `folder`: its pictures are the studies' own, where these are kept."""
+    blocks = [f"# {escape(content.title)}", f"**In short:** {escape(content.summary)}"]
+    blocks += listed("Read with care", content.cautions)
+    for side in content.sides:
+        blocks += [f"## {escape(side.title)}", f"**{escape(side.question)}**", f"**Answer:** {escape(side.answer)}"]
+        blocks += [f"**Claims:** {tally(side.verdicts)}"] if side.verdicts else []
+        blocks += [f"- {escape(line)}" for line in (*side.gaps, *side.warnings)]
+        picture = side.folder and side.figure and side.folder / "figures" / f"{side.figure.name}.png"
+        if picture and side.figure and picture.is_file():
+            address = relpath(picture, folder).replace(" ", "%20")
+            blocks.append(f"![{escape(side.figure.description)}]({address})")
+        blocks += [table_text(side.claims)] if side.claims.rows else []
+        blocks.append(prose(f"Source: {side.source}"))
+    for data in (content.shared, content.kin, content.settings, content.provenance):
+        if data.rows:
+            blocks += [f"## {escape(data.caption)}", table_text(data), *([escape(data.note)] if data.note else [])]
+    blocks += ["## Reproduce", code("\n".join(side.command for side in content.sides))]
+    return "\n\n".join(blocks) + "\n"
