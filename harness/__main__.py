@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 from rich.console import Console
 
 from harness.execution import StudyInterrupted
@@ -39,6 +40,16 @@ def _scale_option(function: Any) -> Any:
     return click.option("--scale", type=click.Choice(SCALES), help="Default: gpu where CUDA is there, else laptop.")(
         function
     )
+
+
+def _complete_study(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What the shell may complete a study's name to: a shipped one, else the path of a study file."""
+    names = [name for name in study_names() if name.startswith(incomplete)]
+    return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
+
+
+_study_argument = click.argument("name", shell_complete=_complete_study)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document; all else goes to stderr.")
 
 
 @cli.command("list")
@@ -73,7 +84,7 @@ def _scales(study: Study, here: float | None) -> str:
 
 
 @cli.command()
-@click.argument("name")
+@_study_argument
 @_scale_option
 @click.argument("overrides", nargs=-1)
 def show(name: str, scale: str | None, overrides: tuple[str, ...]) -> None:
@@ -82,7 +93,7 @@ def show(name: str, scale: str | None, overrides: tuple[str, ...]) -> None:
 
 
 @cli.command()
-@click.argument("name")
+@_study_argument
 @_scale_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--workers", type=click.IntRange(1), help="Runs at the same time.")
@@ -94,6 +105,7 @@ def show(name: str, scale: str | None, overrides: tuple[str, ...]) -> None:
     show_default=True,
     help="Differences, in points of accuracy, to tell the seeds needed for; from earlier results.",
 )
+@_json_option
 @click.argument("overrides", nargs=-1)
 @click.pass_obj
 def plan(
@@ -103,6 +115,7 @@ def plan(
     device: str,
     workers: int | None,
     points: tuple[float, ...],
+    as_json: bool,
     overrides: tuple[str, ...],
 ) -> None:
     """Print every run of a study with images, MACs and a forecast of its time here; trains nothing."""
@@ -119,6 +132,14 @@ def plan(
     placement = choose(device, study.recipe.precision)
     workers = workers or (available_cores() if placement.device.type == "cpu" else 1)
     forecasts = forecast(made, placement, threads=max(1, available_cores() // workers))
+    wall = sum(item.seconds for item in forecasts) / min(workers, made.runs)
+    if study == _resolve(name, study.scale, ()) and device == "auto":
+        remember_pace(results, study.name, study.scale, stated=study.minutes, minutes=wall / 60)
+    if as_json:
+        place = {"device": str(placement.device), "precision": placement.precision, "workers": workers}
+        cells = [_forecast_of(item) for item in forecasts]
+        click.echo(json.dumps({"runs": made.runs, "seconds": wall, **place, "cells": cells}))
+        return
     rows = [
         [
             item.cell.arm.name,
@@ -135,15 +156,20 @@ def plan(
     columns = ["arm", "training images", "trials+seeds", "images", "MMACs/image", "PMACs", "images/s", "worker time"]
     console = _console()
     console.print(table(f"{study.name} at scale {study.scale}: {made.runs} runs", columns, rows))
-    wall = sum(item.seconds for item in forecasts) / min(workers, made.runs)
     console.print(
         f"Forecast on {placement.device} ({placement.precision}), {workers} at a time: {duration(wall)}. "
         "PMACs count forward and backward passes. Nothing was trained.",
         highlight=False,
     )
-    if study == _resolve(name, study.scale, ()) and device == "auto":
-        remember_pace(results, study.name, study.scale, stated=study.minutes, minutes=wall / 60)
     _print_seeds_needed(console, results / study.name / study.scale, points)
+
+
+def _forecast_of(item: Any) -> dict[str, Any]:
+    """A cell of a plan for a program; `seconds` on one worker."""
+    cell = item.cell
+    counts = {"trials": cell.trials, "seeds": len(cell.seeds), "images": cell.images_planned}
+    costs = {"macs_per_image": item.macs_per_image, "seconds": item.seconds}
+    return {"arm": cell.arm.name, "train_size": cell.data.train_size, **counts, **costs}
 
 
 def _print_seeds_needed(console: Console, folder: Path, points: tuple[float, ...]) -> None:
@@ -173,7 +199,7 @@ def _print_seeds_needed(console: Console, folder: Path, points: tuple[float, ...
 
 
 @cli.command()
-@click.argument("name")
+@_study_argument
 @_scale_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--workers", type=click.IntRange(1), help="Runs at the same time; default: one per core, one on a GPU.")
@@ -184,6 +210,7 @@ def _print_seeds_needed(console: Console, folder: Path, points: tuple[float, ...
 @click.option("--accept-code-change", is_flag=True, help="Mix with results of other training code; the report says so.")
 @click.option("--set-aside", is_flag=True, help="Keep results of other training code apart and train those runs anew.")
 @click.option("--quiet", is_flag=True, help="Print results only.")
+@_json_option
 @click.argument("overrides", nargs=-1)
 @click.pass_obj
 def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
@@ -199,6 +226,7 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
     accept_code_change: bool,
     set_aside: bool,
     quiet: bool,
+    as_json: bool,
     overrides: tuple[str, ...],
 ) -> None:
     """Run or resume a study, then write its report. OVERRIDES are key=value pairs, e.g. recipe.updates=500."""
@@ -223,35 +251,37 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
         set_aside=set_aside,
         command=shlex.join(["patchbench", *sys.argv[1:]]),
     )
-    console = _console()
+    console = _console(stderr=as_json)
     with Progress(console, quiet=quiet, workers=workers) as progress:
         _, findings = run_study(study, options, progress)
-    _print_findings(console, study_folder(study, results), findings)
+    _tell(console, study_folder(study, results), findings, as_json=as_json)
     if findings.gaps:
         raise SystemExit(GAPS)
 
 
 @cli.command()
-@click.argument("name")
+@_study_argument
 @_scale_option
+@_json_option
 @click.pass_obj
-def report(results: Path, name: str, scale: str | None) -> None:
+def report(results: Path, name: str, scale: str | None, as_json: bool) -> None:
     """Rebuild a study's tables, figures and report from what is kept; trains nothing."""
     from harness.console import Progress
     from harness.execution.results import rebuild
 
-    console = _console()
+    console = _console(stderr=as_json)
     with Progress(console) as progress:
         folder = _existing(results, name, scale)
         findings = rebuild(folder, progress.note)
-    _print_findings(console, folder, findings)
+    _tell(console, folder, findings, as_json=as_json)
     if (folder / "work" / "runs").is_dir():  # in a process of its own: a report needs no MLflow
         command = [sys.executable, "-m", "harness", "--results", str(results), "sync", folder.parent.name]
-        subprocess.run([*command, "--scale", folder.name], check=False)  # noqa: S603 (our own command)
+        aside = sys.stderr if as_json else None
+        subprocess.run([*command, "--scale", folder.name], check=False, stdout=aside)  # noqa: S603 (our own command)
 
 
 @cli.command()
-@click.argument("name")
+@_study_argument
 @_scale_option
 @click.pass_obj
 def sync(results: Path, name: str, scale: str | None) -> None:
@@ -267,7 +297,7 @@ def sync(results: Path, name: str, scale: str | None) -> None:
 
 
 @cli.command()
-@click.argument("name")
+@_study_argument
 @_scale_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -283,7 +313,7 @@ def status(results: Path, name: str, scale: str | None, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("name")
+@_study_argument
 @_scale_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -316,6 +346,47 @@ def ui(results: Path, port: int) -> None:
     from harness.tracking import serve
 
     serve(results, port=port, say=click.echo)
+
+
+@cli.command()
+@click.argument("first", metavar="A", shell_complete=_complete_study)
+@click.argument("second", metavar="B", shell_complete=_complete_study)
+@_scale_option
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The page to write, FILE.html; the same as Markdown stands beside it. Default: in RESULTS/comparisons.",
+)
+@click.pass_obj
+def compare(results: Path, first: str, second: str, scale: str | None, output: Path | None) -> None:
+    """Set two studies side by side. A and B: a study's name, NAME/SCALE, or a folder that holds a study.json."""
+    from harness.analysis.across import across
+    from harness.execution.results import read_results
+    from harness.report.comparison import write_comparison
+
+    folders = [_compared(results, name, scale) for name in (first, second)]
+    one, two = (read_results(folder) for folder in folders)
+    named = [f"{records.study.name}-{records.study.scale}" for records, _ in (one, two)]
+    output = output or results / "comparisons" / f"{'--'.join(named)}.html"
+    for path in write_comparison(one, two, across(one[0], two[0]), output):
+        click.echo(f"Written: {path}")
+
+
+@cli.command()
+@_json_option
+@click.pass_obj
+def doctor(results: Path, as_json: bool) -> None:
+    """Look at what runs need here: Python, torch, device, memory, disk, data, MLflow, locks; exit 2 where it is bad."""
+    from harness.console import checklist
+    from harness.execution.doctor import examine
+
+    checks = examine(results)
+    if as_json:
+        click.echo(json.dumps([check.as_json() for check in checks], ensure_ascii=False))
+    else:
+        _console().print(checklist([(check.level, check.what, check.found, check.mend) for check in checks]))
+    if any(check.level == "bad" for check in checks):
+        raise SystemExit(USER_ERROR)
 
 
 @cli.group()
@@ -373,6 +444,18 @@ def _existing(results: Path, name: str, scale: str | None) -> Path:
     return folder
 
 
+def _compared(results: Path, name: str, scale: str | None) -> Path:
+    """The results folder that an argument of `compare` names."""
+    if (Path(name) / "study.json").is_file():
+        return Path(name).absolute()
+    stem, _, own = name.partition("/")
+    if own in SCALES:
+        if scale not in (None, own):
+            raise InvalidInput(f"{name!r} names the scale {own!r}, --scale says {scale!r}; leave one of them out.")
+        return _existing(results, stem, own)
+    return _existing(results, name, scale)
+
+
 def _default_scale() -> str:
     """`gpu` where CUDA is there, else `laptop`; torch is asked only where there is a driver."""
     if not any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")):
@@ -382,12 +465,16 @@ def _default_scale() -> str:
     return "gpu" if torch.cuda.is_available() else "laptop"
 
 
-def _print_findings(console: Console, folder: Path, findings: Any) -> None:
-    from harness.console import table
-    from harness.report import SummaryRow, summary_rows
+def _tell(console: Console, folder: Path, findings: Any, *, as_json: bool) -> None:
+    """What was found, for a person or for a program."""
+    if as_json:
+        from harness.records.files import read_json
 
-    columns = [name.replace("_", " ") for name in SummaryRow._fields]
-    console.print(table("", columns, [list(row) for row in summary_rows(findings)]))
+        click.echo(json.dumps({"folder": str(folder), **read_json(folder / "report.json")}, ensure_ascii=False))
+        return
+    from harness.console import findings_table
+
+    console.print(findings_table(findings, console.width))
     for claim in findings.claims.itertuples():
         console.print(f"{claim.verdict}: {claim.statement} {claim.reason}", highlight=False, markup=False)
     for text in (*findings.gaps, *findings.warnings):
@@ -396,9 +483,9 @@ def _print_findings(console: Console, folder: Path, findings: Any) -> None:
     console.print(f"Report: {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _console() -> Console:
-    width = None if sys.stdout.isatty() else 140
-    return Console(width=width)
+def _console(*, stderr: bool = False) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(width=None if stream.isatty() else 140, stderr=stderr)
 
 
 def main() -> NoReturn:

@@ -17,6 +17,7 @@ from rich.text import Text
 from harness.spec import Run
 
 if TYPE_CHECKING:  # a message needs neither plans nor records
+    from harness.analysis import Findings
     from harness.execution.plan import Cell, Plan
     from harness.records.runs import RunResult
 
@@ -28,6 +29,9 @@ SPEED_SECONDS = 3.0
 
 LARGEST_TABLE = 12
 """Arms that are shown one by one; of more, the totals alone."""
+
+WIDE = 105
+"""Columns from which the final table has room for costs."""
 
 
 @dataclass
@@ -319,6 +323,27 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
         shown.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
         shown.add_row(*[escape(cell) for cell in row])
+    return shown
+
+
+def findings_table(findings: "Findings", width: int) -> Table:
+    """The arms with seeds, accuracy and difference; on a console of less than 105 columns without their costs."""
+    from harness.report import SUMMARY_COLUMNS, summary_rows
+
+    kept = len(SUMMARY_COLUMNS) if width >= WIDE else SUMMARY_COLUMNS.index("p (Holm)") + 1
+    rows = [[*row][:kept] for row in summary_rows(findings)]
+    return table("", list(SUMMARY_COLUMNS[:kept]), rows)
+
+
+def checklist(lines: Sequence[tuple[str, str, str, str]]) -> Table:
+    """Lines of (level, what, found, mend), the level in colour and in words."""
+    colours = {"ok": "green", "warn": "yellow", "bad": "red"}
+    shown = Table(box=None, pad_edge=False, show_header=False)
+    for style in ("", "bold", ""):
+        shown.add_column(style=style, overflow="fold")
+    for level, what, found, mend in lines:
+        text = escape(found) + (f"\n[dim]→ {escape(mend)}[/dim]" if mend else "")
+        shown.add_row(f"[{colours[level]}]{level}[/{colours[level]}]", escape(what), text)
     return shown
 
 
