@@ -18,7 +18,14 @@ from harness.spec import ResolvedStudy, Run, find_study
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A study's tidy frames and what was found in them."""
+    """A study's tidy frames and what was found in them.
+
+    >>> report = results("patch_size")
+    >>> "ViT/7" in set(report.runs["arm"])
+    True
+    >>> sorted(set(report.claims["verdict"]) - {"reproduced", "contradicted", "inconclusive"})
+    []
+    """
 
     records: StudyRecords
     findings: Findings
@@ -36,7 +43,14 @@ class Report:
 
     @property
     def comparisons(self) -> pd.DataFrame:
-        """A row per arm (and training size) against the baseline: the columns of comparisons.csv."""
+        """A row per arm (and training size) against the baseline: the columns of comparisons.csv.
+
+        Differences and their bounds are fractions, arm minus baseline.
+
+        >>> frame = results("patch_size").comparisons
+        >>> bool((frame["ci_low"] <= frame["difference"]).all())
+        True
+        """
         return self.findings.comparisons
 
     @property
@@ -52,6 +66,13 @@ class Report:
 def load_study(name: str, *, scale: str = "laptop", overrides: Sequence[str] = ()) -> ResolvedStudy:
     """A shipped study by name, or a study file by path, at one scale with `key=value` overrides.
 
+    Raises `InvalidInput` for a name, scale or override that is not there; the message names the nearest one.
+
+    >>> study = load_study("patch_size", scale="smoke")
+    >>> study.question
+    'Do smaller patches help a vision transformer, and what do they cost?'
+    >>> [arm.name for arm in study.arms]
+    ['ViT/4', 'ViT/2']
     >>> load_study("patch_size", scale="smoke", overrides=["recipe.updates=20"]).recipe.updates
     20
     """
@@ -62,7 +83,15 @@ def load_study(name: str, *, scale: str = "laptop", overrides: Sequence[str] = (
 def run(study: ResolvedStudy, *, results: str | Path = "results", device: str = "auto", workers: int = 1) -> Report:
     """Train what is missing of a study and write its report; with one worker, in this process.
 
-    Raises `InvalidInput` for what the user can mend, before any training.
+    Raises `InvalidInput` for what the user can mend, before any training. What is finished is not trained again.
+
+    >>> from tempfile import mkdtemp
+    >>> tiny = ["recipe.updates=4", "recipe.evaluations=1", "search.trials=0", "seeds=0,1", "data.train_size=60"]
+    >>> report = run(load_study("patch_size", scale="smoke", overrides=tiny), results=mkdtemp(), device="cpu")
+    >>> list(report.runs["status"].unique()), len(report.runs)
+    (['completed'], 6)
+    >>> (report.folder / "report.html").exists()
+    True
     """
     options = Options(
         results=Path(results).absolute(),
@@ -76,7 +105,13 @@ def run(study: ResolvedStudy, *, results: str | Path = "results", device: str = 
 
 
 def results(name: str, *, scale: str = "laptop", results: str | Path = "results") -> Report:
-    """The results of a study that has been run, read from its results folder alone."""
+    """The results of a study that has been run, read from its results folder alone.
+
+    Raises `InvalidInput` where there are none.
+
+    >>> list(results("dataset_size").comparisons.columns[:3])
+    ['arm', 'baseline', 'train_size']
+    """
     folder = Path(results).absolute() / Path(name).stem / scale
     records, findings = read_results(folder)
     return Report(records=records, findings=findings, folder=folder)

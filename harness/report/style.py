@@ -1,13 +1,14 @@
 """The visual language of all figures: theme, one look per arm, and files with the same bytes each time."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import matplotlib as mpl
 import seaborn as sns
+from matplotlib import font_manager
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -25,9 +26,21 @@ _MARKERS = ("o", "s", "^", "v", "P", "X", "<")
 _DASHES: tuple[Dash, ...] = ("-", "--", "-.", ":")
 _LEVEL_DASHES: tuple[Dash, ...] = (*_DASHES, (0, (7, 1, 1, 1, 1, 1)), (0, (2, 2)), (0, (1, 3)), (0, (5, 1)))
 
+_EAST_ASIAN = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Source Han Sans SC",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "IPAexGothic",
+    "Droid Sans Fallback",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Microsoft YaHei",
+)
+"""Fonts with Chinese characters; the first that a machine has draws them."""
+
 _OURS: dict[str, Any] = {
-    # The last font has a box for every character: scripts that DejaVu lacks are drawn as boxes, without a warning.
-    "font.family": ["DejaVu Sans", "Last Resort High-Efficiency"],
     "font.size": 9.5,
     "axes.titlesize": 10.5,
     "axes.labelsize": 9.5,
@@ -66,10 +79,20 @@ class Mark:
     dash: Dash
 
 
+def families(installed: Iterable[str]) -> list[str]:
+    """Fonts in the order in which a character is looked for: matplotlib's own, then what the machine has for East Asia.
+
+    The last one has a box for every character, so that what no font has is drawn as a box, without a warning.
+    """
+    names = set(installed)
+    return ["DejaVu Sans", *(name for name in _EAST_ASIAN if name in names), "Last Resort High-Efficiency"]
+
+
 @contextmanager
 def theme() -> Iterator[None]:
     """Build and save figures inside this; matplotlib's settings are as before afterwards."""
-    settings: dict[Any, Any] = {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **_OURS}
+    fonts = {"font.family": families(font_manager.get_font_names())}
+    settings: dict[Any, Any] = {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **_OURS, **fonts}
     with mpl.rc_context(settings):
         yield
 
