@@ -36,7 +36,7 @@ STUDY = Study(
             ),
             r.VIT_SMOKE,
             (0.0, 1.0),
-            (50, 200, 800),
+            (100, 800),
             0.9,
         ),
         "laptop": _scale(

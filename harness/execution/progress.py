@@ -115,7 +115,7 @@ class CellProgress:
             stops = rungs(sorted(evaluation_points(self.cell.trial_recipe)), history)
         if number == 0 or not self._space:
             return self.cell.trial(number, self.cell.own_values, stops)
-        return self.cell.trial(number, propose(self._study.search, self._space, self.search_name, history), stops)
+        return self.cell.trial(number, propose(self._study.search, self._space, self._study.name, history), stops)
 
     def _curve(self, item: Finished) -> dict[int, float]:
         events = item.folder.journal()

@@ -47,22 +47,23 @@ class Trial:
     """Validation accuracy by update."""
 
 
-def propose(
-    search: Search, space: Mapping[str, Distribution], name: Sequence[str | int], history: Sequence[Trial]
-) -> dict[str, Any]:
+def propose(search: Search, space: Mapping[str, Distribution], study: str, history: Sequence[Trial]) -> dict[str, Any]:
     """Values for the next trial after `history` (which holds trial 0, the recipe's own setting).
 
-    `name` identifies the search: study, arm, training size. A setting that diverged or ran out of memory counts as the
-    worst to the sampler and is never proposed again; one that completed only where nothing else can be found.
+    What is drawn follows from the name of the study and the number of the trial alone: all arms with the same ranges
+    try the same settings until the sampler learns from their scores, so that luck in the draws does not part them.
+
+    A setting that diverged or ran out of memory counts as the worst to the sampler and is never proposed again; one
+    that completed only where nothing else can be found.
     """
     tried = [dict(trial.values) for trial in history]
     failed = [dict(trial.values) for trial in history if trial.status not in ("completed", "pruned")]
     values: dict[str, Any] = {}
     for attempt in range(ATTEMPTS):
-        seed = derive(0, *name, len(history), attempt) % 2**32
-        study = _study(history, space, _sampler(search, seed))
+        seed = derive(0, study, len(history), attempt) % 2**32
+        known = _study(history, space, _sampler(search, seed))
         distributions = {key: _distribution(space[key]) for key in sorted(space)}
-        asked = study.ask(distributions)
+        asked = known.ask(distributions)
         values = {key: _rounded(space[key], asked.params[key]) for key in distributions}
         if values not in (tried if attempt < ATTEMPTS // 2 else failed):
             break
