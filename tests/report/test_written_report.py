@@ -4,11 +4,11 @@ import csv
 import io
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import pairwise
 
 import pandas as pd
 import pytest
+from html_page import Page
 from report_cases import gaps, make_study, more_claims, odd_names, simulate, single, two_factors
 
 from harness.analysis import analyse
@@ -16,33 +16,6 @@ from harness.records import csv_text
 from harness.report import SUMMARY_COLUMNS, summary_rows, tables, write_report
 from harness.report.content import content_of
 from harness.report.page import page
-
-VOID = {"meta", "img", "br", "link", "input", "hr"}
-
-
-class Page(HTMLParser):
-    """Tags and texts of a page; fails on tags that do not balance."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.texts = [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-    def all(self, tag):
-        return [attrs for name, attrs in self.tags if name == tag]
 
 
 @pytest.fixture(scope="session")

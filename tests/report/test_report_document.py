@@ -1,0 +1,80 @@
+"""report.json says what the report says, in plain JSON; the table of settings; fonts."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from report_cases import CASES, gaps, make_study, simulate, single
+
+from harness.report import write_report
+from harness.report.document import document
+from harness.report.protocol import protocol_table
+from harness.report.style import families
+from harness.spec import Arm, Choice, LogUniform, ResNetSpec, Search
+
+
+def test_every_case_is_plain_json(case):
+    said = document(*case, ("a",))
+    assert json.loads(json.dumps(said, allow_nan=False)) == said
+
+
+def test_numbers_are_those_of_the_findings():
+    records, findings = gaps()
+    said = document(records, findings, ("accuracy_by_level", "differences"))
+    assert said["answer"] == findings.answer
+    assert said["verdicts"] == {"reproduced": 1}
+    assert [row["arm"] for row in said["arms"]] == list(findings.arms["arm"])
+    assert said["arms"][0]["is_baseline"] is True
+    lost = said["arms"][-1]
+    assert (lost["n"], lost["mean"], lost["planned"]) == (0, None, 5)
+    assert said["comparisons"][0]["difference"] == pytest.approx(findings.comparisons["difference"].iloc[0])
+    assert said["files"]["figures"] == ["figures/accuracy_by_level.png", "figures/differences.png"]
+
+
+def test_it_names_files_that_are_there(tmp_path):
+    write_report(*single(), tmp_path)
+    said = json.loads((tmp_path / "report.json").read_text())
+    written = [name for key, name in said["files"].items() if key in ("page", "markdown", "comparisons", "claims")]
+    assert all((tmp_path / name).is_file() for name in [*written, *said["files"]["figures"]])
+
+
+def test_settings_show_what_is_tuned_and_what_an_arm_changes():
+    search = Search(
+        space={"learning_rate": LogUniform(low=1e-4, high=1e-2), "augmentation.strength": Choice(values=(0.0, 1.0))},
+        by_family={"resnet": {"learning_rate": LogUniform(low=1e-3, high=1.0)}},
+        trials=4,
+        updates=50,
+    )
+    records, _ = simulate(make_study(search=search))
+    baseline = Arm("ResNet-8", ResNetSpec(depth=8), changes={"recipe.optimizer": "sgd"})
+    records = replace(records, study=replace(records.study, baseline=baseline))
+    shown = {row[0].text: row[1].text for row in protocol_table(records).rows}
+    assert shown["Recipe: learning rate"] == "tuned, 0.0001 to 0.01, logarithmic"
+    assert shown["Recipe: augmentation.strength"] == "tuned, one of 0, 1"
+    assert shown["Search: learning rate, family resnet"] == "0.001 to 1, logarithmic"
+    assert shown["Search"] == "4 trials per arm (tpe), of 50 updates"
+    assert shown["Confirm seeds"] == "0, 1, 2"
+    assert shown["ResNet-8 changes recipe.optimizer"] == "sgd"
+    assert shown["Recipe: weight decay"] == "0.05"
+    assert "Recipe: epochs" not in shown
+
+
+def test_without_a_search_the_own_setting_is_told():
+    shown = {row[0].text: row[1].text for row in protocol_table(single()[0]).rows}
+    assert shown["Search"] == "none: every arm has the recipe's own setting"
+    assert shown["Recipe: learning rate"] == "0.001"
+
+
+def test_fonts_are_those_that_are_installed():
+    bare = families(["DejaVu Sans", "Some Other"])
+    assert bare == ["DejaVu Sans", "Last Resort High-Efficiency"]
+    assert families(["IPAexGothic", "Noto Sans CJK SC"]) == [bare[0], "Noto Sans CJK SC", "IPAexGothic", bare[1]]
+
+
+def test_cases_cover_what_breaks_pages():
+    names = {arm for take in CASES.values() for arm in take()[1].arms["arm"]}
+    assert any(len(name) >= 60 for name in names)
+    assert any("<script>" in name for name in names)
+    assert any("\u0600" <= letter <= "\u06ff" for name in names for letter in name)
+    assert any("\u4e00" <= letter <= "\u9fff" for name in names for letter in name)
+    assert max(len(take()[1].arms) for take in CASES.values()) > 30

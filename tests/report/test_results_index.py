@@ -1,0 +1,144 @@
+"""The index of all results: what it lists, what it keeps, and that equal results give equal bytes."""
+
+import json
+import re
+import shutil
+
+import pytest
+from html_page import Page
+from report_cases import gaps, odd_names, single, two_factors
+
+from harness.records.study_file import write_study
+from harness.report import write_index, write_report
+from harness.report.index import CLOSE, OPEN, entries_of
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A results folder with two studies, one with a damaged report, one only begun, and things that are no studies."""
+    results = tmp_path_factory.mktemp("index") / "results"
+    for name, scale, (records, findings) in (
+        ("patch_size", "laptop", single()),
+        ("dataset_size", "gpu", two_factors()),
+        ("dataset_size", "smoke", gaps()),
+    ):
+        folder = results / name / scale
+        write_study(folder, records.study, {})
+        write_report(records, findings, folder)
+    write_study(results / "depth" / "laptop", single()[0].study, {})
+    write_study(results / "pooling" / "laptop", single()[0].study, {})
+    (results / "pooling" / "laptop" / "report.json").write_text("[1, 2")
+    write_study(results / "norm" / "smoke" / "work", single()[0].study, {})
+    (results / "work").mkdir()
+    (results / "notes" / "laptop").mkdir(parents=True)
+    return results
+
+
+def copied(results, tmp_path):
+    return shutil.copytree(results, tmp_path / "results")
+
+
+def test_every_study_is_listed_once(made):
+    entries = entries_of(made)
+    assert [(entry.study, entry.scale, bool(entry.problem)) for entry in entries] == [
+        ("dataset_size", "smoke", False),
+        ("dataset_size", "gpu", False),
+        ("depth", "laptop", True),
+        ("norm", "smoke", True),
+        ("patch_size", "laptop", False),
+        ("pooling", "laptop", True),
+    ]
+    problems = {entry.study: entry.problem for entry in entries if entry.problem}
+    assert problems["depth"] == ("Its report has no report.json. Make it again: patchbench report depth --scale laptop")
+    assert problems["norm"] == "It has been begun; it has no report yet."
+    assert problems["pooling"].startswith("report.json could not be read")
+    assert str(made) not in "".join(problems.values())
+
+
+def test_links_and_pictures_are_there(made):
+    write_index(made)
+    text = (made / "README.md").read_text()
+    addresses = re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    assert len(addresses) == 9
+    page = Page((made / "index.html").read_text())
+    addresses += [attrs["href"] for attrs in page.all("a") if not attrs["href"].startswith("#")]
+    addresses += [attrs["src"] for attrs in page.all("img")]
+    assert all((made / address).is_file() for address in addresses)
+    assert "Smaller patches help: every halving gains" in text
+    assert "✓ 1 reproduced" in text
+    assert "cells with gaps: 3" in text
+
+
+def test_equal_results_give_equal_bytes_wherever_they_lie(made, tmp_path):
+    other = copied(made, tmp_path)
+    one = [path.read_bytes() for path in write_index(made)]
+    assert [path.read_bytes() for path in write_index(other)] == one
+    assert [path.read_bytes() for path in write_index(other)] == one
+
+
+def test_what_is_written_by_hand_is_kept(made, tmp_path):
+    results = copied(made, tmp_path)
+    write_index(results)
+    readme = results / "README.md"
+    note = "These are *ours*.\n\n| a | b |\n|---|---|\n| 1 | 2 |"
+    readme.write_text(readme.read_text().replace(OPEN, f"{OPEN}\n\n{note}"))
+    for _ in range(2):
+        write_index(results)
+        text = readme.read_text()
+        assert text.count(note) == text.count(OPEN) == text.count(CLOSE) == 1
+        assert text.index(OPEN) < text.index(note) < text.index(CLOSE) < text.index("## Studies")
+
+
+def test_a_file_without_marks_is_kept_as_a_whole(made, tmp_path):
+    results = copied(made, tmp_path)
+    (results / "README.md").write_text("# My notes\n\nDo not lose this.\n")
+    for _ in range(2):
+        write_index(results)
+        text = (results / "README.md").read_text()
+        assert text.count("Do not lose this.") == text.count("# My notes") == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"verdicts": None},
+        {"files": {"figures": ["../../../../etc/passwd"]}},
+        {"files": {"figures": ["https://example.org/x.png"]}},
+        {"answer": 5},
+        {"gaps": 3},
+    ],
+)
+def test_a_report_of_anybody_leads_nowhere_else(made, tmp_path, change):
+    results = copied(made, tmp_path)
+    path = results / "patch_size" / "laptop" / "report.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    write_index(results)
+    entry = next(entry for entry in entries_of(results) if entry.study == "patch_size")
+    assert entry.problem or entry.figure == "" or "figures/" in entry.figure
+    for written in ("README.md", "index.html"):
+        assert "example.org" not in (results / written).read_text()
+        assert "passwd" not in (results / written).read_text()
+
+
+def test_names_stay_text(tmp_path):
+    records, findings = odd_names()
+    folder = tmp_path / "results" / "odd" / "laptop"
+    write_study(folder, records.study, {})
+    write_report(records, findings, folder)
+    path = folder / "report.json"
+    hostile = {"question": "<script>alert(1)</script> | `x`?", "answer": "<img src=x onerror=alert(1)> 视觉 محول"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | hostile))
+    write_index(tmp_path / "results")
+    text = (tmp_path / "results" / "README.md").read_text()
+    assert "<script" not in text
+    assert "<img src=x" not in text
+    page = Page((tmp_path / "results" / "index.html").read_text())
+    assert page.all("script") == []
+    assert len(page.all("img")) == 1
+    assert "视觉 محول" in "".join(page.texts)
+
+
+def test_no_results_at_all(tmp_path):
+    write_index(tmp_path)
+    assert "No study has a report yet." in (tmp_path / "README.md").read_text()
+    Page((tmp_path / "index.html").read_text())
