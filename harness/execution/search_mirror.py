@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness.execution.progress import CellProgress
+from harness.records.failpoints import reached
 from harness.records.files import sha256
 
 
@@ -37,7 +38,9 @@ class SearchMirror:
     def _keep(self, cell: CellProgress) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            reached("begin:search")
             cell.keep_search(self._storage or f"sqlite:///{self._path(cell)}")
+            reached("kept:search")
         except Exception as error:  # whatever the database raises must not reach the training
             if not self._troubled:
                 self._troubled = True

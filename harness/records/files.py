@@ -4,6 +4,7 @@ And every read: a record may come from anybody, so it is bounded in size and dep
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -14,10 +15,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from harness.records.failpoints import reached
 from harness.spec import InvalidInput
 
 MOST_BYTES = 2**28
 """The largest record that is read, packed or unpacked: several times what the largest study leaves."""
+
+
+UNFINISHED = ".*.tmp"
+"""What a file is called until it is whole; a pattern."""
 
 
 class RecordsError(InvalidInput):
@@ -30,6 +36,7 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
 
     Raises `RecordsError` with the path when the disk is full or not writable; the earlier file then stays whole.
     """
+    reached("begin", path)
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,10 +46,12 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)
+        reached("written", path)
         temporary.replace(path)
+        reached("renamed", path)
         sync_folder(path.parent)
     except OSError as error:
-        raise RecordsError(f"Could not write {path}: {error.strerror or error}. {_remedy(path)}") from error
+        raise unwritable(path, error) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
@@ -103,6 +112,16 @@ def parse_json(content: bytes) -> Any:
     return value
 
 
+def unwritable(path: Path, error: OSError) -> RecordsError:
+    """What to tell of a file that could not be written: the path, why, and the bytes that are free there."""
+    return RecordsError(f"Could not write {path}: {error.strerror or error}. {_remedy(path)}")
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether space, a quota or a limit on the size of files is what a write lacked."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -119,7 +138,7 @@ def sha256(content: bytes) -> str:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove the temporary files that killed writers have left in a folder that nobody else writes to now."""
-    for path in folder.glob(".*.tmp"):
+    for path in folder.glob(UNFINISHED):
         path.unlink(missing_ok=True)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.records.files import RecordsError, parse_json, read_bytes
+from harness.records import failpoints
+from harness.records.files import RecordsError, parse_json, read_bytes, unwritable
 
 Event = dict[str, Any]
 """`event` (started, evaluated, checkpointed, finished, ...), `time` (ms since 1970) and the event's own fields."""
@@ -27,15 +28,22 @@ class Journal:
     def append(self, event: str, **fields: Any) -> Event:
         """Write one event with the present time; returns it."""
         entry: Event = {"event": event, "time": time.time_ns() // 1_000_000, **fields}
-        rest = json.dumps(entry, allow_nan=False).encode() + b"\n"
+        line = json.dumps(entry, allow_nan=False).encode() + b"\n"
         before = self.length
+        half = len(line) // 2 if failpoints.active() else len(line)
         try:
-            while rest:  # a full disk takes a part of a line before it refuses
-                rest = rest[self._file.write(rest) :]
+            self._write(line[:half])
+            failpoints.reached(f"half a line of {event}", self.path)
+            self._write(line[half:])
         except OSError as error:
             os.truncate(self.path, before)
-            raise RecordsError(f"Could not write {self.path}: {error.strerror or error}. Free space there.") from error
+            raise unwritable(self.path, error) from error
+        failpoints.reached(f"a line of {event}", self.path)
         return entry
+
+    def _write(self, rest: bytes) -> None:
+        while rest:  # a full disk takes a part of a line before it refuses
+            rest = rest[self._file.write(rest) :]
 
     @property
     def length(self) -> int:

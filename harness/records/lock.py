@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from harness.records.files import RecordsError, parse_json
+from harness.records.failpoints import reached
+from harness.records.files import RecordsError, parse_json, unwritable
 from harness.spec import InvalidInput
 
 MOST_SAID = 4096
@@ -54,7 +55,7 @@ class StudyLock:
     def __enter__(self) -> Self:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("a+b")
+            self._file = self._path.open("a+b", buffering=0)
         except OSError as error:
             raise self._unusable(error) from error
         try:
@@ -64,16 +65,23 @@ class StudyLock:
             held = _who(self._file.read(MOST_SAID))
             self._file.close()
             raise self._refusal(held) from None
-        self._file.truncate(0)
+        reached("taken", self._path)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
-        self._file.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}).encode())
-        self._file.flush()
+        who = json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}).encode()
+        try:
+            self._file.truncate(0)
+            self._file.write(who)
+        except OSError as error:
+            self._file.close()
+            raise unwritable(self._path, error) from error
+        reached("signed", self._path)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.truncate(0)
+        reached("emptied", self._path)
         self._file.close()
 
     def _take(self) -> None:

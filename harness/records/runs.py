@@ -11,7 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.records.arrays import read_arrays
-from harness.records.files import RecordsError, read_bytes, read_json, set_aside, sha256, write_bytes, write_json
+from harness.records.files import (
+    UNFINISHED,
+    RecordsError,
+    read_bytes,
+    read_json,
+    set_aside,
+    sha256,
+    write_bytes,
+    write_json,
+)
 from harness.records.journal import Event, read_journal
 from harness.spec import Run, canonical_json, to_plain
 from harness.spec.checks import check_types
@@ -21,6 +30,8 @@ Status = Literal["completed", "pruned", "diverged", "out_of_memory", "failed"]
 STATUSES: tuple[str, ...] = get_args(Status)
 FILES = ("predictions.npz", "journal.jsonl")
 """What a result may name as belonging to it."""
+STATE_FILES = ("checkpoint-*", "teacher.*")
+"""What a training keeps beside its journal until it has a result; as patterns."""
 Labels = npt.NDArray[np.uint16]
 
 
@@ -184,6 +195,12 @@ class RunFolder:
         if len(kept["labels"]) != len(kept["predicted"]):
             raise RecordsError(f"{self.predictions_path} has unequal numbers of labels and predictions.")
         return kept["labels"], kept["predicted"]
+
+    def tidy(self) -> None:
+        """Remove what a process that was killed after it had written the result could not remove any more."""
+        for pattern in (*STATE_FILES, UNFINISHED):
+            for path in self.path.glob(pattern):
+                path.unlink(missing_ok=True)
 
     def clear(self, aside: Path) -> None:
         """Set the folder aside, so that the run starts anew."""

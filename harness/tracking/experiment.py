@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.records.failpoints import reached
 from harness.tracking.entries import Entry, Point
 from harness.tracking.store import Store
 
@@ -90,12 +91,14 @@ class Experiment:
         }
         name = time.strftime("launch %Y-%m-%d %H:%M", time.localtime(start / 1000))
         with self._store.locked():
+            reached("mlflow:launch")
             run = self._client.create_run(self._id, start_time=start, tags=tags, run_name=name)
         self._launches.append(run)
         return str(run.info.run_id)
 
     def end_launch(self, run_id: str, status: str) -> None:
         """Close a launch's parent run."""
+        reached("mlflow:end of launch")
         with self._store.locked():
             self._client.set_terminated(run_id, status)
 
@@ -108,6 +111,7 @@ class Experiment:
     def attach(self, run_id: str, paths: Sequence[Path]) -> None:
         """Log files and whole folders as artifacts of a parent run."""
         for path in paths:
+            reached("mlflow:artifact", path)
             self._client.log_artifact(run_id, str(path))
 
     def is_current(self, entry: Entry, *, unfinished: Unfinished) -> bool:
@@ -165,6 +169,7 @@ class Experiment:
 
     def _create_child(self, entry: Entry, parent: str) -> Child:
         tags = dict(entry.tags) | {"mlflow.parentRunId": parent}
+        reached("mlflow:run")
         run = self._client.create_run(self._id, start_time=entry.start, tags=tags, run_name=entry.name)
         return _child(run)
 
@@ -189,7 +194,9 @@ class Experiment:
         # MLflow writes a batch's tags last; the tag `mirrored` must not come before all the rest is there.
         if len(metrics) > _BATCH_POINTS or len(params) > _BATCH_PARAMS:
             self._client.log_batch(child.run_id, metrics=metrics, params=params)
+            reached("mlflow:half a batch")
             metrics, params = [], []
+        reached("mlflow:batch")
         self._client.log_batch(child.run_id, metrics=metrics, params=params, tags=tags)
         child.tags |= wanted
         child.params |= set(entry.params)
@@ -199,6 +206,7 @@ class Experiment:
         """The data set with our hash: MLflow's own covers the first 10,000 elements only."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
+        reached("mlflow:data")
         dataset = Dataset(
             name=entry.source[:500],
             digest=entry.data_hash[:36],
@@ -209,6 +217,7 @@ class Experiment:
         child.has_data = True
 
     def _set_status(self, child: Child, entry: Entry, status: str) -> None:
+        reached("mlflow:status")
         if entry.status is not None:
             self._client.set_terminated(child.run_id, status, entry.end)
         elif child.status != status:

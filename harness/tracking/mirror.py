@@ -21,6 +21,8 @@ _INTERVAL = 1.0
 """Least time between two passes, seconds: many changes become one batch."""
 _LONGEST_WAIT = 30.0
 """Most time between two attempts while MLflow is away, seconds."""
+_GRACE_SECONDS = 3.0
+"""How long the mirror may go on after its closing was interrupted."""
 _SYNC_SECONDS = 10.0
 """How long `sync` tries again when MLflow is locked or away."""
 
@@ -61,9 +63,11 @@ class Mirror:
     def close(self, *, artifacts: Sequence[Path] = (), timeout: float = 30.0) -> None:
         """Mirror what is left, log `artifacts` (files or folders) to the launch's run and end it.
 
-        Waits for at most `timeout` seconds and says so when the mirror is not complete then.
+        Waits for at most `timeout` seconds and says so when the mirror is not complete then. After a call that was
+        interrupted, another one gives the mirror a little more time.
         """
         if self._closing.is_set():
+            self._thread.join(min(timeout, _GRACE_SECONDS))
             return
         self._artifacts = artifacts
         self._deadline = time.monotonic() + timeout

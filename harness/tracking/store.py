@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.records.failpoints import reached
+
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 
@@ -116,6 +118,7 @@ class Store:
         os.close(handle)
         mlflow_client(tracking_uri=f"sqlite:///{name}")
         Path(name).chmod(0o644)
+        reached("mlflow:database written")
         Path(name).replace(self.database)
 
 

@@ -1,0 +1,57 @@
+"""Places where a process can be made to fail, so that tests can show that a study survives it there.
+
+Off unless asked for by the environment:
+
+- `PATCHBENCH_FAILPOINT=NAME[#N][=ACTION]`: the Nth time that the place NAME is reached (the first time where N is not
+  given), the process sends itself a signal (`KILL`, unless ACTION names another one) or, for the action `sleep`, hangs.
+- `PATCHBENCH_FAILPOINT_LOG=PATH`: the names of the places that are reached are appended to PATH, a line each. N then
+  counts over all processes that share the file, so that what is tried again does not fail again.
+"""
+
+import os
+import re
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+ASKED, LOG = "PATCHBENCH_FAILPOINT", "PATCHBENCH_FAILPOINT_LOG"
+
+_times: Counter[str] = Counter()
+
+
+def active() -> bool:
+    """Whether the environment asks for anything here."""
+    return ASKED in os.environ or LOG in os.environ
+
+
+def reached(what: str, path: Path | None = None) -> None:
+    """The process is at the place `what`, or at `what:<name of path>`; in a file's name numbers are left out."""
+    if not active():
+        return
+    name = what if path is None else f"{what}:{re.sub('-[0-9]+', '', path.name)}"
+    times = _count(name)
+    asked, _, action = os.environ.get(ASKED, "").partition("=")
+    place, _, number = asked.partition("#")
+    if (place, int(number or 1)) == (name, times):
+        _fail(action or "KILL")
+
+
+def _count(name: str) -> int:
+    """How often `name` was reached, this time included."""
+    if LOG not in os.environ:
+        _times[name] += 1
+        return _times[name]
+    line = f"{name}\n".encode()
+    with open(os.environ[LOG], "a+b", buffering=0) as log:  # noqa: PTH123 (as bytes, in one write)
+        log.write(line)
+        end = log.tell()  # behind the own line, whoever else appends
+        log.seek(0)
+        return log.read(end).splitlines(keepends=True).count(line)
+
+
+def _fail(action: str) -> None:
+    if action == "sleep":
+        time.sleep(3600)
+    else:
+        os.kill(os.getpid(), signal.Signals[f"SIG{action}"])
