@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from harness.records.failpoints import reached
 from harness.records.files import (
     RecordsError,
     read_json,
@@ -20,6 +21,7 @@ from harness.records.files import (
 )
 from harness.records.journal import Journal
 from harness.records.provenance import code_fingerprint
+from harness.records.runs import STATE_FILES
 from harness.training.device import Placement
 from harness.training.loop import Training
 
@@ -110,8 +112,9 @@ class CheckpointFolder:
 
     def clear(self) -> None:
         """Remove all checkpoints and the teacher: the run has its result."""
-        for pattern in ("checkpoint-*", "teacher.*"):
+        for pattern in STATE_FILES:
             for path in self._folder.glob(pattern):
+                reached("remove", path)
                 path.unlink(missing_ok=True)
 
     def _newest_first(self) -> list[Path]:
@@ -130,6 +133,7 @@ class CheckpointFolder:
 
     def _remove(self, path: Path) -> None:
         path.with_suffix(".json").unlink(missing_ok=True)
+        reached("half removed", path)
         path.unlink(missing_ok=True)
 
 
@@ -146,10 +150,10 @@ def _write(path: Path, state: dict[str, Any], placement: Placement, facts: dict[
 def _verified(path: Path, placement: Placement) -> dict[str, Any]:
     """The manifest of a state that is whole and made by what runs now; `RecordsError` where it is not."""
     manifest = read_json(path.with_suffix(".json"))
-    if not isinstance(manifest, dict) or not {"sha256", "made_by"} <= manifest.keys():
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("made_by"), dict) or "sha256" not in manifest:
         raise RecordsError(f"{path.with_suffix('.json')} is not a checkpoint's manifest.")
-    if manifest["made_by"] != (now := _made_by(placement)):
-        raise RecordsError(f"{path} was made by {manifest['made_by']}, this is {now}.")
+    if (before := manifest["made_by"]) != (now := _made_by(placement)):
+        raise RecordsError(f"{path} was made with {_differences(before, now)}.")
     if sha256(path.read_bytes()) != manifest["sha256"]:
         raise RecordsError(f"{path} does not have the hash of its manifest.")
     return manifest
@@ -160,9 +164,21 @@ def _load(path: Path, placement: Placement) -> dict[str, Any]:
     return state
 
 
-def _made_by(placement: Placement) -> dict[str, str]:
-    """What must be the same for a training to go on to the same numbers: its code, kind of device and precision."""
-    return {"code": code_fingerprint(), "device": placement.device.type, "precision": placement.precision}
+def _made_by(placement: Placement) -> dict[str, str | int]:
+    """What must be the same for a training to go on to the same numbers."""
+    return {
+        "code": code_fingerprint(),
+        "torch": torch.__version__,
+        "device": placement.device.type,
+        "precision": placement.precision,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _differences(before: dict[str, Any], now: dict[str, str | int]) -> str:
+    """In words: what a state was made with, and what there is now instead."""
+    changed = [key for key in {**now, **before} if before.get(key) != now.get(key)]
+    return ", ".join(f"{key} {before.get(key, 'unknown')} (now {now.get(key, 'nothing')})" for key in changed)
 
 
 _NUMBERS = ("update", "evaluated_at", "seconds", "train_loss", "validation_loss", "validation_accuracy")

@@ -134,6 +134,16 @@ def edit(**changes):
     return change
 
 
+def made_by(**changes):
+    """As if it had been made elsewhere, or with something else."""
+
+    def change(path):
+        content = json.loads(path.with_suffix(".json").read_text())
+        edit(made_by=content["made_by"] | changes)(path)
+
+    return change
+
+
 DAMAGES = {
     "a bit flipped": flip,
     "cut": cut,
@@ -143,8 +153,12 @@ DAMAGES = {
     "manifest of a list": lambda path: path.with_suffix(".json").write_text("[]"),
     "longer journal": edit(journal_bytes=10**6),
     "no length": edit(journal_bytes=None),
-    "other code": edit(made_by={"code": "0" * 16, "device": "cpu", "precision": "fp32"}),
-    "other device": edit(made_by={"code": checkpoint.code_fingerprint(), "device": "cuda", "precision": "fp32"}),
+    "other code": made_by(code="0" * 16),
+    "other device": made_by(device="cuda"),
+    "other precision": made_by(precision="bf16"),
+    "other torch": made_by(torch="2.0.0"),
+    "other threads": made_by(threads=64),
+    "unknown maker": edit(made_by=None),
 }
 damages = pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 
@@ -172,6 +186,13 @@ def test_without_a_whole_checkpoint_the_run_starts_again(tmp_path, monkeypatch, 
     assert "Resumed" not in done.log
     assert {path.read_bytes() for path in (folder.path / "damaged").glob("*.pt.*")} == contents
     assert done.everything == undisturbed[STATEFUL]
+
+
+def test_what_a_checkpoint_was_made_with_is_named(tmp_path, monkeypatch):
+    folder = stopped(PLAIN, tmp_path, monkeypatch, 7)
+    made_by(torch="2.0.0", threads=64)(folder.path / "checkpoint-000000007.pt")
+    log = carry_out(PLAIN, tmp_path, monkeypatch).log
+    assert f"was made with torch 2.0.0 (now {torch.__version__}), threads 64 (now 1)." in log
 
 
 def test_a_state_that_fits_in_part_leaves_no_trace(tmp_path, monkeypatch, undisturbed):

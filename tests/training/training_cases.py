@@ -105,6 +105,7 @@ class Performed:
             tensors += list(self.training.average.state_dict().values())
         weights = b"".join(tensor.contiguous().numpy().tobytes() for tensor in tensors)
         metrics = {name: value for name, value in vars(self.result).items() if name not in TIMES}
+        metrics["files"] = sorted(self.result.files)  # the journal's hash follows from its times
         predictions = [part.tobytes() for part in self.folder.predictions()]
         return weights, self.journal, predictions, metrics
 
