@@ -16,6 +16,8 @@ from click.shell_completion import CompletionItem
 from rich.console import Console
 
 from harness.execution import StudyInterrupted
+from harness.execution.stopping import interruptible
+from harness.records.files import is_disk_full
 from harness.spec import SCALES, InvalidInput, ResolvedStudy, Study, find_study, study_names, to_plain
 
 DEFECT, USER_ERROR, GAPS, INTERRUPTED = 1, 2, 3, 75
@@ -207,12 +209,21 @@ def _print_seeds_needed(console: Console, folder: Path, points: tuple[float, ...
 @click.option("--trials", type=click.IntRange(0), help="Trials per arm; 0 takes the recipe's own setting unsearched.")
 @click.option("--seeds", type=click.IntRange(1), help="Number of confirm seeds; a finished study gets those it lacks.")
 @click.option("--deterministic", is_flag=True, help="Deterministic kernels only (CUDA).")
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Seconds after which a training without progress is ended and tried again (engine processes).",
+)
+@click.option("--retry-out-of-memory", is_flag=True, help="Train again what ran out of memory earlier.")
 @click.option("--accept-code-change", is_flag=True, help="Mix with results of other training code; the report says so.")
 @click.option("--set-aside", is_flag=True, help="Keep results of other training code apart and train those runs anew.")
 @click.option("--quiet", is_flag=True, help="Print results only.")
 @_json_option
 @click.argument("overrides", nargs=-1)
 @click.pass_obj
+@interruptible()
 def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
     results: Path,
     name: str,
@@ -223,6 +234,8 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
     trials: int | None,
     seeds: int | None,
     deterministic: bool,
+    patience: float,
+    retry_out_of_memory: bool,
     accept_code_change: bool,
     set_aside: bool,
     quiet: bool,
@@ -249,6 +262,8 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
         deterministic=deterministic,
         accept_code_change=accept_code_change,
         set_aside=set_aside,
+        patience_seconds=patience,
+        retry_out_of_memory=retry_out_of_memory,
         command=shlex.join(["patchbench", *sys.argv[1:]]),
     )
     console = _console(stderr=as_json)
@@ -508,7 +523,10 @@ def main() -> NoReturn:
         again = shlex.join([*program, *sys.argv[1:]])
         click.echo(f"Interrupted; nothing is lost. Go on with: {again}", err=True)
         code = INTERRUPTED
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and is_disk_full(error):
+            error_box(Console(stderr=True), f"{error}. Free space, then run the same command again; nothing is lost.")
+            sys.exit(USER_ERROR)
         log = _keep_traceback()
         traceback.print_exc()
         click.echo(f"This is a defect of patchbench. The traceback is kept in {log}.", err=True)

@@ -4,13 +4,11 @@ import contextlib
 import dataclasses
 import os
 import platform
-import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 from harness.analysis import Findings
@@ -21,8 +19,9 @@ from harness.execution.plan import Plan, make_plan
 from harness.execution.progress import CellProgress
 from harness.execution.results import changed_fields, open_cells, study_folder, write_results
 from harness.execution.search_mirror import SearchMirror
+from harness.execution.stopping import interruptible, told_to_stop
 from harness.records import provenance as origin
-from harness.records.files import write_json
+from harness.records.files import remove_unfinished, write_json
 from harness.records.lock import StudyLock
 from harness.records.runs import RunResult
 from harness.records.study_file import read_study, without_passwords, write_study
@@ -56,7 +55,9 @@ class Options:
     """Move results of other training code out of the way and train those runs again."""
     checkpoint_seconds: float = 30.0
     patience_seconds: float = 600.0
-    """A training without progress for so long is ended and tried again."""
+    """A training without progress for so long is ended and tried again; in processes of their own only."""
+    retry_out_of_memory: bool = False
+    """Train again what ran out of memory: there may be more of it now. A failed run is always tried again."""
     command: str = ""
 
 
@@ -107,7 +108,7 @@ class Runner:
         if self.engine is None:
             return
         try:
-            with self._signals(self.engine):
+            with told_to_stop(self._stop):
                 while not self.stopping:
                     self._fill(self.engine)
                     if not self.active:
@@ -118,7 +119,6 @@ class Runner:
                     raise StudyInterrupted
         finally:
             self.engine.close()
-            (self.folder / "work" / "status.json").unlink(missing_ok=True)
 
     def finished(self) -> list[Finished]:
         """Every run of the study that has a result."""
@@ -186,26 +186,15 @@ class Runner:
     def _drain(self, engine: Engine) -> None:
         """Let the workers keep their state; at most half a minute."""
         self.observer.note("Stopping: the trainings keep their state. A second signal quits at once.")
-        engine.stop()  # again: a run that was just being started when the signal came has not heard of it
         deadline = time.monotonic() + 30
         while self.active and engine.active and time.monotonic() < deadline:
+            engine.stop()  # again: a worker that was just being started when the signal came has not heard of it
             self._handle(engine.wait(0.5))
 
-    @contextlib.contextmanager
-    def _signals(self, engine: Engine) -> Iterator[None]:
-        """The first SIGINT or SIGTERM asks for a stop; the second has its usual effect."""
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            self.stopping = True
-            engine.stop()
-            signal.signal(number, signal.SIG_DFL)
-
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _stop(self) -> None:
+        self.stopping = True
+        if self.engine is not None:
+            self.engine.stop()
 
     def _write_status(self) -> None:
         """Renew work/status.json, for `patchbench status`."""
@@ -231,8 +220,17 @@ class Runner:
 def run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tuple[StudyRecords, Findings]:
     """Train what is missing of a study, then write its tables and its report.
 
-    Raises `InvalidInput` before anything is written for what the user can mend, `StudyInterrupted` after a signal.
+    Raises `InvalidInput` before anything is written for what the user can mend, `StudyInterrupted` after SIGINT or
+    SIGTERM. Outside the main thread it leaves signals alone.
     """
+    try:
+        with interruptible():
+            return _run_study(study, options, observer)
+    except KeyboardInterrupt:
+        raise StudyInterrupted from None
+
+
+def _run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tuple[StudyRecords, Findings]:
     plan = make_plan(study)
     folder = study_folder(study, options.results)
     lock = StudyLock(folder / "work" / "lock")
@@ -248,31 +246,38 @@ def run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tup
         write_study(folder / "work", study, provenance)
         for item in again:
             item.folder.clear(folder / "work" / "set_aside")
-        mirror = Mirror(
-            study, folder, results=options.results, command=without_passwords(options.command), say=observer.note
-        )
-        searches = SearchMirror(folder / "work", study.search.storage, say=observer.note)
-        runner = Runner(study, options, observer, engine, mirror, searches, plan, folder)
-        try:
-            runner.carry_out()
-        except BaseException:
-            mirror.close()
-            raise
-        finally:
-            searches.make_up(runner.cells, all_of_them=engine is not None)
-            searches.close()
-            provenance["wall_seconds"] = round(provenance["wall_seconds"] + time.time() - began, 1)
-            write_study(folder / "work", study, provenance)
-        records = collect(study, runner.finished(), provenance)
-        findings = write_results(records, folder, observer.note)
-        mirror.close(artifacts=report_files(folder))
+        _tidy(folder, [item for cell in cells for item in cell.finished()])
+        command = without_passwords(options.command)
+        with Mirror(study, folder, results=options.results, command=command, say=observer.note) as mirror:
+            searches = SearchMirror(folder / "work", study.search.storage, say=observer.note)
+            runner = Runner(study, options, observer, engine, mirror, searches, plan, folder)
+            try:
+                runner.carry_out()
+            finally:
+                (folder / "work" / "status.json").unlink(missing_ok=True)
+                searches.make_up(runner.cells, all_of_them=engine is not None)
+                searches.close()
+                provenance["wall_seconds"] = round(provenance["wall_seconds"] + time.time() - began, 1)
+                write_study(folder / "work", study, provenance)
+            records = collect(study, runner.finished(), provenance)
+            findings = write_results(records, folder, observer.note)
+            mirror.close(artifacts=report_files(folder))
     return records, findings
 
 
+def _tidy(folder: Path, finished: list[Finished]) -> None:
+    """Remove what a launch that was killed has left; to be called under the study's lock."""
+    for place in (folder, folder / "figures", folder / "work"):
+        remove_unfinished(place)
+    for item in finished:
+        item.folder.tidy()
+
+
 def _to_train_again(cells: list[CellProgress], folder: Path, options: Options) -> list[Finished]:
-    """Runs that failed earlier, and those of other training code; the latter only where the user says so."""
+    """Runs that failed earlier; those out of memory and those of other training code only where the user says so."""
     finished = [item for cell in cells for item in cell.finished()]
-    failed = [item for item in finished if item.result.status == "failed"]
+    retried = ("failed", "out_of_memory") if options.retry_out_of_memory else ("failed",)
+    failed = [item for item in finished if item.result.status in retried]
     now = origin.code_fingerprint()
     other = [item for item in finished if item not in failed and item.result.code_fingerprint != now]
     if not other or options.accept_code_change:

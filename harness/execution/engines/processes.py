@@ -6,6 +6,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,7 +20,10 @@ from harness.records.runs import RunFolder
 from harness.spec import DataSpec, InvalidInput, Run
 from harness.training.settings import WorkerSettings
 
-WORKER = "harness.execution.engines.worker"
+ENGINES = "harness.execution.engines"
+
+STANDSTILL_SECONDS = 10.0
+"""After so long without a call of `wait`, the coordinator itself stood still: after Ctrl-Z, for one."""
 
 DUMP_SIGNAL = signal.SIGUSR1
 """Makes a worker write the stacks of its threads to the run's log."""
@@ -44,6 +48,7 @@ class ProcessEngine:
         self._settings = settings
         self._patience_seconds = patience_seconds
         self._workers: dict[str, _Worker] = {}
+        self._waited_at = time.monotonic()
         self.capacity = workers
 
     @property
@@ -118,6 +123,10 @@ class ProcessEngine:
     def _end_stalled(self) -> list[Outcome]:
         """End the workers that have shown no progress for too long, after they have written their stacks."""
         now = time.monotonic()
+        if now - self._waited_at > STANDSTILL_SECONDS:
+            for worker in self._workers.values():
+                worker.beat_at = now
+        self._waited_at = now
         stalled = [worker for worker in self._workers.values() if now - worker.beat_at > self._patience_seconds]
         for worker in stalled:
             with contextlib.suppress(ProcessLookupError):
@@ -152,7 +161,9 @@ def prepare(data: Iterable[DataSpec], device: str, precision: str) -> dict[str, 
         kind, content = here.recv()
     except EOFError:
         kind, content = "error", "The process that checks the data ended without a word."
-    process.join()
+    finally:  # it has nothing more to say; and after a signal nobody listens
+        process.kill()
+        process.join()
     if kind == "invalid":
         raise InvalidInput(content)
     if kind == "error":
@@ -163,7 +174,9 @@ def prepare(data: Iterable[DataSpec], device: str, precision: str) -> dict[str, 
 def _context() -> ForkServerContext:
     """Processes forked from a server that has loaded torch and the training code, but started no threads."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([WORKER])
+    is_main = threading.current_thread() is threading.main_thread()
+    modules = ("server", "bound_server", "worker") if is_main else ("server", "worker")
+    context.set_forkserver_preload([f"{ENGINES}.{name}" for name in modules])
     return context
 
 

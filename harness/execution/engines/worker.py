@@ -11,6 +11,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from harness.execution.engines.preparation import prepare
+from harness.records.failpoints import reached
+from harness.records.files import is_disk_full, unwritable
 from harness.records.provenance import code_fingerprint, git_state
 from harness.records.runs import RunFolder
 from harness.spec import DataSpec, InvalidInput, Run
@@ -27,6 +29,7 @@ git_state()
 
 def carry_out(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSettings) -> None:
     """Perform one run and report over `pipe`: ("beat", update), then ("done",), ("interrupted",) or ("error", text)."""
+    reached("start of worker")
     stop = _answer_signals()
     last = 0.0
 
@@ -44,7 +47,10 @@ def carry_out(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSet
         pipe.send(("interrupted",))
     except InvalidInput as error:
         pipe.send(("invalid", str(error)))
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and is_disk_full(error):
+            pipe.send(("invalid", str(unwritable(folder.path, error))))
+            return
         text = traceback.format_exc()
         with contextlib.suppress(OSError), folder.log_path.open("a", encoding="utf-8") as log:
             log.write(text)
@@ -53,6 +59,7 @@ def carry_out(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSet
 
 def carry_out_preparation(pipe: Connection, data: list[DataSpec], device: str, precision: str) -> None:
     """Check data and device before any training; sends ("ready", facts) or ("invalid", message)."""
+    reached("check of data")
     _answer_signals()
     message: tuple[Any, ...]
     try:
