@@ -108,7 +108,9 @@ STUDY = Study(
     scales={
         "smoke": _scale(
             replace(
-                r.AT_SMOKE, recipe=replace(r.SMOKE, updates=60, augmentation=r.NO_AUGMENTATION), search=r.SMOKE_RATES
+                r.AT_SMOKE,
+                recipe=replace(r.SMOKE, updates=60, augmentation=r.NO_AUGMENTATION),
+                search=replace(r.SMOKE_RATES, trials=1),
             ),
             r.VIT_SMOKE,
             (0.0, 1.0),

@@ -40,7 +40,7 @@ def _star(base: Scale, spec: ViTSpec, patches: tuple[int, int], minutes: float |
     return replace(base, arms=_arms(spec, halves_and_doubles), minutes=minutes)
 
 
-SMOKE = replace(r.AT_SMOKE, recipe=replace(r.SMOKE, updates=60), search=replace(r.SMOKE_SEARCH, trials=1))
+SMOKE = replace(r.AT_SMOKE, recipe=replace(r.SMOKE, updates=40), search=replace(r.SMOKE_SEARCH, trials=1))
 
 STUDY = Study(
     question="Depth, width, heads, MLP or patches: where does a vision transformer's compute do most good?",
