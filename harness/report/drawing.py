@@ -104,7 +104,8 @@ def set_log_x(axes: Axes, values: Iterable[float], ticks: Sequence[float] | None
 def round_numbers(low: float, high: float) -> list[float]:
     """The 1-2-5 numbers within [low, high], or finer ones where the range is small."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ladders: tuple[tuple[float, ...], ...] = ((1,), (1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9))
+    fine = tuple(1 + step / 5 for step in range(45))
+    ladders: tuple[tuple[float, ...], ...] = ((1,), (1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), fine)
     for ladder in ladders:
         places = sorted({step * 10.0**decade for decade in decades for step in ladder})
         inside = [place for place in places if low <= place <= high]

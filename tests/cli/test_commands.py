@@ -45,7 +45,7 @@ def test_run_writes_what_the_contract_names(results: Path, finished: subprocess.
         assert (folder / name).stat().st_size > 0
     assert {path.suffix for path in (folder / "figures").iterdir()} == {".png", ".svg"}
     header = (folder / "runs.csv").read_text().splitlines()[0]
-    assert header.startswith("study,scale,arm,is_baseline,level,train_size,seed,status,test_accuracy,test_loss,")
+    assert header.startswith("study,scale,arm,is_baseline,level,series,train_size,seed,status,test_accuracy,test_loss,")
     assert header.endswith("digest,code_fingerprint,p.augmentation.strength,p.learning_rate,p.weight_decay")
     for run in (folder / "work" / "runs").iterdir():
         names = {path.name for path in run.iterdir()}
@@ -131,7 +131,7 @@ def test_plan_trains_nothing_and_forecasts(results: Path, tmp_path: Path) -> Non
     assert planned.returncode == 0, planned.stderr
     assert "15 runs" in planned.stdout
     assert re.search(r"Forecast on cpu .*: \d+ s\..*Nothing was trained", planned.stdout)
-    assert not (tmp_path / "results").exists()
+    assert not (tmp_path / "results" / "patch_size").exists()
 
 
 def test_a_users_own_study_works_like_a_shipped_one(tmp_path: Path) -> None:

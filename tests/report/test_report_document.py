@@ -8,6 +8,7 @@ from report_cases import CASES, gaps, make_study, simulate, single
 
 from harness.report import write_report
 from harness.report.document import document
+from harness.report.drawing import round_numbers
 from harness.report.protocol import protocol_table
 from harness.report.style import families
 from harness.spec import Arm, Choice, LogUniform, ResNetSpec, Search
@@ -69,6 +70,14 @@ def test_fonts_are_those_that_are_installed():
     bare = families(["DejaVu Sans", "Some Other"])
     assert bare == ["DejaVu Sans", "Last Resort High-Efficiency"]
     assert families(["IPAexGothic", "Noto Sans CJK SC"]) == [bare[0], "Noto Sans CJK SC", "IPAexGothic", bare[1]]
+
+
+@pytest.mark.parametrize(("low", "high"), [(1412, 2760), (3.1, 4.4), (100, 190), (2e6, 2.9e6)])
+def test_ticks_of_a_narrow_range_are_round(low, high):
+    ticks = round_numbers(low, high)
+    assert len(ticks) >= 3
+    assert all(low <= tick <= high for tick in ticks)
+    assert all(float(f"{tick:.2g}") == pytest.approx(tick) for tick in ticks)
 
 
 def test_cases_cover_what_breaks_pages():

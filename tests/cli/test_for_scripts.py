@@ -1,0 +1,208 @@
+"""What scripts and shells use: JSON on standard output, completion, narrow consoles, doctor, compare."""
+
+import io
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.shell_completion import ShellComplete
+from rich.console import Console
+
+from harness.__main__ import cli
+from harness.console import checklist, error_box, findings_table
+from harness.execution import doctor
+from harness.execution.results import read_results
+from harness.records.lock import StudyLock
+
+ROOT = Path(__file__).parents[2]
+KEPT = ROOT / "results"
+TINY = ("recipe.updates=4", "recipe.evaluations=1", "search.trials=0", "seeds=0,1", "data.train_size=60")
+
+
+def patchbench(results: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", "--results", str(results), *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("scripts") / "results"
+
+
+@pytest.fixture(scope="module")
+def ran(results: Path) -> subprocess.CompletedProcess[str]:
+    return patchbench(results, "run", "patch_size", "--scale", "smoke", "--engine", "inline", "--json", *TINY)
+
+
+def test_run_prints_one_json_document(results: Path, ran: subprocess.CompletedProcess[str]) -> None:
+    assert ran.returncode == 0, ran.stderr
+    said = json.loads(ran.stdout)
+    assert (said["study"], said["scale"]) == ("patch_size", "smoke")
+    assert said["folder"] == str(results / "patch_size" / "smoke")
+    assert said["answer"].endswith(".")
+    assert len(said["comparisons"]) == 2
+    assert {claim["verdict"] for claim in said["claims"]} <= {"reproduced", "contradicted", "inconclusive"}
+    assert (Path(said["folder"]) / said["files"]["page"]).is_file()
+    assert "6 runs" in ran.stderr
+
+
+def test_report_prints_the_same_document(results: Path, ran: subprocess.CompletedProcess[str]) -> None:
+    again = patchbench(results, "report", "patch_size", "--scale", "smoke", "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout) == json.loads(ran.stdout)
+
+
+def test_the_index_of_results_is_renewed(results: Path, ran: subprocess.CompletedProcess[str]) -> None:
+    assert ran.returncode == 0
+    assert "patch_size/smoke/report.html" in (results / "README.md").read_text()
+    assert "patch_size/smoke/figures/accuracy_by_level.png" in (results / "index.html").read_text()
+
+
+def test_plan_prints_its_forecast_as_json(tmp_path: Path) -> None:
+    done = patchbench(tmp_path / "results", "plan", "patch_size", "--scale", "smoke", "--json", *TINY)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["runs"] == 6
+    assert [cell["seeds"] for cell in said["cells"]] == [2, 2, 2]
+    assert said["seconds"] > 0
+
+
+def test_mistakes_leave_standard_output_empty(tmp_path: Path) -> None:
+    done = patchbench(tmp_path, "run", "patchsize", "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: There is no study 'patchsize'.")
+
+
+def test_compare_needs_neither_torch_nor_mlflow(tmp_path: Path) -> None:
+    for name in ("torch", "torchvision", "mlflow", "optuna"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('this command must not load it')\n")
+    output = tmp_path / "both.html"
+    arguments = ("compare", "patch_size/laptop", str(KEPT / "dataset_size" / "laptop"), "--output", str(output))
+    done = patchbench(KEPT, *arguments, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"Written: {output}\nWritten: {output.with_suffix('.md')}\n"
+    assert "Patch size (laptop) and Dataset size (laptop)" in output.read_text()
+
+
+def test_compare_refuses_two_scales_at_once(tmp_path: Path) -> None:
+    done = patchbench(tmp_path, "compare", "patch_size/laptop", "dataset_size", "--scale", "smoke")
+    assert done.returncode == 2
+    assert "'patch_size/laptop' names the scale 'laptop', --scale says 'smoke'" in done.stderr
+
+
+def test_status_needs_no_pandas(tmp_path: Path) -> None:
+    (tmp_path / "pandas.py").write_text("raise ImportError('this command must not load it')\n")
+    done = patchbench(KEPT, "status", "patch_size", "--scale", "laptop", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "incomplete", "offered"),
+    [
+        (["run"], "patch", {"patch_size"}),
+        (["compare", "patch_size"], "dataset", {"dataset_size", "dataset_size_epochs"}),
+        (["run", "patch_size", "--scale"], "l", {"laptop"}),
+        (["status"], "my_study.p", {"my_study.p"}),
+        ([], "doc", {"doctor"}),
+    ],
+)
+def test_the_shell_completes(words: list[str], incomplete: str, offered: set[str]) -> None:
+    shell = ShellComplete(cli, {}, "patchbench", "_PATCHBENCH_COMPLETE")
+    assert {item.value for item in shell.get_completions(words, incomplete)} == offered
+
+
+def test_the_final_table_fits_80_columns() -> None:
+    _, findings = read_results(KEPT / "patch_size" / "laptop")
+    for width in (80, 120):
+        out = io.StringIO()
+        Console(file=out, width=width, _environ={}).print(findings_table(findings, width))
+        lines = out.getvalue().splitlines()
+        assert max(map(len, lines)) <= width
+        assert len(lines) <= 1 + 2 * len(findings.arms)  # a long name may take a second line
+        assert ("MACs" in lines[0]) == (width == 120)
+
+
+@pytest.mark.parametrize("is_bare", [True, False])
+def test_no_color_is_heeded(is_bare: bool) -> None:
+    out = io.StringIO()
+    environment = {"NO_COLOR": "1"} if is_bare else {"TERM": "xterm-256color"}
+    console = Console(file=out, force_terminal=True, width=80, _environ=environment)
+    error_box(console, "Something is [wrong].")
+    console.print(checklist([("bad", "disk space", "none [left]", "Free some.")]))
+    assert "Something is [wrong]." in out.getvalue()
+    assert "none [left]" in out.getvalue()
+    assert ("\x1b[3" in out.getvalue()) != is_bare
+
+
+def levels(checks: list[doctor.Check]) -> dict[str, str]:
+    return {check.what: check.level for check in checks}
+
+
+def test_doctor_looks_at_everything(tmp_path: Path) -> None:
+    done = patchbench(tmp_path / "results", "doctor", "--json")
+    found = {check["what"]: check["level"] for check in json.loads(done.stdout)}
+    assert done.returncode == (2 if "bad" in found.values() else 0), done.stdout
+    assert found.keys() >= {
+        *("Python", "packages", "torch", "device", "bf16", "threads", "memory", "disk space"),
+        *("data: digits", "data: fashion_mnist", "MLflow", "results folder", "lock"),
+    }
+    assert not (tmp_path / "results").exists()
+
+
+def test_doctor_works_without_torch(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('No module named torch')\n")
+    done = patchbench(tmp_path / "results", "doctor", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "python -m pip install torch torchvision" in done.stdout
+
+
+def test_doctor_names_who_holds_a_lock(tmp_path: Path) -> None:
+    with StudyLock(tmp_path / "depth" / "laptop" / "work" / "lock"):
+        (lock,) = [check for check in doctor.examine(tmp_path) if check.what == "lock"]
+    assert lock.level == "warn"
+    assert f"depth at scale laptop is being run by process {os.getpid()} on " in lock.found
+    assert levels(doctor.examine(tmp_path))["lock"] == "ok"
+
+
+def test_doctor_finds_a_damaged_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    database = tmp_path / "mlflow.db"
+    database.write_bytes(b"no database" * 100)
+    assert levels(doctor.examine(tmp_path))["MLflow"] == "bad"
+    database.unlink()
+    with sqlite3.connect(database) as opened:
+        opened.execute("create table runs (name text)")
+    opened.close()
+    assert levels(doctor.examine(tmp_path))["MLflow"] == "ok"
+
+
+def test_doctor_survives_what_it_cannot_look_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path) -> None:
+        raise OSError("no such device")
+
+    monkeypatch.setattr(doctor.shutil, "disk_usage", broken)
+    (check,) = [check for check in doctor.examine(tmp_path) if check.what == "disk space"]
+    assert check.level == "bad"
+    assert "no such device" in check.found
+
+
+@pytest.mark.parametrize(("free", "level"), [(1e8, "bad"), (1e9, "warn"), (1e12, "ok")])
+def test_doctor_weighs_disk_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: float, level: str) -> None:
+    class Usage:
+        def __init__(self) -> None:
+            self.free = free
+
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: Usage())
+    (check,) = [check for check in doctor.examine(tmp_path / "not" / "there") if check.what == "disk space"]
+    assert check.level == level
+    assert bool(check.mend) == (level != "ok")
