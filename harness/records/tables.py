@@ -2,6 +2,7 @@
 
 import io
 import math
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -175,11 +176,13 @@ def _read_csv(path: Path, columns: dict[str, str]) -> pd.DataFrame:
         content = io.BytesIO(read_bytes(path))
         missing_as = {name: [""] for name in pd.read_csv(content, nrows=0).columns if name not in texts}
         content.seek(0)
-        frame = pd.read_csv(content, dtype=texts, keep_default_na=False, na_values=missing_as, index_col=False)
+        with warnings.catch_warnings():  # pandas cuts a row that is longer than the heading, and only warns of it
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(content, dtype=texts, keep_default_na=False, na_values=missing_as, index_col=False)
         for name in set(ADDED_COLUMNS) & columns.keys() - set(frame.columns):
             frame[name] = "" if name in texts else math.nan
         frame = frame.astype({name: kind for name, kind in columns.items() if name in frame})
-    except (RecordsError, ValueError, TypeError, OverflowError, pd.errors.ParserError) as error:
+    except (ValueError, TypeError, OverflowError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise RecordsError(error if isinstance(error, RecordsError) else f"Could not read {path}: {error}") from error
     missing = [name for name in columns if name not in frame]
     if missing:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from unittest.mock import patch
 
 import pandas as pd
@@ -30,8 +30,13 @@ class Nobody:
     def make_up(self, cells: object, *, all_of_them: bool) -> None: ...
     def close(self, **named: object) -> None: ...
 
+    def __enter__(self) -> Self:
+        return self
 
-@dataclass(frozen=True)
+    def __exit__(self, *error: object) -> None: ...
+
+
+@dataclass(frozen=True, repr=False)
 class Kept:
     """A results folder and what it holds when nothing is damaged."""
 

@@ -56,8 +56,9 @@ def test_a_finished_study_holds_to_the_byte(kept: Kept, work: bool) -> None:
     assert found.faults == ()
     counts = {check.what: check.checked for check in found.checks}
     assert counts["digests, made again from study.json"] == 4 + 4
-    assert counts["report, made again"] == len([*kept.folder.glob("figures/*")]) + 4
-    assert counts["published files, by their SHA-256"] == len(read_json(kept.folder / "manifest.json")["files"])
+    published = read_json(kept.folder / "manifest.json")["files"].keys()
+    assert counts["report, made again"] == len(published - set(manifest.SOURCES))
+    assert counts["published files, by their SHA-256"] == len(published)
     assert counts.get("run folders: configuration, journal, result", 0) == (8 if work else 0)
     assert any("no work folder" in note for note in found.notes) != work
 
@@ -237,7 +238,7 @@ def test_the_command_exits_0_or_2_and_names_each_file(kept: Kept) -> None:
         assert "does not hold: runs.csv: expected SHA-256 " in broken.output
         content = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).output)
     assert not content["holds"]
-    assert {fault["path"] for check in content["checks"] for fault in check["faults"]} == {"runs.csv"}
+    assert {fault["path"] for check in content["checks"] for fault in check["faults"]} == {"runs.csv", "shifts.csv"}
 
 
 def test_it_needs_neither_torch_nor_mlflow(kept: Kept) -> None:
