@@ -62,7 +62,7 @@ def mismatches(folder: Path, manifest: Manifest) -> list[Mismatch]:
         try:
             found = sha256(read_bytes(folder / name))
         except RecordsError as error:
-            found = "no such file" if not (folder / name).exists() else str(error)
+            found = "no such file" if isinstance(error.__cause__, FileNotFoundError) else str(error)
         if found != expected:
             wrong.append(Mismatch(name=name, expected=expected, found=found))
     return wrong

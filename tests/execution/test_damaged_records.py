@@ -36,7 +36,7 @@ HOSTILE = (
 VALUES = st.sampled_from([None, True, -1, 10**400, 1e308, "", "text", "../../x", [], {}, [[1]], {"a": {"b": 1}}])
 RUN_FILES = ("config.json", "journal.jsonl", "result.json", "predictions.npz")
 WORK_FILES = ("work/study.json", "work/status.json", "work/lock")
-few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
