@@ -193,7 +193,8 @@ def _expected(result: RunResult, content: dict[str, Any], columns: list[str], *,
         own["validation_accuracy"] = None
     place = {"arm": content.get("arm"), "train_size": config["data"]["train_size"]}
     number = {"trial": content.get("trial")} if is_trial else {"seed": config["seed"]}
-    values = content.get("values") if isinstance(content.get("values"), dict) else {}
+    said = content.get("values")
+    values: dict[str, Any] = said if isinstance(said, dict) else {}
     return own | place | number | {name: values.get(name[2:]) for name in columns if name.startswith("p.")}
 
 
