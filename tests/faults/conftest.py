@@ -1,0 +1,48 @@
+"""What the tests of faults share: the stage, the study, and what it leaves undisturbed."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from small_study import FaultStudy
+from stage import Stage
+
+from harness.tracking.store import Store
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    opened = Stage(tmp_path_factory.mktemp("stage"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def fresh(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], FaultStudy]:
+    """Makes a study that has not been launched, with MLflow's empty tables, which take seconds to make."""
+    schema = tmp_path_factory.mktemp("mlflow")
+    store = Store.of(schema)
+    with store.locked():
+        store.connect()
+
+    def make() -> FaultStudy:
+        study = FaultStudy(stage, tmp_path_factory.mktemp("study"))
+        study.results.mkdir(parents=True)
+        shutil.copy(schema / "mlflow.db", study.results)
+        return study
+
+    return make
+
+
+@pytest.fixture
+def study(fresh: Callable[[], FaultStudy]) -> FaultStudy:
+    return fresh()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(fresh: Callable[[], FaultStudy]) -> dict[str, Any]:
+    """What the study leaves when nothing happens to it."""
+    study = fresh()
+    study.finish()
+    return study.kept()

@@ -1,0 +1,191 @@
+"""A process that has everything loaded and one thread, and forks a child for each launch of a command.
+
+A launch then takes a fraction of a second, and is a process of its own all the same: it can be killed, and limited.
+As a program this file is that process; it takes orders from its standard input, a JSON object per line.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "200"}
+"""For one thread: only then can a process be forked safely."""
+
+LIMIT_SECONDS = 120.0
+
+
+@dataclasses.dataclass
+class Launch:
+    """A command under way, or ended."""
+
+    stage: "Stage"
+    pid: int
+    pipe: int
+    output: str = ""
+
+    def wait(self, seconds: float = LIMIT_SECONDS) -> int:
+        """The exit code, negative for a signal; fails the test when the process goes on for longer."""
+        deadline = time.monotonic() + seconds
+        while (status := self.stage.order(ask=self.pid)) is None:
+            if time.monotonic() > deadline:
+                self.kill()
+                raise AssertionError(f"The launch did not end within {seconds} s. It said: {self.said()}")
+            time.sleep(0.005)
+        self.said()
+        os.close(self.pipe)
+        self.pipe = -1
+        return int(status)
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def said(self) -> str:
+        """What it has written to standard output and error so far."""
+        with contextlib.suppress(BlockingIOError):
+            while self.pipe >= 0 and (part := os.read(self.pipe, 1 << 16)):
+                self.output += part.decode(errors="replace")
+        return self.output
+
+
+class Stage:
+    """The process, as a test sees it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._launches = folder, 0
+        self._lock = threading.Lock()
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | ENVIRONMENT,
+        )
+
+    def launch(self, *arguments: object, environment: Mapping[str, str] | None = None) -> Launch:
+        """Start `patchbench ARGUMENTS`; a checkpoint is kept after every fourth update."""
+        with self._lock:
+            self._launches += 1
+            path = self._folder / f"output-{self._launches}"
+        os.mkfifo(path)  # what it says is no file, so that no limit on files silences it
+        pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        argv = ["patchbench", *map(str, arguments)]
+        pid = self.order(fork=argv, environment=dict(environment or {}), output=str(path))
+        return Launch(self, pid, pipe)
+
+    def order(self, **content: Any) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with self._lock:
+            self._process.stdin.write(json.dumps(content) + "\n")
+            self._process.stdin.flush()
+            return json.loads(self._process.stdout.readline())
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(LIMIT_SECONDS)
+
+
+def serve() -> None:
+    """Carry out the orders."""
+    load()
+    for line in sys.stdin:
+        match json.loads(line):
+            case {"fork": argv, "environment": environment, "output": output}:
+                sys.stdout.flush()
+                pid = os.fork()
+                if pid == 0:
+                    become(argv, environment, output)
+                answer: int | None = pid
+            case {"ask": pid}:
+                found, status = os.waitpid(pid, os.WNOHANG)
+                answer = os.waitstatus_to_exitcode(status) if found else None
+        print(json.dumps(answer), flush=True)
+
+
+def load() -> None:
+    """Everything that a launch needs, so that none of it is loaded again; and what takes time without being kept.
+
+    A process's death loses nothing that is on its way to the disk, so that files need not be synchronised; what the
+    figures show is not compared.
+    """
+    import optuna.storages  # noqa: F401
+    import sklearn.datasets
+    import torch
+
+    from harness.data import load as load_data
+    from harness.execution import runner
+    from harness.records import provenance
+    from harness.report import content
+    from harness.spec import DataSpec
+    from harness.tracking import store
+    from harness.training.checkpoint import CheckpointFolder
+
+    torch.set_num_threads(1)
+    provenance.available_cores = lambda: 1
+    provenance.git_state()
+    provenance.code_fingerprint()
+    load_data(DataSpec(source="digits"), phase="confirm")
+    store._load()
+    os.fsync = lambda descriptor: None
+    sklearn.datasets.load_digits = functools.cache(sklearn.datasets.load_digits)
+    content.drawn = functools.partial(content.drawn, most=1)
+    content.png = content.svg = lambda figure: b"a figure"
+    runner.Options = functools.partial(runner.Options, checkpoint_seconds=0.0)  # where a worker reads it
+    CheckpointFolder.save_if_due = lambda self, training: self.save(training) if training.update % 4 == 0 else None
+    assert threading.active_count() == 1
+
+
+def become(argv: list[str], environment: dict[str, str], output: str) -> None:
+    """Turn this forked process into the command."""
+    from harness.__main__ import main
+    from harness.records import failpoints
+
+    os.setsid()
+    pipe = os.open(output, os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(pipe, number)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.environ.update(environment)
+    sys.argv = argv
+    failpoints._fail = functools.partial(fail, failpoints._fail)
+    code = 1
+    try:
+        main()
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def fail(usual: Any, action: str) -> None:
+    """What a failpoint can do in this process, besides what it usually does."""
+    import torch
+
+    if action == "full":  # from here on no file can grow
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    elif action == "memory":
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+    else:
+        usual(action)
+
+
+if __name__ == "__main__":
+    serve()
+    os._exit(0)  # nothing is left to be done

@@ -1,0 +1,106 @@
+"""A study that is killed anywhere, and launched again, ends as an undisturbed one."""
+
+import random
+import shutil
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_study import FaultStudy
+from what_is_kept import differences
+
+Fresh = Callable[[], FaultStudy]
+
+FIRST_OF_THE_RESULTS = "begin:runs.csv"
+"""Reached when everything is trained."""
+
+
+@pytest.fixture(scope="module")
+def names(fresh: Fresh, tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
+    """How often a study reaches each failpoint, in the order in which it first does."""
+    log = tmp_path_factory.mktemp("failpoints") / "log"
+    fresh().finish(failpoint_log=str(log))
+    return Counter(log.read_text().splitlines())
+
+
+def place_of(name: str, names: Counter[str]) -> str:
+    """The failpoint in the middle of a study, where the number of times is the same in every launch."""
+    is_timed = name.startswith("mlflow") or name.endswith("status.json")
+    return name if is_timed else f"{name}#{(names[name] + 1) // 2}"
+
+
+def test_the_failpoints_are_at_every_write(names: Counter[str]) -> None:
+    for file in ("config.json", "checkpoint.json", "checkpoint.pt", "predictions.npz", "result.json", "status.json"):
+        assert {f"{step}:{file}" for step in ("begin", "written", "renamed")} <= names.keys()
+    for file in ("study.json", "runs.csv", "trials.csv", "curves.csv", "report.html", "REPORT.md", "claims.csv"):
+        assert {f"{step}:{file}" for step in ("begin", "written", "renamed")} <= names.keys()
+    assert {"half a line of evaluated:journal.jsonl", "half a line of finished:journal.jsonl"} <= names.keys()
+    assert {"begin:search", "kept:search", "mlflow:run", "mlflow:batch", "mlflow:end of launch"} <= names.keys()
+    assert not [
+        name
+        for name in names
+        if any(len(word) >= 8 and set(word) <= set("0123456789abcdef") for word in name.split(":"))
+    ]
+
+
+@pytest.mark.timeout(1200)
+def test_killed_at_any_failpoint(fresh: Fresh, names: Counter[str], undisturbed: dict[str, Any]) -> None:
+    trained = fresh()
+    assert trained.start(failpoint=FIRST_OF_THE_RESULTS).wait() == -signal.SIGKILL
+    order = list(names)
+    late = set(order[order.index(FIRST_OF_THE_RESULTS) :])
+
+    def survives(name: str) -> list[str]:
+        study = fresh()
+        if name in late:
+            shutil.copytree(trained.results, study.results, dirs_exist_ok=True)
+        place = place_of(name, names)
+        killed = study.start(failpoint=place)
+        assert killed.wait() == -signal.SIGKILL, f"{place} was not reached: {killed.said()}"
+        study.finish()
+        return [f"killed at {place}: {text}" for text in differences(undisturbed, study.kept())]
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [text for found in pool.map(survives, names) for text in found] == []
+
+
+@pytest.mark.timeout(1200)
+def test_killed_at_any_time(fresh: Fresh, undisturbed: dict[str, Any]) -> None:
+    """Fifty times; the delays are fixed, what they hit is not."""
+    delays = random.Random(0)
+    kills = 0
+    while kills < 50:
+        study, ended = fresh(), None
+        while ended != 0 and kills < 50:
+            launch = study.start()
+            time.sleep(delays.uniform(0.05, 1.0))
+            launch.kill()
+            ended = launch.wait()
+            assert ended in (0, -signal.SIGKILL), launch.said()
+            kills += ended != 0
+        study.finish()
+        assert differences(undisturbed, study.kept()) == []
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "half a line of evaluated:journal.jsonl#3",
+        "renamed:checkpoint.json#20",
+        "renamed:predictions.npz",
+        "renamed:result.json#5",
+    ],
+)
+def test_a_worker_killed_at_a_failpoint_is_replaced(
+    study: FaultStudy, undisturbed: dict[str, Any], tmp_path: Path, place: str
+) -> None:
+    log = tmp_path / "log"
+    study.finish("--workers", 2, engine="processes", failpoint=place, failpoint_log=str(log))
+    name, _, number = place.partition("#")
+    assert log.read_text().splitlines().count(name) > int(number or 1)
+    assert differences(undisturbed, study.kept()) == []

@@ -1,0 +1,93 @@
+"""Processes that die, hang or are left alone."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from small_study import FaultStudy
+from stage import Launch
+from what_is_kept import differences
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+    return found
+
+
+def session(launch: Launch) -> list[psutil.Process]:
+    """The processes that a launch has started, itself included, as long as they live, whoever their parent is now."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == launch.pid and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return found
+
+
+def reaches(log: Path, name: str) -> bool:
+    return log.exists() and name in log.read_text().splitlines()
+
+
+@pytest.mark.parametrize("place", ["check of data", "start of worker", "half a line of evaluated:journal.jsonl"])
+def test_no_process_outlives_a_killed_coordinator(study: FaultStudy, tmp_path: Path, place: str) -> None:
+    log = tmp_path / "log"
+    launch = study.start("--workers", 2, engine="processes", failpoint=f"{place}=sleep", failpoint_log=str(log))
+    wait_until(lambda: reaches(log, place))
+    assert len(session(launch)) > 2
+    launch.kill()
+    assert launch.wait() == -signal.SIGKILL
+    wait_until(lambda: not session(launch), 5)
+
+
+def test_no_server_of_workers_outlives_a_coordinator_that_is_killed_at_its_start(study: FaultStudy) -> None:
+    launch = study.start(engine="processes")
+    wait_until(lambda: len(session(launch)) > 2)
+    launch.kill()
+    wait_until(lambda: not session(launch), 5)
+
+
+def test_a_training_that_hangs_is_ended_with_its_stacks_and_tried_again(
+    study: FaultStudy, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    place, log = "half a line of evaluated:journal.jsonl#3", tmp_path / "log"
+    study.finish("--patience", 2, engine="processes", failpoint=f"{place}=sleep", failpoint_log=str(log))
+    logs = [path.read_text() for path in study.place.glob("work/runs/*/log.txt")]
+    (hung,) = [text for text in logs if "most recent call first" in text]
+    assert "in append" in hung
+    assert "in run_updates" not in hung.partition("most recent call first")[0]
+    assert differences(undisturbed, study.kept()) == []
+
+
+def test_a_training_that_always_hangs_is_given_up(study: FaultStudy) -> None:
+    launch = study.start(
+        *("--patience", 1, "--trials", 0, "--seeds", 1, "--workers", 2),
+        engine="processes",
+        failpoint="half a line of evaluated:journal.jsonl=sleep",
+    )
+    assert launch.wait() == 3
+    results = [path.read_text() for path in study.place.glob("work/runs/*/result.json")]
+    assert len(results) == 2
+    assert all("3 attempts failed, the last with: No progress for 1 s" in text for text in results)
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_quits_at_once(study: FaultStudy, tmp_path: Path, second: signal.Signals) -> None:
+    place, log = "half a line of evaluated:journal.jsonl", tmp_path / "log"
+    launch = study.start(engine="processes", failpoint=f"{place}=sleep", failpoint_log=str(log))
+    wait_until(lambda: reaches(log, place))
+    launch.kill(signal.SIGINT)
+    time.sleep(1)
+    assert len(session(launch)) > 1, "the first signal waits for the trainings"
+    launch.kill(second)
+    assert launch.wait(5) == -second
+    wait_until(lambda: not session(launch), 5)

@@ -1,0 +1,73 @@
+"""SIGINT and SIGTERM at any stage of a study: exit code 75, a line that says how to go on, and nothing lost."""
+
+import dataclasses
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_study import FaultStudy
+from test_processes import reaches, session, wait_until
+from what_is_kept import differences, mirrored
+
+from harness.api import load_study, run
+
+
+def assert_goes_on(study: FaultStudy, undisturbed: dict[str, Any], code: int, said: str) -> None:
+    assert code == 75, said
+    assert "Go on with: " in said
+    assert f"run {study.file}" in said
+    study.finish()
+    assert differences(undisturbed, study.kept()) == []
+
+
+@pytest.mark.parametrize("how", ["INT", "TERM"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "signed:lock",
+        "written:config.json#3",
+        "begin:checkpoint.pt#5",
+        "renamed:predictions.npz",
+        "kept:search",
+        "written:trials.csv",
+        "begin:report.html",
+        "mlflow:end of launch",
+    ],
+)
+def test_a_signal_at_a_stage_of_a_study(study: FaultStudy, undisturbed: dict[str, Any], place: str, how: str) -> None:
+    launch = study.start(failpoint=f"{place}={how}")
+    code = launch.wait()
+    assert mirrored(study.results, study.name).get("mlflow: running", 0) == 0
+    assert_goes_on(study, undisturbed, code, launch.said())
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("place", ["check of data", "start of worker"])
+def test_a_signal_to_all_processes_before_a_training_begins(
+    study: FaultStudy, undisturbed: dict[str, Any], tmp_path: Path, place: str, how: signal.Signals
+) -> None:
+    """As a terminal, or a job system, sends it."""
+    log = tmp_path / "log"
+    launch = study.start(engine="processes", failpoint=f"{place}=STOP", failpoint_log=str(log))
+    wait_until(lambda: reaches(log, place))
+    for number in (how, signal.SIGCONT):
+        for process in session(launch):
+            process.send_signal(number)
+    code = launch.wait()
+    wait_until(lambda: not session(launch), 5)
+    assert_goes_on(study, undisturbed, code, launch.said())
+
+
+def test_a_study_runs_in_any_thread_and_leaves_signals_alone(study: FaultStudy) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    asked = load_study(str(study.file), scale="smoke")
+    asked = dataclasses.replace(asked, search=dataclasses.replace(asked.search, trials=0), seeds=(0,))
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(run(asked, results=study.results)))
+    thread.start()
+    thread.join(60)
+    assert len(found[0].runs) == 2
+    run(asked, results=study.results)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
