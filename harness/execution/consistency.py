@@ -67,9 +67,13 @@ def check_identities(records: StudyRecords) -> Check:
     return Check(what=what, checked=len(ours), faults=tuple(faults), notes=tuple(notes))
 
 
-def _digest(cell: Cell, row: Row, space: Mapping[str, Distribution]) -> str:
-    values = {name: _typed(row.get(f"p.{name}"), cell.own_values[name], space[name]) for name in cell.parameters}
-    run = cell.trial(int(row["trial"]), values) if "trial" in row else cell.confirm(int(row["seed"]), values)
+def _digest(cell: Cell, row: Row, space: Mapping[str, Distribution]) -> str | None:
+    """The digest of a row's run; None for a row whose setting no run can have."""
+    try:
+        values = {name: _typed(row.get(f"p.{name}"), cell.own_values[name], space[name]) for name in cell.parameters}
+        run = cell.trial(int(row["trial"]), values) if "trial" in row else cell.confirm(int(row["seed"]), values)
+    except (ValueError, TypeError):
+        return None
     return run.digest
 
 

@@ -96,6 +96,8 @@ def test_one_changed_byte_of_a_published_file_is_found(kept: Kept, name: str) ->
         ("runs.csv", "train_size", "101", r"one of \(100,\)"),
         ("runs.csv", "digest", "ab" * 32, "digest [0-9a-f]{64}"),
         ("runs.csv", "p.learning_rate", "0.5", "p.learning_rate .* as chosen"),
+        ("runs.csv", "p.learning_rate", "", "digest None"),
+        ("runs.csv", "p.learning_rate", "-1", "digest None"),
         ("runs.csv", "device", "cuda", "cpu, cuda"),
         ("trials.csv", "validation_accuracy", "1", "chosen for ResNet"),
         ("trials.csv", "trial", "5", "one of the study's trials"),
