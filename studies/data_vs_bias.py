@@ -41,7 +41,7 @@ STUDY = Study(
         ),
         "laptop": _scale(
             replace(
-                r.AT_LAPTOP, recipe=replace(r.LAPTOP_PLAIN, updates=500), search=replace(r.SHORT_SEARCH, updates=250)
+                r.AT_LAPTOP, recipe=replace(r.LAPTOP_PLAIN, updates=450), search=replace(r.SHORT_SEARCH, updates=220)
             ),
             replace(r.VIT_XS, patch_size=4),
             (0.0, 0.5, 1.0),

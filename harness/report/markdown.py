@@ -74,7 +74,7 @@ def prose(text: str) -> str:
 
 def escape(text: str) -> str:
     """Text that stays text: neither HTML nor Markdown nor a table's border."""
-    return _SPECIAL.sub(r"\\\1", html.escape(" ".join(text.split("\n")), quote=False))
+    return _SPECIAL.sub(r"\\\1", html.escape(" ".join(text.splitlines()), quote=False))
 
 
 def code(text: str) -> str:
