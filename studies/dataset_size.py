@@ -13,7 +13,7 @@ that the smaller sizes are limited by their data and the largest still by its up
 are tuned at every size; weight decay is not, because what suits a short trial is too much for a training four times
 as long.
 
-Cost: smoke 40 s, laptop 38 min on 2 cores; `make study NAME=dataset_size [SCALE=smoke]`. For CIFAR-100 at scale gpu:
+Cost: smoke 40 s, laptop 36 min on 2 cores; `make study NAME=dataset_size [SCALE=smoke]`. For CIFAR-100 at scale gpu:
 `SET="data.source=cifar100"`.
 """
 
@@ -79,7 +79,7 @@ LAPTOP = Scale(
         updates=800,
     ),
     claims=claims("ResNet-8", "ViT/7"),
-    minutes=38,
+    minutes=36,
 )
 GPU = Scale(
     data=r.CIFAR10,

@@ -7,7 +7,7 @@ the number of training images grows.
 
 Expected: with 1,000 images both stems are ahead of plain patches; with all images by less.
 
-Cost: smoke 55 s, laptop 28 min on 2 cores; `make study NAME=hybrid [SCALE=smoke]`.
+Cost: smoke 55 s, laptop 27 min on 2 cores; `make study NAME=hybrid [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -58,8 +58,8 @@ def _scale(base: Scale, spec: ViTSpec, sizes: tuple[int, ...], minutes: float | 
 SMOKE = replace(r.AT_SMOKE, recipe=replace(r.SMOKE, updates=60))
 LAPTOP = replace(
     r.AT_LAPTOP,
-    recipe=replace(r.LAPTOP, updates=700),
-    search=replace(r.SHORT_SEARCH, updates=300),
+    recipe=replace(r.LAPTOP, updates=600),
+    search=replace(r.SHORT_SEARCH, updates=250),
 )
 
 STUDY = Study(
@@ -68,7 +68,7 @@ STUDY = Study(
     factor="stem",
     scales={
         "smoke": _scale(SMOKE, r.VIT_SMOKE, (100, 1000), 0.9),
-        "laptop": _scale(LAPTOP, replace(r.VIT_XS, patch_size=4), (1000, 8000, 55_000), 28),
+        "laptop": _scale(LAPTOP, replace(r.VIT_XS, patch_size=4), (1000, 8000, 55_000), 27),
         "gpu": _scale(replace(r.AT_GPU, recipe=r.GPU_UPDATES), r.VIT_CIFAR, (1500, 8000, 45_000), 600),
         "paper": _scale(
             replace(r.AT_PAPER, recipe=r.PAPER_UPDATES),

@@ -119,7 +119,7 @@ STUDY = Study(
         ),
         "laptop": _scale(
             replace(
-                r.AT_LAPTOP, recipe=replace(r.LAPTOP_PLAIN, updates=600), search=replace(r.SHORT_SEARCH, updates=300)
+                r.AT_LAPTOP, recipe=replace(r.LAPTOP_PLAIN, updates=550), search=replace(r.SHORT_SEARCH, updates=280)
             ),
             replace(r.VIT_XS, patch_size=4),
             (0.0, 0.5, 1.0),

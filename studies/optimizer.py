@@ -7,7 +7,7 @@ more with SGD than a ResNet does; arXiv 2502.16982: Muon needs about half of Ada
 Expected: within few updates Muon leads for both families, SGD is worst for the transformer and fair for the ResNet.
 Every optimiser has its own range of learning rates; every arm the same number of trials.
 
-Cost: smoke 45 s, laptop 17 min on 2 cores; `make study NAME=optimizer [SCALE=smoke]`.
+Cost: smoke 45 s, laptop 15 min on 2 cores; `make study NAME=optimizer [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -54,7 +54,7 @@ STUDY = Study(
     factor="optimizer",
     scales={
         "smoke": _scale(r.AT_SMOKE, r.VIT_SMOKE, 0.8),
-        "laptop": _scale(r.AT_LAPTOP, r.VIT_XS, 17),
+        "laptop": _scale(r.AT_LAPTOP, r.VIT_XS, 15),
         "gpu": _scale(replace(r.AT_GPU, search=replace(r.GPU_SEARCH, space={})), r.VIT_CIFAR, 200),
         "paper": _scale(
             replace(r.AT_PAPER, search=replace(r.PAPER_SEARCH, space={})), ViTSpec.preset("S", patch_size=16)
