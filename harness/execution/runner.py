@@ -21,7 +21,7 @@ from harness.execution.results import changed_fields, open_cells, study_folder, 
 from harness.execution.search_mirror import SearchMirror
 from harness.execution.stopping import interruptible, told_to_stop
 from harness.records import provenance as origin
-from harness.records.files import remove_unfinished, write_json
+from harness.records.files import RecordsError, remove_unfinished, write_json
 from harness.records.lock import StudyLock
 from harness.records.runs import RunResult
 from harness.records.study_file import read_study, without_passwords, write_study
@@ -258,7 +258,8 @@ def _run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tu
                 searches.make_up(runner.cells, all_of_them=engine is not None)
                 searches.close()
                 provenance["wall_seconds"] = round(provenance["wall_seconds"] + time.time() - began, 1)
-                write_study(folder / "work", study, provenance)
+                with contextlib.suppress(RecordsError):  # a full disk is told of by whatever has found it first
+                    write_study(folder / "work", study, provenance)
             records = collect(study, runner.finished(), provenance)
             findings = write_results(records, folder, observer.note)
             mirror.close(artifacts=report_files(folder))
@@ -267,7 +268,7 @@ def _run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tu
 
 def _tidy(folder: Path, finished: list[Finished]) -> None:
     """Remove what a launch that was killed has left; to be called under the study's lock."""
-    for place in (folder, folder / "figures", folder / "work"):
+    for place in (folder, folder / "figures", folder / "work", folder / "work" / "searches"):
         remove_unfinished(place)
     for item in finished:
         item.folder.tidy()

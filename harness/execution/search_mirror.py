@@ -38,9 +38,10 @@ class SearchMirror:
     def _keep(self, cell: CellProgress) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            reached("begin:search")
-            cell.keep_search(self._storage or f"sqlite:///{self._path(cell)}")
-            reached("kept:search")
+            if self._storage is not None:
+                cell.keep_search(self._storage)
+            else:
+                self._keep_in_file(cell, self._path(cell))
         except Exception as error:  # whatever the database raises must not reach the training
             if not self._troubled:
                 self._troubled = True
@@ -48,6 +49,19 @@ class SearchMirror:
                 self._say(
                     f"The Optuna database of {cell.cell.arm.name} cannot be written ({reason}); the study goes on."
                 )
+
+    def _keep_in_file(self, cell: CellProgress, path: Path) -> None:
+        """A new database has its name once it is whole: one that is there is not looked at again."""
+        reached("begin:search.db")
+        if path.exists():
+            cell.keep_search(f"sqlite:///{path}")
+            return
+        unfinished = path.with_name(f".{path.name}.tmp")
+        unfinished.unlink(missing_ok=True)
+        cell.keep_search(f"sqlite:///{unfinished}")
+        reached("written:search.db")
+        unfinished.replace(path)
+        reached("renamed:search.db")
 
     def _path(self, cell: CellProgress) -> Path:
         arm, size = cell.cell.key

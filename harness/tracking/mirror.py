@@ -21,8 +21,10 @@ _INTERVAL = 1.0
 """Least time between two passes, seconds: many changes become one batch."""
 _LONGEST_WAIT = 30.0
 """Most time between two attempts while MLflow is away, seconds."""
+_FAILED_SECONDS = 10.0
+"""How long the mirror of a launch that failed may take to close: MLflow may have failed for the same reason."""
 _GRACE_SECONDS = 3.0
-"""How long the mirror may go on after its closing was interrupted."""
+"""How long it may go on after its closing was interrupted."""
 _SYNC_SECONDS = 10.0
 """How long `sync` tries again when MLflow is locked or away."""
 
@@ -43,7 +45,7 @@ class Mirror:
         self._guard = threading.Lock()
         self._pending: set[str] = set()
         self._live: set[str] = set()
-        self._wake, self._closing = threading.Event(), threading.Event()
+        self._wake, self._closing, self._ended = threading.Event(), threading.Event(), threading.Event()
         self._deadline = float("inf")
         self._artifacts: Sequence[Path] = ()
         self._failed_launch = False
@@ -67,13 +69,13 @@ class Mirror:
         interrupted, another one gives the mirror a little more time.
         """
         if self._closing.is_set():
-            self._thread.join(min(timeout, _GRACE_SECONDS))
+            self._ended.wait(_GRACE_SECONDS)
             return
         self._artifacts = artifacts
         self._deadline = time.monotonic() + timeout
         self._closing.set()
         self._wake.set()
-        self._thread.join(timeout)
+        self._ended.wait(timeout)  # a `join` that a signal interrupts would take the thread for ended
         if not self._whole:
             reason = self._trouble or f"it took more than {timeout:g} s"
             self._say(f"MLflow lacks part of this launch: {reason}. The next run or report makes it up.")
@@ -85,9 +87,18 @@ class Mirror:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._failed_launch = kind is not None
-        self.close()
+        if self._failed_launch:
+            self.close(timeout=_FAILED_SECONDS)
+        else:
+            self.close()
 
     def _work(self) -> None:
+        try:
+            self._follow()
+        finally:
+            self._ended.set()
+
+    def _follow(self) -> None:
         wait = _INTERVAL
         while time.monotonic() < self._deadline:
             closing = self._closing.is_set()

@@ -14,6 +14,7 @@ from harness.tracking.store import Store
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     opened = Stage(tmp_path_factory.mktemp("stage"))
+    opened.warm_up(*FaultStudy(opened, tmp_path_factory.mktemp("warm")).command, "--engine", "inline")
     yield opened
     opened.close()
 

@@ -48,15 +48,18 @@ class FaultStudy:
         return self.folder / "results"
 
     @property
+    def command(self) -> tuple[object, ...]:
+        return "--results", self.results, "run", self.file, "--scale", "smoke", "--quiet"
+
+    @property
     def place(self) -> Path:
         """Where the study's own results lie."""
         return self.results / self.name / "smoke"
 
     def start(self, *options: object, engine: str = "inline", **environment: str) -> Launch:
         """Launch it; the environment's names are in lower case and without the prefix."""
-        fixed = ("--results", self.results, "run", self.file, "--scale", "smoke", "--engine", engine, "--quiet")
         given = {f"PATCHBENCH_{name.upper()}": value for name, value in environment.items()}
-        return self.stage.launch(*fixed, *options, environment=given)
+        return self.stage.launch(*self.command, "--engine", engine, *options, environment=given)
 
     def finish(self, *options: object, engine: str = "inline", **environment: str) -> None:
         """Launch it and require that it ends well."""

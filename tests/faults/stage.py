@@ -84,6 +84,10 @@ class Stage:
         pid = self.order(fork=argv, environment=dict(environment or {}), output=str(path))
         return Launch(self, pid, pipe)
 
+    def warm_up(self, *arguments: object) -> None:
+        """Carry out `patchbench ARGUMENTS` in the process itself: what is loaded and compiled on first use then is."""
+        self.order(run=["patchbench", *map(str, arguments)])
+
     def order(self, **content: Any) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -102,6 +106,8 @@ class Stage:
 
 def serve() -> None:
     """Carry out the orders."""
+    import harness.__main__
+
     load()
     for line in sys.stdin:
         match json.loads(line):
@@ -111,6 +117,12 @@ def serve() -> None:
                 if pid == 0:
                     become(argv, environment, output)
                 answer: int | None = pid
+            case {"run": argv}:
+                sys.argv = argv
+                with contextlib.suppress(SystemExit), contextlib.redirect_stdout(sys.stderr):
+                    harness.__main__.main()
+                assert threading.active_count() == 1
+                answer = None
             case {"ask": pid}:
                 found, status = os.waitpid(pid, os.WNOHANG)
                 answer = os.waitstatus_to_exitcode(status) if found else None
@@ -123,31 +135,25 @@ def load() -> None:
     A process's death loses nothing that is on its way to the disk, so that files need not be synchronised; what the
     figures show is not compared.
     """
-    import optuna.storages  # noqa: F401
-    import sklearn.datasets
     import torch
 
-    from harness.data import load as load_data
+    from harness.data import named
     from harness.execution import runner
     from harness.records import provenance
     from harness.report import content
-    from harness.spec import DataSpec
-    from harness.tracking import store
+    from harness.tracking import mirror
     from harness.training.checkpoint import CheckpointFolder
 
     torch.set_num_threads(1)
+    mirror._FAILED_SECONDS = 1.0
     provenance.available_cores = lambda: 1
-    provenance.git_state()
-    provenance.code_fingerprint()
-    load_data(DataSpec(source="digits"), phase="confirm")
-    store._load()
     os.fsync = lambda descriptor: None
-    sklearn.datasets.load_digits = functools.cache(sklearn.datasets.load_digits)
+    named._digits = functools.cache(named._digits)
+    provenance.versions = functools.cache(provenance.versions)
     content.drawn = functools.partial(content.drawn, most=1)
     content.png = content.svg = lambda figure: b"a figure"
     runner.Options = functools.partial(runner.Options, checkpoint_seconds=0.0)  # where a worker reads it
     CheckpointFolder.save_if_due = lambda self, training: self.save(training) if training.update % 4 == 0 else None
-    assert threading.active_count() == 1
 
 
 def become(argv: list[str], environment: dict[str, str], output: str) -> None:

@@ -40,7 +40,13 @@ def test_the_failpoints_are_at_every_write(names: Counter[str]) -> None:
     for file in ("study.json", "runs.csv", "trials.csv", "curves.csv", "report.html", "REPORT.md", "claims.csv"):
         assert {f"{step}:{file}" for step in ("begin", "written", "renamed")} <= names.keys()
     assert {"half a line of evaluated:journal.jsonl", "half a line of finished:journal.jsonl"} <= names.keys()
-    assert {"begin:search", "kept:search", "mlflow:run", "mlflow:batch", "mlflow:end of launch"} <= names.keys()
+    assert {
+        "begin:search.db",
+        "written:search.db",
+        "mlflow:run",
+        "mlflow:batch",
+        "mlflow:end of launch",
+    } <= names.keys()
     assert not [
         name
         for name in names
@@ -92,7 +98,6 @@ def test_killed_at_any_time(fresh: Fresh, undisturbed: dict[str, Any]) -> None:
     [
         "half a line of evaluated:journal.jsonl#3",
         "renamed:checkpoint.json#20",
-        "renamed:predictions.npz",
         "renamed:result.json#5",
     ],
 )

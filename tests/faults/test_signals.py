@@ -22,18 +22,19 @@ def assert_goes_on(study: FaultStudy, undisturbed: dict[str, Any], code: int, sa
     assert differences(undisturbed, study.kept()) == []
 
 
-@pytest.mark.parametrize("how", ["INT", "TERM"])
 @pytest.mark.parametrize(
-    "place",
+    ("place", "how"),
     [
-        "signed:lock",
-        "written:config.json#3",
-        "begin:checkpoint.pt#5",
-        "renamed:predictions.npz",
-        "kept:search",
-        "written:trials.csv",
-        "begin:report.html",
-        "mlflow:end of launch",
+        ("signed:lock", "INT"),
+        ("written:config.json#3", "TERM"),
+        ("begin:checkpoint.pt#5", "INT"),
+        ("renamed:predictions.npz", "TERM"),
+        ("written:search.db", "INT"),
+        ("written:trials.csv", "TERM"),
+        ("begin:report.html", "INT"),
+        ("begin:report.html", "TERM"),
+        ("mlflow:end of launch", "INT"),
+        ("mlflow:end of launch", "TERM"),
     ],
 )
 def test_a_signal_at_a_stage_of_a_study(study: FaultStudy, undisturbed: dict[str, Any], place: str, how: str) -> None:

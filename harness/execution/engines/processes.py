@@ -115,6 +115,7 @@ class ProcessEngine:
             return worker.outcome
         result = worker.folder.result()
         if result is not None:
+            worker.folder.tidy()
             return Outcome(run=worker.run, result=result)
         code = worker.process.exitcode
         cause = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
