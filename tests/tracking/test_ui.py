@@ -88,7 +88,7 @@ def test_interrupting_ends_the_server_too(records: Records) -> None:
     children = psutil.Process(process.pid).children(recursive=True)
     assert children
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=90)
+    process.communicate(timeout=60)
     assert process.returncode == 0
     assert not psutil.wait_procs(children, timeout=5)[1]
 
