@@ -450,8 +450,8 @@ def _existing(results: Path, name: str, scale: str | None) -> Path:
         find_study(name)
     folder = results / stem / (scale or _default_scale())
     if not (folder / "study.json").exists() and not (folder / "work" / "study.json").exists():
-        found = [*(results / stem).glob("*/study.json"), *(results / stem).glob("*/work/study.json")]
-        there = sorted({path.relative_to(results / stem).parts[0] for path in found})
+        scales = sorted((results / stem).glob("*"))
+        there = [at.name for at in scales if any((place / "study.json").exists() for place in (at, at / "work"))]
         raise InvalidInput(
             f"Study {stem!r} has no results at scale {folder.name!r} in {results}. "
             + (f"There are results at: {', '.join(there)}." if there else f"Run it first: patchbench run {name}.")

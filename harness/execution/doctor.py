@@ -220,12 +220,13 @@ def _database(path: Path) -> Check:
 def _locks(results: Path) -> Iterator[Check]:
     """Which studies are at work, by whom: another run of the same study would be refused."""
     held = 0
-    for path in sorted(results.glob("*/*/work/lock")):
-        holder = StudyLock(path).holder()
+    for folder in sorted(results.glob("*/*")):
+        lock = folder / "work" / "lock"
+        holder = StudyLock(lock).holder() if lock.exists() else None
         if holder is None:
             continue
         held += 1
-        name, scale = path.parts[-4:-2]
+        name, scale = folder.parts[-2:]
         who = "process {pid} on {host} since {since}".format(
             **{"pid": "?", "host": "?", "since": "?"} | {key: str(value) for key, value in holder.items()}
         )
