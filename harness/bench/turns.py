@@ -1,0 +1,172 @@
+"""Contenders that take turns: each in a process of its own, one at work while the others wait.
+
+What disturbs the machine for a while then hits all contenders of a round alike, and the ratios of a round stay true.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import connection, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from threading import Thread
+from types import TracebackType
+from typing import Any, Self
+
+START_SECONDS = 300.0
+"""How long a contender may take to load its library and make its model."""
+LEAST_ROUNDS = 5
+"""However slow a step is."""
+
+Work = Callable[[], Any]
+"""Does one step; on a device it need not wait for the result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """Somebody's way to do the work."""
+
+    name: str
+    precision: str = "fp32"
+    make: Callable[[], Work]
+    """Called in the contender's process; must survive pickling (a `functools.partial` of a module's function does)."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables that the process starts with, besides those of this one."""
+    device: str = "cpu"
+    rest: float = 0.0
+    """Seconds between the end of its turn and the next contender's: for what it still does in the background."""
+
+
+class Contest:
+    """Processes of contenders, started together and driven one by one; ends them on leaving."""
+
+    def __init__(self, contenders: Sequence[Contender]) -> None:
+        self._contenders = contenders
+        self._processes: list[SpawnProcess] = []
+        self._pipes: list[Connection] = []
+
+    def __enter__(self) -> Self:
+        context = multiprocessing.get_context("spawn")
+        for contender in self._contenders:
+            here, there = context.Pipe()
+            process = context.Process(target=_take_turns, args=(there, contender), daemon=False)
+            with _environment(contender.environment):
+                process.start()
+            there.close()
+            self._processes.append(process)
+            self._pipes.append(here)
+        for pipe, contender in zip(self._pipes, self._contenders, strict=True):
+            if not pipe.poll(START_SECONDS):
+                raise RuntimeError(f"{contender.name} was not ready after {START_SECONDS:.0f} s")
+            self._answer(pipe, contender)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for pipe in self._pipes:
+            pipe.close()  # a contender without its pipe ends
+        for process in self._processes:
+            process.join(10)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def rounds(self, *, threads: int, rounds: int, seconds: float) -> list[list[float]]:
+        """Seconds per step of each contender in each round, a list per contender; a warm-up goes before.
+
+        A turn is `seconds` long, or one step where that takes longer; there are then fewer rounds, but not fewer than
+        LEAST_ROUNDS (or `rounds`), so that the whole takes about rounds * seconds for each contender.
+        """
+        warm = [self._turn(place, threads, seconds, least=3) for place in range(len(self._contenders))]
+        longest = sum(max(seconds, step) for step in warm) / len(warm)
+        rounds = max(min(rounds, LEAST_ROUNDS), round(rounds * seconds / longest))
+        found: list[list[float]] = [[] for _ in warm]
+        for number in range(rounds):
+            for step in range(len(warm)):
+                place = (step + number) % len(warm)  # nobody always follows the same one
+                found[place].append(self._turn(place, threads, seconds, least=1))
+        return found
+
+    def _turn(self, place: int, threads: int, seconds: float, *, least: int) -> float:
+        pipe, contender = self._pipes[place], self._contenders[place]
+        pipe.send((threads, seconds, least))
+        step = float(self._answer(pipe, contender))
+        time.sleep(contender.rest)
+        return step
+
+    @staticmethod
+    def _answer(pipe: Connection, contender: Contender) -> Any:
+        try:
+            kind, value = pipe.recv()
+        except EOFError:
+            raise RuntimeError(f"{contender.name} ({contender.precision}) ended without a word") from None
+        if kind == "error":
+            raise RuntimeError(f"{contender.name} ({contender.precision}) failed:\n{value}")
+        return value
+
+
+def _take_turns(pipe: Connection, contender: Contender) -> None:
+    """A contender's process: ("ready", None), then a ("step", seconds) per turn; ("error", text) ends it."""
+    Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        import torch
+
+        work = contender.make()
+        pipe.send(("ready", None))
+        now = 0
+        while True:
+            threads, seconds, least = pipe.recv()
+            if threads != now:
+                torch.set_num_threads(threads)
+                now = threads
+            pipe.send(("step", _step_seconds(work, contender.device, seconds, least)))
+    except EOFError:
+        return
+    except BaseException:
+        with contextlib.suppress(OSError):
+            pipe.send(("error", traceback.format_exc()))
+
+
+def _step_seconds(work: Work, device: str, seconds: float, least: int) -> float:
+    """Mean time of a step over about `seconds`; on a GPU, which works behind our back, waited for every few steps."""
+    import torch
+
+    wait = torch.cuda.synchronize if device == "cuda" else None
+    at_once = 1 if wait is None else 10
+    steps, began = 0, time.perf_counter()
+    while True:
+        for _ in range(at_once):
+            work()
+        if wait is not None:
+            wait()
+        steps += at_once
+        passed = time.perf_counter() - began
+        if passed >= seconds and steps >= least:
+            return passed / steps
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for what is started inside."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
