@@ -221,7 +221,7 @@ def prepare_training(
     moved = moved_order(config.data.image_size, config.data)
     torch.manual_seed(derive(seed, weights))
     model = build(config.model, image_size=config.data.image_size, channels=config.channels, classes=config.classes)
-    model = placement.place(model, config.model)
+    model = placement.place(model)
     torch.manual_seed(derive(seed, "dropout"))
     average = None
     if recipe.ema_decay is not None:

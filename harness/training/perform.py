@@ -16,6 +16,7 @@ from harness.records.files import read_bytes, sha256
 from harness.records.journal import Journal
 from harness.records.runs import RunFolder, RunResult
 from harness.spec import Run
+from harness.training.allocator import keep_freed_memory
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.device import Placement, choose, out_of_memory_as
 from harness.training.distillation import train_teacher
@@ -42,6 +43,8 @@ def perform(
     result; `Interrupted` passes after a checkpoint was kept.
     """
     torch.set_num_threads(settings.threads)
+    if settings.own_process:
+        keep_freed_memory()
     placement = choose(settings.device, run.config.recipe.precision, deterministic=settings.deterministic)
     if placement.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(placement.device)

@@ -99,3 +99,26 @@ def test_images_of_another_shape_are_refused(depth):
     model = build(ResNetSpec(depth=depth), image_size=8, channels=1, classes=3)
     with pytest.raises(ValueError, match=r"^Expected images of shape \(B, 1, 8, 8\), found \(2, 3, 8, 8\)\.$"):
         model(torch.zeros(2, 3, 8, 8))
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_all_gradients_of_a_channels_last_net_are_channels_last(precision):
+    """One that is not makes each sum and product with it many times slower, which no result would show."""
+    model = build(ResNetSpec(depth=14, width=8), image_size=28, channels=1, classes=10)
+    model.to(memory_format=torch.channels_last)
+    formats = {}
+
+    def note(name):
+        def hook(module, gradients_in, gradients_out):
+            formats[name] = gradients_out[0].is_contiguous(memory_format=torch.channels_last)
+
+        return hook
+
+    for name, module in model.named_modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.BatchNorm2d)):
+            module.register_full_backward_hook(note(name))
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
+        logits = model(torch.randn(4, 1, 28, 28).requires_grad_())
+    logits.float().square().sum().backward()
+    assert len(formats) == 2 * 13
+    assert all(formats.values()), formats
