@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pandas as pd
 
-from harness.analysis.estimate import LEVEL
 from harness.analysis.evidence import Evidence
 from harness.analysis.findings import COMPARISON_COLUMNS
 from harness.analysis.power import smallest_detectable
@@ -46,13 +45,10 @@ def comparisons_table(evidence: Evidence) -> pd.DataFrame:
 
 def holm(p_values: list[float]) -> list[float]:
     """p-values adjusted by Holm's step-down method (Scand. J. Statist. 6, 1979, p. 65); NaN stays NaN."""
-    if len(p_values) == 1:
-        return list(p_values)
-    from statsmodels.stats.multitest import multipletests  # slow to import, and most commands do not need it
-
     p = np.array(p_values, dtype=np.float64)
-    known = np.isfinite(p)
+    known = np.flatnonzero(np.isfinite(p))
+    ascending = known[np.argsort(p[known])]
+    steps = p[ascending] * np.arange(len(known), 0, -1)
     adjusted = np.full(len(p), math.nan)
-    if known.any():
-        adjusted[known] = multipletests(p[known], alpha=1 - LEVEL, method="holm")[1]
+    adjusted[ascending] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return [float(value) for value in adjusted]

@@ -3,9 +3,8 @@
 import math
 from functools import lru_cache
 
-import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from harness.analysis.estimate import FEWEST_SEEDS, LEVEL, Estimate
 from harness.analysis.evidence import evidence_of
@@ -34,9 +33,8 @@ def seeds_needed(
 ) -> int:
     """Fewest seeds with which a paired two-sided t test shows `difference` with the given power; at least 3.
 
-    Standard deviation and difference in the same unit. Source: power of the t test, statsmodels `TTestPower`. Raises
-    ValueError for a difference of zero, which no number of seeds shows, and for a standard deviation that is not
-    finite or below zero.
+    Standard deviation and difference in the same unit. Raises ValueError for a difference of zero, which no number of
+    seeds shows, and for a standard deviation that is not finite or below zero.
     """
     if difference == 0 or not math.isfinite(difference):
         raise ValueError(f"difference is {difference}; it must be finite and not zero.")
@@ -45,7 +43,7 @@ def seeds_needed(
     if sd_of_paired_difference == 0:
         return FEWEST_SEEDS
     effect = abs(difference) / sd_of_paired_difference
-    z = float(stats.norm.isf(alpha / 2) + stats.norm.ppf(power))
+    z = float(-special.ndtri(alpha / 2) + special.ndtri(power))
     normal = (z / effect) ** 2  # a lower bound: the t test needs a few seeds more
     few, many = FEWEST_SEEDS, max(FEWEST_SEEDS, math.ceil(normal) + 10)
     while few < many:
@@ -74,7 +72,7 @@ def what_settles(estimate: Estimate, gap: float) -> str:
     """
     if not estimate.judgeable:
         return f"at least {FEWEST_SEEDS} seeds are needed"
-    z = float(stats.norm.isf((1 - LEVEL) / 2) + stats.norm.ppf(POWER))
+    z = float(-special.ndtri((1 - LEVEL) / 2) + special.ndtri(POWER))
     left = gap**2 - (z * estimate.image_error) ** 2
     if gap != 0 and left <= 0:
         images = estimate.images * (z * estimate.image_error / gap) ** 2
@@ -109,10 +107,13 @@ def pilot(records: StudyRecords, *, differences: tuple[float, ...] = (0.005, 0.0
 
 
 def _power(effect: float, n: int, alpha: float) -> float:
-    from statsmodels.stats.power import TTestPower  # slow to import, and most commands do not need it
+    """Power of the two-sided t test of n values whose mean is `effect` standard deviations from the null.
 
-    power = float(TTestPower().power(effect, n, alpha))
-    return 1.0 if np.isnan(power) else power  # the non-central t overflows where the power is 1
+    From the non-central t distribution; Cohen, Statistical Power Analysis, 1988, section 2.
+    """
+    bound, centre = -special.stdtrit(n - 1, alpha / 2), effect * math.sqrt(n)
+    power = 1 - float(special.nctdtr(n - 1, centre, bound)) + float(special.nctdtr(n - 1, centre, -bound))
+    return 1.0 if math.isnan(power) else power  # the non-central t overflows where the power is 1
 
 
 def _capped(seeds: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from harness.analysis.cells import MISSING, Cell, Cells, Floats, number
 from harness.analysis.estimate import FEWEST_SEEDS, LEVEL
@@ -63,11 +63,9 @@ def mean_interval(values: Floats) -> tuple[float, float]:
     """95 % interval of the mean of (n,) values over seeds, Student's t; NaN below three values."""
     if len(values) < FEWEST_SEEDS:
         return math.nan, math.nan
-    error = float(stats.sem(values))
-    if error == 0:
-        return float(values.mean()), float(values.mean())
-    low, high = stats.t.interval(LEVEL, len(values) - 1, loc=values.mean(), scale=error)
-    return float(low), float(high)
+    middle, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values))
+    low, high = (float(special.stdtrit(len(values) - 1, share)) for share in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return middle + low * error, middle + high * error
 
 
 def gaps(cells: Cells) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ import tarfile
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -266,13 +267,22 @@ def _unpack(packed: bytes, archive: Archive, kept: Path) -> None:
         ) from error
 
 
+@cache
+def _digits_table() -> npt.NDArray[np.float64]:
+    """(1797, 65): 64 grey levels 0..16 and the class of each digit, from the file that comes with scikit-learn.
+
+    Read without importing scikit-learn, which takes a second in every worker.
+    """
+    package = find_spec("sklearn")
+    assert package is not None
+    assert package.origin is not None
+    return np.loadtxt(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+
+
 def _digits(part: Part) -> Pair:
     """8-pixel digits; one fixed, stratified fifth is the test part. Grey levels 0..16 are spread over 0..255."""
-    from sklearn.datasets import load_digits
-
-    levels, labels = load_digits(return_X_y=True)
+    levels, labels = _digits_table()[:, :-1], _digits_table()[:, -1].astype(np.int64)
     images = np.rint(levels * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
-    labels = labels.astype(np.int64)
     test = np.zeros(len(labels), dtype=bool)
     test[stratified(labels, NAMED_SOURCES["digits"].test_images, seed=0)] = True
     chosen = test if part == "test" else ~test

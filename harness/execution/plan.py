@@ -106,7 +106,8 @@ def make_plan(study: ResolvedStudy) -> Plan:
     Raises `InvalidInput` for what cannot be trained: an image that a model's patches do not tile, more training images
     than there are, data that is not there.
     """
-    return Plan(study=study, cells=tuple(_cell(study, arm, size) for arm, size in study.cells))
+    known = _KnownData()
+    return Plan(study=study, cells=tuple(_cell(study, arm, size, known) for arm, size in study.cells))
 
 
 def _trial_updates(study: ResolvedStudy, recipe: Recipe) -> int | None:
@@ -116,9 +117,25 @@ def _trial_updates(study: ResolvedStudy, recipe: Recipe) -> int | None:
     return max(1, round(study.search.updates * study.recipe.batch_size / recipe.batch_size))
 
 
-def _cell(study: ResolvedStudy, arm: Arm, size: int | None) -> Cell:
-    asked, recipe = study.data_of(arm, size), study.recipe_of(arm)
-    data, facts = resolve(asked)
+class _KnownData:
+    """What is known of the data of one plan: a source is looked through once, however many cells train on it."""
+
+    def __init__(self) -> None:
+        self._resolved: dict[DataSpec, tuple[DataSpec, SourceFacts]] = {}
+        self._hashes: dict[str, str] = {}
+
+    def of(self, asked: DataSpec) -> tuple[DataSpec, SourceFacts, str]:
+        """The data with every size written out, its shape and its content's hash."""
+        if asked not in self._resolved:
+            self._resolved[asked] = resolve(asked)
+        if asked.source not in self._hashes:
+            self._hashes[asked.source] = content_hash(asked)
+        return *self._resolved[asked], self._hashes[asked.source]
+
+
+def _cell(study: ResolvedStudy, arm: Arm, size: int | None, known: _KnownData) -> Cell:
+    recipe = study.recipe_of(arm)
+    data, facts, data_hash = known.of(study.data_of(arm, size))
     assert data.image_size is not None
     assert data.train_size is not None
     study.check_image(arm, data.image_size)  # a folder's images are known only now
@@ -129,7 +146,7 @@ def _cell(study: ResolvedStudy, arm: Arm, size: int | None) -> Cell:
         recipe=replace(recipe, updates=updates, epochs=None, images=None),
         data=data,
         facts=facts,
-        data_hash=content_hash(data),
+        data_hash=data_hash,
         trial_updates=trial_updates,
         trials=study.search.trials,
         seeds=study.seeds,

@@ -11,7 +11,7 @@ from harness.records import manifest
 from harness.records.files import set_aside
 from harness.records.provenance import report_maker
 from harness.records.study_file import latest_study, read_study
-from harness.records.tables import StudyRecords, load_records, write_tables
+from harness.records.tables import StudyRecords, load_records, load_runs, write_tables
 from harness.report import report_files, write_index, write_report
 from harness.spec import InvalidInput, ResolvedStudy, to_plain
 
@@ -96,8 +96,10 @@ def _leaves(name: str, value: object) -> Iterable[tuple[str, object]]:
 
 
 def _kept_digests(folder: Path) -> set[str]:
+    """The runs of the tables that stand in `folder`; none where there are no tables that can be read."""
     try:
-        return set(load_records(folder).runs["digest"])
+        read_study(folder)
+        return set(load_runs(folder)["digest"])
     except InvalidInput:
         return set()
 

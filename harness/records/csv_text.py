@@ -10,8 +10,15 @@ _QUOTED_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")
 
 def from_frame(frame: pd.DataFrame) -> str:
     """The frame with a heading line; floats as %.10g, nothing for missing values."""
-    rows = [[str(name) for name in frame.columns], *frame.itertuples(index=False, name=None)]
-    return "".join(",".join(_quoted(_text(value)) for value in row) + "\n" for row in rows)
+    heading = ",".join(_quoted(_text(str(name))) for name in frame.columns)
+    columns = [_cells(frame.iloc[:, place]) for place in range(frame.shape[1])]
+    return "".join(f"{row}\n" for row in (heading, *map(",".join, zip(*columns, strict=True))))
+
+
+def _cells(column: "pd.Series[Any]") -> list[str]:
+    """The texts of a column; what is missing is looked for once, not cell by cell."""
+    pairs = zip(column.tolist(), column.isna().tolist(), strict=True)
+    return ["" if is_missing else _quoted(_text(value)) for value, is_missing in pairs]
 
 
 def safe(text: str) -> str:
@@ -27,8 +34,6 @@ def as_written(cell: object) -> object:
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return safe(value)
-    if value is None or pd.isna(value):
-        return ""
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 

@@ -152,7 +152,7 @@ def write_tables(folder: Path, records: StudyRecords) -> None:
 def load_records(folder: Path) -> StudyRecords:
     """Read back what `write_tables` kept: needs nothing but the results folder."""
     study, provenance = read_study(folder)
-    runs = _read_csv(folder / "runs.csv", RUN_COLUMNS)
+    runs = load_runs(folder)
     # A CSV cannot tell the level "4" from the level 4; the study can.
     levels = {arm.name: arm.level for arm in study.all_arms}
     runs["level"] = runs["arm"].map(levels).astype("object")
@@ -167,6 +167,11 @@ def load_records(folder: Path) -> StudyRecords:
         correct=_unpacked(folder / "predictions.npz"),
         folder=folder,
     )
+
+
+def load_runs(folder: Path) -> pd.DataFrame:
+    """runs.csv alone; the levels of the factor as text."""
+    return _read_csv(folder / "runs.csv", RUN_COLUMNS)
 
 
 def _read_csv(path: Path, columns: dict[str, str]) -> pd.DataFrame:

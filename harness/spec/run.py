@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from harness.spec.checks import check_types
@@ -56,7 +57,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         check_types(self)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the configuration: the run's identity, 64 hexadecimal digits."""
         return hashlib.sha256(canonical_json(self).encode()).hexdigest()
