@@ -4,9 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.api import Report, load_study, results, run
+    from harness.api import Report, load, load_study, results, run
 
-__all__ = ["Report", "load_study", "results", "run"]
+__all__ = ["Report", "load", "load_study", "results", "run"]
 
 
 def __getattr__(name: str) -> Any:

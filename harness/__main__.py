@@ -364,6 +364,53 @@ def ui(results: Path, port: int) -> None:
 
 
 @cli.command()
+@click.argument("digest")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Copy the weights to this new file, FILE.safetensors, and what describes them beside it, as FILE.json.",
+)
+@click.option("--register", metavar="NAME", help="Register the model in MLflow under this name.")
+@_json_option
+@click.pass_obj
+def load(results: Path, digest: str, output: Path | None, register: str | None, as_json: bool) -> None:
+    """Check and describe an arm's best model, by 6 or more digits of its run's digest (a column of runs.csv)."""
+    from harness.execution.models import load_model
+
+    model, found = load_model(results, digest)
+    written = found.folder.copy_to(output) if output else []
+    version = ""
+    if register:
+        from harness.tracking import register as register_in_mlflow
+
+        version = register_in_mlflow(found.folder, register, results=results)
+    facts, data = found.facts, found.facts.config.data
+    if as_json:
+        click.echo(json.dumps({"study": found.study, "path": str(found.folder.path), **facts.as_json()}))
+    else:
+        lines = {
+            "arm": f"{facts.arm} of {found.study}, seed {facts.config.seed}, {data.train_size:,} training images",
+            "digest": facts.digest,
+            "model": f"{type(found.spec).__name__}, {sum(part.numel() for part in model.parameters()):,} parameters",
+            "images": f"{data.image_size} px, {facts.config.channels} channels, {facts.config.classes} classes",
+            "normalisation": f"mean {_numbers(facts.mean)}, standard deviation {_numbers(facts.std)} (of 0..1)",
+            "accuracy": f"{facts.validation_accuracy:.2%} validation, {facts.test_accuracy:.2%} test",
+            "weights": f"{facts.bytes:,} bytes, SHA-256 {facts.sha256}",
+            "training code": facts.code_fingerprint,
+            "file": str(found.folder.weights_path),
+        }
+        click.echo("\n".join(f"{name:<14} {text}" for name, text in lines.items()))
+    for path in written:
+        click.echo(f"Written: {path}", err=as_json)
+    if version:
+        click.echo(f"Registered in MLflow: models:/{register}/{version}", err=as_json)
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.4f}" for value in values)
+
+
+@cli.command()
 @click.argument("first", metavar="A", shell_complete=_complete_study)
 @click.argument("second", metavar="B", shell_complete=_complete_study)
 @_scale_option

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from harness.analysis import Findings
+from harness.execution.models import LoadedModel, load_model
 from harness.execution.overrides import override
 from harness.execution.plan import Plan
 from harness.execution.results import read_results, study_folder
@@ -14,6 +16,9 @@ from harness.execution.runner import Options, run_study
 from harness.records.runs import RunResult
 from harness.records.tables import StudyRecords
 from harness.spec import ResolvedStudy, Run, find_study
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +120,29 @@ def results(name: str, *, scale: str = "laptop", results: str | Path = "results"
     folder = Path(results).absolute() / Path(name).stem / scale
     records, findings = read_results(folder)
     return Report(records=records, findings=findings, folder=folder)
+
+
+def load(digest: str, *, results: str | Path = "results") -> "tuple[nn.Module, LoadedModel]":
+    """The best model of an arm, by the first 6 or more digits of its run's digest, and what is known of it.
+
+    The model is in eval mode and on the CPU; `inputs` of the second makes its input from the data's images, and `facts`
+    has the run's configuration, normalisation and accuracies. Nothing is unpickled: the weights are held against their
+    SHA-256, and against the shapes of the specification, before they are loaded.
+
+    Raises `InvalidInput` with the candidates for digits that are unknown or ambiguous, and for damaged files.
+
+    >>> from tempfile import mkdtemp
+    >>> folder = mkdtemp()
+    >>> tiny = ["recipe.updates=4", "recipe.evaluations=1", "search.trials=0", "seeds=0", "data.train_size=60"]
+    >>> report = run(load_study("patch_size", scale="smoke", overrides=tiny), results=folder, device="cpu")
+    >>> model, found = load(report.runs["digest"][0][:8], results=folder)
+    >>> found.study, found.facts.arm, found.spec.depth, model.training
+    ('patch_size/smoke', 'ResNet-8', 8, False)
+    >>> import torch
+    >>> model(found.inputs(torch.zeros(3, 1, 8, 8, dtype=torch.uint8))).shape
+    torch.Size([3, 10])
+    """
+    return load_model(Path(results).absolute(), digest)
 
 
 class _Silent:

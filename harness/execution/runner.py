@@ -15,6 +15,7 @@ from harness.analysis import Findings
 from harness.execution import StudyInterrupted
 from harness.execution.collect import Finished, collect
 from harness.execution.engines import Beat, Engine, Outcome
+from harness.execution.models import export_models, keep_best
 from harness.execution.plan import Plan, make_plan
 from harness.execution.progress import CellProgress
 from harness.execution.results import changed_fields, open_cells, study_folder, write_results
@@ -161,7 +162,9 @@ class Runner:
                     self.observer.ended(run, result)
                     self.mirror.changed(run.digest)
                     active.progress.ready()
-                    if run.trial is not None and active.progress.is_tuned:
+                    if run.trial is None:
+                        keep_best(self.finished())
+                    elif active.progress.is_tuned:
                         self.searches.keep(active.progress)
         self._write_status()
 
@@ -262,6 +265,7 @@ def _run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tu
                     write_study(folder / "work", study, provenance)
             records = collect(study, runner.finished(), provenance)
             findings = write_results(records, folder, observer.note)
+            export_models(study, runner.finished(), folder)
             mirror.close(artifacts=report_files(folder))
     return records, findings
 

@@ -1,6 +1,7 @@
 """The mirror of the records in MLflow: written in the background, made up at any time, never in training's way."""
 
 from harness.tracking.mirror import Mirror, sync
+from harness.tracking.registry import register
 from harness.tracking.ui import serve
 
-__all__ = ["Mirror", "serve", "sync"]
+__all__ = ["Mirror", "register", "serve", "sync"]

@@ -36,7 +36,7 @@ class Point:
     time: int
     """When it was measured, ms since 1970."""
     step: int
-    """Updates done; of the test of shifted images, the shift in pixels."""
+    """Updates done; of the test of shifted images, the shift in pixels; 0 of what a run has once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ def read_entry(folder: RunFolder, study: str, scale: str) -> Entry | None:
 def _name(content: Mapping[str, Any]) -> str:
     config = content["config"]
     part = f"trial {content['trial']}" if config["phase"] == "tune" else f"seed {config['seed']}"
-    return f"{content['arm']} · {config['data']['train_size']:,} images · {part}"
+    return f"{content['arm']} · {part} · {config['data']['train_size']:,} images"  # lists cut what comes last
 
 
 def _tags(content: Mapping[str, Any]) -> dict[str, str]:
@@ -125,12 +125,15 @@ def _evaluations(events: list[Event]) -> Iterator[Point]:
 
 
 def _finals(result: RunResult | None, time: int) -> Iterator[Point]:
-    """From the result, not from the event `finished`: a run killed between the two writes that event again."""
+    """From the result, not from the event `finished`: a run killed between the two writes that event again.
+
+    At step 0: then MLflow draws them as bars, a bar per run.
+    """
     if result is not None:
         for key in FINAL_METRICS:
             value = getattr(result, key)
             if value is not None:
-                yield Point(key=key, value=float(value), time=time, step=result.updates)
+                yield Point(key=key, value=float(value), time=time, step=0)
 
 
 def _shifts(result: RunResult | None, time: int) -> Iterator[Point]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.records.failpoints import reached
+from harness.records.models import ModelFolder
 from harness.tracking.entries import Entry, Point
 from harness.tracking.store import Store
 
@@ -20,6 +21,8 @@ MIRRORED = "mirrored"
 """Tag of a child run: fingerprint of the entry that it shows in full."""
 LAUNCH = "launch"
 """Tag of a parent run: the launch's own key."""
+MODEL = "model_sha256"
+"""Tag of a child run that is or was the best of its arm: SHA-256 of the weights that it has as an artifact."""
 PROCESS = "process"
 """Tag of a parent run: host and process that write it."""
 
@@ -113,6 +116,30 @@ class Experiment:
         for path in paths:
             reached("mlflow:artifact", path)
             self._client.log_artifact(run_id, str(path))
+
+    @property
+    def client(self) -> Any:
+        """The `MlflowClient` of its store."""
+        return self._client
+
+    def attach_model(self, model: ModelFolder) -> str | None:
+        """Log a kept model as the artifact `model` of its training's run, unless these weights are there already.
+
+        Returns the run's id; None where MLflow does not know the training.
+        """
+        child = self._children.get(model.facts.digest)
+        if child is None:
+            return None
+        if child.tags.get(MODEL) == model.facts.sha256:
+            return child.run_id
+        for path in (model.weights_path, model.facts_path):
+            reached("mlflow:artifact", path)
+            self._client.log_artifact(child.run_id, str(path), "model")
+        reached("mlflow:model")
+        with self._store.locked():
+            self._client.set_tag(child.run_id, MODEL, model.facts.sha256)
+        child.tags[MODEL] = model.facts.sha256
+        return child.run_id
 
     def is_current(self, entry: Entry, *, unfinished: Unfinished) -> bool:
         """Whether the mirror shows this entry already."""

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from harness.records.files import RecordsError
+from harness.records.models import ModelFolder, models_in
 from harness.records.runs import RunFolder
 from harness.spec import ResolvedStudy
 from harness.tracking.entries import Entry, read_entry
@@ -145,6 +146,8 @@ class Mirror:
         for entry in waiting:
             self._experiment.update(entry, parent=parent, unfinished="KILLED")
         self._experiment.attach(parent, [path for path in self._artifacts if path.exists()])
+        for model in self._records.models():
+            self._experiment.attach_model(model)
         self._experiment.end_launch(parent, "KILLED" if waiting or self._failed_launch else "FINISHED")
 
     def _note(self, error: Exception) -> None:
@@ -193,6 +196,8 @@ def _make_up(records: "_Records", store: Store, artifacts: Sequence[Path], done:
             experiment.update(entry, parent=parent, unfinished="KILLED")
             done.add(entry.digest)
     experiment.attach(parent, [path for path in artifacts if path.exists()])
+    for model in records.models():
+        experiment.attach_model(model)
 
 
 class _Records:
@@ -200,13 +205,17 @@ class _Records:
 
     def __init__(self, study: ResolvedStudy, folder: Path, say: Say) -> None:
         self.study = study
-        self._runs = folder / "work" / "runs"
+        self._folder, self._runs = folder, folder / "work" / "runs"
         self._say = say
         self._unreadable: set[str] = set()
 
     def digests(self) -> list[str]:
         """All runs that have a folder."""
         return sorted(path.name for path in self._runs.glob("?" * 64))
+
+    def models(self) -> list[ModelFolder]:
+        """The kept models, of the best run of each arm."""
+        return models_in(self._folder)
 
     def read(self, digests: Iterable[str]) -> list[Entry]:
         """Their entries in the order in which they began; a damaged run is named once and left out."""

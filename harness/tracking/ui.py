@@ -5,6 +5,7 @@ import http.client
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote, urlencode
 
 from harness.spec import InvalidInput
 from harness.tracking.store import ARTIFACTS, DATABASE, QUIET
@@ -20,6 +22,9 @@ HOST = "127.0.0.1"
 """Loopback only: the interface has no access control."""
 
 _START_SECONDS = 60.0
+
+_TRAINING = "workflowType=machine_learning"
+"""Of a page's address: without it a new browser gets the pages for language models, where no run is to be seen."""
 
 
 def serve(results: Path, *, port: int = 5000, say: Callable[[str], object]) -> None:
@@ -34,10 +39,34 @@ def serve(results: Path, *, port: int = 5000, say: Callable[[str], object]) -> N
         _server(results.absolute(), port, log) as server,
     ):
         if _await_answer(server, port):
-            say(f"MLflow is at http://{HOST}:{port} (Ctrl-C ends it)")
+            say(f"MLflow is at http://{HOST}:{port}/#/experiments?{_TRAINING} (Ctrl-C ends it)")
+            for name, link in _links(database, port):
+                say(f"{name}: {link}")
             server.wait()
         log.seek(0)
         raise RuntimeError(f"MLflow's server ended by itself; the end of its log: {log.read()[-2000:].decode()}")
+
+
+def _links(database: Path, port: int) -> list[tuple[str, str]]:
+    """Studies by name, each with a link to its confirm runs.
+
+    Sorted by a metric they are listed without their launches, which hide them and their curves until they are opened.
+    """
+    with contextlib.closing(sqlite3.connect(database.as_uri() + "?mode=ro", uri=True)) as db:
+        found = db.execute(
+            "select name, experiment_id from experiments where lifecycle_stage = 'active' and name like '%/%' "
+            "order by name"
+        ).fetchall()
+    shown = urlencode(
+        {
+            "searchFilter": "tags.phase = 'confirm'",
+            "orderByKey": "metrics.`validation_accuracy`",
+            "orderByAsc": "false",
+            "compareRunsMode": "CHART",
+        },
+        quote_via=quote,
+    )
+    return [(name, f"http://{HOST}:{port}/#/experiments/{number}/runs?{_TRAINING}&{shown}") for name, number in found]
 
 
 def _require_free(port: int) -> None:

@@ -23,6 +23,7 @@ from harness.training.distillation import train_teacher
 from harness.training.evaluation import Evaluation
 from harness.training.loop import Diverged, Interrupted, Pruned, Teacher, Trained, Training, train
 from harness.training.settings import WorkerSettings
+from harness.training.weights import keep_model
 
 
 class OutOfMemory(Exception):
@@ -37,7 +38,7 @@ def perform(
     heartbeat: Callable[[int], object] = lambda update: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> RunResult:
-    """Train `run`, keep its journal, predictions and result in `folder`, and return the result.
+    """Train `run`, keep its journal, predictions, model and result in `folder`, and return the result.
 
     A pruned trial, a divergence and a lack of memory are results. Any other error passes, with nothing written as a
     result; `Interrupted` passes after a checkpoint was kept.
@@ -132,6 +133,8 @@ def _completed(result: RunResult, run: Run, folder: RunFolder, trained: Trained)
     shape = {"image_size": config.data.image_size, "channels": config.channels, "classes": config.classes}
     test = trained.test
     files = {} if test is None else _keep_predictions(folder, test)
+    if test is not None:
+        keep_model(run, folder, trained, code_fingerprint=result.code_fingerprint)
     return dataclasses.replace(
         result,
         status="completed",

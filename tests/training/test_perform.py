@@ -34,7 +34,7 @@ def test_a_confirm_run_leaves_its_whole_record(tmp_path, monkeypatch, digits, mo
     done = carry_out(config, tmp_path, monkeypatch)
     folder, result = done.folder, done.result
     names = {path.name for path in folder.path.iterdir()}
-    assert names == {"config.json", "journal.jsonl", "result.json", "predictions.npz", "log.txt"}
+    assert names == {"config.json", "journal.jsonl", "result.json", "predictions.npz", "log.txt", "model"}
     assert folder.result() == result
     assert folder.config() == {
         "digest": config.digest,

@@ -1,0 +1,120 @@
+"""The best model of each arm: chosen by validation, kept in `work/models/`, and loaded again."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.execution.collect import Finished
+from harness.records.models import ModelFacts, ModelFolder, arm_folders, find_model
+from harness.spec import ModelSpec, ResolvedStudy
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """What is known of a model that was loaded."""
+
+    folder: ModelFolder
+
+    @property
+    def facts(self) -> ModelFacts:
+        """Digest, arm, configuration, normalisation, accuracies, code fingerprint and hash."""
+        return self.folder.facts
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's specification; `facts.config` has image size, channels and classes."""
+        return self.facts.config.model
+
+    @property
+    def study(self) -> str:
+        """Study and scale, `patch_size/laptop`."""
+        return self.folder.study
+
+    def inputs(self, images: "Tensor") -> "Tensor":
+        """The model's input, float32 (B, C, H, W), from images as the run's data has them: uint8 or float in 0..255.
+
+        Normalised as in training, and with the pixels moved where the run's data moves any.
+        """
+        import torch
+
+        from harness.data import moved_order, prepare
+
+        facts, data = self.facts, self.facts.config.data
+        assert data.image_size is not None
+        inputs = prepare(images, *(torch.tensor(values, device=images.device) for values in (facts.mean, facts.std)))
+        moved = moved_order(data.image_size, data)
+        return inputs if moved is None else inputs.flatten(2)[:, :, moved.to(images.device)].view_as(inputs)
+
+
+class _Predictor:
+    """What MLflow wants of a model."""
+
+    def __init__(self, folder: ModelFolder) -> None:
+        from harness.training.weights import restore_model
+
+        self._model, self._loaded = restore_model(folder), LoadedModel(folder)
+
+    def predict(self, images: "np.ndarray[Any, Any]", params: object = None) -> "np.ndarray[Any, Any]":
+        """Images uint8 (N, C, H, W) to logits float32 (N, classes)."""
+        import torch
+
+        with torch.inference_mode():
+            logits: np.ndarray[Any, Any] = self._model(self._loaded.inputs(torch.tensor(images))).numpy()
+        return logits
+
+
+def _load_pyfunc(path: str) -> _Predictor:
+    """Called by `mlflow.pyfunc.load_model` with the copy of the model's folder that it has fetched."""
+    return _Predictor(ModelFolder(Path(path)))
+
+
+def load_model(results: Path, digest: str) -> "tuple[nn.Module, LoadedModel]":
+    """The kept model of a run, by 6 or more digits of its digest; in eval mode, on the CPU. See `harness.load`."""
+    from harness.training.weights import restore_model
+
+    folder = find_model(results, digest)
+    return restore_model(folder), LoadedModel(folder)
+
+
+def best_runs(finished: Iterable[Finished]) -> dict[str, Finished]:
+    """The completed confirm run of each arm with the highest validation accuracy.
+
+    Among equal ones that with more training images, then that with the smaller seed. The test split has no say.
+    """
+    best: dict[str, Finished] = {}
+    for item in finished:
+        if item.run.config.phase == "confirm" and item.result.status == "completed":
+            before = best.get(item.run.arm)
+            if before is None or _rank(item) > _rank(before):
+                best[item.run.arm] = item
+    return best
+
+
+def keep_best(finished: Iterable[Finished]) -> None:
+    """Remove the models of runs that are not the best of their arm: the disk holds one of each arm."""
+    items = list(finished)
+    best = {item.run.digest for item in best_runs(items).values()}
+    for item in items:
+        if item.run.digest not in best:
+            ModelFolder.of_run(item.folder).remove()
+
+
+def export_models(study: ResolvedStudy, finished: Iterable[Finished], folder: Path) -> None:
+    """Move the best run's model of each arm to `work/models/<arm>/`, unless it is there already."""
+    items = list(finished)
+    keep_best(items)
+    places = arm_folders(folder, [arm.name for arm in study.all_arms])
+    for arm, item in best_runs(items).items():
+        kept = ModelFolder.of_run(item.folder)
+        if kept.exists:
+            kept.move_to(places[arm])
+
+
+def _rank(item: Finished) -> tuple[float, int, int]:
+    config = item.run.config
+    return item.result.validation_accuracy or 0.0, config.data.train_size or 0, -config.seed

@@ -1,0 +1,247 @@
+"""A kept model: its weights in `model.safetensors`, and beside them `model.json`, all that it takes to use them.
+
+A confirm run leaves one in its own folder; the best of an arm then moves to `work/models/<arm>/`.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from harness.records.failpoints import reached
+from harness.records.files import (
+    RecordsError,
+    atomic_writer,
+    read_json,
+    remove_unfinished,
+    sha256,
+    sync_folder,
+    unwritable,
+    write_bytes,
+    write_json,
+)
+from harness.records.runs import RunFolder
+from harness.spec import InvalidInput, RunConfig, canonical_json, to_plain
+
+WEIGHTS, FACTS = "model.safetensors", "model.json"
+SHORTEST_PREFIX = 6
+"""Fewest hexadecimal digits that name a model."""
+
+_PART = 1 << 20
+_MOST_LISTED = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """What model.json says. `sha256` and `bytes` are those of the file of weights."""
+
+    arm: str
+    config: RunConfig
+    """Of the run whose weights these are: the model's specification, the shape of the images, recipe and data."""
+    digest: str
+    mean: tuple[float, ...]
+    """Per channel, in units of 0..1, over the run's training images; images are normalised with it."""
+    std: tuple[float, ...]
+    validation_accuracy: float
+    test_accuracy: float
+    code_fingerprint: str
+    sha256: str
+    bytes: int
+
+    def as_json(self) -> dict[str, Any]:
+        """What model.json holds."""
+        return {
+            "arm": self.arm,
+            "digest": self.digest,
+            "model": to_plain(self.config.model),
+            "image_size": self.config.data.image_size,
+            "channels": self.config.channels,
+            "classes": self.config.classes,
+            "normalisation": {"mean": list(self.mean), "std": list(self.std)},
+            "accuracy": {"validation": self.validation_accuracy, "test": self.test_accuracy},
+            "code_fingerprint": self.code_fingerprint,
+            "weights": {"sha256": self.sha256, "bytes": self.bytes},
+            "config": to_plain(self.config),
+        }
+
+    @classmethod
+    def from_json(cls, content: Any) -> Self:
+        """Read back `as_json`; `ValueError`, `TypeError` or `LookupError` for what it cannot have written."""
+        from pydantic import TypeAdapter
+
+        digest = sha256(canonical_json(content["config"]).encode())
+        if content["digest"] != digest:
+            raise ValueError(f"its configuration has the digest {digest}, not {content['digest']}")
+        facts = cls(
+            arm=str(content["arm"]),
+            config=TypeAdapter(RunConfig).validate_python(content["config"]),
+            digest=digest,
+            mean=tuple(map(float, content["normalisation"]["mean"])),
+            std=tuple(map(float, content["normalisation"]["std"])),
+            validation_accuracy=float(content["accuracy"]["validation"]),
+            test_accuracy=float(content["accuracy"]["test"]),
+            code_fingerprint=str(content["code_fingerprint"]),
+            sha256=str(content["weights"]["sha256"]),
+            bytes=int(content["weights"]["bytes"]),
+        )
+        if facts.config.data.image_size is None:
+            raise ValueError("its configuration has no image size")
+        channels = facts.config.channels
+        if not len(facts.mean) == len(facts.std) == channels:
+            raise ValueError(f"it has {len(facts.mean)} means and {len(facts.std)} deviations for {channels} channels")
+        return facts
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder that holds a kept model; without its model.json it holds none."""
+
+    path: Path
+
+    @classmethod
+    def of_run(cls, folder: RunFolder) -> Self:
+        """Where a run leaves its model."""
+        return cls(folder.path / "model")
+
+    @property
+    def weights_path(self) -> Path:
+        return self.path / WEIGHTS
+
+    @property
+    def facts_path(self) -> Path:
+        return self.path / FACTS
+
+    @property
+    def exists(self) -> bool:
+        return self.facts_path.exists()
+
+    @property
+    def study(self) -> str:
+        """Study and scale, `patch_size/laptop`, of a folder `results/<study>/<scale>/work/models/<arm>`."""
+        return "/".join(self.path.parts[-5:-3])
+
+    @cached_property
+    def facts(self) -> ModelFacts:
+        """What model.json says; `RecordsError` where it is damaged or of another run than its digest says."""
+        content = read_json(self.facts_path)
+        try:
+            return ModelFacts.from_json(content)
+        except (ValueError, TypeError, LookupError, OverflowError) as error:
+            raise RecordsError(f"{self.facts_path} does not describe a model: {error}. {_REMEDY}") from error
+
+    def write(self, weights: bytes, facts: ModelFacts) -> None:
+        """Keep a model: the facts come last, so that a kill leaves no model rather than half of one."""
+        remove_unfinished(self.path)
+        self.facts_path.unlink(missing_ok=True)
+        write_bytes(self.weights_path, weights)
+        write_json(self.facts_path, facts.as_json())
+
+    def require_whole(self) -> None:
+        """Raise `RecordsError` unless the weights are a plain file with the size and the SHA-256 of model.json."""
+        path, facts = self.weights_path, self.facts
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # without waiting for a pipe's writer
+            with os.fdopen(descriptor, "rb") as file:
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode) or status.st_size != facts.bytes:
+                    raise RecordsError(f"{path} is no file of {facts.bytes:,} bytes, as {FACTS} says. {_REMEDY}")
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise RecordsError(f"Could not read {path}: {error}. {_REMEDY}") from error
+        if digest != facts.sha256:
+            raise RecordsError(f"{path} has the SHA-256 {digest}; {FACTS} says {facts.sha256}. {_REMEDY}")
+
+    def move_to(self, target: "ModelFolder") -> None:
+        """Take the place of another model, in one step: a kill before it leaves this one where it is."""
+        try:
+            target.path.parent.mkdir(parents=True, exist_ok=True)
+            target.remove()
+            reached("begin:move of model")
+            self.path.rename(target.path)
+            reached("moved model")
+            sync_folder(target.path.parent)
+        except OSError as error:
+            raise unwritable(target.path, error) from error
+
+    def remove(self) -> None:
+        """Remove the model; the facts go first."""
+        if self.path.exists():
+            self.facts_path.unlink(missing_ok=True)
+            reached("half removed:model")
+            shutil.rmtree(self.path)
+
+    def copy_to(self, path: Path) -> list[Path]:
+        """Copy the weights to `path` and the facts beside it, as `.json`; returns both.
+
+        Raises `InvalidInput` where either is there already.
+        """
+        facts_path = path.with_suffix(".json")
+        for taken in (path, facts_path):
+            if taken.exists() or taken == facts_path == path:
+                raise InvalidInput(f"{taken} is there already; --output names a new file, FILE.safetensors.")
+        with self.weights_path.open("rb") as source, atomic_writer(path) as copy:
+            shutil.copyfileobj(source, copy, _PART)
+        write_json(facts_path, self.facts.as_json())
+        return [path, facts_path]
+
+
+def arm_folders(folder: Path, arms: Iterable[str]) -> dict[str, ModelFolder]:
+    """Where the model of each arm lies in a study's results folder: `work/models/<arm>`, in letters of any system."""
+    arms, found = list(arms), {}
+    readable = {arm: re.sub(r"[^a-z0-9]+", "-", arm.lower()).strip("-")[:60] for arm in arms}
+    for arm, name in readable.items():
+        is_own = name and list(readable.values()).count(name) == 1
+        own = name if is_own else f"{name}-{sha256(arm.encode())[:8]}".strip("-")
+        found[arm] = ModelFolder(folder / "work" / "models" / own)
+    return found
+
+
+def models_in(folder: Path) -> list[ModelFolder]:
+    """The models of a study's results folder, by name; damaged ones are left out."""
+    return list(_readable(sorted(folder.glob(f"work/models/*/{FACTS}"))))
+
+
+def find_model(results: Path, prefix: str) -> ModelFolder:
+    """The kept model of a run, by the first digits of its digest.
+
+    Studies may share a run; then the first by name serves. Raises `InvalidInput` with the candidates for a prefix that
+    is too short, unknown or ambiguous.
+    """
+    kept = list(_readable(sorted(results.glob(f"*/*/work/models/*/{FACTS}"))))
+    if not re.fullmatch(f"[0-9a-f]{{{SHORTEST_PREFIX},64}}", prefix.lower()):
+        raise InvalidInput(
+            f"The digest is {prefix!r}; it must be the first {SHORTEST_PREFIX} or more of 64 hexadecimal digits. "
+            + _listed(kept, results)
+        )
+    found = [model for model in kept if model.facts.digest.startswith(prefix.lower())]
+    if not found:
+        raise InvalidInput(f"No model of a run {prefix!r} is kept in {results}. {_listed(kept, results)}")
+    if len({model.facts.digest for model in found}) > 1:
+        raise InvalidInput(f"Several digests start with {prefix!r}; give more digits. {_listed(found, results)}")
+    return found[0]
+
+
+def _readable(paths: Iterable[Path]) -> Iterator[ModelFolder]:
+    for path in paths:
+        model = ModelFolder(path.parent)
+        with contextlib.suppress(RecordsError):
+            _ = model.facts
+            yield model
+
+
+def _listed(models: list[ModelFolder], results: Path) -> str:
+    if not models:
+        return f"No model is kept in {results}: a study keeps the best run of each arm once it is complete."
+    names = [f"{model.facts.digest[:12]} ({model.study}, {model.facts.arm})" for model in models[:_MOST_LISTED]]
+    more = f" and {len(models) - _MOST_LISTED} more" if len(models) > _MOST_LISTED else ""
+    return f"There are: {', '.join(names)}{more}; of each arm only the best run's model is kept."
+
+
+_REMEDY = "Remove the folder; to have the model again, remove the run's folder too and run the study again."
