@@ -133,17 +133,15 @@ def peer_step(library: Library, arm: Arm, precision: str, device: str, *, channe
 def _contenders(arm: Arm, settings: Settings) -> Iterator[Contender]:
     for precision in settings.precisions:
         device = settings.device
-        yield Contender(name=OWN, precision=precision, make=partial(own_step, arm, precision, device), device=device)
+        block = 10 if device == "cuda" else 1  # not to wait for the device after every step
+        where: dict[str, Any] = {"precision": precision, "device": device, "block": block}
+        yield Contender(name=OWN, make=partial(own_step, arm, precision, device), **where)
         if isinstance(arm.model, ViTSpec):
-            yield Contender(
-                name=WITH_CLASS_TOKEN,
-                precision=precision,
-                make=partial(own_step, with_class_token(arm), precision, device),
-                device=device,
-            )
+            make: Callable[[], Callable[[], Any]] = partial(own_step, with_class_token(arm), precision, device)
+            yield Contender(name=WITH_CLASS_TOKEN, make=make, **where)
         for name, library, last in _peers(arm):
             make = partial(peer_step, library, arm, precision, device, channels_last=last)
-            yield Contender(name=name, precision=precision, make=make, device=device)
+            yield Contender(name=name, make=make, **where)
 
 
 def _peers(arm: Arm) -> list[tuple[str, Library, bool]]:

@@ -6,6 +6,7 @@ What disturbs the machine for a while then hits all contenders of a round alike,
 import contextlib
 import multiprocessing
 import os
+import statistics
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,6 +38,8 @@ class Contender:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables that the process starts with, besides those of this one."""
     device: str = "cpu"
+    block: int = 1
+    """Steps between two looks at the clock, before which a GPU is waited for: as many as come in one rhythm."""
     rest: float = 0.0
     """Seconds between the end of its turn and the next contender's: for what it still does in the background."""
 
@@ -79,8 +82,8 @@ class Contest:
     def rounds(self, *, threads: int, rounds: int, seconds: float) -> list[list[float]]:
         """Seconds per step of each contender in each round, a list per contender; a warm-up goes before.
 
-        A turn is `seconds` long, or one step where that takes longer; there are then fewer rounds, but not fewer than
-        LEAST_ROUNDS (or `rounds`), so that the whole takes about rounds * seconds for each contender.
+        A turn is `seconds` long, or one block of steps where that takes longer; there are then fewer rounds, but not
+        fewer than LEAST_ROUNDS (or `rounds`), so that the whole takes about rounds * seconds for each contender.
         """
         warm = [self._turn(place, threads, seconds, least=3) for place in range(len(self._contenders))]
         longest = sum(max(seconds, step) for step in warm) / len(warm)
@@ -124,7 +127,7 @@ def _take_turns(pipe: Connection, contender: Contender) -> None:
             if threads != now:
                 torch.set_num_threads(threads)
                 now = threads
-            pipe.send(("step", _step_seconds(work, contender.device, seconds, least)))
+            pipe.send(("step", _step_seconds(work, contender, seconds, least)))
     except EOFError:
         return
     except BaseException:
@@ -132,22 +135,20 @@ def _take_turns(pipe: Connection, contender: Contender) -> None:
             pipe.send(("error", traceback.format_exc()))
 
 
-def _step_seconds(work: Work, device: str, seconds: float, least: int) -> float:
-    """Mean time of a step over about `seconds`; on a GPU, which works behind our back, waited for every few steps."""
+def _step_seconds(work: Work, contender: Contender, seconds: float, least: int) -> float:
+    """Time of a step: the median over the blocks of about `seconds`, so that one stall does not count."""
     import torch
 
-    wait = torch.cuda.synchronize if device == "cuda" else None
-    at_once = 1 if wait is None else 10
-    steps, began = 0, time.perf_counter()
-    while True:
-        for _ in range(at_once):
+    wait = torch.cuda.synchronize if contender.device == "cuda" else None
+    blocks, end = [], time.perf_counter() + seconds
+    while len(blocks) < least or time.perf_counter() < end:
+        began = time.perf_counter()
+        for _ in range(contender.block):
             work()
         if wait is not None:
             wait()
-        steps += at_once
-        passed = time.perf_counter() - began
-        if passed >= seconds and steps >= least:
-            return passed / steps
+        blocks.append((time.perf_counter() - began) / contender.block)
+    return statistics.median(blocks)
 
 
 def _end_with_parent() -> None:
