@@ -3,21 +3,14 @@
 `build` makes a model from its specification; `cost` counts what it holds and computes.
 """
 
-from harness.models.cost import (
-    attention_macs_per_image,
-    hidden_kernels,
-    hidden_matrices,
-    macs_per_image,
-    no_decay,
-    parameters,
-)
+from harness.models.cost import attention_macs_per_image, macs_per_image, parameters
 from harness.models.factory import build
+from harness.models.roles import hidden_weights, no_decay
 
 __all__ = [
     "attention_macs_per_image",
     "build",
-    "hidden_kernels",
-    "hidden_matrices",
+    "hidden_weights",
     "macs_per_image",
     "no_decay",
     "parameters",

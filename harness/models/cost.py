@@ -49,37 +49,3 @@ def _macs(spec: ModelSpec, *, image_size: int, channels: int, classes: int) -> M
         model(image)
     flops = counter.get_flop_counts().get("Global", {})
     return MappingProxyType({operation: count // 2 for operation, count in flops.items()})
-
-
-def no_decay(model: nn.Module) -> set[str]:
-    """Names of the parameters without weight decay: norms, biases, layer scales, tokens, tables of positions."""
-    return {
-        name
-        for name, parameter in model.named_parameters()
-        if parameter.ndim <= 1 or name.endswith("_token") or "position" in name
-    }
-
-
-def hidden_matrices(model: nn.Module) -> list[str]:
-    """Names of the weights (2-D) between stem and head of a ViT or Swin: what Muon updates. None in a ResNet.
-
-    They are those of the encoder blocks and, in a Swin, of the maps that merge tokens. Left out are stem, heads, tokens
-    and position tables (a relative bias too, though it is 2-D).
-    """
-    return [
-        name
-        for name, parameter in model.named_parameters()
-        if name.startswith(("blocks.", "features.")) and name.endswith(".weight") and parameter.ndim == 2
-    ]
-
-
-def hidden_kernels(model: nn.Module) -> list[str]:
-    """Names of the convolution kernels (4-D) of a ResNet but the first: Muon may update them as (out, in * k * k).
-
-    None in a ViT or Swin: the convolutions there belong to the stem.
-    """
-    return [
-        name
-        for name, parameter in model.named_parameters()
-        if parameter.ndim == 4 and name != "conv1.weight" and not name.startswith(("stem.", "features."))
-    ]

@@ -1,65 +1,34 @@
 """Optimisers and learning-rate schedules as a recipe names them."""
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from harness.models import hidden_kernels, hidden_matrices, no_decay
+from harness.models import hidden_weights, no_decay
 from harness.spec import Recipe
-
-
-class KernelMuon(torch.optim.Muon):
-    """Muon for convolution kernels: a kernel (O, I, h, w) is updated as the matrix (O, h*w*I) that it multiplies by."""
-
-    def __init__(self, kernels: list[nn.Parameter], **settings: Any) -> None:
-        """`kernels` are contiguous in their memory format, so that each matrix is a view of its kernel."""
-        self._kernels = kernels
-        self._matrices = [nn.Parameter(_as_matrix(kernel.detach())) for kernel in kernels]
-        super().__init__(self._matrices, **settings)
-
-    def step(self, closure: Any = None) -> Any:
-        """Update the kernels through their matrices."""
-        for kernel, matrix in zip(self._kernels, self._matrices, strict=True):
-            # A gradient has its kernel's format; should one not, its matrix would have other columns.
-            matrix.grad = (
-                None if kernel.grad is None else _as_matrix(kernel.grad.contiguous(memory_format=_format(kernel)))
-            )
-        return super().step(closure)  # type: ignore[no-untyped-call]
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Let go of the gradients of kernels and matrices."""
-        super().zero_grad(set_to_none)
-        for kernel in self._kernels:
-            kernel.grad = None
+from harness.training.muon import Muon
 
 
 def build_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """Optimisers that together update every parameter of `model` once.
 
-    Norms, biases and embeddings are not decayed. `muon` (https://kellerjordan.github.io/posts/muon) updates the
-    hidden matrices and convolution kernels, with the learning rate scaled to AdamW's update size, and AdamW everything
-    else, so that one learning rate serves both.
+    Norms, biases and embeddings are not decayed. `muon` updates the hidden matrices and
+    convolution kernels, with the learning rate scaled to AdamW's update size, and AdamW everything else, so that one
+    learning rate serves both.
     """
     named = dict(model.named_parameters())
     if recipe.optimizer != "muon":
         return [_first_order(_groups(model, named, recipe), recipe)]
-    settings: dict[str, Any] = {
-        "lr": recipe.learning_rate,
-        "weight_decay": recipe.weight_decay,
-        "momentum": recipe.momentum,
-        "adjust_lr_fn": "match_rms_adamw",
-    }
-    matrices = [named.pop(name) for name in hidden_matrices(model)]
-    kernels = [named.pop(name) for name in hidden_kernels(model)]
-    optimizers: list[torch.optim.Optimizer] = [_first_order(_groups(model, named, recipe), recipe)]
-    if matrices:
-        optimizers.append(torch.optim.Muon(matrices, **settings))
-    if kernels:
-        optimizers.append(KernelMuon(kernels, **settings))
-    return optimizers
+    by_parts: dict[int, list[nn.Parameter]] = defaultdict(list)
+    for name, parts in hidden_weights(model).items():
+        by_parts[parts].append(named.pop(name))
+    return [
+        _first_order(_groups(model, named, recipe), recipe),
+        Muon(by_parts, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, momentum=recipe.momentum),
+    ]
 
 
 def learning_rates(recipe: Recipe, updates: int) -> list[float]:
@@ -81,18 +50,6 @@ def _factor(schedule: str, update: int, warmup: int, updates: int) -> float:
             return min(1.0, (updates - update) / max(1, updates - round(0.8 * updates)))
         case _:
             return 1.0
-
-
-def _format(kernel: Tensor) -> torch.memory_format:
-    last = torch.channels_last
-    return last if kernel.is_contiguous(memory_format=last) else torch.contiguous_format
-
-
-def _as_matrix(kernel: Tensor) -> Tensor:
-    """(O, I, h, w) as (O, h*w*I), without a copy of a channels_last kernel; other formats as (O, I*h*w)."""
-    if _format(kernel) == torch.channels_last:
-        kernel = kernel.permute(0, 2, 3, 1)
-    return kernel.view(len(kernel), -1)
 
 
 def _groups(

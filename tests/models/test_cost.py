@@ -5,8 +5,7 @@ from harness.models import (
     attention_macs_per_image,
     build,
     cost,
-    hidden_kernels,
-    hidden_matrices,
+    hidden_weights,
     macs_per_image,
     no_decay,
     parameters,
@@ -142,26 +141,25 @@ def test_embeddings_norms_biases_and_scales_have_no_decay():
     spec = ViTSpec(patch_size=4, width=16, depth=1, heads=2, layer_scale=0.1, position="learned_2d")
     model = on_meta(spec, image_size=8, channels=1, classes=3)
     decayed = {name for name, _ in model.named_parameters()} - no_decay(model)
-    assert decayed == {"stem.projection.weight", "head.linear.weight", *hidden_matrices(model)}
+    assert decayed == {"stem.projection.weight", "head.linear.weight", *hidden_weights(model)}
     relative = on_meta(ViTSpec(patch_size=4, width=16, depth=1, heads=2, position="relative"), **IMAGENET)
     assert "blocks.0.attention.relative_position.table" in no_decay(relative)
 
 
 @pytest.mark.parametrize("position", ["learned_1d", "relative"])
 @pytest.mark.parametrize("stem", ["patch", "conv"])
-def test_hidden_matrices_of_a_vit_are_those_of_its_blocks(position, stem):
+def test_hidden_weights_of_a_vit_are_the_matrices_of_its_blocks(position, stem):
     spec = ViTSpec(patch_size=4, width=16, depth=2, heads=2, position=position, stem=stem, head_hidden=4)
     model = on_meta(spec, image_size=8, channels=1, classes=3)
-    expected = ["attention.qkv", "attention.output", "mlp.0", "mlp.3"]
-    assert hidden_matrices(model) == [f"blocks.{i}.{name}.weight" for i in range(2) for name in expected]
-    assert hidden_kernels(model) == []
+    parts = {"attention.qkv": 3, "attention.output": 1, "mlp.0": 1, "mlp.3": 1}
+    assert hidden_weights(model) == {f"blocks.{i}.{name}.weight": parts[name] for i in range(2) for name in parts}
 
 
 @pytest.mark.parametrize(("spec", "kernels"), [(ResNetSpec(depth=8), 6), (ResNetSpec(depth=18), 19)])
-def test_hidden_kernels_of_a_resnet_are_all_but_the_first(spec, kernels):
+def test_hidden_weights_of_a_resnet_are_its_kernels_but_the_first(spec, kernels):
     model = on_meta(spec, image_size=32, channels=3, classes=10)
-    names = hidden_kernels(model)
-    assert len(names) == kernels
-    assert "conv1.weight" not in names
-    assert hidden_matrices(model) == []
+    weights = hidden_weights(model)
+    assert len(weights) == kernels
+    assert "conv1.weight" not in weights
+    assert set(weights.values()) == {1}
     assert no_decay(model) == {name for name, parameter in model.named_parameters() if parameter.ndim == 1}

@@ -12,7 +12,8 @@ from training_cases import RECIPE, RESNET, VIT
 
 from harness.models import build
 from harness.spec import ResNetSpec, ViTSpec
-from harness.training.optimizer import KernelMuon, build_optimizers, learning_rates
+from harness.training.muon import Muon
+from harness.training.optimizer import build_optimizers, learning_rates
 
 MODELS = {
     "vit": VIT,
@@ -87,6 +88,20 @@ def test_a_step_moves_every_parameter_that_has_a_gradient(spec, optimizer):
     assert [name for name, value in model.named_parameters() if value.grad is not None] == []
 
 
+SETTINGS = {"lr": 0.1, "weight_decay": 0.1, "momentum": 0.9}
+
+
+def reference(matrices):
+    return torch.optim.Muon(matrices, **SETTINGS, adjust_lr_fn="match_rms_adamw")
+
+
+def assert_same_updates(ours, theirs, start):
+    """To the rounding of bfloat16, relative to how far the updates went."""
+    moved = (theirs - start).norm()
+    assert moved > 0
+    assert (ours - theirs).norm() < 0.02 * moved
+
+
 @pytest.mark.parametrize("kernel_format", [torch.channels_last, torch.contiguous_format], ids=["last", "first"])
 @pytest.mark.parametrize("gradient_format", [torch.channels_last, torch.contiguous_format], ids=["last", "first"])
 def test_a_kernel_is_updated_as_the_matrix_that_it_is(kernel_format, gradient_format):
@@ -95,23 +110,64 @@ def test_a_kernel_is_updated_as_the_matrix_that_it_is(kernel_format, gradient_fo
     def drawn(memory_format):
         return torch.randn(8, 4, 3, 3, generator=generator).contiguous(memory_format=memory_format)
 
-    order = (0, 2, 3, 1) if kernel_format == torch.channels_last else (0, 1, 2, 3)
+    def as_matrix(kernel):
+        return kernel.permute((0, 2, 3, 1) if kernel_format == torch.channels_last else (0, 1, 2, 3)).reshape(8, 36)
+
     kernel = nn.Parameter(drawn(kernel_format))
-    matrix = nn.Parameter(kernel.detach().permute(order).reshape(8, 36).clone())
-    settings = {"lr": 0.1, "weight_decay": 0.1, "momentum": 0.9, "adjust_lr_fn": "match_rms_adamw"}
-    ours, theirs = KernelMuon([kernel], **settings), torch.optim.Muon([matrix], **settings)
+    start = as_matrix(kernel.detach()).clone()
+    matrix = nn.Parameter(start.clone())
+    ours, theirs = Muon({1: [kernel]}, **SETTINGS), reference([matrix])
     for _ in range(3):
-        gradient = drawn(gradient_format)
-        kernel.grad, matrix.grad = gradient, gradient.permute(order).reshape(8, 36)
+        kernel.grad = drawn(gradient_format)
+        matrix.grad = as_matrix(kernel.grad)
         ours.step()
         theirs.step()
-    assert torch.equal(kernel.detach().permute(order).reshape(8, 36), matrix.detach())
+    assert_same_updates(as_matrix(kernel.detach()), matrix.detach(), start)
+
+
+def test_each_matrix_is_updated_by_itself_whatever_it_is_batched_with():
+    """Wide, tall and fused weights: those that share a shape, or its transpose, are orthogonalised together."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = {
+        "wide": (16, 48, 1),
+        "tall": (48, 16, 1),
+        "fused": (48, 16, 3),
+        "square": (16, 16, 1),
+        "alone": (8, 24, 1),
+    }
+    weights = {name: nn.Parameter(torch.randn(o, i, generator=generator)) for name, (o, i, _) in shapes.items()}
+    starts = {name: weight.detach().clone() for name, weight in weights.items()}
+    split = {
+        name: [nn.Parameter(part.clone()) for part in starts[name].chunk(parts)]
+        for name, (_, _, parts) in shapes.items()
+    }
+    by_parts = {parts: [weights[name] for name in shapes if shapes[name][2] == parts] for parts in (1, 3)}
+    ours, theirs = Muon(by_parts, **SETTINGS), reference([part for parts in split.values() for part in parts])
+    for _ in range(3):
+        for name, weight in weights.items():
+            weight.grad = torch.randn(weight.shape, generator=generator)
+            for part, gradient in zip(split[name], weight.grad.chunk(len(split[name])), strict=True):
+                part.grad = gradient
+        ours.step()
+        theirs.step()
+    for name, weight in weights.items():
+        assert_same_updates(weight.detach(), torch.cat(split[name]).detach(), starts[name])
+
+
+def test_queries_keys_and_values_are_three_matrices():
+    model = built(VIT)
+    by_name = dict(model.named_parameters())
+    muon = build_optimizers(model, recipe_of("muon"))[1]
+    fused = [group["params"] for group in muon.param_groups if group["parts"] == 3]
+    assert [[id(weight) for weight in weights] for weights in fused] == [
+        [id(parameter) for name, parameter in by_name.items() if name.endswith("qkv.weight")]
+    ]
 
 
 def test_a_kernel_without_a_gradient_stays():
     kernel = nn.Parameter(torch.randn(8, 4, 3, 3))
     before = kernel.detach().clone()
-    muon = KernelMuon([kernel], lr=0.1, weight_decay=0.1)
+    muon = Muon({1: [kernel]}, **SETTINGS)
     kernel.grad = torch.randn_like(kernel)
     muon.zero_grad()
     muon.step()
