@@ -60,9 +60,7 @@ class Browser:
             self._session = self._run(_session())
             pages = self._run(self._get(f"http://127.0.0.1:{port}/json/list"))
             (page,) = [page for page in pages if page["type"] == "page"]
-            self._socket = self._run(
-                self._session.ws_connect(page["webSocketDebuggerUrl"], max_msg_size=0).__aenter__()
-            )
+            self._socket = self._run(self._connect(page["webSocketDebuggerUrl"]))
         except BaseException:
             self._end()
             raise
@@ -115,6 +113,9 @@ class Browser:
     async def _get(self, url: str) -> Any:
         async with self._session.get(url) as answer:
             return await answer.json()
+
+    async def _connect(self, url: str) -> aiohttp.ClientWebSocketResponse:
+        return await self._session.ws_connect(url, max_msg_size=0)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(work)
