@@ -57,13 +57,14 @@ def _run_warnings(cells: Cells) -> tuple[str, ...]:
     if seeds < FEWEST_SEEDS:
         told.append(f"Only {counted(seeds, 'seed')} per arm: there are no intervals and verdicts below {FEWEST_SEEDS}.")
     completed = [(cell, seed) for cell in cells.rows for seed in cells.completed(cell)]
-    kept = [row for cell, seed in completed for row in cells.predictions(cell, (seed,)) if row is not None]
-    if len(kept) < len(completed):
+    answers = (row for cell, seed in completed for row in cells.predictions(cell, (seed,)))
+    tested = [len(row) for row in answers if row is not None]
+    if len(tested) < len(completed):
         told.append(
-            f"Predictions are lacking for {len(completed) - len(kept):,} of {len(completed):,} completed runs: "
+            f"Predictions are lacking for {len(completed) - len(tested):,} of {len(completed):,} completed runs: "
             "intervals with those runs rest on the seeds only and leave out the choice of test images."
         )
-    lengths = sorted({len(row) for row in kept})
+    lengths = sorted(set(tested))
     if len(lengths) > 1:
         told.append(f"The runs were tested on different numbers of images: {listed(f'{n:,}' for n in lengths)}.")
     if cells.repeated:

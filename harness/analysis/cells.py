@@ -5,13 +5,14 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from harness.records.tables import Correct, StudyRecords
+from harness.records.answers import Correct
+from harness.records.tables import StudyRecords
 from harness.spec import ResolvedStudy
 
 Cell = tuple[str, int | None]
@@ -82,7 +83,7 @@ def cells_of(records: StudyRecords) -> Cells:
         if cell not in rows or int(seed) not in study.seeds:
             continue
         repeated += int(seed) in rows[cell]
-        rows[cell].setdefault(int(seed), {str(name): value for name, value in row.items()})
+        rows[cell].setdefault(int(seed), cast("dict[str, Any]", row))
     return Cells(study=study, rows=rows, correct=records.correct, repeated=repeated)
 
 

@@ -2,14 +2,16 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import interpolate
 
 from harness.analysis.axis import Axis, axes_of, series_pairs, shared_levels, size_axis
 from harness.analysis.cells import Floats, generator
-from harness.analysis.estimate import FEWEST_SEEDS, LEVEL, Estimate
+from harness.analysis.estimate import FEWEST_SEEDS, LEVEL, Estimate, Numbers, in_blocks
 from harness.analysis.evidence import Evidence
 from harness.analysis.findings import CROSSOVER_COLUMNS, FRONTIER_COLUMNS, SLOPE_COLUMNS
 from harness.analysis.wording import described
@@ -225,18 +227,21 @@ def _image_root(evidence: Evidence, axis: Axis, seeds: tuple[int, ...]) -> Float
 
     The two-way analysis of variance of `image_components`, with covariances between points.
     """
-    layers: list[Floats] = []
+    layers: list[Numbers] = []
     for arm, other in axis.pairs:
         layer = evidence.images({arm: 1.0, other: -1.0}, seeds)
         if layer is None or (layers and layer.shape != layers[0].shape):
             return None
         layers.append(layer)
-    values = np.stack(layers, axis=2)  # (seeds n, images m, points)
+    values: npt.NDArray[Any] = np.stack(layers, axis=2)  # (seeds n, images m, points)
     n, m = values.shape[:2]
     column = values.mean(axis=0)
-    rest = values - column - values.mean(axis=1, keepdims=True) + column.mean(axis=0)
-    flat = rest.reshape(n * m, -1)
-    interaction = flat.T @ flat / ((n - 1) * (m - 1))
+    products = np.zeros((len(layers), len(layers)))
+    for block in in_blocks(values):
+        rest = block - column - block.mean(axis=1, keepdims=True) + column.mean(axis=0)
+        flat = rest.reshape(-1, len(layers))
+        products += flat.T @ flat
+    interaction = products / ((n - 1) * (m - 1))
     image = (np.atleast_2d(np.cov(column, rowvar=False)) - interaction / n) / m
     spectrum, axes = np.linalg.eigh(image)
     return np.asarray((axes * np.sqrt(np.maximum(spectrum, 0.0))).T)

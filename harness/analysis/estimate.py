@@ -16,9 +16,11 @@ seed part exactly, the image part by resamples. It is exact when one part domina
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 from scipy import optimize, special
 
 from harness.analysis.cells import Floats
@@ -31,6 +33,12 @@ LEVEL = 0.95
 
 _MOST_DISTINCT = 512
 """Above this many distinct per-image values (slopes over many sizes) the image part takes its normal limit."""
+
+
+_MOST_VALUES = 2**21
+"""Values per seed and image that are held as float64 at a time."""
+
+Numbers = Floats | npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +104,7 @@ class Estimate:
 def estimate_mean(
     seeds: tuple[int, ...],
     values: Floats,
-    images: Floats | None,
+    images: Numbers | None,
     rng: np.random.Generator,
     *,
     resamples: int = 2000,
@@ -132,7 +140,13 @@ def estimate_mean(
     )
 
 
-def image_components(images: Floats) -> tuple[float, float]:
+def in_blocks(images: Numbers) -> Iterator[Numbers]:
+    """The (n, m, ...) values, some seeds at a time: all of them as float64 could fill the memory."""
+    seeds = max(1, _MOST_VALUES * len(images) // max(1, images.size))
+    return (images[at : at + seeds] for at in range(0, len(images), seeds))
+
+
+def image_components(images: Numbers) -> tuple[float, float]:
     """Standard errors of the mean of (n, m) values due to images alone and to the interaction alone."""
     n, m = images.shape
     row = images.mean(axis=1)
@@ -140,7 +154,8 @@ def image_components(images: Floats) -> tuple[float, float]:
     grand = column.mean()
     image_squares = n * float(((column - grand) ** 2).sum())
     seed_squares = m * float(((row - grand) ** 2).sum())
-    rest = float(((images - grand) ** 2).sum()) - image_squares - seed_squares
+    squares = sum(float(((block - grand) ** 2).sum()) for block in in_blocks(images))
+    rest = squares - image_squares - seed_squares
     interaction = max(0.0, rest) / ((n - 1) * (m - 1))
     image = max(0.0, image_squares / (m - 1) - interaction)
     return math.sqrt(image / (n * m)), math.sqrt(interaction / (n * m))

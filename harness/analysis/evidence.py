@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from harness.analysis.cells import Cell, Cells, Floats, cells_of, generator
-from harness.analysis.estimate import Estimate, estimate_mean
+from harness.analysis.cells import Cell, Cells, cells_of, generator
+from harness.analysis.estimate import Estimate, Numbers, estimate_mean
 from harness.records.tables import StudyRecords
 
 Key = tuple[tuple[tuple[Cell, float], ...], str, bool]
@@ -48,14 +50,20 @@ class Evidence:
             shared &= {seed for seed, known in zip(seeds, measured, strict=True) if known}
         return tuple(sorted(shared))
 
-    def images(self, weights: Mapping[Cell, float], seeds: tuple[int, ...]) -> Floats | None:
-        """(seeds, images) weighted sum over cells of the correctness; None where predictions are lacking or differ."""
-        total: Floats | None = None
+    def images(self, weights: Mapping[Cell, float], seeds: tuple[int, ...]) -> Numbers | None:
+        """(seeds, images) weighted sum over cells of the correctness; None where predictions are lacking or differ.
+
+        In int8 where the weights are whole numbers, as they are of a difference.
+        """
+        whole = all(float(weight).is_integer() for weight in weights.values())
+        kind = np.dtype(np.int8 if whole and sum(map(abs, weights.values())) <= 127 else np.float64)
+        total: npt.NDArray[Any] | None = None
         for cell, weight in weights.items():
             kept = [row for row in self.cells.predictions(cell, seeds) if row is not None]
             if len(kept) < max(1, len(seeds)) or len({row.shape for row in kept}) > 1:
                 return None
-            part: Floats = np.multiply(weight, np.stack(kept), dtype=np.float64)
+            part = np.stack(kept).astype(kind)
+            part *= kind.type(weight)
             if total is not None and total.shape != part.shape:
                 return None
             total = part if total is None else total + part

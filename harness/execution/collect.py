@@ -1,13 +1,14 @@
 """From the folders of the runs to the tidy frames of a study."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from harness.analysis import at_edge
 from harness.execution.plan import Cell
+from harness.records.answers import Answers, Correct
 from harness.records.files import RecordsError
 from harness.records.runs import RunFolder, RunResult
 from harness.records.tables import (
@@ -15,11 +16,13 @@ from harness.records.tables import (
     RUN_COLUMNS,
     SHIFT_COLUMNS,
     TRIAL_COLUMNS,
-    Correct,
     StudyRecords,
+    in_batches,
     with_columns,
 )
 from harness.spec import ResolvedStudy, Run
+
+_OF_RESULT = [item.name for item in fields(RunResult) if item.name in RUN_COLUMNS]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +46,11 @@ def collect(study: ResolvedStudy, finished: Sequence[Finished], provenance: dict
         provenance=provenance | results_provenance(finished),
         runs=with_columns([_run_row(study, item) for item in confirmed], RUN_COLUMNS),
         trials=with_columns([_trial_row(study, item) for item in trials], TRIAL_COLUMNS),
-        curves=with_columns([row for item in confirmed for row in _curve_rows(item)], CURVE_COLUMNS),
-        shifts=with_columns([row for item in confirmed for row in _shift_rows(item)], SHIFT_COLUMNS),
-        correct={item.run.digest: _correct(item.folder) for item in confirmed if item.result.status == "completed"},
+        curves=in_batches((row for item in confirmed for row in _curve_rows(item)), CURVE_COLUMNS),
+        shifts=in_batches((row for item in confirmed for row in _shift_rows(item)), SHIFT_COLUMNS),
+        correct=Answers(
+            (item.run.digest, _correct(item.folder)) for item in confirmed if item.result.status == "completed"
+        ),
     )
 
 
@@ -79,7 +84,7 @@ def _parameters(item: Finished) -> dict[str, Any]:
 
 
 def _run_row(study: ResolvedStudy, item: Finished) -> dict[str, Any]:
-    result = {key: value for key, value in asdict(item.result).items() if key in RUN_COLUMNS}
+    result = {name: getattr(item.result, name) for name in _OF_RESULT}
     if item.result.shifts:
         largest = item.result.shifts[-1]
         result |= {"shifted_accuracy": largest.accuracy, "shift_agreement": largest.agreement}

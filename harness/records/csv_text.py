@@ -4,15 +4,22 @@ from typing import Any
 
 import pandas as pd
 
+_BATCH = 5000
+"""Rows whose cells are held as texts at a time."""
+
 _QUOTED_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")
 """The signs of a formula; and the apostrophe itself, so that the one put before a text can be told from its own."""
 
 
 def from_frame(frame: pd.DataFrame) -> str:
     """The frame with a heading line; floats as %.10g, nothing for missing values."""
-    heading = ",".join(_quoted(_text(str(name))) for name in frame.columns)
+    heading = ",".join(_quoted(_text(str(name))) for name in frame.columns) + "\n"
+    return heading + "".join(_rows(frame.iloc[at : at + _BATCH]) for at in range(0, len(frame), _BATCH))
+
+
+def _rows(frame: pd.DataFrame) -> str:
     columns = [_cells(frame.iloc[:, place]) for place in range(frame.shape[1])]
-    return "".join(f"{row}\n" for row in (heading, *map(",".join, zip(*columns, strict=True))))
+    return "".join(f"{','.join(cells)}\n" for cells in zip(*columns, strict=True))
 
 
 def _cells(column: "pd.Series[Any]") -> list[str]:
@@ -29,6 +36,13 @@ def safe(text: str) -> str:
 def as_written(cell: object) -> object:
     """A cell that was read back, as it was before `safe`."""
     return cell[1:] if isinstance(cell, str) and cell[:1] == "'" and cell[1:].startswith(_QUOTED_STARTS) else cell
+
+
+def column_as_written(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """A column that was read back, as it was before `safe`."""
+    if isinstance(column.dtype, pd.StringDtype) and not column.str.startswith("'").any():
+        return column
+    return column.map(as_written, na_action="ignore")
 
 
 def _text(value: Any) -> str:

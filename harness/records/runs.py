@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -99,7 +100,8 @@ class RunResult:
     def from_plain(cls, body: Mapping[str, Any]) -> Self:
         """The result that `to_plain` made `body` of; what other versions have written besides is left out."""
         shifts = tuple(Shift(**_known(Shift, shift)) for shift in body.get("shifts", ()))
-        return cls(**_known(cls, body) | {"shifts": shifts})
+        environment = _shared(json.dumps(body.get("environment", {})))
+        return cls(**_known(cls, body) | {"shifts": shifts, "environment": environment})
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,15 @@ class RunFolder:
         """Set the folder aside, so that the run starts anew."""
         if self.path.exists():
             set_aside(self.path, aside)
+
+
+@lru_cache(maxsize=64)
+def _shared(environment: str) -> Any:
+    """What JSON says: one object for the runs of one environment, which would else fill most of a large study's memory.
+
+    Not to be changed.
+    """
+    return json.loads(environment)
 
 
 def _known(cls: type[Shift] | type[RunResult], body: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,17 +3,18 @@
 import io
 import math
 import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from harness.records import csv_text
-from harness.records.arrays import read_arrays
-from harness.records.files import RecordsError, read_bytes, write_bytes, write_text
+from harness.records.answers import Answers, Correct
+from harness.records.files import RecordsError, read_bytes, write_text
 from harness.records.study_file import read_study, write_study
 from harness.spec import ResolvedStudy
 
@@ -104,7 +105,8 @@ _FRACTIONS = ("test_accuracy", "shifted_accuracy", "shift_agreement", "validatio
 _PLACES = ("train_size", "seed", "trial", "update", "shift")
 """Columns that say which run, trial, evaluation or test a row is of: never empty."""
 
-Correct = npt.NDArray[np.bool_]
+_BATCH = 5000
+"""Rows that `in_batches` holds as dicts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +124,18 @@ class StudyRecords:
     """A row per evaluation; CURVE_COLUMNS."""
     shifts: pd.DataFrame = field(default_factory=lambda: with_columns([], SHIFT_COLUMNS))
     """A row per shift of the test images, where the study has test_shifts; SHIFT_COLUMNS."""
-    correct: dict[str, Correct] = field(default_factory=dict)
+    correct: Mapping[str, Correct] = field(default_factory=Answers)
     """For each completed confirm run's digest: per test image, in the test split's order, whether it was right."""
     folder: Path | None = None
     """Where the study's results lie."""
+
+
+def in_batches(rows: Iterable[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
+    """A frame with exactly `columns`, of rows too many to be all held as dicts."""
+    batches, rest = [], iter(rows)
+    while batch := list(islice(rest, _BATCH)):
+        batches.append(with_columns(batch, columns))
+    return pd.concat(batches, ignore_index=True) if batches else with_columns([], columns)
 
 
 def with_columns(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
@@ -145,7 +155,7 @@ def write_tables(folder: Path, records: StudyRecords) -> None:
     write_text(folder / "curves.csv", csv_text.from_frame(records.curves))
     if records.study.test_shifts:
         write_text(folder / "shifts.csv", csv_text.from_frame(records.shifts))
-    write_bytes(folder / "predictions.npz", _packed(records.correct))
+    Answers(records.correct.items()).write(folder / "predictions.npz")
     write_study(folder, records.study, records.provenance)
 
 
@@ -164,7 +174,7 @@ def load_records(folder: Path) -> StudyRecords:
         trials=_read_csv(folder / "trials.csv", TRIAL_COLUMNS),
         curves=_read_csv(folder / "curves.csv", CURVE_COLUMNS),
         shifts=shifts,
-        correct=_unpacked(folder / "predictions.npz"),
+        correct=Answers.read(folder / "predictions.npz"),
         folder=folder,
     )
 
@@ -194,7 +204,7 @@ def _read_csv(path: Path, columns: dict[str, str]) -> pd.DataFrame:
         raise RecordsError(f"{path} lacks the columns {', '.join(missing)}.")
     for name in frame.columns:
         if frame[name].dtype == object or isinstance(frame[name].dtype, pd.StringDtype):
-            frame[name] = frame[name].map(csv_text.as_written, na_action="ignore")
+            frame[name] = csv_text.column_as_written(frame[name])
     _check_values(path, frame)
     return frame
 
@@ -221,31 +231,3 @@ def _check_values(path: Path, frame: pd.DataFrame) -> None:
                 f"{path}, row {row + 2}: {name} is {column.iloc[row]!r}; it must be {rule}. Restore the file, or make "
                 "it again with `patchbench report` where the work folder is."
             )
-
-
-def _packed(correct: dict[str, Correct]) -> bytes:
-    buffer = io.BytesIO()
-    digests = sorted(correct)
-    lengths = np.array([len(correct[digest]) for digest in digests], dtype=np.int64)
-    bits = [np.packbits(correct[digest]) for digest in digests]
-    joined = np.concatenate(bits) if bits else np.zeros(0, dtype=np.uint8)
-    np.savez_compressed(buffer, digests=np.array(digests, dtype="U64"), lengths=lengths, bits=joined)
-    return buffer.getvalue()
-
-
-def _unpacked(path: Path) -> dict[str, Correct]:
-    kept = read_arrays(path, {"digests": "U", "lengths": "i", "bits": "u"})
-    lengths = [int(length) for length in kept["lengths"]]
-    sizes = [(length + 7) // 8 for length in lengths]
-    bits = kept["bits"]
-    # Checked before anything is unpacked: a length beyond the bits would be filled up with zeros.
-    if len(lengths) != len(kept["digests"]) or min(lengths, default=0) < 0 or sum(sizes) != bits.nbytes:
-        raise RecordsError(f"Could not read {path}: its numbers of runs, images and answers do not fit each other.")
-    parts = np.split(bits.view(np.uint8), np.cumsum(sizes)[:-1]) if sizes else []
-    try:
-        return {
-            str(digest): np.unpackbits(part, count=length).astype(np.bool_)
-            for digest, length, part in zip(kept["digests"], lengths, parts, strict=True)
-        }
-    except ValueError as error:  # a name that is no text
-        raise RecordsError(f"Could not read {path}: {error}.") from error

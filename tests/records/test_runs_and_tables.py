@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import harness
-from harness.records import csv_text
+from harness.records import csv_text, tables
+from harness.records.answers import Answers
 from harness.records.files import RecordsError, sha256, write_json
 from harness.records.lock import StudyLock
 from harness.records.runs import RunFolder, RunResult, Shift
@@ -31,8 +32,7 @@ from harness.records.tables import (
     SHIFT_COLUMNS,
     TRIAL_COLUMNS,
     StudyRecords,
-    _packed,
-    _unpacked,
+    in_batches,
     load_records,
     with_columns,
     write_tables,
@@ -296,8 +296,18 @@ def test_a_table_without_a_column_is_named(tmp_path):
 @given(st.dictionaries(st.text("0123456789abcdef", min_size=1, max_size=64), st.lists(st.booleans(), max_size=20)))
 def test_predictions_unpacked_are_those_packed(tmp_path_factory, answers):
     path = tmp_path_factory.getbasetemp() / "predictions.npz"
-    path.write_bytes(_packed({digest: np.array(bits, dtype=np.bool_) for digest, bits in answers.items()}))
-    assert {digest: bits.tolist() for digest, bits in _unpacked(path).items()} == answers
+    Answers((digest, np.array(bits, dtype=np.bool_)) for digest, bits in answers.items()).write(path)
+    assert {digest: bits.tolist() for digest, bits in Answers.read(path).items()} == answers
+
+
+def test_a_long_table_is_the_same_in_one_piece_and_in_several(monkeypatch):
+    rows = [{"arm": f"a{i}", "seed": i, "train_loss": None if i % 3 else i / 7, "digest": "="} for i in range(11)]
+    whole = in_batches(iter(rows), CURVE_COLUMNS), csv_text.from_frame(with_columns(rows, CURVE_COLUMNS))
+    for module in (tables, csv_text):
+        monkeypatch.setattr(module, "_BATCH", 4)
+    pd.testing.assert_frame_equal(in_batches(iter(rows), CURVE_COLUMNS), whole[0])
+    pd.testing.assert_frame_equal(whole[0], with_columns(rows, CURVE_COLUMNS))
+    assert csv_text.from_frame(whole[0]) == whole[1]
 
 
 @pytest.mark.parametrize("part", [0, 20, 100, -30])
