@@ -1,6 +1,6 @@
 """How far each cell of a study is: its search, the setting it chose, its confirm runs."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from harness.execution.collect import Finished
@@ -27,32 +27,34 @@ class CellProgress:
         self._space = study.search.space_of(cell.arm)
         self._work = work
         self._trials: list[Finished] = []
+        self._history: list[Trial] = []
+        """The trials as the search sees them."""
         self._confirmed: dict[int, Finished] = {}
-        self._next_trial: Run | None = None
+        self._to_try: Run | None = None
+        self._to_confirm: dict[str, Run] | None = None
+        """Confirm runs without a result by digest, in the order of their seeds; None until a setting is chosen."""
 
     def ready(self) -> list[Run]:
-        """The runs that can be trained now and have no result yet. Trials of a cell come one after the other."""
+        """The runs that can be trained now and have no result yet. Trials of a cell come one after the other.
+
+        Looks for the result of every run that has none so far; `ended` does so for one run.
+        """
         while not self.is_tuned:
-            run = self._next_trial or self._propose()
-            self._next_trial = run
-            result = self._result_of(run)
-            if result is None:
-                return [run]
-            self._trials.append(Finished(cell=self.cell, run=run, result=result, folder=self.folder_of(run)))
-            self._next_trial = None
-        runs = [self.cell.confirm(seed, self.values) for seed in self.cell.seeds]
-        missing = []
-        for run in runs:
-            if run.config.seed in self._confirmed:
-                continue
-            result = self._result_of(run)
-            if result is None:
-                missing.append(run)
-            else:
-                self._confirmed[run.config.seed] = Finished(
-                    cell=self.cell, run=run, result=result, folder=self.folder_of(run)
-                )
-        return missing
+            if not self._take_in(self._next_trial()):
+                return [self._next_trial()]
+        for run in list(self._unconfirmed().values()):
+            self._take_in(run)
+        return list(self._unconfirmed().values())
+
+    def ended(self, run: Run) -> None:
+        """Take in the result of a run that may have left one."""
+        if self._take_in(run) and run.trial is not None:
+            self.ready()  # what comes next may have a result from an earlier launch
+
+    def next_run(self, under_way: Collection[str]) -> Run | None:
+        """The first run that can be trained now and is not among the digests `under_way`; reads no files."""
+        runs = self._unconfirmed() if self.is_tuned else {self._next_trial().digest: self._next_trial()}
+        return next((run for digest, run in runs.items() if digest not in under_way), None)
 
     @property
     def is_tuned(self) -> bool:
@@ -67,12 +69,12 @@ class CellProgress:
     def keep_search(self, storage: str) -> None:
         """Mirror the finished trials into an Optuna database, for Optuna's own tools."""
         study, (arm, size) = self._study, self.cell.key
-        mirror(storage, f"{study.name} · {study.scale} · {arm} · {size}", self._space, self._history())
+        mirror(storage, f"{study.name} · {study.scale} · {arm} · {size}", self._space, self._history)
 
     @property
     def values(self) -> dict[str, object]:
         """The chosen setting of the nuisance parameters: the best trial's, or the recipe's own without a search."""
-        best = chosen(self._history())
+        best = chosen(self._history)
         return dict(best.values) if best else self.cell.own_values
 
     @property
@@ -85,7 +87,7 @@ class CellProgress:
 
     def finished(self) -> Iterator[Finished]:
         """Every run of the cell that has a result: trials in order, then confirm runs by seed."""
-        best = chosen(self._history()) if self.is_tuned else None
+        best = chosen(self._history) if self.is_tuned else None
         for item in self._trials:
             is_chosen = best is not None and item.run.trial == best.number
             yield Finished(cell=item.cell, run=item.run, result=item.result, folder=item.folder, chosen=is_chosen)
@@ -96,20 +98,43 @@ class CellProgress:
     def folder_of(self, run: Run) -> RunFolder:
         return RunFolder(self._work / "runs" / run.digest)
 
-    def _history(self) -> list[Trial]:
-        return [
-            Trial(
-                number=number,
-                values=item.run.values,
-                status=item.result.status,
-                score=item.result.validation_accuracy if item.result.status == "completed" else None,
-                curve=self._curve(item) if self._study.search.pruning else {},
-            )
-            for number, item in enumerate(self._trials)
-        ]
+    def _next_trial(self) -> Run:
+        if self._to_try is None:
+            self._to_try = self._propose()
+        return self._to_try
+
+    def _unconfirmed(self) -> dict[str, Run]:
+        if self._to_confirm is None:
+            runs = [self.cell.confirm(seed, self.values) for seed in self.cell.seeds]
+            self._to_confirm = {run.digest: run for run in runs}
+        return self._to_confirm
+
+    def _take_in(self, run: Run) -> bool:
+        """Keep the result of a run, which is the next trial or unconfirmed; False where it has none."""
+        result = self._result_of(run)
+        if result is None:
+            return False
+        item = Finished(cell=self.cell, run=run, result=result, folder=self.folder_of(run))
+        if run.trial is None:
+            self._confirmed[run.config.seed] = item
+            self._unconfirmed().pop(run.digest, None)
+        else:
+            self._trials.append(item)
+            self._history.append(self._as_trial(item))
+            self._to_try = None
+        return True
+
+    def _as_trial(self, item: Finished) -> Trial:
+        return Trial(
+            number=len(self._history),
+            values=item.run.values,
+            status=item.result.status,
+            score=item.result.validation_accuracy if item.result.status == "completed" else None,
+            curve=self._curve(item) if self._study.search.pruning else {},
+        )
 
     def _propose(self) -> Run:
-        number, history = len(self._trials), self._history()
+        number, history = len(self._trials), self._history
         stops: tuple[Rung, ...] = ()
         if self._study.search.pruning:
             stops = rungs(sorted(evaluation_points(self.cell.trial_recipe)), history)

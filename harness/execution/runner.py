@@ -92,7 +92,7 @@ class Runner:
     searches: SearchMirror
     plan: Plan
     folder: Path
-    cells: list[CellProgress] = field(default_factory=list)
+    cells: list[CellProgress]
     active: dict[str, _Active] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
     stopping: bool = False
@@ -100,7 +100,6 @@ class Runner:
 
     def carry_out(self) -> None:
         """Train everything that has no result. Raises `StudyInterrupted` after a signal."""
-        self.cells = open_cells(self.study, self.plan, self.folder)
         finished = self.finished()
         self.observer.planned(self.plan, [item.run for item in finished])
         others = len(list((self.folder / "work" / "runs").glob("*/result.json"))) - len(finished)
@@ -129,7 +128,7 @@ class Runner:
         """Start runs while there is room, those of the cell with the most work left first."""
         while engine.active < engine.capacity:
             for cell in sorted(self.cells, key=lambda cell: -cell.remaining):
-                run = next((run for run in cell.ready() if run.digest not in self.active), None)
+                run = cell.next_run(self.active)
                 if run is not None:
                     self._start(engine, run, cell)
                     break
@@ -161,9 +160,10 @@ class Runner:
                     result = event.result or self._after_failure(event, active)
                     self.observer.ended(run, result)
                     self.mirror.changed(run.digest)
-                    active.progress.ready()
+                    active.progress.ended(run)
                     if run.trial is None:
-                        keep_best(self.finished())
+                        of_arm = (cell for cell in self.cells if cell.cell.arm.name == run.arm)
+                        keep_best(item for cell in of_arm for item in cell.finished())
                     elif active.progress.is_tuned:
                         self.searches.keep(active.progress)
         self._write_status()
@@ -243,17 +243,23 @@ def _run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tu
     is_anything_left = bool(again) or any(cell.ready() for cell in cells)
     engine = _engine(plan, options) if is_anything_left else None
     if is_anything_left:
-        _tell_of_libraries([item for cell in cells for item in cell.finished() if item not in again], observer.note)
+        repeated = {item.run.digest for item in again}
+        kept = [item for cell in cells for item in cell.finished() if item.run.digest not in repeated]
+        _tell_of_libraries(kept, observer.note)
     with lock:
         began, provenance = time.time(), _provenance(study, folder, options)
         write_study(folder / "work", study, provenance)
         for item in again:
             item.folder.clear(folder / "work" / "set_aside")
+        if again:
+            cells = open_cells(study, plan, folder)
+        for cell in cells:
+            cell.ready()  # another launch may have ended since they were opened
         _tidy(folder, [item for cell in cells for item in cell.finished()])
         command = without_passwords(options.command)
         with Mirror(study, folder, results=options.results, command=command, say=observer.note) as mirror:
             searches = SearchMirror(folder / "work", study.search.storage, say=observer.note)
-            runner = Runner(study, options, observer, engine, mirror, searches, plan, folder)
+            runner = Runner(study, options, observer, engine, mirror, searches, plan, folder, cells)
             try:
                 runner.carry_out()
             finally:
@@ -284,7 +290,7 @@ def _to_train_again(cells: list[CellProgress], folder: Path, options: Options) -
     retried = ("failed", "out_of_memory") if options.retry_out_of_memory else ("failed",)
     failed = [item for item in finished if item.result.status in retried]
     now = origin.code_fingerprint()
-    other = [item for item in finished if item not in failed and item.result.code_fingerprint != now]
+    other = [item for item in finished if item.result.status not in retried and item.result.code_fingerprint != now]
     if not other or options.accept_code_change:
         return failed
     if not options.set_aside:
