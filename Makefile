@@ -18,11 +18,12 @@ VENV_PYTHON := .venv/bin/python
 INPUTS := pyproject.toml constraints.txt Makefile
 RUN_STAMP := .venv/.installed
 DEV_STAMP := .venv/.installed-dev
+BENCH_STAMP := .venv/.installed-bench
 STUDIES := $(filter-out _%,$(basename $(notdir $(wildcard studies/*.py))))
 PIP := PYTHONUNBUFFERED=1 $(VENV_PYTHON) -m pip --disable-pip-version-check --no-input --retries 8 --timeout 60
 PIP_INSTALL := $(PIP) install --progress-bar off -c constraints.txt
 
-.PHONY: help study report studies ui test lint constraints named
+.PHONY: help study report studies ui test bench lint constraints named
 
 ##: The list that `make help` prints is made of the comments behind `##` below.
 study: named $(RUN_STAMP) ## NAME=... [SCALE=...] [SET="key=value ..."] | run or resume a study, then write its report
@@ -39,6 +40,9 @@ ui: $(RUN_STAMP) ## | serve the MLflow UI over the results, on this machine only
 
 test: $(DEV_STAMP) ## [ARGS="..."] | run the test suite (ARGS go to pytest)
 	@set -f; exec $(VENV_PYTHON) -m pytest $$ARGS
+
+bench: $(BENCH_STAMP) ## [ARGS="PART ... --quick"] | measure speed beside other libraries, into results/bench
+	@set -f; exec $(VENV_PYTHON) -m harness bench $$ARGS
 
 lint: $(DEV_STAMP) ## | ruff, mypy and the layering of the packages
 	$(VENV_PYTHON) -m ruff check .
@@ -116,3 +120,7 @@ $(RUN_STAMP): $(INPUTS) | $(if $(filter study report,$(MAKECMDGOALS)),named)
 $(DEV_STAMP): $(RUN_STAMP)
 	@echo "Adding the tools for tests and lint to .venv (once) ..."
 	$(call install,[dev])
+
+$(BENCH_STAMP): $(RUN_STAMP)
+	@echo "Adding the libraries that the bench compares with to .venv (once) ..."
+	$(call install,[bench])

@@ -451,6 +451,27 @@ def doctor(results: Path, as_json: bool) -> None:
         raise SystemExit(USER_ERROR)
 
 
+@cli.command()
+@click.argument("parts", nargs=-1, metavar="[PART]...")
+@click.option("--quick", is_flag=True, help="A look in a few minutes, in files of its own; not to be quoted.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the bench's files; default: bench in the folder of all results.",
+)
+@click.pass_obj
+def bench(results: Path, parts: tuple[str, ...], quick: bool, output: Path | None) -> None:
+    """Measure speed beside other libraries. PART: step, data, study, overhead, growth, roofline; default: all."""
+    from harness.bench.command import bench as measured
+
+    console = _console()
+    found = measured(parts, output=output or results / "bench", quick=quick, say=click.echo)
+    for shown in found.tables:
+        console.print(shown)
+    for path in found.files:
+        click.echo(f"Written: {path}")
+
+
 @cli.group()
 def data() -> None:
     """Get or check a data source."""

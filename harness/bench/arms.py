@@ -9,6 +9,7 @@ from torch import Tensor
 from harness.data import Dataset, Split
 from harness.models import macs_per_image
 from harness.spec import Augmentation, DataSpec, ModelSpec, Recipe, ResNetSpec, RunConfig, SourceFacts, ViTSpec
+from harness.training.allocator import keep_freed_memory
 from harness.training.device import choose
 from harness.training.loop import prepare_training, run_updates
 
@@ -116,7 +117,11 @@ def made_up_dataset(arm: Arm, images: int, device: str) -> Dataset:
 def own_training(
     arm: Arm, dataset: Dataset, *, precision: str, device: str, augmentation: Augmentation | None = None
 ) -> Callable[[], object]:
-    """A function that does one update, from the images in memory to the weights, as a run of a study does it."""
+    """A function that does one update, from the images in memory to the weights, as a run of a study does it.
+
+    It sets its process up as a worker is: freed memory is kept.
+    """
+    keep_freed_memory()
     config = config_of(
         arm, precision=precision, train_size=len(dataset.train), augmentation=augmentation or Augmentation()
     )

@@ -2,11 +2,12 @@
 
 All use AdamW (fused), cross-entropy, the same batch size and, in each row, the same precision. torchvision's vision
 transformer has a class token, so it stands against ours with one. vit-pytorch's has no bias in attention, fixed
-positions and two LayerNorms more. A library's ResNet is also timed in the memory format that ours has, channels_last.
+positions and two LayerNorms more. A library's ResNet is also timed in the memory format that ours has, channels_last;
+and one peer of each kind with freed memory kept, as our workers keep it, which any script could do.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,8 +16,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.bench.arms import ARMS, CLASSES, VIT_P7, Arm, made_up, own_step
-from harness.bench.arms import RESNET8 as RESNET8_ARM
+from harness.bench.arms import ARMS, CLASSES, RESNET8, VIT_P7, Arm, made_up, own_step
 from harness.bench.compared import Details, throughput_rows
 from harness.bench.peers import Library, ResNet8, plain_update, resnet18, vit
 from harness.bench.rows import Row
@@ -24,24 +24,41 @@ from harness.bench.settings import Settings
 from harness.bench.turns import Contender, Contest
 from harness.models import build, parameters
 from harness.spec import ResNetSpec, ViTSpec
+from harness.training.allocator import keep_freed_memory
 
 OWN, WITH_CLASS_TOKEN = "patchbench", "patchbench, class token"
-RIVALS = {
-    OWN: (
-        "timm",
-        "vit-pytorch SimpleViT",
-        "torchvision ResNet",
-        "timm, channels_last",
-        "torchvision ResNet, channels_last",
-    ),
-    WITH_CLASS_TOKEN: ("torchvision",),
-}
+KEPT = ", memory kept"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """Another library's model and how it is trained."""
+
+    name: str
+    library: Library
+    channels_last: bool = False
+    keeps_memory: bool = False
+
+
+VIT_PEERS = (
+    Peer(name="timm", library="timm"),
+    Peer(name=f"timm{KEPT}", library="timm", keeps_memory=True),
+    Peer(name="torchvision", library="torchvision"),
+    Peer(name="vit-pytorch SimpleViT", library="vit-pytorch"),
+)
+RESNET_PEERS = (
+    Peer(name="timm", library="timm"),
+    Peer(name="timm, channels_last", library="timm", channels_last=True),
+    Peer(name="torchvision", library="torchvision"),
+    Peer(name="torchvision, channels_last", library="torchvision", channels_last=True),
+    Peer(name=f"torchvision, channels_last{KEPT}", library="torchvision", channels_last=True, keeps_memory=True),
+)
 
 
 def measure(settings: Settings) -> list[Row]:
     """Throughput of a training step of every arm, library, precision and number of threads."""
     rows = []
-    for arm in (VIT_P7, RESNET8_ARM) if settings.quick else ARMS:
+    for arm in (VIT_P7, RESNET8) if settings.quick else ARMS:
         contenders = list(_contenders(arm, settings))
         details = details_of(arm)
         with Contest(contenders) as contest:
@@ -54,7 +71,7 @@ def measure(settings: Settings) -> list[Row]:
                     what=arm.name,
                     batch=arm.batch,
                     threads=threads,
-                    rivals=RIVALS,
+                    rivals=_rivals(arm),
                     details=details,
                 )
     return rows
@@ -89,25 +106,16 @@ def with_class_token(arm: Arm) -> Arm:
 def details_of(arm: Arm) -> dict[str, Details]:
     """Parameters and multiply-accumulates of every contender's model of an arm."""
 
-    def counted(make: Callable[[], nn.Module]) -> Details:
-        with torch.device("meta"):
-            model = make()
+    def counted(model: nn.Module) -> Details:
         return {"parameters": parameters(model), "macs_per_image": macs_of(model, arm)}
 
-    shape = {"image_size": arm.image_size, "channels": arm.channels, "classes": CLASSES}
-    # On a CPU ours attends by matrix products; counted so, as the counter does not see into every fused kernel.
-    found = {OWN: counted(partial(build, arm.model, attention="explicit", **shape))}
+    shape: dict[str, Any] = {"image_size": arm.image_size, "channels": arm.channels, "classes": CLASSES}
+    # By matrix products, as on a CPU: the counter does not see into every fused kernel.
+    found = {OWN: counted(build(arm.model, attention="explicit", **shape))}
     if isinstance(arm.model, ViTSpec):
-        found[WITH_CLASS_TOKEN] = counted(partial(build, with_class_token(arm).model, attention="explicit", **shape))
-        peers: dict[str, Library] = {"timm": "timm", "torchvision": "torchvision"}
-        # Its fixed positions are computed where the model is made, and kept outside its parameters.
-        model = peer_model("vit-pytorch", arm)
-        found["vit-pytorch SimpleViT"] = {"parameters": parameters(model), "macs_per_image": macs_of(model, arm)}
-    else:
-        peers = {"timm": "timm", "torchvision ResNet": "torchvision"}
-    for name, library in peers.items():
-        found[name] = found[f"{name}, channels_last"] = counted(partial(peer_model, library, arm))
-    return found
+        found[WITH_CLASS_TOKEN] = counted(build(with_class_token(arm).model, attention="explicit", **shape))
+    models = {library: counted(peer_model(library, arm)) for library in {peer.library for peer in peers_of(arm)}}
+    return found | {peer.name: models[peer.library] for peer in peers_of(arm)}
 
 
 def macs_of(model: nn.Module, arm: Arm) -> int:
@@ -120,41 +128,39 @@ def macs_of(model: nn.Module, arm: Arm) -> int:
     return flops // 2
 
 
-def peer_step(library: Library, arm: Arm, precision: str, device: str, *, channels_last: bool) -> Callable[[], Any]:
+def peers_of(arm: Arm) -> tuple[Peer, ...]:
+    """Whom the arm is compared with."""
+    return VIT_PEERS if isinstance(arm.model, ViTSpec) else RESNET_PEERS
+
+
+def peer_step(peer: Peer, arm: Arm, precision: str, device: str) -> Callable[[], Any]:
     """A function that does one update of a library's model on a batch at hand."""
+    if peer.keeps_memory:
+        keep_freed_memory()
     pixels, labels = made_up(arm, arm.batch)
     images = (pixels.float() / 127.5 - 1).to(device)
-    update = plain_update(peer_model(library, arm), precision=precision, device=device, channels_last=channels_last)
-    if channels_last:
+    last = peer.channels_last
+    update = plain_update(peer_model(peer.library, arm), precision=precision, device=device, channels_last=last)
+    if last:
         images = images.contiguous(memory_format=torch.channels_last)
     return partial(update, images, labels.to(device))
 
 
+def _rivals(arm: Arm) -> dict[str, list[str]]:
+    """By our contender: the peers whose model is the same as its own."""
+    names = [peer.name for peer in peers_of(arm)]
+    if not isinstance(arm.model, ViTSpec):
+        return {OWN: names}
+    return {OWN: [name for name in names if name != "torchvision"], WITH_CLASS_TOKEN: ["torchvision"]}
+
+
 def _contenders(arm: Arm, settings: Settings) -> Iterator[Contender]:
+    device = settings.device
+    block = 10 if device == "cuda" else 1  # not to wait for the device after every step
     for precision in settings.precisions:
-        device = settings.device
-        block = 10 if device == "cuda" else 1  # not to wait for the device after every step
-        where: dict[str, Any] = {"precision": precision, "device": device, "block": block}
-        yield Contender(name=OWN, make=partial(own_step, arm, precision, device), **where)
+        makers: dict[str, Callable[[], Callable[[], Any]]] = {OWN: partial(own_step, arm, precision, device)}
         if isinstance(arm.model, ViTSpec):
-            make: Callable[[], Callable[[], Any]] = partial(own_step, with_class_token(arm), precision, device)
-            yield Contender(name=WITH_CLASS_TOKEN, make=make, **where)
-        for name, library, last in _peers(arm):
-            make = partial(peer_step, library, arm, precision, device, channels_last=last)
-            yield Contender(name=name, make=make, **where)
-
-
-def _peers(arm: Arm) -> list[tuple[str, Library, bool]]:
-    """Name, library and whether its images are channels_last."""
-    if isinstance(arm.model, ViTSpec):
-        return [
-            ("timm", "timm", False),
-            ("torchvision", "torchvision", False),
-            ("vit-pytorch SimpleViT", "vit-pytorch", False),
-        ]
-    return [
-        ("timm", "timm", False),
-        ("timm, channels_last", "timm", True),
-        ("torchvision ResNet", "torchvision", False),
-        ("torchvision ResNet, channels_last", "torchvision", True),
-    ]
+            makers[WITH_CLASS_TOKEN] = partial(own_step, with_class_token(arm), precision, device)
+        makers |= {peer.name: partial(peer_step, peer, arm, precision, device) for peer in peers_of(arm)}
+        for name, make in makers.items():
+            yield Contender(name=name, precision=precision, make=make, device=device, block=block)

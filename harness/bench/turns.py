@@ -140,7 +140,8 @@ def _step_seconds(work: Work, contender: Contender, seconds: float, least: int) 
     import torch
 
     wait = torch.cuda.synchronize if contender.device == "cuda" else None
-    blocks, end = [], time.perf_counter() + seconds
+    blocks: list[float] = []
+    end = time.perf_counter() + seconds
     while len(blocks) < least or time.perf_counter() < end:
         began = time.perf_counter()
         for _ in range(contender.block):
