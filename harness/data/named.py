@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.cache import cache_folder, set_aside
+from harness.data.cifar import read_batch
 from harness.data.files import (
     RawFile,
     Unusable,
@@ -171,28 +172,32 @@ def _keep_downloads() -> None:
 
 
 def _cifar(source: str, part: Part) -> Pair:
-    """Read by torchvision, which checks each unpacked file by MD5; archives are checked by SHA-256 before that."""
-    from torchvision.datasets import CIFAR10, CIFAR100
-
-    loader = {"cifar10": CIFAR10, "cifar100": CIFAR100}[source]
+    """From the batches of the unpacked archive; archives are checked by SHA-256 before they are unpacked."""
     root = _cifar_root(source)
     try:
-        data = loader(root, train=part == "train", download=False)
-    except RuntimeError as error:
-        folder = root / CIFAR[source].folder
+        images, labels = _cifar_batches(root, source, part)
+    except Unusable as error:
         if root != cache_folder() / source:
-            raise InvalidInput(
-                f"{folder} lacks files, or holds damaged ones by torchvision's MD5. Replace it, or unset "
-                "PATCHBENCH_DATA."
-            ) from error
-        set_aside(folder, "a file is missing or has another MD5")
-        data = loader(_cifar_root(source), train=part == "train", download=False)
-    images = np.ascontiguousarray(np.asarray(data.data, dtype=np.uint8).transpose(0, 3, 1, 2))
-    labels = np.asarray(data.targets, dtype=np.int64)
+            raise InvalidInput(f"{error}. Replace the folder, or unset PATCHBENCH_DATA.") from error
+        set_aside(root / CIFAR[source].folder, str(error))
+        try:
+            images, labels = _cifar_batches(_cifar_root(source), source, part)
+        except Unusable as again:
+            raise InvalidInput(f"{again}. Remove it.") from again
     expected = getattr(NAMED_SOURCES[source], f"{part}_images")
-    if not len(images) == len(labels) == expected:
-        raise InvalidInput(f"{source} {part}: {len(images)} images, {len(labels)} labels; expected {expected} of each.")
+    if len(images) != expected:
+        raise InvalidInput(f"{source} {part}: {len(images)} images; expected {expected}.")
     return images, labels
+
+
+def _cifar_batches(root: Path, source: str, part: Part) -> Pair:
+    from torchvision.datasets import CIFAR10, CIFAR100
+
+    known = {"cifar10": CIFAR10, "cifar100": CIFAR100}[source]
+    folder, classes = root / CIFAR[source].folder, NAMED_SOURCES[source].classes
+    files = known.train_list if part == "train" else known.test_list
+    batches = [read_batch(folder / name, md5, classes) for name, md5 in files]
+    return np.concatenate([images for images, _ in batches]), np.concatenate([labels for _, labels in batches])
 
 
 def _cifar_root(source: str) -> Path:

@@ -339,7 +339,12 @@ def test_a_damaged_cifar_folder_is_named_or_built_again(tiny_cifar, monkeypatch,
     assert len(list(unpacked.parent.glob("*.damaged-*"))) == 1
     flip_byte(unpacked / "data_batch_1", at=200)
     unpacked.rename(tiny_cifar.parent / unpacked.name)
-    with pytest.raises(InvalidInput, match="cifar-10-batches-py lacks files, or holds damaged ones"):
+    with pytest.raises(
+        InvalidInput, match=r"data_batch_1 is damaged: MD5 .*, expected .* Replace the folder, or unset"
+    ):
+        load(DataSpec(source="cifar10"))
+    (tiny_cifar.parent / unpacked.name / "data_batch_1").unlink()
+    with pytest.raises(InvalidInput, match=r"data_batch_1: No such file"):
         load(DataSpec(source="cifar10"))
 
 
