@@ -4,7 +4,7 @@ from harness.analysis.answer import answer
 from harness.analysis.cells import Cells
 from harness.analysis.claims import claims_table
 from harness.analysis.comparisons import comparisons_table
-from harness.analysis.conditions import length_warnings, mixture_warnings
+from harness.analysis.conditions import length_warnings, machine_warnings, mixture_warnings
 from harness.analysis.crossover import crossovers_table, frontier_table, slopes_table
 from harness.analysis.estimate import FEWEST_SEEDS
 from harness.analysis.evidence import evidence_of
@@ -40,6 +40,7 @@ def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> F
         warnings=(
             *_run_warnings(cells),
             *mixture_warnings(cells, trials),
+            *machine_warnings(records.provenance),
             *length_warnings(cells),
             *tuning_warnings(cells, trials),
         ),

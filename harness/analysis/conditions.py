@@ -1,4 +1,4 @@
-"""What was not the same for all: training code, device, precision, and numbers of training images."""
+"""What was not the same for all: training code, machine, precision, and numbers of training images."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,6 +44,23 @@ def mixture_warnings(cells: Cells, trials: Mapping[Cell, Iterable[Row]]) -> tupl
                 f"{_listed(runs, searched)}; {consequence}."
             )
     return tuple(told)
+
+
+def machine_warnings(provenance: Mapping[str, Any]) -> tuple[str, ...]:
+    """A sentence for each condition under which not all trainings were made: torch, threads, kernels, processor.
+
+    Studies keep these for all trainings together (several values joined by a comma), so no sentence says which arm had
+    which.
+    """
+    known = {key: str(provenance.get(key, "")).split(", ") for key in ("torch", "threads", "deterministic", "cpu")}
+    digits = "numbers may differ in their last digits"
+    told = {
+        "torch": f"with torch {listed(known['torch'])}; {digits}",
+        "threads": f"with {listed(known['threads'])} threads a training; images/s are not comparable, and {digits}",
+        "deterministic": f"with and without deterministic kernels; images/s are not comparable, and {digits}",
+        "cpu": f"on several processors ({'; '.join(known['cpu'])}); images/s are not comparable, and {digits}",
+    }
+    return tuple(f"The trainings were made {said}." for key, said in told.items() if len(known[key]) > 1)
 
 
 def length_warnings(cells: Cells) -> tuple[str, ...]:

@@ -220,6 +220,26 @@ def test_trials_count_among_what_is_mixed() -> None:
         assert not any("The results" in text for text in analyse(with_trials(kept, searched)).warnings)
 
 
+def test_trainings_under_other_conditions_are_told() -> None:
+    """The values are joined as those of several trainings are."""
+    kept = records(study(), TRUTH, images=50)
+
+    def told(provenance: dict[str, str]) -> list[str]:
+        warnings = analyse(replace(kept, provenance=provenance), resamples=50).warnings
+        return [text for text in warnings if text.startswith("The trainings were made")]
+
+    assert told({}) == told({"torch": "2.14.1", "threads": "1", "deterministic": "False", "cpu": "One"}) == []
+    digits = "numbers may differ in their last digits."
+    assert told(
+        {"torch": "2.13.0, 2.14.1", "threads": "1, 2", "deterministic": "False, True", "cpu": "One, Other"}
+    ) == [
+        f"The trainings were made with torch 2.13.0 and 2.14.1; {digits}",
+        f"The trainings were made with 1 and 2 threads a training; images/s are not comparable, and {digits}",
+        f"The trainings were made with and without deterministic kernels; images/s are not comparable, and {digits}",
+        f"The trainings were made on several processors (One; Other); images/s are not comparable, and {digits}",
+    ]
+
+
 def test_precisions_that_the_arms_ask_for_are_no_mixture() -> None:
     of = study()
     arms = (replace(of.arms[0], changes={"recipe.precision": "bf16"}), *of.arms[1:])
