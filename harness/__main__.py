@@ -18,6 +18,7 @@ from rich.console import Console
 from harness.execution import StudyInterrupted
 from harness.execution.stopping import interruptible
 from harness.records.files import is_disk_full
+from harness.records.layout import StudyFolder
 from harness.spec import SCALES, InvalidInput, ResolvedStudy, Study, find_study, study_names, to_plain
 
 DEFECT, USER_ERROR, GAPS, INTERRUPTED = 1, 2, 3, 75
@@ -289,7 +290,7 @@ def report(results: Path, name: str, scale: str | None, as_json: bool) -> None:
         folder = _existing(results, name, scale)
         findings = rebuild(folder, progress.note)
     _tell(console, folder, findings, as_json=as_json)
-    if (folder / "work" / "runs").is_dir():  # in a process of its own: a report needs no MLflow
+    if StudyFolder(folder).runs.is_dir():  # in a process of its own: a report needs no MLflow
         command = [sys.executable, "-m", "harness", "--results", str(results), "sync", folder.parent.name]
         aside = sys.stderr if as_json else None
         subprocess.run([*command, "--scale", folder.name], check=False, stdout=aside)  # noqa: S603 (our own command)
@@ -306,6 +307,7 @@ def sync(results: Path, name: str, scale: str | None) -> None:
     from harness.tracking import sync as make_up
 
     folder = _existing(results, name, scale)
+    StudyFolder(folder).require_inside(results)
     study, _ = latest_study(folder)
     updated = make_up(study, folder, results=results, say=click.echo, artifacts=report_files(folder))
     click.echo(f"MLflow: {updated} runs of {study.name} at scale {study.scale} brought up to date.")
@@ -517,9 +519,9 @@ def _existing(results: Path, name: str, scale: str | None) -> Path:
     if not name.endswith(".py") and not (results / name).is_dir():
         find_study(name)
     folder = results / stem / (scale or _default_scale())
-    if not (folder / "study.json").exists() and not (folder / "work" / "study.json").exists():
+    if not StudyFolder(folder).latest_study_file.exists():
         scales = sorted((results / stem).glob("*"))
-        there = [at.name for at in scales if any((place / "study.json").exists() for place in (at, at / "work"))]
+        there = [at.name for at in scales if StudyFolder(at).latest_study_file.exists()]
         raise InvalidInput(
             f"Study {stem!r} has no results at scale {folder.name!r} in {results}. "
             + (f"There are results at: {', '.join(there)}." if there else f"Run it first: patchbench run {name}.")

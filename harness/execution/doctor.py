@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness.records.layout import StudyFolder
 from harness.records.lock import StudyLock
 from harness.records.provenance import available_cores
 
@@ -221,7 +222,7 @@ def _locks(results: Path) -> Iterator[Check]:
     """Which studies are at work, by whom: another run of the same study would be refused."""
     held = 0
     for folder in sorted(results.glob("*/*")):
-        lock = folder / "work" / "lock"
+        lock = StudyFolder(folder).lock
         holder = StudyLock(lock).holder() if lock.exists() else None
         if holder is None:
             continue

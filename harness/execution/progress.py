@@ -18,14 +18,14 @@ class CellProgress:
     All that it knows comes from the run folders: a search that was interrupted goes on where it stopped.
     """
 
-    def __init__(self, study: ResolvedStudy, cell: Cell, work: Path) -> None:
-        """`work`: the study's work folder, which is only read."""
+    def __init__(self, study: ResolvedStudy, cell: Cell, runs: Path) -> None:
+        """`runs`: where the run folders lie, which are only read."""
         self.cell = cell
         self.damaged: dict[str, str] = {}
         """What is wrong with a run's result, by digest; such a run counts as not done."""
         self._study = study
         self._space = study.search.space_of(cell.arm)
-        self._work = work
+        self._runs = runs
         self._trials: list[Finished] = []
         self._history: list[Trial] = []
         """The trials as the search sees them."""
@@ -96,7 +96,7 @@ class CellProgress:
                 yield self._confirmed[seed]
 
     def folder_of(self, run: Run) -> RunFolder:
-        return RunFolder(self._work / "runs" / run.digest)
+        return RunFolder(self._runs / run.digest)
 
     def _next_trial(self) -> Run:
         if self._to_try is None:

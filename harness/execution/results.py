@@ -8,7 +8,9 @@ from harness.execution.collect import collect
 from harness.execution.plan import Plan, make_plan
 from harness.execution.progress import CellProgress
 from harness.records import manifest
-from harness.records.files import set_aside
+from harness.records.files import RecordsError, is_being_set_aside, remove_unfinished, set_aside_together
+from harness.records.layout import StudyFolder, shared_turn
+from harness.records.lock import turn
 from harness.records.provenance import report_maker
 from harness.records.study_file import latest_study, read_study
 from harness.records.tables import StudyRecords, load_records, load_runs, write_tables
@@ -16,6 +18,9 @@ from harness.report import report_files, write_index, write_report
 from harness.spec import InvalidInput, ResolvedStudy, to_plain
 
 Say = Callable[[str], object]
+
+ASIDE = "results"
+"""What a set of results of other settings is called where it is kept; a number follows."""
 
 
 def study_folder(study: ResolvedStudy, results: Path) -> Path:
@@ -25,7 +30,7 @@ def study_folder(study: ResolvedStudy, results: Path) -> Path:
 
 def open_cells(study: ResolvedStudy, plan: Plan, folder: Path) -> list[CellProgress]:
     """The progress of each cell, as far as the run folders tell; reads only."""
-    cells = [CellProgress(study, cell, folder / "work") for cell in plan.cells]
+    cells = [CellProgress(study, cell, StudyFolder(folder).runs) for cell in plan.cells]
     for cell in cells:
         cell.ready()
     return cells
@@ -34,33 +39,38 @@ def open_cells(study: ResolvedStudy, plan: Plan, folder: Path) -> list[CellProgr
 def write_results(records: StudyRecords, folder: Path, say: Say) -> Findings:
     """Write the tables, figures and pages of a study; returns what was found.
 
-    Tables of other settings that stand there are set aside first, and what changed is said.
+    Results of other settings that stand there are set aside first, in one folder, and what changed is said.
+    To be called in the study's `turn`.
     """
-    if _kept_digests(folder) - set(records.runs["digest"]):
-        changed = ", ".join(_changes(folder, records)) or "the runs' configurations"
-        aside = folder / "work" / "set_aside"
-        for path in [
-            *report_files(folder),
-            *(folder / name for name in manifest.SOURCES),
-            folder / manifest.NAME,
-        ]:
-            if path.exists():
-                set_aside(path, aside)
-        say(f"The results that stood here were of other settings ({changed}); they are kept in {aside}.")
+    if _kept_digests(folder) - set(records.runs["digest"]) or is_being_set_aside(StudyFolder(folder).aside, ASIDE):
+        _set_results_aside(folder, records, say)
     (folder / manifest.NAME).unlink(missing_ok=True)  # it speaks of the files that are written over now
     write_tables(folder, records)
     return _report(folder)
 
 
+def _set_results_aside(folder: Path, records: StudyRecords, say: Say) -> None:
+    try:
+        changed = ", ".join(_changes(folder, records)) or "the runs' configurations"
+    except RecordsError:  # an earlier move was killed in the middle
+        changed = "see its study.json"
+    published = {*report_files(folder), *(folder / name for name in manifest.SOURCES), folder / manifest.NAME}
+    aside = set_aside_together(sorted(published), StudyFolder(folder).aside, ASIDE)
+    say(f"The results that stood here were of other settings ({changed}); they are kept in {aside}.")
+
+
 def rebuild(folder: Path, say: Say) -> Findings:
     """Make a study's tables and report again from what is kept; trains nothing."""
-    if (folder / "work" / "runs").exists():
-        study, provenance = latest_study(folder)
-        cells = open_cells(study, make_plan(study), folder)
-        fresh = collect(study, [item for cell in cells for item in cell.finished()], provenance)
-        if _kept_digests(folder) <= set(fresh.runs["digest"]):
-            return write_results(fresh, folder, say)
-        say("The work folder lacks runs that the tables have; the report is made from the tables.")
+    StudyFolder(folder).require_inside(folder.parents[1])
+    if StudyFolder(folder).runs.exists():
+        with turn(StudyFolder(folder).turn):
+            study, provenance = latest_study(folder)
+            cells = open_cells(study, make_plan(study), folder)
+            fresh = collect(study, [item for cell in cells for item in cell.finished()], provenance)
+            if _kept_digests(folder) <= set(fresh.runs["digest"]):
+                return write_results(fresh, folder, say)
+            say("The work folder lacks runs that the tables have; the report is made from the tables.")
+            return _report(folder)
     return _report(folder)
 
 
@@ -111,5 +121,8 @@ def _report(folder: Path) -> Findings:
     sources = [folder / name for name in manifest.SOURCES if (folder / name).exists()]
     manifest.write_manifest(folder, [*sources, *report], report_maker())
     if (folder.parent.name, folder.name) == (kept.study.name, kept.study.scale):  # else there are no others beside it
-        write_index(folder.parents[1])
+        results = folder.parents[1]
+        with turn(shared_turn(results)):
+            remove_unfinished(results)
+            write_index(results)
     return findings

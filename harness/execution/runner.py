@@ -23,7 +23,8 @@ from harness.execution.search_mirror import SearchMirror
 from harness.execution.stopping import interruptible, told_to_stop
 from harness.records import provenance as origin
 from harness.records.files import RecordsError, remove_unfinished, write_json
-from harness.records.lock import StudyLock
+from harness.records.layout import StudyFolder
+from harness.records.lock import StudyLock, turn
 from harness.records.runs import RunResult
 from harness.records.study_file import read_study, without_passwords, write_study
 from harness.records.tables import StudyRecords
@@ -102,7 +103,7 @@ class Runner:
         """Train everything that has no result. Raises `StudyInterrupted` after a signal."""
         finished = self.finished()
         self.observer.planned(self.plan, [item.run for item in finished])
-        others = len(list((self.folder / "work" / "runs").glob("*/result.json"))) - len(finished)
+        others = len(list(StudyFolder(self.folder).runs.glob("*/result.json"))) - len(finished)
         if others > 0:
             self.observer.note(f"{others} finished runs of other settings are kept in {self.folder} and not used here.")
         if self.engine is None:
@@ -138,7 +139,7 @@ class Runner:
     def _start(self, engine: Engine, run: Run, cell: CellProgress) -> None:
         folder = cell.folder_of(run)
         if run.digest in cell.damaged:
-            aside = self.folder / "work" / "set_aside"
+            aside = StudyFolder(self.folder).aside
             folder.clear(aside)
             self.observer.note(
                 f"{cell.damaged.pop(run.digest)} The run is trained again; what was there is in {aside}."
@@ -217,7 +218,7 @@ class Runner:
             "done": dict(Counter(item.result.status for item in self.finished())),
             "running": running,
         }
-        write_json(self.folder / "work" / "status.json", status)
+        write_json(StudyFolder(self.folder).status, status)
 
 
 def run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tuple[StudyRecords, Findings]:
@@ -236,7 +237,9 @@ def run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tup
 def _run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tuple[StudyRecords, Findings]:
     plan = make_plan(study)
     folder = study_folder(study, options.results)
-    lock = StudyLock(folder / "work" / "lock")
+    places = StudyFolder(folder)
+    places.require_inside(options.results)
+    lock = StudyLock(places.lock)
     lock.require_free()
     cells = open_cells(study, plan, folder)
     again = _to_train_again(cells, folder, options)
@@ -248,38 +251,40 @@ def _run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tu
         _tell_of_libraries(kept, observer.note)
     with lock:
         began, provenance = time.time(), _provenance(study, folder, options)
-        write_study(folder / "work", study, provenance)
+        write_study(places.work, study, provenance)
         for item in again:
-            item.folder.clear(folder / "work" / "set_aside")
+            item.folder.clear(places.aside)
         if again:
             cells = open_cells(study, plan, folder)
         for cell in cells:
             cell.ready()  # another launch may have ended since they were opened
-        _tidy(folder, [item for cell in cells for item in cell.finished()])
+        _tidy(places, [item for cell in cells for item in cell.finished()])
         command = without_passwords(options.command)
         with Mirror(study, folder, results=options.results, command=command, say=observer.note) as mirror:
-            searches = SearchMirror(folder / "work", study.search.storage, say=observer.note)
+            searches = SearchMirror(places.searches, study.search.storage, say=observer.note)
             runner = Runner(study, options, observer, engine, mirror, searches, plan, folder, cells)
             try:
                 runner.carry_out()
             finally:
-                (folder / "work" / "status.json").unlink(missing_ok=True)
+                places.status.unlink(missing_ok=True)
                 searches.make_up(runner.cells, all_of_them=engine is not None)
                 searches.close()
                 provenance["wall_seconds"] = round(provenance["wall_seconds"] + time.time() - began, 1)
                 with contextlib.suppress(RecordsError):  # a full disk is told of by whatever has found it first
-                    write_study(folder / "work", study, provenance)
+                    write_study(places.work, study, provenance)
             records = collect(study, runner.finished(), provenance)
-            findings = write_results(records, folder, observer.note)
+            with turn(places.turn):
+                findings = write_results(records, folder, observer.note)
             export_models(study, runner.finished(), folder)
             mirror.close(artifacts=report_files(folder))
     return records, findings
 
 
-def _tidy(folder: Path, finished: list[Finished]) -> None:
+def _tidy(places: StudyFolder, finished: list[Finished]) -> None:
     """Remove what a launch that was killed has left; to be called under the study's lock."""
-    for place in (folder, folder / "figures", folder / "work", folder / "work" / "searches"):
-        remove_unfinished(place)
+    with turn(places.turn):
+        for place in (places.path, places.figures, places.work, places.searches):
+            remove_unfinished(place)
     for item in finished:
         item.folder.tidy()
 
@@ -359,7 +364,7 @@ def _provenance(study: ResolvedStudy, folder: Path, options: Options) -> dict[st
     """Where the results come from; carries on what earlier launches of the same study have left here."""
     earlier: dict[str, Any] = {}
     with contextlib.suppress(InvalidInput):
-        before, found = read_study(folder / "work")
+        before, found = read_study(StudyFolder(folder).work)
         same = {field.partition(".")[0] for field in changed_fields(before, study)} <= {"seeds", "search"}
         earlier = found if same else {}
     return {

@@ -13,9 +13,12 @@ from harness.records.files import sha256
 class SearchMirror:
     """Keeps one SQLite database per search in `work/searches`, or all searches in one database by its URL."""
 
-    def __init__(self, work: Path, storage: str | None, *, say: Callable[[str], object]) -> None:
-        """`storage`: an Optuna URL such as `postgresql://...`; `say` hears once that a database cannot be written."""
-        self._folder = work / "searches"
+    def __init__(self, folder: Path, storage: str | None, *, say: Callable[[str], object]) -> None:
+        """`folder`: of the databases; `storage`: an Optuna URL such as `postgresql://...`.
+
+        `say` hears once that a database cannot be written.
+        """
+        self._folder = folder
         self._storage = storage
         self._say = say
         self._troubled = False

@@ -23,6 +23,7 @@ from harness.execution.results import open_cells
 from harness.records import manifest
 from harness.records.files import RecordsError, read_bytes, sha256
 from harness.records.journal import read_journal, whole_lines
+from harness.records.layout import StudyFolder
 from harness.records.lock import StudyLock
 from harness.records.provenance import report_maker
 from harness.records.runs import RunFolder, RunResult
@@ -56,9 +57,9 @@ def verify(folder: Path) -> Verification:
 
     Raises `InvalidInput` while the study is running, as its files change then.
     """
-    StudyLock(folder / "work" / "lock").require_free()
+    StudyLock(StudyFolder(folder).lock).require_free()
     checks = [check_files(folder), check_runs(folder)]
-    if not (folder / "study.json").exists():
+    if not StudyFolder(folder).study_file.exists():
         note = "There are no tables yet: the study was launched, and no results were written."
         return Verification(folder=folder, checks=(*checks, Check(what="tables", checked=0, notes=(note,))))
     try:
@@ -89,7 +90,7 @@ def check_files(folder: Path) -> Check:
 
 def check_runs(folder: Path) -> Check:
     """Every run folder: its configuration, journal, result and predictions."""
-    runs = folder / "work" / "runs"
+    runs = StudyFolder(folder).runs
     if not runs.is_dir():
         note = "There is no work folder (a copy, or a clone): the tables cannot be held against the runs."
         return Check(what="run folders", checked=0, notes=(note,))
@@ -144,7 +145,7 @@ def _journal_faults(run: RunFolder, result: RunResult, folder: Path) -> Iterator
 def check_origins(folder: Path, kept: StudyRecords) -> Check:
     """The tables against the run folders: row by row, and all of them made again, byte by byte."""
     what = "rows of the tables, against the run folders"
-    if not (folder / "work" / "runs").is_dir():
+    if not StudyFolder(folder).runs.is_dir():
         return Check(what=what, checked=0)
     faults = [*_row_faults(folder, kept, "runs.csv"), *_row_faults(folder, kept, "trials.csv")]
     notes: tuple[str, ...] = ()
@@ -169,7 +170,7 @@ def _row_faults(folder: Path, kept: StudyRecords, table: str) -> Iterator[Fault]
     frame = kept.runs if table == "runs.csv" else kept.trials
     columns = next(csv.reader(io.StringIO(read_bytes(folder / table).decode())))
     for row in frame.to_dict("records"):
-        run = RunFolder(folder / "work" / "runs" / str(row["digest"]).replace("/", "_"))
+        run = RunFolder(StudyFolder(folder).runs / str(row["digest"]).replace("/", "_"))
         try:
             result, content = run.result(), run.config()
         except RecordsError:

@@ -11,7 +11,7 @@ import math
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -92,6 +92,24 @@ def read_bytes(path: Path) -> bytes:
     return content
 
 
+def open_to_append(path: Path) -> IO[bytes]:
+    """A plain file of one's own, unbuffered, to be read, cut and appended to; made where it is not there.
+
+    `RecordsError` for a link, which may lead to somebody's file, and for whatever else is no plain file.
+    """
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o644)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise RecordsError(f"{path} is a link; a record is a plain file. Remove it.") from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise RecordsError(f"{path} is not a plain file. Remove it.")
+    return os.fdopen(descriptor, "a+b", buffering=0)
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file; `RecordsError` when it is not whole."""
     content = read_bytes(path)
@@ -145,10 +163,43 @@ def remove_unfinished(folder: Path) -> None:
 def set_aside(path: Path, folder: Path) -> Path:
     """Move a damaged or outdated file or folder into `folder`, under a name of its own; returns the new path."""
     folder.mkdir(parents=True, exist_ok=True)
-    number = 0
-    while (target := folder / f"{path.name}.{number}").exists():
-        number += 1
+    target = _unused(folder, path.name)
     path.rename(target)
+    return target
+
+
+def set_aside_together(paths: Iterable[Path], folder: Path, name: str) -> Path | None:
+    """Move files and folders that belong together into a new folder `folder/NAME.<number>`; returns it, None for none.
+
+    A move that was killed in the middle is seen by its unfinished folder and completed by the next call, whatever
+    `paths` it is given: nothing new may be written to them before.
+    """
+    unfinished = folder / f".{name}.unfinished"
+    there = [path for path in paths if path.exists() or path.is_symlink()]
+    if not there and not unfinished.exists():
+        return None
+    reached("begin:set aside")
+    unfinished.mkdir(parents=True, exist_ok=True)
+    for path in there:
+        path.rename(unfinished / path.name)
+        reached("set aside", path)
+    target = _unused(folder, name)
+    sync_folder(unfinished)
+    unfinished.rename(target)
+    reached("renamed:set aside")
+    sync_folder(folder)
+    return target
+
+
+def is_being_set_aside(folder: Path, name: str) -> bool:
+    """Whether `set_aside_together` was killed in the middle."""
+    return (folder / f".{name}.unfinished").exists()
+
+
+def _unused(folder: Path, name: str) -> Path:
+    number = 0
+    while (target := folder / f"{name}.{number}").exists():
+        number += 1
     return target
 
 

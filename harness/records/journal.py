@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records import failpoints
-from harness.records.files import RecordsError, parse_json, read_bytes, unwritable
+from harness.records.files import RecordsError, open_to_append, parse_json, read_bytes, unwritable
 
 Event = dict[str, Any]
 """`event` (started, evaluated, checkpointed, finished, ...), `time` (ms since 1970) and the event's own fields."""
@@ -21,9 +21,9 @@ class Journal:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         whole = whole_lines(read_bytes(path)) if path.exists() else b""
-        if path.exists() and path.stat().st_size != len(whole):
-            os.truncate(path, len(whole))
-        self._file = path.open("ab", buffering=0)
+        self._file = open_to_append(path)
+        if self.length != len(whole):
+            self._file.truncate(len(whole))
 
     def append(self, event: str, **fields: Any) -> Event:
         """Write one event with the present time; returns it."""
@@ -36,7 +36,7 @@ class Journal:
             failpoints.reached(f"half a line of {event}", self.path)
             self._write(line[half:])
         except OSError as error:
-            os.truncate(self.path, before)
+            self._file.truncate(before)
             raise unwritable(self.path, error) from error
         failpoints.reached(f"a line of {event}", self.path)
         return entry
@@ -52,7 +52,7 @@ class Journal:
 
     def rewind(self, length: int) -> None:
         """Forget what was written after a checkpoint was taken at `length` bytes."""
-        os.truncate(self.path, length)
+        self._file.truncate(length)
 
     def close(self) -> None:
         self._file.close()

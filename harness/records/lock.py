@@ -1,16 +1,18 @@
-"""One coordinator per study and scale: a lock of the operating system that ends with its process."""
+"""One coordinator per study and scale, one writer of what several write: locks that end with their process."""
 
+import contextlib
 import fcntl
 import json
 import os
 import platform
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from harness.records.failpoints import reached
-from harness.records.files import RecordsError, parse_json, unwritable
+from harness.records.files import RecordsError, open_to_append, parse_json, unwritable
 from harness.spec import InvalidInput
 
 MOST_SAID = 4096
@@ -18,6 +20,30 @@ MOST_SAID = 4096
 
 TRIES, TRY_SECONDS = 5, 0.02
 """How often the lock is asked for: whoever looks at it in `holder` may hold it for an instant."""
+
+
+TURN_SECONDS = 60.0
+"""How long a writer waits for its turn; a turn takes seconds."""
+
+
+@contextlib.contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """Write while nobody else who asks for `path` does; waits for the turn, `RecordsError` after TURN_SECONDS."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open_to_append(path) as file:
+        deadline = time.monotonic() + TURN_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise RecordsError(
+                        f"Another process has been writing beside {path} for {TURN_SECONDS:.0f} s. Wait for it or end "
+                        "it (it may be stopped), then run the same command again; nothing is lost."
+                    ) from None
+                time.sleep(TRY_SECONDS)
+        yield
 
 
 class StudyLock:
@@ -55,7 +81,7 @@ class StudyLock:
     def __enter__(self) -> Self:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("a+b", buffering=0)
+            self._file = open_to_append(self._path)
         except OSError as error:
             raise self._unusable(error) from error
         try:

@@ -27,6 +27,7 @@ from harness.records.files import (
     write_bytes,
     write_json,
 )
+from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder
 from harness.spec import InvalidInput, RunConfig, canonical_json, to_plain
 
@@ -199,7 +200,7 @@ def arm_folders(folder: Path, arms: Iterable[str]) -> dict[str, ModelFolder]:
     for arm, name in readable.items():
         is_own = name and list(readable.values()).count(name) == 1
         own = name if is_own else f"{name}-{sha256(arm.encode())[:8]}".strip("-")
-        found[arm] = ModelFolder(folder / "work" / "models" / own)
+        found[arm] = ModelFolder(StudyFolder(folder).models / own)
     return found
 
 

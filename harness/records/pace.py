@@ -6,7 +6,9 @@ Kept in the results folder's own `work/`, which is never shared: another machine
 from pathlib import Path
 from statistics import median
 
-from harness.records.files import RecordsError, read_json, write_json
+from harness.records.files import RecordsError, read_json, remove_unfinished, write_json
+from harness.records.layout import shared_turn
+from harness.records.lock import turn
 
 LATEST = 20
 """Observations that count; older ones are forgotten."""
@@ -16,9 +18,11 @@ def remember_pace(results: Path, study: str, scale: str, *, stated: float | None
     """Keep that a study, `stated` to take so many minutes, takes `minutes` here (forecast or measured)."""
     if not stated:
         return
-    known = {key: ratio for key, ratio in _known(results).items() if key != f"{study}/{scale}"}
-    kept = dict(list({**known, f"{study}/{scale}": minutes / stated}.items())[-LATEST:])
-    write_json(_path(results), kept)
+    with turn(shared_turn(results)):
+        remove_unfinished(_path(results).parent)
+        known = {key: ratio for key, ratio in _known(results).items() if key != f"{study}/{scale}"}
+        kept = dict(list({**known, f"{study}/{scale}": minutes / stated}.items())[-LATEST:])
+        write_json(_path(results), kept)
 
 
 def pace(results: Path) -> float | None:

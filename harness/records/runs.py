@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, TextIO, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.records.arrays import read_arrays
+from harness.records.failpoints import reached
 from harness.records.files import (
     UNFINISHED,
     RecordsError,
+    open_to_append,
     read_bytes,
     read_json,
     set_aside,
@@ -129,6 +131,12 @@ class RunFolder:
     @property
     def log_path(self) -> Path:
         return self.path / "log.txt"
+
+    def open_log(self) -> TextIO:
+        """The log, to append lines to; a link there is refused, as a folder may come from anybody."""
+        reached("begin", self.log_path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        return io.TextIOWrapper(open_to_append(self.log_path), encoding="utf-8", write_through=True)
 
     def write_config(self, run: Run) -> None:
         """Keep what the run is; written before it starts."""

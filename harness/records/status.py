@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.records.files import RecordsError, read_json
+from harness.records.layout import StudyFolder
 from harness.records.lock import StudyLock
 from harness.records.runs import STATUSES
-from harness.records.study_file import read_study
+from harness.records.study_file import latest_study, read_study
 from harness.spec import InvalidInput, ResolvedStudy, to_plain
 from harness.spec.recipe import BUDGET_UNITS
 
@@ -51,10 +52,10 @@ def read_status(folder: Path) -> StudyStatus:
     A coordinator is at work while it holds the study's lock; what it says of itself is then taken. Otherwise the
     tables tell, where they are of this study, else the run folders.
     """
-    work = folder / "work"
-    study, _ = read_study(work if (work / "study.json").exists() else folder)
-    holder = StudyLock(work / "lock").holder()
-    said = _said(work / "status.json", holder)
+    places = StudyFolder(folder)
+    study, _ = latest_study(folder)
+    holder = StudyLock(places.lock).holder()
+    said = _said(places.status, holder)
     return StudyStatus(
         study=study.name,
         scale=study.scale,
@@ -92,13 +93,13 @@ def _training(content: dict[str, Any]) -> dict[str, Any]:
 def _count(folder: Path, study: ResolvedStudy, *, is_running: bool) -> Counter[str]:
     if not is_running and _has_tables_of(folder, study):
         rows = list(_rows(folder))
-        runs = folder / "work" / "runs"
+        runs = StudyFolder(folder).runs
         # A run that was set aside after the tables were written is to be trained again.
         return Counter(
             status for digest, status in rows if not runs.exists() or (runs / digest / "result.json").exists()
         )
     found: dict[tuple[object, ...], str] = {}
-    for path in (folder / "work" / "runs").glob("*/result.json"):
+    for path in StudyFolder(folder).runs.glob("*/result.json"):
         with contextlib.suppress(InvalidInput, *_DAMAGED):
             status = read_json(path)["result"]["status"]
             place = _place(study, read_json(path.parent / "config.json"))

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.records.files import RecordsError, read_json, write_json
+from harness.records.layout import STUDY_FILE, StudyFolder
 from harness.spec import DataSpec, Recipe, ResolvedStudy, to_plain
 from harness.spec.checks import field_types
-
-NAME = "study.json"
 
 
 def write_study(folder: Path, study: ResolvedStudy, provenance: dict[str, Any]) -> None:
     """Keep study.json: the resolved study and where its results came from. Passwords in URLs are not kept."""
     content = json.dumps({"study": to_plain(study), "provenance": provenance}, ensure_ascii=False)
-    write_json(folder / NAME, json.loads(without_passwords(content)))
+    write_json(folder / STUDY_FILE, json.loads(without_passwords(content)))
 
 
 def without_passwords(text: str) -> str:
@@ -25,20 +24,20 @@ def without_passwords(text: str) -> str:
 
 def latest_study(folder: Path) -> tuple[ResolvedStudy, dict[str, Any]]:
     """The study that was last launched into a results folder, whose runs need not be in the tables yet."""
-    return read_study(folder / "work" if (folder / "work" / NAME).exists() else folder)
+    return read_study(StudyFolder(folder).latest_study_file.parent)
 
 
 def read_study(folder: Path) -> tuple[ResolvedStudy, dict[str, Any]]:
     """The resolved study and the provenance in study.json; `RecordsError` when it is not whole."""
     from pydantic import TypeAdapter, ValidationError
 
-    content = read_json(folder / NAME)
+    content = read_json(folder / STUDY_FILE)
     try:
         for arm in (content["study"]["baseline"], *content["study"]["arms"]):
             arm["changes"] = {key: _typed(key, value) for key, value in arm["changes"].items()}
         return TypeAdapter(ResolvedStudy).validate_python(content["study"]), dict(content["provenance"])
     except (ValidationError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError) as error:
-        raise RecordsError(f"{folder / NAME} does not hold a study: {error}") from error
+        raise RecordsError(f"{folder / STUDY_FILE} does not hold a study: {error}") from error
 
 
 def _typed(key: str, value: Any) -> Any:

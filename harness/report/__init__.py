@@ -5,6 +5,7 @@ from pathlib import Path
 
 from harness.analysis.findings import Findings
 from harness.records import csv_text, files
+from harness.records.layout import StudyFolder
 from harness.records.tables import StudyRecords
 from harness.report import document
 from harness.report.content import content_of
@@ -25,9 +26,10 @@ def write_report(records: StudyRecords, findings: Findings, folder: Path) -> lis
     """
     content = content_of(records, findings)
     outputs: dict[Path, bytes] = {}
+    figures = StudyFolder(folder).figures
     for figure in content.figures:
-        outputs[folder / "figures" / f"{figure.name}.png"] = figure.png
-        outputs[folder / "figures" / f"{figure.name}.svg"] = figure.svg
+        outputs[figures / f"{figure.name}.png"] = figure.png
+        outputs[figures / f"{figure.name}.svg"] = figure.svg
     outputs[folder / "report.html"] = page(content).encode()
     outputs[folder / "REPORT.md"] = markdown(content).encode()
     outputs[folder / "comparisons.csv"] = csv_text.from_frame(findings.comparisons).encode()
@@ -36,15 +38,16 @@ def write_report(records: StudyRecords, findings: Findings, folder: Path) -> lis
     outputs[folder / document.NAME] = (json.dumps(said, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
     for path, written in outputs.items():
         files.write_bytes(path, written)
-    _remove_outdated(folder / "figures", {figure.name for figure in content.figures})
+    _remove_outdated(figures, {figure.name for figure in content.figures})
     return list(outputs)
 
 
 def report_files(folder: Path) -> list[Path]:
     """What a report consists of, as far as it is there: pages, tables and the folder of figures."""
     tables = ("runs.csv", "trials.csv", "comparisons.csv", "claims.csv")
-    names = ("report.html", "REPORT.md", document.NAME, *tables, "figures")
-    return [folder / name for name in names if (folder / name).exists()]
+    names = ("report.html", "REPORT.md", document.NAME, *tables)
+    paths = [*(folder / name for name in names), StudyFolder(folder).figures]
+    return [path for path in paths if path.exists()]
 
 
 def _remove_outdated(folder: Path, current: set[str]) -> None:

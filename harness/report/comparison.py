@@ -7,6 +7,7 @@ from pathlib import Path
 from harness.analysis.across import PLACES, Across
 from harness.analysis.findings import Findings
 from harness.records import csv_text, files
+from harness.records.layout import StudyFolder
 from harness.records.tables import StudyRecords
 from harness.report.content import NO_ANSWER, Drawn, command_of, drawn, title_of, verdicts_of
 from harness.report.formats import NONE, count, number, p_value, percent, points_interval
@@ -210,7 +211,7 @@ def comparison_markdown(content: Comparison, folder: Path) -> str:
         blocks += [f"## {escape(side.title)}", f"**{escape(side.question)}**", f"**Answer:** {escape(side.answer)}"]
         blocks += [f"**Claims:** {tally(side.verdicts)}"] if side.verdicts else []
         blocks += [f"- {escape(line)}" for line in (*side.gaps, *side.warnings)]
-        picture = side.folder and side.figure and side.folder / "figures" / f"{side.figure.name}.png"
+        picture = side.folder and side.figure and StudyFolder(side.folder).figures / f"{side.figure.name}.png"
         if picture and side.figure and picture.is_file():
             address = relpath(picture, folder).replace(" ", "%20")
             blocks.append(f"![{escape(side.figure.description)}]({address})")

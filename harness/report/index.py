@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from harness.analysis.findings import VERDICTS
 from harness.records import files
+from harness.records.layout import StudyFolder
 from harness.report import document
 from harness.report.formats import words
 from harness.report.markdown import escape, tally
@@ -72,7 +73,8 @@ def entries_of(results: Path) -> list[Entry]:
 def _entries(results: Path) -> Iterator[Entry]:
     for scale in SCALES:
         for folder in results.glob(f"*/{scale}"):
-            kept, launched = (path.is_file() for path in (folder / "study.json", folder / "work" / "study.json"))
+            places = StudyFolder(folder)
+            kept, launched = (path.is_file() for path in (places.study_file, places.launched_study_file))
             if kept:
                 yield _entry(folder)
             elif launched:

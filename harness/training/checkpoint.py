@@ -1,8 +1,10 @@
 """The state of a training on disk: whole, verified, two generations deep."""
 
+import hashlib
 import io
 import pickle
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +32,16 @@ KEPT = 2
 
 TEACHER = "teacher.pt"
 
-_DAMAGES = (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError)
+_DAMAGES = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    EOFError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
 """What reading a state that is damaged or of another training raises."""
 
 T = TypeVar("T")
@@ -154,12 +165,19 @@ def _verified(path: Path, placement: Placement) -> dict[str, Any]:
         raise RecordsError(f"{path.with_suffix('.json')} is not a checkpoint's manifest.")
     if (before := manifest["made_by"]) != (now := _made_by(placement)):
         raise RecordsError(f"{path} was made with {_differences(before, now)}.")
-    if sha256(path.read_bytes()) != manifest["sha256"]:
-        raise RecordsError(f"{path} does not have the hash of its manifest.")
+    if not path.is_file():  # opening a pipe would never end
+        raise RecordsError(f"{path} is not a plain file.")
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != manifest["sha256"]:
+            raise RecordsError(f"{path} does not have the hash of its manifest.")
     return manifest
 
 
 def _load(path: Path, placement: Placement) -> dict[str, Any]:
+    """What a state's file holds, which takes no more memory than the file has bytes; no code in it is run."""
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise RecordsError(f"{path} is packed, as no state that is kept here is.")
     state: dict[str, Any] = torch.load(path, map_location=placement.device, weights_only=True)
     return state
 

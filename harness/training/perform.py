@@ -52,7 +52,7 @@ def perform(
     folder.write_config(run)
     with (
         contextlib.closing(Journal(folder.journal_path)) as journal,
-        folder.log_path.open("a", encoding="utf-8") as log,
+        folder.open_log() as log,
     ):
 
         def say(message: str) -> None:

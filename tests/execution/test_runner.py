@@ -249,7 +249,7 @@ def test_results_of_other_settings_are_kept_apart(inline: Options) -> None:
     witness, records, _ = ran(other, inline)
     assert set(records.runs["updates"]) == {6}
     assert any("other settings (recipe.updates)" in note for note in witness.notes)
-    assert [path.read_bytes() for path in (folder / "work" / "set_aside").glob("runs.csv.*")] == [table]
+    assert [path.read_bytes() for path in (folder / "work" / "set_aside").glob("results.*/runs.csv")] == [table]
 
 
 def test_a_search_killed_outright_goes_on_as_if_undisturbed(tmp_path: Path) -> None:

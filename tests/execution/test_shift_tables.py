@@ -67,7 +67,7 @@ def test_the_table_is_rebuilt_and_set_aside_like_the_others(processes: Options) 
     assert plain.runs["shifted_accuracy"].isna().all()
     assert not (folder / "shifts.csv").exists()
     aside = folder / "work" / "set_aside"
-    assert [path.read_bytes() for path in aside.glob("shifts.csv.*")] == [before]
+    assert [path.read_bytes() for path in aside.glob("results.*/shifts.csv")] == [before]
 
 
 def test_an_arm_learns_from_a_teacher(processes: Options) -> None:

@@ -28,6 +28,16 @@ STUDY = Study(
 '''
 
 
+def contents(folder: Path, *, but: str = "") -> dict[str, bytes]:
+    """Every file below a folder, by its path in there."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in paths
+        if path.relative_to(folder).parts[0] != but
+    }
+
+
 @dataclass
 class FaultStudy:
     """A study file with a results folder, and the stage that launches it."""
@@ -67,6 +77,15 @@ class FaultStudy:
         code = launch.wait()
         said = launch.said()
         assert code == 0, f"exit code {code}: {said}"
+
+    def change(self, before: str, now: str) -> None:
+        """Edit the study file."""
+        assert before in TEXT
+        self.file.write_text(TEXT.replace(before, now))
+
+    def published(self) -> dict[str, bytes]:
+        """Every file of its results outside `work/`."""
+        return contents(self.place, but="work")
 
     def kept(self) -> dict[str, Any]:
         return kept(self.results, self.name)

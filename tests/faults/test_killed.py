@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_study import FaultStudy
+from small_study import FaultStudy, contents
 from what_is_kept import differences
 
 Fresh = Callable[[], FaultStudy]
@@ -73,6 +73,34 @@ def test_killed_at_any_failpoint(fresh: Fresh, names: Counter[str], undisturbed:
 
     with ThreadPoolExecutor(2) as pool:
         assert [text for found in pool.map(survives, names) for text in found] == []
+
+
+def test_killed_while_results_of_other_settings_are_set_aside(fresh: Fresh, tmp_path: Path) -> None:
+    """What stood there is whole in one folder, once; what is new is as if nothing had happened."""
+    trained, log = fresh(), tmp_path / "log"
+    trained.finish()
+    before = trained.published()
+    trained.change("updates=20", "updates=16")
+    assert trained.start(failpoint="begin:set aside").wait() == -signal.SIGKILL
+
+    def goes_on(failpoint: str = "", **environment: str) -> FaultStudy:
+        study = fresh()
+        study.change("updates=20", "updates=16")
+        shutil.copytree(trained.results, study.results, dirs_exist_ok=True)
+        if failpoint:
+            assert study.start(failpoint=failpoint).wait() == -signal.SIGKILL, failpoint
+        study.finish(**environment)
+        (aside,) = (study.place / "work" / "set_aside").iterdir()
+        assert contents(aside) == before, failpoint
+        return study
+
+    expected = goes_on(failpoint_log=str(log)).kept()
+    names = list(dict.fromkeys(log.read_text().splitlines()))
+    names = names[names.index("begin:set aside") : names.index(FIRST_OF_THE_RESULTS) + 2]
+    assert {"set aside:runs.csv", "set aside:figures", "set aside:study.json", "renamed:set aside"} <= set(names)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda name: differences(expected, goes_on(name).kept()), names))
+    assert dict(zip(names, found, strict=True)) == {name: [] for name in names}
 
 
 @pytest.mark.timeout(1200)

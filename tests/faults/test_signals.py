@@ -3,9 +3,11 @@
 import dataclasses
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from small_study import FaultStudy
 from test_processes import reaches, session, wait_until
@@ -59,6 +61,27 @@ def test_a_signal_to_all_processes_before_a_training_begins(
     code = launch.wait()
     wait_until(lambda: not session(launch), 5)
     assert_goes_on(study, undisturbed, code, launch.said())
+
+
+def test_a_study_that_is_stopped_and_continued_has_lost_nothing(
+    study: FaultStudy, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    """As Ctrl-Z and `fg` do it, in the middle of a training and for longer than it may stand still."""
+    place, log = "half a line of evaluated:journal.jsonl#3", tmp_path / "log"
+    launch = study.start("--patience", 2, engine="processes", failpoint=f"{place}=STOP", failpoint_log=str(log))
+    wait_until(lambda: reaches(log, place.partition("#")[0]) and stopped(session(launch)))
+    for process in session(launch):
+        process.suspend()
+    time.sleep(3)
+    for process in session(launch):
+        process.resume()
+    assert launch.wait() == 0, launch.said()
+    assert log.read_text().splitlines().count("start of worker") == len(list(study.place.glob("work/runs/*")))
+    assert differences(undisturbed, study.kept()) == []
+
+
+def stopped(processes: list[psutil.Process]) -> bool:
+    return any(process.status() == psutil.STATUS_STOPPED for process in processes)
 
 
 def test_a_study_runs_in_any_thread_and_leaves_signals_alone(study: FaultStudy) -> None:

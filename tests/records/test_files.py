@@ -12,17 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.records import lock as locks
 from harness.records.files import (
     RecordsError,
     atomic_writer,
     read_json,
     remove_unfinished,
     set_aside,
+    set_aside_together,
     write_bytes,
     write_json,
 )
 from harness.records.journal import Journal, read_journal, whole_lines
-from harness.records.lock import StudyLock
+from harness.records.lock import StudyLock, turn
+from harness.records.runs import RunFolder
 from harness.spec import InvalidInput
 
 
@@ -168,6 +171,50 @@ def test_setting_aside_overwrites_nothing(tmp_path):
     assert [path.read_text() for path in kept[:3]] == ["one", "two", "three"]
 
 
+def test_what_belongs_together_is_set_aside_in_one_folder(tmp_path):
+    aside = tmp_path / "aside"
+    for number in range(2):
+        (tmp_path / "figures").mkdir()
+        (tmp_path / "figures" / "a.png").write_text(f"{number}")
+        (tmp_path / "runs.csv").write_text(f"{number}")
+        paths = [tmp_path / "runs.csv", tmp_path / "figures", tmp_path / "shifts.csv"]
+        folder = set_aside_together(paths, aside, "results")
+        assert folder == aside / f"results.{number}"
+        assert (folder / "figures" / "a.png").read_text() == (folder / "runs.csv").read_text() == f"{number}"
+        assert sorted(path.name for path in folder.iterdir()) == ["figures", "runs.csv"]
+    assert set_aside_together(paths, aside, "results") is None
+    assert [path.name for path in tmp_path.iterdir()] == ["aside"]
+
+
+def test_a_link_is_no_record_of_ones_own(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("not a journal")
+    for name, opened in (
+        ("lock", lambda path: StudyLock(path).__enter__()),
+        ("journal.jsonl", Journal),
+        ("turn", lambda path: turn(path).__enter__()),
+    ):
+        path = tmp_path / "study" / name
+        path.parent.mkdir(exist_ok=True)
+        path.symlink_to(victim)
+        with pytest.raises(RecordsError, match=rf"{name} is a link; a record is a plain file\. Remove it\."):
+            opened(path)
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    folder.log_path.symlink_to(victim)
+    with pytest.raises(RecordsError, match=r"log\.txt is a link"):
+        folder.open_log()
+    assert victim.read_text() == "not a journal"
+
+
+def test_writers_take_turns(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "TURN_SECONDS", 0.1)
+    with turn(tmp_path / "turn"), pytest.raises(RecordsError, match=r"has been writing beside .*/turn for 0 s"):
+        turn(tmp_path / "turn").__enter__()
+    with turn(tmp_path / "turn"):
+        pass
+
+
 # --- journals ---------------------------------------------------------------------------------------------------------
 
 
@@ -244,7 +291,8 @@ def test_a_missing_journal_is_empty(tmp_path):
 HOLDER = """
 import sys, time
 from pathlib import Path
-from harness.records.lock import StudyLock
+from harness.records.lock import StudyLock, turn
+from harness.records.runs import RunFolder
 with StudyLock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -1,6 +1,8 @@
 """A training that was stopped, killed or damaged ends as an undisturbed one, to the bit."""
 
 import json
+import os
+import zipfile
 from dataclasses import replace
 
 import pytest
@@ -144,6 +146,22 @@ def made_by(**changes):
     return change
 
 
+def packed(path):
+    """Deflated, with the hash of its manifest: a few bytes could fill the memory."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    edit(sha256=sha256(path.read_bytes()))(path)
+
+
+def piped(path):
+    """Opening it waits for ever."""
+    path.unlink()
+    os.mkfifo(path)
+
+
 DAMAGES = {
     "a bit flipped": flip,
     "cut": cut,
@@ -153,6 +171,7 @@ DAMAGES = {
     "manifest of a list": lambda path: path.with_suffix(".json").write_text("[]"),
     "longer journal": edit(journal_bytes=10**6),
     "no length": edit(journal_bytes=None),
+    "packed": packed,
     "other code": made_by(code="0" * 16),
     "other device": made_by(device="cuda"),
     "other precision": made_by(precision="bf16"),
@@ -163,7 +182,7 @@ DAMAGES = {
 damages = pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 
 
-@damages
+@pytest.mark.parametrize("damage", [*DAMAGES.values(), piped], ids=[*DAMAGES, "a pipe"])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, monkeypatch, undisturbed, damage):
     folder = stopped(STATEFUL, tmp_path, monkeypatch, 7, OFTEN)
     assert {path.stem for path in folder.path.glob("*.pt")} == {"checkpoint-000000006", "checkpoint-000000007"}

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -22,8 +22,8 @@ from harness.training.settings import WorkerSettings
 
 ENGINES = "harness.execution.engines"
 
-STANDSTILL_SECONDS = 10.0
-"""After so long without a call of `wait`, the coordinator itself stood still: after Ctrl-Z, for one."""
+MOST_WAITED = 1.0
+"""Seconds between two calls of `wait` that count as waited: after more, the coordinator itself stood still (Ctrl-Z)."""
 
 DUMP_SIGNAL = signal.SIGUSR1
 """Makes a worker write the stacks of its threads to the run's log."""
@@ -35,7 +35,8 @@ class _Worker:
     folder: RunFolder
     process: ForkServerProcess
     pipe: Connection
-    beat_at: float = field(default_factory=time.monotonic)
+    beat_at: float
+    """On the engine's clock."""
     outcome: Outcome | None = None
 
 
@@ -48,6 +49,8 @@ class ProcessEngine:
         self._settings = settings
         self._patience_seconds = patience_seconds
         self._workers: dict[str, _Worker] = {}
+        self._waited = 0.0
+        """Seconds of waiting: a clock that stands still when this process does, as the workers then may, too."""
         self._waited_at = time.monotonic()
         self.capacity = workers
 
@@ -62,9 +65,10 @@ class ProcessEngine:
         )
         process.start()
         there.close()
-        self._workers[run.digest] = _Worker(run=run, folder=folder, process=process, pipe=here)
+        self._workers[run.digest] = _Worker(run=run, folder=folder, process=process, pipe=here, beat_at=self._waited)
 
     def wait(self, seconds: float) -> list[Beat | Outcome]:
+        self._count_time()
         happened: list[Beat | Outcome] = []
         pipes = {worker.pipe: worker for worker in self._workers.values()}
         for ready in multiprocessing.connection.wait(list(pipes), timeout=seconds):
@@ -93,7 +97,7 @@ class ProcessEngine:
             return self._end(worker)
         match message:
             case ("beat", int(update)):
-                worker.beat_at = time.monotonic()
+                worker.beat_at = self._waited
                 return Beat(digest=worker.run.digest, update=update)
             case ("interrupted",):
                 worker.outcome = Outcome(run=worker.run, result=None, interrupted=True)
@@ -121,13 +125,15 @@ class ProcessEngine:
         cause = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
         return Outcome(run=worker.run, result=None, error=f"The worker process ended with {cause}.")
 
+    def _count_time(self) -> None:
+        now = time.monotonic()
+        self._waited += min(now - self._waited_at, MOST_WAITED)
+        self._waited_at = now
+
     def _end_stalled(self) -> list[Outcome]:
         """End the workers that have shown no progress for too long, after they have written their stacks."""
-        now = time.monotonic()
-        if now - self._waited_at > STANDSTILL_SECONDS:
-            for worker in self._workers.values():
-                worker.beat_at = now
-        self._waited_at = now
+        self._count_time()
+        now = self._waited
         stalled = [worker for worker in self._workers.values() if now - worker.beat_at > self._patience_seconds]
         for worker in stalled:
             with contextlib.suppress(ProcessLookupError):
@@ -187,8 +193,8 @@ def _enter(target: str, pipe: Connection, *arguments: Any) -> None:
 
     if target == "carry_out":
         folder: RunFolder = arguments[1]
-        folder.path.mkdir(parents=True, exist_ok=True)
         # The file stays open for as long as the worker lives: the handler writes to its descriptor.
-        faulthandler.register(DUMP_SIGNAL, file=folder.log_path.open("a"), all_threads=True)
+        with contextlib.suppress(OSError, InvalidInput):  # told of by the run itself, which opens it, too
+            faulthandler.register(DUMP_SIGNAL, file=folder.open_log(), all_threads=True)
     entry: Callable[..., None] = getattr(worker, target)
     entry(pipe, *arguments)

@@ -52,7 +52,7 @@ def carry_out(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSet
             pipe.send(("invalid", str(unwritable(folder.path, error))))
             return
         text = traceback.format_exc()
-        with contextlib.suppress(OSError), folder.log_path.open("a", encoding="utf-8") as log:
+        with contextlib.suppress(OSError, InvalidInput), folder.open_log() as log:
             log.write(text)
         pipe.send(("error", text))
 

@@ -1,0 +1,99 @@
+"""Where everything of a study lies: what is published, and `work/`, from which it is made."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.spec import InvalidInput
+
+STUDY_FILE = "study.json"
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The folder `results/<study>/<scale>`; names places, opens nothing.
+
+    The tables, pages and figures in it are published; `work/` is what trainings leave, and is never shared.
+    """
+
+    path: Path
+
+    @property
+    def study_file(self) -> Path:
+        return self.path / STUDY_FILE
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def work(self) -> Path:
+        return self.path / "work"
+
+    @property
+    def runs(self) -> Path:
+        """A folder per run, by its digest."""
+        return self.work / "runs"
+
+    @property
+    def models(self) -> Path:
+        """A folder per arm: the best model."""
+        return self.work / "models"
+
+    @property
+    def searches(self) -> Path:
+        """An Optuna database per search."""
+        return self.work / "searches"
+
+    @property
+    def aside(self) -> Path:
+        """What was damaged, or is of other settings or other code."""
+        return self.work / "set_aside"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the coordinator."""
+        return self.work / "lock"
+
+    @property
+    def turn(self) -> Path:
+        """Held while the tables and the report are written."""
+        return self.work / "turn"
+
+    @property
+    def status(self) -> Path:
+        """What the coordinator says of itself."""
+        return self.work / "status.json"
+
+    @property
+    def launched_study_file(self) -> Path:
+        """The study as it was last launched, whose runs need not be in the tables yet."""
+        return self.work / STUDY_FILE
+
+    @property
+    def latest_study_file(self) -> Path:
+        """The study as it was last launched or, in a copy without `work/`, as it was published."""
+        return self.launched_study_file if self.launched_study_file.exists() else self.study_file
+
+    def require_inside(self, results: Path) -> None:
+        """Refuse links that lead out of the results folder: what is written would land, and replace files, elsewhere.
+
+        `results` itself may be a link, and the folder of results may come from anybody. Raises `InvalidInput`.
+        """
+        inside = results.resolve()
+        for place in self._folders():
+            if place.is_symlink() and not place.resolve().is_relative_to(inside):
+                raise InvalidInput(f"{place} is a link that leads out of {results}. Put the folder itself there.")
+
+    def _folders(self) -> Iterator[Path]:
+        yield from (self.path.parent, self.path, self.work, self.figures, self.searches, self.aside)
+        for place in (self.runs, self.models):
+            yield place
+            if place.is_dir():
+                for folder in place.iterdir():
+                    yield from (folder, folder / "damaged", folder / "model")
+
+
+def shared_turn(results: Path) -> Path:
+    """Held while something that all studies of a results folder share is written."""
+    return results / "work" / "turn"
