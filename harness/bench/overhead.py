@@ -18,6 +18,7 @@ from pathlib import Path
 from harness.bench.rows import Row
 from harness.bench.settings import Settings
 from harness.bench.synthetic import Shape, write_study_records
+from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder
 
 _STUDY = """
@@ -80,7 +81,8 @@ def study_shares(settings: Settings) -> list[Row]:
     began = time.time()
     _command("--results", str(results), "run", str(study), "--scale", "laptop", "--workers", str(workers), "--quiet")
     ended = time.time()
-    runs = [_read_run(RunFolder(path)) for path in (results / study.stem / "laptop" / "work" / "runs").iterdir()]
+    kept = StudyFolder(results / study.stem / "laptop").runs
+    runs = [times_of(RunFolder(path)) for path in kept.iterdir()]
     seconds = by_cause(runs, began=began, ended=ended, workers=workers)
     overhead = sum(spent for cause, spent in seconds.items() if cause not in _TRAINING)
     whole = workers * (ended - began)
@@ -180,7 +182,7 @@ def report(settings: Settings) -> list[Row]:
     ]
 
 
-def _read_run(folder: RunFolder) -> RunTimes:
+def times_of(folder: RunFolder) -> RunTimes:
     """What a completed run's records tell of its time: when config.json and result.json were written, the journal."""
     result = folder.result()
     assert result is not None

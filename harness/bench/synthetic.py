@@ -10,7 +10,9 @@ from harness.execution.plan import make_plan
 from harness.execution.progress import CellProgress
 from harness.execution.results import study_folder
 from harness.records import provenance
+from harness.records.files import sha256
 from harness.records.journal import Journal
+from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder, RunResult
 from harness.records.study_file import write_study
 from harness.spec import (
@@ -75,10 +77,10 @@ def write_study_records(results: Path, shape: Shape, *, images: int) -> Path:
     study = synthetic_study(shape)
     folder, rng = study_folder(study, results), np.random.default_rng(0)
     labels = rng.integers(0, 10, images).astype(np.uint16)
-    write_study(folder / "work", study, {"command": "bench", "wall_seconds": 0.0})
+    write_study(StudyFolder(folder).work, study, {"command": "bench", "wall_seconds": 0.0})
     for place, cell in enumerate(make_plan(study).cells):
         accuracy = 0.6 + 0.3 * (cell.data.train_size or 0) / 2000 + 0.01 * (place % 7)
-        progress = CellProgress(study, cell, folder / "work")
+        progress = CellProgress(study, cell, StudyFolder(folder).runs)
         while (run := progress.next_run(())) is not None:
             write_run(progress.folder_of(run), run, labels, accuracy + rng.normal(0, 0.01), rng)
             progress.ended(run)
@@ -101,17 +103,19 @@ def write_run(
             images_seen=update * recipe.batch_size,
             train_loss=2.0 / step,
             validation_loss=2.0 / step,
-            validation_accuracy=accuracy * (1 - 0.5 / step),
+            validation_accuracy=accuracy * (1 - 0.5 / step + 0.5 / _EVALUATIONS),
             learning_rate=recipe.learning_rate,
             seconds=float(step),
         )
+    journal.append("finished", status="completed", reason="")
     journal.close()
+    files = {folder.journal_path.name: sha256(folder.journal_path.read_bytes())}
     result = RunResult(
         digest=run.digest,
         status="completed",
         validation_accuracy=accuracy,
-        validation_loss=0.5,
-        train_loss=0.5,
+        validation_loss=2.0 / _EVALUATIONS,
+        train_loss=2.0 / _EVALUATIONS,
         updates=recipe.updates,
         images_seen=recipe.updates * recipe.batch_size,
         params=10_000,
@@ -129,6 +133,6 @@ def write_run(
     if run.config.phase == "confirm":
         wrong = rng.random(len(labels)) > accuracy
         predicted = np.where(wrong, (labels + 1) % 10, labels).astype(np.uint16)
-        files = folder.write_predictions(labels, predicted)
-        result = replace(result, test_accuracy=1 - float(wrong.mean()), test_loss=0.5, files=files)
-    folder.write_result(result)
+        files |= folder.write_predictions(labels, predicted)
+        result = replace(result, test_accuracy=float((~wrong).mean()), test_loss=0.5)
+    folder.write_result(replace(result, files=files))

@@ -1,0 +1,77 @@
+"""Exponents of growth, and that what must be linear in a study's runs does a constant work per run."""
+
+import cProfile
+import json
+import pstats
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.bench.growth import exponent, tell
+from harness.bench.synthetic import Shape, synthetic_study, write_study_records
+from harness.execution.collect import collect
+from harness.execution.plan import make_plan
+from harness.execution.results import open_cells
+
+
+@given(st.floats(0.2, 3), st.floats(1e-6, 1e3))
+def test_the_exponent_of_a_power_law(power: float, factor: float) -> None:
+    assert exponent({size: factor * size**power for size in (10, 100, 1000)}) == pytest.approx(power, abs=1e-6)
+
+
+def calls(work: Callable[[], object]) -> int:
+    """Function calls that `work` makes: a measure of its work that no other process disturbs."""
+    with cProfile.Profile() as profile:
+        work()
+    return int(pstats.Stats(profile).total_calls)  # type: ignore[attr-defined]
+
+
+def work_of(folder: Path, seeds: int) -> dict[str, int]:
+    """Calls per step for a study of two arms and so many seeds, without the fixed part of one that has none."""
+    shape = Shape(arms=2, sizes=1, seeds=seeds)
+    study, kept = synthetic_study(shape), write_study_records(folder / str(seeds), shape, images=50)
+    plan = make_plan(study)
+    cells = open_cells(study, plan, kept)
+
+    def coordinate() -> None:
+        """What the coordinator does from run to run, here for runs that all have their results."""
+        for cell in open_cells(study, plan, folder / "none"):
+            for _ in range(seeds):
+                following = cell.next_run(())
+                assert following is not None
+                cell.ended(following)
+
+    return {
+        "plan": calls(lambda: [cell.confirm(seed, {}).digest for cell in plan.cells for seed in cell.seeds]),
+        "resume": calls(lambda: open_cells(study, plan, kept)),
+        "collect": calls(lambda: collect(study, [item for cell in cells for item in cell.finished()], {})),
+        "coordinate": calls(coordinate),
+    }
+
+
+def test_work_is_linear_in_the_runs(tmp_path) -> None:
+    few, some, many = (work_of(tmp_path, seeds) for seeds in (10, 20, 40))
+    for step in few:
+        # Twice as many runs more, twice as many calls more; a quadratic step would make nearly four times as many.
+        assert many[step] - some[step] < 2.5 * (some[step] - few[step]), step
+
+
+def test_every_step_over_runs_tells_time_and_memory(tmp_path, capsys) -> None:
+    counts = (2, 2, 3, 1)
+    for step in ("planned", "stored", "resumed", "reported"):
+        tell(step, json.dumps([str(tmp_path), *counts]))
+        found = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert found["seconds"] > 0
+        assert found["peak"] > found["grown"] > 0
+    assert list(tmp_path.glob("synthetic/smoke/report.html"))
+
+
+def test_an_update_and_an_evaluation_tell_theirs(capsys) -> None:
+    threads = torch.get_num_threads()
+    for step, arguments in (("updated", [14, 1, threads]), ("prepared", [100, threads])):
+        tell(step, json.dumps(arguments))
+        assert json.loads(capsys.readouterr().out)["seconds"] > 0
