@@ -5,6 +5,7 @@ import json
 import pstats
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -15,7 +16,8 @@ from harness.bench.growth import exponent, tell
 from harness.bench.synthetic import Shape, synthetic_study, write_study_records
 from harness.execution.collect import collect
 from harness.execution.plan import make_plan
-from harness.execution.results import open_cells
+from harness.execution.results import open_cells, study_folder
+from harness.records.runs import RunFolder
 
 
 @given(st.floats(0.2, 3), st.floats(1e-6, 1e3))
@@ -31,33 +33,35 @@ def calls(work: Callable[[], object]) -> int:
 
 
 def work_of(folder: Path, seeds: int) -> dict[str, int]:
-    """Calls per step for a study of two arms and so many seeds, without the fixed part of one that has none."""
+    """Calls per step for a study of two arms and so many seeds."""
     shape = Shape(arms=2, sizes=1, seeds=seeds)
-    study, kept = synthetic_study(shape), write_study_records(folder / str(seeds), shape, images=50)
-    plan = make_plan(study)
+    study, results = synthetic_study(shape), folder / str(seeds)
+    # From run to run, as the coordinator goes: the next one, its records, its end.
+    coordinated = calls(lambda: write_study_records(results, shape, images=50))
+    plan, kept = make_plan(study), study_folder(study, results)
     cells = open_cells(study, plan, kept)
-
-    def coordinate() -> None:
-        """What the coordinator does from run to run, here for runs that all have their results."""
-        for cell in open_cells(study, plan, folder / "none"):
-            for _ in range(seeds):
-                following = cell.next_run(())
-                assert following is not None
-                cell.ended(following)
-
     return {
+        "coordinate": coordinated,
         "plan": calls(lambda: [cell.confirm(seed, {}).digest for cell in plan.cells for seed in cell.seeds]),
         "resume": calls(lambda: open_cells(study, plan, kept)),
         "collect": calls(lambda: collect(study, [item for cell in cells for item in cell.finished()], {})),
-        "coordinate": calls(coordinate),
     }
 
 
 def test_work_is_linear_in_the_runs(tmp_path) -> None:
+    work_of(tmp_path / "first", 1)  # what is made once and kept
     few, some, many = (work_of(tmp_path, seeds) for seeds in (10, 20, 40))
     for step in few:
         # Twice as many runs more, twice as many calls more; a quadratic step would make nearly four times as many.
         assert many[step] - some[step] < 2.5 * (some[step] - few[step]), step
+
+
+def test_the_coordinator_looks_for_a_result_once_per_run(tmp_path) -> None:
+    shape = Shape(arms=2, sizes=1, seeds=10, trials=2)
+    with patch.object(RunFolder, "result", autospec=True, side_effect=RunFolder.result) as looked:
+        write_study_records(tmp_path, shape, images=50)
+    # Once more after each trial, when the next one may have a result, and for each confirm run after the last trial.
+    assert looked.call_count == shape.runs + shape.arms * (shape.trials - 1 + shape.seeds)
 
 
 def test_every_step_over_runs_tells_time_and_memory(tmp_path, capsys) -> None:
