@@ -1,5 +1,6 @@
 """Frames as CSV that a spreadsheet may open: equal frames give equal bytes, no cell becomes a formula."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -13,8 +14,14 @@ _QUOTED_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")
 
 def from_frame(frame: pd.DataFrame) -> str:
     """The frame with a heading line; floats as %.10g, nothing for missing values."""
-    heading = ",".join(_quoted(_text(str(name))) for name in frame.columns) + "\n"
-    return heading + "".join(_rows(frame.iloc[at : at + _BATCH]) for at in range(0, len(frame), _BATCH))
+    return "".join(parts(frame))
+
+
+def parts(frame: pd.DataFrame) -> Iterator[str]:
+    """The text of `from_frame`, some thousand rows at a time."""
+    yield ",".join(_quoted(_text(str(name))) for name in frame.columns) + "\n"
+    for at in range(0, len(frame), _BATCH):
+        yield _rows(frame.iloc[at : at + _BATCH])
 
 
 def _rows(frame: pd.DataFrame) -> str:

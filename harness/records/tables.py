@@ -14,7 +14,7 @@ import pandas as pd
 
 from harness.records import csv_text
 from harness.records.answers import Answers, Correct
-from harness.records.files import RecordsError, read_bytes, write_text
+from harness.records.files import RecordsError, atomic_writer, read_bytes
 from harness.records.study_file import read_study, write_study
 from harness.spec import ResolvedStudy
 
@@ -150,13 +150,19 @@ def write_tables(folder: Path, records: StudyRecords) -> None:
 
     And shifts.csv, where the study has test_shifts.
     """
-    write_text(folder / "runs.csv", csv_text.from_frame(records.runs))
-    write_text(folder / "trials.csv", csv_text.from_frame(records.trials))
-    write_text(folder / "curves.csv", csv_text.from_frame(records.curves))
+    _write_csv(folder / "runs.csv", records.runs)
+    _write_csv(folder / "trials.csv", records.trials)
+    _write_csv(folder / "curves.csv", records.curves)
     if records.study.test_shifts:
-        write_text(folder / "shifts.csv", csv_text.from_frame(records.shifts))
+        _write_csv(folder / "shifts.csv", records.shifts)
     Answers(records.correct.items()).write(folder / "predictions.npz")
     write_study(folder, records.study, records.provenance)
+
+
+def _write_csv(path: Path, frame: pd.DataFrame) -> None:
+    with atomic_writer(path) as file:
+        for part in csv_text.parts(frame):
+            file.write(part.encode())
 
 
 def load_records(folder: Path) -> StudyRecords:
