@@ -4,8 +4,6 @@ Every command runs in a fresh process, as it does for a user, with data already 
 """
 
 import math
-import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -37,6 +35,23 @@ STUDY = Study(
     }},
 )
 """
+
+_UNTIL_FIRST_UPDATE = """
+import os, signal, sys, time
+from pathlib import Path
+from harness.__main__ import main
+from harness.console import Progress
+
+told = Path(sys.argv.pop(1))
+
+def beat(self, run, update):
+    told.write_text(str(time.time()))
+    os.kill(os.getpid(), signal.SIGINT)
+
+Progress.beat = beat
+main()
+"""
+"""The command line, until the coordinator hears of an update; it writes the time into the file named first."""
 
 _LAPTOP = {"data": "FASHION_MNIST", "recipe": "LAPTOP", "resnet": "RESNET8", "vit": "VIT_XS"}
 _SMOKE = {"data": "DIGITS", "recipe": "SMOKE", "resnet": "RESNET_SMOKE", "vit": "VIT_SMOKE"}
@@ -135,28 +150,11 @@ def first_update(settings: Settings) -> list[Row]:
     for number in range(2 if settings.quick else 5):
         told, results = settings.folder / f"first-{number}", settings.folder / f"results-{number}"
         arguments = ["--results", str(results), "run", str(study), "--scale", "laptop", "--quiet"]
-        code = f"from harness.bench.overhead import until_first_update as run; run({str(told)!r}, {arguments!r})"
         began = time.time()
-        subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)  # noqa: S603 (our own code)
+        command = [sys.executable, "-c", _UNTIL_FIRST_UPDATE, str(told), *arguments]
+        subprocess.run(command, check=False, capture_output=True)  # noqa: S603 (our own code)
         found.append(float(told.read_text()) - began)
     return [_timed("command to first update", found)]
-
-
-def until_first_update(told: str, arguments: list[str]) -> None:
-    """Run the command line until a first update is done; write when that was into the file `told`, then stop.
-
-    To be called in a process of its own.
-    """
-    from harness.__main__ import main
-    from harness.console import Progress
-
-    def beat(self: Progress, run: object, update: int) -> None:
-        Path(told).write_text(str(time.time()))
-        os.kill(os.getpid(), signal.SIGINT)
-
-    Progress.beat = beat  # type: ignore[method-assign]
-    sys.argv = ["patchbench", *arguments]
-    main()
 
 
 def commands(settings: Settings) -> list[Row]:
