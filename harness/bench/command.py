@@ -73,10 +73,21 @@ def _device() -> str:
 
 
 def _settings(folder: Path, device: str, *, quick: bool) -> Settings:
+    from harness.training.device import choose
+
     cores = provenance.available_cores()
     threads = (cores,) if quick or device == "cuda" else tuple(sorted({1, min(2, cores), cores}))
-    thoroughness: dict[str, Any] = {"rounds": QUICK_ROUNDS, "seconds": QUICK_SECONDS} if quick else {}
-    return Settings(folder=folder, quick=quick, device=device, threads=threads, **thoroughness)
+    if not quick:
+        return Settings(folder=folder, device=device, threads=threads)
+    return Settings(
+        folder=folder,
+        quick=True,
+        device=device,
+        threads=threads,
+        precisions=(choose(device).precision,),
+        rounds=QUICK_ROUNDS,
+        seconds=QUICK_SECONDS,
+    )
 
 
 def _measured(kept: Bench, part: str, *, device: str, quick: bool) -> Bench:

@@ -22,7 +22,7 @@ WORKERS = (0, 1, 2)
 CIFAR_IMAGES = 50_000
 BLOCK = 4
 """Updates that are timed together: the batches of two workers come two by two."""
-TURN = 4
+TURN = 2.5
 """Turns are this many times as long as those of single steps: what a DataLoader has in store then weighs little."""
 REST_SECONDS = 0.3
 """Time for a DataLoader's workers to fill their queue after its turn."""

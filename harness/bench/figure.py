@@ -1,6 +1,7 @@
 """The bench's figure: how many times as fast Patchbench is, with intervals, a panel per part."""
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -14,7 +15,8 @@ from harness.bench.parts import PARTS
 from harness.bench.rows import Row
 from harness.report.style import INK, MUTED, theme
 
-ROW_INCHES = 0.2
+ROW_INCHES = 0.3
+LINE_LETTERS = 52
 PRECISIONS = ("bf16 to fp32", "bf16 to bf16", "fp32 to fp32")
 
 
@@ -47,7 +49,7 @@ def ratios_frame(rows: Sequence[Row], *, threads: int) -> pd.DataFrame:
     found = [
         {
             "part": row.part,
-            "line": f"{row.what}: {ratio.to}",
+            "line": fill(f"{row.what}: {ratio.to}", LINE_LETTERS),
             "precisions": f"{row.precision} to {ratio.precision}",
             "ratio": ratio.median,
             "low": ratio.low,
@@ -77,5 +79,6 @@ def _panel(axes: Axes, frame: pd.DataFrame, title: str) -> None:
     axes.axvline(1, color=INK, linewidth=0.8)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
-    axes.set(title=title[0].upper() + title[1:], ylabel="", xlabel="")
+    axes.set(ylabel="", xlabel="", ylim=(len(lines) - 0.4, -0.6))
+    axes.set_title(title[0].upper() + title[1:], loc="right")  # over the names too: they are longer than the panel
     axes.legend(title="", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)

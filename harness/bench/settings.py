@@ -18,9 +18,9 @@ class Settings:
     """Processor threads to measure with, each by itself."""
     precisions: tuple[str, ...] = ("fp32", "bf16")
     """`fp32`, and `bf16` for autocast, each by itself."""
-    rounds: int = 15
+    rounds: int = 9
     """Turns of each contender; contenders take turns, so that a disturbance hits all alike."""
-    seconds: float = 0.5
+    seconds: float = 0.4
     """Length of one turn."""
 
     @property

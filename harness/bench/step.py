@@ -121,8 +121,8 @@ def details_of(arm: Arm) -> dict[str, Details]:
 def macs_of(model: nn.Module, arm: Arm) -> int:
     """Multiply-accumulates of a forward pass of one image, in all matrix products and convolutions."""
     image = torch.empty(1, arm.channels, arm.image_size, arm.image_size, device=next(model.parameters()).device)
+    model.train()  # in evaluation torch's own attention layer takes a kernel that the counter does not see into
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        model.eval()
         model(image)
     flops: int = counter.get_total_flops()
     return flops // 2

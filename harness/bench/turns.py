@@ -9,15 +9,17 @@ import os
 import statistics
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 
+LOADED = ("torch", "torchvision", "timm", "vit_pytorch", "harness.bench.data", "harness.bench.usual_stack")
+"""Modules that are loaded once, in the process that contenders are forked from, before anything has run there."""
 START_SECONDS = 300.0
 """How long a contender may take to load its library and make its model."""
 LEAST_ROUNDS = 5
@@ -35,8 +37,6 @@ class Contender:
     precision: str = "fp32"
     make: Callable[[], Work]
     """Called in the contender's process; must survive pickling (a `functools.partial` of a module's function does)."""
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables that the process starts with, besides those of this one."""
     device: str = "cpu"
     block: int = 1
     """Steps between two looks at the clock, before which a GPU is waited for: as many as come in one rhythm."""
@@ -49,16 +49,16 @@ class Contest:
 
     def __init__(self, contenders: Sequence[Contender]) -> None:
         self._contenders = contenders
-        self._processes: list[SpawnProcess] = []
+        self._processes: list[ForkServerProcess] = []
         self._pipes: list[Connection] = []
 
     def __enter__(self) -> Self:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(list(LOADED))
         for contender in self._contenders:
             here, there = context.Pipe()
             process = context.Process(target=_take_turns, args=(there, contender), daemon=False)
-            with _environment(contender.environment):
-                process.start()
+            process.start()
             there.close()
             self._processes.append(process)
             self._pipes.append(here)
@@ -116,6 +116,8 @@ class Contest:
 def _take_turns(pipe: Connection, contender: Contender) -> None:
     """A contender's process: ("ready", None), then a ("step", seconds) per turn; ("error", text) ends it."""
     Thread(target=_end_with_parent, daemon=True).start()
+    # What the contender starts itself (workers of a DataLoader), it starts as it would in a process of a user's.
+    multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     try:
         import torch
 
@@ -157,18 +159,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         connection.wait([parent.sentinel])
         os._exit(1)
-
-
-@contextlib.contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for what is started inside."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
