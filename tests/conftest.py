@@ -1,16 +1,30 @@
-"""What every test has: a cache and MLflow settings of its own, and programs that answer Ctrl-C."""
+"""What every test has: one thread, a cache and MLflow settings of its own, and programs that answer Ctrl-C."""
 
+import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Before anything loads OpenMP: the threads of models as small as these wait for each other longer than they compute,
+# and on a busy machine they wait in vain; where a program takes more all the same, they sleep instead of spinning.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_core() -> Iterator[None]:
+    """A study that is run inside the tests trains with one thread, whatever the machine has."""
+    from harness.records import provenance
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(provenance, "available_cores", lambda: 1)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nothing of the user's cache or MLflow server is touched."""
-    import os
-
     os.environ["PATCHBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     os.environ.pop("PATCHBENCH_RESULTS", None)

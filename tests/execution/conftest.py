@@ -1,11 +1,22 @@
-"""Options and observers for tests that run studies."""
+"""Options and observers for tests that run studies, and studies that have been run once."""
 
+import os
+import shutil
 from pathlib import Path
 
+import finished_study
 import pytest
-from tiny_studies import Witness
+from finished_study import Kept
+from tiny_studies import SPACE, Witness, tiny_study
 
 from harness.execution.runner import Options
+from harness.spec import Search
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What these tests bring about loses nothing that is on its way to the disk."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture
@@ -21,3 +32,29 @@ def inline(tmp_path: Path) -> Options:
 @pytest.fixture
 def processes(tmp_path: Path) -> Options:
     return Options(results=tmp_path / "results", engine="processes", workers=2, command="a test")
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    """Two seeds, two trials and tests on shifted images; tests damage copies of it."""
+    return finished_study.finish(tmp_path_factory.mktemp("kept"))
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    """`tiny_study()` as it is: three seeds, no trials."""
+    return finished_study.finish(tmp_path_factory.mktemp("plain"), tiny_study())
+
+
+@pytest.fixture(scope="session")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    """`tiny_study()` with a search of three trials."""
+    return finished_study.finish(tmp_path_factory.mktemp("tuned"), tiny_study(search=Search(space=SPACE, trials=3)))
+
+
+@pytest.fixture
+def again(plain: Kept, inline: Options) -> Path:
+    """The folder of `tiny_study()`, finished, where `inline` goes on with it."""
+    folder = inline.results / "tiny" / "smoke"
+    shutil.copytree(plain.folder, folder)
+    return folder

@@ -1,4 +1,4 @@
-"""A tiny study that has been run once, for tests that damage copies of it."""
+"""Tiny studies that have been run once, for tests that go on with copies of them or damage them."""
 
 import shutil
 import tempfile
@@ -43,6 +43,8 @@ class Kept:
     folder: Path
     """`results/tiny/smoke`."""
     records: StudyRecords
+    witness: Witness
+    """What was told of its first run."""
 
     @contextmanager
     def copy(self, *, work: bool = True) -> Iterator[Path]:
@@ -54,12 +56,18 @@ class Kept:
 
 
 @contextmanager
+def without_mirrors() -> Iterator[None]:
+    """Neither MLflow nor Optuna's databases, whose making takes longer than a tiny study."""
+    with patch.object(runner, "Mirror", Nobody), patch.object(runner, "SearchMirror", Nobody):
+        yield
+
+
+@contextmanager
 def tables_only() -> Iterator[None]:
     """Neither mirrors nor pages, which take most of the time of a tiny study."""
     nothing: Any = lambda *arguments: []  # noqa: E731
     with (
-        patch.object(runner, "Mirror", Nobody),
-        patch.object(runner, "SearchMirror", Nobody),
+        without_mirrors(),
         patch.object(results, "write_report", nothing),
         patch.object(verify, "write_report", nothing),
     ):
@@ -83,8 +91,8 @@ def assert_same_tables(one: StudyRecords, other: StudyRecords) -> None:
     assert all((one.correct[digest] == other.correct[digest]).all() for digest in one.correct)
 
 
-def finish(folder: Path) -> Kept:
+def finish(folder: Path, study: ResolvedStudy = STUDY) -> Kept:
     """The study, run once with its report."""
-    with patch.object(runner, "Mirror", Nobody), patch.object(runner, "SearchMirror", Nobody):
-        _, records = run_in(folder / "tiny" / "smoke")
-    return Kept(folder / "tiny" / "smoke", records)
+    with without_mirrors():
+        witness, records = run_in(folder / "tiny" / "smoke", study)
+    return Kept(folder / "tiny" / "smoke", records, witness)

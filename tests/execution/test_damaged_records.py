@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import finished_study
 import pytest
 from finished_study import STUDY, Kept, assert_same_tables, run_in, tables_only
 from hypothesis import HealthCheck, given, settings
@@ -37,11 +36,6 @@ VALUES = st.sampled_from([None, True, -1, 10**400, 1e308, "", "text", "../../x",
 RUN_FILES = ("config.json", "journal.jsonl", "result.json", "predictions.npz")
 WORK_FILES = ("work/study.json", "work/status.json", "work/lock")
 few = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
-    return finished_study.finish(tmp_path_factory.mktemp("whole"))
 
 
 def flip(data: st.DataObject, content: bytes) -> bytes:

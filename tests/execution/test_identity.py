@@ -5,7 +5,6 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-import finished_study
 import numpy as np
 import pytest
 from finished_study import STUDY, Kept, run_in, tables_only
@@ -25,11 +24,6 @@ BESIDES = {
     "spec/claims.py": "judges results",
 }
 """What training code imports and the fingerprint leaves out, and why."""
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
-    return finished_study.finish(tmp_path_factory.mktemp("identity"))
 
 
 def imported(path: Path) -> Iterator[Path]:

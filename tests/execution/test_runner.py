@@ -1,3 +1,6 @@
+"""The loop that drives a study. MLflow's mirror is tested in tests/tracking, and with whole studies in tests/cli."""
+
+import contextlib
 import dataclasses
 import json
 import os
@@ -5,28 +8,46 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
+from finished_study import CLOCK, Kept, tables_only
 from tiny_studies import SPACE, VIT, Witness, tiny_study
 
 import harness.execution.engines.inline as inline_engine
+from harness.__main__ import cli
 from harness.analysis import Findings
-from harness.execution import StudyInterrupted
+from harness.execution import StudyInterrupted, results, runner
 from harness.execution.results import read_results, rebuild
 from harness.execution.runner import Options, run_study
+from harness.execution.search_mirror import SearchMirror
 from harness.records import provenance
 from harness.records.lock import StudyLock
 from harness.records.tables import StudyRecords
+from harness.report import write_report
 from harness.spec import Arm, InvalidInput, ResolvedStudy, Search
 
-CLOCK = ["train_seconds", "train_images_per_second", "eval_images_per_second", "peak_memory_bytes"]
+
+@pytest.fixture(autouse=True)
+def _tables_only() -> Iterator[None]:
+    with tables_only():
+        yield
 
 
 def ran(study: ResolvedStudy, options: Options) -> tuple[Witness, StudyRecords, Findings]:
     witness = Witness()
     return witness, *run_study(study, options, witness)
+
+
+@contextlib.contextmanager
+def pages() -> Iterator[None]:
+    """With the report's pages and figures, which the other tests go without."""
+    with patch.object(results, "write_report", write_report):
+        yield
 
 
 def timeless(records: StudyRecords) -> list[pd.DataFrame]:
@@ -40,9 +61,9 @@ def assert_same(one: StudyRecords, other: StudyRecords) -> None:
     assert all((one.correct[digest] == other.correct[digest]).all() for digest in one.correct)
 
 
-def test_a_study_ends_with_every_run_once(inline: Options) -> None:
-    witness, records, findings = ran(tiny_study(), inline)
-    assert len(witness.trained) == 6
+def test_a_study_ends_with_every_run_once(plain: Kept) -> None:
+    records, findings = read_results(plain.folder)
+    assert len(plain.witness.trained) == 6
     assert records.runs["digest"].is_unique
     assert list(zip(records.runs["arm"], records.runs["seed"], strict=True)) == [
         (arm, seed) for arm in ("ResNet", "ViT/4") for seed in (0, 1, 2)
@@ -52,50 +73,49 @@ def test_a_study_ends_with_every_run_once(inline: Options) -> None:
     assert records.runs["params"].gt(0).all()
     assert len(records.curves) == 6 * 2
     assert findings.gaps == ()
-    folder = inline.results / "tiny" / "smoke"
     for name in ("report.html", "REPORT.md", "study.json", "comparisons.csv", "claims.csv"):
-        assert (folder / name).stat().st_size > 0
+        assert (plain.folder / name).stat().st_size > 0
 
 
-def test_what_is_finished_is_not_trained_again(inline: Options) -> None:
-    _, first, _ = ran(tiny_study(), inline)
-    folder = inline.results / "tiny" / "smoke"
-    kept = [(folder / name).read_bytes() for name in ("runs.csv", "trials.csv", "curves.csv", "claims.csv")]
-    witness, second, _ = ran(tiny_study(), inline)
+def test_what_is_finished_is_not_trained_again(plain: Kept, again: Path, inline: Options) -> None:
+    names = ("runs.csv", "trials.csv", "curves.csv", "claims.csv")
+    kept = [(again / name).read_bytes() for name in names]
+    for name in names[1:]:
+        (again / name).unlink()
+    with pages():
+        witness, records, _ = ran(tiny_study(), inline)
     assert witness.trained == []
-    assert [(folder / name).read_bytes() for name in ("runs.csv", "trials.csv", "curves.csv", "claims.csv")] == kept
-    assert_same(first, second)
+    assert [(again / name).read_bytes() for name in names] == kept
+    assert_same(plain.records, records)
 
 
-def test_a_report_needs_the_tables_only(inline: Options, tmp_path: Path) -> None:
-    ran(tiny_study(), inline)
-    folder = inline.results / "tiny" / "smoke"
-    page, claims = (folder / "report.html").read_bytes(), (folder / "claims.csv").read_bytes()
-    (folder / "work").rename(tmp_path / "elsewhere")
-    (folder / "report.html").unlink()
-    rebuild(folder, print)
-    assert (folder / "report.html").read_bytes() == page
-    assert (folder / "claims.csv").read_bytes() == claims
+def test_a_report_needs_the_tables_only(again: Path, tmp_path: Path) -> None:
+    page, claims = (again / "report.html").read_bytes(), (again / "claims.csv").read_bytes()
+    (again / "work").rename(tmp_path / "elsewhere")
+    (again / "report.html").unlink()
+    (again / "claims.csv").unlink()
+    with pages():
+        rebuild(again, print)
+    assert (again / "report.html").read_bytes() == page
+    assert (again / "claims.csv").read_bytes() == claims
 
 
+@pytest.mark.usefixtures("again")
 def test_more_seeds_train_only_what_is_missing(inline: Options) -> None:
-    ran(tiny_study(), inline)
     witness, records, _ = ran(tiny_study(seeds=(0, 1, 2, 3)), inline)
     assert [(run.arm, run.config.seed) for run in witness.trained] == [("ResNet", 3), ("ViT/4", 3)]
     assert len(records.runs) == 8
 
 
-def test_the_same_study_twice_gives_the_same_results(processes: Options, tmp_path: Path) -> None:
-    study = tiny_study(search=Search(space=SPACE, trials=2))
-    _, first, _ = ran(study, dataclasses.replace(processes, results=tmp_path / "one"))
-    _, second, _ = ran(study, dataclasses.replace(processes, results=tmp_path / "other"))
-    assert_same(first, second)
-    assert len(first.trials) == 4
-    assert first.trials.groupby("arm")["chosen"].sum().tolist() == [1, 1]
+def test_a_study_has_the_same_results_in_one_process_and_in_several(tuned: Kept, processes: Options) -> None:
+    _, records, _ = ran(tuned.records.study, processes)
+    assert_same(tuned.records, records)
+    assert len(records.trials) == 6
+    assert records.trials.groupby("arm")["chosen"].sum().tolist() == [1, 1]
 
 
-def test_the_chosen_trial_is_confirmed(inline: Options) -> None:
-    _, records, _ = ran(tiny_study(search=Search(space=SPACE, trials=3)), inline)
+def test_the_chosen_trial_is_confirmed(tuned: Kept) -> None:
+    records = tuned.records
     for arm, trials in records.trials.groupby("arm"):
         best = trials.sort_values(["validation_accuracy", "trial"], ascending=[False, True]).iloc[0]
         assert best["chosen"]
@@ -106,10 +126,10 @@ def test_the_chosen_trial_is_confirmed(inline: Options) -> None:
     assert set(own["p.learning_rate"]) == {3e-3}
 
 
-def test_trials_are_kept_from_the_test_split(inline: Options) -> None:
-    ran(tiny_study(search=Search(space=SPACE, trials=1)), inline)
-    runs = inline.results / "tiny" / "smoke" / "work" / "runs"
-    for path in runs.glob("*/result.json"):
+def test_trials_are_kept_from_the_test_split(tuned: Kept) -> None:
+    paths = sorted(tuned.folder.glob("work/runs/*/result.json"))
+    assert len(paths) == 6 + 6
+    for path in paths:
         result = json.loads(path.read_text())["result"]
         config = json.loads((path.parent / "config.json").read_text())["config"]
         assert (result["test_accuracy"] is None) == (config["phase"] == "tune")
@@ -125,21 +145,17 @@ class StopAfter(Witness):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_study_goes_on_to_the_same_result(
-    processes: Options, tmp_path: Path, how: signal.Signals
-) -> None:
-    study = tiny_study(search=Search(space=SPACE, trials=2))
-    _, undisturbed, _ = ran(study, dataclasses.replace(processes, results=tmp_path / "undisturbed"))
+def test_an_interrupted_study_goes_on_to_the_same_result(tuned: Kept, processes: Options, how: signal.Signals) -> None:
+    study = tuned.records.study
     for number in (1, 4):
         with pytest.raises(StudyInterrupted):
             run_study(study, processes, StopAfter(number, how))
     witness, resumed, _ = ran(study, processes)
     assert witness.trained
-    assert_same(undisturbed, resumed)
+    assert_same(tuned.records, resumed)
 
 
-def test_a_killed_worker_is_replaced(processes: Options, tmp_path: Path) -> None:
-    _, undisturbed, _ = ran(tiny_study(), dataclasses.replace(processes, results=tmp_path / "undisturbed"))
+def test_a_killed_worker_is_replaced(plain: Kept, processes: Options) -> None:
     killed: list[str] = []
 
     class Killer(Witness):
@@ -157,7 +173,8 @@ def test_a_killed_worker_is_replaced(processes: Options, tmp_path: Path) -> None
     records, findings = run_study(tiny_study(), processes, witness)
     assert any("attempt 1 of 3 failed" in note and "SIGKILL" in note for note in witness.notes)
     assert findings.gaps == ()
-    assert_same(undisturbed, records)
+    assert_same(plain.records, records)
+    assert records.runs["peak_memory_bytes"].gt(0).all()
 
 
 def test_a_run_that_always_fails_is_a_gap_and_the_others_complete(
@@ -197,9 +214,8 @@ def test_a_divergence_is_a_result_and_not_tried_again(inline: Options) -> None:
     assert witness.trained == []
 
 
-def test_a_damaged_result_is_set_aside_and_trained_again(inline: Options) -> None:
-    _, first, _ = ran(tiny_study(), inline)
-    runs = inline.results / "tiny" / "smoke" / "work" / "runs"
+def test_a_damaged_result_is_set_aside_and_trained_again(plain: Kept, again: Path, inline: Options) -> None:
+    runs = again / "work" / "runs"
     paths = sorted(runs.glob("*/result.json"))
     content = bytearray(paths[0].read_bytes())
     content[content.index(b"test_accuracy") + 20] ^= 1
@@ -209,19 +225,17 @@ def test_a_damaged_result_is_set_aside_and_trained_again(inline: Options) -> Non
     assert len(witness.trained) == 2
     assert sum("trained again" in note for note in witness.notes) == 2
     assert len(list((runs.parent / "set_aside").iterdir())) == 2
-    assert_same(first, second)
+    assert_same(plain.records, second)
 
 
 def test_results_of_other_training_code_are_never_mixed_in_silence(
-    inline: Options, monkeypatch: pytest.MonkeyPatch
+    again: Path, inline: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ran(tiny_study(), inline)
     monkeypatch.setattr(provenance, "code_fingerprint", lambda: "new")
-    folder = inline.results / "tiny" / "smoke"
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in again.rglob("*") if path.is_file()}
     with pytest.raises(InvalidInput, match=r"6 finished runs .* other training code .*--set-aside"):
         ran(tiny_study(), inline)
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in again.rglob("*") if path.is_file()} == before
     witness, records, findings = ran(tiny_study(), dataclasses.replace(inline, accept_code_change=True))
     assert witness.trained == []
     witness, records, findings = ran(
@@ -234,41 +248,44 @@ def test_results_of_other_training_code_are_never_mixed_in_silence(
     assert set(records.runs["code_fingerprint"]) == {"new"}
 
 
-def test_results_of_other_settings_are_kept_apart(inline: Options) -> None:
-    _, first, _ = ran(tiny_study(), inline)
-    folder = inline.results / "tiny" / "smoke"
-    table = (folder / "runs.csv").read_bytes()
+def test_results_of_other_settings_are_kept_apart(plain: Kept, again: Path, inline: Options) -> None:
+    table = (again / "runs.csv").read_bytes()
     other = tiny_study(recipe=dataclasses.replace(tiny_study().recipe, updates=6))
     with pytest.raises(StudyInterrupted):
         run_study(other, inline, StopAfter(1, signal.SIGINT))
-    assert read_results(folder)[0].study == first.study
+    assert read_results(again)[0].study == plain.records.study
     notes: list[str] = []
-    findings = rebuild(folder, notes.append)
-    assert (folder / "runs.csv").read_bytes() == table
+    findings = rebuild(again, notes.append)
+    assert (again / "runs.csv").read_bytes() == table
     assert findings.gaps == ()
     witness, records, _ = ran(other, inline)
     assert set(records.runs["updates"]) == {6}
     assert any("other settings (recipe.updates)" in note for note in witness.notes)
-    assert [path.read_bytes() for path in (folder / "work" / "set_aside").glob("results.*/runs.csv")] == [table]
+    assert [path.read_bytes() for path in (again / "work" / "set_aside").glob("results.*/runs.csv")] == [table]
 
 
 def test_a_search_killed_outright_goes_on_as_if_undisturbed(tmp_path: Path) -> None:
     arguments = ["run", "patch_size", "--scale", "smoke", "--seeds", "1", "--trials", "12", "--engine", "inline"]
     arguments += ["search.updates=2", "recipe.updates=2", "recipe.evaluations=1", "data.train_size=60", "--quiet"]
 
-    def command(results: str) -> list[str]:
-        return [sys.executable, "-m", "harness", "--results", str(tmp_path / results), *arguments]
+    def launch(results: str) -> None:
+        done = CliRunner().invoke(cli, ["--results", str(tmp_path / results), *arguments])
+        assert done.exit_code == 0, done.output
 
-    subprocess.run(command("undisturbed"), check=True, capture_output=True)
-    process = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    launch("undisturbed")
+    code = "from harness.records import provenance; provenance.available_cores = lambda: 1; "  # as in these tests
+    code += "from harness.__main__ import main; main()"
+    command = [sys.executable, "-c", code, "--results", str(tmp_path / "killed"), *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     runs = tmp_path / "killed" / "patch_size" / "smoke" / "work" / "runs"
     deadline = time.monotonic() + 120
     while len(list(runs.glob("*/result.json"))) < 14 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     process.kill()
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
+    assert list(runs.glob("*/result.json"))
     assert not (tmp_path / "killed" / "patch_size" / "smoke" / "trials.csv").exists()
-    subprocess.run(command("killed"), check=True, capture_output=True)
+    launch("killed")
     one, other = (
         pd.read_csv(tmp_path / name / "patch_size" / "smoke" / "trials.csv") for name in ("undisturbed", "killed")
     )
@@ -276,16 +293,16 @@ def test_a_search_killed_outright_goes_on_as_if_undisturbed(tmp_path: Path) -> N
     pd.testing.assert_frame_equal(one, other)
 
 
-def test_memory_of_a_shared_process_is_not_given_to_a_run(inline: Options, processes: Options, tmp_path: Path) -> None:
-    _, shared, _ = ran(tiny_study(), inline)
-    _, own, _ = ran(tiny_study(), dataclasses.replace(processes, results=tmp_path / "own"))
-    assert shared.runs["peak_memory_bytes"].isna().all()
-    assert own.runs["peak_memory_bytes"].gt(0).all()
+def test_memory_of_a_shared_process_is_not_given_to_a_run(plain: Kept) -> None:
+    """To one in a process of its own it is: `test_a_killed_worker_is_replaced`."""
+    assert plain.records.runs["peak_memory_bytes"].isna().all()
 
 
-def test_a_second_launch_is_refused(inline: Options) -> None:
-    path = inline.results / "tiny" / "smoke" / "work" / "lock"
-    with StudyLock(path), pytest.raises(InvalidInput, match=f"already running: process {os.getpid()} on "):
+def test_a_second_launch_is_refused(again: Path, inline: Options) -> None:
+    with (
+        StudyLock(again / "work" / "lock"),
+        pytest.raises(InvalidInput, match=f"already running: process {os.getpid()} on "),
+    ):
         ran(tiny_study(), inline)
     ran(tiny_study(), inline)
 
@@ -298,26 +315,22 @@ def test_bad_input_is_refused_before_anything_is_written(inline: Options, engine
     assert not options.results.exists()
 
 
-def test_tables_are_never_replaced_by_poorer_ones(inline: Options) -> None:
-    ran(tiny_study(), inline)
-    folder = inline.results / "tiny" / "smoke"
-    for path in sorted(folder.glob("work/runs/*/result.json"))[:2]:
+def test_tables_are_never_replaced_by_poorer_ones(again: Path) -> None:
+    for path in sorted(again.glob("work/runs/*/result.json"))[:2]:
         path.unlink()
     witness = Witness()
-    findings = rebuild(folder, witness.note)
+    findings = rebuild(again, witness.note)
     assert witness.notes == ["The work folder lacks runs that the tables have; the report is made from the tables."]
     assert findings.gaps == ()
-    assert len(read_results(folder)[0].runs) == 6
+    assert len(read_results(again)[0].runs) == 6
 
 
-def test_an_unfinished_study_is_reported_with_its_gaps(inline: Options) -> None:
-    ran(tiny_study(), inline)
-    folder = inline.results / "tiny" / "smoke"
-    for path in sorted(folder.glob("work/runs/*/result.json"))[:2]:
+def test_an_unfinished_study_is_reported_with_its_gaps(again: Path) -> None:
+    for path in sorted(again.glob("work/runs/*/result.json"))[:2]:
         path.unlink()
-    (folder / "runs.csv").unlink()
-    findings = rebuild(folder, print)
-    assert len(read_results(folder)[0].runs) == 4
+    (again / "runs.csv").unlink()
+    findings = rebuild(again, print)
+    assert len(read_results(again)[0].runs) == 4
     assert findings.arms["missing"].sum() == 2
     assert findings.gaps
 
@@ -343,9 +356,10 @@ def test_weak_trials_are_pruned_and_their_spared_images_booked(inline: Options) 
     assert_same(records, again)
 
 
-def test_a_lost_search_database_is_made_again(inline: Options) -> None:
+def test_a_lost_search_database_is_made_again(inline: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     import optuna
 
+    monkeypatch.setattr(runner, "SearchMirror", SearchMirror)
     study = tiny_study(search=Search(space=SPACE, trials=2))
     ran(study, inline)
     paths = sorted((inline.results / "tiny" / "smoke" / "work" / "searches").glob("*.db"))

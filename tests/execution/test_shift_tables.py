@@ -1,9 +1,11 @@
 """A study that also tests shifted images, from its runs to its tables; and one whose arm learns from a teacher."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import pandas as pd
 import pytest
+from finished_study import tables_only
 from tiny_studies import RESNET, VIT, Witness, tiny_study
 
 from harness.execution.results import read_results, rebuild
@@ -13,9 +15,10 @@ from harness.spec import Arm, Distillation, ResolvedStudy, Search
 
 
 @pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The report has tests of its own, and takes longer than these trainings."""
-    monkeypatch.setattr("harness.execution.results.write_report", lambda records, findings, folder: [])
+def _tables_only() -> Iterator[None]:
+    """Report and mirrors have tests of their own, and take longer than these trainings."""
+    with tables_only():
+        yield
 
 
 def ran(study: ResolvedStudy, options: Options) -> tuple[Witness, StudyRecords]:

@@ -23,11 +23,6 @@ from harness.records.runs import RunFolder
 from harness.spec import InvalidInput, canonical_json
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
-    return finished_study.finish(tmp_path_factory.mktemp("verified"))
-
-
 def checked(folder: Path) -> Verification:
     with tables_only():
         return verify(folder)
