@@ -2,8 +2,9 @@
 
 Off unless asked for by the environment:
 
-- `PATCHBENCH_FAILPOINT=NAME[#N][=ACTION]`: the Nth time that the place NAME is reached (the first time where N is not
-  given), the process sends itself a signal (`KILL`, unless ACTION names another one) or, for the action `sleep`, hangs.
+- `PATCHBENCH_FAILPOINT=NAME[#N][=ACTION][,...]`: the Nth time that the place NAME is reached (the first time where N is
+  not given), the process sends itself a signal (`KILL`, unless ACTION names another one) or, for the action `sleep`,
+  hangs. Several may be asked for, with commas between them.
 - `PATCHBENCH_FAILPOINT_LOG=PATH`: the names of the places that are reached are appended to PATH, a line each. N then
   counts over all processes that share the file, so that what is tried again does not fail again.
 """
@@ -31,10 +32,11 @@ def reached(what: str, path: Path | None = None) -> None:
         return
     name = what if path is None else f"{what}:{re.sub('-[0-9]+', '', path.name)}"
     times = _count(name)
-    asked, _, action = os.environ.get(ASKED, "").partition("=")
-    place, _, number = asked.partition("#")
-    if (place, int(number or 1)) == (name, times):
-        _fail(action or "KILL")
+    for asked in os.environ.get(ASKED, "").split(","):
+        at, _, action = asked.partition("=")
+        place, _, number = at.partition("#")
+        if (place, int(number or 1)) == (name, times):
+            _fail(action or "KILL")
 
 
 def _count(name: str) -> int:

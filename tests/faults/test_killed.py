@@ -121,19 +121,20 @@ def test_killed_at_any_time(fresh: Fresh, undisturbed: dict[str, Any]) -> None:
         assert differences(undisturbed, study.kept()) == []
 
 
-@pytest.mark.parametrize(
-    "place",
-    [
-        "half a line of evaluated:journal.jsonl#3",
-        "renamed:checkpoint.json#20",
-        "renamed:result.json#5",
-    ],
-)
-def test_a_worker_killed_at_a_failpoint_is_replaced(
-    study: FaultStudy, undisturbed: dict[str, Any], tmp_path: Path, place: str
+def test_workers_killed_at_failpoints_are_replaced(
+    study: FaultStudy, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
+    """Within a line of a journal, with half a checkpoint, and with a result that nobody was told of."""
+    places = {
+        "half a line of evaluated:journal.jsonl": 3,
+        "renamed:checkpoint.json": 20,
+        "renamed:result.json": 5,
+    }
     log = tmp_path / "log"
-    study.finish("--workers", 2, engine="processes", failpoint=place, failpoint_log=str(log))
-    name, _, number = place.partition("#")
-    assert log.read_text().splitlines().count(name) > int(number or 1)
+    asked = ",".join(f"{name}#{number}" for name, number in places.items())
+    study.finish("--workers", 2, engine="processes", failpoint=asked, failpoint_log=str(log))
+    reached = Counter(log.read_text().splitlines())
+    assert all(reached[name] > number for name, number in places.items())
+    runs = len(list(study.place.glob("work/runs/*")))
+    assert reached["start of worker"] == runs + 2, "the third had left its result"
     assert differences(undisturbed, study.kept()) == []
