@@ -62,14 +62,15 @@ def _save(model: ModelFolder, path: Path) -> None:
     """A folder that `mlflow.pyfunc.load_model` reads: images uint8 (N, C, H, W) to logits float32 (N, classes)."""
     from mlflow import pyfunc
 
-    warnings.filterwarnings("ignore", message=".*An input example was not provided")  # the signature says it all
-    pyfunc.save_model(
-        str(path),
-        loader_module=LOADER,
-        data_path=str(model.path),
-        signature=_signature(model.facts),
-        pip_requirements=["patchbench"],
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it would rather have an example and type hints of its own
+        pyfunc.save_model(
+            str(path),
+            loader_module=LOADER,
+            data_path=str(model.path),
+            signature=_signature(model.facts),
+            pip_requirements=["patchbench"],
+        )
 
 
 def _signature(facts: ModelFacts) -> Any:

@@ -72,17 +72,23 @@ class Browser:
         self._end()
 
     def open(self, url: str) -> None:
-        """Go to a page; returns before it is drawn."""
+        """Go to a page; returns before it is drawn. By way of an empty one: nothing stays of the page before."""
+        self._ask("Page.navigate", url="about:blank")
         self._ask("Page.navigate", url=url)
 
-    def text(self, *, source: str = "document") -> str:
+    def text(self) -> str:
         """The text that the page shows now."""
-        return str(self.evaluate(f"({source})?.body?.innerText ?? ''"))
+        return str(self.evaluate("document.body?.innerText ?? ''"))
 
     def evaluate(self, script: str) -> Any:
         """The value of an expression in the page."""
-        answer = self._ask("Runtime.evaluate", expression=script, returnByValue=True)
+        answer = self._ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         return answer["result"].get("value")
+
+    def type_into(self, element: str, text: str) -> None:
+        """Replace what stands in an input, given as an expression, as typing would."""
+        self.evaluate(f"{element}.focus(), {element}.select()")
+        self._ask("Input.insertText", text=text)
 
     def wait_for(self, script: str) -> Any:
         """The value of an expression once it is true; what the page shows is in the message where it never is."""

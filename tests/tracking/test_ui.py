@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from free_ports import free_port, is_listening
 from tracking_records import Records
 
 from harness.spec import InvalidInput
@@ -23,23 +23,12 @@ SCRIPT = "import sys; from pathlib import Path; from harness.tracking import ser
 SCRIPT += "serve(Path(sys.argv[1]), port=int(sys.argv[2]), say=lambda line: print(line, flush=True))"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def ask(address: str, body: dict[str, Any] | None = None) -> bytes:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(address, data=data, headers={"Content-Type": "application/json"})
     with opener.open(request, timeout=10) as answer:
         return bytes(answer.read())
-
-
-def is_listening(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_the_server_shows_the_experiment_and_ends_with_its_process(records: Records) -> None:
@@ -56,8 +45,9 @@ def test_the_server_shows_the_experiment_and_ends_with_its_process(records: Reco
     )
     try:
         assert process.stdout is not None
-        assert process.stdout.readline() == f"MLflow is at http://127.0.0.1:{port} (Ctrl-C ends it)\n"
         base = f"http://127.0.0.1:{port}"
+        assert process.stdout.readline().startswith(f"MLflow is at {base}/#/experiments?")
+        assert process.stdout.readline().startswith(f"patch_size/smoke: {base}/#/experiments/1/runs?")
         found = json.loads(ask(f"{base}/api/2.0/mlflow/experiments/search", {"max_results": 10}))
         assert "patch_size/smoke" in [item["name"] for item in found["experiments"]]
         assert ask(f"{base}/get-artifact?path=runs.csv&run_id={parent.info.run_id}") == b"arm\n"

@@ -4,7 +4,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from harness.records.files import sha256
 from harness.records.journal import Journal
+from harness.records.models import ModelFacts, ModelFolder, arm_folders
 from harness.records.runs import RunFolder, RunResult
 from harness.spec import Arm, DataSpec, Recipe, ResNetSpec, ResolvedStudy, Run, RunConfig, Search, ViTSpec
 from harness.tracking import sync
@@ -78,6 +82,34 @@ class Records:
         self.evaluate(digest, 50, 100)
         self.finish(digest)
         return digest
+
+    def keep_model(self, digest: str, *, seed: int = 0) -> ModelFolder:
+        """A model as it was initialised, as the best of its arm; `seed` makes others."""
+        import safetensors.torch
+        import torch
+
+        from harness.models import build
+
+        content = self.run_folder(digest).config()
+        config = TypeAdapter(RunConfig).validate_python(content["config"])
+        torch.manual_seed(seed)
+        model = build(config.model, image_size=28, channels=1, classes=10)
+        weights = safetensors.torch.save({name: part.contiguous() for name, part in model.state_dict().items()})
+        kept = arm_folders(self.folder, [content["arm"]])[content["arm"]]
+        facts = ModelFacts(
+            arm=content["arm"],
+            config=config,
+            digest=digest,
+            mean=(0.0,),
+            std=(1.0,),
+            validation_accuracy=0.9,
+            test_accuracy=0.9,
+            code_fingerprint="c0de",
+            sha256=sha256(weights),
+            bytes=len(weights),
+        )
+        kept.write(weights, facts)
+        return ModelFolder(kept.path)
 
     def sync(self, **options: Any) -> int:
         return sync(self.study, self.folder, results=self.results, say=self.said.append, **options)

@@ -257,7 +257,7 @@ def test_killed_within_a_checkpoint(tmp_path, monkeypatch, undisturbed, write):
     assert "Resumed after update 2" in done.log
     assert "set aside" not in done.log
     assert {path.name for path in done.folder.path.iterdir()} == {
-        "config.json", "journal.jsonl", "result.json", "predictions.npz", "log.txt"
+        "config.json", "journal.jsonl", "result.json", "predictions.npz", "log.txt", "model"
     }  # fmt: skip
     assert done.everything == undisturbed[PLAIN]
 
