@@ -206,7 +206,7 @@ def arm_folders(folder: Path, arms: Iterable[str]) -> dict[str, ModelFolder]:
 
 def models_in(folder: Path) -> list[ModelFolder]:
     """The models of a study's results folder, by name; damaged ones are left out."""
-    return list(_readable(sorted(folder.glob(f"work/models/*/{FACTS}"))))
+    return list(_readable(sorted(StudyFolder(folder).models.glob(f"*/{FACTS}"))))
 
 
 def find_model(results: Path, prefix: str) -> ModelFolder:
