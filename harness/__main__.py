@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 from typing import Any, NoReturn
@@ -220,6 +221,7 @@ def _print_seeds_needed(console: Console, folder: Path, points: tuple[float, ...
 @click.option("--retry-out-of-memory", is_flag=True, help="Train again what ran out of memory earlier.")
 @click.option("--accept-code-change", is_flag=True, help="Mix with results of other training code; the report says so.")
 @click.option("--set-aside", is_flag=True, help="Keep results of other training code apart and train those runs anew.")
+@click.option("--profile", is_flag=True, help="Leave a trace and the ten costliest operations with each run trained.")
 @click.option("--quiet", is_flag=True, help="Print results only.")
 @_json_option
 @click.argument("overrides", nargs=-1)
@@ -239,6 +241,7 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
     retry_out_of_memory: bool,
     accept_code_change: bool,
     set_aside: bool,
+    profile: bool,
     quiet: bool,
     as_json: bool,
     overrides: tuple[str, ...],
@@ -265,12 +268,15 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
         set_aside=set_aside,
         patience_seconds=patience,
         retry_out_of_memory=retry_out_of_memory,
+        profile=profile,
         command=shlex.join(["patchbench", *sys.argv[1:]]),
     )
-    console = _console(stderr=as_json)
+    console, began = _console(stderr=as_json), time.time()
     with Progress(console, quiet=quiet, workers=workers) as progress:
         _, findings = run_study(study, options, progress)
     _tell(console, study_folder(study, results), findings, as_json=as_json)
+    if profile:
+        _print_profiles(console, study_folder(study, results), began)
     if findings.gaps:
         raise SystemExit(GAPS)
 
@@ -566,6 +572,13 @@ def _tell(console: Console, folder: Path, findings: Any, *, as_json: bool) -> No
         console.print(f"note: {text}", highlight=False, markup=False)
     console.print(findings.answer, highlight=False, markup=False)
     console.print(f"Report: {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_profiles(console: Console, folder: Path, since: float) -> None:
+    """Where the profiles of the runs lie that were trained after a time."""
+    found = sorted((folder / "work" / "runs").glob("*/profile.txt"))
+    for path in (path for path in found if path.stat().st_mtime >= since):
+        console.print(f"Profile: {path}, trace beside it", highlight=False, markup=False, soft_wrap=True)
 
 
 def _console(*, stderr: bool = False) -> Console:

@@ -60,6 +60,8 @@ class Options:
     """A training without progress for so long is ended and tried again; in processes of their own only."""
     retry_out_of_memory: bool = False
     """Train again what ran out of memory: there may be more of it now. A failed run is always tried again."""
+    profile: bool = False
+    """Leave a table of the costliest operations and a trace with every run that is trained."""
     command: str = ""
 
 
@@ -357,6 +359,7 @@ def _settings(options: Options, device: str, *, threads: int) -> WorkerSettings:
         threads=threads,
         deterministic=options.deterministic,
         checkpoint_seconds=options.checkpoint_seconds,
+        profile=options.profile,
     )
 
 

@@ -22,6 +22,7 @@ from harness.training.device import Placement, choose, out_of_memory_as
 from harness.training.distillation import train_teacher
 from harness.training.evaluation import Evaluation
 from harness.training.loop import Diverged, Interrupted, Pruned, Teacher, Trained, Training, train
+from harness.training.profiling import profile
 from harness.training.settings import WorkerSettings
 from harness.training.weights import keep_model
 
@@ -83,6 +84,8 @@ def perform(
         folder.write_result(result)
         checkpoints.clear()
         say(f"{result.status} {result.reason}".strip())
+        if settings.profile and result.status == "completed":
+            say(f"profile: {profile(run, folder.path, placement)}")
     return result
 
 

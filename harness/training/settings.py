@@ -17,3 +17,5 @@ class WorkerSettings:
     """Time between checkpoints within a training."""
     own_process: bool = True
     """Whether the process trains this run only, so that its peak memory is the run's."""
+    profile: bool = False
+    """Record the first updates again after a training, for a table of the costliest operations and a trace."""
