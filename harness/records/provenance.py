@@ -20,7 +20,7 @@ _REPORT_CODE = ("spec", "records", "analysis", "report", "execution/collect.py")
 """What decides the bytes of the tables and of the report, besides the runs."""
 
 _LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "optuna", "mlflow")
-_REPORT_LIBRARIES = ("numpy", "pandas", "scipy", "statsmodels", "matplotlib", "seaborn", "jinja2", "pillow")
+_REPORT_LIBRARIES = ("numpy", "pandas", "scipy", "matplotlib", "seaborn", "jinja2", "pillow")
 
 
 @cache

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
@@ -70,8 +71,6 @@ def frontier_of(gap: Gap, findings: Findings) -> list[Row]:
 
 
 def _draw_map(axes: Axes, gap: Gap, largest: float) -> None:
-    import seaborn as sns  # slow to import, and few studies have a map
-
     rows = pd.DataFrame(gap.rows)
     values = 100 * rows.pivot_table(index="train_size", columns="level", values="difference").sort_index()
     told = {(row["train_size"], row["level"]): _text(row) for row in gap.rows}
