@@ -59,5 +59,10 @@ def _untrained_teacher(config: RunConfig, placement: Placement) -> nn.Module | N
     if config.recipe.distillation is None:
         return None
     assert config.data.image_size is not None
-    shape = {"image_size": config.data.image_size, "channels": config.channels, "classes": config.classes}
-    return placement.place(build(config.recipe.distillation.teacher, **shape)).eval()
+    teacher = build(
+        config.recipe.distillation.teacher,
+        image_size=config.data.image_size,
+        channels=config.channels,
+        classes=config.classes,
+    )
+    return placement.place(teacher).eval()
