@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,25 +13,34 @@ from harness.tracking.store import Store
 
 
 @pytest.fixture(scope="session")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's empty tables: making them takes seconds, on a busy disk longer than a launch waits for its mirror."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    store = Store.of(folder)
+    with store.locked():
+        store.connect()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Stage]:
     opened = Stage(tmp_path_factory.mktemp("stage"))
-    opened.warm_up(*FaultStudy(opened, tmp_path_factory.mktemp("warm")).command, "--engine", "inline")
+    warm = FaultStudy(opened, tmp_path_factory.mktemp("warm"))
+    warm.results.mkdir(parents=True)
+    shutil.copy(empty_database, warm.results)
+    opened.warm_up(*warm.command, "--engine", "inline")
     yield opened
     opened.close()
 
 
 @pytest.fixture(scope="session")
-def fresh(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], FaultStudy]:
-    """Makes a study that has not been launched, with MLflow's empty tables, which take seconds to make."""
-    schema = tmp_path_factory.mktemp("mlflow")
-    store = Store.of(schema)
-    with store.locked():
-        store.connect()
+def fresh(stage: Stage, tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Callable[[], FaultStudy]:
+    """Makes a study that has not been launched, with MLflow's empty tables."""
 
     def make() -> FaultStudy:
         study = FaultStudy(stage, tmp_path_factory.mktemp("study"))
         study.results.mkdir(parents=True)
-        shutil.copy(schema / "mlflow.db", study.results)
+        shutil.copy(empty_database, study.results)
         return study
 
     return make

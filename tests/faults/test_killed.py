@@ -35,7 +35,8 @@ def place_of(name: str, names: Counter[str]) -> str:
 
 
 def test_the_failpoints_are_at_every_write(names: Counter[str]) -> None:
-    for file in ("config.json", "checkpoint.json", "checkpoint.pt", "predictions.npz", "result.json", "status.json"):
+    per_run = ("config.json", "checkpoint.json", "checkpoint.pt", "predictions.npz", "result.json", "status.json")
+    for file in (*per_run, "model.safetensors", "model.json"):
         assert {f"{step}:{file}" for step in ("begin", "written", "renamed")} <= names.keys()
     for file in ("study.json", "runs.csv", "trials.csv", "curves.csv", "report.html", "REPORT.md", "claims.csv"):
         assert {f"{step}:{file}" for step in ("begin", "written", "renamed")} <= names.keys()
