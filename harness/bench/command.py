@@ -13,7 +13,7 @@ from rich.table import Table
 
 from harness.bench import machine
 from harness.bench.kept import Bench, read_bench, write_bench
-from harness.bench.parts import chosen, measure_of
+from harness.bench.parts import PARTS, chosen, measure_of
 from harness.bench.settings import Settings
 from harness.bench.targets import verdicts
 from harness.records import provenance
@@ -49,8 +49,8 @@ def bench(names: tuple[str, ...], *, output: Path, quick: bool, say: Callable[[s
     path = output / f"{name}.json"
     kept = read_bench(path) if path.exists() else Bench(found)
     for part in parts:
-        say(f"{part}: measuring ...")
-        kept = _measured(kept, part, device=device, quick=quick)
+        say(f"{part}: {PARTS[part]}")
+        kept = _measured(kept, part, device=device, quick=quick, say=say)
         write_bench(kept, path)
     return _written(kept, output / name)
 
@@ -71,13 +71,13 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _settings(folder: Path, device: str, *, quick: bool) -> Settings:
+def _settings(folder: Path, device: str, *, quick: bool, say: Callable[[str], object]) -> Settings:
     from harness.training.device import choose
 
     cores = provenance.available_cores()
     threads = (cores,) if quick or device == "cuda" else tuple(sorted({1, min(2, cores), cores}))
     if not quick:
-        return Settings(folder=folder, device=device, threads=threads)
+        return Settings(folder=folder, device=device, threads=threads, say=say)
     return Settings(
         folder=folder,
         quick=True,
@@ -86,13 +86,14 @@ def _settings(folder: Path, device: str, *, quick: bool) -> Settings:
         precisions=(choose(device).precision,),
         rounds=QUICK_ROUNDS,
         seconds=QUICK_SECONDS,
+        say=say,
     )
 
 
-def _measured(kept: Bench, part: str, *, device: str, quick: bool) -> Bench:
+def _measured(kept: Bench, part: str, *, device: str, quick: bool, say: Callable[[str], object]) -> Bench:
     """`kept` with a part measured now."""
     with tempfile.TemporaryDirectory(prefix="patchbench-bench-") as folder:
-        settings = _settings(Path(folder), device, quick=quick)
+        settings = _settings(Path(folder), device, quick=quick, say=say)
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         before, began = machine.load_average(), time.perf_counter()
         rows = [replace(row, measured=now) for row in measure_of(part)(settings)]
@@ -101,7 +102,9 @@ def _measured(kept: Bench, part: str, *, device: str, quick: bool) -> Bench:
         "seconds": round(time.perf_counter() - began, 1),
         "load_before": before,
         "load_after": machine.load_average(),
-        "settings": {item.name: getattr(settings, item.name) for item in fields(settings) if item.name != "folder"},
+        "settings": {
+            item.name: getattr(settings, item.name) for item in fields(settings) if item.name not in {"folder", "say"}
+        },
         "versions": provenance.versions() | {package: version(package) for package in PEERS.values()},
         "git_revision": "unknown",
         "git_dirty": False,

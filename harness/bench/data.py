@@ -48,6 +48,7 @@ def measure(settings: Settings) -> list[Row]:
     rows = []
     is_there = has_fashion_mnist()
     for arm in (VIT_P7,) if settings.quick else (VIT_P7, RESNET8, VIT_P8_CIFAR, RESNET8_CIFAR):
+        settings.say(f"  {arm.name}")
         is_real = is_there and arm.channels == 1
         contenders = _contenders(arm, settings, is_real=is_real)
         with Contest(contenders) as contest:

@@ -74,6 +74,7 @@ def measure(settings: Settings) -> list[Row]:
     """Peaks, the arms' own products, and the arms' shares, for every precision and number of threads."""
     shares, peaks = [], defaultdict[_At, list[float]](list)
     for arm in (VIT_P7, RESNET8) if settings.quick else ARMS:
+        settings.say(f"  {arm.name}")
         with Contest([_contender(*who, arm, settings) for who in _who(settings)]) as contest:
             for threads in settings.threads:
                 found = contest.rounds(threads=threads, rounds=settings.rounds, seconds=settings.seconds / 2)

@@ -1,6 +1,7 @@
 """What a bench measures with; the same for every part."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -22,6 +23,8 @@ class Settings:
     """Turns of each contender; contenders take turns, so that a disturbance hits all alike."""
     seconds: float = 0.4
     """Length of one turn."""
+    say: Callable[[str], object] = field(default=lambda text: None, compare=False, repr=False)
+    """Is told what is being measured."""
 
     @property
     def most_threads(self) -> int:

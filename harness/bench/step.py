@@ -59,6 +59,7 @@ def measure(settings: Settings) -> list[Row]:
     """Throughput of a training step of every arm, library, precision and number of threads."""
     rows = []
     for arm in (VIT_P7, RESNET8) if settings.quick else ARMS:
+        settings.say(f"  {arm.name}")
         contenders = list(_contenders(arm, settings))
         details = details_of(arm)
         with Contest(contenders) as contest:

@@ -72,6 +72,7 @@ def measure(settings: Settings) -> list[Row]:
     write_text(loop, shell_loop(arrays, seeds=seeds, updates=updates))
     own, usual = [], []
     for number in range(rounds):
+        settings.say(f"  round {number + 1} of {rounds}")
         results = settings.folder / f"results{number}"
         command = [sys.executable, "-m", "harness", "--results", str(results), "run", str(study)]
         own.append(_timed([*command, "--scale", "laptop", "--quiet"])[0])
