@@ -13,12 +13,14 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from finished_study import Nobody
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_studies import VIT, Witness, tiny_study
 
 import harness
+from harness.__main__ import cli
 from harness.data import load
 from harness.execution import runner
 from harness.execution.models import load_model
@@ -163,9 +165,7 @@ def test_several_digests_with_the_same_beginning_are_listed(copied: Path) -> Non
     with (
         patch("harness.records.models.ModelFacts.from_json", lambda content: next(found)),
         patch("harness.records.models._readable", lambda paths: [ModelFolder(path.parent) for path in list(paths)[:2]]),
-        pytest.raises(
-            InvalidInput, match=r"Several digests start with 'abcdef'; give more digits\. There"
-        ) as told,
+        pytest.raises(InvalidInput, match=r"Several digests start with 'abcdef'; give more digits\. There") as told,
     ):
         find_model(copied, "abcdef")
     assert all(item.digest[:12] in str(told.value) for item in same)
@@ -314,3 +314,20 @@ def kept_config(arm: Arm, side: int) -> Any:
     recipe = Recipe(updates=1)
     fields = {"phase": "confirm", "seed": 0, "data_hash": "0" * 64, "channels": 1, "classes": 10}
     return RunConfig(model=arm.model, recipe=recipe, data=data, **fields)  # type: ignore[arg-type]
+
+
+def test_the_command_describes_copies_and_prints_json(results: Path, tmp_path: Path) -> None:
+    kept = kept_in(results)[0]
+    asked = ["--results", str(results), "load", kept.facts.digest[:7]]
+    output = tmp_path / "best.safetensors"
+    told = CliRunner().invoke(cli, [*asked, "--output", str(output)])
+    assert told.exit_code == 0, told.output
+    assert f"digest         {kept.facts.digest}\n" in told.output
+    assert f"{kept.facts.validation_accuracy:.2%} validation" in told.output
+    assert f"Written: {output}\n" in told.output
+    assert output.read_bytes() == kept.weights_path.read_bytes()
+    again = CliRunner().invoke(cli, [*asked, "--output", str(output), "--json"])
+    assert isinstance(again.exception, InvalidInput)
+    assert again.stdout == ""
+    found = json.loads(CliRunner().invoke(cli, [*asked, "--json"]).stdout)
+    assert (found["digest"], found["study"], found["path"]) == (kept.facts.digest, "tiny/smoke", str(kept.path))
