@@ -2,7 +2,8 @@
 
 Ours reads from memory and augments in batches; the usual stack makes a PIL image of each item, as torchvision's data
 sets do, and transforms it by itself, in the training's process or in 1 or 2 of a DataLoader's. It is timed with each;
-the best is what a ratio to quote is taken to. Before a turn its workers have filled their queue, in its favour.
+the best is what a ratio to quote is taken to. Before a turn its workers have filled their queue, in its favour. Both
+also train as many models at once as there are threads, each with one: that is how a study uses the processor.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from harness.bench.arms import CLASSES, RESNET8, VIT_P7, Arm, made_up, made_up_dataset, own_training
+from harness.bench.at_once import UPDATES, at_once
 from harness.bench.compared import throughput_rows
 from harness.bench.rows import Row
 from harness.bench.settings import Settings
@@ -36,6 +38,8 @@ VIT_P8_CIFAR = Arm(
 RESNET8_CIFAR = Arm(name="ResNet-8 w16, 32 px", model=ResNetSpec(depth=8, width=16), image_size=32, channels=3)
 
 OWN = "patchbench"
+AT_ONCE = ", a training per thread"
+USUAL_AT_ONCE = f"usual stack{AT_ONCE}"
 
 
 def usual(workers: int) -> str:
@@ -62,7 +66,10 @@ def measure(settings: Settings) -> list[Row]:
             what=arm.name,
             batch=arm.batch,
             threads=threads,
-            rivals={OWN: [usual(workers) for workers in WORKERS]},
+            rivals={
+                OWN: [usual(workers) for workers in WORKERS],
+                OWN + AT_ONCE: [*(usual(workers) for workers in WORKERS), USUAL_AT_ONCE],
+            },
             details={contender.name: {"images": images} for contender in contenders},
         )
     return rows
@@ -127,4 +134,17 @@ def _contenders(arm: Arm, settings: Settings, *, is_real: bool) -> list[Contende
         for workers in WORKERS:
             make = partial(usual_path, arm, precision, settings.device, is_real=is_real, workers=workers)
             found.append(Contender(name=usual(workers), make=make, rest=REST_SECONDS if workers else 0.0, **where))
+        if settings.device == "cpu" and settings.most_threads > 1:
+            found += _at_once(arm, precision, settings.most_threads, is_real=is_real)
     return found
+
+
+def _at_once(arm: Arm, precision: str, trainings: int, *, is_real: bool) -> list[Contender]:
+    makers: dict[str, Callable[[], Callable[[], Any]]] = {
+        OWN + AT_ONCE: partial(own_path, arm, precision, "cpu", is_real=is_real),
+        USUAL_AT_ONCE: partial(usual_path, arm, precision, "cpu", is_real=is_real, workers=0),
+    }
+    return [
+        Contender(name=name, precision=precision, make=partial(at_once, make, trainings), updates=UPDATES * trainings)
+        for name, make in makers.items()
+    ]

@@ -10,6 +10,7 @@ from harness.spec import InvalidInput
 PARTS = {
     "step": "training steps on a batch at hand, against other libraries' models",
     "data": "training from data to weights, against the usual stack",
+    "accuracy": "what the laptop recipe reaches in a minute of training",
     "study": "a study of 12 trainings, against a shell loop over the usual stack",
     "overhead": "what the harness adds to a training, and how long its commands take",
     "growth": "time and memory against images, tokens, depth and runs",

@@ -79,7 +79,7 @@ def _of_targets(verdicts: Sequence[Verdict]) -> Sheet:
     rows = []
     for verdict in verdicts:
         target = verdict.target
-        bound = f"{'>=' if target.kind == 'ratio at least' else '<='} {target.bound:g}"
+        bound = f"{'<=' if target.kind == 'value at most' else '>='} {target.bound:g}"
         met = {None: "not measured", True: "met", False: "not met"}[verdict.is_met]
         rows.append((target.what, met, verdict.where, bound, "" if verdict.found is None else f"{verdict.found:.2f}"))
     return Sheet("Targets", ("target", "verdict", "the worst case", "wanted", "found"), tuple(rows), left=3)

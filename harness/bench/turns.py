@@ -40,6 +40,8 @@ class Contender:
     device: str = "cpu"
     block: int = 1
     """Steps between two looks at the clock, before which a GPU is waited for: as many as come in one rhythm."""
+    updates: int = 1
+    """Updates of one batch that a call of the work does: a step is one of them."""
     rest: float = 0.0
     """Seconds between the end of its turn and the next contender's: for what it still does in the background."""
 
@@ -150,7 +152,7 @@ def _step_seconds(work: Work, contender: Contender, seconds: float, least: int) 
             work()
         if wait is not None:
             wait()
-        blocks.append((time.perf_counter() - began) / contender.block)
+        blocks.append((time.perf_counter() - began) / (contender.block * contender.updates))
     return statistics.median(blocks)
 
 
