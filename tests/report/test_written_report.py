@@ -13,9 +13,16 @@ from report_cases import gaps, make_study, more_claims, odd_names, simulate, sin
 
 from harness.analysis import analyse
 from harness.records import csv_text
-from harness.report import SUMMARY_COLUMNS, summary_rows, tables, write_report
+from harness.report import SUMMARY_COLUMNS, content, summary_rows, tables, write_report
 from harness.report.content import content_of
 from harness.report.page import page
+
+
+@pytest.fixture
+def words(monkeypatch):
+    """Figures are laid out and described, and their files hold nothing: making those takes most of a report's time."""
+    monkeypatch.setattr(content, "png", lambda figure: b"")
+    monkeypatch.setattr(content, "svg", lambda figure: b"")
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +69,7 @@ def test_markdown_links_exist(written):
     assert all((written / link).is_file() for link in links)
 
 
+@pytest.mark.usefixtures("words")
 def test_order_of_the_report():
     records, findings = gaps()
     changed = replace(records.study, changes_after_first_look=("More updates.",))
@@ -72,6 +80,7 @@ def test_order_of_the_report():
     assert places == sorted(places)
 
 
+@pytest.mark.usefixtures("words")
 def test_gaps_are_told():
     text = page(content_of(*gaps()))
     assert "2 of 5" in text
@@ -80,6 +89,7 @@ def test_gaps_are_told():
     assert [cell.text for cell in row[1:4]] == ["2 of 5", "90.01\u202f%", "−0.71"]  # two seeds: no interval
 
 
+@pytest.mark.usefixtures("words")
 def test_names_stay_text():
     records, findings = odd_names()
     text = page(content_of(records, findings))
@@ -89,6 +99,7 @@ def test_names_stay_text():
     assert "视觉变换器 ViT" in text
 
 
+@pytest.mark.usefixtures("words")
 def test_markdown_escapes(tmp_path):
     write_report(*odd_names(), tmp_path)
     text = (tmp_path / "REPORT.md").read_text()
@@ -124,6 +135,7 @@ def test_csv_cells_are_no_formulas():
     assert [row[1] for row in rows[1:4]] == ["-0.1", "0.3333333333", ""]
 
 
+@pytest.mark.usefixtures("words")
 def test_csv_files_have_the_contract_columns(tmp_path):
     records, findings = single()
     write_report(records, findings, tmp_path)
@@ -131,6 +143,7 @@ def test_csv_files_have_the_contract_columns(tmp_path):
     assert list(pd.read_csv(tmp_path / "claims.csv").columns) == list(findings.claims.columns)
 
 
+@pytest.mark.usefixtures("words")
 def test_claims_show_verdict_in_words_and_estimate_in_its_unit():
     records, findings = simulate(make_study(claims=more_claims()))
     text = page(content_of(records, findings))
@@ -151,6 +164,7 @@ def test_spared_images_are_shown_where_there_are_any():
     assert "pruned trials did not see" in table.note
 
 
+@pytest.mark.usefixtures("words")
 def test_negative_numbers_have_one_sign(tmp_path):
     records, _ = gaps()
     findings = analyse(records, resamples=50)
@@ -164,6 +178,7 @@ def test_negative_numbers_have_one_sign(tmp_path):
     assert pd.read_csv(tmp_path / "claims.csv")["estimate"].dtype == float
 
 
+@pytest.mark.usefixtures("words")
 def test_changes_and_provenance():
     records, findings = simulate(make_study(changes_after_first_look=("More updates: 100 hid the effect.",)))
     text = page(content_of(records, findings))
@@ -186,6 +201,7 @@ def test_summary_rows():
     assert summary_rows(two_factors()[1])[1].arm == "ViT/14, 500 images"
 
 
+@pytest.mark.usefixtures("words")
 @pytest.mark.parametrize("take", [gaps, two_factors])
 def test_from_analysed_records(take, tmp_path):
     records, _ = take()
@@ -195,6 +211,7 @@ def test_from_analysed_records(take, tmp_path):
     assert len(parsed.all("img")) == len([path for path in paths if path.suffix == ".png"]) >= 4
 
 
+@pytest.mark.usefixtures("words")
 def test_colours_have_contrast():
     text = page(content_of(*single()))
     light, dark = (
