@@ -154,11 +154,9 @@ def load() -> None:
     from harness.execution import runner
     from harness.records import provenance
     from harness.report import content
-    from harness.tracking import mirror
     from harness.training.checkpoint import CheckpointFolder
 
     torch.set_num_threads(1)
-    mirror._FAILED_SECONDS = 1.0
     provenance.available_cores = lambda: 1
     os.fsync = lambda descriptor: None
     named._digits = functools.cache(named._digits)
@@ -197,7 +195,10 @@ def fail(usual: Any, action: str) -> None:
     """What a failpoint can do in this process, besides what it usually does."""
     import torch
 
-    if action == "full":  # from here on no file can grow
+    from harness.tracking import mirror
+
+    if action == "full":  # from here on no file can grow, MLflow's neither: nothing is worth waiting for
+        mirror._FAILED_SECONDS = 1.0
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     elif action == "memory":
         raise torch.OutOfMemoryError("CUDA out of memory.")

@@ -59,7 +59,7 @@ def test_a_signal_to_all_processes_before_a_training_begins(
         for process in session(launch):
             process.send_signal(number)
     code = launch.wait()
-    wait_until(lambda: not session(launch), 5)
+    wait_until(lambda: not session(launch), 30)
     assert_goes_on(study, undisturbed, code, launch.said())
 
 
