@@ -1,9 +1,9 @@
 """Roofline: how fast the machine multiplies at best, and the share of it that training reaches (MFU).
 
-The peak of a precision and a number of threads is the fastest of a product of two 1024 x 1024 matrices and a 3x3
-convolution of 64 channels. A training step counts three times its forward pass's multiply-accumulates (arXiv
-2204.02311, appendix B, without recomputation), two operations each. Beside it stands how fast the machine does an arm's
-own products, of its own shapes, one after the other and nothing else: small matrices do not reach the peak.
+The peak of a precision and a number of threads is the fastest of a product of two 1024 x 1024 matrices, a 3x3
+convolution of 64 channels, and the arm's own products. A training step counts three times its forward pass's
+multiply-accumulates (arXiv 2204.02311, appendix B, without recomputation), two operations each. The arm's own products
+are those of its forward pass, in their own shapes, one after the other and nothing else: small ones are slower.
 
 Letters of the shape comments: B images, t tokens, D width, H heads, C channels, h side of a feature map.
 """
@@ -181,11 +181,11 @@ def _peak(at: _At, seconds: list[float]) -> Row:
 
 def _share(arm: Arm, times: Mapping[tuple[str, str], list[float]], precision: str, threads: int) -> Row:
     """The share of the peak that training an arm reaches: of the peak in the same round, the median over rounds."""
-    peaks = {name: _rates(chosen, times[name, precision]) for name, chosen in PEAKS.items()}
-    peak = max(peaks.values(), key=lambda rates: float(np.median(rates)))
+    own = _rates(operations(arm), times[PRODUCTS, precision])
+    known = [own, *(_rates(chosen, times[name, precision]) for name, chosen in PEAKS.items())]
+    peak = max(known, key=lambda rates: float(np.median(rates)))
     flops = 2 * FORWARD_AND_BACKWARD * arm.macs * arm.batch / 1e9
     reached = flops / np.asarray(times[TRAINING, precision])
-    own = _rates(operations(arm), times[PRODUCTS, precision])
     return Row(
         part="roofline",
         what=f"share of the peak, {arm.name}",

@@ -121,7 +121,7 @@ def _of_values(rows: Sequence[Row], title: str) -> Sheet:
 def _of_provenance(bench: Bench) -> Sheet:
     rows = []
     for part, facts in bench.parts.items():
-        versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+        versions = ", ".join(f"{name} {version}" for name, version in sorted(facts["versions"].items()))
         load = f"{facts['load_before']:g} / {facts['load_after']:g}"
         rows.append((part, facts["measured"], str(facts["git_revision"]), load, f"{facts['seconds']:.0f}", versions))
     columns = ("part", "measured (UTC)", "revision", "load average before / after", "seconds", "versions")
