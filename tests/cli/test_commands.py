@@ -1,4 +1,4 @@
-"""The commands as a user types them, in processes of their own."""
+"""The commands as a user types them: one study in processes of its own, the rest in the tests' process."""
 
 import json
 import os
@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from harness.__main__ import main
-
 SMALL = ("recipe.updates=6", "recipe.evaluations=2", "search.updates=4", "search.trials=1", "data.train_size=100")
+Here = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,8 @@ def test_run_writes_what_the_contract_names(results: Path, finished: subprocess.
     assert (results / "mlflow.db").exists()
 
 
-def test_run_again_trains_nothing(results: Path, finished: subprocess.CompletedProcess[str]) -> None:
-    again = patchbench(results, "run", "patch_size", "--scale", "smoke", *SMALL)
+def test_run_again_trains_nothing(results: Path, finished: subprocess.CompletedProcess[str], here: Here) -> None:
+    again = here(results, "run", "patch_size", "--scale", "smoke", *SMALL)
     assert again.returncode == 0, again.stderr
     assert "12 are done already" in again.stdout
     assert [line for line in again.stdout.splitlines() if "%" in line] == [
@@ -100,41 +100,41 @@ def test_report_and_status_need_neither_torch_nor_mlflow(
     assert (moved / "report.html").exists()
 
 
-def test_status_counts_the_runs(results: Path, finished: subprocess.CompletedProcess[str]) -> None:
+def test_status_counts_the_runs(results: Path, finished: subprocess.CompletedProcess[str], here: Here) -> None:
     assert finished.returncode == 0
-    shown = json.loads(patchbench(results, "status", "patch_size", "--scale", "smoke", "--json").stdout)
+    shown = json.loads(here(results, "status", "patch_size", "--scale", "smoke", "--json").stdout)
     assert shown["planned"] == 12
     assert shown["statuses"] == {"completed": 12}
     assert shown["running"] == []
 
 
-def test_sync_finds_nothing_missing(results: Path, finished: subprocess.CompletedProcess[str]) -> None:
+def test_sync_finds_nothing_missing(results: Path, finished: subprocess.CompletedProcess[str], here: Here) -> None:
     assert finished.returncode == 0
-    done = patchbench(results, "sync", "patch_size", "--scale", "smoke")
+    done = here(results, "sync", "patch_size", "--scale", "smoke")
     assert done.stdout.strip() == "MLflow: 0 runs of patch_size at scale smoke brought up to date."
 
 
-def test_list_names_every_study(results: Path) -> None:
-    shown = patchbench(results, "list", "--json")
+def test_list_names_every_study(results: Path, here: Here) -> None:
+    shown = here(results, "list", "--json")
     studies = json.loads(shown.stdout)
     assert {"patch_size", "dataset_size"} <= studies.keys()
     assert all(study["question"].endswith("?") for study in studies.values())
 
 
-def test_show_prints_the_resolved_study(results: Path) -> None:
-    shown = json.loads(patchbench(results, "show", "patch_size", "--scale", "smoke", "recipe.updates=7").stdout)
+def test_show_prints_the_resolved_study(results: Path, here: Here) -> None:
+    shown = json.loads(here(results, "show", "patch_size", "--scale", "smoke", "recipe.updates=7").stdout)
     assert (shown["name"], shown["scale"], shown["recipe"]["updates"]) == ("patch_size", "smoke", 7)
 
 
-def test_plan_trains_nothing_and_forecasts(results: Path, tmp_path: Path) -> None:
-    planned = patchbench(tmp_path / "results", "plan", "patch_size", "--scale", "smoke")
+def test_plan_trains_nothing_and_forecasts(tmp_path: Path, here: Here) -> None:
+    planned = here(tmp_path / "results", "plan", "patch_size", "--scale", "smoke")
     assert planned.returncode == 0, planned.stderr
     assert "15 runs" in planned.stdout
     assert re.search(r"Forecast on cpu .*: \d+ s\..*Nothing was trained", planned.stdout)
     assert not (tmp_path / "results" / "patch_size").exists()
 
 
-def test_a_users_own_study_works_like_a_shipped_one(tmp_path: Path) -> None:
+def test_a_users_own_study_works_like_a_shipped_one(tmp_path: Path, with_database: Path, here: Here) -> None:
     study = tmp_path / "my_study.py"
     study.write_text(
         '''"""Do deeper transformers do better on digits?"""
@@ -153,9 +153,9 @@ STUDY = Study(
 )
 '''
     )
-    done = patchbench(tmp_path / "results", "run", str(study), "--scale", "smoke")
+    done = here(with_database, "run", str(study), "--scale", "smoke", "--engine", "inline")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "results" / "my_study" / "smoke" / "report.html").exists()
+    assert (with_database / "my_study" / "smoke" / "report.html").exists()
 
 
 @pytest.mark.parametrize(
@@ -182,43 +182,35 @@ STUDY = Study(
         (["fly"], "No such command 'fly'"),
     ],
 )
-def test_bad_input_gives_one_message_and_exit_2(
-    tmp_path: Path,
-    arguments: list[str],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["patchbench", "--results", str(tmp_path / "results"), *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    errors = capfd.readouterr().err
-    assert ended.value.code == 2
-    assert message in errors
-    assert errors.startswith("error: ")
-    assert "Traceback" not in errors
+def test_bad_input_gives_one_message_and_exit_2(tmp_path: Path, arguments: list[str], message: str, here: Here) -> None:
+    done = here(tmp_path / "results", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
     assert not (tmp_path / "results").exists()
 
 
 def test_an_interrupted_run_exits_75_and_says_how_to_go_on(tmp_path: Path) -> None:
     arguments = ["run", "patch_size", "--scale", "smoke", "recipe.updates=3000", "--trials", "0", "--seeds", "1"]
+    arguments += ["recipe.evaluations=100"]
     command = [sys.executable, "-m", "harness", "--results", str(tmp_path / "results"), *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     journals = tmp_path / "results" / "patch_size" / "smoke" / "work" / "runs"
-    deadline = time.monotonic() + 60
-    while not list(journals.glob("*/journal.jsonl")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not any("evaluated" in path.read_text() for path in journals.glob("*/journal.jsonl")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 75, errors
     assert re.search(r"Go on with: .*(patchbench|-m harness) --results .* run patch_size", errors)
     assert list(journals.glob("*/checkpoint-*.pt"))
     assert not list(journals.glob("*/result.json"))
 
 
-def test_gaps_exit_3(tmp_path: Path) -> None:
-    hot = ("recipe.learning_rate=1e30", "recipe.optimizer=sgd", "recipe.updates=4")
-    done = patchbench(tmp_path / "results", "run", "patch_size", "--scale", "smoke", "--trials", "0", *hot)
+def test_gaps_exit_3(with_database: Path, here: Here) -> None:
+    hot = ("--engine", "inline", "recipe.learning_rate=1e30", "recipe.optimizer=sgd", "recipe.updates=4")
+    done = here(with_database, "run", "patch_size", "--scale", "smoke", "--trials", "0", *hot)
     assert done.returncode == 3, done.stdout + done.stderr
     assert "diverged" in done.stdout

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from harness.records.lock import StudyLock
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "results"
 TINY = ("recipe.updates=4", "recipe.evaluations=1", "search.trials=0", "seeds=0,1", "data.train_size=60")
+Here = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def patchbench(results: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -40,7 +42,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ran(results: Path) -> subprocess.CompletedProcess[str]:
-    return patchbench(results, "run", "patch_size", "--scale", "smoke", "--engine", "inline", "--json", *TINY)
+    return patchbench(results, "run", "patch_size", "--scale", "smoke", "--json", *TINY)
 
 
 def test_run_prints_one_json_document(results: Path, ran: subprocess.CompletedProcess[str]) -> None:
@@ -55,8 +57,8 @@ def test_run_prints_one_json_document(results: Path, ran: subprocess.CompletedPr
     assert "6 runs" in ran.stderr
 
 
-def test_report_prints_the_same_document(results: Path, ran: subprocess.CompletedProcess[str]) -> None:
-    again = patchbench(results, "report", "patch_size", "--scale", "smoke", "--json")
+def test_report_prints_the_same_document(results: Path, ran: subprocess.CompletedProcess[str], here: Here) -> None:
+    again = here(results, "report", "patch_size", "--scale", "smoke", "--json")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout) == json.loads(ran.stdout)
 
@@ -67,8 +69,8 @@ def test_the_index_of_results_is_renewed(results: Path, ran: subprocess.Complete
     assert "patch_size/smoke/figures/accuracy_by_level.png" in (results / "index.html").read_text()
 
 
-def test_plan_prints_its_forecast_as_json(tmp_path: Path) -> None:
-    done = patchbench(tmp_path / "results", "plan", "patch_size", "--scale", "smoke", "--json", *TINY)
+def test_plan_prints_its_forecast_as_json(tmp_path: Path, here: Here) -> None:
+    done = here(tmp_path / "results", "plan", "patch_size", "--scale", "smoke", "--json", *TINY)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["runs"] == 6
@@ -76,8 +78,8 @@ def test_plan_prints_its_forecast_as_json(tmp_path: Path) -> None:
     assert said["seconds"] > 0
 
 
-def test_mistakes_leave_standard_output_empty(tmp_path: Path) -> None:
-    done = patchbench(tmp_path, "run", "patchsize", "--json")
+def test_mistakes_leave_standard_output_empty(tmp_path: Path, here: Here) -> None:
+    done = here(tmp_path, "run", "patchsize", "--json")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: There is no study 'patchsize'.")
 
@@ -93,8 +95,8 @@ def test_compare_needs_neither_torch_nor_mlflow(tmp_path: Path) -> None:
     assert "Patch size (laptop) and Dataset size (laptop)" in output.read_text()
 
 
-def test_compare_refuses_two_scales_at_once(tmp_path: Path) -> None:
-    done = patchbench(tmp_path, "compare", "patch_size/laptop", "dataset_size", "--scale", "smoke")
+def test_compare_refuses_two_scales_at_once(tmp_path: Path, here: Here) -> None:
+    done = here(tmp_path, "compare", "patch_size/laptop", "dataset_size", "--scale", "smoke")
     assert done.returncode == 2
     assert "'patch_size/laptop' names the scale 'laptop', --scale says 'smoke'" in done.stderr
 
@@ -147,8 +149,8 @@ def levels(checks: list[doctor.Check]) -> dict[str, str]:
     return {check.what: check.level for check in checks}
 
 
-def test_doctor_looks_at_everything(tmp_path: Path) -> None:
-    done = patchbench(tmp_path / "results", "doctor", "--json")
+def test_doctor_looks_at_everything(tmp_path: Path, here: Here) -> None:
+    done = here(tmp_path / "results", "doctor", "--json")
     found = {check["what"]: check["level"] for check in json.loads(done.stdout)}
     assert done.returncode == (2 if "bad" in found.values() else 0), done.stdout
     assert found.keys() >= {
