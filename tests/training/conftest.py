@@ -1,5 +1,7 @@
 """One thread, and one loaded data set, for all tests of trainings."""
 
+import os
+
 import pytest
 import torch
 from hypothesis import settings
@@ -17,6 +19,12 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What these tests bring about loses nothing that is on its way to the disk."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture(scope="session")
