@@ -97,3 +97,8 @@ class StudyFolder:
 def shared_turn(results: Path) -> Path:
     """Held while something that all studies of a results folder share is written."""
     return results / "work" / "turn"
+
+
+def shared_aside(results: Path) -> Path:
+    """What was damaged and belonged to all studies of a results folder."""
+    return results / "work" / "set_aside"

@@ -57,6 +57,8 @@ class Experiment:
         self._store = store
         self._study, self._scale = study, scale
         with store.locked():
+            self.damaged = store.set_damaged_aside()
+            """Where the database that stood here was moved, if it was none that SQLite could read."""
             self._client = store.connect()
             self._file = store.identity()
             self._id = self._find_or_create(f"{study}/{scale}")

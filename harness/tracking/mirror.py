@@ -125,6 +125,7 @@ class Mirror:
         self._wake.clear()
         if self._experiment is None or self._experiment.replaced:
             self._experiment = Experiment(self._store, self._records.study.name, self._records.study.scale)
+            _tell_of_damage(self._experiment, self._say)
             self._experiment.end_dead_launches()
             digests = self._records.digests()
         else:
@@ -171,7 +172,7 @@ def sync(study: ResolvedStudy, folder: Path, *, results: Path, say: Say, artifac
     deadline = time.monotonic() + _SYNC_SECONDS
     while True:
         try:
-            _make_up(records, Store.of(results), artifacts, done)
+            _make_up(records, Store.of(results), artifacts, done, say)
             return len(done)
         except Exception as error:  # as in the mirror: MLflow is no reason to fail
             if time.monotonic() > deadline:
@@ -180,8 +181,17 @@ def sync(study: ResolvedStudy, folder: Path, *, results: Path, say: Say, artifac
             time.sleep(0.5)
 
 
-def _make_up(records: "_Records", store: Store, artifacts: Sequence[Path], done: set[str]) -> None:
+def _tell_of_damage(experiment: Experiment, say: Say) -> None:
+    if experiment.damaged is not None:
+        say(
+            f"MLflow's database was damaged; it is kept as {experiment.damaged}, and a new one is made up from the "
+            "records. Of other studies, by their next run, report or `patchbench sync`."
+        )
+
+
+def _make_up(records: "_Records", store: Store, artifacts: Sequence[Path], done: set[str], say: Say) -> None:
     experiment = Experiment(store, records.study.name, records.study.scale)
+    _tell_of_damage(experiment, say)
     experiment.end_dead_launches()
     live = experiment.has_live_launch  # it mirrors its unfinished trainings itself
     entries = [entry for entry in records.read(records.digests()) if entry.status is not None or not live]

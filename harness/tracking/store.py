@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.records.failpoints import reached
+from harness.records.files import set_aside
+from harness.records.layout import shared_aside
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
@@ -91,6 +93,26 @@ class Store:
         client = mlflow_client(tracking_uri=f"sqlite:///{self.database.parent}/{'./' * times}{self.database.name}")
         _opened[self.database] = (self.identity(), times)
         return client
+
+    def set_damaged_aside(self) -> Path | None:
+        """Move our own database away where SQLite cannot read it, so that the next `connect` makes a new one.
+
+        Returns where it is now. A database that the user named is left alone. To be called under `locked`.
+        """
+        if self.database != self.results / DATABASE or not self.database.is_file():
+            return None
+        try:
+            self.check()
+        except sqlite3.OperationalError:  # locked, or not to be opened: not known to be damaged
+            return None
+        except sqlite3.DatabaseError:
+            folder = shared_aside(self.results)
+            for ending in ("-journal", "-wal", "-shm"):  # SQLite would apply them to the new database
+                companion = self.database.with_name(self.database.name + ending)
+                if companion.exists():
+                    set_aside(companion, folder)
+            return set_aside(self.database, folder)
+        return None
 
     def check(self) -> None:
         """Raise when the database is locked or not writable: MLflow itself would wait for many seconds."""

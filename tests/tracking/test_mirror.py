@@ -324,17 +324,40 @@ def test_a_deleted_database_is_made_up_by_sync(records: Records) -> None:
     assert [run.info.status for run in records.parents()] == ["FINISHED"]
 
 
-@pytest.mark.parametrize("fault", ["not a database", "a folder"])
+def test_a_damaged_database_is_set_aside_and_made_up(records: Records) -> None:
+    digests = [records.complete(seed) for seed in range(2)]
+    records.sync()
+    before = [records.history(digest) for digest in digests]
+    database = records.results / "mlflow.db"
+    database.write_bytes(b"not a database" * 100)
+    assert records.sync() == 2
+    assert [records.history(digest) for digest in digests] == before
+    (kept,) = (records.results / "work" / "set_aside").iterdir()
+    assert kept.read_bytes() == b"not a database" * 100
+    (said,) = records.said
+    assert "MLflow's database was damaged" in said
+    records.sync()
+    assert len(records.said) == 1, "told once"
+
+
+def test_a_database_that_the_user_names_is_never_moved(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.tracking.mirror._SYNC_SECONDS", 0.0)
+    database = records.results / "mine.db"
+    database.write_bytes(b"not a database" * 100)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+    records.complete()
+    assert records.sync() == 0
+    assert database.read_bytes() == b"not a database" * 100
+    assert "MLflow lacks part of the records" in records.said[0]
+
+
 def test_an_unusable_database_is_noted_once_and_raises_nothing(
-    records: Records, fault: str, monkeypatch: pytest.MonkeyPatch
+    records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.tracking.mirror._SYNC_SECONDS", 0.0)
     database = records.results / "mlflow.db"
     database.unlink()
-    if fault == "a folder":
-        database.mkdir()
-    else:
-        database.write_bytes(b"not a database" * 100)
+    database.mkdir()
     records.complete()
     assert records.sync() == 0
     assert len(records.said) == 1
