@@ -46,6 +46,8 @@ STUDY = Study(
             recipe=Recipe(
                 updates=$updates,
                 batch_size=128,
+                schedule="constant",
+                warmup=0.0,
                 clip_norm=None,
                 evaluations=1,
                 augmentation=Augmentation(shift=2, flip=True),
