@@ -38,6 +38,16 @@ LAPTOP = Recipe(
     evaluations=5,
     augmentation=Augmentation(shift=2, flip=True, strength=0.5),
 )
+"""Chosen by validation accuracy (%) on all 55,000 images, without augmentation, at equal images seen; one seed unless two
+are given, and two differ by up to .5. ViT/7 after 320,000 and ResNet-8 after 220,000 images, 75 to 85 s of a core each:
+
+    batch 128, learning rate .02    ViT 91.5          ResNet 92.9          (this recipe)
+    batch 64, learning rate .01     ViT 91.0, 91.5    ResNet 92.9, 93.0    7 % more time for the ViT
+    AdamW, .003, batch 64           ViT 89.0          ResNet 92.3
+    ViT with layer scale .1 91.6; xavier start and zero head 90.8; MLP of twice the width instead of four 91.0;
+    convolutional stem 91.5 at 2.5 times the time. None is worth a difference to the standard model.
+
+`patchbench bench accuracy` says what the recipe reaches in a minute of two cores."""
 VIT_XS = ViTSpec(patch_size=7, width=64, depth=4, heads=4, pool="mean")
 RESNET8 = ResNetSpec(depth=8)
 
