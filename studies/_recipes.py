@@ -38,8 +38,8 @@ LAPTOP = Recipe(
     evaluations=5,
     augmentation=Augmentation(shift=2, flip=True, strength=0.5),
 )
-"""Chosen by validation accuracy (%) on all 55,000 images, without augmentation, at equal images seen; one seed unless two
-are given, and two differ by up to .5. ViT/7 after 320,000 and ResNet-8 after 220,000 images, 75 to 85 s of a core each:
+"""Chosen by validation accuracy (%) on all 55,000 images, not augmented, at equal images seen; one seed unless two are
+given, and two differ by up to .5. ViT/7 after 320,000 and ResNet-8 after 220,000 images, 75 to 85 s of a core each:
 
     batch 128, learning rate .02    ViT 91.5          ResNet 92.9          (this recipe)
     batch 64, learning rate .01     ViT 91.0, 91.5    ResNet 92.9, 93.0    7 % more time for the ViT

@@ -1,7 +1,7 @@
 """Accuracy per second: what the laptop recipe reaches in a minute of training, and the curve on the way there.
 
-All training images of Fashion-MNIST, not augmented, one seed, all the processor threads asked for. The learning rate falls to its end
-within the time, so the points of a curve are not what shorter trainings would reach.
+All training images of Fashion-MNIST, not augmented, one seed, all the processor threads asked for. The learning rate
+falls to its end within the time, so the points of a curve are not what shorter trainings would reach.
 """
 
 import multiprocessing
