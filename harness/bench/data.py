@@ -57,7 +57,9 @@ def measure(settings: Settings) -> list[Row]:
         contenders = _contenders(arm, settings, is_real=is_real)
         with Contest(contenders) as contest:
             threads = settings.most_threads
-            seconds = contest.rounds(threads=threads, rounds=settings.rounds, seconds=TURN * settings.seconds)
+            seconds = contest.rounds(
+                threads=threads, rounds=max(2, settings.rounds // TURN), seconds=TURN * settings.seconds
+            )
         images = "Fashion-MNIST" if is_real else f"random images of {arm.channels} channels"
         rows += throughput_rows(
             contenders,
