@@ -58,7 +58,7 @@ def measure(settings: Settings) -> list[Row]:
         with Contest(contenders) as contest:
             threads = settings.most_threads
             seconds = contest.rounds(
-                threads=threads, rounds=max(2, settings.rounds // TURN), seconds=TURN * settings.seconds
+                threads=threads, rounds=max(2, round(settings.rounds / TURN)), seconds=TURN * settings.seconds
             )
         images = "Fashion-MNIST" if is_real else f"random images of {arm.channels} channels"
         rows += throughput_rows(
