@@ -1,0 +1,54 @@
+"""How a command ends: the exit codes and what is said with each."""
+
+import shlex
+import shutil
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from harness.execution import StudyInterrupted
+from harness.records.files import is_disk_full
+from harness.spec import InvalidInput
+
+DEFECT, USER_ERROR, GAPS, INTERRUPTED = 1, 2, 3, 75
+"""Exit codes besides 0; see README."""
+
+
+def carry_out(command: click.Command) -> int:
+    """Run a command with the process's arguments; its exit code, after what is to be said about it."""
+    from harness.console import error_box
+
+    try:
+        command.main(standalone_mode=False)
+    except InvalidInput as error:
+        error_box(Console(stderr=True), str(error))
+        return USER_ERROR
+    except click.ClickException as error:
+        error_box(Console(stderr=True), error.format_message())
+        return USER_ERROR
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else DEFECT
+    except (StudyInterrupted, KeyboardInterrupt, click.Abort):
+        program = ["patchbench"] if shutil.which("patchbench") else [sys.executable, "-m", "harness"]
+        again = shlex.join([*program, *sys.argv[1:]])
+        click.echo(f"Interrupted; nothing is lost. Go on with: {again}", err=True)
+        return INTERRUPTED
+    except Exception as error:
+        if isinstance(error, OSError) and is_disk_full(error):
+            error_box(Console(stderr=True), f"{error}. Free space, then run the same command again; nothing is lost.")
+            return USER_ERROR
+        log = _keep_traceback()
+        traceback.print_exc()
+        click.echo(f"This is a defect of patchbench. The traceback is kept in {log}.", err=True)
+        return DEFECT
+    return 0
+
+
+def _keep_traceback() -> Path:
+    with tempfile.NamedTemporaryFile("w", prefix="patchbench-", suffix=".log", delete=False) as file:
+        file.write(traceback.format_exc())
+    return Path(file.name)

@@ -1,0 +1,35 @@
+"""The mirror of the records in MLflow: ui, sync."""
+
+from pathlib import Path
+
+import click
+
+from harness.commands.options import existing, scale_option, study_argument
+from harness.records.layout import StudyFolder
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+@click.pass_obj
+def ui(results: Path, port: int) -> None:
+    """Serve the MLflow UI over the results, on loopback."""
+    from harness.tracking import serve
+
+    serve(results, port=port, say=click.echo)
+
+
+@click.command()
+@study_argument
+@scale_option
+@click.pass_obj
+def sync(results: Path, name: str, scale: str | None) -> None:
+    """Make up in MLflow what it lacks of a study's records."""
+    from harness.records.study_file import latest_study
+    from harness.report import report_files
+    from harness.tracking import sync as make_up
+
+    folder = existing(results, name, scale)
+    StudyFolder(folder).require_inside(results)
+    study, _ = latest_study(folder)
+    updated = make_up(study, folder, results=results, say=click.echo, artifacts=report_files(folder))
+    click.echo(f"MLflow: {updated} runs of {study.name} at scale {study.scale} brought up to date.")

@@ -1,0 +1,162 @@
+"""What a study has left: report, verify, compare, load."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.commands.exits import USER_ERROR
+from harness.commands.options import (
+    brief_json_option,
+    complete_study,
+    existing,
+    json_option,
+    scale_option,
+    study_argument,
+)
+from harness.commands.printing import make_console, tell
+from harness.records.layout import StudyFolder
+from harness.spec import SCALES, InvalidInput
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from harness.execution.models import LoadedModel
+
+
+@click.command()
+@study_argument
+@scale_option
+@json_option
+@click.pass_obj
+def report(results: Path, name: str, scale: str | None, as_json: bool) -> None:
+    """Rebuild a study's tables, figures and report from what is kept; trains nothing."""
+    from harness.console import Progress
+    from harness.execution.results import rebuild
+
+    console = make_console(stderr=as_json)
+    with Progress(console) as progress:
+        folder = existing(results, name, scale)
+        findings = rebuild(folder, progress.note)
+    tell(console, folder, findings, as_json=as_json)
+    if StudyFolder(folder).runs.is_dir():  # in a process of its own: a report needs no MLflow
+        command = [sys.executable, "-m", "harness", "--results", str(results), "sync", folder.parent.name]
+        aside = sys.stderr if as_json else None
+        subprocess.run([*command, "--scale", folder.name], check=False, stdout=aside)  # noqa: S603 (our own command)
+
+
+@click.command()
+@study_argument
+@scale_option
+@brief_json_option
+@click.pass_obj
+def verify(results: Path, name: str, scale: str | None, as_json: bool) -> None:
+    """Check every hash of a study's results, and make its tables and report again to compare; changes nothing."""
+    from harness.console import table
+    from harness.execution.verify import verify as verified
+
+    found = verified(existing(results, name, scale))
+    if as_json:
+        click.echo(json.dumps(found.as_json(), ensure_ascii=False))
+    else:
+        console = make_console()
+        rows = [[check.what, f"{check.checked:,}", check.outcome] for check in found.checks]
+        console.print(table(f"{found.folder}", ["checked", "how many", "outcome"], rows))
+        for text in (
+            *(f"note: {note}" for note in found.notes),
+            *(f"does not hold: {fault}" for fault in found.faults),
+        ):
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+    if found.faults:
+        raise SystemExit(USER_ERROR)
+
+
+@click.command()
+@click.argument("first", metavar="A", shell_complete=complete_study)
+@click.argument("second", metavar="B", shell_complete=complete_study)
+@scale_option
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The page to write, FILE.html; the same as Markdown stands beside it. Default: in RESULTS/comparisons.",
+)
+@click.pass_obj
+def compare(results: Path, first: str, second: str, scale: str | None, output: Path | None) -> None:
+    """Set two studies side by side. A and B: a study's name, NAME/SCALE, or a folder that holds a study.json."""
+    from harness.analysis.across import across
+    from harness.execution.results import read_results
+    from harness.report.comparison import write_comparison
+
+    folders = [_compared(results, name, scale) for name in (first, second)]
+    one, two = (read_results(folder) for folder in folders)
+    named = [f"{records.study.name}-{records.study.scale}" for records, _ in (one, two)]
+    output = output or results / "comparisons" / f"{'--'.join(named)}.html"
+    for path in write_comparison(one, two, across(one[0], two[0]), output):
+        click.echo(f"Written: {path}")
+
+
+def _compared(results: Path, name: str, scale: str | None) -> Path:
+    """The results folder that an argument of `compare` names."""
+    if (Path(name) / "study.json").is_file():
+        return Path(name).absolute()
+    stem, _, own = name.partition("/")
+    if own in SCALES:
+        if scale not in (None, own):
+            raise InvalidInput(f"{name!r} names the scale {own!r}, --scale says {scale!r}; leave one of them out.")
+        return existing(results, stem, own)
+    return existing(results, name, scale)
+
+
+@click.command()
+@click.argument("digest")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Copy the weights to this new file, FILE.safetensors, and what describes them beside it, as FILE.json.",
+)
+@click.option("--register", metavar="NAME", help="Register the model in MLflow under this name.")
+@json_option
+@click.pass_obj
+def load(results: Path, digest: str, output: Path | None, register: str | None, as_json: bool) -> None:
+    """Check and describe an arm's best model, by 6 or more digits of its run's digest (a column of runs.csv)."""
+    from harness.execution.models import load_model
+
+    model, found = load_model(results, digest)
+    written = found.folder.copy_to(output) if output else []
+    version = ""
+    if register:
+        from harness.tracking import register as register_in_mlflow
+
+        version = register_in_mlflow(found.folder, register, results=results)
+    if as_json:
+        click.echo(json.dumps({"study": found.study, "path": str(found.folder.path), **found.facts.as_json()}))
+    else:
+        click.echo(_description(model, found))
+    for path in written:
+        click.echo(f"Written: {path}", err=as_json)
+    if version:
+        click.echo(f"Registered in MLflow: models:/{register}/{version}", err=as_json)
+
+
+def _description(model: "nn.Module", found: "LoadedModel") -> str:
+    """A kept model for a person, a line per fact."""
+    facts, data = found.facts, found.facts.config.data
+    lines = {
+        "arm": f"{facts.arm} of {found.study}, seed {facts.config.seed}, {data.train_size:,} training images",
+        "digest": facts.digest,
+        "model": f"{type(found.spec).__name__}, {sum(part.numel() for part in model.parameters()):,} parameters",
+        "images": f"{data.image_size} px, {facts.config.channels} channels, {facts.config.classes} classes",
+        "normalisation": f"mean {_numbers(facts.mean)}, standard deviation {_numbers(facts.std)} (of 0..1)",
+        "accuracy": f"{facts.validation_accuracy:.2%} validation, {facts.test_accuracy:.2%} test",
+        "weights": f"{facts.bytes:,} bytes, SHA-256 {facts.sha256}",
+        "training code": facts.code_fingerprint,
+        "file": str(found.folder.weights_path),
+    }
+    return "\n".join(f"{name:<14} {text}" for name, text in lines.items())
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.4f}" for value in values)

@@ -1,0 +1,179 @@
+"""What can be asked: list, show, plan."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.commands.options import (
+    brief_json_option,
+    device_option,
+    json_option,
+    resolve,
+    scale_option,
+    study_argument,
+)
+from harness.commands.printing import make_console
+from harness.spec import Study, find_study, study_names, to_plain
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from harness.execution.forecast import Forecast
+
+
+@click.command("list")
+@brief_json_option
+@click.pass_obj
+def list_(results: Path, as_json: bool) -> None:
+    """List the studies: question, arms and minutes at each scale, as stated and as forecast for this machine."""
+    from harness.console import table
+    from harness.records.pace import pace
+
+    studies = {name: find_study(name)[1] for name in study_names()}
+    if as_json:
+        click.echo(json.dumps({name: to_plain(study) for name, study in studies.items()}))
+        return
+    here = pace(results)
+    rows = [[name, study.question, _scales(study, here)] for name, study in studies.items()]
+    console = make_console()
+    console.print(table("Studies", ["study", "question", "arms (minutes) by scale"], rows))
+    if here is None:
+        console.print("Minutes as stated for 2 cores (gpu: one GPU); `patchbench plan NAME` forecasts them here.")
+
+
+def _scales(study: Study, here: float | None) -> str:
+    """Arms and minutes by scale; with `here`, minutes on this machine per stated minute, of the scales that suit it."""
+    parts = []
+    for name, scale in study.scales.items():
+        stated = "" if scale.minutes is None else f"{scale.minutes:g} min"
+        forecast = (
+            f", here {scale.minutes * here:.2g}" if scale.minutes and here and name in ("smoke", "laptop") else ""
+        )
+        parts.append(f"{name} {len(scale.arms) + 1}" + (f" ({stated}{forecast})" if stated else ""))
+    return ", ".join(parts)
+
+
+@click.command()
+@study_argument
+@scale_option
+@click.argument("overrides", nargs=-1)
+def show(name: str, scale: str | None, overrides: tuple[str, ...]) -> None:
+    """Print the resolved definition of a study as JSON."""
+    click.echo(json.dumps(to_plain(resolve(name, scale, overrides)), indent=2, ensure_ascii=False))
+
+
+@click.command()
+@study_argument
+@scale_option
+@device_option
+@click.option("--workers", type=click.IntRange(1), help="Runs at the same time.")
+@click.option(
+    "--points",
+    type=click.FloatRange(min=0, min_open=True),
+    multiple=True,
+    default=(0.5, 1.0, 2.0),
+    show_default=True,
+    help="Differences, in points of accuracy, to tell the seeds needed for; from earlier results.",
+)
+@json_option
+@click.argument("overrides", nargs=-1)
+@click.pass_obj
+def plan(
+    results: Path,
+    name: str,
+    scale: str | None,
+    device: str,
+    workers: int | None,
+    points: tuple[float, ...],
+    as_json: bool,
+    overrides: tuple[str, ...],
+) -> None:
+    """Print every run of a study with images, MACs and a forecast of its time here; trains nothing."""
+    from harness.console import duration
+    from harness.execution.plan import make_plan
+
+    study = resolve(name, scale, overrides)
+    made = make_plan(study)
+    # Torch loads from here on: a mistake in the study has been told before.
+    from harness.execution.forecast import forecast
+    from harness.records.pace import remember_pace
+    from harness.records.provenance import available_cores
+    from harness.training.device import choose
+
+    placement = choose(device, study.recipe.precision)
+    workers = workers or (available_cores() if placement.device.type == "cpu" else 1)
+    forecasts = forecast(made, placement, threads=max(1, available_cores() // workers))
+    wall = sum(item.seconds for item in forecasts) / min(workers, made.runs)
+    if study == resolve(name, study.scale, ()) and device == "auto":
+        remember_pace(results, study.name, study.scale, stated=study.minutes, minutes=wall / 60)
+    if as_json:
+        place = {"device": str(placement.device), "precision": placement.precision, "workers": workers}
+        cells = [_forecast_of(item) for item in forecasts]
+        click.echo(json.dumps({"runs": made.runs, "seconds": wall, **place, "cells": cells}))
+        return
+    console = make_console()
+    console.print(_forecast_table(f"{study.name} at scale {study.scale}: {made.runs} runs", forecasts))
+    console.print(
+        f"Forecast on {placement.device} ({placement.precision}), {workers} at a time: {duration(wall)}. "
+        "PMACs count forward and backward passes. Nothing was trained.",
+        highlight=False,
+    )
+    folder = results / study.name / study.scale
+    if (folder / "runs.csv").exists():
+        console.print(_seeds_needed_table(folder, points))
+    else:
+        console.print("No earlier results to tell from how many seeds a difference needs.", highlight=False)
+
+
+def _forecast_of(item: "Forecast") -> dict[str, Any]:
+    """A cell of a plan for a program; `seconds` on one worker."""
+    cell = item.cell
+    counts = {"trials": cell.trials, "seeds": len(cell.seeds), "images": cell.images_planned}
+    costs = {"macs_per_image": item.macs_per_image, "seconds": item.seconds}
+    return {"arm": cell.arm.name, "train_size": cell.data.train_size, **counts, **costs}
+
+
+def _forecast_table(title: str, forecasts: "list[Forecast]") -> "Table":
+    """A row per cell of a plan for a person; worker time is that of one worker."""
+    from harness.console import duration, table
+
+    rows = [
+        [
+            item.cell.arm.name,
+            f"{item.cell.data.train_size:,}",
+            f"{item.cell.trials}+{len(item.cell.seeds)}",
+            f"{item.cell.images_planned:,}",
+            f"{item.macs_per_image / 1e6:,.2f}",
+            f"{3 * item.macs_per_image * item.cell.images_planned / 1e15:,.3f}",
+            f"{1 / item.seconds_per_image:,.0f}",
+            duration(item.seconds),
+        ]
+        for item in forecasts
+    ]
+    columns = ["arm", "training images", "trials+seeds", "images", "MMACs/image", "PMACs", "images/s", "worker time"]
+    return table(title, columns, rows)
+
+
+def _seeds_needed_table(folder: Path, points: tuple[float, ...]) -> "Table":
+    """Seeds that a difference needs, from a study's earlier results."""
+    from harness.analysis import pilot
+    from harness.console import table
+    from harness.records.tables import load_records
+
+    frame = pilot(load_records(folder), differences=tuple(value / 100 for value in points))
+    rows = [
+        [
+            str(row["arm"]),
+            str(row["baseline"]),
+            f"{row['train_size']:,}",
+            str(row["n"]),
+            f"{100 * row['sd']:.2f}",
+            f"{100 * row['difference']:g}",
+            f"{row['seeds_needed']:,}" if row["n"] > 1 else "unknown",
+        ]
+        for row in frame.to_dict("records")
+    ]
+    columns = ["arm", "against", "training images", "seeds so far", "sd of difference (points)", "difference", "seeds"]
+    return table("Seeds needed to show a difference (power .8)", columns, rows)
