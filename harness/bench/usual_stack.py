@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     given = parser.parse_args()
     torch.manual_seed(given.seed)
-    data = np.load(given.data)
+    data = np.load(given.data, allow_pickle=False)
     images, labels = data["train_images"], data["train_labels"]
     model = model_of(given.model, image_size=images.shape[-1], channels=images.shape[1])
     update = training(

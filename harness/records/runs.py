@@ -4,7 +4,6 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self, TextIO, get_args
 
@@ -102,7 +101,7 @@ class RunResult:
     def from_plain(cls, body: Mapping[str, Any]) -> Self:
         """The result that `to_plain` made `body` of; what other versions have written besides is left out."""
         shifts = tuple(Shift(**_known(Shift, shift)) for shift in body.get("shifts", ()))
-        environment = _shared(json.dumps(body.get("environment", {})))
+        environment = _shared(body.get("environment", {}))
         return cls(**_known(cls, body) | {"shifts": shifts, "environment": environment})
 
 
@@ -218,13 +217,15 @@ class RunFolder:
             set_aside(self.path, aside)
 
 
-@lru_cache(maxsize=64)
-def _shared(environment: str) -> Any:
-    """What JSON says: one object for the runs of one environment, which would else fill most of a large study's memory.
+_environments: dict[str, Any] = {}
+
+
+def _shared(environment: Any) -> Any:
+    """One object for the runs of one environment, which would else fill most of a large study's memory.
 
     Not to be changed.
     """
-    return json.loads(environment)
+    return _environments.setdefault(json.dumps(environment, sort_keys=True), environment)
 
 
 def _known(cls: type[Shift] | type[RunResult], body: Mapping[str, Any]) -> dict[str, Any]:
