@@ -191,11 +191,11 @@ def test_bad_input_gives_one_message_and_exit_2(tmp_path: Path, arguments: list[
     assert not (tmp_path / "results").exists()
 
 
-def test_an_interrupted_run_exits_75_and_says_how_to_go_on(tmp_path: Path) -> None:
+def test_an_interrupted_run_exits_75_and_says_how_to_go_on(with_database: Path) -> None:
     arguments = ["run", "patch_size", "--scale", "smoke", "recipe.updates=3000", "--trials", "0", "--seeds", "1"]
     arguments += ["recipe.evaluations=100"]
-    command = [sys.executable, "-m", "harness", "--results", str(tmp_path / "results"), *arguments]
-    journals = tmp_path / "results" / "patch_size" / "smoke" / "work" / "runs"
+    command = [sys.executable, "-m", "harness", "--results", str(with_database), *arguments]
+    journals = with_database / "patch_size" / "smoke" / "work" / "runs"
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 120
         while not any("evaluated" in path.read_text() for path in journals.glob("*/journal.jsonl")):

@@ -197,7 +197,7 @@ def test_a_run_leaves_the_students_record(undisturbed, config, digits):
     assert done.result.params == sum(parameter.numel() for parameter in student.parameters())
     assert done.result.updates == 12
     names = {path.name for path in done.folder.path.iterdir()}
-    assert names == {"config.json", "journal.jsonl", "result.json", "predictions.npz", "log.txt"}
+    assert names == {"config.json", "journal.jsonl", "result.json", "predictions.npz", "log.txt", "model"}
 
 
 class TeacherUpdates:
