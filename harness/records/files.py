@@ -120,9 +120,9 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(content: bytes) -> Any:
-    """JSON that can be written again: finite numbers, text that UTF-8 can hold. Anything else is a `ValueError`."""
+    """JSON that tables can hold: finite numbers, whole ones of 64 bits, text of UTF-8. Else a `ValueError`."""
     try:
-        value = json.loads(content, parse_constant=_refuse, parse_float=_finite)
+        value = json.loads(content, parse_constant=_refuse, parse_float=_finite, parse_int=_bounded)
     except RecursionError:
         raise ValueError("it is nested too deeply; no record is") from None
     if b"\\u" in content:  # an escaped half of a surrogate pair is no text
@@ -206,6 +206,11 @@ def _unused(folder: Path, name: str) -> Path:
 def _finite(text: str) -> float:
     value = float(text)
     return value if math.isfinite(value) else _refuse(text[:40])
+
+
+def _bounded(text: str) -> int:
+    value = int(text)
+    return value if -(2**63) <= value < 2**63 else _refuse(text[:40])
 
 
 def _refuse(constant: str) -> NoReturn:

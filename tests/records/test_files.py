@@ -260,7 +260,10 @@ def test_damage_in_the_middle_is_an_error_that_names_the_line(tmp_path, middle):
         read_journal(path)
 
 
-@given(st.lists(st.dictionaries(st.text(), st.text() | st.integers() | st.none()), max_size=4), st.data())
+@given(
+    st.lists(st.dictionaries(st.text(), st.text() | st.integers(-(2**63), 2**63 - 1) | st.none()), max_size=4),
+    st.data(),
+)
 def test_a_journal_cut_anywhere_is_a_journal_of_fewer_events(events, data):
     lines = [json.dumps({"event": "e", **event, "event": "e"}).encode() + b"\n" for event in events]  # noqa: F601
     content = b"".join(lines)

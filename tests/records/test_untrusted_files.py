@@ -30,6 +30,7 @@ HOSTILE = {
     "nested without end": b"[" * 200_000,
     "nested objects": b'{"a":' * 100_000,
     "a number beyond floats": b'{"a": 1e999}',
+    "a number beyond 64 bits": b'{"a": 9223372036854775808}',
     "another": b"-1e400",
     "a number of a million digits": b"1" * 1_000_000,
     "half a surrogate pair": b'{"a": "\\ud800"}',
@@ -54,7 +55,11 @@ def test_hostile_json_is_refused_with_the_name_of_its_file(tmp_path, content):
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )

@@ -28,9 +28,10 @@ def weights_after(digits, model=VIT, **recipe):
     ids=["smoothed labels", "mixed labels", "muon"],
 )
 def test_the_parts_of_a_batch_add_up_to_the_whole(digits, accumulate, recipe):
-    whole = weights_after(digits, batch_size=10, **recipe)
-    parts = weights_after(digits, batch_size=10, accumulate=accumulate, **recipe)
-    tolerance = 5e-3 if recipe["optimizer"] == "muon" else 1e-5  # Muon rounds its gradients to bf16
+    # Muon rounds gradients to bf16, where the last digit of a sum may make a digit of the next update.
+    updates, tolerance = (1, 1e-3) if recipe["optimizer"] == "muon" else (3, 1e-5)
+    whole = weights_after(digits, batch_size=10, updates=updates, **recipe)
+    parts = weights_after(digits, batch_size=10, accumulate=accumulate, updates=updates, **recipe)
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value, rtol=tolerance, atol=tolerance, msg=name)
 
