@@ -8,6 +8,7 @@ import click
 from harness.commands.exits import USER_ERROR
 from harness.commands.options import json_option
 from harness.commands.printing import make_console
+from harness.execution.stopping import interruptible
 
 
 @click.command()
@@ -36,6 +37,7 @@ def doctor(results: Path, as_json: bool) -> None:
     help="Folder of the bench's files; default: bench in the folder of all results.",
 )
 @click.pass_obj
+@interruptible()
 def bench(results: Path, parts: tuple[str, ...], quick: bool, output: Path | None) -> None:
     """Measure speed beside other libraries. PART: step, data, study, overhead, growth, roofline; default: all."""
     from harness.bench.command import bench as measured
