@@ -9,6 +9,7 @@ import pytest
 
 from harness.bench import command
 from harness.bench.command import bench
+from harness.bench.parts import PARTS
 from harness.bench.rows import Row
 from harness.records.files import read_json
 from harness.spec import InvalidInput
@@ -21,7 +22,8 @@ def nothing(text):
 def test_an_unknown_part_is_refused_with_the_valid_ones(tmp_path):
     with pytest.raises(InvalidInput) as caught:
         bench(("steps",), output=tmp_path, quick=True, say=nothing)
-    assert str(caught.value) == ("The bench has no part 'steps'; valid: step, data, study, overhead, growth, roofline.")
+    assert str(caught.value) == f"The bench has no part 'steps'; valid: {', '.join(PARTS)}."
+    assert {"step", "data", "study", "overhead", "growth", "roofline"} <= set(PARTS)
 
 
 @pytest.mark.parametrize(
