@@ -39,7 +39,7 @@ def doctor(results: Path, as_json: bool) -> None:
 @click.pass_obj
 @interruptible()
 def bench(results: Path, parts: tuple[str, ...], quick: bool, output: Path | None) -> None:
-    """Measure speed beside other libraries. PART: step, data, accuracy, study, overhead, growth, roofline; default: all."""
+    """Measure speed beside other libraries. PART: step, data, accuracy, study, overhead, growth, roofline; or all."""
     from harness.bench.command import bench as measured
 
     console = make_console()
