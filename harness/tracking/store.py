@@ -102,7 +102,7 @@ class Store:
         if self.database != self.results / DATABASE or not self.database.is_file():
             return None
         try:
-            self.check()
+            self.check(wait=0)
         except sqlite3.OperationalError:  # locked, or not to be opened: not known to be damaged
             return None
         except sqlite3.DatabaseError:
@@ -114,10 +114,10 @@ class Store:
             return set_aside(self.database, folder)
         return None
 
-    def check(self) -> None:
-        """Raise when the database is locked or not writable: MLflow itself would wait for many seconds."""
+    def check(self, wait: float = _BUSY_SECONDS) -> None:
+        """Raise when the database is locked for `wait` seconds or not writable: MLflow would wait for many."""
         if self.database is not None:
-            with contextlib.closing(sqlite3.connect(self.database, timeout=_BUSY_SECONDS, isolation_level=None)) as db:
+            with contextlib.closing(sqlite3.connect(self.database, timeout=wait, isolation_level=None)) as db:
                 db.execute("BEGIN IMMEDIATE")
                 db.execute("ROLLBACK")
 
