@@ -24,7 +24,7 @@ SECONDS = 60
 QUICK_SECONDS = 6
 POINTS = 6
 """Evaluations on validation images along the way, whose time does not count."""
-PACE_UPDATES = 40
+PACE_UPDATES = 300
 
 
 def measure(settings: Settings) -> list[Row]:
