@@ -45,11 +45,11 @@ def figure(rows: Sequence[Row], *, threads: int) -> Figure:
 
 
 def ratios_frame(rows: Sequence[Row], *, threads: int) -> pd.DataFrame:
-    """A line per ratio: part, line (what and against whom), precisions, ratio, low, high."""
+    """A line per ratio: part, line (what, how if not as usual, against whom), precisions, ratio, low, high."""
     found = [
         {
             "part": row.part,
-            "line": fill(f"{row.what}: {ratio.to}", LINE_LETTERS),
+            "line": fill(f"{row.what}{row.contender.removeprefix('patchbench')}: {ratio.to}", LINE_LETTERS),
             "precisions": f"{row.precision} to {ratio.precision}",
             "ratio": ratio.median,
             "low": ratio.low,

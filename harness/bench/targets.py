@@ -70,7 +70,7 @@ def targets(*, bf16: bool) -> list[Target]:
         _times("a study of 12 trainings, against a shell loop", 4.0, "study", "shell loop.*", None),
         _reaches("ViT/7", 89.0),
         _reaches("ResNet-8", 92.5),
-        _limit("share of a study that the harness adds (%)", 5.0, "share of a study", contender="overhead in all"),
+        _limit("share of a study that the harness adds (%)", 5.0, "share of a study: overhead in all"),
         _limit("from the command to the first update (s)", 6.0, "command to first update"),
         _limit("patchbench list (s)", 0.4, "patchbench list"),
         _limit("report of 1,000 runs (s)", 5.0, "report of"),
