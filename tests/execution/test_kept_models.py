@@ -254,7 +254,7 @@ def test_a_description_of_another_run_is_no_model(copied: Path) -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.integers() | st.text(),
+    st.none() | st.integers(-(2**63), 2**63 - 1) | st.text(),
     lambda part: st.lists(part) | st.dictionaries(st.sampled_from(["config", "digest", "weights", "arm"]), part),
 )
 
