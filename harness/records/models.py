@@ -125,7 +125,7 @@ class ModelFolder:
 
     @property
     def study(self) -> str:
-        """Study and scale, `patch_size/laptop`, of a folder `results/<study>/<scale>/work/models/<arm>`."""
+        """Study and scale, `patch_size/laptop`, whose `StudyFolder.models` the arm's folder lies in."""
         return "/".join(self.path.parts[-5:-3])
 
     @cached_property
@@ -215,7 +215,7 @@ def find_model(results: Path, prefix: str) -> ModelFolder:
     Studies may share a run; then the first by name serves. Raises `InvalidInput` with the candidates for a prefix that
     is too short, unknown or ambiguous.
     """
-    kept = list(_readable(sorted(results.glob(f"*/*/work/models/*/{FACTS}"))))
+    kept = [model for study in sorted(results.glob("*/*")) for model in models_in(study)]
     if not re.fullmatch(f"[0-9a-f]{{{SHORTEST_PREFIX},64}}", prefix.lower()):
         raise InvalidInput(
             f"The digest is {prefix!r}; it must be the first {SHORTEST_PREFIX} or more of 64 hexadecimal digits. "
