@@ -14,7 +14,7 @@ from harness.analysis.conditions import unequal_images
 from harness.analysis.wording import counted, listed, place, significant
 from harness.records.tables import StudyRecords
 from harness.spec import Choice, LogUniform, ResolvedStudy, Uniform
-from harness.spec.study import Distribution
+from harness.spec.search import Distribution
 
 EDGE = 0.05
 """A chosen value within this share of its range from an edge asks for a wider range."""

@@ -13,7 +13,7 @@ from harness.execution.plan import Cell, make_plan
 from harness.records.provenance import code_fingerprint
 from harness.records.tables import STATUSES, StudyRecords
 from harness.spec import Choice, InvalidInput
-from harness.spec.study import Distribution
+from harness.spec.search import Distribution
 
 Row = Mapping[str, Any]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data import derive
 from harness.spec import Choice, LogUniform, Rung, Search, Uniform
-from harness.spec.study import Distribution
+from harness.spec.search import Distribution
 
 if TYPE_CHECKING:
     import optuna

@@ -17,19 +17,8 @@ from harness.spec.errors import InvalidInput
 from harness.spec.model import ModelSpec, ResNetSpec, SwinSpec, ViTSpec, family
 from harness.spec.recipe import BUDGET_UNITS, Augmentation, Distillation, Recipe
 from harness.spec.run import Run, RunConfig, Rung, canonical_json, to_plain
-from harness.spec.study import (
-    SCALES,
-    TUNE_SEED,
-    Arm,
-    Choice,
-    LogUniform,
-    ResolvedStudy,
-    Scale,
-    Search,
-    Space,
-    Study,
-    Uniform,
-)
+from harness.spec.search import Choice, LogUniform, Search, Space, Uniform
+from harness.spec.study import SCALES, TUNE_SEED, Arm, ResolvedStudy, Scale, Study
 
 __all__ = [
     "BUDGET_UNITS",
