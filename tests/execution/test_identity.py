@@ -20,6 +20,7 @@ BESIDES = {
     "spec/checks.py": "refuses values, or makes a float of an int",
     "spec/errors.py": "refuses values",
     "spec/catalogue.py": "finds studies; what they ask is in the configuration",
+    "spec/search.py": "the values that it draws are in the configuration",
     "spec/study.py": "what it resolves is in the configuration",
     "spec/claims.py": "judges results",
 }
