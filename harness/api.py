@@ -10,12 +10,10 @@ import pandas as pd
 from harness.analysis import Findings
 from harness.execution.models import LoadedModel, load_model
 from harness.execution.overrides import override
-from harness.execution.plan import Plan
-from harness.execution.results import read_results, study_folder
-from harness.execution.runner import Options, run_study
-from harness.records.runs import RunResult
+from harness.execution.results import read_results
+from harness.execution.runner import Options, Silent, run_study
 from harness.records.tables import StudyRecords
-from harness.spec import ResolvedStudy, Run, find_study
+from harness.spec import ResolvedStudy, find_study
 
 if TYPE_CHECKING:
     from torch import nn
@@ -105,8 +103,7 @@ def run(study: ResolvedStudy, *, results: str | Path = "results", device: str = 
         engine="inline" if workers == 1 else "processes",
         command=f"harness.run(load_study({study.name!r}, scale={study.scale!r}))",
     )
-    records, findings = run_study(study, options, _Silent())
-    return Report(records=records, findings=findings, folder=study_folder(study, options.results))
+    return _report(run_study(study, options, Silent()))
 
 
 def results(name: str, *, scale: str = "laptop", results: str | Path = "results") -> Report:
@@ -117,7 +114,10 @@ def results(name: str, *, scale: str = "laptop", results: str | Path = "results"
     >>> list(results("dataset_size").comparisons.columns[:3])
     ['arm', 'baseline', 'train_size']
     """
-    folder = Path(results).absolute() / Path(name).stem / scale
+    return _report(Path(results).absolute() / Path(name).stem / scale)
+
+
+def _report(folder: Path) -> Report:
     records, findings = read_results(folder)
     return Report(records=records, findings=findings, folder=folder)
 
@@ -143,13 +143,3 @@ def load(digest: str, *, results: str | Path = "results") -> "tuple[nn.Module, L
     torch.Size([3, 10])
     """
     return load_model(Path(results).absolute(), digest)
-
-
-class _Silent:
-    """An observer that shows nothing."""
-
-    def planned(self, plan: Plan, done: Sequence[Run]) -> None: ...
-    def started(self, run: Run) -> None: ...
-    def beat(self, run: Run, update: int) -> None: ...
-    def ended(self, run: Run, result: RunResult | None) -> None: ...
-    def note(self, text: str) -> None: ...

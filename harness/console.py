@@ -2,10 +2,10 @@
 
 import heapq
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -17,7 +17,6 @@ from rich.text import Text
 from harness.spec import Run
 
 if TYPE_CHECKING:  # a message needs neither plans nor records
-    from harness.analysis import Findings
     from harness.execution.plan import Cell, Plan
     from harness.records.runs import RunResult
 
@@ -326,13 +325,11 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
     return shown
 
 
-def findings_table(findings: "Findings", width: int) -> Table:
-    """The arms with seeds, accuracy and difference; on a console of less than 105 columns without their costs."""
-    from harness.report import SUMMARY_COLUMNS, summary_rows
-
-    kept = len(SUMMARY_COLUMNS) if width >= WIDE else SUMMARY_COLUMNS.index("p (Holm)") + 1
-    rows = [[*row][:kept] for row in summary_rows(findings)]
-    return table("", list(SUMMARY_COLUMNS[:kept]), rows)
+def findings_table(summary: Mapping[str, Any], width: int) -> Table:
+    """The `summary` of report.json: arms with seeds, accuracy and difference, and costs where 105 columns have room."""
+    columns = summary["columns"]
+    kept = len(columns) if width >= WIDE else columns.index("p (Holm)") + 1
+    return table("", columns[:kept], [row[:kept] for row in summary["rows"]])
 
 
 def checklist(lines: Sequence[tuple[str, str, str, str]]) -> Table:

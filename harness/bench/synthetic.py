@@ -8,11 +8,10 @@ import numpy.typing as npt
 
 from harness.execution.plan import make_plan
 from harness.execution.progress import CellProgress
-from harness.execution.results import study_folder
 from harness.records import provenance
 from harness.records.files import sha256
 from harness.records.journal import Journal
-from harness.records.layout import StudyFolder
+from harness.records.layout import StudyFolder, study_folder
 from harness.records.runs import RunFolder, RunResult
 from harness.records.study_file import write_study
 from harness.spec import (

@@ -25,11 +25,10 @@ def ui(results: Path, port: int) -> None:
 def sync(results: Path, name: str, scale: str | None) -> None:
     """Make up in MLflow what it lacks of a study's records."""
     from harness.records.study_file import latest_study
-    from harness.report import report_files
     from harness.tracking import sync as make_up
 
     folder = existing(results, name, scale)
     StudyFolder(folder).require_inside(results)
     study, _ = latest_study(folder)
-    updated = make_up(study, folder, results=results, say=click.echo, artifacts=report_files(folder))
+    updated = make_up(study, folder, results=results, say=click.echo, artifacts=StudyFolder(folder).report_files())
     click.echo(f"MLflow: {updated} runs of {study.name} at scale {study.scale} brought up to date.")

@@ -3,13 +3,13 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 from rich.console import Console
 
-if TYPE_CHECKING:
-    from harness.analysis import Findings
+from harness.records.files import read_json
+from harness.records.layout import REPORT_FILE
 
 
 def make_console(*, stderr: bool = False) -> Console:
@@ -18,19 +18,19 @@ def make_console(*, stderr: bool = False) -> Console:
     return Console(width=None if stream.isatty() else 140, stderr=stderr)
 
 
-def tell(console: Console, folder: Path, findings: "Findings", *, as_json: bool) -> None:
-    """What was found, for a person or for a program."""
+def tell(console: Console, folder: Path, *, as_json: bool) -> dict[str, Any]:
+    """What a study's report says, for a person or for a program; returns the content of report.json."""
+    found: dict[str, Any] = read_json(folder / REPORT_FILE)
     if as_json:
-        from harness.records.files import read_json
-
-        click.echo(json.dumps({"folder": str(folder), **read_json(folder / "report.json")}, ensure_ascii=False))
-        return
+        click.echo(json.dumps({"folder": str(folder), **found}, ensure_ascii=False))
+        return found
     from harness.console import findings_table
 
-    console.print(findings_table(findings, console.width))
-    for claim in findings.claims.itertuples():
-        console.print(f"{claim.verdict}: {claim.statement} {claim.reason}", highlight=False, markup=False)
-    for text in (*findings.gaps, *findings.warnings):
+    console.print(findings_table(found["summary"], console.width))
+    for claim in found["claims"]:
+        console.print(f"{claim['verdict']}: {claim['statement']} {claim['reason']}", highlight=False, markup=False)
+    for text in (*found["gaps"], *found["warnings"]):
         console.print(f"note: {text}", highlight=False, markup=False)
-    console.print(findings.answer, highlight=False, markup=False)
+    console.print(found["answer"], highlight=False, markup=False)
     console.print(f"Report: {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
+    return found

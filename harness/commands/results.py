@@ -40,8 +40,8 @@ def report(results: Path, name: str, scale: str | None, as_json: bool) -> None:
     console = make_console(stderr=as_json)
     with Progress(console) as progress:
         folder = existing(results, name, scale)
-        findings = rebuild(folder, progress.note)
-    tell(console, folder, findings, as_json=as_json)
+        rebuild(folder, progress.note)
+    tell(console, folder, as_json=as_json)
     if StudyFolder(folder).runs.is_dir():  # in a process of its own: a report needs no MLflow
         command = [sys.executable, "-m", "harness", "--results", str(results), "sync", folder.parent.name]
         aside = sys.stderr if as_json else None

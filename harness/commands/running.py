@@ -74,9 +74,8 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
     if engine == "processes":
         from harness.execution.engines.processes import warm_up
 
-        warm_up()  # torch loads there while pandas and the like load here
+        warm_up()  # torch loads there while other things load here
     from harness.console import Progress
-    from harness.execution.results import study_folder
     from harness.execution.runner import Options, run_study
 
     options = Options(
@@ -94,11 +93,11 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
     )
     console, began = make_console(stderr=as_json), time.time()
     with Progress(console, quiet=quiet, workers=workers) as progress:
-        _, findings = run_study(study, options, progress)
-    tell(console, study_folder(study, results), findings, as_json=as_json)
+        folder = run_study(study, options, progress)
+    found = tell(console, folder, as_json=as_json)
     if profile:
-        _print_profiles(console, study_folder(study, results), began)
-    if findings.gaps:
+        _print_profiles(console, folder, began)
+    if found["gaps"]:
         raise SystemExit(GAPS)
 
 

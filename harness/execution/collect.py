@@ -1,13 +1,13 @@
 """From the folders of the runs to the tidy frames of a study."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from harness.analysis import at_edge
-from harness.execution.plan import Cell
+from harness.execution.progress import Finished
 from harness.records.answers import Answers, Correct
 from harness.records.files import RecordsError
 from harness.records.runs import RunFolder, RunResult
@@ -20,21 +20,9 @@ from harness.records.tables import (
     in_batches,
     with_columns,
 )
-from harness.spec import ResolvedStudy, Run
+from harness.spec import ResolvedStudy
 
 _OF_RESULT = [item.name for item in fields(RunResult) if item.name in RUN_COLUMNS]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """A run that has a result."""
-
-    cell: Cell
-    run: Run
-    result: RunResult
-    folder: RunFolder
-    chosen: bool = False
-    """For a trial: whether its setting is the one that is confirmed."""
 
 
 def collect(study: ResolvedStudy, finished: Sequence[Finished], provenance: dict[str, Any]) -> StudyRecords:

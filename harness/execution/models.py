@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.execution.collect import Finished
+from harness.execution.progress import Finished
 from harness.records.models import ModelFacts, ModelFolder, arm_folders, find_model
 from harness.spec import ModelSpec, ResolvedStudy
 

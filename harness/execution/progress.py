@@ -1,15 +1,28 @@
 """How far each cell of a study is: its search, the setting it chose, its confirm runs."""
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from harness.execution.collect import Finished
-from harness.execution.plan import Cell
+from harness.execution.plan import Cell, Plan
 from harness.execution.tuning import Trial, chosen, mirror, propose, rungs
 from harness.records.files import RecordsError
+from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder, RunResult
 from harness.spec import ResolvedStudy, Run, Rung
 from harness.spec.recipe import evaluation_points
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A run that has a result."""
+
+    cell: Cell
+    run: Run
+    result: RunResult
+    folder: RunFolder
+    chosen: bool = False
+    """For a trial: whether its setting is the one that is confirmed."""
 
 
 class CellProgress:
@@ -152,3 +165,11 @@ class CellProgress:
         except RecordsError as error:
             self.damaged[run.digest] = str(error)
             return None
+
+
+def open_cells(study: ResolvedStudy, plan: Plan, folder: Path) -> list[CellProgress]:
+    """The progress of each cell, as far as the run folders tell; reads only."""
+    cells = [CellProgress(study, cell, StudyFolder(folder).runs) for cell in plan.cells]
+    for cell in cells:
+        cell.ready()
+    return cells

@@ -1,12 +1,12 @@
 """A study's results folder: its tables and its report, from the run folders or from the tables alone."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.analysis import Findings, analyse
 from harness.execution.collect import collect
-from harness.execution.plan import Plan, make_plan
-from harness.execution.progress import CellProgress
+from harness.execution.plan import make_plan
+from harness.execution.progress import open_cells
 from harness.records import manifest
 from harness.records.files import RecordsError, is_being_set_aside, remove_unfinished, set_aside_together
 from harness.records.layout import StudyFolder, shared_turn
@@ -14,26 +14,13 @@ from harness.records.lock import turn
 from harness.records.provenance import report_maker
 from harness.records.study_file import latest_study, read_study
 from harness.records.tables import StudyRecords, load_records, load_runs, write_tables
-from harness.report import report_files, write_index, write_report
-from harness.spec import InvalidInput, ResolvedStudy, to_plain
+from harness.report import write_index, write_report
+from harness.spec import InvalidInput, changed_fields
 
 Say = Callable[[str], object]
 
 ASIDE = "results"
 """What a set of results of other settings is called where it is kept; a number follows."""
-
-
-def study_folder(study: ResolvedStudy, results: Path) -> Path:
-    """`results/<study>/<scale>`."""
-    return results / study.name / study.scale
-
-
-def open_cells(study: ResolvedStudy, plan: Plan, folder: Path) -> list[CellProgress]:
-    """The progress of each cell, as far as the run folders tell; reads only."""
-    cells = [CellProgress(study, cell, StudyFolder(folder).runs) for cell in plan.cells]
-    for cell in cells:
-        cell.ready()
-    return cells
 
 
 def write_results(records: StudyRecords, folder: Path, say: Say) -> Findings:
@@ -54,9 +41,16 @@ def _set_results_aside(folder: Path, records: StudyRecords, say: Say) -> None:
         changed = ", ".join(_changes(folder, records)) or "the runs' configurations"
     except RecordsError:  # an earlier move was killed in the middle
         changed = "see its study.json"
-    published = {*report_files(folder), *(folder / name for name in manifest.SOURCES), folder / manifest.NAME}
-    aside = set_aside_together(sorted(published), StudyFolder(folder).aside, ASIDE)
+    places = StudyFolder(folder)
+    published = {*places.report_files(), *(folder / name for name in (*manifest.SOURCES, manifest.NAME))}
+    aside = set_aside_together(sorted(published), places.aside, ASIDE)
     say(f"The results that stood here were of other settings ({changed}); they are kept in {aside}.")
+
+
+def publish(folder: Path, say: Say) -> Findings:
+    """Collect the runs of the study that was last launched into a folder, and write its tables and its report."""
+    with turn(StudyFolder(folder).turn):
+        return write_results(_collected(folder), folder, say)
 
 
 def rebuild(folder: Path, say: Say) -> Findings:
@@ -64,14 +58,19 @@ def rebuild(folder: Path, say: Say) -> Findings:
     StudyFolder(folder).require_inside(folder.parents[1])
     if StudyFolder(folder).runs.exists():
         with turn(StudyFolder(folder).turn):
-            study, provenance = latest_study(folder)
-            cells = open_cells(study, make_plan(study), folder)
-            fresh = collect(study, [item for cell in cells for item in cell.finished()], provenance)
+            fresh = _collected(folder)
             if _kept_digests(folder) <= set(fresh.runs["digest"]):
                 return write_results(fresh, folder, say)
             say("The work folder lacks runs that the tables have; the report is made from the tables.")
             return _report(folder)
     return _report(folder)
+
+
+def _collected(folder: Path) -> StudyRecords:
+    """The frames of all runs that have a result, by the study as it was last launched."""
+    study, provenance = latest_study(folder)
+    cells = open_cells(study, make_plan(study), folder)
+    return collect(study, [item for cell in cells for item in cell.finished()], provenance)
 
 
 def read_results(folder: Path) -> tuple[StudyRecords, Findings]:
@@ -83,26 +82,12 @@ def read_results(folder: Path) -> tuple[StudyRecords, Findings]:
     return kept, analyse(kept)
 
 
-def changed_fields(before: ResolvedStudy, now: ResolvedStudy) -> list[str]:
-    """Dotted names of the fields in which two studies differ, sorted."""
-    old, new = (dict(_leaves("", to_plain(study))) for study in (before, now))
-    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-
-
 def _changes(folder: Path, records: StudyRecords) -> list[str]:
     """What differs between the study whose tables stand in `folder` and another: its fields, or the data's content."""
     before, origin = read_study(folder)
     old, new = origin.get("data_hash"), records.provenance.get("data_hash")
     data = [f"the content of {records.provenance.get('data_source')}"] if old and new and old != new else []
     return changed_fields(before, records.study) + data
-
-
-def _leaves(name: str, value: object) -> Iterable[tuple[str, object]]:
-    if isinstance(value, dict) and value:
-        for key, item in value.items():
-            yield from _leaves(f"{name}.{key}" if name else key, item)
-    else:
-        yield name, value
 
 
 def _kept_digests(folder: Path) -> set[str]:

@@ -11,25 +11,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.analysis import Findings
 from harness.execution import StudyInterrupted
-from harness.execution.collect import Finished, collect
 from harness.execution.engines import Beat, Engine, Outcome
 from harness.execution.models import export_models, keep_best
 from harness.execution.plan import Plan, make_plan
-from harness.execution.progress import CellProgress
-from harness.execution.results import changed_fields, open_cells, study_folder, write_results
+from harness.execution.progress import CellProgress, Finished, open_cells
+from harness.execution.reporting import Reporter, ReportHere, ReportProcess
 from harness.execution.search_mirror import SearchMirror
 from harness.execution.stopping import interruptible, told_to_stop
 from harness.records import provenance as origin
 from harness.records.files import RecordsError, remove_unfinished, write_json
-from harness.records.layout import StudyFolder
+from harness.records.layout import StudyFolder, study_folder
 from harness.records.lock import StudyLock, turn
 from harness.records.runs import RunResult
 from harness.records.study_file import read_study, without_passwords, write_study
-from harness.records.tables import StudyRecords
-from harness.report import report_files
-from harness.spec import InvalidInput, ResolvedStudy, Run
+from harness.spec import InvalidInput, ResolvedStudy, Run, changed_fields
 from harness.tracking import Mirror
 from harness.training.settings import WorkerSettings
 
@@ -75,6 +71,16 @@ class Observer(Protocol):
     def note(self, text: str) -> None: ...
 
 
+class Silent:
+    """An observer that shows nothing."""
+
+    def planned(self, plan: Plan, done: Sequence[Run]) -> None: ...
+    def started(self, run: Run) -> None: ...
+    def beat(self, run: Run, update: int) -> None: ...
+    def ended(self, run: Run, result: RunResult | None) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
 @dataclass
 class _Active:
     run: Run
@@ -93,6 +99,7 @@ class Runner:
     """None where nothing is left to train."""
     mirror: Mirror
     searches: SearchMirror
+    reporter: Reporter
     plan: Plan
     folder: Path
     cells: list[CellProgress]
@@ -136,6 +143,8 @@ class Runner:
                     self._start(engine, run, cell)
                     break
             else:
+                if all(cell.is_tuned for cell in self.cells):
+                    self.reporter.begin()  # the last runs are under way
                 return
 
     def _start(self, engine: Engine, run: Run, cell: CellProgress) -> None:
@@ -223,8 +232,8 @@ class Runner:
         write_json(StudyFolder(self.folder).status, status)
 
 
-def run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tuple[StudyRecords, Findings]:
-    """Train what is missing of a study, then write its tables and its report.
+def run_study(study: ResolvedStudy, options: Options, observer: Observer) -> Path:
+    """Train what is missing of a study, then write its tables and its report; returns its results folder.
 
     Raises `InvalidInput` before anything is written for what the user can mend, `StudyInterrupted` after SIGINT or
     SIGTERM. Outside the main thread it leaves signals alone.
@@ -236,7 +245,7 @@ def run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tup
         raise StudyInterrupted from None
 
 
-def _run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tuple[StudyRecords, Findings]:
+def _run_study(study: ResolvedStudy, options: Options, observer: Observer) -> Path:
     plan = make_plan(study)
     folder = study_folder(study, options.results)
     places = StudyFolder(folder)
@@ -262,9 +271,12 @@ def _run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tu
             cell.ready()  # another launch may have ended since they were opened
         _tidy(places, [item for cell in cells for item in cell.finished()])
         command = without_passwords(options.command)
-        with Mirror(study, folder, results=options.results, command=command, say=observer.note) as mirror:
+        with (
+            Mirror(study, folder, results=options.results, command=command, say=observer.note) as mirror,
+            contextlib.closing(_reporter(options, folder)) as reporter,
+        ):
             searches = SearchMirror(places.searches, study.search.storage, say=observer.note)
-            runner = Runner(study, options, observer, engine, mirror, searches, plan, folder, cells)
+            runner = Runner(study, options, observer, engine, mirror, searches, reporter, plan, folder, cells)
             try:
                 runner.carry_out()
             finally:
@@ -274,12 +286,10 @@ def _run_study(study: ResolvedStudy, options: Options, observer: Observer) -> tu
                 provenance["wall_seconds"] = round(provenance["wall_seconds"] + time.time() - began, 1)
                 with contextlib.suppress(RecordsError):  # a full disk is told of by whatever has found it first
                     write_study(places.work, study, provenance)
-            records = collect(study, runner.finished(), provenance)
-            with turn(places.turn):
-                findings = write_results(records, folder, observer.note)
+            reporter.write(observer.note)
             export_models(study, runner.finished(), folder)
-            mirror.close(artifacts=report_files(folder))
-    return records, findings
+            mirror.close(artifacts=places.report_files())
+    return folder
 
 
 def _tidy(places: StudyFolder, finished: list[Finished]) -> None:
@@ -351,6 +361,10 @@ def _engine(plan: Plan, options: Options) -> Engine:
     workers = min(options.workers or default, plan.runs)
     settings = _settings(options, ready["device"], threads=max(1, cores // workers))
     return processes.ProcessEngine(settings, workers=workers, patience_seconds=options.patience_seconds)
+
+
+def _reporter(options: Options, folder: Path) -> Reporter:
+    return ReportHere(folder) if options.engine == "inline" else ReportProcess(folder)
 
 
 def _settings(options: Options, device: str, *, threads: int) -> WorkerSettings:

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from harness.analysis import analyse
-from harness.execution.collect import Finished, collect
+from harness.execution.collect import collect
 from harness.execution.consistency import check_identities, check_tables
 from harness.execution.faults import Check, Fault, same
 from harness.execution.plan import make_plan
-from harness.execution.results import open_cells
+from harness.execution.progress import Finished, open_cells
 from harness.records import manifest
 from harness.records.files import RecordsError, read_bytes, sha256
 from harness.records.journal import read_journal, whole_lines

@@ -4,9 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.spec import InvalidInput
+from harness.spec import InvalidInput, ResolvedStudy
 
 STUDY_FILE = "study.json"
+
+REPORT_FILE = "report.json"
+"""What a report says, for programs."""
+
+_PUBLISHED = ("report.html", "REPORT.md", REPORT_FILE, "runs.csv", "trials.csv", "comparisons.csv", "claims.csv")
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,11 @@ class StudyFolder:
         """The study as it was last launched or, in a copy without `work/`, as it was published."""
         return self.launched_study_file if self.launched_study_file.exists() else self.study_file
 
+    def report_files(self) -> list[Path]:
+        """What a report consists of, as far as it is there: pages, tables and the folder of figures."""
+        paths = [*(self.path / name for name in _PUBLISHED), self.figures]
+        return [path for path in paths if path.exists()]
+
     def require_inside(self, results: Path) -> None:
         """Refuse links that lead out of the results folder: what is written would land, and replace files, elsewhere.
 
@@ -92,6 +102,11 @@ class StudyFolder:
             if place.is_dir():
                 for folder in place.iterdir():
                     yield from (folder, folder / "damaged", folder / "model")
+
+
+def study_folder(study: ResolvedStudy, results: Path) -> Path:
+    """`results/<study>/<scale>`."""
+    return results / study.name / study.scale
 
 
 def shared_turn(results: Path) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from harness.analysis.findings import Findings
 from harness.records import csv_text, files
-from harness.records.layout import StudyFolder
+from harness.records.layout import REPORT_FILE, StudyFolder
 from harness.records.tables import StudyRecords
 from harness.report import document
 from harness.report.content import content_of
@@ -15,7 +15,7 @@ from harness.report.markdown import markdown
 from harness.report.page import page
 from harness.report.summary import SUMMARY_COLUMNS, SummaryRow, summary_rows
 
-__all__ = ["SUMMARY_COLUMNS", "SummaryRow", "figures_of", "report_files", "summary_rows", "write_index", "write_report"]
+__all__ = ["SUMMARY_COLUMNS", "SummaryRow", "figures_of", "summary_rows", "write_index", "write_report"]
 
 
 def write_report(records: StudyRecords, findings: Findings, folder: Path) -> list[Path]:
@@ -35,19 +35,11 @@ def write_report(records: StudyRecords, findings: Findings, folder: Path) -> lis
     outputs[folder / "comparisons.csv"] = csv_text.from_frame(findings.comparisons).encode()
     outputs[folder / "claims.csv"] = csv_text.from_frame(findings.claims).encode()
     said = document.document(records, findings, tuple(figure.name for figure in content.figures))
-    outputs[folder / document.NAME] = (json.dumps(said, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    outputs[folder / REPORT_FILE] = (json.dumps(said, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
     for path, written in outputs.items():
         files.write_bytes(path, written)
     _remove_outdated(figures, {figure.name for figure in content.figures})
     return list(outputs)
-
-
-def report_files(folder: Path) -> list[Path]:
-    """What a report consists of, as far as it is there: pages, tables and the folder of figures."""
-    tables = ("runs.csv", "trials.csv", "comparisons.csv", "claims.csv")
-    names = ("report.html", "REPORT.md", document.NAME, *tables)
-    paths = [*(folder / name for name in names), StudyFolder(folder).figures]
-    return [path for path in paths if path.exists()]
 
 
 def _remove_outdated(folder: Path, current: set[str]) -> None:

@@ -8,8 +8,7 @@ from harness.analysis.findings import Findings
 from harness.records.tables import StudyRecords
 from harness.report.formats import number
 from harness.report.frames import rows_of
-
-NAME = "report.json"
+from harness.report.summary import SUMMARY_COLUMNS, summary_rows
 
 
 def document(records: StudyRecords, findings: Findings, figures: tuple[str, ...]) -> dict[str, Any]:
@@ -29,6 +28,7 @@ def document(records: StudyRecords, findings: Findings, figures: tuple[str, ...]
         "claims": _rows(findings.claims),
         "comparisons": _rows(findings.comparisons),
         "arms": _rows(findings.arms),
+        "summary": {"columns": list(SUMMARY_COLUMNS), "rows": [list(row) for row in summary_rows(findings)]},
         "gaps": list(findings.gaps),
         "warnings": list(findings.warnings),
         "files": {

@@ -9,8 +9,7 @@ from urllib.parse import quote
 
 from harness.analysis.findings import VERDICTS
 from harness.records import files
-from harness.records.layout import StudyFolder
-from harness.report import document
+from harness.records.layout import REPORT_FILE, StudyFolder
 from harness.report.formats import words
 from harness.report.markdown import escape, tally
 from harness.report.page import environment
@@ -84,13 +83,13 @@ def _entries(results: Path) -> Iterator[Entry]:
 def _entry(folder: Path) -> Entry:
     study, scale = folder.parent.name, folder.name
     again = f"Make it again: patchbench report {study} --scale {scale}"
-    path = folder / document.NAME
+    path = folder / REPORT_FILE
     if not path.is_file():
-        return Entry(study, scale, problem=f"Its report has no {document.NAME}. {again}")
+        return Entry(study, scale, problem=f"Its report has no {REPORT_FILE}. {again}")
     try:
         return _read(folder, files.read_json(path))
     except (InvalidInput, LookupError, TypeError, ValueError, AttributeError) as error:
-        return Entry(study, scale, problem=f"{document.NAME} could not be read ({_reason(error, folder)}). {again}")
+        return Entry(study, scale, problem=f"{REPORT_FILE} could not be read ({_reason(error, folder)}). {again}")
 
 
 def _read(folder: Path, content: dict[str, Any]) -> Entry:

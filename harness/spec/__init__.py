@@ -18,7 +18,7 @@ from harness.spec.model import ModelSpec, ResNetSpec, SwinSpec, ViTSpec, family
 from harness.spec.recipe import BUDGET_UNITS, Augmentation, Distillation, Recipe
 from harness.spec.run import Run, RunConfig, Rung, canonical_json, to_plain
 from harness.spec.search import Choice, LogUniform, Search, Space, Uniform
-from harness.spec.study import SCALES, TUNE_SEED, Arm, ResolvedStudy, Scale, Study
+from harness.spec.study import SCALES, TUNE_SEED, Arm, ResolvedStudy, Scale, Study, changed_fields
 
 __all__ = [
     "BUDGET_UNITS",
@@ -59,6 +59,7 @@ __all__ = [
     "Uniform",
     "ViTSpec",
     "canonical_json",
+    "changed_fields",
     "family",
     "find_study",
     "study_names",

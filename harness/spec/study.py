@@ -1,6 +1,6 @@
 """The study: one ablation question, its arms, its protocol and the published findings it puts to the test."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from math import inf
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from harness.spec.data import DataSpec
 from harness.spec.errors import InvalidInput, require, require_choice, require_within
 from harness.spec.model import ModelSpec, ViTSpec
 from harness.spec.recipe import Recipe
+from harness.spec.run import to_plain
 from harness.spec.search import Search, extremes
 
 ScaleName = Literal["smoke", "laptop", "gpu", "paper"]
@@ -342,6 +343,12 @@ def _level(arm: Arm) -> float:
     return arm.level if isinstance(arm.level, float) else inf
 
 
+def changed_fields(before: ResolvedStudy, now: ResolvedStudy) -> list[str]:
+    """Dotted names of the fields in which two studies differ, sorted."""
+    old, new = (dict(_leaves("", to_plain(study))) for study in (before, now))
+    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+
+
 def _with_changes(spec: T, arm: Arm, part: str) -> T:
     for key, value in arm.changes.items():
         head, _, rest = key.partition(".")
@@ -351,3 +358,11 @@ def _with_changes(spec: T, arm: Arm, part: str) -> T:
             except InvalidInput as error:
                 raise InvalidInput(f"Arm {arm.name!r} changes {key}: {error}") from error
     return spec
+
+
+def _leaves(name: str, value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _leaves(f"{name}.{key}" if name else key, item)
+    else:
+        yield name, value

@@ -3,8 +3,9 @@
 import json
 import os
 import platform
+import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +27,8 @@ MODEL = "model_sha256"
 PROCESS = "process"
 """Tag of a parent run: host and process that write it."""
 
-_PAGE = 1000
+_PAGE = 50
+"""Runs that are asked for at once: MLflow makes some 150 kB of objects of each."""
 _BATCH_POINTS = 1000
 _BATCH_PARAMS = 100
 _MEASURED_TIMES = ("seconds",)
@@ -48,6 +50,13 @@ class Child:
     metrics: Iterable[str] = ()
     history: History | None = None
     """Metric values by key and step; None until asked for."""
+    is_whole: bool = True
+    """Whether all that MLflow holds is here, not only what tells whether the training is mirrored."""
+
+    def brief(self) -> "Child":
+        """What is kept of a training that is not being written: a study may have tens of thousands."""
+        tags = {key: self.tags[key] for key in (MIRRORED, MODEL) if key in self.tags}
+        return Child(run_id=self.run_id, parent=self.parent, status=sys.intern(self.status), tags=tags, is_whole=False)
 
 
 class Experiment:
@@ -155,7 +164,7 @@ class Experiment:
     def update(self, entry: Entry, *, parent: str, unfinished: Unfinished) -> None:
         """Bring the child run of a training up to date; `parent` is where a new one goes."""
         with self._store.locked():
-            child = self._children.get(entry.digest) or self._find_or_create_child(entry, parent)
+            child = self._whole(entry) or self._find_or_create_child(entry, parent)
             points = _missing(entry, self._history(child))
             if points is None:  # a metric cannot be taken back, so the training's numbers get a run of their own
                 self._client.delete_run(child.run_id)
@@ -164,6 +173,8 @@ class Experiment:
             self._children[entry.digest] = child
             self._write(child, entry, points)
             self._set_status(child, entry, entry.status or unfinished)
+            if entry.status is not None:
+                self._children[entry.digest] = child.brief()
 
     def _find_or_create(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
@@ -174,27 +185,37 @@ class Experiment:
         return str(found.experiment_id)
 
     def _read(self) -> None:
-        runs = self._search("")
-        self._launches = [run for run in runs if LAUNCH in run.data.tags]
-        trainings = [run for run in runs if "digest" in run.data.tags]
-        for run in sorted(trainings, key=lambda run: (run.info.start_time, run.info.run_id)):
-            if run.data.tags["digest"] in self._children:  # a server's answer was lost and the request sent again
-                self._client.delete_run(run.info.run_id)
-            else:
-                self._children[run.data.tags["digest"]] = _child(run)
+        twice = []
+        for run in self._search("", order_by=["attributes.start_time ASC"]):
+            digest = run.data.tags.get("digest")
+            if LAUNCH in run.data.tags:
+                self._launches.append(run)
+            elif digest is not None:
+                first = self._children.setdefault(digest, _child(run).brief())
+                if first.run_id != run.info.run_id:  # a server's answer was lost and the request sent again
+                    twice.append(run.info.run_id)
+        for run_id in twice:  # not before: a page is found by how many runs come before it
+            self._client.delete_run(run_id)
 
-    def _search(self, condition: str) -> list[Any]:
-        found, token = [], None
+    def _search(self, condition: str, *, order_by: list[str] | None = None) -> Iterator[Any]:
+        token = None
         while True:
-            page = self._client.search_runs([self._id], condition, max_results=_PAGE, page_token=token)
-            found += page
+            page = self._client.search_runs(
+                [self._id], condition, max_results=_PAGE, order_by=order_by, page_token=token
+            )
+            yield from page
             token = page.token
             if not token:
-                return found
+                return
+
+    def _whole(self, entry: Entry) -> Child | None:
+        """All that MLflow holds of a training that is known to be there."""
+        child = self._children.get(entry.digest)
+        return child if child is None or child.is_whole else _child(self._client.get_run(child.run_id))
 
     def _find_or_create_child(self, entry: Entry, parent: str) -> Child:
-        found = self._search(f"tags.digest = '{entry.digest}'")
-        return _child(found[0]) if found else self._create_child(entry, parent)
+        found = next(self._search(f"tags.digest = '{entry.digest}'"), None)
+        return self._create_child(entry, parent) if found is None else _child(found)
 
     def _create_child(self, entry: Entry, parent: str) -> Child:
         tags = dict(entry.tags) | {"mlflow.parentRunId": parent}

@@ -3,7 +3,7 @@
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -194,17 +194,18 @@ def _make_up(records: "_Records", store: Store, artifacts: Sequence[Path], done:
     _tell_of_damage(experiment, say)
     experiment.end_dead_launches()
     live = experiment.has_live_launch  # it mirrors its unfinished trainings itself
-    entries = [entry for entry in records.read(records.digests()) if entry.status is not None or not live]
     parent = experiment.newest_launch
-    if parent is None and entries:
-        parent = experiment.launch(uuid.uuid4().hex, start=entries[0].start, command="made up from the records")
-        experiment.end_launch(parent, "FINISHED")
-    if parent is None:
-        return
-    for entry in entries:
+    for entry in records.read(records.digests()):
+        if entry.status is None and live:
+            continue
+        if parent is None:
+            parent = experiment.launch(uuid.uuid4().hex, start=entry.start, command="made up from the records")
+            experiment.end_launch(parent, "FINISHED")
         if not experiment.is_current(entry, unfinished="KILLED"):
             experiment.update(entry, parent=parent, unfinished="KILLED")
             done.add(entry.digest)
+    if parent is None:
+        return
     experiment.attach(parent, [path for path in artifacts if path.exists()])
     for model in records.models():
         experiment.attach_model(model)
@@ -227,10 +228,9 @@ class _Records:
         """The kept models, of the best run of each arm."""
         return models_in(self._folder)
 
-    def read(self, digests: Iterable[str]) -> list[Entry]:
-        """Their entries in the order in which they began; a damaged run is named once and left out."""
-        entries = []
-        for digest in digests:
+    def read(self, digests: Iterable[str]) -> Iterator[Entry]:
+        """Their entries, one at a time, in the order in which they began; a damaged run is named once and left out."""
+        for digest in sorted(digests, key=self._began):
             try:
                 entry = read_entry(RunFolder(self._runs / digest), self.study.name, self.study.scale)
             except RecordsError as error:
@@ -239,8 +239,13 @@ class _Records:
                     self._say(f"MLflow does not get run {digest[:12]}: {error}")
                 continue
             if entry is not None:
-                entries.append(entry)
-        return sorted(entries, key=lambda entry: (entry.start, entry.digest))
+                yield entry
+
+    def _began(self, digest: str) -> tuple[int, str]:
+        try:
+            return RunFolder(self._runs / digest).config_path.stat().st_mtime_ns, digest
+        except OSError:
+            return 0, digest
 
 
 def _reason(error: Exception) -> str:

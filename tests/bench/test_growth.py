@@ -16,7 +16,8 @@ from harness.bench.growth import exponent, tell
 from harness.bench.synthetic import Shape, synthetic_study, write_study_records
 from harness.execution.collect import collect
 from harness.execution.plan import make_plan
-from harness.execution.results import open_cells, study_folder
+from harness.execution.progress import open_cells
+from harness.records.layout import study_folder
 from harness.records.runs import RunFolder
 
 

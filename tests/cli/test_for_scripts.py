@@ -18,6 +18,7 @@ from harness.console import checklist, error_box, findings_table
 from harness.execution import doctor
 from harness.execution.results import read_results
 from harness.records.lock import StudyLock
+from harness.report.document import document
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "results"
@@ -123,10 +124,11 @@ def test_the_shell_completes(words: list[str], incomplete: str, offered: set[str
 
 
 def test_the_final_table_fits_80_columns() -> None:
-    _, findings = read_results(KEPT / "patch_size" / "laptop")
+    records, findings = read_results(KEPT / "patch_size" / "laptop")
+    summary = document(records, findings, ())["summary"]
     for width in (80, 120):
         out = io.StringIO()
-        Console(file=out, width=width, _environ={}).print(findings_table(findings, width))
+        Console(file=out, width=width, _environ={}).print(findings_table(summary, width))
         lines = out.getvalue().splitlines()
         assert max(map(len, lines)) <= width
         assert len(lines) <= 1 + 2 * len(findings.arms)  # a long name may take a second line

@@ -12,9 +12,13 @@ from unittest.mock import patch
 import pandas as pd
 from tiny_studies import SPACE, Witness, tiny_study
 
+from harness.analysis import Findings
 from harness.execution import results, runner, verify
+from harness.execution.reporting import ReportHere
 from harness.execution.runner import Options, run_study
+from harness.records.files import write_json
 from harness.records.tables import StudyRecords
+from harness.report.document import document
 from harness.spec import ResolvedStudy, Search
 
 STUDY = tiny_study(seeds=(0, 1), search=Search(space=SPACE, trials=2), test_shifts=(1,))
@@ -62,14 +66,21 @@ def without_mirrors() -> Iterator[None]:
         yield
 
 
+def write_document(records: StudyRecords, findings: Findings, folder: Path) -> list[Path]:
+    """Of a report, what the command line prints."""
+    path = folder / "report.json"
+    write_json(path, document(records, findings, ()))
+    return [path]
+
+
 @contextmanager
 def tables_only() -> Iterator[None]:
     """Neither mirrors nor pages, which take most of the time of a tiny study."""
-    nothing: Any = lambda *arguments: []  # noqa: E731
     with (
         without_mirrors(),
-        patch.object(results, "write_report", nothing),
-        patch.object(verify, "write_report", nothing),
+        patch.object(runner, "ReportProcess", ReportHere),
+        patch.object(results, "write_report", write_document),
+        patch.object(verify, "write_report", write_document),
     ):
         yield
 
@@ -78,7 +89,7 @@ def run_in(folder: Path, study: ResolvedStudy = STUDY, **options: Any) -> tuple[
     """Run the study into `results/tiny/smoke` (or go on with it)."""
     witness = Witness()
     made = Options(results=folder.parents[1], engine="inline", command="a test", **options)
-    records, _ = run_study(study, made, witness)
+    records, _ = results.read_results(run_study(study, made, witness))
     return witness, records
 
 

@@ -40,7 +40,7 @@ def _tables_only() -> Iterator[None]:
 
 def ran(study: ResolvedStudy, options: Options) -> tuple[Witness, StudyRecords, Findings]:
     witness = Witness()
-    return witness, *run_study(study, options, witness)
+    return witness, *read_results(run_study(study, options, witness))
 
 
 @contextlib.contextmanager
@@ -170,7 +170,7 @@ def test_a_killed_worker_is_replaced(plain: Kept, processes: Options) -> None:
                 os.kill(child.pid, signal.SIGKILL)
 
     witness = Killer()
-    records, findings = run_study(tiny_study(), processes, witness)
+    records, findings = read_results(run_study(tiny_study(), processes, witness))
     assert any("attempt 1 of 3 failed" in note and "SIGKILL" in note for note in witness.notes)
     assert findings.gaps == ()
     assert_same(plain.records, records)

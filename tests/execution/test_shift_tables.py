@@ -23,7 +23,7 @@ def _tables_only() -> Iterator[None]:
 
 def ran(study: ResolvedStudy, options: Options) -> tuple[Witness, StudyRecords]:
     witness = Witness()
-    records, _ = run_study(study, options, witness)
+    records, _ = read_results(run_study(study, options, witness))
     return witness, records
 
 

@@ -23,6 +23,8 @@ from typing import Any
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "200"}
 """For one thread: only then can a process be forked safely."""
 
+REPORT_APART = "PATCHBENCH_REPORT_APART"
+
 LIMIT_SECONDS = 120.0
 
 
@@ -146,7 +148,7 @@ def load() -> None:
     """Everything that a launch needs, so that none of it is loaded again; and what takes time without being kept.
 
     A process's death loses nothing that is on its way to the disk, so that files need not be synchronised; what the
-    figures show is not compared.
+    figures show is not compared. A report has a process of its own only where the environment has REPORT_APART.
     """
     import torch
 
@@ -156,6 +158,12 @@ def load() -> None:
     from harness.report import content
     from harness.training.checkpoint import CheckpointFolder
 
+    apart = runner.ReportProcess
+
+    def reporter(folder: Path) -> Any:
+        return apart(folder) if REPORT_APART in os.environ else runner.ReportHere(folder)
+
+    runner.ReportProcess = reporter
     torch.set_num_threads(1)
     provenance.available_cores = lambda: 1
     os.fsync = lambda descriptor: None

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,10 +40,15 @@ def reaches(log: Path, name: str) -> bool:
     return log.exists() and name in log.read_text().splitlines()
 
 
-@pytest.mark.parametrize("place", ["check of data", "start of worker", "half a line of evaluated:journal.jsonl"])
+@pytest.mark.parametrize(
+    "place",
+    ["check of data", "start of worker", "half a line of evaluated:journal.jsonl", "start of report", "begin:runs.csv"],
+)
 def test_no_process_outlives_a_killed_coordinator(study: FaultStudy, tmp_path: Path, place: str) -> None:
     log = tmp_path / "log"
-    launch = study.start("--workers", 2, engine="processes", failpoint=f"{place}=sleep", failpoint_log=str(log))
+    launch = study.start(
+        *("--workers", 2), engine="processes", failpoint=f"{place}=sleep", failpoint_log=str(log), report_apart="1"
+    )
     wait_until(lambda: reaches(log, place))
     assert len(session(launch)) > 2
     launch.kill()
@@ -91,3 +98,40 @@ def test_a_second_signal_quits_at_once(study: FaultStudy, tmp_path: Path, second
     launch.kill(second)
     assert launch.wait(15) == -second, "the first signal alone waits for half a minute"
     wait_until(lambda: not session(launch), 30)
+
+
+@pytest.mark.parametrize("place", ["start of report", "begin:runs.csv", "written:report.html"])
+def test_a_process_that_dies_over_the_report_costs_nothing_else(study: FaultStudy, place: str) -> None:
+    launch = study.start("--workers", 2, engine="processes", failpoint=place, report_apart="1")
+    assert launch.wait() == 2
+    assert "ended with signal SIGKILL" in launch.said()
+    trained = {path: path.stat().st_mtime_ns for path in study.place.glob("work/runs/*/result.json")}
+    study.finish("--workers", 2, engine="processes", report_apart="1")
+    assert {path: path.stat().st_mtime_ns for path in study.place.glob("work/runs/*/result.json")} == trained
+    assert len(trained) == 10
+    assert (study.place / "report.html").stat().st_size > 0
+
+
+def test_a_signal_while_the_report_is_written(study: FaultStudy, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    launch = study.start(engine="processes", failpoint="begin:runs.csv=sleep", failpoint_log=str(log), report_apart="1")
+    wait_until(lambda: reaches(log, "begin:runs.csv"))
+    launch.kill(signal.SIGINT)
+    assert launch.wait() == 75
+    wait_until(lambda: not session(launch), 30)
+    study.finish()
+
+
+@pytest.mark.parametrize(("engine", "loads"), [("processes", False), ("inline", True)])
+def test_what_a_report_needs_is_loaded_by_its_process_alone(study: FaultStudy, engine: str, *, loads: bool) -> None:
+    """The coordinator of a large study is to stay small."""
+    code = (
+        "import atexit, sys; from harness.__main__ import main\n"
+        "atexit.register(lambda: print('loaded:', 'seaborn' in sys.modules))\n"
+        "if __name__ == '__main__': main()"
+    )
+    short = ["recipe.updates=1", "recipe.evaluations=1", "trials=0", "seeds=0"]
+    command = [sys.executable, "-c", code, *map(str, study.command), "--engine", engine, *short]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 3), done.stderr
+    assert f"loaded: {loads}" in done.stdout

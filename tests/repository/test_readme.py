@@ -1,29 +1,45 @@
-"""What README.md tells a reader to type does what it says."""
+"""What README.md and CONTRIBUTING.md tell a reader to type does what they say."""
 
+import json
+import os
 import re
 import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pytest
+from PIL import Image
 
 from harness import __main__ as program
 from harness.execution.overrides import override
 from harness.execution.plan import make_plan
 from harness.spec import SCALES, find_study, study_names
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README, CONTRIBUTING = ((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
 
 
-def fences(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+def fences(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
-def lines(first: str) -> list[str]:
-    """Every line of the shell examples that starts with a word."""
-    return [line for text in fences("sh") for line in text.splitlines() if line.startswith(f"{first} ")]
+def lines(first: str, *texts: str) -> list[str]:
+    """Every line of the shell examples that starts with a word, be the program in .venv or not."""
+    shell = [line for text in texts for part in fences("sh", text) for line in part.splitlines()]
+    return [line for line in (line.removeprefix(".venv/bin/") for line in shell) if line.startswith(first)]
+
+
+def test_every_line_to_type_is_one_that_is_tried_here() -> None:
+    known = ("patchbench ", "make ", "python3 -m venv .venv", "pip install -c constraints.txt")
+    assert [line for line in lines("", README, CONTRIBUTING) if line and not line.startswith(known)] == []
 
 
 def commands(group: click.Group) -> Iterator[click.Command]:
@@ -52,7 +68,7 @@ def example(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("line", lines("patchbench"))
+@pytest.mark.parametrize("line", lines("patchbench ", README, CONTRIBUTING))
 def test_commands_are_understood(
     line: str, taken: list[dict[str, Any]], example: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,7 +80,7 @@ def test_commands_are_understood(
         override(study.resolve(name, options["scale"] or "laptop"), options.get("overrides", ()))
 
 
-@pytest.mark.parametrize("line", lines("make"))
+@pytest.mark.parametrize("line", lines("make ", README, CONTRIBUTING))
 def test_make_lines_name_targets_and_valid_overrides(line: str, repository: Path) -> None:
     _, target, *given = shlex.split(line, comments=True)
     assert re.search(rf"^{target}: .*## ", (repository / "Makefile").read_text(), flags=re.MULTILINE)
@@ -97,3 +113,54 @@ def test_exit_codes_are_those_of_the_program() -> None:
 
 def test_nothing_is_loaded_from_the_network_to_show_it() -> None:
     assert not re.findall(r"!\[.*?\]\(https?:|<img", README)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which README's lines are typed: its study, photographs, and the laptop results that come with it."""
+    from sklearn.datasets import load_digits
+
+    folder = tmp_path_factory.mktemp("desk")
+    (folder / "depth.py").write_text(fences("python")[0])
+    for name in ("patch_size", "dataset_size"):
+        shutil.copytree(ROOT / "results" / name / "laptop", folder / "results" / name / "laptop")
+    digits = load_digits()
+    for number, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        place = folder / "photos" / str(label)
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image * 15).astype(np.uint8)).save(place / f"{number}.png")
+    return folder
+
+
+def typed(desk: Path, line: str) -> list[str]:
+    """A line of README as a program's arguments; what stands for something of the reader's is filled in."""
+    models = sorted((desk / "results").glob("*/smoke/work/models/*/model.json"))
+    digest = json.loads(models[0].read_text())["digest"] if models else ""
+    words = [{"DIGEST": digest}.get(word, word) for word in shlex.split(line, comments=True)]
+    return [sys.executable, "-m", "harness", *words[1:]]
+
+
+def environment(desk: Path) -> dict[str, str]:
+    return os.environ | {"PATCHBENCH_RESULTS": str(desk / "results"), "COLUMNS": "120"}
+
+
+@pytest.mark.parametrize("line", [line for line in lines("patchbench ", README) if " ui " not in line])
+def test_readmes_commands_in_their_order(line: str, desk: Path) -> None:
+    words = typed(desk, line)
+    done = subprocess.run(words, cwd=desk, env=environment(desk), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip()
+
+
+def test_readmes_line_for_the_interface_serves_it(desk: Path) -> None:
+    (line,) = (line for line in lines("patchbench ", README) if " ui " in line)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [*typed(desk, line)[:-1], str(port)]
+    with subprocess.Popen(words, cwd=desk, env=environment(desk), stdout=subprocess.PIPE, text=True) as served:
+        assert served.stdout is not None
+        try:
+            assert any(f"http://127.0.0.1:{port}" in told for told in served.stdout)
+        finally:
+            served.send_signal(signal.SIGINT)

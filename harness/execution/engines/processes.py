@@ -45,7 +45,6 @@ class ProcessEngine:
 
     def __init__(self, settings: WorkerSettings, *, workers: int, patience_seconds: float = 600.0) -> None:
         """`workers` runs at a time; one without progress for `patience_seconds` is ended, with a stack dump."""
-        self._context = _context()
         self._settings = settings
         self._patience_seconds = patience_seconds
         self._workers: dict[str, _Worker] = {}
@@ -59,12 +58,7 @@ class ProcessEngine:
         return len(self._workers)
 
     def start(self, run: Run, folder: RunFolder) -> None:
-        here, there = self._context.Pipe(duplex=False)
-        process = self._context.Process(
-            target=_enter, args=("carry_out", there, run, folder, self._settings), daemon=True, name=run.digest[:12]
-        )
-        process.start()
-        there.close()
+        process, here = start("carry_out", run, folder, self._settings, name=run.digest[:12])
         self._workers[run.digest] = _Worker(run=run, folder=folder, process=process, pipe=here, beat_at=self._waited)
 
     def wait(self, seconds: float) -> list[Beat | Outcome]:
@@ -121,9 +115,7 @@ class ProcessEngine:
         if result is not None:
             worker.folder.tidy()
             return Outcome(run=worker.run, result=result)
-        code = worker.process.exitcode
-        cause = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
-        return Outcome(run=worker.run, result=None, error=f"The worker process ended with {cause}.")
+        return Outcome(run=worker.run, result=None, error=f"The worker process ended with {ending(worker.process)}.")
 
     def _count_time(self) -> None:
         now = time.monotonic()
@@ -157,13 +149,7 @@ def warm_up() -> None:
 
 def prepare(data: Iterable[DataSpec], device: str, precision: str) -> dict[str, str]:
     """Check data and device in a process of its own; see `engines.preparation.prepare`."""
-    context = _context()
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(
-        target=_enter, args=("carry_out_preparation", there, list(data), device, precision), daemon=True
-    )
-    process.start()
-    there.close()
+    process, here = start("carry_out_preparation", list(data), device, precision)
     try:
         kind, content = here.recv()
     except EOFError:
@@ -176,6 +162,24 @@ def prepare(data: Iterable[DataSpec], device: str, precision: str) -> dict[str, 
     if kind == "error":
         raise RuntimeError(content)
     return dict(content)
+
+
+def start(
+    target: str, *arguments: Any, duplex: bool = False, name: str | None = None
+) -> tuple[ForkServerProcess, Connection]:
+    """Carry out `worker.<target>` in a process of its own; returns it with this end of its pipe."""
+    context = _context()
+    here, there = context.Pipe(duplex=duplex)
+    process = context.Process(target=_enter, args=(target, there, *arguments), daemon=True, name=name)
+    process.start()
+    there.close()
+    return process, here
+
+
+def ending(process: ForkServerProcess) -> str:
+    """How a process that is over has ended: `signal SIGKILL`, `exit code 1`."""
+    code = process.exitcode
+    return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
 
 
 def _context() -> ForkServerContext:

@@ -8,6 +8,7 @@ import time
 import traceback
 from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from harness.execution.engines.preparation import prepare
@@ -69,6 +70,25 @@ def carry_out_preparation(pipe: Connection, data: list[DataSpec], device: str, p
     except BaseException:
         message = ("error", traceback.format_exc())
     pipe.send(message)
+
+
+def carry_out_report(pipe: Connection, folder: Path) -> None:
+    """Load what a report needs; when told so, write it: sends ("note", text), then ("done",) or what went wrong."""
+    reached("start of report")
+    _answer_signals()
+    try:
+        from harness.execution.results import publish
+
+        pipe.recv()
+        publish(folder, lambda text: pipe.send(("note", text)))
+        pipe.send(("done",))
+    except InvalidInput as error:
+        pipe.send(("invalid", str(error)))
+    except BaseException as error:
+        if isinstance(error, OSError) and is_disk_full(error):
+            pipe.send(("invalid", str(unwritable(folder, error))))
+        else:
+            pipe.send(("error", traceback.format_exc()))
 
 
 def _answer_signals() -> threading.Event:
