@@ -9,13 +9,15 @@ from harness.analysis.findings import Findings
 from harness.records import csv_text, files
 from harness.records.layout import StudyFolder
 from harness.records.tables import StudyRecords
+from harness.report.audit import provenance_table
+from harness.report.cells import Cell, Column, Table
 from harness.report.content import NO_ANSWER, Drawn, command_of, drawn, title_of, verdicts_of
 from harness.report.formats import NONE, count, number, p_value, percent, points_interval
 from harness.report.frames import rows_of
 from harness.report.markdown import code, escape, listed, prose, tally
 from harness.report.markdown import table as table_text
 from harness.report.page import environment
-from harness.report.tables import Cell, Column, Table, claims_table, provenance_table
+from harness.report.tables import claims_table
 
 
 @dataclass(frozen=True, kw_only=True)

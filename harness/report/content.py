@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from harness.analysis.findings import VERDICTS, Findings
 from harness.records.tables import StudyRecords
-from harness.report import tables
+from harness.report import audit, tables
+from harness.report.cells import Table
 from harness.report.figures import pictures_of
 from harness.report.formats import words
 from harness.report.protocol import protocol_table
 from harness.report.style import png, svg, theme
-from harness.report.tables import Table
 
 _MOST_SVG = 200_000
 """Bytes; a larger drawing stands in the page as PNG, so that the page stays small."""
@@ -84,7 +84,7 @@ def content_of(records: StudyRecords, findings: Findings) -> Content:
         warnings=findings.warnings,
         sections=_sections(records, findings, figures),
         changes=study.changes_after_first_look,
-        provenance=tables.provenance_table(records),
+        provenance=audit.provenance_table(records),
         settings=protocol_table(records),
         command=command_of(records),
         citation=_citation(records),
@@ -131,8 +131,8 @@ def _sections(records: StudyRecords, findings: Findings, figures: tuple[Drawn, .
         Section("shifts", "Moved images", of("shifts"), (tables.shifts_table(records, findings),)),
         Section("cost", "Cost", of("cost")),
         Section("learning", "Learning curves", of("learning")),
-        Section("tuning", "Tuning", of("tuning"), (tables.audit_table(records, findings),)),
-        Section("unfinished", "Runs without a result", of("unfinished"), (tables.unfinished_table(records, findings),)),
+        Section("tuning", "Tuning", of("tuning"), (audit.audit_table(records, findings),)),
+        Section("unfinished", "Runs without a result", of("unfinished"), (audit.unfinished_table(records, findings),)),
     )
     filled = (
         Section(

@@ -7,8 +7,8 @@ import pandas as pd
 
 from harness.records import csv_text
 from harness.records.tables import StudyRecords
+from harness.report.cells import Cell, Column, Table
 from harness.report.formats import count, plain, words
-from harness.report.tables import Cell, Column, Table
 from harness.spec import Choice, LogUniform, ResolvedStudy, Uniform, to_plain
 
 

@@ -1,8 +1,6 @@
 """The tables of a report, with every number already in words: the page and REPORT.md only set them."""
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -10,6 +8,7 @@ import pandas as pd
 from harness.analysis.findings import Findings
 from harness.records import csv_text
 from harness.records.tables import StudyRecords
+from harness.report.cells import Cell, Column, Table, cell
 from harness.report.formats import (
     NONE,
     count,
@@ -33,38 +32,6 @@ from harness.spec import Claim, CostGrows, Crosses, GapShrinks
 
 SYMBOLS = {"reproduced": "✓", "contradicted": "✗", "inconclusive": "?"}
 """Stand before a verdict's word, so that it is told by more than its colour."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell's text and, where text does not sort as it should, the number to sort by."""
-
-    text: str
-    order: float | None = None
-    colour: str = ""
-    """Of a swatch before the text: the arm's colour in the figures."""
-    verdict: str = ""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column's heading; numbers stand at the right."""
-
-    heading: str
-    numeric: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table whose first column names the row."""
-
-    name: str
-    caption: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    csv: str = ""
-    """The same as raw numbers, for download."""
-    note: str = ""
 
 
 def claims_table(records: StudyRecords, findings: Findings) -> Table:
@@ -139,7 +106,7 @@ def arms_table(records: StudyRecords, findings: Findings) -> Table:
         role = " (baseline)" if row["is_baseline"] else ""
         first = [Cell(f"{arm}{role}", colour=looks[arm].colour)]
         first += [Cell(NONE if role else study.against(study.arm(arm)).name)] if paired else []
-        first += [_cell(count, row["train_size"])] if sized else []
+        first += [cell(count, row["train_size"])] if sized else []
         against = differences.get((arm, _size(row)), {})
         rows.append((*first, *_accuracy_cells(row, against), *_cost_cells(row)))
     headings = [*(["Training images"] if sized else []), *_ARM_HEADINGS]
@@ -176,21 +143,19 @@ def _accuracy_cells(row: Row, against: Row) -> tuple[Cell, ...]:
         Cell(seeds(row["n"], row["planned"]).rpartition(" ")[0], number(row["n"])),
         Cell(percent_interval(row["mean"], row["ci_low"], row["ci_high"]), number(row["mean"])),
         Cell(points_interval(*difference), number(difference[0])),
-        _cell(p_value, against.get("p_holm")),
-        _cell(
-            lambda value: NONE if number(value) is None else f"{float(value):.2f}", against.get("probability_better")
-        ),
+        cell(p_value, against.get("p_holm")),
+        cell(lambda value: NONE if number(value) is None else f"{float(value):.2f}", against.get("probability_better")),
     )
 
 
 def _cost_cells(row: Row) -> tuple[Cell, ...]:
     return (
-        _cell(magnitude, row["params"]),
-        _cell(magnitude, row["macs_per_image"]),
-        _cell(count, row["train_images_per_second"]),
-        _cell(count, row["eval_images_per_second"]),
-        _cell(memory, row["peak_memory_bytes"]),
-        _cell(seconds, row["train_seconds"]),
+        cell(magnitude, row["params"]),
+        cell(magnitude, row["macs_per_image"]),
+        cell(count, row["train_images_per_second"]),
+        cell(count, row["eval_images_per_second"]),
+        cell(memory, row["peak_memory_bytes"]),
+        cell(seconds, row["train_seconds"]),
     )
 
 
@@ -231,7 +196,7 @@ def levels_table(records: StudyRecords, findings: Findings) -> Table:
     rows = []
     for row in along_factor(findings.crossovers):
         first = [Cell(f"{row['arm']} \u2212 {row['baseline']}", colour=look_of_series(study, row["arm"]).colour)]
-        first += [_cell(count, row["train_size"])] if sized else []
+        first += [cell(count, row["train_size"])] if sized else []
         slope = slopes.get((row["arm"], row["baseline"], _size(row)), {})
         rows.append((*first, *_crossing_cells(row, slope, plain)))
     factor = words(study.factor)
@@ -291,7 +256,7 @@ def shifts_table(records: StudyRecords, findings: Findings) -> Table:
         texts = [percent_interval(row.get("mean"), row.get("ci_low"), row.get("ci_high")) for row in found]
         numbers = (Cell(text, number(row.get("mean"))) for text, row in zip(texts, found, strict=True))
         first = Cell(arm, colour=looks[arm].colour)
-        rows.append((first, *([_cell(count, size)] if sized else []), *numbers))
+        rows.append((first, *([cell(count, size)] if sized else []), *numbers))
     headings = [*(["Training images"] if sized else []), *(f"Test accuracy, {shift} px" for shift in shifts)]
     headings += [f"Agreement, {shift} px" for shift in shifts if shift > 0]
     return Table(
@@ -310,7 +275,7 @@ def laws_table(records: StudyRecords, findings: Findings) -> Table:
     rows = tuple(
         (
             Cell(str(row["arm"]), colour=looks[row["arm"]].colour),
-            *(_cell(plain, row[key]) for key in ("a", "b", "c", "r2")),
+            *(cell(plain, row[key]) for key in ("a", "b", "c", "r2")),
         )
         for row in rows_of(findings.laws)
     )
@@ -319,135 +284,6 @@ def laws_table(records: StudyRecords, findings: Findings) -> Table:
     return Table("laws", caption, columns, rows, csv_text.from_frame(findings.laws))
 
 
-def audit_table(records: StudyRecords, findings: Findings) -> Table:
-    """Tuning per arm: what was spent, what was chosen, and how near to the edge of its range."""
-    looks, sized = marks(records.study), bool(sizes_of(findings))
-    chosen = [str(name) for name in findings.audit.columns if str(name).startswith("p.")]
-    pruned = bool((findings.audit["spared"] > 0).any())
-    rows = []
-    for row in rows_of(findings.audit):
-        size = [_cell(count, row["train_size"])] if sized else []
-        rows.append(
-            (
-                Cell(str(row["arm"]), colour=looks[row["arm"]].colour),
-                *size,
-                _cell(count, row["trials"]),
-                _cell(count, row["completed"]),
-                _cell(count, row["images"]),
-                *([_cell(count, row["spared"])] if pruned else []),
-                _cell(percent, row["best_validation_accuracy"]),
-                *(_chosen(row, name) for name in chosen),
-                Cell(_text(row["at_edge"]) or "none"),
-            )
-        )
-    headings = [
-        "Trials",
-        "Completed",
-        "Images seen",
-        *(["Images spared"] if pruned else []),
-        "Best validation accuracy",
-    ]
-    headings += [f"Chosen {words(name.removeprefix('p.'))} (to edge)" for name in chosen]
-    columns = (
-        Column("Arm"),
-        *(Column(heading, numeric=True) for heading in (["Training images"] if sized else []) + headings),
-        Column("On the edge of its range"),
-    )
-    note = "To edge: distance of the chosen value to the nearer end of its range, as a share of the range's width."
-    if pruned:
-        note += " Images spared: what pruned trials did not see of their planned training images."
-    return Table(
-        "tuning",
-        "Tuning audit: the same for every arm",
-        columns,
-        tuple(rows),
-        csv_text.from_frame(findings.audit),
-        note,
-    )
-
-
-def _chosen(row: Row, name: str) -> Cell:
-    value = row[name]
-    edge = number(row.get(f"edge.{name.removeprefix('p.')}"))
-    text = _text(value) if isinstance(value, str | bool) else plain(value)
-    return Cell(text if edge is None else f"{text} ({percent(edge, 0)})", number(value))
-
-
-def unfinished_table(records: StudyRecords, findings: Findings) -> Table:
-    """Planned runs without a result, by how they ended."""
-    looks, sized = marks(records.study), bool(sizes_of(findings))
-    statuses = ("diverged", "out_of_memory", "failed", "missing")
-    rows = [
-        (
-            Cell(str(row["arm"]), colour=looks[row["arm"]].colour),
-            *([_cell(count, row["train_size"])] if sized else []),
-            _cell(count, row["planned"]),
-            *(_cell(count, row[status]) for status in statuses),
-        )
-        for row in rows_of(findings.arms)
-        if any((number(row[status]) or 0) > 0 for status in statuses)
-    ]
-    headings = [
-        *(["Training images"] if sized else []),
-        "Planned",
-        *(words(status).capitalize() for status in statuses),
-    ]
-    columns = (Column("Arm"), *(Column(heading, numeric=True) for heading in headings))
-    return Table("unfinished", "Confirm runs without a result", columns, tuple(rows))
-
-
-_PROVENANCE = {
-    "created": "Created",
-    "patchbench_version": "patchbench",
-    "git_revision": "Git revision",
-    "data_source": "Data",
-    "data_hash": "Data, SHA-256",
-    "code_fingerprint": "Training code, fingerprint",
-    "precision": "Precision",
-    "device": "Device",
-    "cpu": "CPU",
-    "cores": "Cores",
-    "threads": "Threads",
-    "platform": "Platform",
-    "python": "Python",
-    "torch": "torch",
-    "numpy": "numpy",
-    "wall_seconds": "Wall time",
-}
-
-
-def provenance_table(records: StudyRecords) -> Table:
-    """Where the numbers come from: what of it is known."""
-    known = records.provenance
-    rows = []
-    for key, heading in _PROVENANCE.items():
-        text = seconds(known.get(key)) if key == "wall_seconds" else _text(known.get(key))
-        if text in ("", NONE):
-            continue
-        if key == "git_revision" and known.get("git_dirty"):
-            text += " (with uncommitted changes)"
-        rows.append((Cell(heading), Cell(text)))
-    return Table("provenance", "What the results were made with", (Column("What"), Column("Value")), tuple(rows))
-
-
-def linked(text: str) -> list[tuple[str, str]]:
-    """Pieces of a text with the address of each arXiv number (empty for other pieces)."""
-    pieces = re.split(r"\b(\d{4}\.\d{4,5})\b", text)
-    return [(piece, f"https://arxiv.org/abs/{piece}" if i % 2 else "") for i, piece in enumerate(pieces) if piece]
-
-
-def _cell(write: Callable[[Any], str], value: Any) -> Cell:
-    return Cell(write(value), number(value))
-
-
 def _size(row: Row) -> int | None:
     size = number(row.get("train_size"))
     return None if size is None else int(size)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {item}" for key, item in sorted(value.items()))
-    return "" if value is None or pd.isna(value) else str(value)

@@ -11,7 +11,7 @@ from report_cases import make_study, simulate, single, two_factors
 from series_cases import SERIES_CASES, SIZES, depths, partners, partners_by_size, two_series, two_series_by_size
 
 from harness.analysis import analyse
-from harness.report import figures_of, summary_rows, tables, write_report
+from harness.report import audit, figures_of, summary_rows, tables, write_report
 from harness.report.content import content_of
 from harness.report.figures import pictures_of
 from harness.report.markdown import markdown
@@ -29,7 +29,7 @@ def column(table, heading):
 
 
 def test_rows_have_a_cell_per_column():
-    makers = (tables.arms_table, tables.sizes_table, tables.levels_table, tables.shifts_table, tables.unfinished_table)
+    makers = (tables.arms_table, tables.sizes_table, tables.levels_table, tables.shifts_table, audit.unfinished_table)
     for case in SERIES_CASES.values():
         for make in makers:
             table = make(*case())

@@ -13,7 +13,7 @@ from report_cases import gaps, make_study, more_claims, odd_names, simulate, sin
 
 from harness.analysis import analyse
 from harness.records import csv_text
-from harness.report import SUMMARY_COLUMNS, content, summary_rows, tables, write_report
+from harness.report import SUMMARY_COLUMNS, audit, content, summary_rows, tables, write_report
 from harness.report.content import content_of
 from harness.report.page import page
 
@@ -155,9 +155,9 @@ def test_claims_show_verdict_in_words_and_estimate_in_its_unit():
 
 def test_spared_images_are_shown_where_there_are_any():
     records, findings = single()
-    assert "spared" not in str(tables.audit_table(records, findings).columns)
+    assert "spared" not in str(audit.audit_table(records, findings).columns)
     spared = findings.audit.assign(spared=[0, 64_000, 0, 0])
-    table = tables.audit_table(records, replace(findings, audit=spared))
+    table = audit.audit_table(records, replace(findings, audit=spared))
     place = [column.heading for column in table.columns].index("Images spared")
     assert [row[place].text for row in table.rows] == ["0", "64\u202f000", "0", "0"]
     assert all(len(row) == len(table.columns) for row in table.rows)
