@@ -23,7 +23,7 @@ STUDIES := $(filter-out _%,$(basename $(notdir $(wildcard studies/*.py))))
 PIP := PYTHONUNBUFFERED=1 $(VENV_PYTHON) -m pip --disable-pip-version-check --no-input --retries 8 --timeout 60
 PIP_INSTALL := $(PIP) install --progress-bar off -c constraints.txt
 
-.PHONY: help study report studies ui test bench lint constraints named
+.PHONY: help study report results studies ui test bench lint constraints named
 
 ##: The list that `make help` prints is made of the comments behind `##` below.
 study: named $(RUN_STAMP) ## NAME=... [SCALE=...] [SET="key=value ..."] | run or resume a study, then write its report
@@ -31,6 +31,13 @@ study: named $(RUN_STAMP) ## NAME=... [SCALE=...] [SET="key=value ..."] | run or
 
 report: named $(RUN_STAMP) ## NAME=... [SCALE=...] | rebuild a study's report from what is kept
 	@exec $(VENV_PYTHON) -m harness report $${SCALE:+"--scale=$$SCALE"} -- "$$NAME"
+
+# A study with gaps (3) does not keep the others from being run; anything else that goes wrong does.
+results: $(RUN_STAMP) ## [SCALE=...] | run or resume every study, one after the other
+	@gaps=0; for name in $(STUDIES); do \
+	    $(VENV_PYTHON) -m harness run $${SCALE:+"--scale=$$SCALE"} -- "$$name"; code=$$?; \
+	    case $$code in 0) ;; 3) gaps=3 ;; *) exit $$code ;; esac; \
+	done; exit $$gaps
 
 studies: $(RUN_STAMP) ## | list the studies
 	@exec $(VENV_PYTHON) -m harness list

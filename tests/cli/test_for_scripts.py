@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import re
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -210,3 +212,16 @@ def test_doctor_weighs_disk_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (check,) = [check for check in doctor.examine(tmp_path / "not" / "there") if check.what == "disk space"]
     assert check.level == level
     assert bool(check.mend) == (level != "ok")
+
+
+def test_a_taken_port_is_refused_with_the_next_free_one(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").touch()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = patchbench(tmp_path, "ui", "--port", str(port))
+    assert done.returncode == 2
+    assert str(port) in done.stderr
+    (free,) = map(int, re.findall(r"port (\d+) is free", done.stderr))
+    assert free > port

@@ -93,6 +93,16 @@ def test_make_lines_name_targets_and_valid_overrides(line: str, repository: Path
         override(study.resolve(name, values.get("SCALE", "laptop")), values.get("SET", "").split())
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_the_line_that_makes_bash_complete() -> None:
+    line = next(line for line in re.findall(r"`(.+?)`", README) if "_PATCHBENCH_COMPLETE" in line)
+    program = Path(sys.executable).with_name("patchbench")
+    words = "COMP_WORDS=(patchbench run patch_s); COMP_CWORD=2; _patchbench_completion patchbench"
+    script = f'cd /; PATH="{program.parent}:$PATH"; {line}; {words}; echo "${{COMPREPLY[@]}}"'
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "patch_size", done.stderr
+
+
 def test_the_example_study_is_short_and_can_be_planned(example: Path) -> None:
     assert len(example.read_text().splitlines()) <= 15
     name, study = find_study(str(example))
