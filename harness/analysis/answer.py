@@ -1,6 +1,7 @@
 """The study's question answered in one computed sentence."""
 
 import math
+from collections.abc import Mapping
 
 from harness.analysis.axis import Axis, level_axis, series_pairs, size_axis
 from harness.analysis.cells import Cell, Cells
@@ -34,7 +35,32 @@ def answer(evidence: Evidence) -> str:
         return _over_sizes(evidence, size_axis(study, best, against[best]))
     adjusted = dict(zip(against, holm([other.p_value() for _, other in found]), strict=True))
     does_best = "does best of the arms" if _one_baseline(evidence.cells) else "gains most of the arms"
-    return _compared(best, against[best], paired, adjusted[best], len(found), does_best)
+    told = _compared(best, against[best], paired, adjusted[best], len(found), does_best)
+    among = _among(evidence, {arm: paired.value for arm, paired in known}) if paired.judgeable else ""
+    return f"{among}; {told}" if among else told
+
+
+def _among(evidence: Evidence, values: Mapping[str, float]) -> str:
+    """What the factor does to arms that are all compared with one baseline: from the first of its levels to the last.
+
+    Where levels are no numbers, between the arms of the highest and the lowest of `values`; Bonferroni over all pairs
+    allows for choosing these two. Empty where nothing can be said.
+    """
+    study, size = evidence.cells.study, evidence.cells.sizes[-1]
+    if not _one_baseline(evidence.cells) or len(values) < 2:
+        return ""
+    levels = {arm.name: arm.level for arm in study.arms if isinstance(arm.level, float)}
+    ordered = len(levels) == len(study.arms)
+    by: Mapping[str, float] = levels if ordered else values
+    first, last = (end(values, key=by.__getitem__) for end in (min, max))
+    paired = evidence.contrast({(last, size): 1.0, (first, size): -1.0})
+    if not paired.judgeable:
+        return ""
+    told = described(_METRIC, paired, of_metric=True)
+    if ordered:
+        return f"From {first} to {last} {told}"
+    by_chance = paired.p_value() * math.comb(len(values), 2) > 1 - LEVEL
+    return f"{last} against {first} {told}, the widest gap among the arms{' and perhaps chance' if by_chance else ''}"
 
 
 def _compared(best: str, other: str, paired: Estimate, p_holm: float, arms: int, does_best: str) -> str:

@@ -9,7 +9,7 @@ from harness.analysis.cells import Cell
 from harness.analysis.estimate import FEWEST_SEEDS, Estimate
 from harness.analysis.evidence import Evidence
 from harness.analysis.summary import unfinished
-from harness.analysis.wording import listed, place
+from harness.analysis.wording import listed, named, place
 from harness.spec import ResolvedStudy
 
 
@@ -58,7 +58,7 @@ def absent(evidence: Evidence, cells: list[Cell], metric: str) -> str:
         return f"{'; '.join(told)}: the claim rests on runs without a result"
     unmeasured = [place(cell) for cell in dict.fromkeys(cells) if not np.isfinite(known.values(cell, metric)).all()]
     if unmeasured:
-        return f"{metric} was not measured in every run of {listed(unmeasured)}"
+        return f"not every run of {listed(unmeasured)} has measured its {named(metric)}"
     n = len(known.study.seeds)
     if n < FEWEST_SEEDS:
         return f"{n} of at least {FEWEST_SEEDS} seeds planned: too few for an interval"

@@ -15,8 +15,9 @@ from harness.analysis.evidence import Evidence
 from harness.analysis.judgement import Judgement, absent, judged, undecided
 from harness.analysis.power import what_settles
 from harness.analysis.summary import cost_of_model
-from harness.analysis.wording import amount, described, listed, place, significant
+from harness.analysis.wording import amount, described, listed, named, place, significant
 from harness.spec import CostGrows, Monotone, ResolvedStudy
+from harness.spec.claims import Direction
 
 _EXACT = ("params", "macs_per_image", "attention_macs_per_image")
 """Metrics that the model alone decides."""
@@ -37,19 +38,19 @@ def judge_monotone(claim: Monotone, evidence: Evidence) -> Judgement:
     Contradicted when a step is below -slack, Holm-corrected over the steps. Along the factor of a study with several
     training sizes, the steps of every size count.
     """
-    series = _series(evidence.cells.study, claim.along, claim.arm, claim.series)
+    series = _series(evidence.cells.study, claim.along, claim.arm, claim.series, claim.direction)
     trouble = absent(evidence, [cell for cells in series for cell in cells], claim.metric)
     if trouble:
         return undecided(trouble)
-    steps = _steps(evidence, series, claim.metric, 1.0 if claim.direction == "up" else -1.0, log=False)
+    steps = _steps(evidence, series, claim.metric, log=False)
     if not steps:
         return undecided(f"{claim.along} has fewer than two levels, so there is no step to judge")
     slack = f" by more than {amount(claim.metric, claim.slack, signed=False)}" if claim.slack else ""
     return _judged_steps(
         steps,
         -claim.slack,
-        held=f"every step goes {claim.direction}" if not slack else f"no step goes against {claim.direction}{slack}",
-        broken=f"goes against {claim.direction}{slack}",
+        held=f"no step goes down{slack}" if slack else "every step goes up",
+        broken=f"goes down{slack}",
         tell=lambda estimate: described(claim.metric, estimate),
     )
 
@@ -59,24 +60,26 @@ def judge_cost_grows(claim: CostGrows, evidence: Evidence) -> Judgement:
 
     Exact costs are compared as they are, measured ones by intervals of the ratio as in `judge_monotone`.
     """
-    series = _series(evidence.cells.study, claim.along, None, claim.series)
+    series = _series(evidence.cells.study, claim.along, None, claim.series, claim.direction)
     cells = [cell for line in series for cell in line]
     if claim.metric in _EXACT:
         return _exact_cost(claim, evidence, series)
     trouble = absent(evidence, cells, claim.metric)
     if not trouble:
         low = [place(cell) for cell in cells if not (evidence.cells.values(cell, claim.metric) > 0).all()]
-        trouble = f"{claim.metric} is not above zero for {listed(low)}, so it has no ratio" if low else ""
+        trouble = (
+            f"for {listed(low)} there are no {named(claim.metric)} above zero, so there is no ratio" if low else ""
+        )
     if trouble:
         return undecided(trouble)
-    steps = _steps(evidence, series, claim.metric, 1.0 if claim.direction == "up" else -1.0, log=True)
+    steps = _steps(evidence, series, claim.metric, log=True)
     if not steps:
         return undecided(f"{claim.along} has fewer than two levels, so there is no step to judge")
     found = _judged_steps(
         steps,
         math.log(claim.factor),
-        held=f"{claim.metric} goes {claim.direction} by a factor of {claim.factor:g} or more at every step",
-        broken=f"changes {claim.metric} by a factor below {claim.factor:g} in the direction {claim.direction}",
+        held=f"every step raises {named(claim.metric)} by a factor of {claim.factor:g} or more",
+        broken=f"raises {named(claim.metric)} by a factor below {claim.factor:g}",
         tell=lambda e: (
             f"a factor of {significant(math.exp(e.value))} "
             f"[{significant(math.exp(e.ci_low))}, {significant(math.exp(e.ci_high))}] (n = {e.n} seeds)"
@@ -93,21 +96,17 @@ def _exact_cost(claim: CostGrows, evidence: Evidence, series: list[list[Cell]]) 
     trouble = _no_ratio(evidence, costs, claim.metric)
     if trouble:
         return undecided(trouble)
-    ratios = {
-        (start, end): costs[end] / costs[start] if claim.direction == "up" else costs[start] / costs[end]
-        for line in series
-        for start, end in pairwise(line)
-    }
+    ratios = {(start, end): costs[end] / costs[start] for line in series for start, end in pairwise(line)}
     if not ratios:
         return undecided(f"{claim.along} has fewer than two levels, so there is no step to judge")
     (start, end), least = min(ratios.items(), key=lambda item: (item[1], item[0][0][0]))
     holds = least >= claim.factor and least > 1
     told = (
-        f"The smallest step of {claim.metric} in the direction {claim.direction}, {place(start)} to {place(end)}, "
-        f"is a factor of {significant(least)}, {'at least' if holds else 'short of'} {max(claim.factor, 1):g} (exact)."
+        f"The smallest step, from {place(start)} to {place(end)}, raises {named(claim.metric)} by a factor of "
+        f"{significant(least)}, {'at least' if holds else 'short of'} {max(claim.factor, 1):g} (exact)."
     )
     if least == claim.factor == 1:
-        told = f"{claim.metric} does not change from {place(start)} to {place(end)} (exact)."
+        told = f"{place(start)} and {place(end)} do not differ in {named(claim.metric)} (exact)."
     verdict = "reproduced" if holds else "contradicted"
     return Judgement(verdict=verdict, reason=told, estimate=least, ci_low=least, ci_high=least)
 
@@ -117,30 +116,36 @@ def _no_ratio(evidence: Evidence, costs: dict[Cell, float], metric: str) -> str:
     unknown = [cell for cell, cost in costs.items() if math.isnan(cost)]
     unrun = [place(cell) for cell in unknown if not evidence.cells.rows[cell]]
     if unrun:
-        return f"{metric} is not known for {listed(unrun)}, which has no run"
+        return f"nothing is known of {named(metric)} for {listed(unrun)}, which has no run"
     if unknown:
-        return f"{metric} was not measured in the runs of {listed(map(place, unknown))}"
+        return f"the runs of {listed(map(place, unknown))} have not measured {named(metric)}"
     zero = [place(cell) for cell, cost in costs.items() if cost <= 0]
-    return f"{metric} is not above zero for {listed(zero)}, so it has no ratio" if zero else ""
+    return f"for {listed(zero)} there are no {named(metric)} above zero, so there is no ratio" if zero else ""
 
 
-def _series(study: ResolvedStudy, along: str, arm: str | None, series: str | None) -> list[list[Cell]]:
-    """The ordered lines of cells that a claim follows: arms by increasing level, or sizes of one arm."""
+def _series(
+    study: ResolvedStudy, along: str, arm: str | None, series: str | None, direction: Direction
+) -> list[list[Cell]]:
+    """The lines of cells that a claim follows, in the order in which it says that the metric rises.
+
+    Arms by increasing level, or sizes of one arm; decreasing where the metric is to fall along them (`down`).
+    """
+    towards = 1 if direction == "up" else -1
     followed = study.arms if series is None else study.series[series]
     if along == TRAIN_SIZE:
         every = study.all_arms if series is None else followed
         names = [arm] if arm is not None else [other.name for other in every]
-        return [[(name, size) for size in study.train_sizes] for name in names]
+        return [[(name, size) for size in study.train_sizes[::towards]] for name in names]
     order = sorted(followed, key=lambda of: float(of.level) if of.level is not None else math.nan)
-    return [[(of.name, size) for of in order] for size in study.train_sizes or (None,)]
+    return [[(of.name, size) for of in order[::towards]] for size in study.train_sizes or (None,)]
 
 
-def _steps(evidence: Evidence, series: list[list[Cell]], metric: str, sign: float, *, log: bool) -> list[_Step]:
+def _steps(evidence: Evidence, series: list[list[Cell]], metric: str, *, log: bool) -> list[_Step]:
     return [
         _Step(
             start=place(start),
             end=place(end),
-            estimate=evidence.contrast({end: sign, start: -sign}, metric, log=log),
+            estimate=evidence.contrast({end: 1.0, start: -1.0}, metric, log=log),
         )
         for line in series
         for start, end in pairwise(line)

@@ -13,9 +13,25 @@ _SHARES = ("test_accuracy", "validation_accuracy", "shifted_accuracy", "shift_ag
 """Metrics between 0 and 1, told in percentage points."""
 
 
+_WORDS = {
+    "train_images_per_second": "training images per second",
+    "eval_images_per_second": "images per second in evaluation",
+    "macs_per_image": "multiply-accumulates per image",
+    "attention_macs_per_image": "multiply-accumulates of attention per image",
+    "train_seconds": "seconds of training",
+    "peak_memory_bytes": "bytes of memory",
+    "params": "parameters",
+}
+
+
+def named(metric: str) -> str:
+    """A metric as a reader calls it."""
+    return _WORDS.get(metric, metric.replace("_", " "))
+
+
 def amount(metric: str, value: float, *, signed: bool = True) -> str:
     """A difference of a metric: accuracies and agreement in percentage points, the rest in the metric's own unit."""
-    return f"{_figure(metric, value, signed=signed)} {'points' if metric in _SHARES else metric}"
+    return f"{_figure(metric, value, signed=signed)} {'points' if metric in _SHARES else named(metric)}"
 
 
 def bounds(metric: str, low: float, high: float) -> str:
@@ -32,7 +48,7 @@ def described(metric: str, estimate: Estimate, *, of_metric: bool = False) -> st
         return "no paired seeds"
     told = amount(metric, estimate.value)
     if of_metric and metric in _SHARES:
-        told += f" of {metric.replace('_', ' ')}"
+        told += f" of {named(metric)}"
     if not estimate.judgeable:
         return f"{told} (n = {counted(estimate.n, 'seed')}, too few for an interval)"
     return f"{told} {bounds(metric, estimate.ci_low, estimate.ci_high)} (n = {counted(estimate.n, 'seed')})"

@@ -265,7 +265,7 @@ def test_a_claim_about_one_series_follows_its_arms_alone() -> None:
     claims = (falls, replace(falls, series="ViT"), costs, replace(costs, factor=1.4))
     found = verdicts(records(series_study((1.0, 1.5, 2.0), claims=claims), accuracy))
     assert list(found["verdict"]) == ["reproduced", "contradicted", "reproduced", "contradicted"]
-    assert "The step from ViT 1" in found["reason"][1]
+    assert "The step from ViT 2 to ViT 1.5 goes down" in found["reason"][1]
 
 
 def test_a_run_missing_at_one_level_is_named() -> None:
