@@ -15,7 +15,9 @@ from studies import _recipes as r
 
 
 def _vits(spec: ViTSpec, depths: tuple[int, ...]) -> tuple[Arm, ...]:
-    return tuple(Arm(f"{depth} block{'s' if depth > 1 else ''}", replace(spec, depth=depth), level=depth) for depth in depths)
+    return tuple(
+        Arm(f"{depth} blocks" if depth > 1 else "1 block", replace(spec, depth=depth), level=depth) for depth in depths
+    )
 
 
 STUDY = Study(
