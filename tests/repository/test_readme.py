@@ -111,9 +111,40 @@ def test_the_example_study_is_short_and_can_be_planned(example: Path) -> None:
     assert plan.runs == 4 * (3 + 3)
 
 
-def test_every_study_and_scale_is_in_the_tables() -> None:
-    for name in study_names():
-        assert f"| `{name}` | {find_study(name)[1].question} |" in README
+def kept_report(name: str) -> dict[str, Any] | None:
+    """What the results that come with the code say of a study at laptop scale."""
+    path = ROOT / "results" / name / "laptop" / "report.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def row_of(name: str) -> str:
+    """A study's row in README: its question, its answer where it has been run, and its scales."""
+    _, study = find_study(name)
+    found = kept_report(name)
+    answer = "not run yet" if found is None else f"{found['answer']} [Report](results/{name}/laptop/REPORT.md)"
+    scales = [
+        f"`{scale}` {len(given.arms) + 1}" + (f", {given.minutes:g} min" if given.minutes else "")
+        for scale, given in study.scales.items()
+    ]
+    return f"| `{name}` | {study.question} | {answer} | {'; '.join(scales)} |"
+
+
+def test_the_table_of_studies_has_questions_answers_and_minutes() -> None:
+    rows = re.findall(r"^\| `\w+` \| .*\?.* \|$", README, flags=re.MULTILINE)
+    assert rows == [row_of(name) for name in study_names()]
+
+
+def test_the_first_figure_is_one_of_the_results_and_its_text_their_answer() -> None:
+    (figure,) = re.findall(r"!\[.*?\]\((.*?)\)", README)
+    name = Path(figure).parts[1]
+    found = kept_report(name)
+    assert found is not None
+    assert (ROOT / figure).is_file()
+    assert Path(figure).relative_to(f"results/{name}/laptop").as_posix() in found["files"]["figures"]
+    assert found["answer"] in " ".join(README.split())
+
+
+def test_every_scale_is_in_the_table() -> None:
     for scale in SCALES:
         assert f"| `{scale}` |" in README
 
