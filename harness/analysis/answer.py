@@ -44,10 +44,10 @@ def _among(evidence: Evidence, values: Mapping[str, float]) -> str:
     """What the factor does to arms that are all compared with one baseline: from the first of its levels to the last.
 
     Where levels are no numbers, between the arms of the highest and the lowest of `values`; Bonferroni over all pairs
-    allows for choosing these two. Empty where nothing can be said.
+    allows for choosing these two. Empty where nothing can be said, and for series, where two things change.
     """
     study, size = evidence.cells.study, evidence.cells.sizes[-1]
-    if not _one_baseline(evidence.cells) or len(values) < 2:
+    if study.series or not _one_baseline(evidence.cells) or len(values) < 2:
         return ""
     levels = {arm.name: arm.level for arm in study.arms if isinstance(arm.level, float)}
     ordered = len(levels) == len(study.arms)

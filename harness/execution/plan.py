@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from harness.data import content_hash, resolve
@@ -18,6 +19,14 @@ from harness.spec import (
 )
 from harness.spec.checks import replace_at, value_at
 from harness.spec.run import Phase
+
+
+@lru_cache(maxsize=256)
+def _with_values(recipe: Recipe, values: tuple[tuple[str, type, Any], ...]) -> Recipe:
+    """A recipe with nuisance values: one object for all seeds of a setting. Their types tell 1 from True."""
+    for name, _, value in values:
+        recipe = replace_at(recipe, name, value)
+    return recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +81,11 @@ class Cell:
         return replace(run, config=replace(run.config, test_shifts=self.test_shifts))
 
     def _run(self, phase: Phase, seed: int, recipe: Recipe, values: Mapping[str, Any], trial: int | None) -> Run:
-        for name, value in values.items():
-            recipe = replace_at(recipe, name, value)
         config = RunConfig(
             phase=phase,
             seed=seed,
             model=self.arm.model,
-            recipe=recipe,
+            recipe=_with_values(recipe, tuple((name, type(value), value) for name, value in values.items())),
             data=self.data,
             data_hash=self.data_hash,
             channels=self.facts.channels,

@@ -13,16 +13,22 @@ from harness.spec import ResolvedStudy, Run, Rung
 from harness.spec.recipe import evaluation_points
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Finished:
     """A run that has a result."""
 
     cell: Cell
     run: Run
     result: RunResult
-    folder: RunFolder
+    runs: Path
+    """Where the run folders lie."""
     chosen: bool = False
     """For a trial: whether its setting is the one that is confirmed."""
+
+    @property
+    def folder(self) -> RunFolder:
+        """Made when it is asked for: a study has tens of thousands of these."""
+        return RunFolder(self.runs / self.run.digest)
 
 
 class CellProgress:
@@ -103,7 +109,7 @@ class CellProgress:
         best = chosen(self._history) if self.is_tuned else None
         for item in self._trials:
             is_chosen = best is not None and item.run.trial == best.number
-            yield Finished(cell=item.cell, run=item.run, result=item.result, folder=item.folder, chosen=is_chosen)
+            yield Finished(cell=item.cell, run=item.run, result=item.result, runs=item.runs, chosen=is_chosen)
         for seed in self.cell.seeds:
             if seed in self._confirmed:
                 yield self._confirmed[seed]
@@ -127,7 +133,7 @@ class CellProgress:
         result = self._result_of(run)
         if result is None:
             return False
-        item = Finished(cell=self.cell, run=run, result=result, folder=self.folder_of(run))
+        item = Finished(cell=self.cell, run=run, result=result, runs=self._runs)
         if run.trial is None:
             self._confirmed[run.config.seed] = item
             self._unconfirmed().pop(run.digest, None)

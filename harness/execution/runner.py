@@ -112,7 +112,7 @@ class Runner:
         """Train everything that has no result. Raises `StudyInterrupted` after a signal."""
         finished = self.finished()
         self.observer.planned(self.plan, [item.run for item in finished])
-        others = len(list(StudyFolder(self.folder).runs.glob("*/result.json"))) - len(finished)
+        others = sum(1 for _ in StudyFolder(self.folder).runs.glob("*/result.json")) - len(finished)
         if others > 0:
             self.observer.note(f"{others} finished runs of other settings are kept in {self.folder} and not used here.")
         if self.engine is None:

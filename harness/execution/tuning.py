@@ -98,15 +98,20 @@ def mirror(storage: str, name: str, space: Mapping[str, Distribution], history: 
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     frozen = {trial.number: _frozen(trial, space) for trial in history}
-    study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
-    kept = {trial.user_attrs.get("number"): trial for trial in study.get_trials(deepcopy=False)}
-    if any(number not in frozen or not _agree(trial, frozen[number]) for number, trial in kept.items()):
-        optuna.delete_study(study_name=name, storage=storage)
-        study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
-        kept = {}
-    for number, trial in frozen.items():
-        if number not in kept:
-            study.add_trial(trial)
+    database = optuna.storages.RDBStorage(storage)
+    try:
+        study = optuna.create_study(storage=database, study_name=name, direction="maximize", load_if_exists=True)
+        kept = {trial.user_attrs.get("number"): trial for trial in study.get_trials(deepcopy=False)}
+        if any(number not in frozen or not _agree(trial, frozen[number]) for number, trial in kept.items()):
+            optuna.delete_study(study_name=name, storage=database)
+            study = optuna.create_study(storage=database, study_name=name, direction="maximize")
+            kept = {}
+        for number, trial in frozen.items():
+            if number not in kept:
+                study.add_trial(trial)
+    finally:  # else connections and statements of every search stay in memory
+        database.remove_session()
+        database.engine.dispose()
 
 
 def _agree(one: "optuna.trial.FrozenTrial", other: "optuna.trial.FrozenTrial") -> bool:
