@@ -2,7 +2,6 @@
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 
 from harness.analysis.findings import Findings
@@ -150,7 +149,7 @@ def _name_points(records: StudyRecords, sheet: Sheet, rows: list[Row], column: s
                 size=LABEL_SIZE,
                 color=INK,
                 linespacing=1.05,
-                path_effects=[withStroke(linewidth=2.5, foreground="white")],
+                bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.5},
             )
             box = text.get_window_extent(renderer)
             if _contains(inside, box) and not any(box.padded(2).overlaps(other) for other in taken):

@@ -11,6 +11,7 @@ import seaborn as sns
 from matplotlib import font_manager
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from PIL import Image
 
 from harness.spec import ResolvedStudy
 
@@ -154,9 +155,12 @@ def has_ordered_levels(study: ResolvedStudy) -> bool:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure at 200 dpi; equal figures give equal bytes."""
-    with theme(), io.BytesIO() as buffer:
-        figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
+    """The figure at 200 dpi in 256 colours, a third of the bytes; equal figures give equal bytes."""
+    with theme(), io.BytesIO() as drawn, io.BytesIO() as buffer:
+        figure.savefig(drawn, format="png", dpi=200)
+        with Image.open(drawn, formats=["PNG"]) as picture:
+            few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        few.save(buffer, format="PNG", optimize=True, dpi=(200, 200))
         return buffer.getvalue()
 
 
