@@ -171,7 +171,7 @@ def test_negative_numbers_have_a_true_minus_sign_and_zero_has_none() -> None:
     assert described("test_accuracy", Estimate(seeds=(0, 1, 2), value=-0.0123, ci_low=-0.02, ci_high=0.0000001)) == (
         "−1.23 points [−2.00, 0.00] (n = 3 seeds)"
     )
-    assert amount("test_loss", -0.00001234) == "−1.23e−05 test_loss"
+    assert amount("test_loss", -0.00001234) == "−1.23e−05 test loss"
     assert amount("test_loss", 0.5, signed=False) == "0.5 test_loss"
 
 
