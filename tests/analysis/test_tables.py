@@ -172,7 +172,7 @@ def test_negative_numbers_have_a_true_minus_sign_and_zero_has_none() -> None:
         "−1.23 points [−2.00, 0.00] (n = 3 seeds)"
     )
     assert amount("test_loss", -0.00001234) == "−1.23e−05 test loss"
-    assert amount("test_loss", 0.5, signed=False) == "0.5 test_loss"
+    assert amount("test_loss", 0.5, signed=False) == "0.5 test loss"
 
 
 def trials(**more: Any) -> list[dict[str, Any]]:
