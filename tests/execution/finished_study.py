@@ -76,11 +76,12 @@ def write_document(records: StudyRecords, findings: Findings, folder: Path) -> l
 @contextmanager
 def tables_only() -> Iterator[None]:
     """Neither mirrors nor pages, which take most of the time of a tiny study."""
+    nothing: Any = lambda *arguments: []  # noqa: E731
     with (
         without_mirrors(),
         patch.object(runner, "ReportProcess", ReportHere),
         patch.object(results, "write_report", write_document),
-        patch.object(verify, "write_report", write_document),
+        patch.object(verify, "write_report", nothing),
     ):
         yield
 
