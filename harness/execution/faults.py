@@ -43,7 +43,12 @@ class Check:
 
 
 def same(kept: Any, expected: Any) -> bool:
-    """Whether a table's cell holds a value, which it has with ten digits; nothing stands for None and NaN."""
+    """Whether a table's cell holds a value, which it has with ten digits; nothing stands for None and NaN.
+
+    A list or an object, which a damaged record may have in a value's place, is never the same.
+    """
+    if any(isinstance(value, list | dict | tuple) for value in (kept, expected)):
+        return False
     if _is_missing(kept) or _is_missing(expected):
         return _is_missing(kept) and _is_missing(expected)
     if isinstance(expected, str | bool) or isinstance(kept, str):
