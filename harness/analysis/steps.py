@@ -67,9 +67,7 @@ def judge_cost_grows(claim: CostGrows, evidence: Evidence) -> Judgement:
     trouble = absent(evidence, cells, claim.metric)
     if not trouble:
         low = [place(cell) for cell in cells if not (evidence.cells.values(cell, claim.metric) > 0).all()]
-        trouble = (
-            f"for {listed(low)} there are no {named(claim.metric)} above zero, so there is no ratio" if low else ""
-        )
+        trouble = _not_positive(claim.metric, low)
     if trouble:
         return undecided(trouble)
     steps = _steps(evidence, series, claim.metric, log=True)
@@ -120,7 +118,11 @@ def _no_ratio(evidence: Evidence, costs: dict[Cell, float], metric: str) -> str:
     if unknown:
         return f"the runs of {listed(map(place, unknown))} have not measured {named(metric)}"
     zero = [place(cell) for cell, cost in costs.items() if cost <= 0]
-    return f"for {listed(zero)} there are no {named(metric)} above zero, so there is no ratio" if zero else ""
+    return _not_positive(metric, zero)
+
+
+def _not_positive(metric: str, places: list[str]) -> str:
+    return f"{listed(places)}: {named(metric)} not above zero, so there is no ratio" if places else ""
 
 
 def _series(

@@ -192,7 +192,7 @@ def test_shares_of_moved_images_are_told_in_points() -> None:
         (
             {"ViT/4": 900, "ViT/7": 300, "ViT/14": 0},
             "inconclusive",
-            "For ViT/14 there are no multiply-accumulates of attention per image above zero",
+            "ViT/14: multiply-accumulates of attention per image not above zero, so there is no ratio",
         ),
     ],
 )
