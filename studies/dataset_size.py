@@ -75,6 +75,7 @@ LAPTOP = Scale(
             "learning_rate": LogUniform(low=2e-3, high=2e-1),
             "augmentation.strength": Choice(values=(0.0, 0.5)),
         },
+        by_family={"resnet": r.RESNET_MUON},
         trials=6,
         updates=800,
     ),
@@ -121,5 +122,9 @@ STUDY = Study(
         "chosen a weight decay (0.24) that is too strong for a training five times as long: its training "
         "loss was no lower than before. Changed: weight decay is fixed, the strength of the augmentation is "
         "tuned again (0 or 0.5), 4,000 updates. The claims have never been changed.",
+        "Third run, with these settings: the ResNet led by 3.6, 4.3, 3.5, 2.3 and 2.7 points, the gap closed by +0.64 "
+        "points [0.18, 1.10] per tenfold images: reproduced. Since then the training loop has changed, so that "
+        "it was run again.",
+        r.RESNET_RATES_MOVED,
     ),
 )

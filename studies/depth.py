@@ -47,4 +47,5 @@ STUDY = Study(
             factor=1.3,
         ),
     ),
+    changes_after_first_look=(r.RESNET_RATES_MOVED,),
 )

@@ -99,7 +99,7 @@ LAPTOP = replace(
     r.AT_LAPTOP,
     recipe=r.LAPTOP_ADAMW,
     seeds=r.FIVE_SEEDS,
-    search=replace(r.AT_LAPTOP.search, space=r.ADAMW_RANGES),
+    search=r.ADAMW_SEARCH,
 )
 
 STUDY = Study(

@@ -45,7 +45,9 @@ def _scale(base: Scale, vit: ViTSpec, minutes: float | None = None) -> Scale:
     vit_first, *vit_others = _arms("ViT", vit)
     arms = (*others, replace(vit_first, against=first.name), *vit_others)
     ranges = {arm.name: OPTIMIZERS[arm.name.partition(", ")[2]][1] for arm in (first, *arms)}
-    return replace(base, baseline=first, arms=arms, search=replace(base.search, by_arm=ranges), minutes=minutes)
+    return replace(
+        base, baseline=first, arms=arms, search=replace(base.search, by_family={}, by_arm=ranges), minutes=minutes
+    )
 
 
 STUDY = Study(
@@ -54,7 +56,7 @@ STUDY = Study(
     factor="optimizer",
     scales={
         "smoke": _scale(r.AT_SMOKE, r.VIT_SMOKE, 0.8),
-        "laptop": _scale(r.AT_LAPTOP, r.VIT_XS, 15),
+        "laptop": _scale(replace(r.AT_LAPTOP, seeds=r.TEN_SEEDS), r.VIT_XS, 15),
         "gpu": _scale(replace(r.AT_GPU, search=replace(r.GPU_SEARCH, space={})), r.VIT_CIFAR, 200),
         "paper": _scale(
             replace(r.AT_PAPER, search=replace(r.PAPER_SEARCH, space={})), ViTSpec.preset("S", patch_size=16)
@@ -84,5 +86,10 @@ STUDY = Study(
             arm="ViT, Muon",
             than="ViT, AdamW",
         ),
+    ),
+    changes_after_first_look=(
+        "Scale laptop was first run with 3 seeds: two of the three claims were inconclusive (SGD over AdamW for the "
+        "ResNet +0.54 points [-0.74, 1.81]; how much more the transformer gains from AdamW than the ResNet +0.95 "
+        "[-1.24, 3.14]). Now 10 seeds, the first three among them.",
     ),
 )

@@ -92,4 +92,5 @@ STUDY = Study(
             ),
         ),
     },
+    changes_after_first_look=(r.RESNET_RATES_MOVED,),
 )

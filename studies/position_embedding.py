@@ -63,4 +63,5 @@ STUDY = Study(
             within=0.01,
         ),
     ),
+    changes_after_first_look=(r.RESNET_RATES_MOVED,),
 )

@@ -60,7 +60,7 @@ SMOKE = replace(
     recipe=replace(r.SMOKE, updates=60),
     search=replace(r.SMOKE_SEARCH, trials=1),
 )
-LAPTOP = replace(r.AT_LAPTOP, data=replace(r.FASHION_MNIST, train_size=2000), search=r.SHORT_SEARCH)
+LAPTOP = replace(r.AT_LAPTOP, data=replace(r.FASHION_MNIST, train_size=2000), seeds=r.FIVE_SEEDS, search=r.SHORT_SEARCH)
 
 
 def _gains(addition: str) -> GainsMore:
