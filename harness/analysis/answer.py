@@ -43,14 +43,17 @@ def answer(evidence: Evidence) -> str:
 def _among(evidence: Evidence, values: Mapping[str, float]) -> str:
     """What the factor does to arms that are all compared with one baseline: from the first of its levels to the last.
 
-    Where levels are no numbers, between the arms of the highest and the lowest of `values`; Bonferroni over all pairs
-    allows for choosing these two. Empty where nothing can be said, and for series, where two things change.
+    Where levels are no numbers, and for series at their last level, between the arms of the highest and the lowest of
+    `values`; Bonferroni over all pairs allows for choosing these two. Empty where nothing can be said.
     """
     study, size = evidence.cells.study, evidence.cells.sizes[-1]
-    if study.series or not _one_baseline(evidence.cells) or len(values) < 2:
-        return ""
     levels = {arm.name: arm.level for arm in study.arms if isinstance(arm.level, float)}
-    ordered = len(levels) == len(study.arms)
+    if study.series:  # two things change over the whole of it
+        ends = {arms[-1].name for arms in study.series.values()}
+        values = {arm: value for arm, value in values.items() if arm in ends}
+    if not _one_baseline(evidence.cells) or len(values) < 2:
+        return ""
+    ordered = len(levels) == len(study.arms) and not study.series
     by: Mapping[str, float] = levels if ordered else values
     first, last = (end(values, key=by.__getitem__) for end in (min, max))
     paired = evidence.contrast({(last, size): 1.0, (first, size): -1.0})
@@ -60,7 +63,8 @@ def _among(evidence: Evidence, values: Mapping[str, float]) -> str:
     if ordered:
         return f"From {first} to {last} {told}"
     by_chance = paired.p_value() * math.comb(len(values), 2) > 1 - LEVEL
-    return f"{last} against {first} {told}, the widest gap among the arms{' and perhaps chance' if by_chance else ''}"
+    among = "between series at their last level" if study.series else "among the arms"
+    return f"{last} against {first} {told}, the widest gap {among}{' and perhaps chance' if by_chance else ''}"
 
 
 def _compared(best: str, other: str, paired: Estimate, p_holm: float, arms: int, does_best: str) -> str:

@@ -1,6 +1,7 @@
 """Numbers as a reader meets them: one form per quantity, the same in tables, figures and texts."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from harness.analysis.wording import MINUS
@@ -42,6 +43,12 @@ def points(value: Any, digits: int = 2) -> str:
 def points_interval(value: Any, low: Any, high: Any) -> str:
     """A difference with its interval in points: `+1.23 [+0.40, +2.06]`."""
     return _with_interval(points(value), points(low), points(high))
+
+
+def points_range(values: Iterable[Any]) -> str:
+    """From the least to the greatest of differences that have no sign: `0.35 to 0.62`; empty where none is known."""
+    found = sorted(fraction for fraction in map(number, values) if fraction is not None)
+    return " to ".join(dict.fromkeys(f"{100 * end:.2f}" for end in (*found[:1], *found[-1:])))
 
 
 def count(value: Any) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from harness.analysis.findings import VERDICTS
 from harness.records import files
 from harness.records.layout import REPORT_FILE, StudyFolder
-from harness.report.formats import words
+from harness.report.formats import NONE, points_range, words
 from harness.report.markdown import escape, tally
 from harness.report.page import environment
 from harness.report.tables import SYMBOLS
@@ -18,6 +18,11 @@ from harness.spec import SCALES, InvalidInput
 
 OPEN = "<!-- What stands from here to the closing mark is written by hand and kept when this file is renewed. -->"
 CLOSE = "<!-- Closing mark: what follows is written by `patchbench report` and lost when it is written again. -->"
+_HEADINGS = "| study | answer | claims | smallest difference shown | main figure |"
+_SMALLEST = (
+    "Smallest difference shown: the smallest true difference of test accuracy, in points, that a study's seeds and "
+    "test images show with power .8 at level .05, over its comparisons from the most to the least exact."
+)
 _MOST_ANSWER = 400
 """Characters of an answer that the index shows."""
 
@@ -32,6 +37,8 @@ class Entry:
     answer: str = ""
     verdicts: tuple[tuple[str, int], ...] = ()
     gaps: int = 0
+    smallest: str = ""
+    """Smallest true difference that the study shows with power .8, in points; empty where that is not known."""
     figure: str = ""
     """Path of the main figure relative to the results folder; empty where there is none."""
     problem: str = ""
@@ -103,6 +110,7 @@ def _read(folder: Path, content: dict[str, Any]) -> Entry:
         answer=_shortened(str(content["answer"])) or "No run has finished yet, so there is no answer.",
         verdicts=tuple((verdict, counts[verdict]) for verdict in VERDICTS if verdict in counts),
         gaps=len(content["gaps"]),
+        smallest=points_range(row.get("smallest_detectable") for row in content["comparisons"]),
         figure=quote(f"{folder.parent.name}/{folder.name}/{figure}") if figure else "",
     )
 
@@ -137,8 +145,8 @@ def index_markdown(entries: list[Entry], by_hand: str = "") -> str:
     lost = [entry for entry in entries if entry.problem]
     blocks = ["# Results", OPEN, *([by_hand] if by_hand else []), CLOSE, "## Studies"]
     if shown:
-        lines = ["| study | answer | claims | main figure |", "|---|---|---|---|", *map(_markdown_row, shown)]
-        blocks.append("\n".join(lines))
+        lines = [_HEADINGS, "|---|---|---|---|---|", *map(_markdown_row, shown)]
+        blocks += ["\n".join(lines), _SMALLEST]
     else:
         blocks.append("No study has a report yet.")
     if lost:
@@ -159,4 +167,5 @@ def _markdown_row(entry: Entry) -> str:
     figure = (
         f'<img src="{entry.figure}" width="220" alt="{_attribute(entry.title)}: main figure">' if entry.figure else ""
     )
-    return f"| {study} | {escape(entry.answer)}{gaps} | {escape(tally(entry.counted)) or 'none'} | {figure} |"
+    claims = escape(tally(entry.counted)) or "none"
+    return f"| {study} | {escape(entry.answer)}{gaps} | {claims} | {entry.smallest or NONE} | {figure} |"

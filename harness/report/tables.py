@@ -21,6 +21,7 @@ from harness.report.formats import (
     plain,
     points,
     points_interval,
+    points_range,
     seconds,
     seeds,
     words,
@@ -116,6 +117,9 @@ def arms_table(records: StudyRecords, findings: Findings) -> Table:
         f"test, Holm-corrected over the table. Better: probability that the arm is better than {other}. MACs: "
         "multiply-accumulates of one forward pass. No interval is given below 3 seeds."
     )
+    shown = points_range(findings.comparisons["smallest_detectable"])
+    if shown:
+        note += f" Smallest true difference that these seeds and images show with power .8: {shown} points."
     caption = f"Arms: test accuracy, difference to {other}, and cost"
     names = (Column("Arm"), *((Column("Against"),) if paired else ()))
     columns = (*names, *(Column(heading, numeric=True) for heading in headings))

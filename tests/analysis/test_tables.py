@@ -159,6 +159,14 @@ def test_answer_tells_of_the_widest_gap_among_arms_without_levels_and_whether_it
     assert by_chance >= 35  # 95 % are promised of the studies in which nothing is to be found
 
 
+def test_answer_tells_of_the_widest_gap_between_series_with_one_baseline() -> None:
+    of = study({"p2": 2.0, "p6": 6.0, "q2": 2.0, "q6": 6.0})
+    arms = tuple(replace(arm, series=arm.name[0]) for arm in of.arms)
+    truth = {"ResNet-8": 0.92, "p2": 0.80, "p6": 0.86, "q2": 0.90, "q6": 0.89}
+    told = analyse(records(replace(of, arms=arms), truth)).answer
+    assert re.match(r"q6 against p6 \+[23]\.\d\d points .*, the widest gap between series at their last level; ", told)
+
+
 def test_missing_predictions_are_said() -> None:
     kept = records(study(), TRUTH, images=100)
     partial = {digest: row for digest, row in kept.correct.items() if digest != "ViT/7-None-0"}

@@ -67,6 +67,8 @@ def test_links_and_pictures_are_there(made):
     assert "Smaller patches help: every halving gains" in text
     assert "✓ 1 reproduced" in text
     assert "cells with gaps: 3" in text
+    assert "| 0.40 |" in text
+    assert "Smallest difference shown with power .8: 0.40 points." in " ".join(page.texts)
 
 
 def test_equal_results_give_equal_bytes_wherever_they_lie(made, tmp_path):
