@@ -36,7 +36,7 @@ RECIPE = Recipe(
 )
 SEARCH = Search(
     space={"learning_rate": LogUniform(low=1e-3, high=1.0)},
-    by_arm={"ViT": {"learning_rate": LogUniform(low=1e-3, high=1.0)}},
+    by_arm={"ViT": {"learning_rate": LogUniform(low=1e-2, high=10.0)}},
     trials=4,
 )
 

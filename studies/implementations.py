@@ -20,7 +20,7 @@ Cost: smoke 55 s, laptop 21 min on 2 cores; `make study NAME=implementations [SC
 from dataclasses import replace
 from typing import Any
 
-from harness.spec import Arm, Better, Equivalent, Scale, Study, ViTSpec
+from harness.spec import Arm, Better, Equivalent, LogUniform, Scale, Space, Study, ViTSpec
 from studies import _recipes as r
 
 WALK_THROUGH = "walk-through"
@@ -62,6 +62,9 @@ DETAILS: dict[str, dict[str, Any]] = {
 }
 """For each implementation, in what it differs from `ViTSpec`'s defaults with a class token."""
 
+SGD: Space = {**r.SGD_RANGES, "learning_rate": LogUniform(low=1e-2, high=10.0)}
+"""At .1, the rate of D2L, and up to 1 this transformer is still slow to learn."""
+
 
 def implementation(name: str, shape: ViTSpec) -> ViTSpec:
     """The named implementation at the patch size, width, depth and heads of `shape`."""
@@ -81,7 +84,7 @@ def _scale(base: Scale, shape: ViTSpec, minutes: float | None = None) -> Scale:
         )
         for name in DETAILS
     )
-    return replace(base, arms=arms, search=replace(base.search, by_arm={"D2L": r.SGD_RANGES}), minutes=minutes)
+    return replace(base, arms=arms, search=replace(base.search, by_arm={"D2L": SGD}), minutes=minutes)
 
 
 def _same(name: str, told: str) -> Equivalent:
@@ -129,5 +132,10 @@ STUDY = Study(
             arm="big_vision",
             than=WALK_THROUGH,
         ),
+    ),
+    changes_after_first_look=(
+        r.RESNET_RATES_MOVED,
+        "The range of learning rates of the arm that is trained with SGD was moved up (0.01 to 10 for 0.003 to 1): the "
+        "chosen rate was 0.93, the accuracy 62.9 % [58.2, 67.6], n = 5. No claim names this arm.",
     ),
 )
