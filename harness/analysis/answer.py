@@ -1,7 +1,7 @@
 """The study's question answered in one computed sentence."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from harness.analysis.axis import Axis, level_axis, series_pairs, size_axis
 from harness.analysis.cells import Cell, Cells
@@ -34,10 +34,19 @@ def answer(evidence: Evidence) -> str:
     if study.train_sizes:
         return _over_sizes(evidence, size_axis(study, best, against[best]))
     adjusted = dict(zip(against, holm([other.p_value() for _, other in found]), strict=True))
-    does_best = "does best of the arms" if _one_baseline(evidence.cells) else "gains most of the arms"
-    told = _compared(best, against[best], paired, adjusted[best], len(found), does_best)
+    if not _one_baseline(evidence.cells):
+        told = _compared(best, against[best], paired, adjusted[best], len(found), "gains most of the arms")
+        return f"{told}{_how_many(list(adjusted.values()))}"
+    told = _compared(best, against[best], paired, adjusted[best], len(found), "does best of the arms")
     among = _among(evidence, {arm: paired.value for arm, paired in known}) if paired.judgeable else ""
     return f"{among}; {told}" if among else told
+
+
+def _how_many(adjusted: Sequence[float]) -> str:
+    """How many of the arms differ from what they are compared with; empty where that cannot be said."""
+    judged = [p_holm for p_holm in adjusted if math.isfinite(p_holm)]
+    clear = sum(p_holm < 1 - LEVEL for p_holm in judged)
+    return f" {clear} of {len(judged)} differences are clear of chance (Holm)." if len(judged) > 1 else ""
 
 
 def _among(evidence: Evidence, values: Mapping[str, float]) -> str:

@@ -304,8 +304,11 @@ def test_answers_name_the_partner_where_it_is_not_the_baseline() -> None:
     of = series_study((0.0, 1.0))
     arms = tuple(replace(arm, series=None) for arm in of.arms)
     of = replace(of, baseline=replace(of.baseline, series=None), arms=arms)
-    ahead = analyse(records(of, vit_lead(planted))).answer
+    found = analyse(records(of, vit_lead(planted)))
+    ahead, clear = found.answer, int((found.comparisons["p_holm"] < 0.05).sum())
     assert ahead.startswith("ViT 1 beats ResNet 1: +")
+    assert ahead.endswith(f"). {clear} of 3 differences are clear of chance (Holm).")
+    assert clear in (2, 3)
     assert analyse(records(of, vit_lead(lambda *_: 0.0))).answer.split(",")[0].endswith(" gains most of the arms")
     nothing = analyse(records(of, vit_lead(planted), changes=lambda row: None)).answer
     assert nothing.endswith("no arm shares a completed seed with the one it is compared with.")
