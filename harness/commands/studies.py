@@ -15,12 +15,13 @@ from harness.commands.options import (
     study_argument,
 )
 from harness.commands.printing import make_console
-from harness.spec import Study, find_study, study_names, to_plain
+from harness.spec import ResolvedStudy, Study, find_study, study_names, to_plain
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from harness.execution.forecast import Forecast
+    from harness.execution.plan import Plan
 
 
 @click.command("list")
@@ -105,13 +106,17 @@ def plan(
     placement = choose(device, study.recipe.precision)
     workers = workers or (available_cores() if placement.device.type == "cpu" else 1)
     forecasts = forecast(made, placement, threads=max(1, available_cores() // workers))
-    wall = sum(item.seconds for item in forecasts) / min(workers, made.runs)
+    slots = min(workers, made.runs)
+    wall = sum(item.seconds for item in forecasts) / slots
     if study == resolve(name, study.scale, ()) and device == "auto":
         remember_pace(results, study.name, study.scale, stated=study.minutes, minutes=wall / 60)
+    folder = results / study.name / study.scale
+    done, seconds_left = _left(study, made, folder, forecasts)
     if as_json:
         place = {"device": str(placement.device), "precision": placement.precision, "workers": workers}
-        cells = [_forecast_of(item) for item in forecasts]
-        click.echo(json.dumps({"runs": made.runs, "seconds": wall, **place, "cells": cells}))
+        kept = {"done": done, "seconds_left": seconds_left / slots}
+        of_cells = [_forecast_of(item) for item in forecasts]
+        click.echo(json.dumps({"runs": made.runs, "seconds": wall, **kept, **place, "cells": of_cells}))
         return
     console = make_console()
     console.print(_forecast_table(f"{study.name} at scale {study.scale}: {made.runs} runs", forecasts))
@@ -120,11 +125,25 @@ def plan(
         "PMACs count forward and backward passes. Nothing was trained.",
         highlight=False,
     )
-    folder = results / study.name / study.scale
+    if done:
+        console.print(
+            f"{done} of the runs are done already; what is left takes {duration(seconds_left / slots)}.",
+            highlight=False,
+        )
     if (folder / "runs.csv").exists():
         console.print(_seeds_needed_table(folder, points))
     else:
         console.print("No earlier results to tell from how many seeds a difference needs.", highlight=False)
+
+
+def _left(study: ResolvedStudy, made: "Plan", folder: Path, forecasts: "list[Forecast]") -> tuple[int, float]:
+    """How many runs of a plan are done already, and how many seconds of one worker the others will take."""
+    from harness.execution.progress import open_cells
+
+    cells = open_cells(study, made, folder)
+    done = sum(1 for cell in cells for _ in cell.finished())
+    shares = [cell.remaining / cell.cell.images_planned for cell in cells]
+    return done, sum(item.seconds * share for item, share in zip(forecasts, shares, strict=True))
 
 
 def _forecast_of(item: "Forecast") -> dict[str, Any]:

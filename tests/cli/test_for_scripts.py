@@ -78,7 +78,20 @@ def test_plan_prints_its_forecast_as_json(tmp_path: Path, here: Here) -> None:
     said = json.loads(done.stdout)
     assert said["runs"] == 6
     assert [cell["seeds"] for cell in said["cells"]] == [2, 2, 2]
+    assert said["seconds"] == pytest.approx(said["seconds_left"])
     assert said["seconds"] > 0
+    assert said["done"] == 0
+
+
+def test_plan_tells_what_is_left(results: Path, ran: subprocess.CompletedProcess[str], here: Here) -> None:
+    assert ran.returncode == 0
+    more = ["seeds=0,1,2,3" if pair.startswith("seeds=") else pair for pair in TINY]
+    done = here(results, "plan", "patch_size", "--scale", "smoke", "--json", *more)
+    said = json.loads(done.stdout)
+    assert (said["runs"], said["done"]) == (12, 6)
+    assert 0 < said["seconds_left"] < said["seconds"]
+    told = here(results, "plan", "patch_size", "--scale", "smoke", *TINY)
+    assert "6 of the runs are done already; what is left takes 0 s." in told.stdout
 
 
 def test_mistakes_leave_standard_output_empty(tmp_path: Path, here: Here) -> None:
