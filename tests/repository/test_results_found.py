@@ -1,0 +1,64 @@
+"""What results/README.md says by hand agrees with the reports that lie beside it."""
+
+import itertools
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from harness.analysis.evidence import evidence_of
+from harness.records.tables import load_records
+from harness.report.index import CLOSE, OPEN
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+SAID = (RESULTS / "README.md").read_text().partition(OPEN)[2].partition(CLOSE)[0]
+PARTS = re.findall(r"^- (.+?)(?=^- |^#|\Z)", SAID, flags=re.MULTILINE | re.DOTALL)
+NUMBER = r"([+−-]?\d[\d,]*(?:\.\d+)?)"
+WITH_INTERVAL = re.compile(rf"{NUMBER}(?:\s*%)?\s+\[{NUMBER},\s+{NUMBER}\]")
+
+Triple = tuple[float, float, float]
+
+
+def triples(text: str) -> list[Triple]:
+    """Every `value [low, high]` of a text, whichever way round the difference is told."""
+    plain = text.replace("\\", "").replace("\u202f%", "").replace("−", "-")
+    return [unsigned(*(float(part.replace(",", "")) for part in found)) for found in WITH_INTERVAL.findall(plain)]
+
+
+def unsigned(value: float, low: float, high: float) -> Triple:
+    value, low, high = (round(number, 2) for number in (value, low, high))
+    low, high = sorted((low, high))
+    return max((value, low, high), (-value, -high, -low))
+
+
+@cache
+def reported(study: str) -> frozenset[Triple]:
+    return frozenset(triples((RESULTS / study / "laptop" / "REPORT.md").read_text()))
+
+
+@cache
+def between_arms(study: str) -> frozenset[Triple]:
+    """The difference of every two arms of a study, in points: a report has only those to the baseline."""
+    evidence = evidence_of(load_records(RESULTS / study / "laptop"))
+    arms = [arm.name for arm in evidence.cells.study.all_arms]
+    pairs = itertools.product(itertools.combinations(arms, 2), evidence.cells.sizes)
+    found = (evidence.contrast({(one, size): 1.0, (other, size): -1.0}) for (one, other), size in pairs)
+    return frozenset(unsigned(*(100 * end for end in (it.value, it.ci_low, it.ci_high))) for it in found)
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(PARTS) > 5
+    assert sum(len(triples(part)) for part in PARTS) >= 10
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: " ".join(re.findall(r"\w+", part)[:5]))
+def test_every_number_stands_in_a_report(part: str) -> None:
+    studies = [name for name in re.findall(r"`(\w+)`", part) if (RESULTS / name).is_dir()]
+    said = triples(part)
+    assert studies, "names no study"
+    assert not said or re.search(r"\bn = \d", part), "gives no n"
+    unknown = set(said) - {triple for study in studies for triple in reported(study)}
+    if unknown:
+        unknown -= {triple for study in studies for triple in between_arms(study)}
+    assert unknown == set()
