@@ -82,9 +82,9 @@ STUDY = Study(
     },
     claims=(
         Better(
-            statement="The vision transformer does not outperform the ResNet on Fashion-MNIST.",
+            statement="The vision transformer is worse than the ResNet on Fashion-MNIST.",
             source=D2L,
-            conditions="96 px, 10 epochs, one run each, untuned",
+            conditions="the source says only: does not outperform; 96 px, 10 epochs, one run each, untuned",
             arm="ResNet-18",
             than="ViT",
         ),

@@ -16,6 +16,7 @@ from studies import _recipes as r
 from studies.locality import arms, moved
 
 SOURCE = "arXiv 2010.11929, sections 3.1 and 4.3"
+OURS = f"our own hypothesis, after {SOURCE}"
 
 
 def _scale(
@@ -41,10 +42,10 @@ STUDY = Study(
         ),
         "laptop": _scale(
             replace(
-                r.AT_LAPTOP, recipe=replace(r.LAPTOP_PLAIN, updates=450), search=replace(r.SHORT_SEARCH, updates=220)
+                r.AT_LAPTOP, recipe=replace(r.SMALL_BATCHES, updates=2000), search=replace(r.SHORT_SEARCH, updates=400)
             ),
             replace(r.VIT_XS, patch_size=4),
-            (0.0, 0.5, 1.0),
+            (0.0, 1.0),
             (500, 4000, 32_000),
             26,
         ),
@@ -71,7 +72,7 @@ STUDY = Study(
         ),
         GapShrinks(
             statement="The ResNet's lead shrinks as locality is taken away, at the largest training size.",
-            source=SOURCE,
+            source=OURS,
             leader="ResNet",
             follower="ViT",
             along="moved_share",
@@ -79,13 +80,13 @@ STUDY = Study(
         ),
         Crosses(
             statement="With all patches moved, the vision transformer overtakes the ResNet within the sizes measured.",
-            source=SOURCE,
+            source=OURS,
             leader="ResNet" + moved(1.0),
             follower="ViT" + moved(1.0),
         ),
         Better(
             statement="Where both are scarce, data and locality, the ResNet is still ahead.",
-            source=SOURCE,
+            source=OURS,
             arm="ResNet" + moved(1.0),
             than="ViT" + moved(1.0),
             train_size="smallest",

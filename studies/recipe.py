@@ -66,7 +66,7 @@ LAPTOP = replace(r.AT_LAPTOP, data=replace(r.FASHION_MNIST, train_size=2000), se
 def _gains(addition: str) -> GainsMore:
     return GainsMore(
         statement=f"A vision transformer gains more from {addition} than a ResNet does.",
-        source=DEIT,
+        source=f"our own hypothesis, after {DEIT}",
         conditions=CONDITIONS,
         arm=f"ViT, {addition}",
         start="ViT, plain",

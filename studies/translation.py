@@ -87,7 +87,7 @@ STUDY = Study(
         ),
         Better(
             statement="Moved training images teach a vision transformer more invariance than a ResNet has for free.",
-            source=SOURCE,
+            source=f"our own hypothesis, after {SOURCE}",
             arm="ViT, moved in training",
             than="ResNet",
             metric="shift_agreement",
