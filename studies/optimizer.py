@@ -1,8 +1,9 @@
 """Which optimiser suits a vision transformer, which a ResNet, and does the comparison of the two depend on it?
 
-Source: arXiv 2010.11929, appendix D.1 and Table 7: ResNet-50 reaches 77.54 with Adam and 78.24 with SGD on ImageNet, so
-that the optimiser is a nuisance parameter and not a given; arXiv 2106.14881, section 4: a vision transformer loses far
-more with SGD than a ResNet does; arXiv 2502.16982: Muon needs about half of AdamW's compute for language models.
+Source: arXiv 2010.11929, appendix D.1 and Table 7: over five data sets ResNet-50 reaches 89.33 with Adam and 88.79 with
+SGD, on ImageNet alone 77.54 and 78.24, so that the optimiser is a nuisance parameter; arXiv 2106.14881, section 4: a
+vision transformer loses far more with SGD than a ResNet does; arXiv 2502.16982: Muon needs about half of AdamW's
+compute for language models.
 
 Expected: within few updates Muon leads for both families, SGD is worst for the transformer and fair for the ResNet.
 Every optimiser has its own range of learning rates; every arm the same number of trials.
@@ -44,10 +45,14 @@ def _scale(base: Scale, vit: ViTSpec, minutes: float | None = None) -> Scale:
     first, *others = _arms("ResNet", base.baseline.model)
     vit_first, *vit_others = _arms("ViT", vit)
     arms = (*others, replace(vit_first, against=first.name), *vit_others)
-    ranges = {arm.name: OPTIMIZERS[arm.name.partition(", ")[2]][1] for arm in (first, *arms)}
-    return replace(
-        base, baseline=first, arms=arms, search=replace(base.search, by_family={}, by_arm=ranges), minutes=minutes
-    )
+    ranges = {arm.name: _ranges(*arm.name.split(", ")) for arm in (first, *arms)}
+    search = replace(base.search, by_family={}, by_arm=ranges)
+    return replace(base, baseline=first, arms=arms, search=search, minutes=minutes)
+
+
+def _ranges(family: str, optimizer: str) -> Space:
+    own = {"AdamW": r.RESNET_ADAMW, "Muon": r.RESNET_MUON} if family == "ResNet" else {}
+    return {**OPTIMIZERS[optimizer][1], **own.get(optimizer, {})}
 
 
 STUDY = Study(
@@ -56,7 +61,7 @@ STUDY = Study(
     factor="optimizer",
     scales={
         "smoke": _scale(r.AT_SMOKE, r.VIT_SMOKE, 0.8),
-        "laptop": _scale(replace(r.AT_LAPTOP, seeds=r.TEN_SEEDS), r.VIT_XS, 15),
+        "laptop": _scale(replace(r.AT_LAPTOP, seeds=tuple(range(3, 13))), r.VIT_XS, 15),
         "gpu": _scale(replace(r.AT_GPU, search=replace(r.GPU_SEARCH, space={})), r.VIT_CIFAR, 200),
         "paper": _scale(
             replace(r.AT_PAPER, search=replace(r.PAPER_SEARCH, space={})), ViTSpec.preset("S", patch_size=16)
@@ -64,11 +69,12 @@ STUDY = Study(
     },
     claims=(
         Better(
-            statement="A ResNet is better with SGD than with Adam (78.24 against 77.54).",
-            source="arXiv 2010.11929, Table 7",
-            conditions="ResNet-50, Adam without decoupled decay; ImageNet fine-tuning after pre-training on JFT-300M",
-            arm="ResNet, SGD",
-            than="ResNet, AdamW",
+            statement="A ResNet is better with Adam than with SGD (89.33 against 88.79).",
+            source="arXiv 2010.11929, appendix D.1 and Table 7",
+            conditions="ResNet-50 pre-trained on JFT-300M with either, Adam without decoupled decay; mean of five data "
+            "sets (on ImageNet alone SGD is ahead, 78.24 against 77.54)",
+            arm="ResNet, AdamW",
+            than="ResNet, SGD",
         ),
         GainsMore(
             statement="A vision transformer gains more from AdamW over SGD than a ResNet does.",
@@ -88,8 +94,12 @@ STUDY = Study(
         ),
     ),
     changes_after_first_look=(
-        "Scale laptop was first run with 3 seeds: two of the three claims were inconclusive (SGD over AdamW for the "
+        r.RESNET_RATES_MOVED,
+        "Scale laptop was first run with seeds 0 to 2: two of three claims were inconclusive (SGD over AdamW for the "
         "ResNet +0.54 points [-0.74, 1.81]; how much more the transformer gains from AdamW than the ResNet +0.95 "
-        "[-1.24, 3.14]). Now 10 seeds, the first three among them.",
+        "[-1.24, 3.14]). Now ten other seeds, 3 to 12. The range of SGD's learning rates was moved up (0.01 to 10 for "
+        "0.003 to 1): both families did best at 0.65.",
+        "The first claim said that a ResNet is better with SGD than with Adam, which Table 7 has for one data set of "
+        "five; the source concludes the opposite from their mean. Corrected after the first look.",
     ),
 )

@@ -52,16 +52,7 @@ STUDY = Study(
             claims=CLAIMS,
             minutes=0.4,
         ),
-        "laptop": Scale(
-            data=r.FASHION_MNIST,
-            recipe=r.LAPTOP,
-            baseline=Arm("ResNet-8", r.RESNET8),
-            arms=_vits(r.VIT_XS, (14, 7, 4)),
-            seeds=r.FIVE_SEEDS,
-            search=r.LAPTOP_SEARCH,
-            claims=CLAIMS,
-            minutes=12,
-        ),
+        "laptop": replace(r.AT_LAPTOP, arms=_vits(r.VIT_XS, (14, 7, 4)), seeds=r.FIVE_SEEDS, claims=CLAIMS, minutes=12),
         "gpu": Scale(
             data=r.CIFAR10,
             recipe=r.GPU,
@@ -92,5 +83,12 @@ STUDY = Study(
             ),
         ),
     },
-    changes_after_first_look=(r.RESNET_RATES_MOVED,),
+    changes_after_first_look=(
+        r.RESNET_RATES_MOVED,
+        "Scale laptop was first run with augmented images, whose strength was one of three settings to search in 8 "
+        "trials: the ResNet was 0.64 points worse than after the same updates in `depth`; of its trials one only was "
+        "without augmentation. Now the images are plain, as in the other studies with all images, and 6 trials search "
+        "rate and weight decay. Before, the first claim was contradicted (ViT/4 over ViT/7 -0.55 points [-0.91, "
+        "-0.18], n = 5).",
+    ),
 )

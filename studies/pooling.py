@@ -40,7 +40,7 @@ def _scale(base: Scale, spec: ViTSpec, rate: float, minutes: float | None = None
 LAPTOP = replace(
     r.AT_LAPTOP,
     recipe=r.LAPTOP_ADAMW,
-    seeds=r.TEN_SEEDS,
+    seeds=tuple(range(5, 15)),
     search=replace(r.ADAMW_SEARCH, trials=10),
 )
 
@@ -58,7 +58,8 @@ STUDY = Study(
         Better(
             statement="With a shared learning rate mean pooling looks worse than the class token.",
             source="arXiv 2010.11929, Fig. 9",
-            conditions="the class token's best rate, 8e-4; ViT-B/16, 5-shot ImageNet",
+            conditions="the class token's best rate, 8e-4 (here 2.7 times the recipe's, which need not be its best); "
+            "ViT-B/16, 5-shot ImageNet",
             arm=SHARED[0],
             than=SHARED[1],
         ),
@@ -73,8 +74,9 @@ STUDY = Study(
     ),
     changes_after_first_look=(
         r.RESNET_RATES_MOVED,
-        "Scale laptop was first run with 5 seeds and 6 trials: both claims were inconclusive (class token over mean at "
-        "the shared rate -0.31 points [-0.68, 0.06]; mean over class token, tuned, -1.16 [-1.84, -0.48], bound 1). "
-        "Now 10 seeds and 10 trials, the first ones among them.",
+        "Scale laptop was first run with seeds 0 to 4 and 6 trials: both claims were open (class token over mean "
+        "at the shared rate -0.31 points [-0.68, 0.06]; mean over class token, tuned, -1.16 [-1.84, -0.48], bound 1). "
+        "Now ten other seeds, 5 to 14, and 10 trials. The class token's own choice was a rate of 0.003: the shared "
+        "one, 0.008, is not its best, as it is in the source; the claim's conditions say so now.",
     ),
 )

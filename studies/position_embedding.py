@@ -15,7 +15,7 @@ from harness.spec import Arm, Better, Equivalent, Study, ViTSpec
 from studies import _recipes as r
 
 TABLE_8 = "arXiv 2010.11929, Table 8"
-CONDITIONS = "ViT-B/16, pre-trained on JFT-300M, ImageNet 5-shot: one run each"
+CONDITIONS = "ViT-B/16, pre-trained on JFT-300M, ImageNet 5-shot: one run each; the bound of one point is ours"
 
 
 def _arms(spec: ViTSpec) -> tuple[Arm, ...]:
