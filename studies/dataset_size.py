@@ -124,7 +124,7 @@ STUDY = Study(
         "tuned again (0 or 0.5), 4,000 updates.",
         "Third run, with these settings: the ResNet led by 3.6, 4.3, 3.5, 2.3 and 2.7 points, the gap shrank by 0.64 "
         "points [0.18, 1.10] per tenfold images: reproduced. Since then the training loop has changed, so that it was "
-        "run again. Two statements say more exactly what has been computed for them from the start: that the gap 'shrinks' "
+        "run again. Two statements say more exactly what was computed for them from the start: that the gap 'shrinks' "
         "(not 'closes'), and that a crossing is looked for 'within the sizes measured'.",
         r.RESNET_RATES_MOVED,
     ),
