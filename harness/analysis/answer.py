@@ -38,8 +38,22 @@ def answer(evidence: Evidence) -> str:
         told = _compared(best, against[best], paired, adjusted[best], len(found), "gains most of the arms")
         return f"{told}{_how_many(list(adjusted.values()))}"
     told = _compared(best, against[best], paired, adjusted[best], len(found), "does best of the arms")
-    among = _among(evidence, {arm: paired.value for arm, paired in known}) if paired.judgeable else ""
+    if not paired.judgeable:
+        return told
+    among = _among(evidence, {arm: paired.value for arm, paired in known})
+    told += _level_with(evidence, best, [arm for arm, _ in known])
     return f"{among}; {told}" if among else told
+
+
+def _level_with(evidence: Evidence, best: str, arms: Sequence[str]) -> str:
+    """Which other arms may be as good as the best: their intervals of the difference to it include zero."""
+    size = evidence.cells.sizes[-1]
+    behind = {arm: evidence.contrast({(best, size): 1.0, (arm, size): -1.0}) for arm in arms if arm != best}
+    level = [arm for arm, paired in behind.items() if paired.judgeable and paired.ci_low <= 0]
+    if not level:
+        return ""
+    names = " and ".join(level) if len(level) < 3 else f"{len(level)} other arms"
+    return f" {names} {'is' if len(level) == 1 else 'are'} not clearly behind."
 
 
 def _how_many(adjusted: Sequence[float]) -> str:

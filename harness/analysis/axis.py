@@ -98,7 +98,8 @@ class Axis:
     def per(self) -> str:
         """What a slope counts."""
         if self.sized:
-            return "per tenfold training images"
+            line = f" (a line through {len(self.points)} sizes)" if len(self.points) > 2 else ""
+            return f"per tenfold training images{line}"
         line = "a line over its logarithm" if self.log else "a straight line"
         return f"from {self.told(self.points[0], self.points[-1])} along {line}"
 

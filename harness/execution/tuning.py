@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data import derive
 from harness.spec import Choice, LogUniform, Rung, Search, Uniform
-from harness.spec.search import Distribution
+from harness.spec.search import STARTUP_TRIALS, Distribution
 
 if TYPE_CHECKING:
     import optuna
-
-STARTUP_TRIALS = 4
-"""Trials drawn at random (the recipe's own setting included) before the sampler learns from them."""
 
 ATTEMPTS = 100
 """Draws for a setting that has not been tried; from the second half on, one that has not failed will do."""

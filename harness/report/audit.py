@@ -24,7 +24,7 @@ _PROVENANCE = {
     "python": "Python",
     "torch": "torch",
     "numpy": "numpy",
-    "wall_seconds": "Wall time",
+    "wall_seconds": "Wall time of the last launch",
 }
 
 

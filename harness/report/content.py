@@ -81,7 +81,7 @@ def content_of(records: StudyRecords, findings: Findings) -> Content:
         answer=findings.answer or NO_ANSWER,
         verdicts=verdicts_of(findings),
         gaps=findings.gaps,
-        warnings=findings.warnings,
+        warnings=(*findings.warnings, *_looked_at(study.changes_after_first_look)),
         sections=_sections(records, findings, figures),
         changes=study.changes_after_first_look,
         provenance=audit.provenance_table(records),
@@ -141,6 +141,14 @@ def _sections(records: StudyRecords, findings: Findings, figures: tuple[Drawn, .
         for section in sections
     )
     return tuple(section for section in filled if section.figures or section.tables)
+
+
+def _looked_at(changes: tuple[str, ...]) -> tuple[str, ...]:
+    """A caution where a study is not what it was before its first results."""
+    if not changes:
+        return ()
+    times = "a change" if len(changes) == 1 else f"{len(changes)} changes"
+    return (f"This study has had {times} after results had been seen: see Changes after first look.",)
 
 
 def command_of(records: StudyRecords) -> str:

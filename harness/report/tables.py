@@ -53,7 +53,7 @@ def claims_table(records: StudyRecords, findings: Findings) -> Table:
     headings = ("Claim", "Verdict", "Estimate [95\u00a0% interval]", "Reason", "Source", "Conditions of the source")
     return Table(
         "claims",
-        "Published claims and what this study says about them",
+        "Claims and what this study says about them",
         tuple(Column(heading) for heading in headings),
         tuple(rows),
         csv_text.from_frame(findings.claims),
@@ -115,7 +115,8 @@ def arms_table(records: StudyRecords, findings: Findings) -> Table:
     note = (
         f"Difference: paired by seed, arm minus {other if paired else 'baseline'}, in percentage points. p: paired "
         f"test, Holm-corrected over the table. Better: probability that the arm is better than {other}. MACs: "
-        "multiply-accumulates of one forward pass. No interval is given below 3 seeds."
+        "multiply-accumulates of one forward pass. No interval is given below 3 seeds. Intervals hold for the settings "
+        "that the search chose: another search may choose others."
     )
     shown = points_range(findings.comparisons["smallest_detectable"])
     if shown:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from harness.spec.study import Arm
 
 
+STARTUP_TRIALS = 4
+"""Trials drawn at random (the recipe's own setting included) before the sampler learns from them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LogUniform:
     """A nuisance parameter searched evenly in its logarithm."""

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_studies import SPACE
 
-from harness.execution.tuning import STARTUP_TRIALS, Trial, chosen, mirror, propose, rungs
+from harness.execution.tuning import Trial, chosen, mirror, propose, rungs
 from harness.spec import Choice, LogUniform, Rung, Search, Uniform
+from harness.spec.search import STARTUP_TRIALS
 
 SEARCH = Search(space=SPACE, trials=12)
 OWN = {"learning_rate": 3e-3, "label_smoothing": 0.0}

@@ -53,7 +53,7 @@ def test_settings_show_what_is_tuned_and_what_an_arm_changes():
     assert shown["Recipe: learning rate"] == "tuned, 0.0001 to 0.01, logarithmic"
     assert shown["Recipe: augmentation.strength"] == "tuned, one of 0, 1"
     assert shown["Search: learning rate, family resnet"] == "0.001 to 1, logarithmic"
-    assert shown["Search"] == "4 trials per arm (tpe), of 50 updates"
+    assert shown["Search"] == "4 trials per arm (the recipe's own setting, then at random), of 50 updates"
     assert shown["Confirm seeds"] == "0, 1, 2"
     assert shown["ResNet-8 changes recipe.optimizer"] == "sgd"
     assert shown["Recipe: weight decay"] == "0.05"
