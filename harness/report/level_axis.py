@@ -55,7 +55,7 @@ class LevelAxis:
             set_linear(axes.xaxis, places)
         fix_ticks(axes.xaxis, self.levels, plain)
         if self.beside:
-            axes.axvline(self.at(self.levels[-1], 0.1), color=MUTED, linewidth=0.8, linestyle=":")
+            axes.axvline(self.at(self.levels[-1], 0.07), color=MUTED, linewidth=0.8, linestyle=":")
         axes.autoscale(enable=False)  # what is drawn later stays within these limits
 
 
