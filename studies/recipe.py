@@ -7,7 +7,7 @@ arm is compared with its own family's plain recipe.
 
 Expected: shifted and mirrored images help both, the transformer more; mixing and smoothing little in short trainings.
 
-Cost: smoke 55 s, laptop 25 min on 2 cores; `make study NAME=recipe [SCALE=smoke]`.
+Cost: smoke 55 s, laptop 27 min on 2 cores; `make study NAME=recipe [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -81,7 +81,7 @@ STUDY = Study(
     factor="recipe",
     scales={
         "smoke": _scale(SMOKE, r.VIT_SMOKE, 1, 0.9),
-        "laptop": _scale(LAPTOP, r.VIT_XS, 2, 25),
+        "laptop": _scale(LAPTOP, r.VIT_XS, 2, 27),
         "gpu": _scale(replace(r.AT_GPU, data=replace(r.CIFAR10, train_size=5000)), r.VIT_CIFAR, 4, 100),
         "paper": _scale(r.AT_PAPER, ViTSpec.preset("S", patch_size=16), 16),
     },

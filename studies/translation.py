@@ -8,7 +8,7 @@ number of training images. One more arm learns from moved images: what augmentat
 Expected: the ResNet keeps more of its predictions than the transformer at every size; moved training images bring the
 transformer close. A ResNet's strides and padding make it less than invariant too.
 
-Cost: smoke 50 s, laptop 23 min on 2 cores; `make study NAME=translation [SCALE=smoke]`.
+Cost: smoke 50 s, laptop 17 min on 2 cores; `make study NAME=translation [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -53,7 +53,7 @@ STUDY = Study(
             0.8,
         ),
         "laptop": _scale(
-            replace(r.AT_LAPTOP, search=r.SHORT_SEARCH), r.VIT_XS, (1000, 7000, 55_000), (1, 2, 3, 4, 6), 23
+            replace(r.AT_LAPTOP, search=r.SHORT_SEARCH), r.VIT_XS, (1000, 7000, 55_000), (1, 2, 3, 4, 6), 17
         ),
         "gpu": _scale(
             replace(r.AT_GPU, recipe=replace(r.GPU_UPDATES, augmentation=r.NO_AUGMENTATION), search=r.GPU_RATES),
