@@ -3,7 +3,8 @@
 Source: arXiv 2010.11929, section 3.1 ("Inductive bias"): translation equivariance is built into a convolutional network
 and has to be learned by a vision transformer. After training on images that are not moved, the test images are moved by
 1 to 6 pixels in four directions (what moves in is black): accuracy, and how often the prediction stays the same, by
-number of training images. One more arm learns from moved images: what augmentation can replace.
+number of training images. The claims are about the largest shift. One more arm learns from moved images: what
+augmentation can replace.
 
 Expected: the ResNet keeps more of its predictions than the transformer at every size; moved training images bring the
 transformer close. A ResNet's strides and padding make it less than invariant too.

@@ -14,6 +14,8 @@ _SHARES = ("test_accuracy", "validation_accuracy", "shifted_accuracy", "shift_ag
 
 
 _WORDS = {
+    "shift_agreement": "agreement at the largest shift",
+    "shifted_accuracy": "test accuracy at the largest shift",
     "train_images_per_second": "training images per second",
     "eval_images_per_second": "images per second in evaluation",
     "macs_per_image": "multiply-accumulates per image",
@@ -30,8 +32,12 @@ def named(metric: str) -> str:
 
 
 def amount(metric: str, value: float, *, signed: bool = True) -> str:
-    """A difference of a metric: accuracies and agreement in percentage points, the rest in the metric's own unit."""
-    return f"{_figure(metric, value, signed=signed)} {'points' if metric in _SHARES else named(metric)}"
+    """A difference of a metric: accuracies and agreement in percentage points, the rest in the metric's own unit.
+
+    Points are of test accuracy where nothing else is said.
+    """
+    of_what = "points" if metric == "test_accuracy" else f"points of {named(metric)}"
+    return f"{_figure(metric, value, signed=signed)} {of_what if metric in _SHARES else named(metric)}"
 
 
 def bounds(metric: str, low: float, high: float) -> str:
@@ -42,12 +48,12 @@ def bounds(metric: str, low: float, high: float) -> str:
 def described(metric: str, estimate: Estimate, *, of_metric: bool = False) -> str:
     """`+1.24 points [+0.40, +2.08] (n = 5 seeds)`; without an interval where there are too few seeds.
 
-    `of_metric` names what is counted in points: `+1.24 points of test accuracy [+0.40, +2.08] (n = 5 seeds)`.
+    `of_metric` names test accuracy, too: `+1.24 points of test accuracy [+0.40, +2.08] (n = 5 seeds)`.
     """
     if not estimate.n:
         return "no paired seeds"
     told = amount(metric, estimate.value)
-    if of_metric and metric in _SHARES:
+    if of_metric and metric == "test_accuracy":
         told += f" of {named(metric)}"
     if not estimate.judgeable:
         return f"{told} (n = {counted(estimate.n, 'seed')}, too few for an interval)"

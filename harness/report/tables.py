@@ -87,7 +87,7 @@ _METRIC_FORMS: dict[str, tuple[Callable[[Any], str], str]] = {
     "test_accuracy": (points, " points"),
     "validation_accuracy": (points, " points"),
     "shifted_accuracy": (points, " points"),
-    "shift_agreement": (points, " points"),
+    "shift_agreement": (points, " points of agreement"),
     "test_loss": (plain, ""),
     "train_seconds": (plain, " s"),
     "peak_memory_bytes": (memory, ""),

@@ -177,7 +177,7 @@ def test_shares_of_moved_images_are_told_in_points() -> None:
 
     found, reason = verdict(replace(better, metric="shifted_accuracy"), flat(vit7=0.92), changes=changes)
     assert found == "reproduced"
-    assert " points [+" in reason
+    assert " points of test accuracy at the largest shift [+" in reason
 
 
 @pytest.mark.parametrize(
