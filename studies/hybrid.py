@@ -80,8 +80,8 @@ STUDY = Study(
     },
     changes_after_first_look=(
         "Scale laptop was first run with seeds 0 to 2 at 1,000, 8,000 and 55,000 images: all three claims were open "
-        "(ResNet stem over patches at 1,000 images +1.10 points [-0.06, 2.27]; convolutional stem over patches at 55,000 "
-        "+0.14 [-1.11, 1.39]; the hybrid's edge -0.36 [-1.19, 0.48] per tenfold images). Now six other seeds, 3 to 8, at "
-        "the smallest and the largest size, which the claims are about.",
+        "(ResNet stem over patches at 1,000 images +1.10 points [-0.06, 2.27]; convolutional stem over patches at "
+        "55,000 +0.14 [-1.11, 1.39]; the hybrid's edge -0.36 [-1.19, 0.48] per tenfold images). Now six other seeds, 3 "
+        "to 8, at the smallest and the largest size, which the claims are about.",
     ),
 )
