@@ -13,7 +13,7 @@ from harness.report.index import CLOSE, OPEN
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 SAID = (RESULTS / "README.md").read_text().partition(OPEN)[2].partition(CLOSE)[0]
-PARTS = re.findall(r"^- (.+?)(?=^- |^#|\Z)", SAID, flags=re.MULTILINE | re.DOTALL)
+PARTS = re.findall(r"^- (.+?)(?=^- |^$|\Z)", SAID, flags=re.MULTILINE | re.DOTALL)
 NUMBER = r"([+−-]?\d[\d,]*(?:\.\d+)?)"
 WITH_INTERVAL = re.compile(rf"{NUMBER}(?:\s*%)?\s+\[{NUMBER},\s+{NUMBER}\]")
 
