@@ -60,3 +60,9 @@ def test_intervals():
 def test_seeds():
     assert formats.seeds(2, 3) == "2 of 3 seeds"
     assert formats.seeds(pd.NA, 1) == "0 of 1 seed"
+
+
+def test_a_range_of_points_names_its_ends_once():
+    assert formats.points_range([0.0062, None, 0.0035, float("nan"), 0.005]) == "0.35 to 0.62"
+    assert formats.points_range([0.004, 0.00401]) == "0.40"
+    assert formats.points_range([None]) == ""

@@ -39,6 +39,19 @@ def test_it_names_files_that_are_there(tmp_path):
     assert all((tmp_path / name).is_file() for name in [*written, *said["files"]["figures"]])
 
 
+@pytest.mark.parametrize(
+    ("trials", "told"),
+    [
+        (1, "1 trial per arm (the recipe's own setting), of 50 updates"),
+        (6, "6 trials per arm (the recipe's own setting, then 3 at random, then by TPE), of 50 updates"),
+    ],
+)
+def test_settings_tell_how_trials_are_drawn(trials, told):
+    search = Search(space={"learning_rate": LogUniform(low=1e-4, high=1e-2)}, trials=trials, updates=50)
+    records, _ = simulate(make_study(search=search))
+    assert {row[0].text: row[1].text for row in protocol_table(records).rows}["Search"] == told
+
+
 def test_settings_show_what_is_tuned_and_what_an_arm_changes():
     search = Search(
         space={"learning_rate": LogUniform(low=1e-4, high=1e-2), "augmentation.strength": Choice(values=(0.0, 1.0))},

@@ -78,6 +78,8 @@ def test_order_of_the_report():
     anchors += ["provenance", "reproduce", "changes", "cite"]
     places = [text.index(f'id="{anchor}"') for anchor in anchors]
     assert places == sorted(places)
+    assert "This study has had a change after results had been seen" in text
+    assert "after results had been seen" not in page(content_of(records, findings))
 
 
 @pytest.mark.usefixtures("words")
