@@ -8,12 +8,12 @@ literature. Subsets are stratified and nested; every arm is tuned at every size.
 Expected: the ResNet leads at the smallest size and its lead shrinks with the logarithm of the size. A crossing within
 60,000 small images, without pre-training, would be a surprise: the claim is there to be tested.
 
-How far the laptop scale goes: 4,000 updates of 64 images are 4.7 passes over 55,000 images and 1,024 over 250, so
+How far the laptop scale goes: 3,600 updates of 64 images are 4.2 passes over 55,000 images and 922 over 250, so
 that the smaller sizes are limited by their data and the largest still by its updates. Learning rate and augmentation
-are tuned at every size; weight decay is not, because what suits a short trial is too much for a training five times
-as long.
+are tuned at every size, in trials half as long as the training: shorter ones chose rates and weight decays that were
+too high for it.
 
-Cost: smoke 40 s, laptop 36 min on 2 cores; `make study NAME=dataset_size [SCALE=smoke]`. For CIFAR-100 at scale gpu:
+Cost: smoke 40 s, laptop 40 min on 2 cores; `make study NAME=dataset_size [SCALE=smoke]`. For CIFAR-100 at scale gpu:
 `SET="data.source=cifar100"`.
 """
 
@@ -66,10 +66,11 @@ SMOKE = Scale(
 )
 LAPTOP = Scale(
     data=r.FASHION_MNIST,
-    recipe=replace(r.LAPTOP, updates=4000, batch_size=64, learning_rate=1e-2),
+    recipe=replace(r.LAPTOP, updates=3600, batch_size=64, learning_rate=1e-2),
     baseline=Arm("ResNet-8", r.RESNET8),
     arms=(Arm("ViT/7", r.VIT_XS, level="ViT/7"),),
-    train_sizes=(250, 1000, 4000, 16_000, 55_000),
+    train_sizes=(250, 1500, 9000, 55_000),
+    seeds=(3, 4, 5, 6, 7),
     search=Search(
         space={
             "learning_rate": LogUniform(low=2e-3, high=2e-1),
@@ -77,10 +78,10 @@ LAPTOP = Scale(
         },
         by_family={"resnet": r.RESNET_MUON},
         trials=6,
-        updates=800,
+        updates=1800,
     ),
     claims=claims("ResNet-8", "ViT/7"),
-    minutes=36,
+    minutes=40,
 )
 GPU = Scale(
     data=r.CIFAR10,
@@ -127,5 +128,11 @@ STUDY = Study(
         "run again. Two statements say more exactly what was computed for them from the start: that the gap 'shrinks' "
         "(not 'closes'), and that a crossing is looked for 'within the sizes measured'.",
         r.RESNET_RATES_MOVED,
+        "Fourth run, with that range: the ResNet led by 3.5, 4.4, 4.2, 3.2 and 3.6 points, the claim about the gap was "
+        "inconclusive (the transformer gained 0.17 points [-0.53, 0.87] per tenfold images). With 16,000 and 55,000 "
+        "images the trials, a fifth as long as the training, had chosen a learning rate of 0.027 for the transformer; "
+        "the run before had chosen 0.01 and 0.004, and its transformer reached about a point more (88.98 and 90.09 %, "
+        "now 87.95 and 89.22 %). Changed for both: trials half as long as the training, as in the other studies; to "
+        "make room for them 3,600 updates, and four sizes with five fresh seeds in place of five sizes with three.",
     ),
 )
