@@ -2,8 +2,9 @@
 
 import heapq
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -58,8 +59,8 @@ class _Arm:
 
     planned: int = 0
     done: int = 0
-    failed: int = 0
-    """Of those done: the ones without the result that was wanted."""
+    missed: Counter[str] = field(default_factory=Counter)
+    """Of those done: the ones without the result that was wanted, by status."""
     images: int = 0
     seconds: float = 0.0
     """That finished runs took for these images, evaluation and start included."""
@@ -115,7 +116,7 @@ class _Left:
 
 
 class Progress:
-    """Follows a study: runs done, running and failed by arm, images per second, time left."""
+    """Follows a study: runs done, running and not completed by arm, images per second, time left."""
 
     def __init__(
         self,
@@ -185,7 +186,7 @@ class Progress:
             # Of a run that was resumed, only the last part was watched.
             arm.seconds += max(self._clock() - running.began, result.train_seconds or 0.0)
         if result.status not in ("completed", "pruned"):
-            arm.failed += 1
+            arm.missed[result.status] += 1
             self.note(f"{run.label}: {result.status}: {result.reason}")
         self._show()
 
@@ -209,10 +210,12 @@ class Progress:
     def summary(self) -> str:
         """Totals of the study in one line."""
         assert self._plan is not None
-        done, failed = (sum(getattr(arm, name) for arm in self._arms.values()) for name in ("done", "failed"))
+        done = sum(arm.done for arm in self._arms.values())
+        missed = sum((arm.missed for arm in self._arms.values()), Counter[str]())
+        of_these = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(missed.items()))
         running = self._running.values()
         speeds = self._speeds()
-        parts = [f"{done} of {self._plan.runs} runs done" + (f" ({failed} failed)" if failed else "")]
+        parts = [f"{done} of {self._plan.runs} runs done" + (f" ({of_these})" if of_these else "")]
         parts.append(f"{len(running)} running")
         known = [1 / speeds[item.run.arm] for item in running if item.run.arm in speeds]
         if known:
@@ -293,8 +296,8 @@ class Progress:
         for name, arm in self._arms.items():
             active = sum(item.run.arm == name for item in running)
             speed = f"{1 / speeds[name]:,.0f}" if name in speeds else "-"
-            rows.append([name, *map(str, (arm.done, active, arm.failed, arm.planned)), speed])
-        return table("", ["arm", "done", "running", "failed", "planned", "images/s of a run"], rows)
+            rows.append([name, *map(str, (arm.done, active, arm.missed.total(), arm.planned)), speed])
+        return table("", ["arm", "done", "running", "not completed", "planned", "images/s of a run"], rows)
 
 
 def duration(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """What can be asked: list, show, plan."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from harness.spec import ResolvedStudy, Study, find_study, study_names, to_plain
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from harness.execution.forecast import Forecast
+    from harness.execution.forecast import Forecast, Forecasts
     from harness.execution.plan import Plan
 
 
@@ -107,24 +108,31 @@ def plan(
     workers = workers or (available_cores() if placement.device.type == "cpu" else 1)
     forecasts = forecast(made, placement, threads=max(1, available_cores() // workers))
     slots = min(workers, made.runs)
-    wall = sum(item.seconds for item in forecasts) / slots
-    if study == resolve(name, study.scale, ()) and device == "auto":
+    wall = forecasts.seconds / slots
+    if study == resolve(name, study.scale, ()) and device == "auto" and not forecasts.busy:
         remember_pace(results, study.name, study.scale, stated=study.minutes, minutes=wall / 60)
     folder = results / study.name / study.scale
     done, seconds_left = _left(study, made, folder, forecasts)
     if as_json:
         place = {"device": str(placement.device), "precision": placement.precision, "workers": workers}
         kept = {"done": done, "seconds_left": seconds_left / slots}
-        of_cells = [_forecast_of(item) for item in forecasts]
-        click.echo(json.dumps({"runs": made.runs, "seconds": wall, **kept, **place, "cells": of_cells}))
+        of_cells = [_forecast_of(item) for item in forecasts.cells]
+        told = {"runs": made.runs, "seconds": wall, "machine_busy": forecasts.busy, **kept, **place, "cells": of_cells}
+        click.echo(json.dumps(told))
         return
     console = make_console()
-    console.print(_forecast_table(f"{study.name} at scale {study.scale}: {made.runs} runs", forecasts))
+    console.print(_forecast_table(f"{study.name} at scale {study.scale}: {made.runs} runs", forecasts.cells))
     console.print(
         f"Forecast on {placement.device} ({placement.precision}), {workers} at a time: {duration(wall)}. "
         "PMACs count forward and backward passes. Nothing was trained.",
         highlight=False,
     )
+    if forecasts.busy:
+        console.print(
+            f"This machine is busy: the measurement got {forecasts.core_share:.0%} of a core. Without the other "
+            "programs the study takes less; plan again then.",
+            highlight=False,
+        )
     if done:
         console.print(
             f"{done} of the runs are done already; what is left takes {duration(seconds_left / slots)}.",
@@ -136,14 +144,14 @@ def plan(
         console.print("No earlier results to tell from how many seeds a difference needs.", highlight=False)
 
 
-def _left(study: ResolvedStudy, made: "Plan", folder: Path, forecasts: "list[Forecast]") -> tuple[int, float]:
+def _left(study: ResolvedStudy, made: "Plan", folder: Path, forecasts: "Forecasts") -> tuple[int, float]:
     """How many runs of a plan are done already, and how many seconds of one worker the others will take."""
     from harness.execution.progress import open_cells
 
     cells = open_cells(study, made, folder)
     done = sum(1 for cell in cells for _ in cell.finished())
     shares = [cell.remaining / cell.cell.images_planned for cell in cells]
-    return done, sum(item.seconds * share for item, share in zip(forecasts, shares, strict=True))
+    return done, sum(item.seconds * share for item, share in zip(forecasts.cells, shares, strict=True))
 
 
 def _forecast_of(item: "Forecast") -> dict[str, Any]:
@@ -154,7 +162,7 @@ def _forecast_of(item: "Forecast") -> dict[str, Any]:
     return {"arm": cell.arm.name, "train_size": cell.data.train_size, **counts, **costs}
 
 
-def _forecast_table(title: str, forecasts: "list[Forecast]") -> "Table":
+def _forecast_table(title: str, forecasts: "Sequence[Forecast]") -> "Table":
     """A row per cell of a plan for a person; worker time is that of one worker."""
     from harness.console import duration, table
 

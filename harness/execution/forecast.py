@@ -1,5 +1,7 @@
 """How long a study will take on this machine: a few timed updates of every arm on made-up images."""
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,6 +17,10 @@ from harness.training.loop import Training, prepare_training, run_updates
 TIMED_UPDATES = 4
 LARGEST_PROBE_MACS = {"cpu": 1e10, "cuda": 5e11, "mps": 2e10}
 """A probe's batch is cut so that one forward pass stays below this, on a kind of device; the time is scaled up."""
+
+
+BUSY_BELOW = 0.8
+"""Share of a core: a probe that gets less shares the machine with other programs. It waits for nothing itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +54,26 @@ START_SECONDS = 0.5
 """From the start of a worker to its first update, with the data in the cache."""
 
 
-def forecast(plan: Plan, placement: Placement, *, threads: int) -> list[Forecast]:
+@dataclass(frozen=True, kw_only=True)
+class Forecasts:
+    """What a plan will cost, and how far the measurement is to be trusted."""
+
+    cells: Sequence[Forecast]
+    core_share: float
+    """Processor time of this process per second while it measured: 1 or more on an idle machine."""
+
+    @property
+    def seconds(self) -> float:
+        """Time of all cells on one worker."""
+        return sum(item.seconds for item in self.cells)
+
+    @property
+    def busy(self) -> bool:
+        """Whether other programs took so much of the machine that the study will be faster without them."""
+        return self.core_share < BUSY_BELOW
+
+
+def forecast(plan: Plan, placement: Placement, *, threads: int) -> Forecasts:
     """Time every distinct model of a plan for a moment; nothing is kept, no real image is read."""
     torch.set_num_threads(threads)
     timed: dict[object, tuple[int, float, float]] = {}
@@ -59,20 +84,21 @@ def forecast(plan: Plan, placement: Placement, *, threads: int) -> list[Forecast
             timed[key] = _time(cell, placement)
         return timed[key]
 
-    forecasts = []
-    for cell in plan.cells:
+    def of(cell: Cell) -> Forecast:
         learner, teacher = _apart(cell)
         macs, train, evaluation = time_of(learner)
-        forecasts.append(
-            Forecast(
-                cell=cell,
-                macs_per_image=macs,
-                seconds_per_image=train,
-                evaluation_seconds_per_image=evaluation,
-                teacher_seconds_per_image=0.0 if teacher is None else sum(time_of(teacher)[1:]),
-            )
+        return Forecast(
+            cell=cell,
+            macs_per_image=macs,
+            seconds_per_image=train,
+            evaluation_seconds_per_image=evaluation,
+            teacher_seconds_per_image=0.0 if teacher is None else sum(time_of(teacher)[1:]),
         )
-    return forecasts
+
+    began, used = time.perf_counter(), time.process_time()
+    cells = [of(cell) for cell in plan.cells]
+    share = (time.process_time() - used) / (time.perf_counter() - began)
+    return Forecasts(cells=cells, core_share=share if placement.device.type == "cpu" else 1.0)
 
 
 def _apart(cell: Cell) -> tuple[Cell, Cell | None]:

@@ -84,18 +84,20 @@ def test_totals_count_runs_by_what_became_of_them():
     carry_out(progress, clock, runs[2], 8, "diverged")
     progress.started(runs[3])
     progress.ended(runs[3], None)  # an attempt without result will be made again
-    assert progress.summary().startswith("3 of 18 runs done (1 failed), 0 running, time left ")
+    assert progress.summary().startswith("3 of 18 runs done (1 diverged), 0 running, time left ")
     progress.started(runs[3])
     progress.started(runs[9])
     # 4800 images took 32 s; the other arm is taken to be as fast.
-    assert progress.summary().startswith("3 of 18 runs done (1 failed), 2 running, 300 images/s, time left ")
+    assert progress.summary().startswith("3 of 18 runs done (1 diverged), 2 running, 300 images/s, time left ")
     assert "diverged: of a test\n" in out.getvalue()
     lines = [" ".join(line.split()) for line in shown(progress).splitlines()]
-    assert "arm done running failed planned images/s of a run" in lines
+    assert "arm done running not completed planned images/s of a run" in lines
     assert "ResNet 3 1 1 9 150" in lines
     assert "ViT/4 0 1 0 9 -" in lines
     assert "tiny at scale smoke: 3 of 18 runs done" in shown(progress)
     assert f"{runs[3].label}: 0 of 100 updates" in shown(progress)
+    progress.ended(runs[3], result(runs[3], "out_of_memory"))
+    assert progress.summary().startswith("4 of 18 runs done (1 diverged, 1 out of memory), 1 running")
 
 
 def test_runs_of_all_training_sizes_count_for_their_arm():
