@@ -9,7 +9,7 @@ tokens for the published 36) and takes 10,000 of the training images; its trials
 
 Expected: the ResNet leads clearly.
 
-Cost: smoke 50 s, laptop 16 min on 2 cores; `make study NAME=d2l [SCALE=smoke]`.
+Cost: smoke 50 s, laptop 15 min on 2 cores; `make study NAME=d2l [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -75,7 +75,7 @@ STUDY = Study(
             replace(SEARCH, updates=400),
             RESNET,
             replace(VIT, patch_size=8),
-            16,
+            15,
         ),
         "gpu": _scale(PUBLISHED, RECIPE, replace(SEARCH, trials=8), RESNET, VIT, 120),
         "paper": _scale(PUBLISHED, RECIPE, replace(SEARCH, trials=16), RESNET, VIT, None),

@@ -92,6 +92,8 @@ def _among(evidence: Evidence, values: Mapping[str, float]) -> str:
 
 def _compared(best: str, other: str, paired: Estimate, p_holm: float, arms: int, does_best: str) -> str:
     told = described(_METRIC, paired, of_metric=True)
+    if arms == 1:  # there is no best among one
+        return f"{best} {_stands(paired)} {other}: {told}."
     if not paired.judgeable:
         return f"So far {best} {does_best}, against {other} {told}."
     if p_holm < 1 - LEVEL:
@@ -100,6 +102,15 @@ def _compared(best: str, other: str, paired: Estimate, p_holm: float, arms: int,
         return f"{best} {does_best}, against {other} {told}, which may be no difference at all."
     chance = f"not clear of chance among {arms} arms (Holm p = {significant(p_holm, 2)})"
     return f"{best} {does_best.removesuffix(' of the arms')}, against {other} {told}, {chance}."
+
+
+def _stands(paired: Estimate) -> str:
+    """How one arm stands to the other, by the interval of their difference."""
+    if not paired.judgeable:
+        return "so far against"
+    if paired.ci_low <= 0 <= paired.ci_high:
+        return "is not clearly apart from"
+    return "beats" if paired.value > 0 else "is behind"
 
 
 def _over_sizes(evidence: Evidence, axis: Axis) -> str:

@@ -154,6 +154,19 @@ def test_answer_tells_what_the_factor_does_and_names_the_best_arm_with_interval_
     )
 
 
+@pytest.mark.parametrize(
+    ("truth", "seeds", "expected"),
+    [
+        (0.88, 5, r"ViT/7 is behind ResNet-8: −\d\.\d\d points of test accuracy \[−\S+, −\S+\] \(n = 5 seeds\)\."),
+        (0.92, 5, r"ViT/7 is not clearly apart from ResNet-8: .*"),
+        (0.88, 2, r"ViT/7 so far against ResNet-8: −\d\.\d\d points .* too few for an interval.*"),
+    ],
+)
+def test_answer_of_one_arm_speaks_of_no_best(truth: float, seeds: int, expected: str) -> None:
+    of = study({"ViT/7": 7.0}, seeds=seeds)
+    assert re.fullmatch(expected, analyse(records(of, {"ResNet-8": 0.92, "ViT/7": truth})).answer)
+
+
 def test_answer_tells_of_the_widest_gap_among_arms_without_levels_and_whether_it_is_clear_of_chance() -> None:
     of = study({"a": None, "b": None, "c": None})
     wide = analyse(records(of, {"ResNet-8": 0.92, "a": 0.88, "b": 0.91, "c": 0.90})).answer
