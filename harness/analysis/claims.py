@@ -64,7 +64,7 @@ def _better(claim: Better, evidence: Evidence) -> Judgement:
         return undecided(trouble)
     sign = 1.0 if METRICS[claim.metric] == "up" else -1.0
     advantage = evidence.contrast({(claim.arm, size): sign, (claim.than, size): -sign}, claim.metric)
-    told = f"{claim.arm} is ahead of {claim.than}{at_size(size)} by {described(claim.metric, advantage)}"
+    told = f"The advantage of {claim.arm} over {claim.than}{at_size(size)} is {described(claim.metric, advantage)}"
     return _judged_margin(advantage, claim.metric, claim.margin, told)
 
 
@@ -84,8 +84,8 @@ def _gains_more(claim: GainsMore, evidence: Evidence) -> Judgement:
         return undecided(trouble)
     more = evidence.contrast(weights, claim.metric)
     told = (
-        f"From {claim.start} to {claim.arm} the gain is greater than from {claim.other_start} to {claim.other}"
-        f"{at_size(size)} by {described(claim.metric, more)}"
+        f"The gain from {claim.start} to {claim.arm} less that from {claim.other_start} to {claim.other}"
+        f"{at_size(size)} is {described(claim.metric, more)}"
     )
     return _judged_margin(more, claim.metric, claim.margin, told)
 

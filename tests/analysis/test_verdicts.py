@@ -136,7 +136,7 @@ def test_a_reason_has_the_numbers_that_decide() -> None:
     kept = records(study(THREE, claims=(better,)), flat(vit7=0.92))
     row = verdicts(kept).iloc[0]
     numbers = f"+{100 * row['estimate']:.2f} points [+{100 * row['ci_low']:.2f}, +{100 * row['ci_high']:.2f}]"
-    assert row["reason"] == f"ViT/7 is ahead of ResNet-8 by {numbers} (n = 5 seeds): above 0."
+    assert row["reason"] == f"The advantage of ViT/7 over ResNet-8 is {numbers} (n = 5 seeds): above 0."
     assert row["claim"] == "better-1"
 
 
@@ -147,7 +147,7 @@ def test_a_difference_of_gains_is_paired_by_seed() -> None:
     test = stats.ttest_1samp((wide["ViT/4"] - wide["ViT/7"]) - (wide["ViT/14"] - wide["ResNet-8"]), 0)
     assert (row["ci_low"], row["ci_high"]) == pytest.approx(test.confidence_interval(0.95))
     assert row["reason"].startswith(
-        "From ViT/7 to ViT/4 the gain is greater than from ResNet-8 to ViT/14 by "
+        "The gain from ViT/7 to ViT/4 less that from ResNet-8 to ViT/14 is "
         f"+{100 * row['estimate']:.2f} points [+{100 * row['ci_low']:.2f}, "
     )
 
