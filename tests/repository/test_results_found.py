@@ -5,6 +5,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from harness.analysis.evidence import evidence_of
@@ -62,3 +63,12 @@ def test_every_number_stands_in_a_report(part: str) -> None:
     if unknown:
         unknown -= {triple for study in studies for triple in between_arms(study)}
     assert unknown == set()
+
+
+def test_the_recipes_say_what_their_seeds_show() -> None:
+    """The smallest differences by number of seeds in `studies/_recipes.py` are those of the tables."""
+    text = (RESULTS.parent / "studies" / "_recipes.py").read_text()
+    lines = re.findall(r"^ +(\d+) seeds +([\d.]+) \(([\d.]+) to ([\d.]+)\)$", text, flags=re.MULTILINE)
+    tables = [pd.read_csv(path) for path in RESULTS.glob("*/laptop/comparisons.csv")]
+    shown = pd.concat(tables).groupby("n")["smallest_detectable"].agg(["median", "min", "max"]).mul(100).round(2)
+    assert {int(n): tuple(map(float, told)) for n, *told in lines} == {n: tuple(row) for n, row in shown.iterrows()}
