@@ -81,10 +81,10 @@ STUDY = Study(
     changes_after_first_look=(
         "Scale laptop was first run with seeds 0 to 2 at 1,000, 8,000 and 55,000 images: all three claims were open "
         "(ResNet stem over patches at 1,000 images +1.10 points [-0.06, 2.27]; convolutional stem over patches at "
-        "55,000 +0.14 [-1.11, 1.39]; the hybrid's edge -0.36 [-1.19, 0.48] per tenfold images). Then six other seeds, 3 "
-        "to 8, at the smallest and the largest size, which the claims are about: all three open again (+0.48 points "
+        "55,000 +0.14 [-1.11, 1.39]; the hybrid's edge -0.36 [-1.19, 0.48] per tenfold images). Then six other seeds, "
+        "3 to 8, at the smallest and the largest size, which the claims are about: all three open again (+0.48 points "
         "[-0.37, 1.33], +0.34 [-0.18, 0.86], and +0.18 [-0.43, 0.79] per tenfold images).",
-        "Third run: two blocks for four, and ten other seeds, 9 to 18. The sources speak of small compute, and beside a "
-        "smaller transformer there is more to see of a stem; the trainings are shorter, so that there is time for ten.",
+        "Third run: two blocks for four, and ten other seeds, 9 to 18. The sources speak of small compute, and beside "
+        "a smaller transformer there is more to see of a stem; the trainings are shorter, which makes time for ten.",
     ),
 )
