@@ -99,7 +99,7 @@ MUON_RANGES: Space = {
 }
 ADAMW_RANGES: Space = {**MUON_RANGES, "learning_rate": LogUniform(low=3e-4, high=3e-2)}
 SGD_RANGES: Space = {
-    "learning_rate": LogUniform(low=1e-2, high=10.0),
+    "learning_rate": LogUniform(low=3e-2, high=3.0),
     "weight_decay": LogUniform(low=1e-5, high=1e-2),  # an L2 penalty, not decoupled
 }
 NUISANCES: Space = {

@@ -61,7 +61,7 @@ LAPTOP = replace(
     r.AT_LAPTOP,
     recipe=replace(r.SMALL_BATCHES, updates=1200, augmentation=r.LAPTOP.augmentation),
     seeds=tuple(range(9, 19)),
-    search=replace(r.SHORT_SEARCH, updates=500),
+    search=replace(r.SHORT_SEARCH, updates=600),
 )
 
 STUDY = Study(

@@ -6,7 +6,7 @@ vision transformer loses far more with SGD than a ResNet does; arXiv 2502.16982:
 compute for language models.
 
 Expected: within few updates Muon leads for both families, SGD is worst for the transformer and fair for the ResNet.
-Every optimiser has its own range of learning rates; every arm the same number of trials.
+Every optimiser has its own range of learning rates, two decades wide; every arm the same number of trials.
 
 Cost: smoke 45 s, laptop 24 min on 2 cores; `make study NAME=optimizer [SCALE=smoke]`.
 """
@@ -99,6 +99,10 @@ STUDY = Study(
         "ResNet +0.54 points [-0.74, 1.81]; how much more the transformer gains from AdamW than the ResNet +0.95 "
         "[-1.24, 3.14]). Now ten other seeds, 3 to 12. The range of SGD's learning rates was moved up (0.01 to 10 for "
         "0.003 to 1): both families did best at 0.65.",
+        "Second run: all three claims were reproduced (+0.86 points [0.64, 1.07], +2.11 [1.57, 2.65], +3.77 [3.41, "
+        "4.12]), but of SGD's six trials none had a rate between 0.1 and 1.7, and both families were worse with it "
+        "than in the first run (the ResNet 89.98 for 90.98 %, the transformer 81.58 for 83.88 %). Now its range is "
+        "0.03 to 3, as wide as the others; the arms with SGD were tuned and trained again, the others stayed.",
         "The first claim said that a ResNet is better with SGD than with Adam, which Table 7 has for one data set of "
         "five; the source concludes the opposite from their mean. Corrected after the first look.",
     ),

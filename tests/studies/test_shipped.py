@@ -107,3 +107,11 @@ def test_locality_changes_nothing_but_where_patches_lie() -> None:
             assert arm.level == other.level
     moved = {arm.name: study.data_of(arm).moved_share for arm in study.all_arms}
     assert (moved["ResNet"], moved["ViT, 50 % moved"], moved["ResNet, pixels moved"]) == (0, 0.5, 1)
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_trials_at_scale_laptop_are_at_least_half_as_long_as_the_training(name: str) -> None:
+    """Settings that shorter trials choose need not suit the training: rates come out too high for it."""
+    for cell in make_plan(find_study(name)[1].resolve(name, "laptop")).cells:
+        assert cell.recipe.updates is not None
+        assert 2 * cell.trial_updates >= cell.recipe.updates, cell.key
