@@ -140,9 +140,9 @@ results/ show with power .8. Median, and from the most to the least exact:
      6 seeds   0.78 (0.59 to 1.15)
     10 seeds   0.74 (0.29 to 0.83)
 
-Five are for claims of a point; ten, with 1,000 short updates each, for those of half a point or about a bound of one.
-Three, whose intervals are more than twice as wide (Student's t), are left where arms differ by several points or where
-the time goes into training sizes. `results/README.md` has the figure of each study."""
+Five are for claims of a point; ten, where a training takes half a minute, for claims about a bound of one point and
+about the difference of two gains. Three, whose intervals are more than twice as wide (Student's t), are left where arms
+differ by several points or where the time goes into training sizes. `results/README.md` has the figure of each study."""
 
 # --- scales to start from: `replace(AT_LAPTOP, arms=..., minutes=...)` -----------------------------------------------
 AT_SMOKE = Scale(
