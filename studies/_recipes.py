@@ -142,7 +142,7 @@ results/ show with power .8. Median, and from the most to the least exact:
 
 Five are for claims of a point; ten, where a training takes half a minute, for claims about a bound of one point and
 about the difference of two gains. Three, whose intervals are more than twice as wide (Student's t), are left where arms
-differ by several points or where the time goes into training sizes. `results/README.md` has the figure of each study."""
+differ by several points or where the time goes into training sizes. `results/README.md` has each study's."""
 
 # --- scales to start from: `replace(AT_LAPTOP, arms=..., minutes=...)` -----------------------------------------------
 AT_SMOKE = Scale(
