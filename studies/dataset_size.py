@@ -10,8 +10,8 @@ Expected: the ResNet leads at the smallest size and its lead shrinks with the lo
 
 How far the laptop scale goes: 3,600 updates of 64 images are 4.2 passes over 55,000 images and 922 over 250, so
 that the smaller sizes are limited by their data and the largest still by its updates. Learning rate and augmentation
-are tuned at every size, in trials half as long as the training: shorter ones chose rates and weight decays that were
-too high for it.
+are tuned at every size, in trials half as long as the training; weight decay is fixed. Shorter trials had chosen rates
+and weight decays that were too high for the training.
 
 Cost: smoke 40 s, laptop 37 min on 2 cores; `make study NAME=dataset_size [SCALE=smoke]`. For CIFAR-100 at scale gpu:
 `SET="data.source=cifar100"`.

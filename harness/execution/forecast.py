@@ -18,7 +18,6 @@ TIMED_UPDATES = 4
 LARGEST_PROBE_MACS = {"cpu": 1e10, "cuda": 5e11, "mps": 2e10}
 """A probe's batch is cut so that one forward pass stays below this, on a kind of device; the time is scaled up."""
 
-
 BUSY_BELOW = 0.8
 """Share of a core: a probe that gets less shares the machine with other programs. It waits for nothing itself."""
 
@@ -59,8 +58,11 @@ class Forecasts:
     """What a plan will cost, and how far the measurement is to be trusted."""
 
     cells: Sequence[Forecast]
-    core_share: float
-    """Processor time of this process per second while it measured: 1 or more on an idle machine."""
+    core_share: float | None
+    """Processor time of this process per second while it measured: 1 or more on an idle machine.
+
+    None on an accelerator, which the process waits for.
+    """
 
     @property
     def seconds(self) -> float:
@@ -70,7 +72,7 @@ class Forecasts:
     @property
     def busy(self) -> bool:
         """Whether other programs took so much of the machine that the study will be faster without them."""
-        return self.core_share < BUSY_BELOW
+        return self.core_share is not None and self.core_share < BUSY_BELOW
 
 
 def forecast(plan: Plan, placement: Placement, *, threads: int) -> Forecasts:
@@ -98,7 +100,7 @@ def forecast(plan: Plan, placement: Placement, *, threads: int) -> Forecasts:
     began, used = time.perf_counter(), time.process_time()
     cells = [of(cell) for cell in plan.cells]
     share = (time.process_time() - used) / (time.perf_counter() - began)
-    return Forecasts(cells=cells, core_share=share if placement.device.type == "cpu" else 1.0)
+    return Forecasts(cells=cells, core_share=share if placement.device.type == "cpu" else None)
 
 
 def _apart(cell: Cell) -> tuple[Cell, Cell | None]:

@@ -109,4 +109,5 @@ def test_a_forecast_says_whether_other_programs_had_the_machine(monkeypatch, use
     found = forecast(make_plan(tiny_study()), CPU, threads=1)
     assert found.core_share == pytest.approx(used, rel=0.01)
     assert found.busy is busy
+    assert not replace(found, core_share=None).busy
     assert found.seconds == sum(item.seconds for item in found.cells)
