@@ -1,7 +1,7 @@
 """What can be asked: list, show, plan."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +93,6 @@ def plan(
     overrides: tuple[str, ...],
 ) -> None:
     """Print every run of a study with images, MACs and a forecast of its time here; trains nothing."""
-    from harness.console import duration
     from harness.execution.plan import make_plan
 
     study = resolve(name, scale, overrides)
@@ -122,26 +121,27 @@ def plan(
         return
     console = make_console()
     console.print(_forecast_table(f"{study.name} at scale {study.scale}: {made.runs} runs", forecasts.cells))
-    console.print(
-        f"Forecast on {placement.device} ({placement.precision}), {workers} at a time: {duration(wall)}. "
-        "PMACs count forward and backward passes. Nothing was trained.",
-        highlight=False,
-    )
-    if forecasts.busy:
-        console.print(
-            f"This machine is busy: the measurement got {forecasts.core_share:.0%} of a core. Without the other "
-            "programs the study takes less; plan again then.",
-            highlight=False,
-        )
-    if done:
-        console.print(
-            f"{done} of the runs are done already; what is left takes {duration(seconds_left / slots)}.",
-            highlight=False,
-        )
+    where = f"{placement.device} ({placement.precision}), {workers} at a time"
+    for line in _in_words(where, forecasts, wall, done, seconds_left / slots):
+        console.print(line, highlight=False)
     if (folder / "runs.csv").exists():
         console.print(_seeds_needed_table(folder, points))
     else:
         console.print("No earlier results to tell from how many seeds a difference needs.", highlight=False)
+
+
+def _in_words(where: str, forecasts: "Forecasts", wall: float, done: int, left: float) -> Iterator[str]:
+    """How long a study takes here, in seconds of `wall` and `left` time, and how far to trust that."""
+    from harness.console import duration
+
+    yield f"Forecast on {where}: {duration(wall)}. PMACs count forward and backward passes. Nothing was trained."
+    if forecasts.busy:
+        yield (
+            f"This machine is busy: the measurement got {forecasts.core_share:.0%} of a core. Without the other "
+            "programs the study takes less; plan again then."
+        )
+    if done:
+        yield f"{done} of the runs are done already; what is left takes {duration(left)}."
 
 
 def _left(study: ResolvedStudy, made: "Plan", folder: Path, forecasts: "Forecasts") -> tuple[int, float]:
