@@ -1,7 +1,10 @@
 """Figures: which a study has, that no texts collide, that looks are stable and bytes repeat."""
 
+import io
+import re
 import warnings
 from itertools import pairwise
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import pytest
@@ -93,6 +96,36 @@ def test_bytes_repeat(save):
     assert first == second
     assert b"Date" not in first
     assert b"matplotlib.org" not in first[-2000:]
+
+
+def test_a_shorter_svg_is_the_same_drawing():
+    """Every path and every place, as matplotlib writes them and as the report keeps them."""
+    with theme(), io.BytesIO() as buffer:
+        figure = figures_of(*two_factors())["accuracy_by_size"]
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        drawn, kept = buffer.getvalue(), svg(figure)
+    assert len(kept) < 0.8 * len(drawn)
+    shapes, kept_shapes = _shapes(drawn), _shapes(kept)
+    assert [shape[:-1] for shape in shapes] == [shape[:-1] for shape in kept_shapes]
+    for shape, kept_shape in zip(shapes, kept_shapes, strict=True):
+        assert kept_shape[-1] == pytest.approx(shape[-1], abs=0.0501)  # of a letter's width of about 60
+    assert sum(shape[0] == "use" for shape in shapes) > 100
+
+
+def _shapes(written: bytes) -> list[tuple[str, str, str, str, float]]:
+    """Element, outline, style, clip or shift, and place along the line, of every element in its order."""
+    root = ElementTree.fromstring(written)
+    link = "{http://www.w3.org/1999/xlink}href"
+    outlines = {e.get("id"): (e.get("d") or "").split() for e in root.iter() if e.get("id")}
+    shapes = []
+    for element in root.iter():
+        moved = re.fullmatch(r"translate\(([\d.]+) 0\)", element.get("transform", ""))
+        outline = outlines[element.get(link).removeprefix("#")] if element.get(link) else element.get("d", "").split()
+        place = float(moved[1]) if moved else float(element.get("x", 0))
+        shift = "" if moved else element.get("transform", "")
+        tag = element.tag.rpartition("}")[2]
+        shapes.append((tag, " ".join(outline), element.get("style", ""), element.get("clip-path", "") + shift, place))
+    return shapes
 
 
 def test_settings_are_as_before():
