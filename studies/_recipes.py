@@ -159,6 +159,10 @@ AT_LAPTOP = Scale(
     arms=(),
     search=replace(SHORT_SEARCH, trials=6),
 )
+AT_LAPTOP_SHORT = replace(
+    AT_LAPTOP, recipe=replace(LAPTOP_PLAIN, updates=700), search=replace(SHORT_SEARCH, updates=350)
+)
+"""For studies of many arms, or of slow ones: shorter trainings leave time for seeds."""
 AT_GPU = Scale(
     data=CIFAR10,
     recipe=GPU,

@@ -47,7 +47,7 @@ STUDY = Study(
             r.AT_SMOKE, r.VIT_SMOKE, SwinSpec(patch_size=2, width=16, depths=(1, 1), heads=(2, 4), window=2), 0.8
         ),
         "laptop": _scale(
-            replace(r.AT_LAPTOP, search=r.SHORT_SEARCH),
+            replace(r.AT_LAPTOP_SHORT, seeds=r.FIVE_SEEDS),
             replace(r.VIT_XS, patch_size=4),
             SwinSpec(patch_size=2, width=32, depths=(2, 2), heads=(2, 4), window=7),
             26,

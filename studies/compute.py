@@ -105,9 +105,7 @@ STUDY = Study(
             0.8,
         ),
         "laptop": _scale(
-            replace(
-                r.AT_LAPTOP, recipe=replace(r.LAPTOP_PLAIN, updates=700), search=replace(r.SHORT_SEARCH, updates=350)
-            ),
+            r.AT_LAPTOP_SHORT,
             (2.4, 10, 37),
             tuple(ResNetSpec(depth=8, width=width) for width in (8, 16, 32)),
             (_vit(LAPTOP, 32, 1), _vit(LAPTOP, 48, 4), _vit(LAPTOP, 96, 4)),

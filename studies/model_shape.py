@@ -48,7 +48,7 @@ STUDY = Study(
     factor="model_shape",
     scales={
         "smoke": _star(SMOKE, r.VIT_SMOKE, (4, 1), 0.9),
-        "laptop": _star(replace(r.AT_LAPTOP, search=r.SHORT_SEARCH), r.VIT_XS, (14, 4), 20),
+        "laptop": _star(replace(r.AT_LAPTOP_SHORT, seeds=r.FIVE_SEEDS), r.VIT_XS, (14, 4), 20),
         "gpu": _star(r.AT_GPU, r.VIT_CIFAR, (8, 2), 400),
         "paper": _star(r.AT_PAPER, ViTSpec.preset("S", patch_size=32), (56, 16)),
     },
