@@ -275,18 +275,23 @@ def shifts_table(records: StudyRecords, findings: Findings) -> Table:
 
 
 def laws_table(records: StudyRecords, findings: Findings) -> Table:
-    """Two-factor studies: the fitted law of each arm."""
+    """Two-factor studies: the law of each arm through whose errors one could be fitted."""
     looks = marks(records.study)
+    laws = [row for row in rows_of(findings.laws) if number(row["a"]) is not None]
+    shifted = any(row["d"] for row in laws)
+    named = {"a": "a", "b": "b", "c": "c"} | ({"d": "d"} if shifted else {}) | {"r2": "R²"}
     rows = tuple(
-        (
-            Cell(str(row["arm"]), colour=looks[row["arm"]].colour),
-            *(cell(plain, row[key]) for key in ("a", "b", "c", "r2")),
-        )
-        for row in rows_of(findings.laws)
+        (Cell(str(row["arm"]), colour=looks[row["arm"]].colour), *(cell(plain, row[key]) for key in named))
+        for row in laws
     )
-    columns = (Column("Arm"), *(Column(heading, numeric=True) for heading in ("a", "b", "c", "R²")))
-    caption = "Fitted laws: error = a · n^−b + c, for n training images"
-    return Table("laws", caption, columns, rows, csv_text.from_frame(findings.laws))
+    return Table(
+        "laws",
+        f"Fitted laws: error = a · {'(n + d)' if shifted else 'n'}^−b + c, for n training images",
+        (Column("Arm"), *(Column(heading, numeric=True) for heading in named.values())),
+        rows,
+        csv_text.from_frame(findings.laws),
+        "Three numbers fitted to three sizes: R² says nothing here." if len(records.study.train_sizes) == 3 else "",
+    )
 
 
 def _size(row: Row) -> int | None:

@@ -234,10 +234,17 @@ def make_findings(study, arms, sizes):
         ),
         laws=pd.DataFrame(
             [
-                {"arm": name, "a": 0.5 + 0.12 * i, "b": 0.28 + 0.03 * (i % 4), "c": 0.07 + 0.004 * i, "r2": 0.99}
+                {
+                    "arm": name,
+                    "a": 0.5 + 0.12 * i,
+                    "b": 0.28 + 0.03 * (i % 4),
+                    "c": 0.07 + 0.004 * i,
+                    "d": 0.0,
+                    "r2": 0.99,
+                }
                 for i, name in enumerate(everyone if sizes else [])
             ],
-            columns=["arm", "a", "b", "c", "r2"],
+            columns=["arm", "a", "b", "c", "d", "r2"],
         ),
         slopes=pd.DataFrame(
             [

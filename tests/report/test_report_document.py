@@ -4,13 +4,14 @@ import json
 from dataclasses import replace
 
 import pytest
-from report_cases import CASES, gaps, make_study, simulate, single
+from report_cases import CASES, gaps, make_study, simulate, single, two_factors
 
 from harness.report import write_report
 from harness.report.document import document
 from harness.report.drawing import round_numbers
 from harness.report.protocol import protocol_table
 from harness.report.style import families
+from harness.report.tables import laws_table
 from harness.spec import Arm, Choice, LogUniform, ResNetSpec, Search
 
 
@@ -77,6 +78,21 @@ def test_without_a_search_the_own_setting_is_told():
     shown = {row[0].text: row[1].text for row in protocol_table(single()[0]).rows}
     assert shown["Search"] == "none: every arm has the recipe's own setting"
     assert shown["Recipe: learning rate"] == "0.001"
+
+
+def test_laws_are_shown_where_they_were_fitted():
+    records, findings = two_factors()
+    few = findings.laws.assign(d=0.0)
+    few.loc[few["arm"] == "ViT/7", ["a", "b", "c", "d", "r2"]] = float("nan")
+    table = laws_table(records, replace(findings, laws=few))
+    assert [row[0].text for row in table.rows] == ["ResNet-8", "ViT/14"]
+    assert [column.heading for column in table.columns] == ["Arm", "a", "b", "c", "R²"]
+    assert "n^−b" in table.caption
+    shifted = laws_table(records, replace(findings, laws=few.assign(d=[40.0, 12.0, float("nan")])))
+    assert [column.heading for column in shifted.columns] == ["Arm", "a", "b", "c", "d", "R²"]
+    assert "(n + d)^−b" in shifted.caption
+    assert [row[4].text for row in shifted.rows] == ["40", "12"]
+    assert not laws_table(records, replace(findings, laws=few.assign(a=float("nan")))).rows
 
 
 def test_fonts_are_those_that_are_installed():
