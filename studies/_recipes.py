@@ -135,9 +135,9 @@ FIVE_SEEDS = (0, 1, 2, 3, 4)
 """Why five, where time allows: the smallest true difference of test accuracy, in points, that the comparisons of
 results/ show with power .8. Median, and from the most to the least exact:
 
-     3 seeds   1.65 (1.21 to 4.54)
+     3 seeds   1.68 (1.21 to 4.54)
      5 seeds   0.81 (0.48 to 2.10)
-     6 seeds   0.78 (0.59 to 1.15)
+     6 seeds   0.88 (0.59 to 1.15)
     10 seeds   0.73 (0.29 to 0.83)
 
 Five are for claims of a point; ten, where a training takes half a minute, for claims about a bound of one point and
