@@ -137,8 +137,8 @@ results/ show with power .8. Median, and from the most to the least exact:
 
      3 seeds   1.68 (1.21 to 4.54)
      5 seeds   0.81 (0.48 to 2.10)
-     6 seeds   0.88 (0.59 to 1.15)
-    10 seeds   0.73 (0.29 to 0.83)
+     6 seeds   0.94 (0.83 to 1.09)
+    10 seeds   0.64 (0.29 to 0.83)
 
 Five are for claims of a point; ten, where a training takes half a minute, for claims about a bound of one point and
 about the difference of two gains. Three, whose intervals are more than twice as wide (Student's t), are left where arms
