@@ -135,8 +135,8 @@ FIVE_SEEDS = (0, 1, 2, 3, 4)
 """Why five, where time allows: the smallest true difference of test accuracy, in points, that the comparisons of
 results/ show with power .8. Median, and from the most to the least exact:
 
-     3 seeds   1.68 (1.21 to 4.54)
-     5 seeds   0.81 (0.48 to 2.10)
+     3 seeds   1.43 (1.08 to 4.54)
+     5 seeds   0.80 (0.48 to 2.10)
      6 seeds   0.94 (0.83 to 1.09)
     10 seeds   0.64 (0.29 to 0.83)
 

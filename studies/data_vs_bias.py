@@ -6,7 +6,7 @@ by share of patches that a fixed permutation moves, with the line on which they 
 
 Expected: the ResNet leads most with little data and whole images, least (or not at all) with much data and torn ones.
 
-Cost: smoke 55 s, laptop 28 min on 2 cores; `make study NAME=data_vs_bias [SCALE=smoke]`.
+Cost: smoke 55 s, laptop 30 min on 2 cores; `make study NAME=data_vs_bias [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -50,7 +50,7 @@ STUDY = Study(
             replace(r.VIT_XS, patch_size=4),
             (0.0, 1.0),
             (500, 4000, 32_000),
-            28,
+            30,
         ),
         "gpu": _scale(
             replace(r.AT_GPU, recipe=r.GPU_UPDATES),
