@@ -3,6 +3,7 @@
 import base64
 import shlex
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from harness.analysis.findings import VERDICTS, Findings
 from harness.records.tables import StudyRecords
@@ -15,6 +16,9 @@ from harness.report.style import png, svg, theme
 
 _MOST_SVG = 200_000
 """Bytes; a larger drawing stands in the page as PNG, so that the page stays small."""
+
+_PLAIN_IN_URI = " !$()*+,-./:;=?@_~'"
+"""Besides letters and digits."""
 
 NO_ANSWER = "No run has finished yet, so there is no answer."
 
@@ -34,9 +38,15 @@ class Drawn:
 
     @property
     def data_uri(self) -> str:
-        """The figure for a page that loads nothing: vectors, or pixels where those are much smaller."""
-        kind, content = ("svg+xml", self.svg) if len(self.svg) <= _MOST_SVG else ("png", self.png)
-        return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+        """The figure for a page that loads nothing: vectors, or pixels where those are much smaller.
+
+        Vectors stand as text, a fifth shorter than in base64; no character is left in it that an attribute would need
+        to have escaped.
+        """
+        if len(self.svg) > _MOST_SVG:
+            return "data:image/png;base64," + base64.b64encode(self.png).decode()
+        single_quoted = self.svg.replace(b"'", b"&apos;").replace(b'"', b"'")
+        return "data:image/svg+xml," + quote(single_quoted, safe=_PLAIN_IN_URI)
 
 
 @dataclass(frozen=True)

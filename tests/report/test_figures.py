@@ -4,6 +4,7 @@ import io
 import re
 import warnings
 from itertools import pairwise
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -14,6 +15,7 @@ from report_cases import CASES, gaps, make_study, single, two_factors
 
 from harness.analysis.axis import is_geometric
 from harness.report import figures_of
+from harness.report.content import Drawn
 from harness.report.sheet import short_names, spread
 from harness.report.style import BASELINE_COLOUR, marks, png, svg, theme
 
@@ -110,6 +112,17 @@ def test_a_shorter_svg_is_the_same_drawing():
     for shape, kept_shape in zip(shapes, kept_shapes, strict=True):
         assert kept_shape[-1] == pytest.approx(shape[-1], abs=0.0501)  # of a letter's width of about 60
     assert sum(shape[0] == "use" for shape in shapes) > 100
+
+
+def test_a_figure_in_the_page_is_the_one_beside_it():
+    """Whatever stands in an arm's name."""
+    kept = b"""<svg xmlns="http://www.w3.org/2000/svg"><!-- "a" & 'b' 100 % #1 --><g id="caf\xc3\xa9 'x'"/></svg>"""
+    uri = Drawn("name", "main", "Title", "What it shows.", 1, b"", kept).data_uri
+    assert not set(uri) & set('"<>&#')
+    start, _, written = uri.partition(",")
+    assert start == "data:image/svg+xml"
+    (shape,) = ElementTree.fromstring(unquote(written))
+    assert shape.get("id") == "caf\u00e9 'x'"
 
 
 def _shapes(written: bytes) -> list[tuple[str, str, str, str, float]]:
