@@ -136,9 +136,9 @@ FIVE_SEEDS = (0, 1, 2, 3, 4)
 results/ show with power .8. Median, and from the most to the least exact:
 
      3 seeds   1.43 (1.08 to 4.54)
-     5 seeds   0.79 (0.39 to 5.25)
+     5 seeds   0.82 (0.48 to 5.25)
      6 seeds   0.94 (0.83 to 1.09)
-    10 seeds   0.64 (0.29 to 0.83)
+    10 seeds   0.55 (0.24 to 0.83)
 
 Five are for claims of a point; ten, where a training takes half a minute, for claims about a bound of one point and
 about the difference of two gains. Three, whose intervals are more than twice as wide (Student's t), are left where arms
