@@ -16,6 +16,7 @@ from dataclasses import replace
 from harness.spec import Arm, Better, GapShrinks, ModelSpec, Monotone, ResNetSpec, Scale, Study, ViTSpec
 from studies import _recipes as r
 
+FACTOR = "compute_in_million_MACs"  # multiply-accumulates per image
 SOURCE = "arXiv 2010.11929, section 4.4 and Fig. 5"
 CONDITIONS = "pre-training on JFT-300M for 7 to 14 epochs, average of five data sets"
 
@@ -69,14 +70,14 @@ def _scale(
             conditions=CONDITIONS,
             leader="hybrid",
             follower="ViT",
-            along="compute",
+            along=FACTOR,
         ),
         Monotone(
             statement="Vision transformers do not saturate: accuracy rises with compute within the range tried.",
             source=SOURCE,
             conditions=CONDITIONS,
             metric="test_accuracy",
-            along="compute",
+            along=FACTOR,
             direction="up",
             series="ViT",
         ),
@@ -94,7 +95,7 @@ SMOKE, LAPTOP, GPU, PAPER = (
 STUDY = Study(
     question="At the same compute, which is best: a ViT, a hybrid or a ResNet, and does that change with size?",
     source=SOURCE,
-    factor="compute",
+    factor=FACTOR,
     scales={
         "smoke": _scale(
             r.AT_SMOKE,
