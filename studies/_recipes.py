@@ -140,9 +140,10 @@ results/ show with power .8. Median, and from the most to the least exact:
      8 seeds   0.80 (0.65 to 1.04)
     10 seeds   0.55 (0.24 to 0.83)
 
-Five are for claims of a point; ten, where a training takes half a minute, for claims about a bound of one point and
-about the difference of two gains. Three, whose intervals are more than twice as wide (Student's t), are left where arms
-differ by several points or where the time goes into training sizes. `results/README.md` has each study's."""
+Five are for claims of a point; eight and ten, where a training takes half a minute or so, for claims about a bound
+of one point and about the difference of two gains. Three, whose intervals are more than twice as wide (Student's t),
+are left where arms differ by several points or where the time goes into training sizes. `results/README.md` has each
+study's."""
 
 # --- scales to start from: `replace(AT_LAPTOP, arms=..., minutes=...)` -----------------------------------------------
 AT_SMOKE = Scale(
