@@ -80,7 +80,9 @@ def test_killed_while_a_model_is_logged_the_next_sync_completes_it(
     assert records.child(digest).data.tags["model_sha256"] == kept.facts.sha256
 
 
-def test_a_registered_model_answers_through_mlflow_and_is_registered_once(records: Records) -> None:
+def test_a_registered_model_answers_through_mlflow_and_is_registered_once(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import mlflow
     import torch
 
@@ -97,12 +99,9 @@ def test_a_registered_model_answers_through_mlflow_and_is_registered_once(record
     assert register(other, "digits", results=records.results) == "2"
     with pytest.raises(InvalidInput, match=r"was not registered as 'a/b'.*Invalid model name"):
         register(other, "a/b", results=records.results)
-    uri = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{records.results / 'mlflow.db'}")
-    try:
-        loaded = mlflow.pyfunc.load_model("models:/digits/2")
-    finally:
-        mlflow.set_tracking_uri(uri)
+    # `mlflow.set_tracking_uri` would leave its value in the environment, for every later test to write to.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{records.results / 'mlflow.db'}")
+    loaded = mlflow.pyfunc.load_model("models:/digits/2")
     images = np.random.default_rng(0).integers(0, 256, (3, 1, 28, 28), dtype=np.uint8)
     with torch.inference_mode():
         own = restore_model(other)(torch.tensor(images) / 255)
