@@ -137,7 +137,7 @@ results/ show with power .8. Median, and from the most to the least exact:
 
      3 seeds   1.43 (1.08 to 4.54)
      5 seeds   0.82 (0.48 to 5.25)
-     8 seeds   0.80 (0.65 to 1.04)
+     8 seeds   0.77 (0.55 to 1.13)
     10 seeds   0.55 (0.24 to 0.83)
 
 Five are for claims of a point; eight and ten, where a training takes half a minute or so, for claims about a bound
