@@ -7,7 +7,7 @@ arm is compared with its own family's plain recipe.
 
 Expected: shifted and mirrored images help both, the transformer more; mixing and smoothing little in short trainings.
 
-Cost: smoke 55 s, laptop 29 min on 2 cores; `make study NAME=recipe [SCALE=smoke]`.
+Cost: smoke 55 s, laptop 30 min on 2 cores; `make study NAME=recipe [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -88,7 +88,7 @@ STUDY = Study(
     factor="recipe",
     scales={
         "smoke": _scale(SMOKE, r.VIT_SMOKE, _additions(1), 0.9),
-        "laptop": _scale(LAPTOP, r.VIT_XS, {told: _additions(2)[told] for told in CLAIMED}, 29),
+        "laptop": _scale(LAPTOP, r.VIT_XS, {told: _additions(2)[told] for told in CLAIMED}, 30),
         "gpu": _scale(replace(r.AT_GPU, data=replace(r.CIFAR10, train_size=5000)), r.VIT_CIFAR, _additions(4), 100),
         "paper": _scale(r.AT_PAPER, ViTSpec.preset("S", patch_size=16), _additions(16)),
     },
