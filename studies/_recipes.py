@@ -136,8 +136,8 @@ FIVE_SEEDS = (0, 1, 2, 3, 4)
 results/ show with power .8. Median, and from the most to the least exact:
 
      3 seeds   1.43 (1.08 to 4.54)
-     5 seeds   0.81 (0.50 to 5.25)
-     8 seeds   0.74 (0.48 to 1.13)
+     5 seeds   0.87 (0.58 to 5.25)
+     8 seeds   0.71 (0.34 to 1.13)
     10 seeds   0.55 (0.24 to 0.83)
 
 Five are for claims of a point; eight and ten, where a training takes half a minute or so, for claims about a bound

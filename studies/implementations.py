@@ -15,7 +15,7 @@ the same functions with the same start is tested; what differs still is listed t
 Expected: only the slip, the large embeddings and SGD cost more than a point. Implementations are compared as they are:
 where they differ in several fields, a difference belongs to all of these together.
 
-Cost: smoke 55 s, laptop 29 min on 2 cores; `make study NAME=implementations [SCALE=smoke]`.
+Cost: smoke 55 s, laptop 28 min on 2 cores; `make study NAME=implementations [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -109,7 +109,7 @@ STUDY = Study(
     factor="implementation",
     scales={
         "smoke": _scale(SMOKE, r.VIT_SMOKE, 0.9),
-        "laptop": _scale(LAPTOP, r.VIT_XS, 29),
+        "laptop": _scale(LAPTOP, r.VIT_XS, 28),
         "gpu": _scale(r.AT_GPU, r.VIT_CIFAR, 250),
         "paper": _scale(r.AT_PAPER, ViTSpec.preset("S", patch_size=16)),
     },
