@@ -16,6 +16,8 @@ POWER = 0.8
 
 MOST_SEEDS = 100
 """Beyond this many seeds, statements say `more than 100`."""
+MOST_IMAGES = 1_000_000
+"""The same for test images: where an estimate lies next to a bound, the formula asks for billions."""
 
 _PILOT_COLUMNS = {
     "arm": "str",
@@ -75,7 +77,7 @@ def what_settles(estimate: Estimate, gap: float) -> str:
     z = float(-special.ndtri((1 - LEVEL) / 2) + special.ndtri(POWER))
     left = gap**2 - (z * estimate.image_error) ** 2
     if gap != 0 and left <= 0:
-        images = estimate.images * (z * estimate.image_error / gap) ** 2
+        images = min(estimate.images * (z * estimate.image_error / gap) ** 2, MOST_IMAGES)
         return f"to settle it, more than {rounded_size(images)} test images are needed, more seeds alone will not do"
     sd = estimate.seed_error * math.sqrt(estimate.n)
     # The normal bound, which the t test only raises, spares the search where it is beyond what is told.

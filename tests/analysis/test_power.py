@@ -64,5 +64,6 @@ def test_pilot_pairs_each_arm_with_its_own_partner() -> None:
 def test_what_settles_names_test_images_where_seeds_do_not_help() -> None:
     found = Estimate(seeds=(0, 1, 2), value=0.001, sd=0.001, seed_error=0.001, image_error=0.002, images=10_000)
     assert "more than 310,000 test images" in what_settles(found, 0.001)
+    assert "more than 1,000,000 test images" in what_settles(found, 0.00001)
     assert "test images" not in what_settles(found, 0.01)
     assert "more than 100 seeds" in what_settles(found, 0.0)
