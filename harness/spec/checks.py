@@ -4,11 +4,23 @@ import dataclasses
 import difflib
 import types
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from harness.spec.errors import InvalidInput
 
 T = TypeVar("T")
+
+NEUTRAL = "neutral"
+"""Key of a field's metadata: the value with which the field is left out of what is kept and hashed."""
+
+
+def later(neutral: T) -> T:
+    """A field that a published specification did not have: by default `neutral`, which means what was before it.
+
+    Left out where it is neutral, so that digests of the configurations that could be written before stay what they
+    were.
+    """
+    return cast("T", dataclasses.field(default=neutral, metadata={NEUTRAL: neutral}))
 
 
 _FIELD_TYPES: dict[type, dict[str, Any]] = {}

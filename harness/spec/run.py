@@ -3,11 +3,11 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from harness.spec.checks import check_types
+from harness.spec.checks import NEUTRAL, check_types
 from harness.spec.data import DataSpec
 from harness.spec.model import ModelSpec
 from harness.spec.recipe import Recipe
@@ -86,14 +86,22 @@ class Run:
 
 
 def to_plain(value: Any) -> Any:
-    """Dataclasses, mappings and tuples as dicts and lists, ready for JSON."""
+    """Dataclasses, mappings and tuples as dicts and lists, ready for JSON.
+
+    A field made by `later` is left out where it has its neutral value.
+    """
     if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: to_plain(getattr(value, item.name)) for item in fields(value)}
+        return {item.name: to_plain(getattr(value, item.name)) for item in fields(value) if not _is_neutral(value, item)}
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [to_plain(item) for item in value]
     return value
+
+
+def _is_neutral(owner: Any, item: Field[Any]) -> bool:
+    neutral: Any = item.metadata.get(NEUTRAL, MISSING)
+    return neutral is not MISSING and getattr(owner, item.name) == neutral
 
 
 def canonical_json(value: Any) -> str:

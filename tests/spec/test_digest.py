@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, dataclass, replace
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
@@ -24,7 +24,7 @@ from harness.spec import (
     canonical_json,
     to_plain,
 )
-from harness.spec.checks import field_types, replace_at, value_at
+from harness.spec.checks import field_types, later, replace_at, value_at
 
 VIT = ViTSpec(patch_size=4, width=32, depth=2, heads=2, layer_scale=0.1, head_hidden=8)
 CONFIG = RunConfig(
@@ -167,6 +167,17 @@ def test_a_configuration_as_plain_values_holds_every_default():
     assert plain["recipe"]["augmentation"] == dataclasses.asdict(Augmentation())
     assert plain["model"]["norm_eps"] == 1e-6
     assert json.loads(canonical_json(CONFIG)) == plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Grown:
+    old: int = 1
+    new: int | None = later(None)
+
+
+def test_a_field_that_came_later_changes_no_earlier_digest():
+    assert canonical_json(_Grown()) == '{"old":1}'
+    assert canonical_json(_Grown(new=0)) == '{"new":0,"old":1}'
 
 
 @pytest.mark.parametrize(
