@@ -91,7 +91,8 @@ def to_plain(value: Any) -> Any:
     A field made by `later` is left out where it has its neutral value.
     """
     if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: to_plain(getattr(value, item.name)) for item in fields(value) if not _is_neutral(value, item)}
+        kept = (item.name for item in fields(value) if not _is_neutral(value, item))
+        return {name: to_plain(getattr(value, name)) for name in kept}
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
