@@ -4,32 +4,43 @@ from dataclasses import replace
 
 from harness.data.folders import imagenet_hash, imagenet_listing, scan
 from harness.data.named import named_hash
-from harness.spec import IMAGENET, NAMED_SOURCES, DataSpec, InvalidInput, SourceFacts
+from harness.spec import FOLDER_SOURCES, IMAGENET, NAMED_SOURCES, DataSpec, InvalidInput, SourceFacts
+from harness.spec.data import WHITE
+from harness.spec.errors import require
 
 
-def facts(source: str, *, image_size: int | None = None) -> SourceFacts:
-    """Shape and sizes of a source; loads no images, but opens the headers of an `imagefolder:PATH`.
+def facts(source: str, *, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
+    """Shape and sizes of a source; loads no images, but opens the headers of a folder's.
 
     `image_size` (pixels) is what images will be resized to; None for their own size, which an `imagefolder:PATH` has
-    only where all its images are squares of one side. Raises `InvalidInput` for a folder that cannot be used.
+    only where all its images are squares of one side. `channels` is what a folder's images will be read as; None for 1
+    where all of them are grey, else 3. Raises `InvalidInput` for a folder that cannot be used.
     """
     name, _, path = source.partition(":")
     if name in NAMED_SOURCES:
         known = NAMED_SOURCES[name]
     elif name == "imagenet":
-        known = imagenet_listing(path).facts if path else IMAGENET
+        known = imagenet_listing(path).facts(channels) if path else IMAGENET
     else:
-        known = scan(path).facts(image_size)
+        known = scan(path).facts(image_size, channels)
     return known if image_size is None else replace(known, image_size=image_size)
 
 
 def resolve(spec: DataSpec) -> tuple[DataSpec, SourceFacts]:
     """The spec with image_size, train_size and validation_size written out, and the facts at that image_size.
 
-    Raises `InvalidInput` where the training part has too few images for both sizes, or a size is below the number of
-    classes.
+    With a folder, its channels too. Raises `InvalidInput` where the training part has too few images for both sizes,
+    where a size is below the number of classes, and where a named source is to be read as photographs are.
     """
-    known = facts(spec.source, image_size=spec.image_size)
+    name, _, path = spec.source.partition(":")
+    is_plain = (spec.fit, spec.background, spec.channels) == ("crop", WHITE, None)
+    require(
+        name in FOLDER_SOURCES or is_plain,
+        f"data.fit, data.background and data.channels say how photographs are read; {name} has none. Leave them out, "
+        "or set data.source=imagefolder:PATH.",
+    )
+    is_tinted = len(set(spec.background)) > 1  # then transparent and padded parts have a colour
+    known = facts(spec.source, image_size=spec.image_size, channels=spec.channels or (3 if is_tinted else None))
     held_out = known.validation_images if spec.validation_size is None else spec.validation_size
     left = known.train_images - held_out
     size = left if spec.train_size is None else spec.train_size
@@ -45,7 +56,10 @@ def resolve(spec: DataSpec) -> tuple[DataSpec, SourceFacts]:
                 f"data.{field} is {value}, fewer than the {known.classes} classes of {spec.source}; "
                 f"it must be at least {known.classes}, so that every class is there."
             )
-    return replace(spec, image_size=known.image_size, train_size=size, validation_size=held_out), known
+    channels = known.channels if path else None
+    return replace(
+        spec, image_size=known.image_size, train_size=size, validation_size=held_out, channels=channels
+    ), known
 
 
 def content_hash(spec: DataSpec) -> str:

@@ -3,9 +3,8 @@
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.cache import cache_folder, sha256, write_whole
+from harness.data.photographs import READING, Header, Reading, decoders, look
 from harness.spec import IMAGENET, InvalidInput, SourceFacts
 from harness.spec.errors import require
 
@@ -22,15 +22,6 @@ SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", "
 
 TEST_SHARE = 5
 """One image in so many is tested on, where the folder has no test part of its own."""
-
-FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What a file is decoded as, whatever its name: PIL's other readers, some of which start programs, are never asked."""
-
-MOST_PIXELS = 2**27
-"""The largest image that is decoded: 400 MB as RGB."""
-
-MOST_ASPECT = 200
-"""The longest image that is decoded, in its shorter side: fitted to a square, nothing of a longer one is left."""
 
 LAYOUT = "The folder must hold PATH/train/CLASS/*.png with PATH/test/CLASS/*.png, or PATH/CLASS/*.png."
 
@@ -56,26 +47,26 @@ class Listing:
             return len(self.test)
         return max(len(self.classes), round(len(self.train) / TEST_SHARE))
 
-    def facts(self, image_size: int | None) -> SourceFacts:
-        """Three channels always (a grey image has three equal ones); every header is opened."""
-        side = self._side(image_size)
+    def facts(self, image_size: int | None, channels: int | None = None) -> SourceFacts:
+        """Shape and sizes; what is None is taken from the images, whose headers are then all opened."""
         train = len(self.train) - (self.test_images() if self.test is None else 0)
+        if image_size is None or channels is None:
+            headers = {name: look(self.root / name) for name, _ in self.files}
+            image_size = image_size or self._side(headers)
+            channels = channels or (1 if all(header.is_grey for header in headers.values()) else 3)
         return SourceFacts(
-            image_size=side,
-            channels=3,
+            image_size=image_size,
+            channels=channels,
             classes=len(self.classes),
             train_images=train,
             test_images=self.test_images(),
             validation_images=max(len(self.classes), round(train / 10)),
         )
 
-    def _side(self, image_size: int | None) -> int:
+    def _side(self, headers: dict[str, Header]) -> int:
         sizes: dict[tuple[int, int], str] = {}
-        for name, _ in self.files:
-            with opened(self.root / name) as image:
-                sizes.setdefault(image.size, name)
-        if image_size is not None:
-            return image_size
+        for name, header in headers.items():
+            sizes.setdefault(header.size, name)
         first, *others = sizes
         if others:
             raise InvalidInput(
@@ -181,50 +172,12 @@ def _check_counts(
     )
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """The image in a file, header read. What PIL refuses, its limit on decompression too, becomes `InvalidInput`."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd but harmless metadata
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
-                _check_size(path, *image.size)
-                yield image
-    except InvalidInput:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InvalidInput(f"{path} is too large to be decoded safely: {error} Scale it down, or remove it.") from error
-    except UnidentifiedImageError as error:
-        raise InvalidInput(f"{path} is not an image that can be read. Replace or remove it.") from error
-    except Exception as error:  # a damaged header leads PIL's readers to whatever error comes next
-        raise InvalidInput(f"{path} cannot be read as an image: {error}. Replace or remove it.") from error
-
-
-def _check_size(path: Path, wide: int, high: int) -> None:
-    require(
-        wide * high <= MOST_PIXELS,
-        f"{path} is too large to be decoded safely: it has {wide}x{high} pixels, and {MOST_PIXELS:,} are the limit. "
-        "Scale it down, or remove it.",
-    )
-    require(
-        max(wide, high) <= MOST_ASPECT * min(wide, high),
-        f"{path} has {wide}x{high} pixels, more than {MOST_ASPECT} times as long in one direction as in the other. "
-        "Crop or remove it.",
-    )
-
-
-def decode(listing: Listing, side: int) -> npt.NDArray[np.uint8]:
-    """Every image as RGB, resized to a square with antialiasing: uint8 (N, 3, side, side), in the listing's order."""
-    from PIL import Image
-
-    images = np.empty((len(listing.files), 3, side, side), dtype=np.uint8)
-    for at, (name, _) in enumerate(listing.files):
-        with opened(listing.root / name) as image:
-            fitted = image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
-            images[at] = np.asarray(fitted).transpose(2, 0, 1)
+def decode(listing: Listing, reading: Reading) -> npt.NDArray[np.uint8]:
+    """Every image as `reading` has it: uint8 (N, C, side, side), in the listing's order."""
+    images = np.empty((len(listing.files), reading.channels, reading.side, reading.side), dtype=np.uint8)
+    with ThreadPoolExecutor(decoders()) as pool:
+        for at, pixels in enumerate(pool.map(reading, (listing.root / name for name, _ in listing.files))):
+            images[at] = pixels
     return images
 
 
@@ -255,7 +208,7 @@ def _read_index(root: Path) -> dict[str, Any]:
 
 
 def _digest(entries: Iterator[tuple[str, str]]) -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(f"reading {READING}\n".encode())
     for name, content in entries:
         digest.update(json.dumps([name, content]).encode() + b"\n")
     return digest.hexdigest()
@@ -271,11 +224,13 @@ class ImageNet:
     """The files of `val/`, the official validation part, which papers report."""
     classes: int
 
-    @property
-    def facts(self) -> SourceFacts:
+    def facts(self, channels: int | None = None) -> SourceFacts:
+        """Shape and sizes; where `channels` is None, headers are opened up to the first image that is not grey."""
+        if channels is None:
+            channels = 1 if all(look(self.root / name).is_grey for name, _ in self.train + self.test) else 3
         return SourceFacts(
             image_size=IMAGENET.image_size,
-            channels=3,
+            channels=channels,
             classes=self.classes,
             train_images=len(self.train),
             test_images=len(self.test),

@@ -1,6 +1,5 @@
 """From a specification to the splits of one training."""
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +14,7 @@ from harness.data.cache import stored
 from harness.data.describe import content_hash, resolve
 from harness.data.folders import decode, imagenet_listing, scan
 from harness.data.named import Pair, Part, read_named
+from harness.data.photographs import READING, Reading, decoders
 from harness.data.seeds import derive
 from harness.data.splits import Split
 from harness.data.stream import StreamedSplit
@@ -66,7 +66,7 @@ def load(spec: DataSpec, *, device: str | torch.device = "cpu", phase: Phase = "
         images, labels = _read_resized(spec, facts, identity, "train")
         test = _read_resized(spec, facts, identity, "test") if phase == "confirm" else None
     else:
-        (images, labels), test = _read_folder(spec, path, identity)
+        (images, labels), test = _read_folder(spec, facts, path, identity)
     held_out = _held_out(labels, spec)
     return Dataset(
         train=_split((images[~held_out], labels[~held_out]), device),
@@ -126,12 +126,11 @@ def _resized(images: Bytes, side: int) -> Bytes:
     return whole
 
 
-def _read_folder(spec: DataSpec, path: str, identity: str) -> tuple[Pair, Pair]:
-    """Training and test part of a folder of images; decoded once, then kept under its content hash and size."""
+def _read_folder(spec: DataSpec, facts: SourceFacts, path: str, identity: str) -> tuple[Pair, Pair]:
+    """Training and test part of a folder of images; decoded once, then kept under its content hash and its reading."""
     listing = scan(path)
-    side = spec.image_size
-    assert side is not None
-    arrays = stored(f"folder 1 {identity} {side}", lambda: {"images": decode(listing, side)})
+    reading = Reading.of(spec, side=facts.image_size, channels=facts.channels)
+    arrays = stored(f"folder {READING} {identity} {reading}", lambda: {"images": decode(listing, reading)})
     images = arrays["images"].astype(np.uint8, copy=False)
     labels = np.array([label for _, label in listing.files], dtype=np.int64)
     if len(images) != len(labels):
@@ -143,11 +142,6 @@ def _read_folder(spec: DataSpec, path: str, identity: str) -> tuple[Pair, Pair]:
     else:
         test[len(listing.train) :] = True
     return (images[~test], labels[~test]), (images[test], labels[test])
-
-
-def _decoders() -> int:
-    """Processes that decode a stream: one per core that this process may use."""
-    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def _load_imagenet(spec: DataSpec, facts: SourceFacts, path: str, device: torch.device, phase: Phase) -> Dataset:
@@ -162,9 +156,9 @@ def _load_imagenet(spec: DataSpec, facts: SourceFacts, path: str, device: torch.
             root=listing.root,
             files=tuple(name for name, _ in files),
             labels=torch.tensor([label for _, label in files]),
-            image_size=facts.image_size,
+            reading=Reading.of(spec, side=facts.image_size, channels=facts.channels),
             crops=crops,
-            workers=_decoders(),
+            threads=decoders(),
             device=device,
         )
 

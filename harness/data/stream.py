@@ -1,21 +1,23 @@
-"""ImageNet, read from its folder while it trains: decoded by worker processes, with the same interface as `Split`."""
+"""ImageNet, read from its folder while it trains: decoded by threads, with the same interface as `Split`."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from harness.data.folders import opened
+from harness.data.photographs import Reading
 from harness.data.seeds import derive
 from harness.data.splits import in_parts
 
-Job = tuple[str, int, int | None]
-"""A file, its label and, for training, the seed that its crop is drawn from."""
+IMAGES_AHEAD = 512
+"""Images, in whole batches, that are decoded ahead of the one that is waited for; at least one batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +29,11 @@ class StreamedSplit:
     """Paths relative to `root`."""
     labels: Tensor
     """int64 (N,), on the CPU."""
-    image_size: int
-    """Side of the crop, pixels."""
+    reading: Reading
     crops: bool
     """Random resized crop and random mirror (training), or resize and centre crop (evaluation)."""
-    workers: int
-    """Processes that decode; 0 decodes in this one."""
+    threads: int
+    """Threads that decode."""
     device: torch.device
     """Where `read` puts its batches."""
 
@@ -47,83 +48,66 @@ class StreamedSplit:
         An order is int64 (B,), positions in this split. The crops of the n-th order follow from `seed` and `start` + n
         alone, so that a resumed training sees the same ones.
         """
-        decoder = _Decoder(self.root, self.image_size)
-        loader = DataLoader(
-            decoder,
-            batch_sampler=_Jobs(self, orders, seed, start),
-            num_workers=self.workers,
-            collate_fn=_stack,
-            generator=torch.Generator(),  # its own, so that reading does not advance the global one
-        )
-        for images, labels in loader:
-            yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="decoder")
+        ahead: deque[_Batch] = deque()
+        try:
+            for number, order in enumerate(orders, start):
+                ahead.append(self._begin(pool, order, seed, number))
+                if sum(len(batch.labels) for batch in ahead) - len(ahead[0].labels) >= IMAGES_AHEAD:
+                    yield self._finish(ahead.popleft())
+            while ahead:
+                yield self._finish(ahead.popleft())
+        finally:  # also where nobody asks for the rest
+            pool.shutdown(cancel_futures=True)
 
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in their own order, at most `size` at a time: for evaluation."""
         return self.read(in_parts(torch.arange(len(self)), size))
 
+    def _begin(self, pool: ThreadPoolExecutor, order: Tensor, seed: int, number: int) -> "_Batch":
+        shape = len(order), self.reading.channels, self.reading.side, self.reading.side
+        images = torch.empty(shape, dtype=torch.uint8)
+        pixels = images.numpy()
 
-class _Jobs:
-    """Turns orders into lists of what to decode, in the process that trains."""
+        def decode(place: int, at: int) -> None:
+            path = self.root / self.files[at]
+            pixels[place] = self._crop(path, derive(seed, number, place)) if self.crops else self.reading(path)
 
-    def __init__(self, split: StreamedSplit, orders: Iterable[Tensor], seed: int, start: int) -> None:
-        self.split, self.orders, self.seed, self.start = split, orders, seed, start
+        jobs = [pool.submit(decode, place, at) for place, at in enumerate(order.tolist())]
+        return _Batch(images, self.labels[order], jobs)
 
-    def __iter__(self) -> Iterator[list[Job]]:
-        for number, order in enumerate(self.orders, self.start):
-            labels = self.split.labels[order].tolist()
-            yield [
-                (self.split.files[at], label, derive(self.seed, number, place) if self.split.crops else None)
-                for place, (at, label) in enumerate(zip(order.tolist(), labels, strict=True))
-            ]
+    def _crop(self, path: Path, seed: int) -> npt.NDArray[np.uint8]:
+        image = self.reading.photograph(path)
+        box, is_mirrored = random_box(*self.reading.frame(image), seed)
+        pixels = self.reading.part(image, box)
+        return pixels[:, :, ::-1] if is_mirrored else pixels
 
-
-class _Decoder(Dataset[tuple[Tensor, int]]):
-    def __init__(self, root: Path, side: int) -> None:
-        self.root, self.side = root, side
-
-    def __getitem__(self, job: Job) -> tuple[Tensor, int]:
-        name, label, seed = job
-        with opened(self.root / name) as image:
-            rgb = image.convert("RGB")
-            fitted = centre_crop(rgb, self.side) if seed is None else random_crop(rgb, self.side, seed)
-        return torch.from_numpy(np.asarray(fitted).transpose(2, 0, 1).copy()), label
+    def _finish(self, batch: "_Batch") -> tuple[Tensor, Tensor]:
+        for job in batch.jobs:
+            job.result()
+        return batch.images.to(self.device, non_blocking=True), batch.labels.to(self.device, non_blocking=True)
 
 
-def _stack(items: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
-    images, labels = zip(*items, strict=True)
-    return torch.stack(images), torch.tensor(labels)
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """What is being decoded."""
+
+    images: Tensor
+    labels: Tensor
+    jobs: list[Future[None]]
+    """One per image; each fills its place."""
 
 
-def random_crop(image: Any, side: int, seed: int) -> Any:
-    """8 to 100 % of a PIL image at an aspect of 3/4 to 4/3, mirrored half the time, resized to `side` pixels."""
-    from PIL import Image
-
+def random_box(wide: int, high: int, seed: int) -> tuple[tuple[float, float, float, float], bool]:
+    """8 to 100 % of a frame at an aspect of 3/4 to 4/3: (left, top, right, bottom), and whether to mirror it."""
     rng = np.random.default_rng(seed)
-    wide, high = image.size
-    box = _centre_box(wide, high)
+    w = h = min(wide, high)
+    left, top = (wide - w) // 2, (high - h) // 2
     for _ in range(10):
         area, aspect = rng.uniform(0.08, 1) * wide * high, np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
-        w, h = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
-        if 0 < w <= wide and 0 < h <= high:
-            left, top = int(rng.integers(wide - w + 1)), int(rng.integers(high - h + 1))
-            box = (left, top, left + w, top + h)
+        across, down = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
+        if 0 < across <= wide and 0 < down <= high:
+            left, top = int(rng.integers(wide - across + 1)), int(rng.integers(high - down + 1))
+            w, h = across, down
             break
-    cropped = image.resize((side, side), Image.Resampling.BILINEAR, box=box)
-    return cropped.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else cropped
-
-
-def centre_crop(image: Any, side: int) -> Any:
-    """The middle 7/8 of a PIL image's shorter side, as a square of `side` pixels (at 224: resize to 256, crop 224)."""
-    from PIL import Image
-
-    left, top, right, bottom = _centre_box(*image.size)
-    margin = (right - left) / 16
-    box = (left + margin, top + margin, right - margin, bottom - margin)
-    return image.resize((side, side), Image.Resampling.BILINEAR, box=box)
-
-
-def _centre_box(wide: int, high: int) -> tuple[int, int, int, int]:
-    edge = min(wide, high)
-    left, top = (wide - edge) // 2, (high - edge) // 2
-    return left, top, left + edge, top + edge
+    return (left, top, left + w, top + h), bool(rng.random() < 0.5)

@@ -35,6 +35,21 @@ class LoadedModel:
         """Study and scale, `patch_size/laptop`."""
         return self.folder.study
 
+    def read(self, paths: "Iterable[str | Path]") -> "Tensor":
+        """Photographs as `inputs` takes them, uint8 (B, C, H, W): read as the run's own images were.
+
+        Raises `InvalidInput` for a file that is no image, naming it.
+        """
+        import numpy as np
+        import torch
+
+        from harness.data.photographs import Reading
+
+        config = self.facts.config
+        assert config.data.image_size is not None
+        reading = Reading.of(config.data, side=config.data.image_size, channels=config.channels)
+        return torch.from_numpy(np.stack([reading(Path(path)) for path in paths]))
+
     def inputs(self, images: "Tensor") -> "Tensor":
         """The model's input, float32 (B, C, H, W), from images as the run's data has them: uint8 or float in 0..255.
 

@@ -1,8 +1,9 @@
 """Which images a training sees, as data; and what is known of the named sources without loading them."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from harness.spec.checks import check_types
+from harness.spec.checks import check_types, later
 from harness.spec.errors import InvalidInput, require, require_within
 
 
@@ -42,6 +43,10 @@ IMAGENET = SourceFacts(
 
 FOLDER_SOURCES = ("imagefolder", "imagenet")
 
+Fit = Literal["squash", "crop", "pad"]
+
+WHITE = (255, 255, 255)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataSpec:
@@ -63,6 +68,13 @@ class DataSpec:
     """Side of the square patches that `moved_share` counts, pixels; 1 moves single pixels."""
     moved_seed: int = 0
     """Decides the permutation; for one seed, the patches moved at a smaller share are among those of a larger one."""
+    fit: Fit = later("crop")
+    """How a folder's photographs become square. `crop`: the shorter side is resized, the middle taken; `pad`: the
+    longer side is resized, the rest is background; `squash`: both sides are resized."""
+    background: tuple[int, ...] = later(WHITE)
+    """Red, green, blue, 0 to 255: seen through transparent parts of a folder's photographs, and beside padded ones."""
+    channels: int | None = later(None)
+    """A folder's photographs as 1: grey, or 3: RGB; None for 1 where every file is grey, else 3."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -86,6 +98,13 @@ class DataSpec:
             value = getattr(self, field)
             if value is not None:
                 require_within(f"data.{field}", value, 1)
+        require(
+            len(self.background) == 3 and all(0 <= level <= 255 for level in self.background),
+            f"data.background is {self.background}; it must be three levels of 0 to 255: red, green, blue.",
+        )
+        require(
+            self.channels in (None, 1, 3), f"data.channels is {self.channels}; it must be 1 (grey), 3 (RGB) or None."
+        )
         require_within("data.split_seed", self.split_seed, 0, 2**31 - 1)
         require_within("data.moved_share", self.moved_share, 0, 1)
         require_within("data.moved_patch", self.moved_patch, 1)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from harness.data import content_hash, load
-from harness.data.folders import SUFFIXES, opened, scan
+from harness.data.folders import SUFFIXES, scan
+from harness.data.photographs import Reading, opened
 from harness.spec import DataSpec, InvalidInput
 
 
@@ -96,8 +97,8 @@ def test_a_damaged_image_is_read_or_refused_with_its_name(tmp_path_factory, kind
     path = tmp_path_factory.mktemp("damaged") / "image.png"
     path.write_bytes(bytes(content[: data.draw(st.integers(1, len(content)))]))
     try:
-        with opened(path) as image:
-            image.convert("RGB").resize((8, 8))
+        pixels = Reading(side=8, channels=3, fit="crop", background=(255, 255, 255))(path)
+        assert pixels.shape == (3, 8, 8)
     except InvalidInput as error:
         assert str(path) in str(error)  # noqa: PT017 (to be read is as right)
 

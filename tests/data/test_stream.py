@@ -6,16 +6,12 @@ import torch
 from PIL import Image
 
 from harness.data import Batches, StreamedSplit, content_hash, facts, load, normalisation, resolve, subset
-from harness.data.stream import centre_crop, random_crop
+from harness.data.stream import random_box
 from harness.spec import DataSpec, InvalidInput
-
-# DataLoader forks its workers, which newer Pythons warn of.
-pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 
 
 @pytest.fixture
-def imagenet(tmp_path, monkeypatch):
-    monkeypatch.setattr("harness.data.loading._decoders", lambda: 1)
+def imagenet(tmp_path):
     rng = np.random.default_rng(0)
     for part, n in (("train", 12), ("val", 3)):
         for label, name in enumerate(("n01", "n02")):
@@ -70,8 +66,7 @@ def test_facts_and_identity_come_from_the_listing(imagenet):
     assert content_hash(spec(imagenet)) != one
 
 
-def test_an_image_that_cannot_be_read_is_named(imagenet, monkeypatch):
-    monkeypatch.setattr("harness.data.loading._decoders", lambda: 0)
+def test_an_image_that_cannot_be_read_is_named(imagenet):
     (imagenet / "val" / "n02" / "02.JPEG").write_bytes(b"no image")
     with pytest.raises(InvalidInput, match=r"n02/02\.JPEG is not an image that can be read"):
         list(load(spec(imagenet), phase="confirm").test.chunks(4))
@@ -86,15 +81,30 @@ def test_without_a_folder_it_can_be_planned_and_not_trained(tmp_path):
 
 
 def test_crops_have_the_right_extent():
-    ramp = np.tile(np.arange(200, dtype=np.uint8), (100, 1))  # 200 wide, 100 high
-    middle = np.asarray(centre_crop(Image.fromarray(ramp), 56)).astype(int)
-    assert middle[0, 0] == pytest.approx(50 + 6, abs=2)
-    assert middle[0, -1] == pytest.approx(150 - 6, abs=2)
-    widths, mirrored = [], []
-    for seed in range(300):
-        row = np.asarray(random_crop(Image.fromarray(ramp), 56, seed)).astype(int)[0]
-        widths.append(abs(row[-1] - row[0]))
-        mirrored.append(row[-1] < row[0])
+    boxes, mirrored = zip(*(random_box(200, 100, seed) for seed in range(300)), strict=True)
+    across, down = np.array([(right - left, bottom - top) for left, top, right, bottom in boxes]).T
     assert 0.4 < np.mean(mirrored) < 0.6
-    assert min(widths) < 60
-    assert max(widths) > 110
+    assert 0.08 * 0.95 < (across * down / 20_000).min() < 0.12
+    assert (across * down / 20_000).max() > 0.45  # 4/3 of the height, squared
+    assert 0.74 < (across / down).min() < 0.8 < 1.25 < (across / down).max() < 1.35
+    assert np.array(boxes).min() >= 0
+    assert (np.array(boxes) <= (200, 100, 200, 100)).all()
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+def test_a_stream_fits_as_a_folder_does(tmp_path, fit):
+    """Of an image that is a ramp across: what a crop of its frame begins and ends with."""
+    ramp = Image.fromarray(np.tile(np.arange(200, dtype=np.uint8), (100, 1)))
+    for part in ("train", "val"):
+        for name in "ab":
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(4):
+                ramp.save(tmp_path / part / name / f"{number}.png")
+    data = load(DataSpec(source=f"imagenet:{tmp_path}", image_size=56, fit=fit, background=(250,) * 3), phase="confirm")
+    (test,) = (images for images, _ in data.test.chunks(8))
+    ends = {"crop": (56, 144), "pad": (12, 188), "squash": (12, 188)}[fit]
+    assert test[0, 0, 28, [0, -1]].tolist() == pytest.approx(ends, abs=3)
+    assert (test[0, 0, 0] == 250).all() == (fit == "pad")
+    (train,) = (images for images, _ in data.train.read([torch.zeros(200, dtype=torch.long)]))
+    widths = (train[:, 0, :, -1].int() - train[:, 0, :, 0].int()).abs().amax(1)
+    assert widths.max() > {"crop": 110, "pad": 150, "squash": 150}[fit]

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from finished_study import Nobody
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from tiny_studies import VIT, Witness, tiny_study
 
 import harness
@@ -114,6 +115,33 @@ def test_moved_pixels_are_moved_for_the_model_too(tmp_path: Path) -> None:
     with torch.inference_mode():
         answers = model(found.inputs(images)).argmax(1)
     predicted = RunFolder(tmp_path / "tiny/smoke/work/runs" / kept.facts.digest).predictions()[1]
+    np.testing.assert_array_equal(answers.numpy(), predicted)
+
+
+@pytest.mark.parametrize(("source", "tested"), [("imagefolder", "test"), ("imagenet", "val")])
+def test_a_loaded_model_reads_photographs_as_its_run_did(tmp_path: Path, source: str, tested: str) -> None:
+    """Of 12 x 20 pixels, lying on their side, half of them transparent at the top."""
+    rng, exif = np.random.default_rng(0), Image.Exif()
+    exif[0x0112] = 6
+    for part in ("train", tested):
+        for name in ("cat", "dog"):
+            (tmp_path / "photos" / part / name).mkdir(parents=True)
+            for number in range(10):
+                image = Image.fromarray(rng.integers(0, 256, (20, 12), dtype=np.uint8)).convert("LA")
+                image.putalpha(Image.fromarray(np.repeat([0, 255], 120).astype(np.uint8).reshape(20, 12)))
+                image.save(tmp_path / "photos" / part / name / f"{number}.png", exif=exif)
+    data = DataSpec(source=f"{source}:{tmp_path}/photos", image_size=8, fit="pad", background=(9, 9, 9))
+    run_in(tmp_path / "results", tiny_study(data=data, seeds=(0,), arms=(), recipe=RECIPE))
+    (kept,) = kept_in(tmp_path / "results")
+    assert kept.facts.config.channels == 1
+    model, found = harness.load(kept.facts.digest, results=tmp_path / "results")
+    images = found.read(sorted((tmp_path / "photos" / tested).rglob("*.png")))
+    (expected,) = (images for images, _ in load(kept.facts.config.data, phase="confirm").test.chunks(20))
+    assert torch.equal(images, expected)
+    assert (images[:, 0, 0] == 9).all()
+    with torch.inference_mode():
+        answers = model(found.inputs(images)).argmax(1)
+    predicted = RunFolder(tmp_path / "results/tiny/smoke/work/runs" / kept.facts.digest).predictions()[1]
     np.testing.assert_array_equal(answers.numpy(), predicted)
 
 

@@ -45,6 +45,7 @@ OTHERS = {
     "model.width": 36, "model.position": "sincos_2d", "model.stem": "conv", "data.source": "cifar10",
     "recipe.updates": 101, "recipe.precision": "fp32", "model.depth": 3, "data_hash": "cd" * 32, "model.heads": 4,
     "recipe.distillation": TEACHER, "test_shifts": (1, 2),
+    "data.background": (0, 0, 0), "data.channels": 1,
 }  # fmt: skip
 OTHERS_OF_A_SWIN = {"model.depths": (1, 2), "model.heads": (2, 3), "model.width": 14}
 OTHERS_OF_A_TEACHER = {"recipe.distillation.teacher.depth": 14}

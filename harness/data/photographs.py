@@ -1,0 +1,241 @@
+"""How a file becomes pixels: the one reading of photographs, for folders, streams and loaded models."""
+
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.spec import DataSpec, InvalidInput
+from harness.spec.data import Fit
+from harness.spec.errors import require
+
+READING = 2
+"""Version of what this file makes of an image; part of a folder's identity. Raise it where other pixels come out."""
+
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+"""What a file is decoded as, whatever its name, where Pillow can: its other readers, some of which start programs, are
+never asked."""
+
+MOST_PIXELS = 89_478_485
+"""The largest image that is decoded: 268 MB as RGB, and where Pillow begins to warn."""
+
+MOST_ASPECT = 200
+"""The longest image that is decoded, in its shorter side: fitted to a square, nothing of a longer one is left."""
+
+STREAM_SHARE = 7 / 8
+"""Share of its side that a stream's square is evaluated on (at 224 pixels: resized to 256, the middle 224 taken)."""
+
+GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
+
+# Of odd but harmless metadata. Not by `catch_warnings`, which is not for threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its image before it is decoded."""
+
+    mode: str
+    """As Pillow names it: `RGB`, `L`, `P`, `I;16`, ..."""
+    size: tuple[int, int]
+    """Pixels across and down, as they are stored: not yet turned upright."""
+    is_grey: bool
+    """By its mode, or by a palette of greys; an RGB file is not, whatever its pixels."""
+    has_more: bool
+    """Whether frames or pages follow the first one, which alone is read."""
+
+
+def look(path: Path) -> Header:
+    """Open a file's header. Raises `InvalidInput` where it is no image that can be read, or an absurd one."""
+    with opened(path) as image:
+        return Header(image.mode, image.size, _is_grey(image), bool(getattr(image, "is_animated", False)))
+
+
+def _is_grey(image: Any) -> bool:
+    if image.mode != "P":
+        return image.mode in GREY_MODES
+    colours = np.array(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
+    return bool((colours == colours[:, :1]).all())
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """The image in a file, header read. What Pillow refuses, its limit on decompression too, becomes `InvalidInput`."""
+    from PIL import Image, UnidentifiedImageError
+
+    Image.init()
+    formats = [name for name in FORMATS if name in Image.OPEN]
+    try:
+        # Given a path, Pillow would map the file into memory, and scramble a TIFF that lies on its side.
+        with path.open("rb") as file, Image.open(file, formats=formats) as image:
+            _check_size(path, *image.size)
+            yield image
+    except InvalidInput:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InvalidInput(f"{path} is too large to be decoded safely: {error} Scale it down, or remove it.") from error
+    except UnidentifiedImageError as error:
+        raise InvalidInput(f"{path} is not an image that can be read. Replace or remove it.") from error
+    except Exception as error:  # a damaged header leads Pillow's readers to whatever error comes next
+        raise InvalidInput(f"{path} cannot be read as an image: {error}. Replace or remove it.") from error
+
+
+def _check_size(path: Path, wide: int, high: int) -> None:
+    require(
+        wide * high <= MOST_PIXELS,
+        f"{path} is too large to be decoded safely: it has {wide}x{high} pixels, and {MOST_PIXELS:,} are the limit. "
+        "Scale it down, or remove it.",
+    )
+    require(
+        max(wide, high) <= MOST_ASPECT * min(wide, high),
+        f"{path} has {wide}x{high} pixels, more than {MOST_ASPECT} times as long in one direction as in the other. "
+        "Crop or remove it.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What decides the pixels that a file becomes."""
+
+    side: int
+    """Of the square, pixels."""
+    channels: int
+    """1: grey, by luma where there is colour; 3: RGB."""
+    fit: Fit
+    background: tuple[int, ...]
+    share: float = 1.0
+    """The middle part of the square that is taken, in its side."""
+
+    @classmethod
+    def of(cls, data: DataSpec, *, side: int, channels: int) -> Self:
+        """As the images of `data` are read, to be evaluated on."""
+        share = STREAM_SHARE if data.source.startswith("imagenet:") else 1.0
+        return cls(side=side, channels=channels, fit=data.fit, background=data.background, share=share)
+
+    def __call__(self, path: Path) -> npt.NDArray[np.uint8]:
+        """The image as it is trained or evaluated on: uint8 (C, side, side). Raises `InvalidInput`, naming the file."""
+        image = self.photograph(path)
+        wide, high = self.frame(image)
+        edge, (x, y) = min(wide, high) * self.share / 2, (wide / 2, high / 2)
+        return self.part(image, (x - edge, y - edge, x + edge, y + edge))
+
+    def photograph(self, path: Path) -> Any:
+        """The whole first image of a file, upright, as a PIL image of mode `L` or `RGB`.
+
+        16-bit and float greys are scaled to 8 bits by their full range, transparent parts show `background`.
+        """
+        with opened(path) as image:
+            image.load()
+            with contextlib.suppress(Exception):  # metadata that cannot be read tell of no turn
+                _turn_upright(image)
+            found = self._composed(_in_eight_bits(path, image))
+            found = _of_lab(found) if found.mode == "LAB" else found
+            return found.convert("L" if self.channels == 1 else "RGB")
+
+    def frame(self, image: Any) -> tuple[int, int]:
+        """Size, in pixels, of what parts of a photograph are taken from: itself, squashed or padded to a square."""
+        wide, high = image.size
+        edge = {"crop": 0, "squash": min(wide, high), "pad": max(wide, high)}[self.fit]
+        return (edge, edge) if edge else (wide, high)
+
+    def part(self, image: Any, box: tuple[float, float, float, float]) -> npt.NDArray[np.uint8]:
+        """A part (left, top, right, bottom) of a photograph's frame, resized with antialiasing: (C, side, side)."""
+        from PIL import Image
+
+        wide, high = self.frame(image)
+        if self.fit == "squash":
+            x, y = image.width / wide, image.height / high
+            box = (box[0] * x, box[1] * y, box[2] * x, box[3] * y)
+        right, down = ((wide - image.width) / 2, (high - image.height) / 2) if self.fit == "pad" else (0, 0)
+        across = _overlap(box[0] - right, box[2] - right, image.width, self.side)
+        along = _overlap(box[1] - down, box[3] - down, image.height, self.side)
+        canvas = Image.new("RGB", (self.side, self.side), self.background).convert(image.mode)
+        if across.pixels and along.pixels:
+            there = (across.low, along.low, across.high, along.high)
+            part = image.resize((across.pixels, along.pixels), Image.Resampling.BILINEAR, box=there)
+            canvas.paste(part, (across.at, along.at))
+        return planes(canvas)
+
+    def _composed(self, image: Any) -> Any:
+        from PIL import Image
+
+        if not image.has_transparency_data:
+            return image
+        above = image.convert("RGBA")
+        canvas = Image.new("RGBA", above.size, (*self.background, 255))
+        canvas.alpha_composite(above)
+        return canvas
+
+
+@dataclass(frozen=True)
+class _Overlap:
+    low: float
+    high: float
+    at: int
+    pixels: int
+
+
+def _overlap(low: float, high: float, length: int, side: int) -> _Overlap:
+    """What of an image lies between `low` and `high`, and where on a canvas of `side` pixels, in one direction."""
+    first, last = max(low, 0.0), min(high, float(length))
+    at, end = (round((place - low) / (high - low) * side) for place in (first, last))
+    return _Overlap(first, last, at, max(0, end - at))
+
+
+def planes(image: Any) -> npt.NDArray[np.uint8]:
+    """A PIL image of mode `L` or `RGB` as uint8 (C, H, W)."""
+    values = np.asarray(image, dtype=np.uint8)
+    return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
+
+
+def decoders() -> int:
+    """Threads that decode side by side: Pillow lets go of the interpreter while it does."""
+    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _turn_upright(image: Any) -> None:
+    from PIL import ImageOps
+
+    ImageOps.exif_transpose(image, in_place=True)
+
+
+def _in_eight_bits(path: Path, image: Any) -> Any:
+    """Greys of 12, 16 and 32 bits and floats as `L` or `LA`; any other image as it is.
+
+    Integers are scaled by the full range of 12 or 16 bits, floats by 0..1. Raises `InvalidInput` for values beyond.
+    """
+    from PIL import Image
+
+    if image.mode not in GREY_MODES - {"1", "L", "LA"}:
+        return image
+    values, tags = np.asarray(image), getattr(image, "tag_v2", {})
+    full = 1 if image.mode == "F" else 4095 if tags.get(_BITS_PER_SAMPLE) == (12,) else 65_535
+    low, high = values.min(), values.max()
+    require(
+        bool(low >= 0 and high <= full),  # false for a NaN, too
+        f"{path} has grey levels from {low:g} to {high:g} (mode {image.mode}); floats must lie in 0 to 1, integers in "
+        "0 to 65535. Save it with 8 or 16 bits, or scale its floats to 0 to 1.",
+    )
+    levels = full - values if tags.get(_PHOTOMETRIC) == 0 else values  # 0: white is zero
+    grey = Image.fromarray(np.rint(levels * (255 / full)).astype(np.uint8))
+    if "transparency" in image.info:
+        grey.putalpha(Image.fromarray((values != image.info["transparency"]).astype(np.uint8) * np.uint8(255)))
+    return grey
+
+
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+"""Tags of TIFF."""
+
+
+def _of_lab(image: Any) -> Any:
+    from PIL import ImageCms
+
+    profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
