@@ -72,7 +72,7 @@ class ReportProcess:
                     case ("error", str(text)):
                         raise RuntimeError(text)
         except (EOFError, OSError):
-            process.join()
+            process.join(processes.END_SECONDS)
             raise InvalidInput(
                 f"The process that writes the report ended with {processes.ending(process)}; memory may be short. "
                 "Every training is kept: the same command writes the report."
@@ -82,6 +82,6 @@ class ReportProcess:
         if self._begun is not None:
             process, pipe = self._begun
             process.kill()
-            process.join()
+            process.join(processes.END_SECONDS)
             pipe.close()
             self._begun = None

@@ -235,8 +235,8 @@ class Runner:
 def run_study(study: ResolvedStudy, options: Options, observer: Observer) -> Path:
     """Train what is missing of a study, then write its tables and its report; returns its results folder.
 
-    Raises `InvalidInput` before anything is written for what the user can mend, `StudyInterrupted` after SIGINT or
-    SIGTERM. Outside the main thread it leaves signals alone.
+    Raises `InvalidInput` before anything is written for what the user can mend, `StudyInterrupted` after SIGINT,
+    SIGTERM or SIGHUP. Outside the main thread it leaves signals alone.
     """
     try:
         with interruptible():
@@ -261,7 +261,7 @@ def _run_study(study: ResolvedStudy, options: Options, observer: Observer) -> Pa
         kept = [item for cell in cells for item in cell.finished() if item.run.digest not in repeated]
         _tell_of_libraries(kept, observer.note)
     with lock:
-        began, provenance = time.time(), _provenance(study, folder, options)
+        began, provenance = time.monotonic(), _provenance(study, folder, options)
         write_study(places.work, study, provenance)
         for item in again:
             item.folder.clear(places.aside)
@@ -283,7 +283,7 @@ def _run_study(study: ResolvedStudy, options: Options, observer: Observer) -> Pa
                 places.status.unlink(missing_ok=True)
                 searches.make_up(runner.cells, all_of_them=engine is not None)
                 searches.close()
-                provenance["wall_seconds"] = round(provenance["wall_seconds"] + time.time() - began, 1)
+                provenance["wall_seconds"] = round(provenance["wall_seconds"] + time.monotonic() - began, 1)
                 with contextlib.suppress(RecordsError):  # a full disk is told of by whatever has found it first
                     write_study(places.work, study, provenance)
             reporter.write(observer.note)

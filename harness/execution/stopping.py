@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first one stops a study in good order, the second one quits at once."""
+"""SIGINT, SIGTERM, SIGHUP: the first one stops a study in good order, the second one quits at once."""
 
 import contextlib
 import signal
@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Handler = Callable[[int, FrameType | None], None]
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Either signal raises `KeyboardInterrupt`. Within another such block, or outside the main thread, nothing changes.
+    """A signal raises `KeyboardInterrupt`. Within another such block, or outside the main thread, nothing changes.
 
     Python calls handlers in the main thread only; in any other one a study runs without them.
     """
@@ -41,7 +41,7 @@ def _handled(handler: Handler) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    before = {number: signal.signal(number, handler) for number in _answered()}
     try:
         yield
     finally:
@@ -57,5 +57,10 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _let_the_next_quit() -> None:
-    for number in SIGNALS:
+    for number in _answered():
         signal.signal(number, signal.SIG_DFL)
+
+
+def _answered() -> list[signal.Signals]:
+    """All of them, but for a SIGHUP that was to be ignored from the start: `nohup`."""
+    return [number for number in SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]

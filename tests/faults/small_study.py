@@ -1,5 +1,6 @@
 """A study of two small arms that takes a second, and its launches."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,10 @@ class FaultStudy:
         """Edit the study file."""
         assert before in TEXT
         self.file.write_text(TEXT.replace(before, now))
+
+    def provenance(self) -> dict[str, Any]:
+        """Where its results come from, as study.json says."""
+        return dict(json.loads((self.place / "study.json").read_bytes())["provenance"])
 
     def published(self) -> dict[str, bytes]:
         """Every file of its results outside `work/`."""

@@ -27,6 +27,9 @@ REPORT_APART = "PATCHBENCH_REPORT_APART"
 
 LIMIT_SECONDS = 120.0
 
+JUMP_SECONDS = 10 * 365 * 24 * 3600
+"""How far the failpoints' action `clock` sets the wall clock forward."""
+
 
 @dataclasses.dataclass
 class Launch:
@@ -208,10 +211,17 @@ def fail(usual: Any, action: str) -> None:
     if action == "full":  # from here on no file can grow, MLflow's neither: nothing is worth waiting for
         mirror._FAILED_SECONDS = 1.0
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    elif action == "clock":
+        for name, unit in (("time", 1), ("time_ns", 10**9)):
+            setattr(time, name, functools.partial(later, getattr(time, name), unit * JUMP_SECONDS))
     elif action == "memory":
         raise torch.OutOfMemoryError("CUDA out of memory.")
     else:
         usual(action)
+
+
+def later(clock: Any, by: int) -> Any:
+    return clock() + by
 
 
 if __name__ == "__main__":

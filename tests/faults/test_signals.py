@@ -1,7 +1,9 @@
-"""SIGINT and SIGTERM at any stage of a study: exit code 75, a line that says how to go on, and nothing lost."""
+"""SIGINT, SIGTERM and SIGHUP at any stage of a study: exit code 75, a line that says how to go on, and nothing lost."""
 
 import dataclasses
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -31,8 +33,10 @@ def assert_goes_on(study: FaultStudy, undisturbed: dict[str, Any], code: int, sa
         ("written:config.json#3", "TERM"),
         ("begin:checkpoint.pt#5", "INT"),
         ("renamed:predictions.npz", "TERM"),
-        ("written:search.db", "INT"),
+        ("written:wide.db", "INT"),
         ("written:trials.csv", "TERM"),
+        ("begin:checkpoint.pt#7", "HUP"),
+        ("begin:runs.csv", "HUP"),
         ("begin:report.html", "INT"),
         ("begin:report.html", "TERM"),
         ("mlflow:end of launch", "INT"),
@@ -46,7 +50,7 @@ def test_a_signal_at_a_stage_of_a_study(study: FaultStudy, undisturbed: dict[str
     assert_goes_on(study, undisturbed, code, launch.said())
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("place", ["check of data", "start of worker"])
 def test_a_signal_to_all_processes_before_a_training_begins(
     study: FaultStudy, undisturbed: dict[str, Any], tmp_path: Path, place: str, how: signal.Signals
@@ -61,6 +65,16 @@ def test_a_signal_to_all_processes_before_a_training_begins(
     code = launch.wait()
     wait_until(lambda: not session(launch), 30)
     assert_goes_on(study, undisturbed, code, launch.said())
+
+
+def test_a_signal_that_was_to_be_ignored_is_ignored() -> None:
+    """As `nohup` asks for."""
+    code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+    code += "from harness.execution.stopping import interruptible, told_to_stop\n"
+    code += "with interruptible(), told_to_stop(lambda: print('told')):\n signal.raise_signal(signal.SIGHUP)\n"
+    code += "signal.raise_signal(signal.SIGHUP)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
 
 
 def test_a_study_that_is_stopped_and_continued_has_lost_nothing(

@@ -25,6 +25,15 @@ ENGINES = "harness.execution.engines"
 MOST_WAITED = 1.0
 """Seconds between two calls of `wait` that count as waited: after more, the coordinator itself stood still (Ctrl-Z)."""
 
+FIRST_SIGN_SECONDS = 120.0
+"""How long the first sign of a process is waited for: torch may have to be loaded first, on a busy machine."""
+
+END_SECONDS = 10.0
+"""How long the end of a process that has been killed is waited for."""
+
+_HERE = ("here",)
+"""The first sign."""
+
 DUMP_SIGNAL = signal.SIGUSR1
 """Makes a worker write the stacks of its threads to the run's log."""
 
@@ -80,7 +89,7 @@ class ProcessEngine:
     def close(self) -> None:
         for worker in self._workers.values():
             worker.process.kill()
-            worker.process.join()
+            worker.process.join(END_SECONDS)
         self._workers.clear()
 
     def _receive(self, worker: _Worker) -> Beat | Outcome | None:
@@ -103,10 +112,10 @@ class ProcessEngine:
 
     def _end(self, worker: _Worker) -> Outcome:
         """The worker's process is over (or is now ended): read what it left."""
-        worker.process.join(timeout=10)
+        worker.process.join(END_SECONDS)
         if worker.process.is_alive():
             worker.process.kill()
-            worker.process.join()
+            worker.process.join(END_SECONDS)
         worker.pipe.close()
         del self._workers[worker.run.digest]
         if worker.outcome is not None:
@@ -156,7 +165,7 @@ def prepare(data: Iterable[DataSpec], device: str, precision: str) -> dict[str, 
         kind, content = "error", "The process that checks the data ended without a word."
     finally:  # it has nothing more to say; and after a signal nobody listens
         process.kill()
-        process.join()
+        process.join(END_SECONDS)
     if kind == "invalid":
         raise InvalidInput(content)
     if kind == "error":
@@ -167,13 +176,54 @@ def prepare(data: Iterable[DataSpec], device: str, precision: str) -> dict[str, 
 def start(
     target: str, *arguments: Any, duplex: bool = False, name: str | None = None
 ) -> tuple[ForkServerProcess, Connection]:
-    """Carry out `worker.<target>` in a process of its own; returns it with this end of its pipe."""
+    """Carry out `worker.<target>` in a process of its own; returns it with this end of its pipe, once it is there.
+
+    Raises `InvalidInput` where none gives a sign, at the second attempt either.
+    """
+    started = _start(target, arguments, duplex, name) or _start(target, arguments, duplex, name)
+    if started is None:
+        raise InvalidInput(
+            f"A process for the work gave no sign within {FIRST_SIGN_SECONDS:.0f} s, or died, and so did another. "
+            "The machine may have too much to do or too little memory. Run the same command again; nothing is lost."
+        )
+    return started
+
+
+def _start(
+    target: str, arguments: tuple[Any, ...], duplex: bool, name: str | None
+) -> tuple[ForkServerProcess, Connection] | None:
+    """One attempt; None where no sign came."""
     context = _context()
     here, there = context.Pipe(duplex=duplex)
     process = context.Process(target=_enter, args=(target, there, *arguments), daemon=True, name=name)
-    process.start()
-    there.close()
-    return process, here
+    # The start itself waits for the server, without a limit; once that is killed there is nothing to wait for.
+    limit = threading.Timer(FIRST_SIGN_SECONDS, _end_server)
+    limit.daemon = True
+    is_there = False
+    try:
+        limit.start()
+        process.start()
+        limit.cancel()
+        there.close()
+        is_there = here.poll(FIRST_SIGN_SECONDS) and here.recv() == _HERE
+    except (EOFError, OSError):  # it has ended, or the server has
+        pass
+    finally:
+        limit.cancel()
+        if not is_there:
+            for end in (here, there):
+                end.close()
+            if process.pid is not None:
+                process.kill()
+                process.join(END_SECONDS)
+    return (process, here) if is_there else None
+
+
+def _end_server() -> None:
+    pid = getattr(forkserver, "_forkserver")._forkserver_pid  # noqa: B009 (nothing public tells it)
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def ending(process: ForkServerProcess) -> str:
@@ -192,7 +242,8 @@ def _context() -> ForkServerContext:
 
 
 def _enter(target: str, pipe: Connection, *arguments: Any) -> None:
-    """First step inside a worker: stacks to the log on request, then the work."""
+    """First step inside a worker: a sign, stacks to the log on request, then the work."""
+    pipe.send(_HERE)
     from harness.execution.engines import worker
 
     if target == "carry_out":

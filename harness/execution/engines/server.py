@@ -35,5 +35,5 @@ os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
 
 # A terminal, or a job system that ends a job, signals all its processes; the coordinator tells the workers to stop,
 # and they need the server until they have kept their state.
-for number in (signal.SIGINT, signal.SIGTERM):
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_IGN)

@@ -92,10 +92,11 @@ def carry_out_report(pipe: Connection, folder: Path) -> None:
 
 
 def _answer_signals() -> threading.Event:
-    """SIGTERM asks for a stop; SIGINT is the coordinator's affair; without a coordinator the worker ends."""
+    """SIGTERM asks for a stop; the terminal is the coordinator's affair; without a coordinator the worker ends."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     parent = parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
