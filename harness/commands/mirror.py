@@ -21,8 +21,15 @@ def ui(results: Path, port: int) -> None:
 @click.command()
 @study_argument
 @scale_option
+@click.option(
+    "--limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Seconds that it may take; the next call goes on where this one stopped.",
+)
 @click.pass_obj
-def sync(results: Path, name: str, scale: str | None) -> None:
+def sync(results: Path, name: str, scale: str | None, limit: float) -> None:
     """Make up in MLflow what it lacks of a study's records."""
     from harness.records.study_file import latest_study
     from harness.tracking import sync as make_up
@@ -30,5 +37,6 @@ def sync(results: Path, name: str, scale: str | None) -> None:
     folder = existing(results, name, scale)
     StudyFolder(folder).require_inside(results)
     study, _ = latest_study(folder)
-    updated = make_up(study, folder, results=results, say=click.echo, artifacts=StudyFolder(folder).report_files())
+    artifacts = StudyFolder(folder).report_files()
+    updated = make_up(study, folder, results=results, say=click.echo, artifacts=artifacts, limit=limit)
     click.echo(f"MLflow: {updated} runs of {study.name} at scale {study.scale} brought up to date.")

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from harness.execution.models import LoadedModel
 
+MIRROR_SECONDS = 30.0
+"""What a report gives MLflow to take in what it lacks."""
+
 
 @click.command()
 @study_argument
@@ -45,7 +48,8 @@ def report(results: Path, name: str, scale: str | None, as_json: bool) -> None:
     if StudyFolder(folder).runs.is_dir():  # in a process of its own: a report needs no MLflow
         command = [sys.executable, "-m", "harness", "--results", str(results), "sync", folder.parent.name]
         aside = sys.stderr if as_json else None
-        subprocess.run([*command, "--scale", folder.name], check=False, stdout=aside)  # noqa: S603 (our own command)
+        command += ["--scale", folder.name, "--limit", str(MIRROR_SECONDS)]
+        subprocess.run(command, check=False, stdout=aside)  # noqa: S603 (our own command)
 
 
 @click.command()

@@ -1,13 +1,17 @@
 """Optuna databases of the searches, kept in the background: a mirror of the run records, never in training's way."""
 
 import re
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 from harness.execution.progress import CellProgress
-from harness.records.failpoints import reached
+from harness.records.databases import new_database, sqlite_url
 from harness.records.files import sha256
+
+_LIMIT_SECONDS = 60.0
+"""How long a launch waits in the end for what its databases lack."""
 
 
 class SearchMirror:
@@ -22,11 +26,14 @@ class SearchMirror:
         self._storage = storage
         self._say = say
         self._troubled = False
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="optuna mirror")
+        self._waiting: SimpleQueue[CellProgress | None] = SimpleQueue()
+        self._ended = threading.Event()
+        # Not a pool: that would be waited for when the process ends, and a locked table may stay locked.
+        threading.Thread(target=self._work, name="optuna mirror", daemon=True).start()
 
     def keep(self, cell: CellProgress) -> None:
         """Mirror a search that has finished; returns at once."""
-        self._thread.submit(self._keep, cell)
+        self._waiting.put(cell)
 
     def make_up(self, cells: list[CellProgress], *, all_of_them: bool) -> None:
         """Mirror the finished searches whose database is not there, or all of them."""
@@ -35,8 +42,18 @@ class SearchMirror:
                 self.keep(cell)
 
     def close(self) -> None:
-        """Wait for what is under way; a database that is locked gives up by itself after some seconds."""
-        self._thread.shutdown(wait=True)
+        """Wait for what is to be mirrored, for a bounded time."""
+        self._waiting.put(None)
+        if not self._ended.wait(_LIMIT_SECONDS):
+            self._say(
+                f"The Optuna database does not answer, or slowly: {self._waiting.qsize()} searches still waited for it "
+                f"after {_LIMIT_SECONDS:g} s. The next launch makes them up."
+            )
+
+    def _work(self) -> None:
+        while (cell := self._waiting.get()) is not None:
+            self._keep(cell)
+        self._ended.set()
 
     def _keep(self, cell: CellProgress) -> None:
         try:
@@ -55,16 +72,11 @@ class SearchMirror:
 
     def _keep_in_file(self, cell: CellProgress, path: Path) -> None:
         """A new database has its name once it is whole: one that is there is not looked at again."""
-        reached("begin:search.db")
         if path.exists():
-            cell.keep_search(f"sqlite:///{path}")
-            return
-        unfinished = path.with_name(f".{path.name}.tmp")
-        unfinished.unlink(missing_ok=True)
-        cell.keep_search(f"sqlite:///{unfinished}")
-        reached("written:search.db")
-        unfinished.replace(path)
-        reached("renamed:search.db")
+            cell.keep_search(sqlite_url(path))
+        else:
+            with new_database(path) as url:
+                cell.keep_search(url)
 
     def _path(self, cell: CellProgress) -> Path:
         arm, size = cell.cell.key

@@ -27,10 +27,10 @@ def active() -> bool:
 
 
 def reached(what: str, path: Path | None = None) -> None:
-    """The process is at the place `what`, or at `what:<name of path>`; in a file's name numbers are left out."""
+    """The process is at the place `what`, or at `what:<name of path>`, whose numbers and hashes are left out."""
     if not active():
         return
-    name = what if path is None else f"{what}:{re.sub('-[0-9]+', '', path.name)}"
+    name = what if path is None else f"{what}:{re.sub(r'-([0-9]+|[0-9a-f]{8})(?=[-.]|$)', '', path.name)}"
     times = _count(name)
     for asked in os.environ.get(ASKED, "").split(","):
         at, _, action = asked.partition("=")

@@ -5,6 +5,7 @@ And every read: a record may come from anybody, so it is bounded in size and dep
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import math
@@ -37,25 +38,49 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     Raises `RecordsError` with the path when the disk is full or not writable; the earlier file then stays whole.
     """
     reached("begin", path)
-    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False) as file:
-            temporary = Path(file.name)
+        with _temporary(path) as (temporary, file):
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        reached("written", path)
-        temporary.replace(path)
-        reached("renamed", path)
+            temporary.chmod(0o644)
+            reached("written", path)
+            temporary.replace(path)
+            reached("renamed", path)
         sync_folder(path.parent)
     except OSError as error:
         raise unwritable(path, error) from error
-    finally:
-        if temporary is not None:
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+    """A new neighbour of `path`, open for writing; removed at the end unless it was renamed.
+
+    It is locked for as long as it is open: what is not locked belongs to nobody, and `remove_unfinished` takes it away.
+    """
+    file: IO[bytes] | None = None
+    while file is None:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary, file = Path(name), os.fdopen(handle, "wb")
+        if not _locks(file) or not temporary.exists():  # somebody took it for forgotten before it was locked
+            file.close()
+            file = None
+    with file:
+        try:
+            yield temporary, file
+        finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def _locks(file: IO[bytes]) -> bool:
+    """Lock an open file until it is closed, or its process ends; False where another has it locked."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -155,9 +180,12 @@ def sha256(content: bytes) -> str:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove the temporary files that killed writers have left in a folder that nobody else writes to now."""
+    """Remove the temporary files that killed writers have left in a folder; what a living one writes is left alone."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     for path in folder.glob(UNFINISHED):
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError), os.fdopen(os.open(path, flags), "rb") as file:
+            if _locks(file):
+                path.unlink(missing_ok=True)
 
 
 def set_aside(path: Path, folder: Path) -> Path:

@@ -13,11 +13,11 @@ import numpy.typing as npt
 from harness.records.arrays import read_arrays
 from harness.records.failpoints import reached
 from harness.records.files import (
-    UNFINISHED,
     RecordsError,
     open_to_append,
     read_bytes,
     read_json,
+    remove_unfinished,
     set_aside,
     sha256,
     write_bytes,
@@ -207,9 +207,10 @@ class RunFolder:
 
     def tidy(self) -> None:
         """Remove what a process that was killed after it had written the result could not remove any more."""
-        for pattern in (*STATE_FILES, UNFINISHED):
+        for pattern in STATE_FILES:
             for path in self.path.glob(pattern):
                 path.unlink(missing_ok=True)
+        remove_unfinished(self.path)
 
     def clear(self, aside: Path) -> None:
         """Set the folder aside, so that the run starts anew."""

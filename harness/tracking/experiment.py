@@ -1,17 +1,20 @@
 """One study's experiment in MLflow: finds what is there, writes what it lacks, and never the same thing twice."""
 
 import json
+import math
 import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.records.failpoints import reached
+from harness.records.files import sha256
 from harness.records.models import ModelFolder
+from harness.tracking.bounded import TimedClient
 from harness.tracking.entries import Entry, Point
 from harness.tracking.store import Store
 
@@ -24,6 +27,8 @@ LAUNCH = "launch"
 """Tag of a parent run: the launch's own key."""
 MODEL = "model_sha256"
 """Tag of a child run that is or was the best of its arm: SHA-256 of the weights that it has as an artifact."""
+ATTACHED = "attached"
+"""Tag of a parent run: what a server has got of its artifacts; a mark of name and content each."""
 PROCESS = "process"
 """Tag of a parent run: host and process that write it."""
 
@@ -31,6 +36,8 @@ _PAGE = 50
 """Runs that are asked for at once: MLflow makes some 150 kB of objects of each."""
 _BATCH_POINTS = 1000
 _BATCH_PARAMS = 100
+_MARK, _MOST_MARKS, _FEW = 10, 400, 5
+"""Digits of a mark, how many a tag holds (5,000 signs), and after how many files they are noted."""
 _MEASURED_TIMES = ("seconds",)
 """Metrics that differ when a resumed training does an evaluation again."""
 
@@ -62,13 +69,14 @@ class Child:
 class Experiment:
     """The experiment `study/scale`. After any exception it is to be thrown away and opened anew."""
 
-    def __init__(self, store: Store, study: str, scale: str) -> None:
+    def __init__(self, store: Store, study: str, scale: str, *, ends: Callable[[], float] = lambda: math.inf) -> None:
+        """`ends`: until when MLflow is called, by `time.monotonic`; then everything raises `OutOfTimeError`."""
         self._store = store
         self._study, self._scale = study, scale
         with store.locked():
             self.damaged = store.set_damaged_aside()
             """Where the database that stood here was moved, if it was none that SQLite could read."""
-            self._client = store.connect()
+            self._client = TimedClient(store.connect(), ends)
             self._file = store.identity()
             self._id = self._find_or_create(f"{study}/{scale}")
         self._children: dict[str, Child] = {}
@@ -123,10 +131,27 @@ class Experiment:
                 self.end_launch(run.info.run_id, "KILLED")
 
     def attach(self, run_id: str, paths: Sequence[Path]) -> None:
-        """Log files and whole folders as artifacts of a parent run."""
-        for path in paths:
-            reached("mlflow:artifact", path)
-            self._client.log_artifact(run_id, str(path))
+        """Log files and whole folders as artifacts of a parent run.
+
+        A server gets what it has not got yet, so that a slow one has everything after some attempts.
+        """
+        (run,) = (run for run in self._launches if run.info.run_id == run_id)
+        there = run.data.tags.get(ATTACHED, "").split() if self._store.database is None else []
+        for path, place in _files(paths):
+            mark = sha256(f"{place}/{path.name}".encode() + path.read_bytes())[:_MARK]
+            if mark not in there:
+                reached("mlflow:artifact", path)
+                self._client.log_artifact(run_id, str(path), place)
+                there.append(mark)
+                if len(there) % _FEW == 0:
+                    self._note_attached(run, there)
+        self._note_attached(run, there)
+
+    def _note_attached(self, run: Any, there: list[str]) -> None:
+        value = " ".join(there[-_MOST_MARKS:])
+        if self._store.database is None and run.data.tags.get(ATTACHED, "") != value:
+            self._client.set_tag(run.info.run_id, ATTACHED, value)
+            run.data.tags[ATTACHED] = value
 
     @property
     def client(self) -> Any:
@@ -299,6 +324,15 @@ def _child(run: Any) -> Child:
         has_data=bool(run.inputs and run.inputs.dataset_inputs),
         metrics=tuple(run.data.metrics),
     )
+
+
+def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, str | None]]:
+    """Each file, of folders too, with the folder of the artifacts that it goes to."""
+    for path in paths:
+        if path.is_dir():
+            yield from ((file, path.name) for file in sorted(path.iterdir()) if file.is_file())
+        else:
+            yield path, None
 
 
 def _is_dead(run: Any) -> bool:

@@ -11,7 +11,8 @@ from typing import Self
 from harness.records.files import RecordsError
 from harness.records.models import ModelFolder, models_in
 from harness.records.runs import RunFolder
-from harness.spec import ResolvedStudy
+from harness.spec import InvalidInput, ResolvedStudy
+from harness.tracking.bounded import OutOfTimeError, within
 from harness.tracking.entries import Entry, read_entry
 from harness.tracking.experiment import Experiment, Unfinished
 from harness.tracking.store import Store
@@ -28,6 +29,8 @@ _GRACE_SECONDS = 3.0
 """How long it may go on after its closing was interrupted."""
 _SYNC_SECONDS = 10.0
 """How long `sync` tries again when MLflow is locked or away."""
+_PASSING_STATUSES = (408, 429)
+"""Of HTTP, besides those from 500 on: what may be gone at the next attempt."""
 
 
 class Mirror:
@@ -102,7 +105,7 @@ class Mirror:
     def _follow(self) -> None:
         wait = _INTERVAL
         while time.monotonic() < self._deadline:
-            closing = self._closing.is_set()
+            closing, anew = self._closing.is_set(), self._experiment is None
             try:
                 self._pass()
                 if closing:
@@ -113,6 +116,8 @@ class Mirror:
             except Exception as error:  # whatever MLflow raises must not reach the training
                 self._experiment = None
                 self._note(error)
+                if closing and anew and _stays(error):
+                    return
                 self._wake.set()
                 wait = min(2 * wait, _LONGEST_WAIT)
                 time.sleep(0.2 if closing else 0)
@@ -124,7 +129,8 @@ class Mirror:
         """Mirror every run that changed; all runs after MLflow was opened (again)."""
         self._wake.clear()
         if self._experiment is None or self._experiment.replaced:
-            self._experiment = Experiment(self._store, self._records.study.name, self._records.study.scale)
+            study = self._records.study
+            self._experiment = Experiment(self._store, study.name, study.scale, ends=lambda: self._deadline)
             _tell_of_damage(self._experiment, self._say)
             self._experiment.end_dead_launches()
             digests = self._records.digests()
@@ -155,30 +161,54 @@ class Mirror:
         first, self._trouble = not self._trouble, _reason(error)
         if first:
             self._say(
-                f"MLflow ({self._store.uri}) cannot be written: {self._trouble}. "
+                f"MLflow ({self._store.place}) cannot be written: {self._trouble}. "
                 "The study goes on; what MLflow lacks is made up as soon as it can be written."
             )
 
 
-def sync(study: ResolvedStudy, folder: Path, *, results: Path, say: Say, artifacts: Sequence[Path] = ()) -> int:
+def sync(
+    study: ResolvedStudy,
+    folder: Path,
+    *,
+    results: Path,
+    say: Say,
+    artifacts: Sequence[Path] = (),
+    limit: float = 600.0,
+) -> int:
     """Make up from the records everything that MLflow lacks; returns how many runs were brought up to date.
 
-    `artifacts` are logged to the newest launch. Never raises on MLflow's account: tries for some seconds, then says so.
+    `artifacts` are logged to the newest launch. Never raises on MLflow's account: it says so where MLflow is away for
+    some seconds or is not done after `limit` seconds. The next call goes on where this one stopped.
     """
     records = _Records(study, folder, say)
     if not records.digests():
         return 0
     done: set[str] = set()
-    deadline = time.monotonic() + _SYNC_SECONDS
+    try:
+        within(limit + _GRACE_SECONDS, lambda: _try_to_make_up(records, Store.of(results), artifacts, done, limit))
+    except Exception as error:  # as in the mirror: MLflow is no reason to fail
+        slow = isinstance(error, OutOfTimeError)
+        reason = f"{limit:g} s were not enough" if slow else _reason(error)
+        say(f"MLflow lacks part of the records: {reason}. The next run, report or `patchbench sync` makes it up.")
+    return len(done)
+
+
+def _try_to_make_up(records: "_Records", store: Store, artifacts: Sequence[Path], done: set[str], limit: float) -> None:
+    began = time.monotonic()
     while True:
         try:
-            _make_up(records, Store.of(results), artifacts, done, say)
-            return len(done)
-        except Exception as error:  # as in the mirror: MLflow is no reason to fail
-            if time.monotonic() > deadline:
-                say(f"MLflow lacks part of the records: {_reason(error)}. The next run or report makes it up.")
-                return len(done)
+            return _make_up(records, store, artifacts, done, ends=began + limit)
+        except Exception as error:
+            if _stays(error) or time.monotonic() > began + min(_SYNC_SECONDS, limit):
+                raise
             time.sleep(0.5)
+
+
+def _stays(error: Exception) -> bool:
+    """Whether the next attempt would end as this one: what is refused, not what is locked, away or overloaded."""
+    status = getattr(error, "get_http_status_code", lambda: 500)()
+    refused = status < 500 and status not in _PASSING_STATUSES
+    return refused or isinstance(error, InvalidInput | ImportError | OutOfTimeError)
 
 
 def _tell_of_damage(experiment: Experiment, say: Say) -> None:
@@ -189,9 +219,9 @@ def _tell_of_damage(experiment: Experiment, say: Say) -> None:
         )
 
 
-def _make_up(records: "_Records", store: Store, artifacts: Sequence[Path], done: set[str], say: Say) -> None:
-    experiment = Experiment(store, records.study.name, records.study.scale)
-    _tell_of_damage(experiment, say)
+def _make_up(records: "_Records", store: Store, artifacts: Sequence[Path], done: set[str], *, ends: float) -> None:
+    experiment = Experiment(store, records.study.name, records.study.scale, ends=lambda: ends)
+    _tell_of_damage(experiment, records.say)
     experiment.end_dead_launches()
     live = experiment.has_live_launch  # it mirrors its unfinished trainings itself
     parent = experiment.newest_launch
@@ -217,7 +247,7 @@ class _Records:
     def __init__(self, study: ResolvedStudy, folder: Path, say: Say) -> None:
         self.study = study
         self._folder, self._runs = folder, folder / "work" / "runs"
-        self._say = say
+        self.say = say
         self._unreadable: set[str] = set()
 
     def digests(self) -> list[str]:
@@ -236,7 +266,7 @@ class _Records:
             except RecordsError as error:
                 if digest not in self._unreadable:
                     self._unreadable.add(digest)
-                    self._say(f"MLflow does not get run {digest[:12]}: {error}")
+                    self.say(f"MLflow does not get run {digest[:12]}: {error}")
                 continue
             if entry is not None:
                 yield entry
@@ -249,6 +279,8 @@ class _Records:
 
 
 def _reason(error: Exception) -> str:
-    """The error in one line that fits a terminal."""
+    """The error in one line that fits a terminal; whole where it says what to do."""
+    if isinstance(error, InvalidInput):
+        return str(error).rstrip(".")
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {line[:200]}".rstrip(".: ")

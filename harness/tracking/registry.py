@@ -29,7 +29,7 @@ def register(model: ModelFolder, name: str, *, results: Path) -> str:
         run_id = experiment.attach_model(model)
         if run_id is None:
             raise InvalidInput(
-                f"MLflow ({store.uri}) lacks the run of model {model.facts.digest[:12]}. "
+                f"MLflow ({store.place}) lacks the run of model {model.facts.digest[:12]}. "
                 f"Make it up first: patchbench sync {study} --scale {scale}."
             )
         with store.locked():
@@ -39,7 +39,7 @@ def register(model: ModelFolder, name: str, *, results: Path) -> str:
     except Exception as error:  # MLflow raises errors of many libraries
         line = (str(error).splitlines() or [""])[0][:300]
         raise InvalidInput(
-            f"The model was not registered as {name!r} in MLflow ({store.uri}): {type(error).__name__}: {line}"
+            f"The model was not registered as {name!r} in MLflow ({store.place}): {type(error).__name__}: {line}"
         ) from error
 
 

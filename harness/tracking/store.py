@@ -5,17 +5,19 @@ import fcntl
 import logging
 import os
 import sqlite3
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from harness.records.failpoints import reached
+from harness.records.databases import new_database, path_of, sqlite_url
 from harness.records.files import set_aside
 from harness.records.layout import shared_aside
+from harness.spec import InvalidInput
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
@@ -30,7 +32,8 @@ QUIET = {
 _BOUNDED = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 """So that a dead server is noticed within seconds; a user's own values come first."""
 
-_LOCK_SECONDS = 15.0
+_LOCK_SECONDS = 60.0
+"""Making a new database takes seconds, on a busy machine many."""
 _BUSY_SECONDS = 2.0
 
 _opened: dict[Path, tuple[tuple[int, int] | None, int]] = {}
@@ -42,16 +45,26 @@ class Store:
     """Where the mirror is: `results/mlflow.db`, or what MLFLOW_TRACKING_URI names."""
 
     results: Path
-    uri: str
+    named: str | None
+    """What MLFLOW_TRACKING_URI says."""
     database: Path | None
     """The SQLite file; None for a server."""
 
     @classmethod
     def of(cls, results: Path) -> "Store":
         """The store that belongs to a results folder."""
-        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{results.absolute() / DATABASE}"
-        database = Path(uri.removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
-        return cls(results.absolute(), uri, database)
+        named, results = os.environ.get("MLFLOW_TRACKING_URI") or None, results.absolute()
+        return cls(results, named, results / DATABASE if named is None else path_of(named))
+
+    @property
+    def place(self) -> str:
+        """Where it is, for a person."""
+        return str(self.database or self.named)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the database of the results folder, wherever that is now."""
+        return self.database == self.results / DATABASE
 
     def artifact_location(self, experiment: str) -> str | None:
         """Where an experiment's artifacts lie; None leaves it to the server."""
@@ -78,19 +91,24 @@ class Store:
                 fcntl.flock(file, fcntl.LOCK_UN)
 
     def connect(self) -> Any:
-        """An `MlflowClient`; to be called under `locked`."""
+        """An `MlflowClient`; to be called under `locked`. `InvalidInput` for a database of another MLflow's schema."""
         mlflow_client = _load()
         if self.database is None:
-            return mlflow_client(tracking_uri=self.uri)
+            return mlflow_client(tracking_uri=self.named)
         created = not self.database.exists()
         if created:
-            self._create_database(mlflow_client)
+            with new_database(self.database) as url:
+                mlflow_client(tracking_uri=url)
         self.check()
+        require_schema(self.database)
+        if self.is_own:
+            renew_artifact_places(self.results)
         before, times = _opened.get(self.database, (self.identity(), 0))
         times += created or before != self.identity()
         # MLflow keeps a connection per URI for the life of the process, also to a deleted file;
         # another spelling of the same path gets a new one.
-        client = mlflow_client(tracking_uri=f"sqlite:///{self.database.parent}/{'./' * times}{self.database.name}")
+        folder, _, name = sqlite_url(self.database).rpartition("/")
+        client = mlflow_client(tracking_uri=f"{folder}/{'./' * times}{name}")
         _opened[self.database] = (self.identity(), times)
         return client
 
@@ -99,7 +117,7 @@ class Store:
 
         Returns where it is now. A database that the user named is left alone. To be called under `locked`.
         """
-        if self.database != self.results / DATABASE or not self.database.is_file():
+        if self.database is None or not self.is_own or not self.database.is_file():
             return None
         try:
             self.check(wait=0)
@@ -131,17 +149,72 @@ class Store:
             return None
         return status.st_dev, status.st_ino
 
-    def _create_database(self, mlflow_client: Any) -> None:
-        """Make the schema in a temporary neighbour, so that a kill leaves no half-made database."""
-        assert self.database is not None
-        for old in self.database.parent.glob(f".{self.database.name}.*.tmp*"):
-            old.unlink()
-        handle, name = tempfile.mkstemp(dir=self.database.parent, prefix=f".{self.database.name}.", suffix=".tmp")
-        os.close(handle)
-        mlflow_client(tracking_uri=f"sqlite:///{name}")
-        Path(name).chmod(0o644)
-        reached("mlflow:database written")
-        Path(name).replace(self.database)
+
+def require_schema(database: Path) -> None:
+    """Refuse, as `InvalidInput`, an SQLite database whose tables are those of another version of MLflow.
+
+    `sqlite3.DatabaseError` where it cannot be read.
+    """
+    from alembic.script import ScriptDirectory
+
+    with _reading(database) as db:
+        if not db.execute("select 1 from sqlite_master where name = 'alembic_version'").fetchone():
+            return  # empty: MLflow fills it
+        (found,) = db.execute("select version_num from alembic_version").fetchone() or ("",)
+    spec = find_spec("mlflow")
+    assert spec is not None
+    assert spec.origin is not None
+    scripts = ScriptDirectory(str(Path(spec.origin).parent / "store" / "db_migrations"))
+    if found == scripts.get_current_head():
+        return
+    is_older = any(script.revision == found for script in scripts.walk_revisions())
+    upgrade = f"mlflow db upgrade sqlite:///{database.name}, in its folder"
+    remedy = upgrade if is_older else "pip install --upgrade mlflow"
+    raise InvalidInput(
+        f"{database} is of {'an older' if is_older else 'a newer'} version of MLflow than is installed here (schema "
+        f"{found}). Bring {'it' if is_older else 'MLflow'} up to date ({remedy}), or move the file away: "
+        "`patchbench sync NAME` makes it again from the records, for each study."
+    )
+
+
+_PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Where MLflow's database says, as whole addresses, where artifacts lie."""
+
+
+def renew_artifact_places(results: Path) -> None:
+    """Have the database of a results folder that was moved, or copied, find its artifacts beside it again.
+
+    What lies elsewhere is left as it is. `sqlite3.Error` where the database cannot be written.
+    """
+    now = (results / ARTIFACTS).as_uri()
+    with _reading(results / DATABASE) as db:
+        if not db.execute("select 1 from sqlite_master where name = 'experiments'").fetchone():
+            return
+        rows = db.execute("select artifact_location, name from experiments where artifact_location is not null")
+        ended = [(place, f"/{ARTIFACTS}/{quote(name)}") for place, name in rows.fetchall()]
+    before = {place.removesuffix(end) + f"/{ARTIFACTS}" for place, end in ended if place.endswith(end)} - {now}
+    if not before:
+        return
+    with contextlib.closing(sqlite3.connect(results / DATABASE, timeout=_BUSY_SECONDS)) as db, db:
+        for old in before:
+            for table, column in _PLACES:
+                db.execute(
+                    f"update {table} set {column} = ? || substr({column}, ?) "  # noqa: S608 (fixed names)
+                    f"where substr({column}, 1, ?) = ?",
+                    (now, len(old) + 1, len(old) + 1, f"{old}/"),
+                )
+
+
+@contextlib.contextmanager
+def _reading(database: Path) -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)) as db:
+        yield db
 
 
 def _load() -> Any:

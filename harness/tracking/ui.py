@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urlencode
 
+from harness.records.databases import sqlite_url
 from harness.spec import InvalidInput
-from harness.tracking.store import ARTIFACTS, DATABASE, QUIET
+from harness.tracking.store import ARTIFACTS, DATABASE, QUIET, renew_artifact_places, require_schema
 
 HOST = "127.0.0.1"
 """Loopback only: the interface has no access control."""
@@ -32,6 +33,15 @@ def serve(results: Path, *, port: int = 5000, say: Callable[[str], object]) -> N
     database = results.absolute() / DATABASE
     if not database.is_file():
         raise InvalidInput(f"There is no {database} to show yet. Run a study first: it is made on the way.")
+    try:
+        require_schema(database)
+        with contextlib.suppress(sqlite3.OperationalError):  # not to be written: then artifacts may not be found
+            renew_artifact_places(results.absolute())
+    except sqlite3.Error as error:
+        raise InvalidInput(
+            f"{database} cannot be read: {error}. Where it is damaged, move it away: `patchbench sync NAME` makes it "
+            "again from the records, for each study."
+        ) from error
     _require_free(port)
     with (
         contextlib.suppress(KeyboardInterrupt),
@@ -92,7 +102,7 @@ def _is_free(port: int) -> bool:
 @contextlib.contextmanager
 def _server(results: Path, port: int, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """The server in a process group of its own, ended with this process even if that is killed."""
-    uri = f"sqlite:///{results / DATABASE}"
+    uri = sqlite_url(results / DATABASE)
     options = {
         "--backend-store-uri": uri,
         "--registry-store-uri": uri,

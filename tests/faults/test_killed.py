@@ -1,8 +1,11 @@
 """A study that is killed anywhere, and launched again, ends as an undisturbed one."""
 
+import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -12,6 +15,7 @@ from typing import Any
 
 import pytest
 from small_study import FaultStudy, contents
+from test_processes import reaches, wait_until
 from what_is_kept import differences
 
 Fresh = Callable[[], FaultStudy]
@@ -42,8 +46,8 @@ def test_the_failpoints_are_at_every_write(names: Counter[str]) -> None:
         assert {f"{step}:{file}" for step in ("begin", "written", "renamed")} <= names.keys()
     assert {"half a line of evaluated:journal.jsonl", "half a line of finished:journal.jsonl"} <= names.keys()
     assert {
-        "begin:search.db",
-        "written:search.db",
+        "begin:wide.db",
+        "written:narrow.db",
         "mlflow:run",
         "mlflow:batch",
         "mlflow:end of launch",
@@ -139,3 +143,25 @@ def test_workers_killed_at_failpoints_are_replaced(
     runs = len(list(study.place.glob("work/runs/*")))
     assert reached["start of worker"] == runs + 2, "the third had left its result"
     assert differences(undisturbed, study.kept()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_launch_after_an_early_kill_gets_its_workers(fresh: Fresh, tmp_path: Path) -> None:
+    """Twenty kills within the first two seconds, with every core loaded."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    try:
+        for number in range(1, 21):
+            study, log = fresh(), tmp_path / f"log-{number}"
+            killed = study.start(engine="processes")
+            time.sleep(number / 10)
+            killed.kill()
+            killed.wait()
+            again = study.start(engine="processes", failpoint_log=str(log))
+            wait_until(lambda log=log: reaches(log, "start of worker"))
+            again.kill()
+            again.wait()
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from small_study import FaultStudy
 from test_processes import reaches, wait_until
 from what_is_kept import differences
@@ -37,3 +38,23 @@ def test_studies_side_by_side_share_one_mlflow_database(
     assert [launch.wait() for launch in launches] == [0, 0]
     assert differences(undisturbed, one.kept()) == []
     assert differences(alone.kept(), other.kept()) == []
+
+
+@pytest.mark.slow  # MLflow makes its tables
+def test_two_first_runs_and_a_report_in_a_new_folder_at_once(fresh: Callable[[], FaultStudy]) -> None:
+    """Nobody removes what another is writing, MLflow's new database for one."""
+    one = fresh()
+    reported = FaultStudy(one.stage, one.folder, "reported")
+    reported.finish()
+    (one.results / "mlflow.db").unlink()
+    other = FaultStudy(one.stage, one.folder, "others")
+    runs = [study.start() for study in (one, other)]
+    for _ in range(4):
+        again = one.stage.launch("--results", one.results, "report", "reported", "--scale", "smoke")
+        assert again.wait() == 0, again.said()
+    for launch in runs:
+        assert launch.wait() == 0, launch.said()
+        assert "MLflow" not in launch.said()
+    for study in (one, other):
+        assert study.kept()["mlflow: each once"]
+        assert study.kept()["unfinished files"] == []

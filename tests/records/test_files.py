@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 from hypothesis import given
@@ -67,6 +68,50 @@ def test_a_writer_that_is_killed_leaves_the_earlier_file(tmp_path, when):
     assert left[0].startswith(".result.json.")
     remove_unfinished(tmp_path)
     assert [other.name for other in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_what_somebody_writes_is_not_removed_as_unfinished(tmp_path):
+    """Not by another process, nor by another thread of the writer's, nor between the writing and the rename."""
+    path, clean = tmp_path / "result.json", "import sys; from pathlib import Path; from harness.records.files import "
+    clean += "remove_unfinished; remove_unfinished(Path(sys.argv[1]))"
+    with atomic_writer(path) as file:
+        file.write(b"later")
+        assert in_child(clean, tmp_path).returncode == 0
+        threads = [threading.Thread(target=remove_unfinished, args=(tmp_path,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert path.read_bytes() == b"later"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_writers_and_cleaners_of_a_folder_do_not_disturb_each_other(tmp_path):
+    stop = threading.Event()
+
+    def clean():
+        while not stop.is_set():
+            remove_unfinished(tmp_path)
+
+    cleaners = [threading.Thread(target=clean) for _ in range(2)]
+    for cleaner in cleaners:
+        cleaner.start()
+    try:
+        for number in range(300):
+            write_bytes(tmp_path / "result.json", str(number).encode())
+    finally:
+        stop.set()
+        for cleaner in cleaners:
+            cleaner.join()
+    assert [other.read_bytes() for other in tmp_path.iterdir()] == [b"299"]
+
+
+def test_what_is_no_file_of_ours_is_left_alone(tmp_path):
+    (tmp_path / ".a.tmp").mkdir()
+    (tmp_path / "mine").write_bytes(b"mine")
+    (tmp_path / ".b.tmp").symlink_to(tmp_path / "mine")
+    remove_unfinished(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.tmp", ".b.tmp", "mine"]
 
 
 def test_a_failure_of_the_caller_leaves_the_earlier_file_and_nothing_else(tmp_path):

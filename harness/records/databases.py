@@ -1,0 +1,50 @@
+"""SQLite databases that other libraries fill: their addresses, and new ones that are whole or not there."""
+
+import atexit
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from harness.records.files import write_bytes
+
+_SCHEME = "sqlite:///"
+
+
+def sqlite_url(path: Path) -> str:
+    """SQLAlchemy's address of a file, whatever its folder is called; to be used by this process and those it starts.
+
+    Libraries do not agree on how such an address is quoted, so that a folder with a sign that would have to be gets a
+    plain name, which leads to it for as long as this process lives.
+    """
+    return _SCHEME + quote(str(_plain(path.absolute().parent) / path.name), safe=" +/")
+
+
+@cache
+def _plain(folder: Path) -> Path:
+    if not set(str(folder)) & set("%?#;&="):
+        return folder
+    link = Path(tempfile.mkdtemp(prefix="patchbench-")) / "results"
+    link.symlink_to(folder)
+    atexit.register(shutil.rmtree, link.parent, ignore_errors=True)
+    return link
+
+
+def path_of(url: str) -> Path | None:
+    """The file that an address of SQLAlchemy's leads to; None for what is no SQLite file."""
+    return Path(unquote(url.removeprefix(_SCHEME).partition("?")[0])).absolute() if url.startswith(_SCHEME) else None
+
+
+@contextlib.contextmanager
+def new_database(path: Path) -> Iterator[str]:
+    """The address of a file that a library makes outside of the results; `path` is a copy of it once it is whole.
+
+    Raises `RecordsError` where `path` cannot be written.
+    """
+    with tempfile.TemporaryDirectory(prefix="patchbench-") as folder:
+        made = Path(folder) / "new.db"
+        yield sqlite_url(made)
+        write_bytes(path, made.read_bytes())
