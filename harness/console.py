@@ -318,11 +318,11 @@ def error_box(console: Console, text: str) -> None:
         console.print(f"error: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
-def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
-    """A table whose cells are plain text."""
+def table(title: str, columns: list[str], rows: list[list[str]], *, words: int = 1) -> Table:
+    """A table whose cells are plain text; the first `words` columns stand at the left, the others at the right."""
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for index, name in enumerate(columns):
-        shown.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+        shown.add_column(name, justify="left" if index < words else "right", overflow="fold")
     for row in rows:
         shown.add_row(*[escape(cell) for cell in row])
     return shown

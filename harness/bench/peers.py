@@ -11,8 +11,10 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torchvision.models import VisionTransformer, resnet
+from torchvision.models.resnet import BasicBlock
 
-Library = Literal["timm", "torchvision", "vit-pytorch"]
+Library = Literal["timm", "torchvision", "vit-pytorch SimpleViT"]
 CLASSES = 10
 
 
@@ -25,103 +27,60 @@ def vit(
     width: int,
     depth: int,
     heads: int,
-    mlp_ratio: float,
+    hidden: int,
 ) -> nn.Module:
-    """A vision transformer: images (B, C, r, r) to logits (B, K).
+    """A vision transformer, `hidden` wide in its MLPs: images (B, C, r, r) to logits (B, K).
 
     timm's has the mean over the patch tokens and no class token; torchvision's has a class token, and knows no other
-    way. vit-pytorch's is its SimpleViT: mean, fixed positions, no bias in attention, two more LayerNorms round the
+    way. vit-pytorch's SimpleViT has the mean, fixed positions, no bias in attention, and two more LayerNorms round the
     patches' linear map.
     """
-    hidden = round(width * mlp_ratio)
+    model: nn.Module
+    shape: dict[str, int] = {"patch_size": patch_size, "num_classes": CLASSES, "depth": depth}
     match library:
         case "timm":
             from timm.models.vision_transformer import VisionTransformer as TimmViT
 
-            model = TimmViT(
-                img_size=image_size,
-                patch_size=patch_size,
-                in_chans=channels,
-                num_classes=CLASSES,
-                embed_dim=width,
-                depth=depth,
-                num_heads=heads,
-                mlp_ratio=mlp_ratio,
-                class_token=False,
-                global_pool="avg",
-                fc_norm=False,
-            )
+            shape |= {"img_size": image_size, "in_chans": channels, "embed_dim": width, "num_heads": heads}
+            model = TimmViT(**shape, mlp_ratio=hidden / width, class_token=False, global_pool="avg", fc_norm=False)
         case "torchvision":
-            from torchvision.models import VisionTransformer
-
-            model = VisionTransformer(
-                image_size=image_size,
-                patch_size=patch_size,
-                num_layers=depth,
-                num_heads=heads,
-                hidden_dim=width,
-                mlp_dim=hidden,
-                num_classes=CLASSES,
-            )
+            model = VisionTransformer(image_size, patch_size, depth, heads, width, hidden, num_classes=CLASSES)
             if channels != 3:
                 model.conv_proj = nn.Conv2d(channels, width, patch_size, stride=patch_size)
-        case "vit-pytorch":
+        case "vit-pytorch SimpleViT":
             from vit_pytorch import SimpleViT
 
-            model = SimpleViT(
-                image_size=image_size,
-                patch_size=patch_size,
-                num_classes=CLASSES,
-                dim=width,
-                depth=depth,
-                heads=heads,
-                mlp_dim=hidden,
-                channels=channels,
-                dim_head=width // heads,
-            )
-    built: nn.Module = model
-    return built
+            shape |= {"image_size": image_size, "channels": channels, "dim": width, "heads": heads}
+            model = SimpleViT(**shape, mlp_dim=hidden, dim_head=width // heads)
+    return model
 
 
-def resnet18(library: Library, *, channels: int) -> nn.Module:
-    """ResNet-18 with the stem for small images, as is usual: one 3x3 convolution, stride 1, no pooling."""
-    model: nn.Module
-    if library == "timm":
-        import timm
-
-        model = timm.create_model("resnet18", num_classes=CLASSES, in_chans=channels)
-    else:
-        from torchvision.models import resnet18 as torchvision_resnet18
-
-        model = torchvision_resnet18(num_classes=CLASSES)
+def resnet18(*, channels: int) -> nn.Module:
+    """ResNet-18 of torchvision with the usual stem for small images: one 3x3 convolution, stride 1, no pooling."""
+    model: nn.Module = resnet.resnet18(num_classes=CLASSES)
     model.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
     model.maxpool = nn.Identity()
     return model
 
 
 class ResNet8(nn.Module):
-    """ResNet-8 (arXiv 1512.03385, section 4.2) of a library's own basic blocks: images (B, C, r, r) to logits (B, K).
+    """ResNet-8 (arXiv 1512.03385, section 4.2) of torchvision's blocks: images (B, C, r, r) to logits (B, K)."""
 
-    Neither library has the CIFAR nets of that section as they are: its whole nets begin with 64 channels.
-    """
-
-    def __init__(self, library: Library, *, channels: int, width: int) -> None:
+    def __init__(self, *, channels: int, width: int) -> None:
         super().__init__()
-        block = _basic_block(library)
         self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.stages = nn.Sequential(
-            block(width, width),
-            block(width, 2 * width, stride=2, downsample=Shortcut(width)),
-            block(2 * width, 4 * width, stride=2, downsample=Shortcut(2 * width)),
+            BasicBlock(width, width),
+            BasicBlock(width, 2 * width, stride=2, downsample=Shortcut(width)),
+            BasicBlock(2 * width, 4 * width, stride=2, downsample=Shortcut(2 * width)),
         )
-        self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(4 * width, CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, K) of images (B, C, r, r)."""
         x = F.relu(self.bn1(self.conv1(images)), inplace=True)
-        logits: Tensor = self.fc(self.pool(self.stages(x)).flatten(1))
+        logits: Tensor = self.fc(F.adaptive_avg_pool2d(self.stages(x), 1).flatten(1))
         return logits
 
 
@@ -137,18 +96,6 @@ class Shortcut(nn.Module):
         return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.new))
 
 
-def _basic_block(library: Library) -> Callable[..., nn.Module]:
-    if library == "timm":
-        from timm.models.resnet import BasicBlock as TimmBlock
-
-        block: Callable[..., nn.Module] = TimmBlock
-    else:
-        from torchvision.models.resnet import BasicBlock
-
-        block = BasicBlock
-    return block
-
-
 def plain_update(
     model: nn.Module, *, precision: str, device: str = "cpu", channels_last: bool = False
 ) -> Callable[[Tensor, Tensor], Tensor]:
@@ -160,15 +107,10 @@ def plain_update(
     def update(images: Tensor, labels: Tensor) -> Tensor:
         images, labels = images.to(device, **memory), labels.to(device)
         optimizer.zero_grad()
-        with autocast(precision, device):
+        with torch.autocast(device, dtype=torch.bfloat16) if precision == "bf16" else contextlib.nullcontext():
             loss = F.cross_entropy(model(images), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return loss.detach()
 
     return update
-
-
-def autocast(precision: str, device: str) -> contextlib.AbstractContextManager[Any]:
-    """bf16 autocast, or nothing for fp32."""
-    return torch.autocast(device, dtype=torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()

@@ -2,146 +2,70 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 from harness.bench.rows import Row
 
-AT_ONCE = "patchbench, a training per thread"
-"""How a study uses a processor."""
+STEPS = (
+    ("ViT", "bf16", "timm", "fp32", 3.0),
+    ("ViT", "bf16", "torchvision", "fp32", 3.0),
+    ("ViT", "bf16", "timm", "bf16", 2.0),
+    ("ViT", "bf16", "torchvision", "bf16", 2.0),
+    ("ViT", "bf16", "vit-pytorch SimpleViT", "bf16", 1.2),
+    ("ResNet", "bf16", "torchvision", "fp32", 1.5),
+)
+STEPS_WITHOUT_BF16 = [
+    (model, "fp32", other, "fp32", 1.3) for model, _, other, precision, _ in STEPS if precision == "fp32"
+]
 
-LARGEST_LAUNCH = "runs launched: 10,000 runs, peak memory"
-"""A row of the growth."""
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Target:
-    """A bound on ratios or values of some rows; the worst of them decides."""
+    """A least ratio, of all rows that are meant, and what was found: the worst of them decides."""
 
-    what: str
+    name: str
     bound: float
-    kind: Literal["ratio at least", "value at least", "value at most"]
     part: str
-    rows: str
-    """What a row's `what` begins with."""
-    contender: str = ""
-    """The row's contender; empty for any."""
-    to: str = ""
-    """For ratios: the other contender, a regular expression for the whole name."""
-    precision: str | None = None
-    """Of the row; None for any."""
-    to_precision: str | None = None
-    """For ratios: of the other contender; None for any."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What was found for a target."""
-
-    target: Target
-    found: float | None
-    """The worst ratio or value; None where nothing was measured."""
-    where: str = ""
-    """What the worst was found for."""
+    what: str
+    """Like the next two a pattern of a whole text: `Row.what`."""
+    own: str
+    """`Row.own_label`."""
+    other: str
+    """`Row.other_label`."""
+    worst: Row | None = None
+    """None where nothing was measured."""
 
     @property
-    def is_met(self) -> bool | None:
-        """None where nothing was measured."""
-        if self.found is None:
-            return None
-        bound = self.target.bound
-        return self.found <= bound if self.target.kind == "value at most" else self.found >= bound
+    def verdict(self) -> str:
+        """`met`, `not met` or `not measured`."""
+        if self.worst is None:
+            return "not measured"
+        return "met" if self.worst.ratio >= self.bound else "not met"
 
 
-def targets(*, bf16: bool) -> list[Target]:
-    """What is to be reached; `bf16` where the processor multiplies bf16 in hardware."""
-    if bf16:
-        steps = [
-            _step("ViT", "timm", 3.0, "bf16", "fp32"),
-            _step("ViT", "torchvision", 3.0, "bf16", "fp32"),
-            _step("ViT", "timm", 2.0, "bf16", "bf16"),
-            _step("ViT", "torchvision", 2.0, "bf16", "bf16"),
-            _step("ResNet", "torchvision", 1.5, "bf16", "fp32"),
-        ]
-    else:
-        pairs = (("ViT", "timm"), ("ViT", "torchvision"), ("ResNet", "torchvision"))
-        steps = [_step(rows, to, 1.3, "fp32", "fp32") for rows, to in pairs]
-    own = "bf16" if bf16 else "fp32"
-    return [
-        *steps,
-        _times("from data to weights, against the usual stack at its best", 4.0, "data", "usual stack.*", own, AT_ONCE),
-        _times("a study of 12 trainings, against a shell loop", 4.0, "study", "shell loop.*", None),
-        _reaches("ViT/7", 89.0),
-        _reaches("ResNet-8", 92.5),
-        _limit("share of a study that the harness adds (%)", 5.0, "share of a study: overhead in all"),
-        _limit("from the command to the first update (s)", 6.0, "command to first update"),
-        _limit("patchbench list (s)", 0.4, "patchbench list"),
-        _limit("report of 1,000 runs (s)", 5.0, "report of"),
-        _limit("memory of the process that runs a study of 10,000 (MB)", 300.0, LARGEST_LAUNCH, part="growth"),
+def judged(rows: Sequence[Row], *, threads: int) -> list[Target]:
+    """Every target, by what was found with a number of threads; those without bf16 where that was not measured."""
+    bf16 = not rows or any(row.precision == "bf16" for row in rows)
+    at_once = f"patchbench, a training per thread, {'bf16' if bf16 else 'fp32'}"
+    data, study = (
+        "data to weights, against the usual stack at its best",
+        "a study of 12 trainings, against a shell loop",
+    )
+    targets = [
+        *(_step(*step) for step in (STEPS if bf16 else STEPS_WITHOUT_BF16)),
+        Target(data, 4.0, "data", ".*", at_once, "usual stack.*"),
+        Target(study, 4.0, "study", "12 trainings.*", "patchbench.*", "shell loop.*"),
     ]
+    return [_judge(target, [row for row in rows if row.threads == threads]) for target in targets]
 
 
-def verdicts(rows: Sequence[Row], *, threads: int, bf16: bool) -> list[Verdict]:
-    """Every target with what was found with a number of threads."""
-    return [_verdict(target, rows, threads) for target in targets(bf16=bf16)]
+def _step(model: str, precision: str, other: str, other_precision: str, bound: float) -> Target:
+    name = f"{model} step in {precision}, against {other}'s in {other_precision}"
+    return Target(name, bound, "step", f"{model}.*", f"patchbench.*, {precision}", f"{other}, {other_precision}")
 
 
-def _step(rows: str, to: str, bound: float, precision: str, to_precision: str) -> Target:
-    return Target(
-        what=f"{rows} step in {precision}, against {to}'s in {to_precision}",
-        bound=bound,
-        kind="ratio at least",
-        part="step",
-        rows=rows,
-        to=to,
-        precision=precision,
-        to_precision=to_precision,
-    )
-
-
-def _times(what: str, bound: float, part: str, to: str, precision: str | None, contender: str = "") -> Target:
-    return Target(
-        what=what,
-        bound=bound,
-        kind="ratio at least",
-        part=part,
-        rows="",
-        contender=contender,
-        to=to,
-        precision=precision,
-    )
-
-
-def _reaches(arm: str, accuracy: float) -> Target:
-    what = f"{arm} after 60 s of training (% of the test images)"
-    return Target(what=what, bound=accuracy, kind="value at least", part="accuracy", rows=f"{arm}, Fashion-MNIST, 60 s")
-
-
-def _limit(what: str, bound: float, rows: str, *, part: str = "overhead") -> Target:
-    return Target(what=what, bound=bound, kind="value at most", part=part, rows=rows)
-
-
-def _verdict(target: Target, rows: Sequence[Row], threads: int) -> Verdict:
-    meant = [
-        row
-        for row in rows
-        if row.part == target.part
-        and row.what.startswith(target.rows)
-        and target.contender in ("", row.contender)
-        and row.threads in (None, threads)
-        and target.precision in (None, row.precision)
-    ]
-    if target.kind != "ratio at least":
-        found = [(row.value, row.what) for row in meant]
-        worst = (max if target.kind == "value at most" else min)(found, default=None)
-    else:
-        found = [
-            (ratio.median, f"{row.what}; {ratio.to}" + (f" in {ratio.precision}" if ratio.precision else ""))
-            for row in meant
-            for ratio in row.ratios
-            if re.fullmatch(target.to, ratio.to) and target.to_precision in (None, ratio.precision)
-        ]
-        worst = min(found, default=None)
-    return (
-        Verdict(target=target, found=None) if worst is None else Verdict(target=target, found=worst[0], where=worst[1])
-    )
+def _judge(target: Target, rows: Sequence[Row]) -> Target:
+    patterns = (target.part, target.what, target.own, target.other)
+    texts = [(row, (row.part, row.what, row.own_label, row.other_label)) for row in rows]
+    meant = [row for row, text in texts if all(map(re.fullmatch, patterns, text))]
+    return replace(target, worst=min(meant, key=lambda row: row.ratio, default=None))

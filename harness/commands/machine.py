@@ -39,14 +39,20 @@ def doctor(results: Path, as_json: bool) -> None:
 @click.pass_obj
 @interruptible()
 def bench(results: Path, parts: tuple[str, ...], quick: bool, output: Path | None) -> None:
-    """Measure speed beside other libraries. PART: step, data, accuracy, study, overhead, growth, roofline; or all."""
-    from harness.bench.command import bench as measured
+    """Measure speed beside other libraries. PART: step, data, study; or all."""
+    from harness.bench.benchmark import bench as measured
+    from harness.console import table
 
     console = make_console()
-    found = measured(parts, output=output or results / "bench", quick=quick, say=click.echo)
-    for shown in found.tables:
-        console.print(shown)
-    for path in found.files:
+    tables, files = measured(parts, output=output or results / "bench", quick=quick, say=click.echo)
+    for found in tables:
+        headings, rows = (
+            [column.heading for column in found.columns],
+            [[cell.text for cell in row] for row in found.rows],
+        )
+        words = sum(not column.numeric for column in found.columns)
+        console.print(table(found.caption, headings, rows, words=words))
+    for path in files:
         click.echo(f"Written: {path}")
 
 

@@ -2,29 +2,28 @@
 
 from typing import Any
 
-from harness.bench.rows import Ratio, Row
+from harness.bench.rows import Row
 
 
-def made_row(part: str = "step", **fields: Any) -> Row:
+def made_row(other: str = "timm", ratio: float = 2.5, other_precision: str = "fp32", **fields: Any) -> Row:
     given: dict[str, Any] = {
+        "part": "step",
         "what": "ViT p7 w64 d4, 28 px",
-        "contender": "patchbench",
-        "value": 4000.0,
-        "best": 4200.0,
-        "unit": "images/s",
         "threads": 2,
-        "precision": "bf16",
         "batch": 128,
-        "details": {"parameters": 138_890},
+        "contender": "patchbench",
+        "precision": "bf16",
+        "low": 0.9 * ratio,
+        "high": 1.1 * ratio,
+        "value": 4000.0,
+        "other_value": 4000.0 / ratio,
+        "unit": "images/s",
+        "rounds": 9,
     }
-    return Row(part=part, **(given | fields))
+    return Row(other=other, ratio=ratio, other_precision=other_precision, **(given | fields))
 
 
-def against(to: str, median: float, precision: str = "fp32") -> Ratio:
-    return Ratio(to=to, precision=precision, median=median, low=0.9 * median, high=1.1 * median)
-
-
-MACHINE = {"cpu": "A CPU | of some kind", "cores": 2, "flags": ["avx512_bf16"], "memory_gb": 8.0, "gpu": ""}
+MACHINE = {"cpu": "A CPU | of some kind", "cores": 2, "instructions": "AVX512", "memory_gb": 8.0, "gpu": ""}
 FACTS = {
     "measured": "2026-01-02T03:04:05Z",
     "seconds": 1.0,

@@ -4,13 +4,13 @@ import importlib.util
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+from bench_rows import made_row
 
-from harness.bench import command
-from harness.bench.command import bench
-from harness.bench.parts import PARTS
-from harness.bench.rows import Row
+from harness.bench import benchmark
+from harness.bench.benchmark import bench
 from harness.records.files import read_json
 from harness.spec import InvalidInput
 
@@ -21,9 +21,8 @@ def nothing(text):
 
 def test_an_unknown_part_is_refused_with_the_valid_ones(tmp_path):
     with pytest.raises(InvalidInput) as caught:
-        bench(("steps",), output=tmp_path, quick=True, say=nothing)
-    assert str(caught.value) == f"The bench has no part 'steps'; valid: {', '.join(PARTS)}."
-    assert {"step", "data", "study", "overhead", "growth", "roofline"} <= set(PARTS)
+        bench(("roofline",), output=tmp_path, quick=True, say=nothing)
+    assert str(caught.value) == "The bench has no part 'roofline'; valid: step, data, study."
 
 
 @pytest.mark.parametrize(
@@ -33,26 +32,26 @@ def test_an_unknown_part_is_refused_with_the_valid_ones(tmp_path):
 def test_a_missing_library_ends_it_before_any_work(tmp_path, monkeypatch, missing, said):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else found(name))
-    monkeypatch.setattr(command, "measure_of", lambda name: pytest.fail("something was measured"))
+    monkeypatch.setattr(benchmark, "import_module", lambda name: pytest.fail("something was measured"))
     with pytest.raises(InvalidInput, match=f"compares with {said} installed. Use `make bench`.*bench.'"):
         bench((), output=tmp_path / "bench", quick=True, say=nothing)
     assert not (tmp_path / "bench").exists()
 
 
 def test_parts_measured_one_by_one_stand_side_by_side(tmp_path, monkeypatch):
-    def measure_of(name):
-        return lambda settings: [Row(part=name, what="w", contender="c", value=settings.rounds, unit="s")]
+    def part(name):
+        return SimpleNamespace(measure=lambda settings: [made_row(part=name[-4:], rounds=settings.rounds)])
 
-    monkeypatch.setattr(command, "measure_of", measure_of)
-    bench(("growth",), output=tmp_path, quick=False, say=nothing)
-    found = bench(("step",), output=tmp_path, quick=False, say=nothing)
+    monkeypatch.setattr(benchmark, "import_module", part)
+    bench(("data",), output=tmp_path, quick=False, say=nothing)
+    shown, files = bench(("step",), output=tmp_path, quick=False, say=nothing)
     bench(("step",), output=tmp_path, quick=True, say=nothing)
-    (path,) = (path for path in found.files if path.suffix == ".json")
+    (path,) = (path for path in files if path.suffix == ".json")
     kept = read_json(path)
-    assert [row["part"] for row in kept["rows"]] == ["step", "growth"]
-    assert all(row["measured"].endswith("Z") for row in kept["rows"])
-    assert set(kept["parts"]) == {"step", "growth"}
-    assert {"cpu", "cores", "flags"} <= set(kept["machine"])
+    assert [row["part"] for row in kept["rows"]] == ["step", "data"]
+    assert set(kept["parts"]) == {"step", "data"}
+    assert len(shown) == 3
+    assert {"cpu", "cores", "instructions"} <= set(kept["machine"])
     assert {"load_before", "load_after", "versions", "git_revision", "settings"} <= set(kept["parts"]["step"])
     assert {"timm", "vit-pytorch", "torch"} <= set(kept["parts"]["step"]["versions"])
     quick = sorted(file.name for file in tmp_path.iterdir() if "-quick." in file.name)
@@ -60,16 +59,17 @@ def test_parts_measured_one_by_one_stand_side_by_side(tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_quick_look_from_the_command_line(tmp_path):
-    arguments = [sys.executable, "-m", "harness", "bench", "step", "data", "--quick", "--output", str(tmp_path)]
+    arguments = [sys.executable, "-m", "harness", "bench", "--quick", "--output", str(tmp_path)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "Ratios: training from data to weights" in done.stdout
+    assert "Training from data to weights" in done.stdout
     (path,) = tmp_path.glob("*-quick.json")
     rows = json.loads(path.read_text())["rows"]
-    assert {row["part"] for row in rows} == {"step", "data"}
-    own = [row for row in rows if row["contender"] == "patchbench"]
-    assert len(own) == 3  # two models step by step, one from data to weights
-    assert all(row["value"] > 0 and row["ratios"] for row in own)
-    assert all(ratio["low"] <= ratio["median"] <= ratio["high"] for row in own for ratio in row["ratios"])
+    assert {row["part"] for row in rows} == {"step", "data", "study"}
+    assert {row["what"].partition(" ")[0] for row in rows} == {"ViT", "ResNet-8", "2"}
+    assert all(
+        row["value"] > 0 and row["other_value"] > 0 and row["low"] <= row["ratio"] <= row["high"] for row in rows
+    )

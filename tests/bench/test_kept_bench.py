@@ -1,43 +1,40 @@
-"""What a bench keeps: rows, the merging of parts, tables, targets and the machine's name."""
+"""What a bench keeps and shows: rows, the merging of parts, the page, the figure, targets and the machine's name."""
 
 import json
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from bench_rows import FACTS, MACHINE, against, made_row
+from bench_rows import FACTS, MACHINE, made_row
 
-from harness.bench.figure import figure, ratios_frame
-from harness.bench.kept import Bench, read_bench, write_bench
-from harness.bench.machine import has_fast_bf16, slug
-from harness.bench.parts import PARTS
-from harness.bench.tables import markdown, sheets
-from harness.bench.targets import targets, verdicts
+from harness.bench.bench_file import Bench, file_stem, read_bench, write_bench
+from harness.bench.bench_page import figure, page, tables
+from harness.bench.rows import PARTS
+from harness.bench.targets import judged
 from harness.records.files import RecordsError
 from harness.report.style import svg
 
+RESULTS = Path(__file__).parents[2] / "results" / "bench"
+
 
 def test_a_bench_is_read_as_it_was_kept(tmp_path):
-    rows = [made_row(ratios=(against("timm", 2.5),)), made_row(contender="timm", best=None, details={})]
-    bench = Bench(MACHINE).with_part("step", rows, FACTS)
+    bench = Bench(MACHINE).with_part("step", [made_row(), made_row("torchvision", note="a note")], FACTS)
     write_bench(bench, tmp_path / "machine.json")
     assert read_bench(tmp_path / "machine.json") == bench
-    assert json.loads((tmp_path / "machine.json").read_text())["schema"] == 1
+    assert json.loads((tmp_path / "machine.json").read_text())["schema"] == 2
 
 
 def test_a_part_measured_again_takes_its_own_place_only():
-    first = [made_row(measured="then"), made_row(contender="timm", measured="then")]
-    bench = Bench(MACHINE).with_part("step", first, {**FACTS, "measured": "then"})
-    bench = bench.with_part("study", [made_row("study", unit="s")], FACTS)
-    bench = bench.with_part("data", [made_row("data")], FACTS)
-    again = bench.with_part("step", [made_row(value=1.0, measured="now")], {**FACTS, "measured": "now"})
-    assert [(row.part, row.measured) for row in again.rows] == [("step", "now"), ("data", ""), ("study", "")]
-    assert again.parts["step"]["measured"] == "now"
-    assert again.parts["data"] == FACTS
+    bench = Bench(MACHINE).with_part("step", [made_row(), made_row("torchvision")], {**FACTS, "measured": "then"})
+    bench = bench.with_part("study", [made_row(part="study", unit="s")], FACTS)
+    bench = bench.with_part("data", [made_row(part="data")], FACTS)
+    again = bench.with_part("step", [made_row(ratio=1.0)], {**FACTS, "measured": "now"})
+    assert [(row.part, row.ratio) for row in again.rows] == [("step", 1.0), ("data", 2.5), ("study", 2.5)]
+    assert (again.parts["step"]["measured"], again.parts["data"]) == ("now", FACTS)
     assert [row.part for row in bench.rows] == ["step", "step", "data", "study"]
 
 
 @pytest.mark.parametrize(
-    "content", ["{}", '{"schema": 2, "rows": []}', '{"schema": 1, "machine": {}, "parts": {}, "rows": [{"x": 1}]}', "["]
+    "content", ["{}", '{"schema": 1, "rows": []}', '{"schema": 2, "machine": {}, "parts": {}, "rows": [{"x": 1}]}', "["]
 )
 def test_a_file_that_is_no_bench_is_refused(tmp_path, content):
     path = tmp_path / "machine.json"
@@ -46,66 +43,71 @@ def test_a_file_that_is_no_bench_is_refused(tmp_path, content):
         read_bench(path)
 
 
-def step_rows(ratio):
-    """Rows of a machine on which each of ours is `ratio` times as fast as each peer."""
-    vit = [against(to, ratio, precision) for to in ("timm", "torchvision") for precision in ("fp32", "bf16")]
-    return [
-        made_row(ratios=tuple(vit)),
-        made_row(what="ViT p4", ratios=tuple(replace(item, median=item.median + 1) for item in vit)),
-        made_row(what="ResNet-8", ratios=(against("torchvision", ratio), against("torchvision, channels_last", 0.1))),
-    ]
+def test_the_published_bench_is_what_its_rows_say(tmp_path):
+    (kept,) = RESULTS.glob("*.json")
+    bench = read_bench(kept)
+    assert set(bench.parts) == {row.part for row in bench.rows} == set(PARTS)
+    write_bench(bench, tmp_path / kept.name)
+    assert (tmp_path / kept.name).read_bytes() == kept.read_bytes()
+    shown = tables(bench, judged(bench.rows, threads=2))
+    assert page(bench, shown, picture=f"{kept.stem}.png") == kept.with_suffix(".md").read_text(encoding="utf-8")
 
 
 def test_targets_are_judged_by_the_worst_case():
-    found = {verdict.target.what: verdict for verdict in verdicts(step_rows(2.5), threads=2, bf16=True)}
-    hard, easy = found["ViT step in bf16, against timm's in fp32"], found["ViT step in bf16, against timm's in bf16"]
-    assert (hard.found, hard.is_met, hard.where) == (2.5, False, "ViT p7 w64 d4, 28 px; timm in fp32")
-    assert (easy.found, easy.is_met) == (2.5, True)
-    assert found["ResNet step in bf16, against torchvision's in fp32"].found == 2.5
-    unknown = found["a study of 12 trainings, against a shell loop"]
-    assert (unknown.found, unknown.is_met) == (None, None)
-
-
-def test_other_threads_and_other_parts_do_not_count():
-    rows = [made_row(threads=1, ratios=(against("timm", 9.0),)), made_row("data", ratios=(against("timm", 9.0),))]
-    assert all(verdict.found is None for verdict in verdicts(rows, threads=2, bf16=True))
-
-
-def test_limits_are_met_from_below():
-    rows = [made_row("overhead", what="patchbench list", unit="s", value=0.5, threads=None)]
-    (found,) = (item for item in verdicts(rows, threads=2, bf16=True) if item.found is not None)
-    assert (found.target.bound, found.is_met) == (0.4, False)
-    (found,) = (item for item in verdicts([replace(rows[0], value=0.3)], threads=2, bf16=True) if item.found)
-    assert found.is_met
+    rows = [
+        made_row("timm", 2.5),
+        made_row("timm", 2.5, "bf16"),
+        made_row("timm", 3.5, what="ViT p4"),
+        made_row("timm, memory kept", 0.1),
+        made_row("vit-pytorch SimpleViT", 1.19, "bf16"),
+        made_row("torchvision", 2.5, what="ResNet-8"),
+        made_row("torchvision, channels_last", 0.1, what="ResNet-8"),
+        made_row("timm", 0.1, threads=1),
+        made_row("timm", 0.1, part="data"),
+    ]
+    found = {target.name: target for target in judged(rows, threads=2)}
+    for name, ratio, verdict in (
+        ("ViT step in bf16, against timm's in fp32", 2.5, "not met"),
+        ("ViT step in bf16, against timm's in bf16", 2.5, "met"),
+        ("ViT step in bf16, against vit-pytorch SimpleViT's in bf16", 1.19, "not met"),
+        ("ResNet step in bf16, against torchvision's in fp32", 2.5, "met"),
+    ):
+        assert (found[name].worst.ratio, found[name].verdict) == (ratio, verdict), name
+    assert found["a study of 12 trainings, against a shell loop"].verdict == "not measured"
+    bounds = [(target.part, target.bound) for target in judged([], threads=2)]
+    assert bounds == [*(("step", bound) for bound in (3.0, 3.0, 2.0, 2.0, 1.2, 1.5)), ("data", 4.0), ("study", 4.0)]
 
 
 def test_without_bf16_the_steps_are_compared_in_fp32():
-    assert {target.precision for target in targets(bf16=False) if target.part == "step"} == {"fp32"}
-    assert {target.bound for target in targets(bf16=False) if target.part == "step"} == {1.3}
+    found = [target for target in judged([made_row(precision="fp32")], threads=2) if target.part == "step"]
+    assert [(target.bound, target.verdict) for target in found] == [(1.3, "met"), *2 * [(1.3, "not measured")]]
 
 
 def test_the_page_shows_targets_ratios_and_where_they_come_from():
-    rows = [made_row(ratios=(against("timm", 2.5),)), made_row(contender="timm", precision="fp32", value=1600.0)]
-    bench = Bench(MACHINE).with_part("step", rows, FACTS)
-    page = markdown(bench, verdicts(bench.rows, threads=2, bf16=True), figure="machine.png")
-    assert "| patchbench, bf16 | timm, fp32 | 2.50 [2.25, 2.75] |" in page
-    assert "| ViT step in bf16, against timm's in fp32 | not met |" in page
-    assert "2026-01-02T03:04:05Z" in page
-    assert "![Ratios of speed, Patchbench to others](machine.png)" in page
-    widths = {line.replace("\\|", "").count("|") for line in page.split("### Where")[1].splitlines() if "|" in line}
-    assert widths == {7}
-    assert [sheet.title.partition(":")[0] for sheet in sheets(bench, [])] == ["Targets", "Ratios", "Measured"]
+    bench = Bench(MACHINE).with_part("step", [made_row()], FACTS)
+    shown = tables(bench, judged(bench.rows, threads=2))
+    told = page(bench, shown, picture="machine.png").replace("\\", "")
+    assert "| patchbench, bf16 | timm, fp32 | 2.50 [2.25, 2.75] | 4\u202f000 images/s | 1\u202f600 images/s |" in told
+    assert (
+        "| ViT step in bf16, against timm's in fp32 | not met | ViT p7 w64 d4, 28 px; timm, fp32 | 3 | 2.50 |" in told
+    )
+    assert "2026-01-02T03:04:05Z" in told
+    assert "![Ratios of speed, Patchbench to others](machine.png)" in told
+    assert [table.caption for table in shown] == ["Targets", PARTS["step"]]
 
 
-def test_the_figure_has_a_panel_per_part_that_compares():
-    rows = [made_row(ratios=(against("timm", 2.5), against("timm", 2.0, "bf16"))), made_row("growth", unit="s")]
-    rows += [made_row("study", ratios=(against("shell loop", 4.0),)), made_row(threads=1, ratios=(against("x", 2.0),))]
+def test_the_figure_has_a_panel_per_part_and_a_place_per_rival():
+    rows = [made_row(), made_row("timm", 2.0, "bf16"), made_row("torchvision"), made_row(threads=1, ratio=9.0)]
+    rows.append(made_row("shell loop", 4.0, part="study", contender="patchbench, so"))
     drawn = figure(rows, threads=2)
-    titles = [axes.get_title(loc="right") for axes in drawn.axes]
-    assert [title.lower() for title in titles] == [PARTS["step"].lower(), PARTS["study"].lower()]
-    assert list(ratios_frame(rows, threads=2)["ratio"]) == [2.5, 2.0, 4.0]
+    assert [axes.get_title(loc="right") for axes in drawn.axes] == [PARTS["step"], PARTS["study"]]
+    names = [[label.get_text() for label in axes.get_yticklabels()] for axes in drawn.axes]
+    model = "ViT p7 w64 d4, 28 px"
+    assert names == [[model, "timm", "torchvision"], [f"{model}, so", "shell loop"]]
+    places = [sorted(x for line in axes.containers for x in line[0].get_xdata()) for axes in drawn.axes]
+    assert places == [[2.0, 2.5, 2.5], [4.0]]
     assert svg(drawn) == svg(figure(rows, threads=2))
-    assert "No part" in figure([], threads=2).axes[0].texts[0].get_text()
+    assert figure([], threads=2).axes[0].get_title(loc="right") == ""
 
 
 @pytest.mark.parametrize(
@@ -120,9 +122,4 @@ def test_the_figure_has_a_panel_per_part_that_compares():
     ],
 )
 def test_a_machine_is_named_by_its_processor(cpu, cores, gpu, name):
-    assert slug(cpu, cores, gpu) == name
-
-
-def test_bf16_needs_an_instruction_for_it():
-    assert has_fast_bf16(["avx512f", "avx512_bf16"])
-    assert not has_fast_bf16(["avx2", "avx512f"])
+    assert file_stem(cpu, cores, gpu) == name

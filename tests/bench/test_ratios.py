@@ -5,67 +5,51 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.bench.compared import throughput_rows
-from harness.bench.ratios import ratio
-from harness.bench.turns import Contender
+from harness.bench.contest import Contender, rows_of
+from harness.bench.rows import ratio
 
 SECONDS = st.lists(st.tuples(st.floats(1e-3, 10), st.floats(1e-3, 10)), min_size=1, max_size=20)
-
-
-def of(own, other, seed=0):
-    return ratio(own, other, to="peer", generator=np.random.default_rng(seed))
 
 
 @given(pairs=SECONDS, factor=st.floats(0.1, 10))
 def test_a_ratio_lies_in_its_interval_and_follows_the_times(pairs, factor):
     own, other = map(list, zip(*pairs, strict=True))
-    found, slower = of(own, other), of([factor * value for value in own], other)
-    assert found.low <= found.median <= found.high
-    assert slower.median == pytest.approx(found.median / factor)
-    assert found == of(own, other)
+    median, low, high = ratio(own, other)
+    assert low <= median <= high
+    assert ratio([factor * value for value in own], other)[0] == pytest.approx(median / factor)
+    assert ratio(own, other) == (median, low, high)
 
 
 def test_a_disturbance_that_hits_both_of_a_round_leaves_the_ratio():
-    rng = np.random.default_rng(1)
-    noise = rng.lognormal(0, 1, 15)  # the machine is now idle, now busy
-    found = of(0.1 * noise, 0.25 * noise)
-    assert (found.low, found.median, found.high) == pytest.approx((2.5, 2.5, 2.5))
+    noise = np.random.default_rng(1).lognormal(0, 1, 15)  # the machine is now idle, now busy
+    assert ratio(0.1 * noise, 0.25 * noise) == pytest.approx((2.5, 2.5, 2.5))
 
 
 def test_the_interval_holds_the_true_ratio_in_about_95_of_100():
     rng = np.random.default_rng(2)
     held = 0
-    for trial in range(200):
-        found = of(rng.lognormal(0, 0.2, 15), 2 * rng.lognormal(0, 0.2, 15), seed=trial)
-        held += found.low <= 2 <= found.high
+    for _ in range(200):
+        _, low, high = ratio(rng.lognormal(0, 0.2, 15), 2 * rng.lognormal(0, 0.2, 15))
+        held += low <= 2 <= high
     assert 180 <= held <= 200
 
 
 def test_more_rounds_make_narrower_intervals():
     rng = np.random.default_rng(3)
-    few, many = (of(rng.lognormal(0, 0.3, n), rng.lognormal(0, 0.3, n)) for n in (5, 200))
-    assert many.high - many.low < 0.5 * (few.high - few.low)
+    few, many = (ratio(rng.lognormal(0, 0.3, n), rng.lognormal(0, 0.3, n)) for n in (5, 200))
+    assert many[2] - many[1] < 0.5 * (few[2] - few[1])
 
 
-def test_rows_have_speed_and_ratios_to_fair_rivals_only():
+@pytest.mark.parametrize(("unit", "values"), [("images/s", [320.0, 640.0, 160.0]), ("s", [0.2, 0.1, 0.4])])
+def test_rows_have_speeds_and_ratios_to_fair_rivals_only(unit, values):
     names = [("own", "fp32"), ("own", "bf16"), ("peer", "fp32"), ("peer", "bf16"), ("another", "fp32")]
-    contenders = [Contender(name=name, precision=precision, make=int) for name, precision in names]
+    contenders = [Contender(name, int, precision, rivals=["peer"] * (name == "own")) for name, precision in names]
     seconds = [[0.2, 0.2, 0.3], [0.1, 0.1, 0.1], [0.4, 0.4, 0.4], [0.5, 0.5, 0.5], [1.0, 1.0, 1.0]]
-    rows = throughput_rows(
-        contenders,
-        seconds,
-        part="step",
-        what="a model",
-        batch=64,
-        threads=2,
-        rivals={"own": ["peer"]},
-        details={"own": {"parameters": 7}},
-    )
-    assert [(row.value, row.best) for row in rows[:2]] == [(320.0, 320.0), (640.0, 640.0)]
-    assert rows[0].details == {"parameters": 7, "rounds": 3}
-    assert [(item.to, item.precision) for item in rows[0].ratios] == [("peer", "fp32")]
-    assert {(item.to, item.precision): item.median for item in rows[1].ratios} == {
-        ("peer", "fp32"): pytest.approx(4.0),
-        ("peer", "bf16"): pytest.approx(5.0),
-    }
-    assert [row.ratios for row in rows[2:]] == [(), (), ()]
+    rows = rows_of(contenders, {2: seconds}, part="step", what="a model", batch=64, unit=unit)
+    assert [(row.own_label, row.other_label, row.ratio) for row in rows] == [
+        ("own, fp32", "peer, fp32", pytest.approx(2.0)),
+        ("own, bf16", "peer, fp32", pytest.approx(4.0)),
+        ("own, bf16", "peer, bf16", pytest.approx(5.0)),
+    ]
+    assert [rows[0].value, rows[1].value, rows[1].other_value] == pytest.approx(values)
+    assert {(row.rounds, row.threads, row.batch, row.unit) for row in rows} == {(3, 2, 64, unit)}

@@ -1,29 +1,20 @@
-"""Exponents of growth, and that what must be linear in a study's runs does a constant work per run."""
+"""What must be linear in a study's runs does a constant work per run."""
 
 import cProfile
-import json
 import pstats
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
-import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from synthetic_records import Shape, synthetic_study, write_study_records
 
-from harness.bench.growth import exponent, tell
-from harness.bench.synthetic import Shape, synthetic_study, write_study_records
 from harness.execution.collect import collect
 from harness.execution.plan import make_plan
 from harness.execution.progress import open_cells
+from harness.execution.results import rebuild
+from harness.execution.verify import verify
 from harness.records.layout import study_folder
 from harness.records.runs import RunFolder
-
-
-@given(st.floats(0.2, 3), st.floats(1e-6, 1e3))
-def test_the_exponent_of_a_power_law(power: float, factor: float) -> None:
-    assert exponent({size: factor * size**power for size in (10, 100, 1000)}) == pytest.approx(power, abs=1e-6)
 
 
 def calls(work: Callable[[], object]) -> int:
@@ -65,18 +56,10 @@ def test_the_coordinator_looks_for_a_result_once_per_run(tmp_path) -> None:
     assert looked.call_count == shape.runs + shape.arms * (shape.trials - 1 + shape.seeds)
 
 
-def test_every_step_over_runs_tells_time_and_memory(tmp_path, capsys) -> None:
-    counts = (2, 2, 3, 1)
-    for step in ("planned", "stored", "resumed", "reported"):
-        tell(step, json.dumps([str(tmp_path), *counts]))
-        found = json.loads(capsys.readouterr().out.splitlines()[-1])
-        assert found["seconds"] > 0
-        assert found["peak"] > found["grown"] > 0
-    assert list(tmp_path.glob("synthetic/smoke/report.html"))
-
-
-def test_an_update_and_an_evaluation_tell_theirs(capsys) -> None:
-    threads = torch.get_num_threads()
-    for step, arguments in (("updated", [14, 1, threads]), ("prepared", [100, threads])):
-        tell(step, json.dumps(arguments))
-        assert json.loads(capsys.readouterr().out)["seconds"] > 0
+def test_synthetic_records_are_reported_and_verified(tmp_path) -> None:
+    shape = Shape(arms=3, sizes=2, seeds=3, trials=2)
+    folder = write_study_records(tmp_path, shape, images=200)
+    findings = rebuild(folder, print)
+    assert findings.gaps == ()
+    assert len(findings.arms) == 6
+    assert verify(folder).faults == ()
