@@ -164,7 +164,7 @@ def _take_turn(threads: int, seconds: float, least: int) -> float:
         began = time.perf_counter()
         for _ in range(contender.block):
             work()
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.synchronize()
         blocks.append((time.perf_counter() - began) / contender.block)
     return statistics.median(blocks)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
 from synthetic_records import Shape, synthetic_study, write_study_records
 
 from harness.execution.collect import collect
@@ -56,6 +57,7 @@ def test_the_coordinator_looks_for_a_result_once_per_run(tmp_path) -> None:
     assert looked.call_count == shape.runs + shape.arms * (shape.trials - 1 + shape.seeds)
 
 
+@pytest.mark.slow
 def test_synthetic_records_are_reported_and_verified(tmp_path) -> None:
     shape = Shape(arms=3, sizes=2, seeds=3, trials=2)
     folder = write_study_records(tmp_path, shape, images=200)
