@@ -45,7 +45,7 @@ class Batches:
     def between(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of the updates start..stop-1: uint8 (B, C, H, W) and labels int64 (B,), on the split's device.
 
-        Take one iterator for the whole training: a streamed split starts its workers for each.
+        Take one iterator for the whole training: a streamed split starts its threads for each.
         """
         orders = (self.batch_indices(update) for update in range(start, stop))
         return self.split.read(orders, seed=derive(self.seed, "crop"), start=start)

@@ -158,7 +158,7 @@ def _load_imagenet(spec: DataSpec, facts: SourceFacts, path: str, device: torch.
             labels=torch.tensor([label for _, label in files]),
             reading=Reading.of(spec, side=facts.image_size, channels=facts.channels),
             crops=crops,
-            threads=decoders(),
+            threads=min(decoders(), torch.get_num_threads()),  # of one training, where several run side by side
             device=device,
         )
 

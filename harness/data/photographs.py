@@ -186,6 +186,9 @@ def _overlap(low: float, high: float, length: int, side: int) -> _Overlap:
     """What of an image lies between `low` and `high`, and where on a canvas of `side` pixels, in one direction."""
     first, last = max(low, 0.0), min(high, float(length))
     at, end = (round((place - low) / (high - low) * side) for place in (first, last))
+    if last > first and at == end:  # a sliver is seen, too
+        at = min(at, side - 1)
+        end = at + 1
     return _Overlap(first, last, at, max(0, end - at))
 
 

@@ -280,6 +280,8 @@ def test_oblong_photographs_become_square_as_asked(put):
     assert abs(pad[5:15, 1:-1] - (4.5 + 10 * np.arange(1, 19))).max() <= 1
     assert (np.delete(pad, range(5, 15), 0) == 255).all()
     assert abs(squash[:, 1:-1] - (4.5 + 10 * np.arange(1, 19))).max() <= 1
+    sliver = reading(1, side=8, fit="pad")(put(saved(Image.new("L", (2000, 10)), "PNG"), "sliver"))[0]
+    assert sorted(sliver.min(1).tolist()) == [0] + [255] * 7
     beside = reading(3, side=20, fit="pad", background=(0, 90, 200))(path)
     assert beside[:, 0, 10].tolist() == [0, 90, 200]
     tall = put(saved(Image.fromarray(np.ascontiguousarray(RAMP.T)), "PNG"), "tall")

@@ -1,12 +1,15 @@
 """ImageNet-like folders are read while training, with the same interface as images in memory."""
 
+import threading
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from harness.data import Batches, StreamedSplit, content_hash, facts, load, normalisation, resolve, subset
-from harness.data.stream import random_box
+from harness.data.stream import IMAGES_AHEAD, random_box
 from harness.spec import DataSpec, InvalidInput
 
 
@@ -55,6 +58,30 @@ def test_crops_follow_from_the_seed_and_the_update(imagenet):
     assert torch.equal(torch.stack(read(0, 1) + read(1, 3)), torch.stack(whole))
     assert not torch.equal(read(0, 1, seed=1)[0], whole[0])
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_crops_do_not_depend_on_the_threads(imagenet):
+    train = load(spec(imagenet)).train
+    orders = torch.arange(22).expand(6, 22)
+    one, many = ([images for images, _ in replace(train, threads=n).read(orders, seed=3)] for n in (1, 7))
+    assert all(torch.equal(a, b) for a, b in zip(one, many, strict=True))
+    assert not torch.equal(one[0], one[1])
+
+
+def test_what_is_decoded_ahead_is_bounded_and_given_up_when_nobody_asks(imagenet):
+    asked = []
+
+    def orders():
+        for number in range(10_000):
+            asked.append(number)
+            yield torch.arange(22)
+
+    reader = load(spec(imagenet)).train.read(orders())
+    next(reader)
+    assert (len(asked) - 1) * 22 < IMAGES_AHEAD + 22
+    assert any(thread.name.startswith("decoder") for thread in threading.enumerate())
+    reader.close()
+    assert not any(thread.name.startswith("decoder") for thread in threading.enumerate())
 
 
 def test_facts_and_identity_come_from_the_listing(imagenet):

@@ -9,11 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
 from small_study import FaultStudy
 from stage import Launch
 from what_is_kept import differences
+
+from harness.data.named import SYSTEM_FOLDER
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
@@ -135,3 +139,47 @@ def test_what_a_report_needs_is_loaded_by_its_process_alone(study: FaultStudy, e
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 3), done.stderr
     assert f"loaded: {loads}" in done.stdout
+
+
+def photographs(folder: Path, test: str) -> Path:
+    """Two classes of photographs, 24 to 32 pixels wide: 60 in train/ and 10 in the folder named by `test`, of each."""
+    rng = np.random.default_rng(0)
+    for part, images in (("train", 60), (test, 10)):
+        for label, name in enumerate(("cat", "dog")):
+            (folder / part / name).mkdir(parents=True)
+            for number in range(images):
+                pixels = rng.integers(0, 156, (24, 24 + number % 9, 3)) + 100 * label
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / part / name / f"{number:02}.jpg")
+    return folder
+
+
+SOURCES = {
+    "digits": lambda folder: (),
+    "fashion_mnist": lambda folder: ("data.source=fashion_mnist",),
+    "imagefolder": lambda folder: (f"data.source=imagefolder:{photographs(folder, 'test')}", "data.image_size=8"),
+    "imagenet": lambda folder: (f"data.source=imagenet:{photographs(folder, 'val')}", "data.image_size=8"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_runs_through_every_engine_killed_and_resumed_too(
+    fresh: Callable[[], FaultStudy], tmp_path: Path, source: str
+) -> None:
+    if source == "fashion_mnist" and not SYSTEM_FOLDER.is_dir():
+        pytest.skip(f"{SYSTEM_FOLDER} is not there")
+    options = (*SOURCES[source](tmp_path / "photographs"), "trials=0", "seeds=0")
+    study, place = fresh(), "half a line of evaluated:journal.jsonl"  # in the middle of the first training
+    study.finish(*options)
+    expected = study.kept()
+    for engine in ("inline", "processes"):
+        study, log = fresh(), tmp_path / f"log of {engine}"
+        launch = study.start(*options, engine=engine, failpoint=f"{place}=sleep", failpoint_log=str(log))
+        wait_until(lambda log=log: reaches(log, place))
+        launch.kill()
+        assert launch.wait() == -signal.SIGKILL
+        wait_until(lambda launch=launch: not session(launch), 30)
+        again = study.start(*options, engine=engine)
+        assert again.wait() == 0, again.said()
+        wait_until(lambda again=again: not session(again), 30)
+        assert differences(expected, study.kept()) == [], engine
