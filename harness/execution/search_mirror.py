@@ -46,7 +46,7 @@ class SearchMirror:
         self._waiting.put(None)
         if not self._ended.wait(_LIMIT_SECONDS):
             self._say(
-                f"The Optuna database does not answer, or slowly: {self._waiting.qsize()} searches still waited for it "
+                f"The Optuna database did not answer in time: {self._waiting.qsize()} searches still waited for it "
                 f"after {_LIMIT_SECONDS:g} s. The next launch makes them up."
             )
 

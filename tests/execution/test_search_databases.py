@@ -1,9 +1,14 @@
 """Optuna's databases: in folders of any name, and never in the way of a launch's end."""
 
+import os
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +65,70 @@ def test_a_database_that_does_not_answer_is_left_behind_and_told_of(
     mirror.close()
     assert time.monotonic() - began < 10
     assert len(said) == 1
-    assert "does not answer, or slowly" in said[0]
+    assert "did not answer in time" in said[0]
     released.set()
     again = SearchMirror(tmp_path, "postgresql://somewhere/locked", say=said.append)
     again.make_up(cells, all_of_them=False)  # as a launch does that has nothing to train
     again.close()
     assert set(kept) == set(cells)
+    assert len(said) == 1
+
+
+@pytest.fixture
+def postgresql() -> Iterator[str]:
+    """The address of a database of a server on loopback; skips where PostgreSQL or a driver for it is not there."""
+    pytest.importorskip("psycopg")
+    binaries = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
+    if binaries is None or (os.getuid() == 0 and shutil.which("runuser") is None):
+        pytest.skip("no PostgreSQL")
+    somebody = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []  # the server refuses root
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        if somebody:
+            shutil.chown(folder, "postgres")
+        options = ["-D", f"{folder}/data", "-w", "-l", f"{folder}/log"]
+
+        def call(program: str, *arguments: str) -> None:
+            command = [*somebody, str(binaries / program), *arguments]
+            subprocess.run(command, check=True, capture_output=True, cwd=folder)
+
+        call("initdb", "-D", f"{folder}/data", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C")
+        call("pg_ctl", *options, "-o", f"-p {port} -k {folder} -c listen_addresses=127.0.0.1", "start")
+        try:
+            yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        finally:
+            call("pg_ctl", *options, "-m", "immediate", "stop")
+
+
+@pytest.mark.slow
+def test_a_locked_table_holds_nothing_up_and_is_made_up(
+    postgresql: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg
+
+    said: list[str] = []
+
+    def launch(limit: float) -> int:
+        monkeypatch.setattr(search_mirror, "_LIMIT_SECONDS", limit)
+        mirror = SearchMirror(tmp_path, postgresql, say=said.append)
+        mirror.make_up(tuned_cells(tmp_path), all_of_them=False)
+        mirror.close()
+        with psycopg.connect(postgresql) as connection:
+            return len(connection.execute("select from pg_locks where not granted").fetchall())
+
+    assert (launch(60), said) == (0, [])
+    with psycopg.connect(postgresql) as connection:
+        connection.execute("delete from study_directions")
+        connection.execute("delete from studies")
+        connection.commit()
+        connection.execute("lock table studies in access exclusive mode")
+        assert launch(2) == 1
+        assert ["did not answer in time" in note for note in said] == [True]
+    assert launch(60) == 0
+    with psycopg.connect(postgresql) as connection:
+        assert connection.execute("select count(*) from studies").fetchone() == (2,)
     assert len(said) == 1
 
 
