@@ -88,7 +88,7 @@ def test_a_record_is_a_plain_file_of_bounded_size(tmp_path, monkeypatch):
     with pytest.raises(RecordsError, match=r"large\.json: it has more than 100 bytes"):
         read_json(tmp_path / "large.json")
     os.mkfifo(tmp_path / "pipe.json")
-    with pytest.raises(RecordsError, match=r"pipe\.json: it is not a plain file"):
+    with pytest.raises(RecordsError, match=r"pipe\.json is not a plain file"):
         read_json(tmp_path / "pipe.json")
     for path in (tmp_path, tmp_path / "missing.json", tmp_path / "nul\0.json"):
         with pytest.raises(RecordsError, match="Could not read"):
@@ -246,7 +246,7 @@ def test_a_lock_that_says_nonsense_is_still_a_lock(tmp_path, content):
 
 def test_a_lock_that_cannot_be_opened_is_named(tmp_path):
     for attempt in (StudyLock(tmp_path).require_free, StudyLock(tmp_path).__enter__):
-        with pytest.raises(RecordsError, match=r"The lock .* cannot be opened: Is a directory\. Remove it"):
+        with pytest.raises(RecordsError, match=r"is not a plain file\. Remove it|Is a directory\. Remove what stands"):
             attempt()
 
 
