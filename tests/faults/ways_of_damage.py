@@ -90,7 +90,7 @@ def _files(results: Path, study: str) -> list[str]:
     place = results / study / "smoke"
     runs = [place.joinpath(name.lstrip("/")) for name in _run_folders(results, study)]
     models = sorted((place / "work" / "models").iterdir())[:1]
-    searches = sorted((place / "work" / "searches").iterdir())[:1]
+    searches = sorted((place / "work" / "searches").glob("*.db"))[:1]
     found = [path for folder in (place, place / "work", *runs, *models) for path in sorted(folder.iterdir())]
     found += [*searches, *sorted((place / "figures").iterdir()), *sorted(results.iterdir()), results / "work" / "turn"]
     names = [path.relative_to(results).as_posix() for path in found if path.is_file()]
