@@ -169,7 +169,7 @@ def prepare(data: Iterable[DataSpec], device: str, precision: str) -> dict[str, 
     try:
         kind, content = here.recv()
     except EOFError:
-        process.join()
+        process.join(END_SECONDS)
         kind, content = "invalid", f"The process that checks the data ended with {ending(process)}."
     finally:  # it has nothing more to say; and after a signal nobody listens
         process.kill()
@@ -192,7 +192,8 @@ def start(
     if started is None:
         raise InvalidInput(
             f"A process for the work gave no sign within {FIRST_SIGN_SECONDS:.0f} s, or died, and so did another "
-            f"({memory_here()}). The machine may have too much to do or too little memory. Run the same command again; nothing is lost."
+            f"({memory_here()}). The machine may have too much to do or too little memory. Run the same command again; "
+            "nothing is lost."
         )
     return started
 
