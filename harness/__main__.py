@@ -8,7 +8,8 @@ from typing import NoReturn
 import click
 
 from harness.commands import machine, mirror, results, running, studies
-from harness.commands.exits import DEFECT, GAPS, INTERRUPTED, USER_ERROR, carry_out
+from harness.commands.exits import DEFECT, GAPS, INTERRUPTED, USER_ERROR, carry_out, last_words
+from harness.commands.streams import harden
 
 __all__ = ["DEFECT", "GAPS", "INTERRUPTED", "USER_ERROR", "cli", "main"]
 
@@ -40,7 +41,8 @@ for verb in (
 
 def main() -> NoReturn:
     """Run the command line and exit with the contract's code."""
-    sys.exit(carry_out(cli))
+    harden()
+    sys.exit(last_words(carry_out(cli)))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from harness.execution.models import LoadedModel, load_model
 from harness.execution.overrides import override
 from harness.execution.results import read_results
 from harness.execution.runner import Options, Silent, run_study
+from harness.records.files import read_bytes
 from harness.records.tables import StudyRecords
 from harness.spec import ResolvedStudy, find_study
 
@@ -63,7 +64,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         """The report page itself, for notebooks."""
-        return (self.folder / "report.html").read_text(encoding="utf-8")
+        return read_bytes(self.folder / "report.html").decode()
 
 
 def load_study(name: str, *, scale: str = "laptop", overrides: Sequence[str] = ()) -> ResolvedStudy:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -192,7 +191,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         if not self._quiet:
-            self._console.print(escape(text), highlight=False)
+            self._console.print(Text(text))
 
     def display(self) -> Group:
         """What a terminal shows: a table of the arms, the totals and what is running."""
@@ -285,7 +284,7 @@ class Progress:
             self._live.update(self.display())
         elif now - self._last_line >= PLAIN_SECONDS:
             self._last_line = now
-            self._console.print(escape(f"{self._title()}: {self.summary()}"), highlight=False)
+            self._console.print(Text(f"{self._title()}: {self.summary()}"))
 
     def _title(self) -> str:
         assert self._plan is not None
@@ -313,18 +312,18 @@ def duration(seconds: float) -> str:
 def error_box(console: Console, text: str) -> None:
     """One box for a mistake that the user can mend."""
     if console.is_terminal:
-        console.print(Panel(escape(text), title="error", border_style="red"))
+        console.print(Panel(Text(text), title="error", border_style="red"))
     else:
-        console.print(f"error: {text}", markup=False, highlight=False, soft_wrap=True)
+        console.print(Text(f"error: {text}"), soft_wrap=True)
 
 
 def table(title: str, columns: list[str], rows: list[list[str]], *, words: int = 1) -> Table:
     """A table whose cells are plain text; the first `words` columns stand at the left, the others at the right."""
-    shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    shown = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
     for index, name in enumerate(columns):
-        shown.add_column(name, justify="left" if index < words else "right", overflow="fold")
+        shown.add_column(Text(name), justify="left" if index < words else "right", overflow="fold")
     for row in rows:
-        shown.add_row(*[escape(cell) for cell in row])
+        shown.add_row(*map(Text, row))
     return shown
 
 
@@ -342,8 +341,8 @@ def checklist(lines: Sequence[tuple[str, str, str, str]]) -> Table:
     for style in ("", "bold", ""):
         shown.add_column(style=style, overflow="fold")
     for level, what, found, mend in lines:
-        text = escape(found) + (f"\n[dim]→ {escape(mend)}[/dim]" if mend else "")
-        shown.add_row(f"[{colours[level]}]{level}[/{colours[level]}]", escape(what), text)
+        text = Text.assemble(found, (f"\n→ {mend}" if mend else "", "dim"))
+        shown.add_row(Text(level, colours[level]), Text(what), text)
     return shown
 
 

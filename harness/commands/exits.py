@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from harness.commands.streams import lost
 from harness.execution import StudyInterrupted
-from harness.records.files import is_disk_full
+from harness.records.files import hindrance, is_mendable
 from harness.spec import InvalidInput
 
 DEFECT, USER_ERROR, GAPS, INTERRUPTED = 1, 2, 3, 75
@@ -38,14 +39,33 @@ def carry_out(command: click.Command) -> int:
         click.echo(f"Interrupted; nothing is lost. Go on with: {again}", err=True)
         return INTERRUPTED
     except Exception as error:
-        if isinstance(error, OSError) and is_disk_full(error):
-            error_box(Console(stderr=True), f"{error}. Free space, then run the same command again; nothing is lost.")
+        if isinstance(error, OSError) and is_mendable(error):
+            error_box(Console(stderr=True), str(hindrance(error, Path.cwd())))
+            return USER_ERROR
+        from harness.execution.engines.endings import is_short_of_memory, shortage
+
+        if is_short_of_memory(error):
+            error_box(Console(stderr=True), shortage(error))
             return USER_ERROR
         log = _keep_traceback()
         traceback.print_exc()
         click.echo(f"This is a defect of patchbench. The traceback is kept in {log}.", err=True)
         return DEFECT
     return 0
+
+
+def last_words(code: int) -> int:
+    """The exit code `code`, unless standard output was to be kept, in a file for one, and could not be."""
+    from harness.console import error_box
+
+    sys.stdout.flush()
+    error = lost()
+    if code or error is None:
+        return code
+    error_box(
+        Console(stderr=True), f"Standard output could not be written: {error.strerror}. What was asked for is done."
+    )
+    return USER_ERROR
 
 
 def _keep_traceback() -> Path:

@@ -1,13 +1,12 @@
 """This machine: doctor, bench, and the data on it."""
 
-import json
 from pathlib import Path
 
 import click
 
 from harness.commands.exits import USER_ERROR
 from harness.commands.options import json_option
-from harness.commands.printing import make_console
+from harness.commands.printing import echo, echo_json, make_console
 from harness.execution.stopping import interruptible
 
 
@@ -21,7 +20,7 @@ def doctor(results: Path, as_json: bool) -> None:
 
     checks = examine(results)
     if as_json:
-        click.echo(json.dumps([check.as_json() for check in checks], ensure_ascii=False))
+        echo_json([check.as_json() for check in checks])
     else:
         make_console().print(checklist([(check.level, check.what, check.found, check.mend) for check in checks]))
     if any(check.level == "bad" for check in checks):
@@ -44,7 +43,7 @@ def bench(results: Path, parts: tuple[str, ...], quick: bool, output: Path | Non
     from harness.console import table
 
     console = make_console()
-    tables, files = measured(parts, output=output or results / "bench", quick=quick, say=click.echo)
+    tables, files = measured(parts, output=output or results / "bench", quick=quick, say=echo)
     for found in tables:
         headings, rows = (
             [column.heading for column in found.columns],
@@ -53,7 +52,7 @@ def bench(results: Path, parts: tuple[str, ...], quick: bool, output: Path | Non
         words = sum(not column.numeric for column in found.columns)
         console.print(table(found.caption, headings, rows, words=words))
     for path in files:
-        click.echo(f"Written: {path}")
+        echo(f"Written: {path}")
 
 
 @click.group()
@@ -81,7 +80,7 @@ def _load_source(source: str, verdict: str) -> None:
 
     loaded = load(DataSpec(source=source), phase="confirm")
     facts = loaded.facts
-    click.echo(
+    echo(
         f"{source} {verdict}: {len(loaded.train):,} training, {len(loaded.validation):,} validation and "
         f"{len(loaded.test):,} test images, {facts.image_size} px, {facts.channels} channels, "
         f"{facts.classes} classes; SHA-256 {loaded.hash}"

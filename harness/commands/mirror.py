@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from harness.commands.options import existing, scale_option, study_argument
+from harness.commands.printing import echo
 from harness.records.layout import StudyFolder
 
 
@@ -15,7 +16,7 @@ def ui(results: Path, port: int) -> None:
     """Serve the MLflow UI over the results, on loopback."""
     from harness.tracking import serve
 
-    serve(results, port=port, say=click.echo)
+    serve(results, port=port, say=echo)
 
 
 @click.command()
@@ -38,5 +39,5 @@ def sync(results: Path, name: str, scale: str | None, limit: float) -> None:
     StudyFolder(folder).require_inside(results)
     study, _ = latest_study(folder)
     artifacts = StudyFolder(folder).report_files()
-    updated = make_up(study, folder, results=results, say=click.echo, artifacts=artifacts, limit=limit)
-    click.echo(f"MLflow: {updated} runs of {study.name} at scale {study.scale} brought up to date.")
+    updated = make_up(study, folder, results=results, say=echo, artifacts=artifacts, limit=limit)
+    echo(f"MLflow: {updated} runs of {study.name} at scale {study.scale} brought up to date.")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from harness.records.files import read_json
 from harness.records.layout import REPORT_FILE
@@ -18,19 +19,30 @@ def make_console(*, stderr: bool = False) -> Console:
     return Console(width=None if stream.isatty() else 140, stderr=stderr)
 
 
+def echo(text: str, *, err: bool = False) -> None:
+    """A line of text as it is, in the encoding of the stream."""
+    click.echo(text, file=sys.stderr if err else sys.stdout)
+
+
+def echo_json(content: Any, *, indent: int | None = None) -> None:
+    """One JSON document; its letters as they are where standard output has them all, else escaped."""
+    has_all = (sys.stdout.encoding or "").lower().startswith("utf")
+    echo(json.dumps(content, ensure_ascii=not has_all, indent=indent))
+
+
 def tell(console: Console, folder: Path, *, as_json: bool) -> dict[str, Any]:
     """What a study's report says, for a person or for a program; returns the content of report.json."""
     found: dict[str, Any] = read_json(folder / REPORT_FILE)
     if as_json:
-        click.echo(json.dumps({"folder": str(folder), **found}, ensure_ascii=False))
+        echo_json({"folder": str(folder), **found})
         return found
     from harness.console import findings_table
 
     console.print(findings_table(found["summary"], console.width))
     for claim in found["claims"]:
-        console.print(f"{claim['verdict']}: {claim['statement']} {claim['reason']}", highlight=False, markup=False)
+        console.print(Text(f"{claim['verdict']}: {claim['statement']} {claim['reason']}"))
     for text in (*found["gaps"], *found["warnings"]):
-        console.print(f"note: {text}", highlight=False, markup=False)
-    console.print(found["answer"], highlight=False, markup=False)
-    console.print(f"Report: {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
+        console.print(Text(f"note: {text}"))
+    console.print(Text(found["answer"]))
+    console.print(Text(f"Report: {folder / 'report.html'}"), soft_wrap=True)
     return found

@@ -1,12 +1,12 @@
 """What a study has left: report, verify, compare, load."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.text import Text
 
 from harness.commands.exits import USER_ERROR
 from harness.commands.options import (
@@ -17,7 +17,7 @@ from harness.commands.options import (
     scale_option,
     study_argument,
 )
-from harness.commands.printing import make_console, tell
+from harness.commands.printing import echo, echo_json, make_console, tell
 from harness.records.layout import StudyFolder
 from harness.spec import SCALES, InvalidInput
 
@@ -64,7 +64,7 @@ def verify(results: Path, name: str, scale: str | None, as_json: bool) -> None:
 
     found = verified(existing(results, name, scale))
     if as_json:
-        click.echo(json.dumps(found.as_json(), ensure_ascii=False))
+        echo_json(found.as_json())
     else:
         console = make_console()
         rows = [[check.what, f"{check.checked:,}", check.outcome] for check in found.checks]
@@ -73,7 +73,7 @@ def verify(results: Path, name: str, scale: str | None, as_json: bool) -> None:
             *(f"note: {note}" for note in found.notes),
             *(f"does not hold: {fault}" for fault in found.faults),
         ):
-            console.print(text, highlight=False, markup=False, soft_wrap=True)
+            console.print(Text(text), soft_wrap=True)
     if found.faults:
         raise SystemExit(USER_ERROR)
 
@@ -99,7 +99,7 @@ def compare(results: Path, first: str, second: str, scale: str | None, output: P
     named = [f"{records.study.name}-{records.study.scale}" for records, _ in (one, two)]
     output = output or results / "comparisons" / f"{'--'.join(named)}.html"
     for path in write_comparison(one, two, across(one[0], two[0]), output):
-        click.echo(f"Written: {path}")
+        echo(f"Written: {path}")
 
 
 def _compared(results: Path, name: str, scale: str | None) -> Path:
@@ -136,13 +136,13 @@ def load(results: Path, digest: str, output: Path | None, register: str | None, 
 
         version = register_in_mlflow(found.folder, register, results=results)
     if as_json:
-        click.echo(json.dumps({"study": found.study, "path": str(found.folder.path), **found.facts.as_json()}))
+        echo_json({"study": found.study, "path": str(found.folder.path), **found.facts.as_json()})
     else:
-        click.echo(_description(model, found))
+        echo(_description(model, found))
     for path in written:
-        click.echo(f"Written: {path}", err=as_json)
+        echo(f"Written: {path}", err=as_json)
     if version:
-        click.echo(f"Registered in MLflow: models:/{register}/{version}", err=as_json)
+        echo(f"Registered in MLflow: models:/{register}/{version}", err=as_json)
 
 
 def _description(model: "nn.Module", found: "LoadedModel") -> str:

@@ -1,6 +1,5 @@
 """A study under way: run, status."""
 
-import json
 import shlex
 import sys
 import time
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from harness.commands.exits import GAPS
 from harness.commands.options import (
@@ -19,7 +19,7 @@ from harness.commands.options import (
     scale_option,
     study_argument,
 )
-from harness.commands.printing import make_console, tell
+from harness.commands.printing import echo_json, make_console, tell
 from harness.execution.stopping import interruptible
 
 
@@ -105,7 +105,7 @@ def _print_profiles(console: Console, folder: Path, since: float) -> None:
     """Where the profiles of the runs lie that were trained after a time."""
     found = sorted((folder / "work" / "runs").glob("*/profile.txt"))
     for path in (path for path in found if path.stat().st_mtime >= since):
-        console.print(f"Profile: {path}, trace beside it", highlight=False, markup=False, soft_wrap=True)
+        console.print(Text(f"Profile: {path}, trace beside it"), soft_wrap=True)
 
 
 @click.command()
@@ -119,6 +119,6 @@ def status(results: Path, name: str, scale: str | None, as_json: bool) -> None:
 
     found = read_status(existing(results, name, scale))
     if as_json:
-        click.echo(json.dumps(found.as_json()))
+        echo_json(found.as_json())
     else:
-        make_console().print(found.as_text(), highlight=False, markup=False)
+        make_console().print(Text(found.as_text()))

@@ -1,6 +1,5 @@
 """What can be asked: list, show, plan."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from harness.commands.options import (
     scale_option,
     study_argument,
 )
-from harness.commands.printing import make_console
+from harness.commands.printing import echo_json, make_console
 from harness.spec import ResolvedStudy, Study, find_study, study_names, to_plain
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def list_(results: Path, as_json: bool) -> None:
 
     studies = {name: find_study(name)[1] for name in study_names()}
     if as_json:
-        click.echo(json.dumps({name: to_plain(study) for name, study in studies.items()}))
+        echo_json({name: to_plain(study) for name, study in studies.items()})
         return
     here = pace(results)
     rows = [[name, study.question, _scales(study, here)] for name, study in studies.items()]
@@ -63,7 +62,7 @@ def _scales(study: Study, here: float | None) -> str:
 @click.argument("overrides", nargs=-1)
 def show(name: str, scale: str | None, overrides: tuple[str, ...]) -> None:
     """Print the resolved definition of a study as JSON."""
-    click.echo(json.dumps(to_plain(resolve(name, scale, overrides)), indent=2, ensure_ascii=False))
+    echo_json(to_plain(resolve(name, scale, overrides)), indent=2)
 
 
 @click.command()
@@ -117,7 +116,7 @@ def plan(
         kept = {"done": done, "seconds_left": seconds_left / slots}
         of_cells = [_forecast_of(item) for item in forecasts.cells]
         told = {"runs": made.runs, "seconds": wall, "machine_busy": forecasts.busy, **kept, **place, "cells": of_cells}
-        click.echo(json.dumps(told))
+        echo_json(told)
         return
     console = make_console()
     console.print(_forecast_table(f"{study.name} at scale {study.scale}: {made.runs} runs", forecasts.cells))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.execution.engines import processes
+from harness.execution.engines.endings import ending
 from harness.spec import InvalidInput
 
 Say = Callable[[str], object]
@@ -74,7 +75,7 @@ class ReportProcess:
         except (EOFError, OSError):
             process.join(processes.END_SECONDS)
             raise InvalidInput(
-                f"The process that writes the report ended with {processes.ending(process)}; memory may be short. "
+                f"The process that writes the report ended with {ending(process)}. "
                 "Every training is kept: the same command writes the report."
             ) from None
 

@@ -1,5 +1,6 @@
 """A study's results folder: its tables and its report, from the run folders or from the tables alone."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def _collected(folder: Path) -> StudyRecords:
 
 def read_results(folder: Path) -> tuple[StudyRecords, Findings]:
     """The kept tables of a study and what they say."""
-    if not (folder / "study.json").exists():
+    if not os.path.lexists(folder / "study.json"):  # a link to nothing is named when it is read
         raise InvalidInput(f"There are no results in {folder}. Run the study first.")
     manifest.require_unchanged(folder)
     kept = load_records(folder)

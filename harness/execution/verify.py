@@ -168,7 +168,7 @@ def check_origins(folder: Path, kept: StudyRecords) -> Check:
 
 def _row_faults(folder: Path, kept: StudyRecords, table: str) -> Iterator[Fault]:
     frame = kept.runs if table == "runs.csv" else kept.trials
-    columns = next(csv.reader(io.StringIO(read_bytes(folder / table).decode())))
+    columns = _rows(read_bytes(folder / table).decode())[0]
     for row in frame.to_dict("records"):
         run = RunFolder(StudyFolder(folder).runs / str(row["digest"]).replace("/", "_"))
         try:
@@ -224,7 +224,7 @@ def _text_faults(path: Path, expected: str) -> Iterator[Fault]:
     found = read_bytes(path).decode(errors="replace")
     if found == expected:
         return
-    old, new = (list(csv.reader(io.StringIO(text))) for text in (found, expected))
+    old, new = _rows(found), _rows(expected)
     if not old or not set(old[0]) < set(new[0]):
         old, new = ([[line] for line in text.splitlines()] for text in (found, expected))
     else:
@@ -236,6 +236,14 @@ def _text_faults(path: Path, expected: str) -> Iterator[Fault]:
             return
     if len(old) != len(new):
         yield Fault(path=path.name, expected=f"{len(new)} lines", found=f"{len(old)}")
+
+
+def _rows(text: str) -> list[list[str]]:
+    """The rows of a table; its lines, where it has a field that is longer than any that is written here."""
+    try:
+        return list(csv.reader(io.StringIO(text)))
+    except csv.Error:
+        return [[line] for line in text.splitlines()]
 
 
 def check_report(folder: Path, kept: StudyRecords) -> Check:

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import math
 import os
@@ -102,37 +103,48 @@ def write_json(path: Path, content: Any) -> None:
 
 def read_bytes(path: Path) -> bytes:
     """The content of a plain file; `RecordsError` where it is something else, cannot be read or exceeds MOST_BYTES."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would never open otherwise
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise RecordsError(f"Could not read {path}: it is not a plain file. Remove it.")
+    with open_to_read(path) as file:
+        try:
             content = file.read(MOST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        if isinstance(error, RecordsError):
-            raise
-        raise RecordsError(f"Could not read {path}: {error}.") from error
+        except OSError as error:
+            raise RecordsError(f"Could not read {path}: {error.strerror}.") from error
     if len(content) > MOST_BYTES:
         raise RecordsError(f"Could not read {path}: it has more than {MOST_BYTES:,} bytes; no record is as large.")
     return content
 
 
+def open_to_read(path: Path) -> io.BufferedReader:
+    """A plain file; `RecordsError` where it is something else or cannot be opened, with the `OSError` as its cause."""
+    try:
+        # Without waiting: a pipe that nobody writes to would never open.
+        return os.fdopen(_plain(path, os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)), "rb")
+    except OSError as error:
+        raise RecordsError(f"Could not read {path}: {error.strerror}.") from error
+    except ValueError as error:  # a zero byte in its name
+        raise RecordsError(f"Could not read {path}: {error}.") from error
+
+
 def open_to_append(path: Path) -> IO[bytes]:
     """A plain file of one's own, unbuffered, to be read, cut and appended to; made where it is not there.
 
-    `RecordsError` for a link, which may lead to somebody's file, and for whatever else is no plain file.
+    `RecordsError` for a link, which may lead to somebody's file, for whatever else is no plain file, and where it
+    cannot be opened.
     """
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o644)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.fdopen(_plain(path, os.open(path, flags, 0o644)), "a+b", buffering=0)
     except OSError as error:
-        if error.errno == errno.ELOOP:
+        if path.is_symlink():
             raise RecordsError(f"{path} is a link; a record is a plain file. Remove it.") from error
-        raise
+        raise unwritable(path, error) from error
+
+
+def _plain(path: Path, descriptor: int) -> int:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise RecordsError(f"{path} is not a plain file. Remove it.")
-    return os.fdopen(descriptor, "a+b", buffering=0)
+    return descriptor
 
 
 def read_json(path: Path) -> Any:
@@ -156,13 +168,19 @@ def parse_json(content: bytes) -> Any:
 
 
 def unwritable(path: Path, error: OSError) -> RecordsError:
-    """What to tell of a file that could not be written: the path, why, and the bytes that are free there."""
-    return RecordsError(f"Could not write {path}: {error.strerror or error}. {_remedy(path)}")
+    """What to tell of a file that could not be written: the path, why, and what to do about it."""
+    return RecordsError(f"Could not write {path}: {error.strerror or error}. {_remedy(error, path)}")
 
 
-def is_disk_full(error: OSError) -> bool:
-    """Whether space, a quota or a limit on the size of files is what a write lacked."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+def is_mendable(error: OSError) -> bool:
+    """Whether the user can mend what an operation on files met: no space, no permission, something in the way."""
+    return error.errno in _REMEDIES
+
+
+def hindrance(error: OSError, near: Path) -> RecordsError:
+    """What to tell of an error that `is_mendable`; `near` is where it was met, if the error does not say."""
+    path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else near
+    return RecordsError(f"{path}: {error.strerror or error}. {_remedy(error, path)}")
 
 
 def sync_folder(folder: Path) -> None:
@@ -245,11 +263,34 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON; no record holds it")
 
 
-def _remedy(path: Path) -> str:
+def _remedy(error: OSError, path: Path) -> str:
+    advice = _REMEDIES.get(error.errno or 0, _RIGHTS)
+    free = _free_at(path) if advice in (_SPACE, _LIMIT) else ""
+    return f"{free}{advice}, then run the same command again; nothing finished is lost."
+
+
+def _free_at(path: Path) -> str:
     folder = next((parent for parent in path.parents if parent.exists()), Path("/"))
-    try:
+    with contextlib.suppress(OSError):
         status = os.statvfs(folder)
-    except OSError:
-        return "Make the folder writable and run the same command again; nothing finished is lost."
-    free = status.f_bavail * status.f_frsize
-    return f"{free:,} bytes are free there. Free space or make the folder writable, then run the same command again."
+        return f"{status.f_bavail * status.f_frsize:,} bytes are free there. "
+    return ""
+
+
+_SPACE = "Free some space"
+_LIMIT = "Lift the limit on the size of files (ulimit -f)"
+_RIGHTS = "Give this user the right to read and write there, or name another folder with --results"
+_IN_THE_WAY = "Remove what stands in the place of a file or a folder"
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _SPACE),
+    errno.EFBIG: _LIMIT,
+    **dict.fromkeys((errno.EACCES, errno.EPERM), _RIGHTS),
+    **dict.fromkeys((errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENXIO, errno.EBUSY), _IN_THE_WAY),
+    **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENODEV), "Mend the disk or the connection to it"),
+    errno.EROFS: "Mount that file system for writing, or name another folder with --results",
+    errno.ENAMETOOLONG: "Name a folder with a shorter path with --results",
+    errno.ENOLCK: "Name a folder on a file system that has locks with --results",
+    errno.ENOMEM: "Close other programs or lift the limit on memory (ulimit -v)",
+    errno.EMFILE: "Allow more open files (ulimit -n)",
+    errno.ENFILE: "Close other programs: this machine has no more files to open",
+}

@@ -19,7 +19,6 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
         whole = whole_lines(read_bytes(path)) if path.exists() else b""
         self._file = open_to_append(path)
         if self.length != len(whole):

@@ -1,5 +1,6 @@
 """Where everything of a study lies: what is published, and `work/`, from which it is made."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,9 +91,9 @@ class StudyFolder:
 
         `results` itself may be a link, and the folder of results may come from anybody. Raises `InvalidInput`.
         """
-        inside = results.resolve()
+        inside = os.path.realpath(results)  # which, unlike `resolve`, takes a link to itself for a file
         for place in self._folders():
-            if place.is_symlink() and not place.resolve().is_relative_to(inside):
+            if place.is_symlink() and not Path(os.path.realpath(place)).is_relative_to(inside):
                 raise InvalidInput(f"{place} is a link that leads out of {results}. Put the folder itself there.")
 
     def _folders(self) -> Iterator[Path]:

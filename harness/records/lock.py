@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from harness.records.failpoints import reached
-from harness.records.files import RecordsError, open_to_append, parse_json, unwritable
+from harness.records.files import RecordsError, open_to_append, open_to_read, parse_json, unwritable
 from harness.spec import InvalidInput
 
 MOST_SAID = 4096
@@ -29,7 +29,6 @@ TURN_SECONDS = 60.0
 @contextlib.contextmanager
 def turn(path: Path) -> Iterator[None]:
     """Write while nobody else who asks for `path` does; waits for the turn, `RecordsError` after TURN_SECONDS."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with open_to_append(path) as file:
         deadline = time.monotonic() + TURN_SECONDS
         while True:
@@ -64,26 +63,23 @@ class StudyLock:
         Empty where it is held by a process that has not said who it is.
         """
         try:
-            with self._path.open("rb") as file:
-                if not file.read(1):  # a holder that ends empties it
-                    return None
-                try:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    file.seek(0)
-                    return _who(file.read(MOST_SAID))
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise self._unusable(error) from error
+            opened = open_to_read(self._path)
+        except RecordsError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
+        with opened as file:
+            if not file.read(1):  # a holder that ends empties it
+                return None
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                return _who(file.read(MOST_SAID))
         return None
 
     def __enter__(self) -> Self:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open_to_append(self._path)
-        except OSError as error:
-            raise self._unusable(error) from error
+        self._file = open_to_append(self._path)
         try:
             self._take()
         except BlockingIOError:
@@ -106,9 +102,13 @@ class StudyLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.truncate(0)
-        reached("emptied", self._path)
-        self._file.close()
+        try:
+            with self._file:  # which lets go of it, whatever happens
+                self._file.truncate(0)
+                reached("emptied", self._path)
+        except OSError as unwritten:
+            if error is None:  # else there is more to tell of than a lock that keeps its text
+                raise unwritable(self._path, unwritten) from unwritten
 
     def _take(self) -> None:
         for _ in range(TRIES):
@@ -122,9 +122,6 @@ class StudyLock:
         known = held.keys() >= {"pid", "host", "since"}
         by = "process {pid} on {host} since {since}".format(**held) if known else "another process holds its lock"
         return InvalidInput(f"This study is already running: {by}. {self._remedy()}")
-
-    def _unusable(self, error: OSError) -> RecordsError:
-        return RecordsError(f"The lock {self._path} cannot be opened: {error.strerror}. Remove it, or mend its rights.")
 
     def _remedy(self) -> str:
         return f"Wait for it, follow it with `patchbench status`, or end that process; the lock is {self._path}."

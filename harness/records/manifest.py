@@ -37,7 +37,7 @@ class Mismatch:
 
 def write_manifest(folder: Path, paths: Iterable[Path], made_by: dict[str, str]) -> None:
     """Keep the hashes of `paths`, files in `folder` or below; written last, when all of them are whole."""
-    hashes = {path.relative_to(folder).as_posix(): sha256(path.read_bytes()) for path in paths}
+    hashes = {path.relative_to(folder).as_posix(): sha256(read_bytes(path)) for path in paths}
     write_json(folder / NAME, {"files": hashes, "made_by": made_by})
 
 

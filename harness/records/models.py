@@ -8,7 +8,6 @@ import hashlib
 import os
 import re
 import shutil
-import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ from harness.records.failpoints import reached
 from harness.records.files import (
     RecordsError,
     atomic_writer,
+    open_to_read,
     read_json,
     remove_unfinished,
     sha256,
@@ -148,11 +148,9 @@ class ModelFolder:
         """Raise `RecordsError` unless the weights are a plain file with the size and the SHA-256 of model.json."""
         path, facts = self.weights_path, self.facts
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # without waiting for a pipe's writer
-            with os.fdopen(descriptor, "rb") as file:
-                status = os.fstat(descriptor)
-                if not stat.S_ISREG(status.st_mode) or status.st_size != facts.bytes:
-                    raise RecordsError(f"{path} is no file of {facts.bytes:,} bytes, as {FACTS} says. {_REMEDY}")
+            with open_to_read(path) as file:
+                if (size := os.fstat(file.fileno()).st_size) != facts.bytes:
+                    raise RecordsError(f"{path} has {size:,} bytes; {FACTS} says {facts.bytes:,}. {_REMEDY}")
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise RecordsError(f"Could not read {path}: {error}. {_REMEDY}") from error
@@ -187,7 +185,7 @@ class ModelFolder:
         for taken in (path, facts_path):
             if taken.exists() or taken == facts_path == path:
                 raise InvalidInput(f"{taken} is there already; --output names a new file, FILE.safetensors.")
-        with self.weights_path.open("rb") as source, atomic_writer(path) as copy:
+        with open_to_read(self.weights_path) as source, atomic_writer(path) as copy:
             shutil.copyfileobj(source, copy, _PART)
         write_json(facts_path, self.facts.as_json())
         return [path, facts_path]

@@ -134,7 +134,6 @@ class RunFolder:
     def open_log(self) -> TextIO:
         """The log, to append lines to; a link there is refused, as a folder may come from anybody."""
         reached("begin", self.log_path)
-        self.path.mkdir(parents=True, exist_ok=True)
         return io.TextIOWrapper(open_to_append(self.log_path), encoding="utf-8", write_through=True)
 
     def write_config(self, run: Run) -> None:
@@ -146,7 +145,7 @@ class RunFolder:
             "values": to_plain(run.values),
             "config": to_plain(run.config),
         }
-        if not self.config_path.exists() or self.config_path.read_bytes() != _json_bytes(content):
+        if not self.config_path.exists() or read_bytes(self.config_path) != _json_bytes(content):
             write_json(self.config_path, content)
 
     def config(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.records.files import RecordsError, read_json
+from harness.records.files import RecordsError, read_bytes, read_json
 from harness.records.layout import StudyFolder
 from harness.records.lock import StudyLock
 from harness.records.runs import STATUSES
@@ -117,8 +118,8 @@ def _has_tables_of(folder: Path, study: ResolvedStudy) -> bool:
 def _rows(folder: Path) -> Iterator[tuple[str, str]]:
     """Digest and status of every run in the tables."""
     for name in ("runs.csv", "trials.csv"):
-        with contextlib.suppress(*_DAMAGED), (folder / name).open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
+        with contextlib.suppress(*_DAMAGED):
+            for row in csv.DictReader(io.StringIO(read_bytes(folder / name).decode(), newline="")):
                 if row["status"] in STATUSES and _is_digest(row["digest"]):
                     yield row["digest"], row["status"]
 

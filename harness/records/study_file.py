@@ -1,14 +1,18 @@
 """study.json: the resolved study and where its results came from. Read without pandas: a status comes at once."""
 
+import functools
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.records.files import RecordsError, read_json, write_json
 from harness.records.layout import STUDY_FILE, StudyFolder
 from harness.spec import DataSpec, Recipe, ResolvedStudy, to_plain
 from harness.spec.checks import field_types
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 
 def write_study(folder: Path, study: ResolvedStudy, provenance: dict[str, Any]) -> None:
@@ -19,7 +23,14 @@ def write_study(folder: Path, study: ResolvedStudy, provenance: dict[str, Any]) 
 
 def without_passwords(text: str) -> str:
     """The text with `user:***@` for every `user:password@` of a URL."""
-    return re.sub(r"://([^:/@\s\"]+):[^@\s\"]+@", r"://\1:***@", text)
+    *before, last = text.split("@")
+    return "@".join([*map(_without_password, before), last])
+
+
+def _without_password(text: str) -> str:
+    """What stands before an @; looked through once, as it may be a megabyte of anything."""
+    start = max((end.end() for end in re.finditer(r'[\s"]', text)), default=0)
+    return text[:start] + re.sub(r"://([^:/]+):.+", r"://\1:***", text[start:], count=1)
 
 
 def latest_study(folder: Path) -> tuple[ResolvedStudy, dict[str, Any]]:
@@ -29,15 +40,23 @@ def latest_study(folder: Path) -> tuple[ResolvedStudy, dict[str, Any]]:
 
 def read_study(folder: Path) -> tuple[ResolvedStudy, dict[str, Any]]:
     """The resolved study and the provenance in study.json; `RecordsError` when it is not whole."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     content = read_json(folder / STUDY_FILE)
     try:
         for arm in (content["study"]["baseline"], *content["study"]["arms"]):
             arm["changes"] = {key: _typed(key, value) for key, value in arm["changes"].items()}
-        return TypeAdapter(ResolvedStudy).validate_python(content["study"]), dict(content["provenance"])
+        return _reader().validate_python(content["study"]), dict(content["provenance"])
     except (ValidationError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError) as error:
         raise RecordsError(f"{folder / STUDY_FILE} does not hold a study: {error}") from error
+
+
+@functools.cache
+def _reader() -> "TypeAdapter[ResolvedStudy]":
+    """Made once: it takes longer than to read a study with it."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(ResolvedStudy)
 
 
 def _typed(key: str, value: Any) -> Any:

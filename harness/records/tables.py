@@ -22,6 +22,8 @@ STATUSES = ("completed", "diverged", "out_of_memory", "failed")
 ANY_STATUS = (*STATUSES, "pruned")
 """Of confirm runs, and of trials."""
 
+_MOST_COLUMNS = 1000
+
 RUN_COLUMNS: dict[str, str] = {
     "study": "str",
     "scale": "str",
@@ -195,6 +197,11 @@ def _read_csv(path: Path, columns: dict[str, str]) -> pd.DataFrame:
     try:
         texts = {name: kind for name, kind in columns.items() if kind == "str"}
         content = io.BytesIO(read_bytes(path))
+        if (signs := content.readline().count(b",")) > _MOST_COLUMNS:
+            raise RecordsError(
+                f"Could not read {path}: its heading has {signs:,} commas; no table has as many columns."
+            )
+        content.seek(0)
         missing_as = {name: [""] for name in pd.read_csv(content, nrows=0).columns if name not in texts}
         content.seek(0)
         with warnings.catch_warnings():  # pandas cuts a row that is longer than the heading, and only warns of it

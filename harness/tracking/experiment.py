@@ -161,10 +161,10 @@ class Experiment:
     def attach_model(self, model: ModelFolder) -> str | None:
         """Log a kept model as the artifact `model` of its training's run, unless these weights are there already.
 
-        Returns the run's id; None where MLflow does not know the training.
+        Returns the run's id; None where MLflow does not know the training, or the weights are no plain file.
         """
         child = self._children.get(model.facts.digest)
-        if child is None:
+        if child is None or not model.weights_path.is_file():
             return None
         if child.tags.get(MODEL) == model.facts.sha256:
             return child.run_id
@@ -331,7 +331,7 @@ def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, str | None]]:
     for path in paths:
         if path.is_dir():
             yield from ((file, path.name) for file in sorted(path.iterdir()) if file.is_file())
-        else:
+        elif path.is_file():  # a copy of a pipe would never end
             yield path, None
 
 

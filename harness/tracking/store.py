@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from harness.records.databases import new_database, path_of, sqlite_url
-from harness.records.files import set_aside
+from harness.records.files import open_to_append, set_aside
 from harness.records.layout import shared_aside
 from harness.spec import InvalidInput
 
@@ -74,9 +74,8 @@ class Store:
     def locked(self) -> Iterator[None]:
         """Keep other processes of this machine from writing: the schema's creation and find-or-create are racy."""
         path = (self.database or self.results / DATABASE).with_suffix(".db.lock")
-        path.parent.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + _LOCK_SECONDS
-        with path.open("a") as file:
+        with open_to_append(path) as file:
             while True:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

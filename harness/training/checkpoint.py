@@ -14,6 +14,7 @@ import torch
 from harness.records.failpoints import reached
 from harness.records.files import (
     RecordsError,
+    open_to_read,
     read_json,
     remove_unfinished,
     set_aside,
@@ -165,9 +166,7 @@ def _verified(path: Path, placement: Placement) -> dict[str, Any]:
         raise RecordsError(f"{path.with_suffix('.json')} is not a checkpoint's manifest.")
     if (before := manifest["made_by"]) != (now := _made_by(placement)):
         raise RecordsError(f"{path} was made with {_differences(before, now)}.")
-    if not path.is_file():  # opening a pipe would never end
-        raise RecordsError(f"{path} is not a plain file.")
-    with path.open("rb") as file:
+    with open_to_read(path) as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != manifest["sha256"]:
             raise RecordsError(f"{path} does not have the hash of its manifest.")
     return manifest

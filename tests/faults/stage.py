@@ -5,6 +5,7 @@ As a program this file is that process; it takes orders from its standard input,
 """
 
 import contextlib
+import ctypes
 import dataclasses
 import functools
 import json
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,10 @@ LIMIT_SECONDS = 120.0
 
 JUMP_SECONDS = 10 * 365 * 24 * 3600
 """How far the failpoints' action `clock` sets the wall clock forward."""
+
+CLONE_NEWNS = 0x20000
+MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
+"""unshare(2), mount(2)."""
 
 
 @dataclasses.dataclass
@@ -155,6 +161,7 @@ def load() -> None:
     """
     import torch
 
+    from harness.commands import results
     from harness.data import named
     from harness.execution import runner
     from harness.records import provenance
@@ -167,6 +174,7 @@ def load() -> None:
         return apart(folder) if REPORT_APART in os.environ else runner.ReportHere(folder)
 
     runner.ReportProcess = reporter
+    results.subprocess = types.SimpleNamespace(run=synced)
     torch.set_num_threads(1)
     provenance.available_cores = lambda: 1
     os.fsync = lambda descriptor: None
@@ -176,6 +184,21 @@ def load() -> None:
     content.png = content.svg = lambda figure: b"a figure"
     runner.Options = functools.partial(runner.Options, checkpoint_seconds=0.0)  # where a worker reads it
     CheckpointFolder.save_if_due = lambda self, training: self.save(training) if training.update % 4 == 0 else None
+
+
+def synced(command: list[str], **options: Any) -> None:
+    """In place of another program that loads MLflow anew, which is what `report` starts: a fork."""
+    from harness.__main__ import main
+
+    del options
+    pid = os.fork()
+    if pid == 0:
+        sys.argv = ["patchbench", *command[3:]]
+        with contextlib.suppress(SystemExit):
+            main()
+        sys.stdout.flush()
+        os._exit(0)
+    os.waitpid(pid, 0)
 
 
 def become(argv: list[str], environment: dict[str, str], output: str) -> None:
@@ -189,6 +212,7 @@ def become(argv: list[str], environment: dict[str, str], output: str) -> None:
         os.dup2(pipe, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.update(environment)
+    live_with(environment)
     sys.argv = argv
     failpoints._fail = functools.partial(fail, failpoints._fail)
     code = 1
@@ -200,6 +224,34 @@ def become(argv: list[str], environment: dict[str, str], output: str) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def live_with(environment: dict[str, str]) -> None:
+    """What a shell or a system sets up before a program starts: the streams, what can be written, the user."""
+    if encoding := environment.get("PATCHBENCH_ENCODING"):
+        sys.stdout.reconfigure(encoding=encoding, errors="strict")
+    if "PATCHBENCH_CLOSED" in environment:
+        os.close(1)
+        sys.stdout = sys.__stdout__ = None
+    if "PATCHBENCH_UNREAD" in environment:
+        reader, writer = os.pipe()
+        os.close(reader)
+        os.dup2(writer, 1)
+    if place := environment.get("PATCHBENCH_READ_ONLY"):
+        mount_read_only(place.encode())
+    if user := environment.get("PATCHBENCH_USER"):
+        os.setgroups([])
+        os.setgid(int(user))
+        os.setuid(int(user))
+
+
+def mount_read_only(place: bytes) -> None:
+    """For this process alone."""
+    system = ctypes.CDLL(None)
+    assert system.unshare(CLONE_NEWNS) == 0
+    assert system.mount(None, b"/", None, MS_REC | MS_PRIVATE, None) == 0
+    assert system.mount(place, place, None, MS_BIND, None) == 0
+    assert system.mount(None, place, None, MS_REMOUNT | MS_BIND | MS_RDONLY, None) == 0
 
 
 def fail(usual: Any, action: str) -> None:

@@ -1,7 +1,11 @@
 """A disk that is full, for real: from some write on no file can grow. And a device without memory."""
 
+import json
+import re
 import resource
 import signal
+import subprocess
+import sys
 from typing import Any
 
 import psutil
@@ -70,3 +74,30 @@ def test_a_lack_of_memory_is_kept_and_tried_again_when_asked(study: FaultStudy, 
     assert {path: path.read_bytes() for path in study.place.glob("work/runs/*/result.json")} == before
     study.finish("--retry-out-of-memory")
     assert differences(undisturbed, study.kept()) == []
+
+
+def test_a_worker_that_is_killed_for_memory_says_what_is_known(study: FaultStudy) -> None:
+    assert study.start(engine="processes", failpoint="begin:model.safetensors").wait() == 3
+    reasons = [
+        json.loads(path.read_bytes())["result"]["reason"] for path in study.place.glob("work/runs/*/result.json")
+    ]
+    assert reasons.count("") == 4, "the trials have none"
+    known = r".*signal SIGKILL \(it took [\d.]+ GiB of memory when it was last heard of; of [\d.]+ GiB .*\)\. Fewer .*"
+    assert all(re.fullmatch(known, reason) for reason in reasons if reason), reasons
+
+
+@pytest.mark.parametrize("engine", ["inline", "processes"])
+def test_too_few_addresses_for_torch_are_told_of(study: FaultStudy, engine: str) -> None:
+    command = [sys.executable, "-m", "harness", *map(str, study.command), "--engine", engine]
+    limit = 3 * 2**29
+    done = subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Memory is short" in done.stderr
+    assert "each process may have 1.5 GiB of addresses (ulimit -v)" in done.stderr
+    assert "Traceback" not in done.stderr

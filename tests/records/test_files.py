@@ -149,7 +149,10 @@ def test_a_full_disk_is_named_and_leaves_the_earlier_file(tmp_path):
         path,
     )
     assert done.stdout.startswith(f"Could not write {path}: File too large. "), done.stderr
-    assert "bytes are free there. Free space or make the folder writable" in done.stdout
+    assert (
+        "bytes are free there. Lift the limit on the size of files (ulimit -f), then run the same command again"
+        in done.stdout
+    )
     assert path.read_bytes() == b"earlier"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -176,7 +179,7 @@ def test_a_full_disk_leaves_no_half_line_in_a_journal(tmp_path):
         path,
     )
     assert re.fullmatch(
-        rf"Could not write {re.escape(str(path))}: File too large\. [0-9,]+ bytes are free there\. Free space or .*\n",
+        rf"Could not write {re.escape(str(path))}: File too large\. [0-9,]+ bytes are free there\. Lift the limit .*\n",
         done.stdout,
     ), done.stderr
     assert [event["event"] for event in read_journal(path)] == ["evaluated", "finished"]
@@ -184,7 +187,7 @@ def test_a_full_disk_leaves_no_half_line_in_a_journal(tmp_path):
 
 def test_a_folder_that_is_a_file_is_named(tmp_path):
     (tmp_path / "runs").write_text("")
-    with pytest.raises(RecordsError, match=r"Could not write .*/runs/a\.json: .*make the folder writable"):
+    with pytest.raises(RecordsError, match=r"Could not write .*/runs/a\.json: .*Remove what stands in the place"):
         write_json(tmp_path / "runs" / "a.json", {})
 
 

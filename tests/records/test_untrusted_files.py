@@ -1,5 +1,6 @@
 """Records that somebody else has made: bounded before they are taken in, one message each, nothing of them is run."""
 
+import errno
 import io
 import json
 import os
@@ -10,15 +11,28 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
+from harness.console import error_box, table
 from harness.records import arrays, files
 from harness.records.arrays import read_arrays
-from harness.records.files import RecordsError, parse_json, read_bytes, read_json, sha256, write_json
+from harness.records.files import (
+    RecordsError,
+    open_to_append,
+    open_to_read,
+    parse_json,
+    read_bytes,
+    read_json,
+    sha256,
+    write_json,
+)
 from harness.records.journal import read_journal
-from harness.records.lock import StudyLock
+from harness.records.lock import StudyLock, turn
 from harness.records.manifest import mismatches, read_manifest, write_manifest
 from harness.records.pace import pace
 from harness.records.runs import RunFolder, RunResult
+from harness.records.study_file import without_passwords
+from harness.records.tables import load_runs
 from harness.spec import canonical_json, to_plain
 
 DIGEST = "ab" * 32
@@ -88,7 +102,7 @@ def test_a_record_is_a_plain_file_of_bounded_size(tmp_path, monkeypatch):
     with pytest.raises(RecordsError, match=r"large\.json: it has more than 100 bytes"):
         read_json(tmp_path / "large.json")
     os.mkfifo(tmp_path / "pipe.json")
-    with pytest.raises(RecordsError, match=r"pipe\.json: it is not a plain file"):
+    with pytest.raises(RecordsError, match=r"pipe\.json is not a plain file"):
         read_json(tmp_path / "pipe.json")
     for path in (tmp_path, tmp_path / "missing.json", tmp_path / "nul\0.json"):
         with pytest.raises(RecordsError, match="Could not read"):
@@ -246,7 +260,7 @@ def test_a_lock_that_says_nonsense_is_still_a_lock(tmp_path, content):
 
 def test_a_lock_that_cannot_be_opened_is_named(tmp_path):
     for attempt in (StudyLock(tmp_path).require_free, StudyLock(tmp_path).__enter__):
-        with pytest.raises(RecordsError, match=r"The lock .* cannot be opened: Is a directory\. Remove it"):
+        with pytest.raises(RecordsError, match=r"is not a plain file\. Remove it|Is a directory\. Remove what stands"):
             attempt()
 
 
@@ -256,3 +270,93 @@ def test_a_damaged_pace_is_none(tmp_path, content):
     path.parent.mkdir()
     path.write_bytes(content)
     assert pace(tmp_path) is None
+
+
+@pytest.mark.parametrize("name", ["folder", "fifo", "loop", "null"])
+def test_only_plain_files_are_opened(tmp_path, name):
+    path = tmp_path / name
+    {
+        "folder": path.mkdir,
+        "fifo": lambda: os.mkfifo(path),
+        "loop": lambda: path.symlink_to(name),
+        "null": lambda: path.symlink_to("/dev/null"),
+    }[name]()
+    for attempt in (open_to_read, read_bytes, open_to_append, StudyLock(path).holder, StudyLock(path).__enter__):
+        with pytest.raises(RecordsError, match=rf"/{name}\b"):
+            attempt(path) if attempt in (open_to_read, read_bytes, open_to_append) else attempt()
+    with pytest.raises(RecordsError, match=rf"/{name}\b"), turn(path):
+        pass
+
+
+def test_an_error_while_a_lock_is_let_go_is_one_message_and_the_lock_is_free(tmp_path):
+    lock = StudyLock(tmp_path / "lock")
+    with pytest.raises(RecordsError, match=r"/lock: Input/output error\. Mend the disk"), lock:
+        break_file_of(lock)
+    with pytest.raises(ZeroDivisionError), lock:
+        1 / break_file_of(lock)  # what was under way comes first
+    with StudyLock(tmp_path / "lock"):
+        pass
+
+
+def break_file_of(lock):
+    """Let the lock's file fail from here on, but for being closed."""
+    file = lock._file
+
+    class Broken:
+        def truncate(self, size):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            file.close()
+
+    lock._file = Broken()
+    return 0
+
+
+# --- texts that would take for ever -----------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "text", ["://a:" * 200_000, "://a:" * 200_000 + "@", " " * 10**6 + "@", "@" * 10**6, '"' * 10**6]
+)
+def test_passwords_are_looked_for_once(text):
+    assert len(without_passwords(text)) <= len(text) + 10
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http://me:secret@host/a", "http://me:***@host/a"),
+        ("http://me:se:cr/et@host", "http://me:***@host"),
+        ("http://host:80/a b@c", "http://host:80/a b@c"),
+        ("http://me@host", "http://me@host"),
+        ("a://b:c@d e://f:g@h", "a://b:***@d e://f:***@h"),
+        ('"a://b:c" d@e', '"a://b:c" d@e'),
+        ("://:secret@host", "://:secret@host"),
+        ("x://a/b:c@d", "x://a/b:c@d"),
+    ],
+)
+def test_passwords_are_hidden(text, expected):
+    assert without_passwords(text) == expected
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("content", [b"," * 1_000_000, b"arm," + b"a" * 200_000 + b"\n1,2\n", b'a\n"' + b"x" * 10**6])
+def test_hostile_tables_are_refused_at_once(tmp_path, content):
+    (tmp_path / "runs.csv").write_bytes(content)
+    with pytest.raises(RecordsError, match=r"runs\.csv"):
+        load_runs(tmp_path)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("text", ["\\" * 200_000, "[a" * 100_000, ":a" * 100_000, ":smile:", "[red]x"])
+def test_a_terminal_shows_any_text_as_it_is(text):
+    shown = io.StringIO()
+    console = Console(file=shown, width=200)
+    error_box(console, text)
+    console.print(table(text, [text], [[text]]))
+    assert text[:100] in shown.getvalue().replace("\n", "")

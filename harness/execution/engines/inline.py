@@ -4,7 +4,7 @@ import traceback
 from collections import deque
 
 from harness.execution.engines import Beat, Outcome
-from harness.records.files import is_disk_full, unwritable
+from harness.records.files import hindrance, is_mendable
 from harness.records.runs import RunFolder
 from harness.spec import InvalidInput, Run
 from harness.training.loop import Interrupted
@@ -42,8 +42,8 @@ class InlineEngine:
         except InvalidInput:
             raise
         except Exception as error:
-            if isinstance(error, OSError) and is_disk_full(error):
-                raise unwritable(folder.path, error) from error
+            if isinstance(error, OSError) and is_mendable(error):
+                raise hindrance(error, folder.path) from error
             return [Outcome(run=run, result=None, error=traceback.format_exc())]
         return [Outcome(run=run, result=result)]
 

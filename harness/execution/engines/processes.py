@@ -16,6 +16,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
 
 from harness.execution.engines import Beat, Outcome
+from harness.execution.engines.endings import ending, is_short_of_memory, memory_here, shortage
 from harness.records.runs import RunFolder
 from harness.spec import DataSpec, InvalidInput, Run
 from harness.training.settings import WorkerSettings
@@ -46,6 +47,8 @@ class _Worker:
     pipe: Connection
     beat_at: float
     """On the engine's clock."""
+    peak: int = 0
+    """Bytes of memory that it has taken, as far as it has said."""
     outcome: Outcome | None = None
 
 
@@ -99,8 +102,8 @@ class ProcessEngine:
         except (EOFError, OSError):
             return self._end(worker)
         match message:
-            case ("beat", int(update)):
-                worker.beat_at = self._waited
+            case ("beat", int(update), int(peak)):
+                worker.beat_at, worker.peak = self._waited, peak
                 return Beat(digest=worker.run.digest, update=update)
             case ("interrupted",):
                 worker.outcome = Outcome(run=worker.run, result=None, interrupted=True)
@@ -124,7 +127,7 @@ class ProcessEngine:
         if result is not None:
             worker.folder.tidy()
             return Outcome(run=worker.run, result=result)
-        return Outcome(run=worker.run, result=None, error=f"The worker process ended with {ending(worker.process)}.")
+        return Outcome(run=worker.run, result=None, error=_unexplained(worker))
 
     def _count_time(self) -> None:
         now = time.monotonic()
@@ -150,6 +153,10 @@ class ProcessEngine:
         return [self._end(worker) for worker in stalled]
 
 
+def _unexplained(worker: _Worker) -> str:
+    return f"The worker process ended with {ending(worker.process, worker.peak)}. Fewer --workers need less memory."
+
+
 def warm_up() -> None:
     """Start loading torch in the server that workers are forked from; returns at once."""
     _context()
@@ -162,7 +169,8 @@ def prepare(data: Iterable[DataSpec], device: str, precision: str) -> dict[str, 
     try:
         kind, content = here.recv()
     except EOFError:
-        kind, content = "error", "The process that checks the data ended without a word."
+        process.join(END_SECONDS)
+        kind, content = "invalid", f"The process that checks the data ended with {ending(process)}."
     finally:  # it has nothing more to say; and after a signal nobody listens
         process.kill()
         process.join(END_SECONDS)
@@ -183,8 +191,9 @@ def start(
     started = _start(target, arguments, duplex, name) or _start(target, arguments, duplex, name)
     if started is None:
         raise InvalidInput(
-            f"A process for the work gave no sign within {FIRST_SIGN_SECONDS:.0f} s, or died, and so did another. "
-            "The machine may have too much to do or too little memory. Run the same command again; nothing is lost."
+            f"A process for the work gave no sign within {FIRST_SIGN_SECONDS:.0f} s, or died, and so did another "
+            f"({memory_here()}). The machine may have too much to do or too little memory. Run the same command again; "
+            "nothing is lost."
         )
     return started
 
@@ -226,12 +235,6 @@ def _end_server() -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def ending(process: ForkServerProcess) -> str:
-    """How a process that is over has ended: `signal SIGKILL`, `exit code 1`."""
-    code = process.exitcode
-    return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
-
-
 def _context() -> ForkServerContext:
     """Processes forked from a server that has loaded torch and the training code, but started no threads."""
     context = multiprocessing.get_context("forkserver")
@@ -244,8 +247,13 @@ def _context() -> ForkServerContext:
 def _enter(target: str, pipe: Connection, *arguments: Any) -> None:
     """First step inside a worker: a sign, stacks to the log on request, then the work."""
     pipe.send(_HERE)
-    from harness.execution.engines import worker
-
+    try:
+        from harness.execution.engines import worker
+    except Exception as error:
+        if not is_short_of_memory(error):
+            raise
+        pipe.send(("invalid", shortage(error)))
+        return
     if target == "carry_out":
         folder: RunFolder = arguments[1]
         # The file stays open for as long as the worker lives: the handler writes to its descriptor.

@@ -11,9 +11,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from harness.execution.engines.endings import peak_memory
 from harness.execution.engines.preparation import prepare
 from harness.records.failpoints import reached
-from harness.records.files import is_disk_full, unwritable
+from harness.records.files import hindrance, is_mendable
 from harness.records.provenance import code_fingerprint, git_state
 from harness.records.runs import RunFolder
 from harness.spec import DataSpec, InvalidInput, Run
@@ -29,7 +30,10 @@ git_state()
 
 
 def carry_out(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSettings) -> None:
-    """Perform one run and report over `pipe`: ("beat", update), then ("done",), ("interrupted",) or ("error", text)."""
+    """Perform one run and report over `pipe`.
+
+    Sends ("beat", update, bytes of memory), then ("done",), ("interrupted",), ("invalid", text) or ("error", text).
+    """
     reached("start of worker")
     stop = _answer_signals()
     last = 0.0
@@ -39,7 +43,7 @@ def carry_out(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSet
         now = time.monotonic()
         if now - last >= BEAT_SECONDS:
             last = now
-            pipe.send(("beat", update))
+            pipe.send(("beat", update, peak_memory()))
 
     try:
         perform(run, folder, settings, heartbeat=beat, stop=stop.is_set)
@@ -49,8 +53,8 @@ def carry_out(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSet
     except InvalidInput as error:
         pipe.send(("invalid", str(error)))
     except BaseException as error:
-        if isinstance(error, OSError) and is_disk_full(error):
-            pipe.send(("invalid", str(unwritable(folder.path, error))))
+        if isinstance(error, OSError) and is_mendable(error):
+            pipe.send(("invalid", str(hindrance(error, folder.path))))
             return
         text = traceback.format_exc()
         with contextlib.suppress(OSError, InvalidInput), folder.open_log() as log:
@@ -85,8 +89,8 @@ def carry_out_report(pipe: Connection, folder: Path) -> None:
     except InvalidInput as error:
         pipe.send(("invalid", str(error)))
     except BaseException as error:
-        if isinstance(error, OSError) and is_disk_full(error):
-            pipe.send(("invalid", str(unwritable(folder, error))))
+        if isinstance(error, OSError) and is_mendable(error):
+            pipe.send(("invalid", str(hindrance(error, folder))))
         else:
             pipe.send(("error", traceback.format_exc()))
 
