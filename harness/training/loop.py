@@ -7,6 +7,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,7 +31,7 @@ from harness.spec.errors import require_within
 from harness.spec.recipe import evaluation_points
 from harness.training.averaging import decay_after, renew
 from harness.training.device import Placement
-from harness.training.evaluation import Evaluation, evaluate, evaluate_shifted
+from harness.training.evaluation import Evaluation, evaluate, evaluate_shifted, images_per_pass
 from harness.training.loss import loss_of
 from harness.training.optimizer import build_optimizers, learning_rates
 
@@ -91,6 +92,8 @@ class Training:
     augmentation: torch.Generator
     """Decides the augmentation alone, so that all arms see the same images."""
     learning_rates: list[float]
+    images_per_pass: int
+    """Of an evaluation."""
     loss_sum: Tensor
     """Sum of the training loss over the updates since the last evaluation."""
     last_loss: Tensor
@@ -222,6 +225,7 @@ def prepare_training(
     mean, std = normalisation(dataset.train, indices)
     assert config.data.image_size is not None
     moved = moved_order(config.data.image_size, config.data)
+    per_pass = images_per_pass(config)
     torch.manual_seed(derive(seed, weights))
     model = build(config.model, image_size=config.data.image_size, channels=config.channels, classes=config.classes)
     model = placement.place(model)
@@ -239,6 +243,7 @@ def prepare_training(
         classes=config.classes,
         augmentation=torch.Generator(placement.device).manual_seed(derive(seed, "augmentation")),
         learning_rates=learning_rates(recipe, recipe.updates),
+        images_per_pass=per_pass,
         loss_sum=torch.zeros((), device=placement.device),
         last_loss=torch.zeros((), device=placement.device),
         moved=None if moved is None else moved.to(placement.device),
@@ -325,7 +330,9 @@ def _answers(training: Training, inputs: Tensor) -> Tensor:
 def _validate(training: Training, dataset: Dataset, emit: Emit, beat: Callable[[], object]) -> None:
     training.train_loss = training.loss_sum.item() / (training.update - training.evaluated_at)
     _require_finite("training", training.train_loss, training.update)
-    validation = evaluate(training, dataset.validation, beat)
+    is_last = training.update == training.recipe.updates
+    with training.placement.watching_evaluation() if is_last else nullcontext():
+        validation = evaluate(training, dataset.validation, beat)
     _require_finite("validation", validation.loss, training.update)
     training.validation_loss, training.validation_accuracy = validation.loss, validation.accuracy
     training.evaluated_at = training.update
