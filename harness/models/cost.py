@@ -73,12 +73,12 @@ def activation_bytes(spec: ModelSpec, *, image_size: int, channels: int, classes
     return image + trained.most // 2, image + evaluated.most // 2
 
 
-class _LiveBytes(TorchDispatchMode):
+class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch publishes no types for it
     """Counts the bytes of what is computed while it is on and is still there."""
 
     def __init__(self, model: nn.Module) -> None:
         """`model`: whose parameters and buffers are not counted."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.most = 0
         self._known = {id(tensor.untyped_storage()) for tensor in chain(model.parameters(), model.buffers())}
 
