@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from harness.data import Dataset, Split
+from harness.data import Dataset
 from harness.execution.plan import Cell, Plan
+from harness.execution.rehearsal import made_up, refused_by_name
 from harness.models import macs_per_image
 from harness.spec import ViTSpec
 from harness.training.device import Placement
@@ -83,7 +84,8 @@ def forecast(plan: Plan, placement: Placement, *, threads: int) -> Forecasts:
     def time_of(cell: Cell) -> tuple[int, float, float]:
         key = (cell.arm.model, cell.recipe.batch_size, cell.data.image_size)
         if key not in timed:
-            timed[key] = _time(cell, placement)
+            with refused_by_name(cell.arm.name, cell.confirm(0, {}).config):
+                timed[key] = _time(cell, placement)
         return timed[key]
 
     def of(cell: Cell) -> Forecast:
@@ -131,7 +133,7 @@ def _time(cell: Cell, placement: Placement) -> tuple[int, float, float]:
     config = cell.confirm(0, {}).config
     # No dataset is made up beyond the batch, though a real one has at least an image of each class.
     config = replace(config, recipe=recipe, data=replace(cell.data, train_size=batch))
-    dataset = _made_up(cell, batch, placement)
+    dataset = made_up(config, cell.facts, batch, placement)
     training = prepare_training(config, dataset, placement)
     if is_cut:
         # An optimiser's step is for the whole batch: next to a few images it would pass for most of the work, and
@@ -162,12 +164,3 @@ def probe_size(macs: int, batch_size: int, device: str) -> tuple[int, int]:
 def _time_evaluation(training: Training, dataset: Dataset) -> float:
     evaluate(training, dataset.validation)
     return evaluate(training, dataset.validation).seconds / len(dataset.validation)
-
-
-def _made_up(cell: Cell, images: int, placement: Placement) -> Dataset:
-    assert cell.data.image_size is not None
-    side, classes = cell.data.image_size, cell.facts.classes
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(256, (images, cell.facts.channels, side, side), dtype=torch.uint8, generator=generator)
-    split = Split(pixels.to(placement.device), (torch.arange(images) % classes).to(placement.device))
-    return Dataset(train=split, validation=split, facts=cell.facts, hash=cell.data_hash, sealed_test=None)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.execution.engines import Rehearsal
 from harness.execution.plan import Cell, Plan
 from harness.execution.tuning import Trial, chosen, mirror, propose, rungs
 from harness.records.files import RecordsError
@@ -179,3 +180,12 @@ def open_cells(study: ResolvedStudy, plan: Plan, folder: Path) -> list[CellProgr
     for cell in cells:
         cell.ready()
     return cells
+
+
+def rehearsals(cells: Collection[CellProgress], again: Collection[Finished]) -> list[Rehearsal]:
+    """What is to be tried before the first run: each cell with a run to train, be it one of those `again`."""
+    repeated = {item.cell.key for item in again}
+    return [
+        Rehearsal(arm=cell.arm.name, config=cell.confirm(0, cell.own_values).config, facts=cell.facts)
+        for cell in (progress.cell for progress in cells if progress.remaining or progress.cell.key in repeated)
+    ]

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.execution import StudyInterrupted
-from harness.execution.engines import Beat, Engine, Outcome
+from harness.execution.engines import Beat, Engine, Outcome, Rehearsal
 from harness.execution.models import export_models, keep_best
 from harness.execution.plan import Plan, make_plan
-from harness.execution.progress import CellProgress, Finished, open_cells
+from harness.execution.progress import CellProgress, Finished, open_cells, rehearsals
 from harness.execution.reporting import Reporter, ReportHere, ReportProcess
 from harness.execution.search_mirror import SearchMirror
 from harness.execution.stopping import interruptible, told_to_stop
@@ -255,7 +255,7 @@ def _run_study(study: ResolvedStudy, options: Options, observer: Observer) -> Pa
     cells = open_cells(study, plan, folder)
     again = _to_train_again(cells, folder, options)
     is_anything_left = bool(again) or any(cell.ready() for cell in cells)
-    engine = _engine(plan, options) if is_anything_left else None
+    engine = _engine(plan, rehearsals(cells, again), options) if is_anything_left else None
     if is_anything_left:
         repeated = {item.run.digest for item in again}
         kept = [item for cell in cells for item in cell.finished() if item.run.digest not in repeated]
@@ -342,21 +342,23 @@ def _tell_of_libraries(items: list[Finished], say: Callable[[str], object]) -> N
         )
 
 
-def _engine(plan: Plan, options: Options) -> Engine:
-    """The engine asked for, after data and device have been checked where the trainings will run."""
+def _engine(plan: Plan, tried: list[Rehearsal], options: Options) -> Engine:
+    """The engine asked for, after data, device and models have been checked where the trainings will run."""
     data = list(dict.fromkeys(dataclasses.replace(cell.data, train_size=None) for cell in plan.cells))
     precision = plan.study.recipe.precision
     cores = origin.available_cores()
     if options.engine == "inline":
         from harness.execution.engines.inline import InlineEngine
         from harness.execution.engines.preparation import prepare
+        from harness.execution.rehearsal import rehearse
 
         prepare(data, options.device, precision)
+        rehearse(tried, options.device, deterministic=options.deterministic)
         settings = _settings(options, options.device, threads=cores)
         return InlineEngine(dataclasses.replace(settings, own_process=False))
     from harness.execution.engines import processes
 
-    ready = processes.prepare(data, options.device, precision)
+    ready = processes.prepare(data, options.device, precision, tried, deterministic=options.deterministic)
     default = cores if ready["device"] == "cpu" else 1
     workers = min(options.workers or default, plan.runs)
     settings = _settings(options, ready["device"], threads=max(1, cores // workers))

@@ -1,12 +1,16 @@
-"""What a model holds and computes, and which of its parameters an optimiser treats apart."""
+"""What a model holds and computes."""
 
+import weakref
 from collections.abc import Mapping
 from functools import cache
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.models.factory import build
@@ -49,3 +53,49 @@ def _macs(spec: ModelSpec, *, image_size: int, channels: int, classes: int) -> M
         model(image)
     flops = counter.get_flop_counts().get("Global", {})
     return MappingProxyType({operation: count // 2 for operation, count in flops.items()})
+
+
+@cache
+def activation_bytes(spec: ModelSpec, *, image_size: int, channels: int, classes: int) -> tuple[int, int]:
+    """Most bytes of activations per image that a forward pass holds in float32: in training, and in evaluation.
+
+    In training most of them wait for the backward pass. Counted on the meta device, like `macs_per_image`.
+    """
+    with torch.device("meta"):
+        model = build(spec, image_size=image_size, channels=channels, classes=classes, attention="explicit")
+        images = torch.empty(2, channels, image_size, image_size)  # one alone would not do for BatchNorm
+    with _LiveBytes(model) as trained:
+        logits = model.train()(images)
+    del logits
+    with torch.no_grad(), _LiveBytes(model) as evaluated:
+        model.eval()(images)
+    image = images.nbytes // 2
+    return image + trained.most // 2, image + evaluated.most // 2
+
+
+class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch publishes no types for it
+    """Counts the bytes of what is computed while it is on and is still there."""
+
+    def __init__(self, model: nn.Module) -> None:
+        """`model`: whose parameters and buffers are not counted."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.most = 0
+        self._known = {id(tensor.untyped_storage()) for tensor in chain(model.parameters(), model.buffers())}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor):
+                self._count(tensor.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        if id(storage) not in self._known:  # a storage has one Python object for as long as it lives
+            self._known.add(id(storage))
+            weakref.finalize(storage, self._forget, id(storage), storage.nbytes())
+            self.now += storage.nbytes()
+            self.most = max(self.most, self.now)
+
+    def _forget(self, storage: int, size: int) -> None:
+        self._known.discard(storage)
+        self.now -= size

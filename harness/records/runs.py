@@ -79,6 +79,8 @@ class RunResult:
     eval_images_per_second: float | None = None
     peak_memory_bytes: int | None = None
     """CUDA: peak allocated; CPU: the process's peak resident set."""
+    eval_peak_memory_bytes: int | None = None
+    """The same in the last evaluation on validation alone; None where the system cannot tell it apart."""
     device: str = ""
     precision: str = ""
     code_fingerprint: str = ""

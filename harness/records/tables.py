@@ -49,6 +49,7 @@ RUN_COLUMNS: dict[str, str] = {
     "train_images_per_second": "float64",
     "eval_images_per_second": "float64",
     "peak_memory_bytes": "Int64",
+    "eval_peak_memory_bytes": "Int64",
     "device": "str",
     "precision": "str",
     "digest": "str",
@@ -56,7 +57,13 @@ RUN_COLUMNS: dict[str, str] = {
 }
 """Columns of runs.csv in order, then a column `p.<name>` per nuisance parameter."""
 
-ADDED_COLUMNS = ("series", "shifted_accuracy", "shift_agreement", "attention_macs_per_image")
+ADDED_COLUMNS = (
+    "series",
+    "shifted_accuracy",
+    "shift_agreement",
+    "attention_macs_per_image",
+    "eval_peak_memory_bytes",
+)
 """Columns that tables of version 0.1 lack; they are read as empty."""
 
 TRIAL_COLUMNS: dict[str, str] = {

@@ -154,6 +154,10 @@ class ViTSpec:
                 f"valid patch sizes for this image: {valid}."
             )
 
+    def batch_norm_side(self, image_size: int) -> int | None:
+        """Side of the smallest feature map that BatchNorm normalises; None where there is no BatchNorm."""
+        return None if self.stem == "patch" else image_size // self.patch_size
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResNetSpec:
@@ -191,6 +195,11 @@ class ResNetSpec:
         """Refuse an image side (pixels) that the network's strides reduce to nothing."""
         smallest = 32 if self.stem == "imagenet" else 8 if self.depth in TORCHVISION_RESNET_DEPTHS else 4
         require_within(f"image_size (for ResNet-{self.depth}, stem {self.stem!r})", image_size, smallest)
+
+    def batch_norm_side(self, image_size: int) -> int | None:
+        """Side of the smallest feature map, pixels: BatchNorm normalises every one."""
+        stride = 32 if self.stem == "imagenet" else 8 if self.depth in TORCHVISION_RESNET_DEPTHS else 4
+        return -(-image_size // stride)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,6 +257,11 @@ class SwinSpec:
             f"patch_size {self.patch_size} does not divide image_size {image_size}; "
             f"valid patch sizes for this image: {_divisors(image_size)}.",
         )
+
+    def batch_norm_side(self, image_size: int) -> int | None:
+        """None: a Swin has no BatchNorm."""
+        del image_size
+        return None
 
 
 ModelSpec = ViTSpec | ResNetSpec | SwinSpec

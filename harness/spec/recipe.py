@@ -96,7 +96,9 @@ class Recipe:
     label_smoothing: float = 0.0
     """Probability mass spread evenly over all classes."""
     ema_decay: float | None = None
-    """Decay per update of an exponential moving average of the weights, which is then what is evaluated."""
+    """Decay per update of an exponential moving average of the model, which is then what is evaluated and kept.
+
+    In the beginning less: at most (1 + n) / (10 + n) after n updates. BatchNorm's statistics are averaged too."""
     precision: Precision = "auto"
     """`auto`: bf16 autocast where the device has it in hardware, else fp32."""
     compile: bool = False

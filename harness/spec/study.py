@@ -243,19 +243,38 @@ class ResolvedStudy:
                 self.check_image(arm, size)
 
     def check_image(self, arm: Arm, size: int) -> None:
-        """Refuse images of a side (pixels) that do not suit an arm: its model, its teacher, its tests."""
+        """Refuse images of a side (pixels) that do not suit an arm: its model, its teacher, its batches, its tests."""
         learned = self.recipe_of(arm).distillation
         try:
             arm.model.check_image(size)
             self.data_of(arm).check_moved(size)
             if learned is not None:
                 learned.teacher.check_image(size)
+            for model in (arm.model, *([learned.teacher] if learned else [])):
+                self._check_batch_norm(arm, model, size)
         except InvalidInput as error:
             raise InvalidInput(f"Arm {arm.name!r}: {error}") from error
         require(
             not self.test_shifts or self.test_shifts[-1] < size,
             f"test_shifts is {self.test_shifts}; arm {arm.name!r} sees images of {size} pixels, "
             f"and a shift must be below that.",
+        )
+
+    def _check_batch_norm(self, arm: Arm, model: ModelSpec, size: int) -> None:
+        """Refuse a part of a batch that leaves BatchNorm one number per channel, which has no variance."""
+        side, recipe, space = model.batch_norm_side(size), self.recipe_of(arm), self.search.space_of(arm)
+        tried = {
+            name: [getattr(recipe, name), *(value for value in extremes(space[name]) if isinstance(value, int))]
+            for name in ("batch_size", "accumulate")
+            if name in space
+        }
+        batch = min(tried.get("batch_size", [recipe.batch_size]))
+        parts = max(tried.get("accumulate", [recipe.accumulate]))
+        require(
+            side is None or max(1, batch // parts) * side**2 > 1,
+            f"recipe.batch_size is {batch} and recipe.accumulate {parts}: some part of a batch is a single image, of "
+            f"which BatchNorm's last map ({model.kind}, images of {size} pixels) is a single pixel, and one number has "
+            f"no variance. Set batch_size to {2 * parts} or more, or take larger images.",
         )
 
     def _check_series(self) -> None:

@@ -20,6 +20,7 @@ FINAL_METRICS = (
     "eval_images_per_second",
     "train_seconds",
     "peak_memory_bytes",
+    "eval_peak_memory_bytes",
     "params",
     "macs_per_image",
     "attention_macs_per_image",

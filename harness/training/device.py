@@ -6,12 +6,14 @@ import resource
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from harness.spec import InvalidInput
+from harness.training.allocator import give_back_freed_memory
 
 _ALLOCATION_FAILURES = ("can't allocate memory", "DefaultCPUAllocator", "_STATUS_ALLOC_FAILED")
 """In the text of a plain RuntimeError: torch's allocator on the host, cuBLAS and cuDNN on the device."""
@@ -26,6 +28,8 @@ class Placement:
     """Type of matrix products and convolutions under autocast; None for plain fp32."""
     deterministic: bool = False
     """Whether kernels without a deterministic version are refused (CUDA; CPU kernels are deterministic)."""
+    peaks: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
+    """Most memory, bytes: `before` an evaluation that was watched, and in that `evaluation`."""
 
     @property
     def precision(self) -> str:
@@ -48,12 +52,46 @@ class Placement:
         elif self.device.type == "mps":
             torch.mps.synchronize()
 
+    @contextlib.contextmanager
+    def watching_evaluation(self) -> Iterator[None]:
+        """Tell the memory of an evaluation from that of the training before it, where the device or the system can.
+
+        On a CPU what the training has freed is given back first: it would count as the evaluation's, too.
+        """
+        before = self._peak()
+        if self.device.type == "cpu":
+            give_back_freed_memory()
+        watched = self._forget_peak()
+        if watched:
+            self.peaks["before"] = max(before, self.peaks.get("before", 0))
+        yield
+        if watched:
+            self.peaks["evaluation"] = self._peak()
+
     def peak_memory_bytes(self) -> int:
         """CUDA: the most that was allocated; elsewhere: the process's peak resident set."""
+        return max(self._peak(), self.peaks.get("before", 0))
+
+    def eval_peak_memory_bytes(self) -> int | None:
+        """The same of the evaluation that was watched last; None without one."""
+        return self.peaks.get("evaluation")
+
+    def _peak(self) -> int:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
+
+    def _forget_peak(self) -> bool:
+        """Begin a new peak; whether that was possible."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+            return True
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # see proc(5); Linux only
+        except OSError:
+            return False
+        return self.device.type == "cpu"
 
 
 def choose(name: str, precision: str = "auto", *, deterministic: bool = False) -> Placement:

@@ -10,13 +10,18 @@ import torch.nn.functional as F  # noqa: N812 (the field's usual name)
 from torch import Tensor
 
 from harness.data import Split, StreamedSplit, translated
+from harness.models import activation_bytes
 from harness.records.runs import Shift
+from harness.spec import RunConfig
 
 if TYPE_CHECKING:
     from harness.training.loop import Training
 
 EVALUATION_BATCH = 1000
-"""Images per forward pass of an evaluation: large enough for the matrix products, small enough for the caches."""
+"""Most images per forward pass of an evaluation: enough for the matrix products, few enough for the caches."""
+
+ROOM = 512 * 2**20
+"""Bytes of activations that an evaluation may hold, even where a training part needs less."""
 
 SIDES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 """Directions, down and right, that the test of shifted images shifts them in."""
@@ -36,6 +41,20 @@ class Evaluation:
     seconds: float
 
 
+def images_per_pass(config: RunConfig) -> int:
+    """How many images an evaluation takes at a time: those that the memory of a training part holds.
+
+    It follows from the configuration alone, never from the machine: with other kernels for another number of images the
+    last digits of a loss may differ.
+    """
+    recipe, size = config.recipe, config.data.image_size
+    assert size is not None
+    shape = {"image_size": size, "channels": config.channels, "classes": config.classes}
+    trained, evaluated = activation_bytes(config.model, **shape)
+    largest = -(-recipe.batch_size // recipe.accumulate)
+    return min(EVALUATION_BATCH, max(1, max(ROOM, largest * trained) // evaluated))
+
+
 @torch.inference_mode()
 def evaluate(
     training: "Training", split: Split | StreamedSplit, beat: Callable[[], object] = lambda: None
@@ -49,7 +68,7 @@ def evaluate(
     loss = torch.zeros((), dtype=torch.float64, device=training.placement.device)
     hits = torch.zeros((), dtype=torch.int64, device=training.placement.device)
     predicted, seen = [], []
-    for images, labels in split.chunks(EVALUATION_BATCH):
+    for images, labels in split.chunks(training.images_per_pass):
         with training.placement.autocast():
             logits = model(training.inputs(images)).float()
         loss += F.cross_entropy(logits, labels, reduction="sum")
@@ -84,7 +103,9 @@ def evaluate_shifted(
     model = training.evaluated_model.eval()
     hits = torch.zeros(len(shifts), 2, dtype=torch.int64, device=training.placement.device)  # of labels, of classes
     unshifted, done = unshifted.to(training.placement.device), 0
-    for images, labels in split.chunks(EVALUATION_BATCH):  # once for all shifts: decoding may cost more than a pass
+    for images, labels in split.chunks(
+        training.images_per_pass
+    ):  # once for all shifts: decoding may cost more than a pass
         wanted = torch.stack([labels, unshifted[done : done + len(labels)]])  # (2, B)
         done += len(labels)
         for row, pixels in enumerate(shifts):

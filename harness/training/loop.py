@@ -3,15 +3,16 @@
 It knows neither searches nor mirrors nor which process it runs in: it takes a `RunConfig` and emits events.
 """
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from harness.data import (
     Batches,
@@ -28,8 +29,9 @@ from harness.records.runs import Shift
 from harness.spec import Recipe, RunConfig
 from harness.spec.errors import require_within
 from harness.spec.recipe import evaluation_points
+from harness.training.averaging import decay_after, renew
 from harness.training.device import Placement
-from harness.training.evaluation import Evaluation, evaluate, evaluate_shifted
+from harness.training.evaluation import Evaluation, evaluate, evaluate_shifted, images_per_pass
 from harness.training.loss import loss_of
 from harness.training.optimizer import build_optimizers, learning_rates
 
@@ -80,8 +82,8 @@ class Training:
     recipe: Recipe
     placement: Placement
     model: nn.Module
-    average: AveragedModel | None
-    """Exponential moving average of the weights, where the recipe asks for one; it is then what is evaluated."""
+    average: nn.Module | None
+    """Exponential moving average of the model, where the recipe asks for one; it is then what is evaluated."""
     optimizers: list[torch.optim.Optimizer]
     batches: Batches
     mean: Tensor
@@ -90,6 +92,8 @@ class Training:
     augmentation: torch.Generator
     """Decides the augmentation alone, so that all arms see the same images."""
     learning_rates: list[float]
+    images_per_pass: int
+    """Of an evaluation."""
     loss_sum: Tensor
     """Sum of the training loss over the updates since the last evaluation."""
     last_loss: Tensor
@@ -108,6 +112,8 @@ class Training:
     """int64 (H * W,): the pixel of the image that each pixel of the network's input is, where the data moves any."""
     teacher: nn.Module | None = None
     """In eval mode; its answers are learned from too, where the recipe asks for distillation."""
+    compiled: Callable[[Tensor], Tensor] | None = None
+    """The model's forward pass as torch.compile makes it, where the recipe asks for that; for updates alone."""
 
     @property
     def images_seen(self) -> int:
@@ -115,8 +121,8 @@ class Training:
 
     @property
     def evaluated_model(self) -> nn.Module:
-        """The model, or the average of its weights where there is one."""
-        return self.model if self.average is None else self.average.module
+        """The model, or its average where there is one."""
+        return self.model if self.average is None else self.average
 
     def inputs(self, images: Tensor) -> Tensor:
         """The network's input, float32 (B, C, H, W), from images as they are: normalised, then with pixels moved."""
@@ -219,20 +225,17 @@ def prepare_training(
     mean, std = normalisation(dataset.train, indices)
     assert config.data.image_size is not None
     moved = moved_order(config.data.image_size, config.data)
+    per_pass = images_per_pass(config)
     torch.manual_seed(derive(seed, weights))
     model = build(config.model, image_size=config.data.image_size, channels=config.channels, classes=config.classes)
     model = placement.place(model)
     torch.manual_seed(derive(seed, "dropout"))
-    average = None
-    if recipe.ema_decay is not None:
-        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay))  # type: ignore[no-untyped-call]
-    if recipe.compile:
-        model.compile()
     return Training(
         recipe=recipe,
         placement=placement,
         model=model,
-        average=average,
+        compiled=_compiled(model, recipe) if recipe.compile else None,
+        average=None if recipe.ema_decay is None else copy.deepcopy(model),
         optimizers=build_optimizers(model, recipe),
         batches=Batches(dataset.train, indices, recipe.batch_size, seed=seed),
         mean=mean,
@@ -240,11 +243,22 @@ def prepare_training(
         classes=config.classes,
         augmentation=torch.Generator(placement.device).manual_seed(derive(seed, "augmentation")),
         learning_rates=learning_rates(recipe, recipe.updates),
+        images_per_pass=per_pass,
         loss_sum=torch.zeros((), device=placement.device),
         last_loss=torch.zeros((), device=placement.device),
         moved=None if moved is None else moved.to(placement.device),
         teacher=teacher,
     )
+
+
+def _compiled(model: nn.Module, recipe: Recipe) -> Callable[[Tensor], Tensor]:
+    """One compilation, which takes minutes, serves all updates: parts of two sizes make it one for any size.
+
+    Evaluations do without: another mode and another number of images would each be a compilation of its own.
+    """
+    is_uneven = recipe.batch_size % recipe.accumulate != 0
+    compiled: Callable[[Tensor], Tensor] = torch.compile(model, dynamic=is_uneven)
+    return compiled
 
 
 def run_updates(training: Training) -> Iterator[None]:
@@ -279,11 +293,12 @@ def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
     )
     inputs = training.inputs(inputs)
     loss = torch.zeros((), device=inputs.device)
+    forward = training.model if training.compiled is None else training.compiled
     for part_inputs, part_targets in zip(
         inputs.tensor_split(recipe.accumulate), targets.tensor_split(recipe.accumulate), strict=True
     ):
         with training.placement.autocast():
-            logits = training.model(part_inputs)
+            logits = forward(part_inputs)
         taught = None if training.teacher is None else _answers(training, part_inputs)
         part_loss = loss_of(logits.float(), part_targets, taught, recipe)
         part_loss = part_loss * (len(part_inputs) / len(inputs))
@@ -297,7 +312,8 @@ def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     if training.average is not None:
-        training.average.update_parameters(training.model)
+        assert recipe.ema_decay is not None
+        renew(training.average, training.model, decay_after(training.update, recipe.ema_decay))
     training.loss_sum += loss
     return loss
 
@@ -314,7 +330,9 @@ def _answers(training: Training, inputs: Tensor) -> Tensor:
 def _validate(training: Training, dataset: Dataset, emit: Emit, beat: Callable[[], object]) -> None:
     training.train_loss = training.loss_sum.item() / (training.update - training.evaluated_at)
     _require_finite("training", training.train_loss, training.update)
-    validation = evaluate(training, dataset.validation, beat)
+    is_last = training.update == training.recipe.updates
+    with training.placement.watching_evaluation() if is_last else nullcontext():
+        validation = evaluate(training, dataset.validation, beat)
     _require_finite("validation", validation.loss, training.update)
     training.validation_loss, training.validation_accuracy = validation.loss, validation.accuracy
     training.evaluated_at = training.update

@@ -76,7 +76,7 @@ def perform(
             say("Interrupted; a training goes on from its last state, a teacher in training starts anew.")
             raise
         if placement.device.type == "cpu" and not settings.own_process:
-            result = dataclasses.replace(result, peak_memory_bytes=None)
+            result = dataclasses.replace(result, peak_memory_bytes=None, eval_peak_memory_bytes=None)
         journal.append("finished", status=result.status, reason=result.reason, **_final_metrics(result))
         # The curves come from the journal, and so do the decisions of a pruned search: it is part of the result.
         journalled = {folder.journal_path.name: sha256(read_bytes(folder.journal_path))}
@@ -149,6 +149,7 @@ def _completed(result: RunResult, run: Run, folder: RunFolder, trained: Trained)
         attention_macs_per_image=attention_macs_per_image(config.model, **shape),
         eval_images_per_second=None if test is None else len(test.labels) / test.seconds,
         peak_memory_bytes=training.placement.peak_memory_bytes(),
+        eval_peak_memory_bytes=training.placement.eval_peak_memory_bytes(),
         files=files,
         **_measured(training),
     )

@@ -22,7 +22,13 @@ from harness.report.document import document
 from harness.spec import ResolvedStudy, Search
 
 STUDY = tiny_study(seeds=(0, 1), search=Search(space=SPACE, trials=2), test_shifts=(1,))
-CLOCK = ["train_seconds", "train_images_per_second", "eval_images_per_second", "peak_memory_bytes"]
+CLOCK = [
+    "train_seconds",
+    "train_images_per_second",
+    "eval_images_per_second",
+    "peak_memory_bytes",
+    "eval_peak_memory_bytes",
+]
 
 
 class Nobody:

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from harness.models import (
+    activation_bytes,
     attention_macs_per_image,
     build,
     cost,
@@ -10,7 +11,7 @@ from harness.models import (
     no_decay,
     parameters,
 )
-from harness.spec import ResNetSpec, ViTSpec
+from harness.spec import ResNetSpec, SwinSpec, ViTSpec
 
 IMAGENET = {"image_size": 224, "channels": 3, "classes": 1000}
 SMALL = {"image_size": 28, "channels": 1, "classes": 10}
@@ -163,3 +164,43 @@ def test_hidden_weights_of_a_resnet_are_its_kernels_but_the_first(spec, kernels)
     assert "conv1.weight" not in weights
     assert set(weights.values()) == {1}
     assert no_decay(model) == {name for name, parameter in model.named_parameters() if parameter.ndim == 1}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        ResNetSpec(depth=8),
+        ResNetSpec(depth=18),
+        ViTSpec(patch_size=4, width=32, depth=3, heads=2),
+        ViTSpec(patch_size=7, width=32, depth=2, heads=2, stem="patch", pool="mean"),
+        SwinSpec(patch_size=2, width=16, depths=(2, 2), heads=(2, 4), window=7),
+    ],
+    ids=str,
+)
+def test_activations_of_training_are_those_that_autograd_keeps(spec):
+    """And a few more, which a pass holds beside them; an evaluation keeps one layer's, whatever the depth."""
+    model = build(spec, **SMALL, **({"attention": "explicit"} if spec.kind == "vit" else {})).train()
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = model(torch.randn(8, 1, 28, 28))
+    saved = sum(size for place, size in kept.items() if place not in own) / 8
+    del output
+    trained, evaluated = activation_bytes(spec, **SMALL)
+    assert saved <= trained < 1.5 * saved
+    assert 28 * 28 * 4 < evaluated < trained / 2
+
+
+def test_activations_grow_with_the_pixels_and_not_with_the_depth_in_evaluation():
+    one, four, deep = (
+        activation_bytes(ResNetSpec(depth=depth), image_size=size, channels=3, classes=10)
+        for depth, size in ((14, 32), (14, 64), (20, 32))
+    )
+    assert [b / a for a, b in zip(one, four, strict=True)] == [pytest.approx(4, rel=0.01)] * 2
+    assert deep[1] == one[1]
+    assert deep[0] > 1.3 * one[0]

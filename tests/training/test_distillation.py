@@ -115,7 +115,7 @@ def test_the_teacher_is_trained_as_the_run_but_for_its_own_rates(digits):
     teacher = teacher_of(DISTILLED, digits)
     training = loop.prepare_training(own, digits, CPU, weights="teacher")
     list(loop.run_updates(training))
-    assert same(teacher.model.state_dict(), training.average.module.state_dict())
+    assert same(teacher.model.state_dict(), training.average.state_dict())
     assert teacher.validation_accuracy == loop.evaluate(training, digits.validation).accuracy
 
 

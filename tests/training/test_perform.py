@@ -2,9 +2,11 @@
 
 import json
 import math
+import os
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from training_cases import (
@@ -284,9 +286,17 @@ def test_the_result_on_disk_is_plain_json(tmp_path, monkeypatch):
     assert content["result"]["test_accuracy"] is None
 
 
-def test_peak_memory_is_in_bytes():
-    peak = Placement(device=torch.device("cpu"), autocast_dtype=None).peak_memory_bytes()
-    assert 50e6 < peak < 100e9
+def test_peak_memory_is_in_bytes_and_that_of_an_evaluation_is_its_own():
+    placement = Placement(device=torch.device("cpu"), autocast_dtype=None)
+    assert placement.eval_peak_memory_bytes() is None
+    before = psutil.Process().memory_info().rss
+    torch.ones(75 * 2**20)  # 300 MiB that a training has freed
+    with placement.watching_evaluation():
+        torch.ones(10 * 2**20)
+    peak, in_evaluation = placement.peak_memory_bytes(), placement.eval_peak_memory_bytes()
+    assert before + 280 * 2**20 < peak < 100e9
+    if os.access("/proc/self/clear_refs", os.W_OK):
+        assert 30 * 2**20 < in_evaluation - before < 150 * 2**20
 
 
 @pytest.mark.parametrize(("accuracy", "status", "updates"), [(1.0, "pruned", 4), (0.0, "completed", 12)])

@@ -70,6 +70,7 @@ def fake_training(spec, augmentation, **changes):
         classes=10,
         augmentation=None,  # no generator of a device that is not there; the draws fall to the global one
         learning_rates=[0.1] * 12,
+        images_per_pass=1000,
         loss_sum=torch.zeros((), device=CUDA),
         last_loss=torch.zeros((), device=CUDA),
     )

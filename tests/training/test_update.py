@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from training_cases import RECIPE, RESNET, VIT, make_config, prepared, train
 
 from harness.data import augment, prepare
-from harness.spec import Augmentation
+from harness.spec import Augmentation, ResNetSpec, SwinSpec
 from harness.spec.recipe import evaluation_points
-from harness.training import evaluation, loop
+from harness.training import loop
+from harness.training.evaluation import images_per_pass
 
+SWIN = SwinSpec(patch_size=2, width=8, depths=(1, 1), heads=(2, 2), window=2)
 PLAIN = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "warmup": 0.0, "schedule": "constant"}
 
 
@@ -106,15 +108,17 @@ def test_the_learning_rate_of_each_update_is_the_schedules(digits):
 
 @pytest.mark.parametrize("model", [VIT, RESNET], ids=["vit", "resnet"])
 def test_the_average_is_the_exponential_one_and_is_what_is_evaluated(digits, model):
-    training = prepared(make_config(model, ema_decay=0.7, learning_rate=0.03), digits)
-    average = None
-    for _ in loop.run_updates(training):
-        now = {name: value.detach().clone() for name, value in training.model.named_parameters()}
-        average = now if average is None else {name: 0.7 * average[name] + 0.3 * now[name] for name in now}
+    training = prepared(make_config(model, ema_decay=0.4, learning_rate=0.03), digits)
+    average = copy.deepcopy(training.model.state_dict())
+    for update, _ in enumerate(loop.run_updates(training)):
+        decay = [0.1, 2 / 11, 0.25, 4 / 13, 5 / 14, 0.4][min(update, 5)]  # (1 + n) / (10 + n), until it is .4
+        for name, now in training.model.state_dict().items():
+            counts = name.endswith("num_batches_tracked")
+            average[name] = now.clone() if counts else decay * average[name] + (1 - decay) * now
     by_hand = copy.deepcopy(training.model)
-    by_hand.load_state_dict(average | dict(training.model.named_buffers()))
-    for (name, found), expected in zip(training.average.module.named_parameters(), by_hand.parameters(), strict=True):
-        torch.testing.assert_close(found, expected, msg=name)
+    by_hand.load_state_dict(average)
+    for name, found in training.average.state_dict().items():
+        torch.testing.assert_close(found, average[name], msg=name)
     found = loop.evaluate(training, digits.validation)
     expected = loop.evaluate(replace(training, model=by_hand, average=None), digits.validation)
     last = loop.evaluate(replace(training, average=None), digits.validation)
@@ -130,11 +134,11 @@ def test_an_evaluation_changes_nothing(digits, ema_decay):
         assert all(torch.equal(few.weights[name], many.weights[name]) for name in few.weights)
 
 
-def test_an_evaluation_is_over_the_whole_split_whatever_its_parts(digits, monkeypatch):
-    training = prepared(make_config(RESNET), digits)
+@pytest.mark.parametrize("model", [VIT, RESNET, SWIN, replace(VIT, stem="hybrid")], ids=lambda spec: spec.kind)
+def test_an_evaluation_is_over_the_whole_split_whatever_its_parts(digits, model):
+    training = prepared(make_config(model), digits)
     whole = loop.evaluate(training, digits.validation)
-    monkeypatch.setattr(evaluation, "EVALUATION_BATCH", 7)  # 60 images: the last part is smaller
-    parts = loop.evaluate(training, digits.validation)
+    parts = loop.evaluate(replace(training, images_per_pass=7), digits.validation)  # 60 images: the last is smaller
     training.model.eval()
     logits = training.model(prepare(digits.validation.images, training.mean, training.std)).detach()
     truth = digits.validation.labels
@@ -144,6 +148,23 @@ def test_an_evaluation_is_over_the_whole_split_whatever_its_parts(digits, monkey
     assert whole.accuracy == parts.accuracy == (logits.argmax(1) == truth).double().mean().item()
     assert torch.equal(parts.predicted, logits.argmax(1))
     assert torch.equal(parts.labels, truth)
+
+
+@pytest.mark.parametrize(
+    ("model", "image_size", "recipe", "images"),
+    [
+        (VIT, 8, {"batch_size": 1}, 1000),
+        (ResNetSpec(depth=8), 28, {"batch_size": 128}, 1000),  # as every model of the committed results
+        (ResNetSpec(depth=8), 128, {"batch_size": 1}, 120),
+        (ResNetSpec(depth=8), 128, {"batch_size": 128}, 300),
+        (ResNetSpec(depth=8), 128, {"batch_size": 128, "accumulate": 2}, 150),
+        (ResNetSpec(depth=8), 2048, {"batch_size": 2, "accumulate": 2}, 2),
+    ],
+)
+def test_an_evaluation_takes_the_images_that_a_training_part_has_memory_for(model, image_size, recipe, images):
+    config = make_config(model, **recipe)
+    config = replace(config, data=replace(config.data, image_size=image_size), channels=3)
+    assert images_per_pass(config) == pytest.approx(images, rel=0.1)
 
 
 @given(st.integers(1, 3000), st.integers(1, 200))

@@ -22,7 +22,15 @@ DATA, FACTS = resolve(DataSpec(source="digits", train_size=100, validation_size=
 RECIPE = Recipe(
     updates=12, batch_size=16, learning_rate=3e-3, evaluations=3, precision="fp32", augmentation=Augmentation(shift=1)
 )
-TIMES = ("time", "seconds", "train_images_per_second", "eval_images_per_second", "train_seconds", "peak_memory_bytes")
+TIMES = (
+    "time",
+    "seconds",
+    "train_images_per_second",
+    "eval_images_per_second",
+    "train_seconds",
+    "peak_memory_bytes",
+    "eval_peak_memory_bytes",
+)
 
 
 def make_config(model: Any = VIT, *, seed: int = 0, phase: Any = "confirm", **recipe: Any) -> RunConfig:

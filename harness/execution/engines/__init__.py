@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from harness.records.runs import RunFolder, RunResult
-from harness.spec import Run
+from harness.spec import Run, RunConfig, SourceFacts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,15 @@ class Outcome:
     """What happened instead."""
     interrupted: bool = False
     """The attempt was asked to stop and has kept its state."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What is tried before the first run: an update and an evaluation of an arm."""
+
+    arm: str
+    config: RunConfig
+    facts: SourceFacts
 
 
 class Engine(Protocol):

@@ -1,4 +1,4 @@
-"""What is checked where the trainings will run, before the first one: the data and the device."""
+"""What is checked where the trainings will run, before the first one: the data, the device, the models."""
 
 from collections.abc import Iterable
 

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
 
-from harness.execution.engines import Beat, Outcome
+from harness.execution.engines import Beat, Outcome, Rehearsal
 from harness.execution.engines.endings import ending, is_short_of_memory, memory_here, shortage
 from harness.records.runs import RunFolder
 from harness.spec import DataSpec, InvalidInput, Run
@@ -34,6 +34,9 @@ END_SECONDS = 10.0
 
 _HERE = ("here",)
 """The first sign."""
+
+LONGEST_REHEARSALS = 120.0
+"""Seconds that the models' first updates may take together, before the trainings start without."""
 
 DUMP_SIGNAL = signal.SIGUSR1
 """Makes a worker write the stacks of its threads to the run's log."""
@@ -163,22 +166,41 @@ def warm_up() -> None:
     forkserver.ensure_running()
 
 
-def prepare(data: Iterable[DataSpec], device: str, precision: str) -> dict[str, str]:
-    """Check data and device in a process of its own; see `engines.preparation.prepare`."""
-    process, here = start("carry_out_preparation", list(data), device, precision)
+def prepare(
+    data: Iterable[DataSpec],
+    device: str,
+    precision: str,
+    rehearsals: Iterable[Rehearsal] = (),
+    *,
+    deterministic: bool = False,
+) -> dict[str, str]:
+    """Check data and device in a process of its own and try every model there.
+
+    See `engines.preparation.prepare` and `rehearsal.rehearse`. A process that ends during the rehearsals (the system
+    may take its memory) or takes too long for them refuses nothing: the runs themselves will tell.
+    """
+    process, here = start("carry_out_preparation", list(data), device, precision, list(rehearsals), deterministic)
     try:
-        kind, content = here.recv()
+        facts = _answer(here)
+        if here.poll(LONGEST_REHEARSALS):
+            with contextlib.suppress(EOFError):
+                _answer(here)
     except EOFError:
         process.join(END_SECONDS)
-        kind, content = "invalid", f"The process that checks the data ended with {ending(process)}."
+        raise InvalidInput(f"The process that checks the data ended with {ending(process)}.") from None
     finally:  # it has nothing more to say; and after a signal nobody listens
         process.kill()
         process.join(END_SECONDS)
+    return dict(facts)
+
+
+def _answer(pipe: Connection) -> Any:
+    kind, *content = pipe.recv()
     if kind == "invalid":
-        raise InvalidInput(content)
+        raise InvalidInput(*content)
     if kind == "error":
-        raise RuntimeError(content)
-    return dict(content)
+        raise RuntimeError(*content)
+    return content[0] if content else None
 
 
 def start(

@@ -11,8 +11,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from harness.execution.engines import Rehearsal
 from harness.execution.engines.endings import peak_memory
 from harness.execution.engines.preparation import prepare
+from harness.execution.rehearsal import rehearse
 from harness.records.failpoints import reached
 from harness.records.files import hindrance, is_mendable
 from harness.records.provenance import code_fingerprint, git_state
@@ -62,13 +64,24 @@ def carry_out(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSet
         pipe.send(("error", text))
 
 
-def carry_out_preparation(pipe: Connection, data: list[DataSpec], device: str, precision: str) -> None:
-    """Check data and device before any training; sends ("ready", facts) or ("invalid", message)."""
+def carry_out_preparation(
+    pipe: Connection,
+    data: list[DataSpec],
+    device: str,
+    precision: str,
+    rehearsals: list[Rehearsal],
+    deterministic: bool,
+) -> None:
+    """Check data and device before any training, then try every model.
+
+    Sends ("ready", facts), then ("rehearsed",), or in the place of either ("invalid", message) or ("error", text).
+    """
     reached("check of data")
     _answer_signals()
-    message: tuple[Any, ...]
+    message: tuple[Any, ...] = ("rehearsed",)
     try:
-        message = ("ready", prepare(data, device, precision))
+        pipe.send(("ready", prepare(data, device, precision)))
+        rehearse(rehearsals, device, deterministic=deterministic)
     except InvalidInput as error:
         message = ("invalid", str(error))
     except BaseException:
