@@ -121,7 +121,7 @@ def _row(arm: str, asked: float, reached: Reached, settings: Settings) -> Row:
             "training_seconds": round(reached.seconds, 1),
             "images_seen": recipe.updates * recipe.batch_size,
             "optimizer": recipe.optimizer,
-            "learning_rate": recipe.learning_rate,
+            "learning_rate": recipe.rate,
             "validation_accuracy_percent": curve,
         },
     )

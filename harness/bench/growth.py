@@ -208,7 +208,7 @@ def _training(size: int, *, patch: int, depth: int, threads: int) -> tuple[Calla
         phase="tune",
         seed=0,
         model=ViTSpec(patch_size=patch, width=64, depth=depth, heads=4, pool="mean"),
-        recipe=Recipe(updates=8, batch_size=128),
+        recipe=Recipe(updates=8, batch_size=128, optimizer="adamw"),
         data=DataSpec(image_size=28, train_size=size, validation_size=size),
         data_hash="0" * 64,
         channels=1,
