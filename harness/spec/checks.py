@@ -5,7 +5,7 @@ import difflib
 import math
 import types
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from harness.spec.errors import InvalidInput
 
@@ -21,7 +21,7 @@ def later(neutral: T) -> T:
     Left out where it is neutral, so that digests of the configurations that could be written before stay what they
     were.
     """
-    return cast("T", dataclasses.field(default=neutral, metadata={NEUTRAL: neutral}))
+    return dataclasses.field(default=neutral, metadata={NEUTRAL: neutral})
 
 
 _FIELD_TYPES: dict[type, dict[str, Any]] = {}
