@@ -66,7 +66,7 @@ DETAILS: dict[str, dict[str, Any]] = {
 
 def implementation(name: str, shape: ViTSpec) -> ViTSpec:
     """The named implementation at the patch size, width, depth and heads of `shape`."""
-    plain = ViTSpec(patch_size=shape.patch_size, width=shape.width, depth=shape.depth, heads=shape.heads)
+    plain = ViTSpec.preset("S", patch_size=shape.patch_size, width=shape.width, depth=shape.depth, heads=shape.heads)
     return replace(plain, **DETAILS[name])
 
 
@@ -131,7 +131,7 @@ STUDY = Study(
             than=WALK_THROUGH,
         ),
     ),
-    changes_after_first_look=(
+    changes_after_first_look=r.at_laptop(
         r.RESNET_RATES_MOVED,
         "The range of learning rates of the arm that is trained with SGD was moved up (0.01 to 10 for 0.003 to 1): the "
         "chosen rate was 0.93, the accuracy 62.9 % [58.2, 67.6], n = 5. Then to 0.03 to 3, as wide as the others': "
