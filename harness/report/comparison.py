@@ -5,6 +5,7 @@ from os.path import relpath
 from pathlib import Path
 
 from harness.analysis.across import PLACES, Across
+from harness.analysis.estimate import LEVEL
 from harness.analysis.findings import Findings
 from harness.records import csv_text, files
 from harness.records.layout import StudyFolder
@@ -114,7 +115,7 @@ def _summary(across: Across) -> str:
     arms = "1 arm" if len(shared) == 1 else f"{len(shared)} arms (counted once per training size)"
     if not judged:
         return f"The studies share {arms}, with too few common seeds to tell whether they differ."
-    clear = [row for row in judged if float(row["p_holm"]) < 0.05]
+    clear = [row for row in judged if float(row["p_holm"]) < 1 - LEVEL]
     told = "none differs" if not clear else f"{len(clear)} {'differs' if len(clear) == 1 else 'differ'}"
     return f"The studies share {arms}; {told} clearly in test accuracy (Holm p below .05; {len(judged)} judged)."
 

@@ -6,7 +6,7 @@ from typing import Any
 from harness.analysis.findings import Findings
 from harness.records.tables import StudyRecords
 from harness.report.costs import pareto_front, rows_with_cost
-from harness.report.curves import UNFINISHED, budget_rows, learning_rows, unfinished_rows
+from harness.report.curves import UNFINISHED, budget_rows, learning_rows, mean_curve, unfinished_rows
 from harness.report.difference_map import frontier_of, mapped_gaps
 from harness.report.formats import (
     count,
@@ -151,9 +151,8 @@ def gap_by_size(records: StudyRecords, findings: Findings) -> str:
 def learning_curves(records: StudyRecords, findings: Findings) -> str:
     """Where the learning curves end."""
     curves = learning_rows(records, findings)
-    last = curves[curves["update"] == curves.groupby("arm")["update"].transform("max")]
-    ends = last.groupby("arm", sort=False)["validation_accuracy"].mean().sort_values(ascending=False, kind="stable")
-    listed = [f"{arm} {percent(value)}" for arm, value in ends.items()]
+    ends = {str(arm): float(mean_curve(of_arm).iloc[-1]) for arm, of_arm in curves.groupby("arm", sort=False)}
+    listed = [f"{arm} {percent(value)}" for arm, value in sorted(ends.items(), key=lambda end: -end[1])]
     if len(listed) > _MOST:
         listed = [f"from {listed[0]} (highest) to {listed[-1]} (lowest)"]
     seeds = curves.groupby("arm")["seed"].nunique().max()

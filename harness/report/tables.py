@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.findings import Findings
+from harness.analysis.laws import law_formula
 from harness.records import csv_text
 from harness.records.tables import StudyRecords
 from harness.report.cells import Cell, Column, Table, cell
@@ -286,7 +287,7 @@ def laws_table(records: StudyRecords, findings: Findings) -> Table:
     )
     return Table(
         "laws",
-        f"Fitted laws: error = a · {'(n + d)' if shifted else 'n'}^−b + c, for n training images",
+        f"Fitted laws: {law_formula(row['d'] for row in laws)}, for n training images",
         (Column("Arm"), *(Column(heading, numeric=True) for heading in named.values())),
         rows,
         csv_text.from_frame(findings.laws),
