@@ -189,7 +189,8 @@ def _accuracies(rows: list[Row]) -> str:
         role = " (baseline)" if row["is_baseline"] else ""
         return f"{row['arm']}{role} {percent_interval(row['mean'], row['ci_low'], row['ci_high'])}"
 
-    return _listed(rows, "mean", text)
+    over = " (intervals over seeds alone)" if any(number(row["ci_low"]) is not None for row in rows) else ""
+    return f"{_listed(rows, 'mean', text).removesuffix('.')}{over}."
 
 
 def _differences(rows: list[Row]) -> str:

@@ -44,7 +44,9 @@ def accuracy_by_size(records: StudyRecords, findings: Findings) -> Figure:
     names = labels_of(study, by_arm)
     laws = {row["arm"]: row for row in rows_of(findings.laws) if number(row["a"]) is not None}
     sheet = Sheet(
-        "Test accuracy by training images", _size_note(findings, list(laws.values())), height=column_height(names.values(), 3.8)
+        "Test accuracy by training images",
+        _size_note(findings, list(laws.values())),
+        height=column_height(names.values(), 3.8),
     )
     axes, runs = sheet.axes, completed_runs(records)
     _shade_crossovers(sheet, findings, looks)

@@ -113,11 +113,13 @@ def arms_table(records: StudyRecords, findings: Findings) -> Table:
         rows.append((*first, *_accuracy_cells(row, against), *_cost_cells(row)))
     headings = [*(["Training images"] if sized else []), *_ARM_HEADINGS]
     other = "the arm it is set against" if paired else "the baseline"
+    per_size = "at each number of training images" if sized else "in the table"
     note = (
-        f"Difference: paired by seed, arm minus {other if paired else 'baseline'}, in percentage points. p: paired "
-        f"test, Holm-corrected over the table. Better: probability that the arm is better than {other}. MACs: "
-        "multiply-accumulates of one forward pass. No interval is given below 3 seeds. Intervals hold for the settings "
-        "that the search chose: another search may choose others."
+        "Test accuracy: its interval is over seeds alone, the test images held fixed. Difference: paired by seed and "
+        f"test image, its interval is over both; arm minus {other if paired else 'baseline'}, in percentage points. "
+        f"p: paired test, Holm-corrected over the arms {per_size}. Better: probability that the arm is better than "
+        f"{other}. MACs: multiply-accumulates of one forward pass. No interval is given below 3 seeds. "
+        "Intervals hold for the settings that the search chose: another search may choose others."
     )
     shown = points_range(findings.comparisons["smallest_detectable"])
     if shown:
@@ -130,7 +132,7 @@ def arms_table(records: StudyRecords, findings: Findings) -> Table:
 
 _ARM_HEADINGS = (
     "Seeds",
-    "Test accuracy [95\u00a0%]",
+    "Test accuracy [95\u00a0% over seeds]",
     "Difference [95\u00a0%]",
     "p (Holm)",
     "Better",
@@ -267,7 +269,7 @@ def shifts_table(records: StudyRecords, findings: Findings) -> Table:
     headings += [f"Agreement, {shift} px" for shift in shifts if shift > 0]
     return Table(
         "shifts",
-        "Tests on moved images, with 95\u00a0% intervals",
+        "Tests on moved images, with 95\u00a0% intervals over seeds alone",
         (Column("Arm"), *(Column(heading, numeric=True) for heading in headings)),
         tuple(rows),
         csv_text.from_frame(findings.shifts),
