@@ -34,8 +34,8 @@ def answer(evidence: Evidence) -> str:
         lost = {axis: absent(evidence, _spoken_of(evidence, axis), _METRIC) for axis in axes}
         whole = [axis for axis in axes if not lost[axis]]
         chosen = max(whole or axes, key=lambda axis: (_change(evidence, axis), axis.arm, axis.other))
-        left_out = [f"{axis.arm} against {axis.other}" for axis in axes if axis not in whole] if whole else []
-        return _over_levels(evidence, chosen, lost[chosen]) + _left_out(left_out)
+        others = [f"{axis.arm} against {axis.other}" for axis in axes if axis not in whole] if whole else []
+        return _over_levels(evidence, chosen, lost[chosen]) + _left_out(others)
     against = {arm.name: study.against(arm).name for arm in study.arms}
     found = {arm: evidence.difference(arm, other, size) for arm, other in against.items()}
     known = [arm for arm, paired in found.items() if math.isfinite(paired.value)]

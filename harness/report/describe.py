@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.analysis.findings import Findings
+from harness.analysis.learning import mean_curve
 from harness.records.tables import StudyRecords
 from harness.report.costs import pareto_front, rows_with_cost
-from harness.report.curves import UNFINISHED, budget_rows, learning_rows, mean_curve, unfinished_rows
+from harness.report.curves import UNFINISHED, budget_rows, learning_rows, unfinished_rows
 from harness.report.difference_map import frontier_of, mapped_gaps
 from harness.report.formats import (
     count,
@@ -151,7 +152,10 @@ def gap_by_size(records: StudyRecords, findings: Findings) -> str:
 def learning_curves(records: StudyRecords, findings: Findings) -> str:
     """Where the learning curves end."""
     curves = learning_rows(records, findings)
-    ends = {str(arm): float(mean_curve(of_arm).iloc[-1]) for arm, of_arm in curves.groupby("arm", sort=False)}
+    ends = {
+        str(arm): float(mean_curve(of_arm, "validation_accuracy").iloc[-1])
+        for arm, of_arm in curves.groupby("arm", sort=False)
+    }
     listed = [f"{arm} {percent(value)}" for arm, value in sorted(ends.items(), key=lambda end: -end[1])]
     if len(listed) > _MOST:
         listed = [f"from {listed[0]} (highest) to {listed[-1]} (lowest)"]

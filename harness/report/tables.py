@@ -27,7 +27,17 @@ from harness.report.formats import (
     seeds,
     words,
 )
-from harness.report.frames import Row, along_factor, along_size, compared, grouped, has_partners, rows_of, sizes_of
+from harness.report.frames import (
+    UNLEARNED,
+    Row,
+    along_factor,
+    along_size,
+    compared,
+    grouped,
+    has_partners,
+    rows_of,
+    sizes_of,
+)
 from harness.report.shifts import shift_rows
 from harness.report.style import look_of_series, marks
 from harness.spec import Claim, CostGrows, Crosses, GapShrinks
@@ -106,7 +116,8 @@ def arms_table(records: StudyRecords, findings: Findings) -> Table:
     for row in grouped(rows_of(findings.arms), study):
         arm = str(row["arm"])
         role = " (baseline)" if row["is_baseline"] else ""
-        first = [Cell(f"{arm}{role}", colour=looks[arm].colour)]
+        mark = f" {UNLEARNED}" if row.get("caution") else ""
+        first = [Cell(f"{arm}{role}{mark}", colour=looks[arm].colour)]
         first += [Cell(NONE if role else study.against(study.arm(arm)).name)] if paired else []
         first += [cell(count, row["train_size"])] if sized else []
         against = differences.get((arm, _size(row)), {})
@@ -124,6 +135,11 @@ def arms_table(records: StudyRecords, findings: Findings) -> Table:
     shown = points_range(findings.comparisons["smallest_detectable"])
     if shown:
         note += f" Smallest true difference that these seeds and images show with power .8: {shown} points."
+    note += (
+        f" {UNLEARNED}: this arm seems not to have learned, or not to the end: see Read with care."
+        if any(row.get("caution") for row in rows_of(findings.arms))
+        else ""
+    )
     caption = f"Arms: test accuracy, difference to {other}, and cost"
     names = (Column("Arm"), *((Column("Against"),) if paired else ()))
     columns = (*names, *(Column(heading, numeric=True) for heading in headings))
