@@ -92,10 +92,15 @@ def families(installed: Iterable[str]) -> list[str]:
 
 @contextmanager
 def theme() -> Iterator[None]:
-    """Build and save figures inside this; matplotlib's settings are as before afterwards."""
+    """Build and save figures inside this; matplotlib's settings are as before afterwards.
+
+    It starts from matplotlib's defaults: nothing of a user's matplotlibrc, or of what a notebook has set, is drawn.
+    """
     fonts = {"font.family": families(font_manager.get_font_names())}
-    settings: dict[Any, Any] = {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **_OURS, **fonts}
-    with mpl.rc_context(settings):
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        settings: dict[Any, Any] = {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **_OURS, **fonts}
+        mpl.rcParams.update(settings)
         yield
 
 

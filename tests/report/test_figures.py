@@ -101,6 +101,20 @@ def test_a_law_fitted_to_six_sizes_is_drawn_through_them():
         assert float(drawn) == pytest.approx(law_by_hand(float(n), **known), abs=0.1)
 
 
+def test_settings_of_matplotlib_are_not_drawn():
+    """Of a matplotlibrc, or of a notebook: `savefig.bbox: tight` alone moved every figure."""
+    bytes_of = []
+    for settings in (
+        {},
+        {"savefig.bbox": "tight", "font.size": 30, "svg.fonttype": "none", "lines.antialiased": False},
+    ):
+        with mpl.rc_context(settings):
+            figure = figures_of(*single())["differences"]
+            bytes_of.append((png(figure), svg(figure)))
+            assert all(mpl.rcParams[name] == value for name, value in settings.items())
+    assert bytes_of[0] == bytes_of[1]
+
+
 def test_the_text_of_the_learning_curves_ends_where_they_are_drawn_to_end():
     """One seed of three stopped early: the mean is drawn, and told, where all three were evaluated."""
     records, findings = single()
