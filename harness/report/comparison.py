@@ -12,7 +12,7 @@ from harness.records.layout import StudyFolder
 from harness.records.tables import StudyRecords
 from harness.report.audit import provenance_table
 from harness.report.cells import Cell, Column, Table
-from harness.report.content import NO_ANSWER, Drawn, command_of, drawn, title_of, verdicts_of
+from harness.report.content import NO_ANSWER, Drawn, cautions_of, command_of, drawn, title_of, verdicts_of
 from harness.report.formats import NONE, count, number, p_value, percent, points_interval
 from harness.report.frames import rows_of
 from harness.report.markdown import code, escape, listed, prose, tally
@@ -98,7 +98,7 @@ def _side(records: StudyRecords, findings: Findings, title: str, place: int) -> 
         answer=findings.answer or NO_ANSWER,
         verdicts=verdicts_of(findings),
         gaps=findings.gaps,
-        warnings=findings.warnings,
+        warnings=cautions_of(records, findings),
         figure=replace(pictures[0], number=place) if pictures else None,
         claims=replace(claims, name=f"claims-{place}", caption=f"{title}: published claims"),
         command=command_of(records),

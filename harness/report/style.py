@@ -90,6 +90,19 @@ def families(installed: Iterable[str]) -> list[str]:
     return ["DejaVu Sans", *(name for name in _EAST_ASIAN if name in names), "Last Resort High-Efficiency"]
 
 
+def undrawn(names: Iterable[str]) -> dict[str, str]:
+    """The names with letters that no installed font has, each with those letters: figures draw them as boxes."""
+    texts = list(names)
+    letters = {letter for text in texts for letter in text if not letter.isascii()}
+    if not letters:  # as nearly always: no font is opened
+        return {}
+    *ours, _ = families(font_manager.get_font_names())
+    fonts = [font_manager.get_font(font_manager.findfont(family)) for family in ours]
+    lacking = {letter for letter in letters if not any(font.get_char_index(ord(letter)) for font in fonts)}
+    found = {text: "".join(dict.fromkeys(letter for letter in text if letter in lacking)) for text in texts}
+    return {text: boxes for text, boxes in found.items() if boxes}
+
+
 @contextmanager
 def theme() -> Iterator[None]:
     """Build and save figures inside this; matplotlib's settings are as before afterwards.

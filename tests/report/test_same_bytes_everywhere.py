@@ -54,7 +54,8 @@ IN_EVERY_PROCESS = {
     "locale": "import locale\nfor name in ('de_DE.UTF-8', 'fr_FR.UTF-8', ''):\n    try:\n"
     "        locale.setlocale(locale.LC_ALL, name)\n        break\n    except locale.Error:\n        pass\n",
     "decimal": "import decimal\ndecimal.getcontext().prec = 3\n",
-    "seaborn": "import os\nos.environ.pop('MPLBACKEND', None)\nimport seaborn\nseaborn.set_theme('poster', 'darkgrid', 'dark')\n",
+    "seaborn": "import os\nos.environ.pop('MPLBACKEND', None)\nimport seaborn\n"
+    "seaborn.set_theme('poster', 'darkgrid', 'dark')\n",
 }
 """Python that a site's or a user's start-up file may hold."""
 
