@@ -57,7 +57,7 @@ def learning_cautions(evidence: Evidence, curves: pd.DataFrame, provenance: Mapp
 
 def learning_warnings(cautions: Cautions) -> tuple[str, ...]:
     """A sentence per cell."""
-    return tuple(f"{place(cell)}: {listed(clauses)}." for cell, clauses in cautions.items())
+    return tuple(f"{place(cell)}: {'; '.join(clauses)}." for cell, clauses in cautions.items())
 
 
 def doubtful(cautions: Cautions) -> str:
