@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import matplotlib as mpl
+import numpy as np
 import seaborn as sns
 from matplotlib import font_manager
 from matplotlib.colors import to_hex
@@ -72,6 +73,22 @@ _OURS: dict[str, Any] = {
 }
 
 
+_NUMPY: dict[str, Any] = {
+    "edgeitems": 3,
+    "floatmode": "maxprec",
+    "formatter": None,
+    "infstr": "inf",
+    "legacy": False,
+    "linewidth": 75,
+    "nanstr": "nan",
+    "precision": 8,
+    "sign": "-",
+    "suppress": False,
+    "threshold": 1000,
+}
+"""How numpy writes numbers by default: matplotlib makes the names of an SVG's parts from such texts."""
+
+
 @dataclass(frozen=True)
 class Mark:
     """How an arm looks in every figure of its study."""
@@ -107,10 +124,10 @@ def undrawn(names: Iterable[str]) -> dict[str, str]:
 def theme() -> Iterator[None]:
     """Build and save figures inside this; matplotlib's settings are as before afterwards.
 
-    It starts from matplotlib's defaults: nothing of a user's matplotlibrc, or of what a notebook has set, is drawn.
+    It starts from the libraries' defaults: nothing of a user's matplotlibrc, or of what a notebook has set, is drawn.
     """
     fonts = {"font.family": families(font_manager.get_font_names())}
-    with mpl.rc_context():
+    with mpl.rc_context(), np.printoptions(**_NUMPY):
         mpl.rcdefaults()
         settings: dict[Any, Any] = {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **_OURS, **fonts}
         mpl.rcParams.update(settings)

@@ -101,14 +101,17 @@ def test_a_law_fitted_to_six_sizes_is_drawn_through_them():
         assert float(drawn) == pytest.approx(law_by_hand(float(n), **known), abs=0.1)
 
 
-def test_settings_of_matplotlib_are_not_drawn():
-    """Of a matplotlibrc, or of a notebook: `savefig.bbox: tight` alone moved every figure."""
+def test_settings_of_matplotlib_and_numpy_are_not_drawn():
+    """Of a matplotlibrc, or of a notebook: `savefig.bbox: tight` alone moved every figure.
+
+    How numpy writes numbers decides the names of the parts of an SVG.
+    """
     bytes_of = []
     for settings in (
         {},
         {"savefig.bbox": "tight", "font.size": 30, "svg.fonttype": "none", "lines.antialiased": False},
     ):
-        with mpl.rc_context(settings):
+        with mpl.rc_context(settings), np.printoptions(legacy="1.13" if settings else False):
             figure = figures_of(*single())["differences"]
             bytes_of.append((png(figure), svg(figure)))
             assert all(mpl.rcParams[name] == value for name, value in settings.items())
