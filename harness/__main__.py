@@ -41,6 +41,7 @@ for verb in (
 
 def main() -> NoReturn:
     """Run the command line and exit with the contract's code."""
+    os.environ.pop("MPLBACKEND", None)  # figures go to files; with a name that matplotlib lacks its import would fail
     harden()
     sys.exit(last_words(carry_out(cli)))
 

@@ -328,10 +328,18 @@ def table(title: str, columns: list[str], rows: list[list[str]], *, words: int =
 
 
 def findings_table(summary: Mapping[str, Any], width: int) -> Table:
-    """The `summary` of report.json: arms with seeds, accuracy and difference, and costs where 105 columns have room."""
+    """The `summary` of report.json: arms with seeds, accuracy and difference, and costs where 105 columns have room.
+
+    Below it, what the intervals are over, and in narrower terminals which columns are left out.
+    """
     columns = summary["columns"]
     kept = len(columns) if width >= WIDE else columns.index("p (Holm)") + 1
-    return table("", columns[:kept], [row[:kept] for row in summary["rows"]])
+    shown = table("", columns[:kept], [row[:kept] for row in summary["rows"]])
+    shown.caption = "95 % intervals: of accuracy over seeds alone, of differences over seeds and test images."
+    if columns[kept:]:
+        shown.caption += f" Left out, as the terminal has fewer than {WIDE} columns: {', '.join(columns[kept:])}."
+    shown.caption_justify = "left"
+    return shown
 
 
 def checklist(lines: Sequence[tuple[str, str, str, str]]) -> Table:

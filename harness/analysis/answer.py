@@ -9,9 +9,13 @@ from harness.analysis.comparisons import holm
 from harness.analysis.crossover import crossing, slope, statement
 from harness.analysis.estimate import LEVEL, Estimate
 from harness.analysis.evidence import Evidence
-from harness.analysis.wording import amount, bounds, described, significant
+from harness.analysis.judgement import absent
+from harness.analysis.wording import amount, bounds, described, listed, significant
 
 _METRIC = "test_accuracy"
+
+_MOST_NAMED = 6
+"""Fewer arms than this are named where they are left out."""
 
 
 def answer(evidence: Evidence) -> str:
@@ -20,29 +24,66 @@ def answer(evidence: Evidence) -> str:
     Where series are compared with each other, it speaks of the two whose difference changes most over the levels; else
     of the arm with the largest difference to the one it is compared with (at the largest training size). Choosing that
     arm flatters it a little; `beats` is said only where the difference stands after Holm's correction over the arms.
+
+    What no claim could be judged on (`absent`: lost runs, too few seeds) is not judged here: of such arms and series it
+    speaks only where there are no others, and then without a verdict; else it names them as left out.
     """
     study, size = evidence.cells.study, evidence.cells.sizes[-1]
     axes = [axis for pair in series_pairs(study) if _known(evidence, axis := level_axis(study, *pair, size))]
     if axes:
-        return _over_levels(evidence, max(axes, key=lambda axis: (_change(evidence, axis), axis.arm, axis.other)))
+        lost = {axis: absent(evidence, _spoken_of(evidence, axis), _METRIC) for axis in axes}
+        whole = [axis for axis in axes if not lost[axis]]
+        chosen = max(whole or axes, key=lambda axis: (_change(evidence, axis), axis.arm, axis.other))
+        others = [f"{axis.arm} against {axis.other}" for axis in axes if axis not in whole] if whole else []
+        return _over_levels(evidence, chosen, lost[chosen]) + _left_out(others)
     against = {arm.name: study.against(arm).name for arm in study.arms}
-    found = [(arm, evidence.difference(arm, other, size)) for arm, other in against.items()]
-    known = [(arm, paired) for arm, paired in found if math.isfinite(paired.value)]
+    found = {arm: evidence.difference(arm, other, size) for arm, other in against.items()}
+    known = [arm for arm, paired in found.items() if math.isfinite(paired.value)]
     if not known:
         return _nothing_yet(evidence.cells)
-    best, paired = max(known, key=lambda item: (item[1].value, item[0]))
+    lost_by = {arm: absent(evidence, _cells_of(evidence, arm, other), _METRIC) for arm, other in against.items()}
+    complete = [arm for arm in known if not lost_by[arm]]
+    best = max(complete or known, key=lambda arm: (found[arm].value, arm))
+    left_out = _left_out([arm for arm in against if arm not in complete]) if complete else ""
     if study.train_sizes:
-        return _over_sizes(evidence, size_axis(study, best, against[best]))
-    adjusted = dict(zip(against, holm([other.p_value() for _, other in found]), strict=True))
-    if not _one_baseline(evidence.cells):
-        told = _compared(best, against[best], paired, adjusted[best], len(found), "gains most of the arms")
-        return f"{told}{_how_many(list(adjusted.values()))}"
-    told = _compared(best, against[best], paired, adjusted[best], len(found), "does best of the arms")
-    if not paired.judgeable:
-        return told
-    among = _among(evidence, {arm: paired.value for arm, paired in known})
-    told += _level_with(evidence, best, [arm for arm, _ in known])
+        return _over_sizes(evidence, size_axis(study, best, against[best]), lost_by[best]) + left_out
+    if not complete:
+        return _so_far(best, against[best], found[best], len(found), lost_by[best])
+    return _at_one_size(evidence, best, {arm: found[arm] for arm in complete}, found) + left_out
+
+
+def _at_one_size(evidence: Evidence, best: str, complete: Mapping[str, Estimate], found: Mapping[str, Estimate]) -> str:
+    """The best of the arms that all have their runs; Holm's correction is over all of them, as in the table."""
+    study = evidence.cells.study
+    other = study.against(study.arm(best)).name
+    adjusted = dict(zip(found, holm([paired.p_value() for paired in found.values()]), strict=True))
+    one_baseline = _one_baseline(evidence.cells)
+    does_best = f"{'does best' if one_baseline else 'gains most'} of the arms"
+    told = _compared(best, other, complete[best], adjusted[best], len(found), does_best)
+    if not one_baseline:
+        return f"{told}{_how_many([adjusted[arm] for arm in complete])}"
+    among = _among(evidence, {arm: paired.value for arm, paired in complete.items()})
+    told += _level_with(evidence, best, list(complete))
     return f"{among}; {told}" if among else told
+
+
+def _left_out(names: Sequence[str]) -> str:
+    """Which arms the answer does not judge, as a sentence at its end."""
+    if not names:
+        return ""
+    told = listed(names) if len(names) < _MOST_NAMED else f"{len(names):,} arms"
+    return f" Not judged, as runs have no result: {told}."
+
+
+def _spoken_of(evidence: Evidence, axis: Axis) -> list[Cell]:
+    """The cells that an answer over levels rests on: at the largest training size, and at the ends of the smallest."""
+    sizes = evidence.cells.study.train_sizes
+    ends = [(name, sizes[0]) for pair in (axis.pairs[0], axis.pairs[-1]) for name, _ in pair] if sizes else []
+    return [*axis.cells, *ends]
+
+
+def _cells_of(evidence: Evidence, arm: str, other: str) -> list[Cell]:
+    return [(name, size) for size in evidence.cells.sizes for name in (arm, other)]
 
 
 def _level_with(evidence: Evidence, best: str, arms: Sequence[str]) -> str:
@@ -90,12 +131,20 @@ def _among(evidence: Evidence, values: Mapping[str, float]) -> str:
     return f"{last} against {first} {told}, the widest gap {among}{' and perhaps chance' if by_chance else ''}"
 
 
+def _so_far(best: str, other: str, paired: Estimate, arms: int, trouble: str) -> str:
+    """The difference as far as it is known, and why it is not judged."""
+    stands = "so far against" if arms == 1 else "does best of the arms so far, against"
+    return f"{best} {stands} {other}: {described(_METRIC, paired, of_metric=True)}.{_not_judged(trouble)}"
+
+
+def _not_judged(trouble: str) -> str:
+    return f" Not judged: {trouble}." if trouble else ""
+
+
 def _compared(best: str, other: str, paired: Estimate, p_holm: float, arms: int, does_best: str) -> str:
     told = described(_METRIC, paired, of_metric=True)
     if arms == 1:  # there is no best among one
         return f"{best} {_stands(paired)} {other}: {told}."
-    if not paired.judgeable:
-        return f"So far {best} {does_best}, against {other} {told}."
     if p_holm < 1 - LEVEL:
         return f"{best} {'beats' if paired.value > 0 else 'comes closest to'} {other}: {told}."
     if paired.ci_low <= 0 <= paired.ci_high:
@@ -106,23 +155,21 @@ def _compared(best: str, other: str, paired: Estimate, p_holm: float, arms: int,
 
 def _stands(paired: Estimate) -> str:
     """How one arm stands to the other, by the interval of their difference."""
-    if not paired.judgeable:
-        return "so far against"
     if paired.ci_low <= 0 <= paired.ci_high:
         return "is not clearly apart from"
     return "beats" if paired.value > 0 else "is behind"
 
 
-def _over_sizes(evidence: Evidence, axis: Axis) -> str:
+def _over_sizes(evidence: Evidence, axis: Axis, trouble: str) -> str:
     ends = dict.fromkeys((axis.pairs[0], axis.pairs[-1]))
     told = " and ".join(
         f"{_difference(evidence, pair, of_metric=pair == axis.pairs[0])} at {pair[0][1]:,} training images"
         for pair in ends
     )
-    return f"{axis.arm} against {axis.other}: {told}{_moves(evidence, axis)}"
+    return f"{axis.arm} against {axis.other}: {told}{_moves(evidence, axis, trouble)}"
 
 
-def _over_levels(evidence: Evidence, axis: Axis) -> str:
+def _over_levels(evidence: Evidence, axis: Axis, trouble: str) -> str:
     """The difference at both ends of the levels; with several training sizes, at the smallest of them, too."""
     sizes = evidence.cells.study.train_sizes
     first, last = axis.pairs[0], axis.pairs[-1]
@@ -136,14 +183,14 @@ def _over_levels(evidence: Evidence, axis: Axis) -> str:
             f"at {axis.told(axis.points[0])} and {_difference(evidence, ((high, size), (high_other, size)))} "
             f"at {axis.told(axis.points[-1])}"
         )
-    return f"{axis.arm} against {axis.other}: {'; '.join(of_sizes)}{_moves(evidence, axis)}"
+    return f"{axis.arm} against {axis.other}: {'; '.join(of_sizes)}{_moves(evidence, axis, trouble)}"
 
 
-def _moves(evidence: Evidence, axis: Axis) -> str:
+def _moves(evidence: Evidence, axis: Axis, trouble: str) -> str:
     """How the difference changes along the axis and where it changes sign, as the end of a sentence."""
     fall = slope(evidence, axis)
-    if fall is None or not fall.judgeable:
-        return "."
+    if trouble or fall is None:
+        return f".{_not_judged(trouble)}"
     change = f"{amount(_METRIC, fall.value)} {bounds(_METRIC, fall.ci_low, fall.ci_high)} {axis.per}"
     return f", a change of {change}. {statement(crossing(evidence, axis))}"
 

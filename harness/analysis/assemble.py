@@ -10,6 +10,7 @@ from harness.analysis.estimate import FEWEST_SEEDS
 from harness.analysis.evidence import evidence_of
 from harness.analysis.findings import Findings
 from harness.analysis.laws import laws_table
+from harness.analysis.learning import doubtful, learning_cautions, learning_warnings
 from harness.analysis.shifts import shifts_table
 from harness.analysis.summary import arms_table, gaps
 from harness.analysis.tuning import audit_table, budget_table, trials_of, tuning_warnings
@@ -27,8 +28,9 @@ def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> F
     evidence = evidence_of(records, seed=seed, resamples=resamples)
     cells = evidence.cells
     trials = trials_of(records)
+    cautions = learning_cautions(evidence, records.curves, records.provenance)
     return Findings(
-        arms=arms_table(cells),
+        arms=arms_table(cells, cautions),
         comparisons=comparisons_table(evidence),
         claims=claims_table(evidence),
         crossovers=crossovers_table(evidence),
@@ -38,13 +40,14 @@ def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> F
         audit=audit_table(cells, trials),
         gaps=gaps(cells),
         warnings=(
+            *learning_warnings(cautions),
             *_run_warnings(cells),
             *mixture_warnings(cells, trials),
             *machine_warnings(records.provenance),
             *length_warnings(cells),
             *tuning_warnings(cells, trials),
         ),
-        answer=answer(evidence),
+        answer=f"{answer(evidence)}{doubtful(cautions)}",
         frontier=frontier_table(evidence),
         shifts=shifts_table(cells, records.shifts),
         main_factor_sizes=cells.study.train_sizes,

@@ -1,7 +1,6 @@
 """What two arms, or two series of arms, are compared along: training sizes, or the levels of the study's factor."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import mean, pstdev
@@ -73,12 +72,6 @@ class Axis:
     def flipped(self) -> "Axis":
         """The same with arm and other exchanged."""
         return replace(self, arm=self.other, other=self.arm, pairs=tuple((other, arm) for arm, other in self.pairs))
-
-    def only(self, kept: Iterable[bool]) -> "Axis":
-        """Some of the points, by a flag for each."""
-        chosen = [place for place, keep in enumerate(kept) if keep]
-        points, pairs = tuple(self.points[i] for i in chosen), tuple(self.pairs[i] for i in chosen)
-        return replace(self, points=points, pairs=pairs)
 
     @property
     def noun(self) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.analysis.axis import TRAIN_SIZE, Axis, level_axis, size_axis
 from harness.analysis.cells import Cell
-from harness.analysis.crossover import Crossing, crossing, statement, supported_sign
+from harness.analysis.crossover import Crossing, crossing, statement
 from harness.analysis.estimate import Estimate
 from harness.analysis.evidence import Evidence, evidence_of
 from harness.analysis.findings import CLAIM_COLUMNS
@@ -140,7 +140,8 @@ def _gap_shrinks(claim: GapShrinks, evidence: Evidence) -> Judgement:
 def _crosses(claim: Crosses, evidence: Evidence) -> Judgement:
     """Reproduced when the leader leads at the axis' first point and the follower at the last, each by its interval.
 
-    Contradicted when one of them leads at every point by its interval, or when they cross the other way round.
+    Contradicted when one of them leads at every point by its interval, or when they cross the other way round, each
+    time once: where the lead changes more often, neither is said.
     """
     axis, trouble = _axis(claim, evidence, "there is no range to cross in")
     if trouble:
@@ -148,22 +149,17 @@ def _crosses(claim: Crosses, evidence: Evidence) -> Judgement:
     found = crossing(evidence, axis.flipped(), claim.metric)
     told = statement(found)
     if found.shown:
-        verdict = "reproduced" if found.end_signs == (-1, 1) else "contradicted"
+        verdict = "reproduced" if found.signs[-1] > 0 else "contradicted"
         return Judgement(
             verdict=verdict, reason=told, estimate=found.median, ci_low=found.ci_low, ci_high=found.ci_high
         )
-    sign = 1 if METRICS[claim.metric] == "up" else -1
-    lead = {
-        sign * supported_sign(evidence.contrast({leader: 1.0, follower: -1.0}, claim.metric))
-        for leader, follower in axis.pairs
-    }
-    if lead in ({1}, {-1}):
-        leader = claim.leader if lead == {1} else claim.follower
+    if set(found.signs) in ({1}, {-1}):
+        leader = claim.leader if found.signs[0] < 0 else claim.follower
         return Judgement(
             verdict="contradicted",
             reason=f"{told[:-1]}; {leader} leads at every one of {len(axis.points)} {axis.noun}.",
         )
-    return undecided(f"{told[:-1]}; {_open_end(found)}")
+    return undecided(told[:-1] if found.changes else f"{told[:-1]}; {_open_end(found)}")
 
 
 def _axis(claim: GapShrinks | Crosses, evidence: Evidence, consequence: str) -> tuple[Axis, str]:
@@ -181,10 +177,9 @@ def _axis(claim: GapShrinks | Crosses, evidence: Evidence, consequence: str) -> 
 
 def _open_end(found: Crossing) -> str:
     """What would settle the end at which no one leads, the last point first."""
-    assert found.ends is not None
     for end in (-1, 0):
-        if found.end_signs[end] == 0:
-            point = found.axis.points[end]
+        if found.signs[end] == 0:
+            point, difference = found.axis.points[end], found.differences[end]
             where = f"{found.axis.number(point)} images" if found.axis.sized else found.axis.told(point)
-            return f"at {where}, {what_settles(found.ends[end], found.ends[end].value)}"
+            return f"at {where}, {what_settles(difference, difference.value)}"
     return "who leads in between is open"

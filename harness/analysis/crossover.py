@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from scipy import interpolate
 
 from harness.analysis.axis import Axis, axes_of, series_pairs, shared_levels, size_axis
 from harness.analysis.cells import Floats, generator
-from harness.analysis.estimate import FEWEST_SEEDS, LEVEL, Estimate, Numbers, in_blocks
+from harness.analysis.estimate import LEVEL, Estimate, Numbers, in_blocks
 from harness.analysis.evidence import Evidence
 from harness.analysis.findings import CROSSOVER_COLUMNS, FRONTIER_COLUMNS, SLOPE_COLUMNS
-from harness.analysis.wording import described
+from harness.analysis.judgement import absent
+from harness.analysis.wording import counted, described, listed
 from harness.spec import METRICS
 
 _GRID = 241
@@ -26,28 +28,33 @@ class Crossing:
     """Where the axis' `arm` overtakes its `other`, or falls behind; differences are arm - other, positive = better."""
 
     axis: Axis
-    """The points with enough paired seeds."""
     metric: str
-    seeds: tuple[int, ...] = ()
-    """Seeds that are complete at all of these points."""
-    ends: tuple[Estimate, Estimate] | None = None
-    """The difference at the first and at the last of these points; None below two points or three seeds."""
+    trouble: str = ""
+    """Why nothing can be judged, as a clause: lost runs, too few seeds or points."""
+    differences: tuple[Estimate, ...] = ()
+    """The difference at each point; none where nothing can be judged."""
     median: float = math.nan
     """The point of the sign change; NaN where none is shown within the measured range."""
     ci_low: float = math.nan
     ci_high: float = math.nan
     share: float = math.nan
-    """Share of resamples whose difference has opposite signs at the two ends."""
+    """Share of resamples whose difference changes sign from one point to another."""
 
     @property
-    def end_signs(self) -> tuple[int, int]:
-        """Sign of the difference at either end that its interval supports: 1, -1, or 0 where it includes zero."""
-        return (0, 0) if self.ends is None else (supported_sign(self.ends[0]), supported_sign(self.ends[1]))
+    def signs(self) -> tuple[int, ...]:
+        """At each point the sign of the difference that its interval supports: 1, -1, or 0 where it includes zero."""
+        return tuple(map(supported_sign, self.differences))
+
+    @property
+    def changes(self) -> int:
+        """How often the supported sign changes over all points."""
+        supported = [sign for sign in self.signs if sign]
+        return sum(one != other for one, other in pairwise(supported))
 
     @property
     def shown(self) -> bool:
-        """Whether the differences at the two ends have opposite signs, each supported by its interval."""
-        return math.prod(self.end_signs) < 0
+        """Whether it crosses once: opposite signs at the two ends, and a single change over all points."""
+        return self.changes == 1 and self.signs[0] * self.signs[-1] < 0
 
 
 def supported_sign(estimate: Estimate) -> int:
@@ -56,18 +63,20 @@ def supported_sign(estimate: Estimate) -> int:
 
 
 def slope(evidence: Evidence, axis: Axis, metric: str = "test_accuracy") -> Estimate | None:
-    """How (arm - other) changes along the axis (`Axis.slope_weights`), in the metric's unit; None below two points.
+    """How (arm - other) changes along the axis (`Axis.slope_weights`), in the metric's unit.
 
+    None below two points and where runs lack a result: a line through the points that are left is another line.
     Each seed is a block over the points: a slope per seed (and test image), then their mean. So correlation between
     points needs no model, and the interval is as exact as that of one difference.
     """
-    measured = measured_part(evidence, axis, metric)
-    return None if len(measured.points) < 2 else evidence.contrast(measured.slope_weights(), metric)
+    return None if _trouble(evidence, axis, metric) else evidence.contrast(axis.slope_weights(), metric)
 
 
-def measured_part(evidence: Evidence, axis: Axis, metric: str) -> Axis:
-    """The points at which both sides share at least three seeds."""
-    return axis.only(len(evidence.shared_seeds(pair, metric)) >= FEWEST_SEEDS for pair in axis.pairs)
+def _trouble(evidence: Evidence, axis: Axis, metric: str) -> str:
+    """Why nothing can be judged along the axis; empty where it can."""
+    if len(axis.points) < 2:
+        return f"{counted(len(axis.points), axis.noun.removesuffix('s'))} only, and at least 2 are needed"
+    return absent(evidence, list(axis.cells), metric)
 
 
 def crossing(evidence: Evidence, axis: Axis, metric: str = "test_accuracy") -> Crossing:
@@ -80,21 +89,17 @@ def crossing(evidence: Evidence, axis: Axis, metric: str = "test_accuracy") -> C
     holds the points whose interpolated difference could be zero (as Fieller's does). Nothing is extrapolated: resamples
     without a sign change count as beyond either end.
     """
-    measured = measured_part(evidence, axis, metric)
-    seeds = evidence.shared_seeds(measured.cells, metric) if len(measured.points) > 1 else ()
-    if len(seeds) < FEWEST_SEEDS:
-        return Crossing(axis=measured, metric=metric, seeds=seeds)
+    trouble = _trouble(evidence, axis, metric)
+    if trouble:
+        return Crossing(axis=axis, metric=metric, trouble=trouble)
     sign = 1.0 if METRICS[metric] == "up" else -1.0
-    first, last = (
-        evidence.contrast({arm: sign, other: -sign}, metric)
-        for arm, other in measured.pairs[:: len(measured.pairs) - 1]
-    )
+    differences = tuple(evidence.contrast({arm: sign, other: -sign}, metric) for arm, other in axis.pairs)
     # Which of the two is called the arm must not matter, so the draws are those of the pair in order of name.
-    in_order = measured if measured.arm <= measured.other else measured.flipped()
-    changes = sign_changes(measured.positions, _resampled_curves(evidence, in_order, seeds, metric))
-    share = float(np.isfinite(changes).mean())
-    found = Crossing(axis=measured, metric=metric, seeds=seeds, ends=(first, last), share=share)
-    return _located(found, changes) if found.shown else found
+    in_order = axis if axis.arm <= axis.other else axis.flipped()
+    curves = _resampled_curves(evidence, in_order, evidence.shared_seeds(axis.cells, metric), metric)
+    share = float(((curves > 0) != (curves[:, :1] > 0)).any(axis=1).mean())
+    found = Crossing(axis=axis, metric=metric, differences=differences, share=share)
+    return _located(found, sign_changes(axis.positions, curves)) if found.shown else found
 
 
 def sign_changes(positions: Floats, curves: Floats) -> Floats:
@@ -132,7 +137,7 @@ def crossovers_table(evidence: Evidence) -> pd.DataFrame:
     rows = []
     for axis in axes_of(evidence.cells.study):
         found = crossing(evidence, axis)
-        points = found.axis.points
+        points = axis.points
         ends = (points[0], points[-1]) if points else (math.nan, math.nan)
         names = (axis.arm, axis.other, axis.along, _size_along(evidence, axis))
         rows.append((*names, found.median, found.ci_low, found.ci_high, found.share, *ends, statement(found)))
@@ -157,37 +162,77 @@ def _size_along(evidence: Evidence, axis: Axis) -> int | None:
 
 
 def statement(found: Crossing) -> str:
-    """The crossover in a sentence: a point with its interval, or that none is shown and what is known at the ends."""
+    """The crossover in a sentence: a point with its interval, or that none is shown and what is known at the points."""
     axis = found.axis
     where = "" if axis.train_size is None else f"At {axis.train_size:,} training images: "
-    no = "no" if where else "No"
-    if found.ends is None:
+    told = _no_judgement(found) or _one_crossing(found) or _several(found) or _none_shown(found)
+    return f"{where}{told}" if where else f"{told[0].upper()}{told[1:]}"
+
+
+def _no_judgement(found: Crossing) -> str:
+    return f"no crossing can be judged: {found.trouble}." if found.trouble else ""
+
+
+def _one_crossing(found: Crossing) -> str:
+    axis = found.axis
+    if not found.shown:
+        return ""
+    verb = "overtakes" if found.signs[-1] > 0 else "falls behind"
+    logarithmic = ", interpolated over its logarithm" if axis.log and not axis.sized else ""
+    return (
+        f"{axis.arm} {verb} {axis.other} at about {axis.told(found.median)} "
+        f"[{_edge(axis, found.ci_low, 0)}, {_edge(axis, found.ci_high, -1)}]{logarithmic}; "
+        f"{100 * found.share:.0f} % of resamples cross (n = {found.differences[0].n} seeds)."
+    )
+
+
+def _several(found: Crossing) -> str:
+    """Who leads where, if that changes more than once, or once before an end at which no one leads."""
+    axis = found.axis
+    if not found.changes:
+        return ""
+    leads: list[tuple[int, list[float]]] = []
+    for point, sign in zip(axis.points, found.signs, strict=True):
+        if sign and (not leads or leads[-1][0] != sign):
+            leads.append((sign, []))
+        if sign:
+            leads[-1][1].append(point)
+    told = [
+        f"{axis.arm if sign > 0 else axis.other} at {' to '.join(map(axis.number, dict.fromkeys((led[0], led[-1]))))}"
+        for sign, led in leads
+    ]
+    times = {1: "once", 2: "twice"}.get(found.changes, f"{found.changes} times")
+    return (
+        f"the lead changes {times} in the measured range, {_span(axis)}: {listed(told)}{_open_points(found)}; "
+        "no single point of crossing is given."
+    )
+
+
+def _none_shown(found: Crossing) -> str:
+    axis = found.axis
+    leader = axis.arm if found.signs[0] > 0 else axis.other
+    if all(found.signs):
         return (
-            f"{where}{no} crossing can be judged: {len(found.seeds)} seeds are complete over {len(axis.points)} "
-            f"{'training ' if axis.sized else ''}{axis.noun}, and at least {FEWEST_SEEDS} over 2 are needed."
-        )
-    span = axis.told(axis.points[0], axis.points[-1])
-    first, last = found.end_signs
-    if found.shown:
-        verb = "overtakes" if last > 0 else "falls behind"
-        logarithmic = ", interpolated over its logarithm" if axis.log and not axis.sized else ""
-        return (
-            f"{where}{axis.arm} {verb} {axis.other} at about {axis.told(found.median)} "
-            f"[{_edge(axis, found.ci_low, 0)}, {_edge(axis, found.ci_high, -1)}]{logarithmic}; "
-            f"{100 * found.share:.0f} % of resamples cross (n = {len(found.seeds)} seeds)."
-        )
-    if first == last != 0:
-        leader = axis.arm if first > 0 else axis.other
-        return (
-            f"{where}{no} crossing in the measured range, {span}: {leader} leads at both ends; "
+            f"no crossing in the measured range, {_span(axis)}: {leader} leads at both ends; "
             "any crossing lies beyond it."
         )
-    point, difference = next((axis.points[i], found.ends[i]) for i in (-1, 0) if found.end_signs[i] == 0)
+    at = next(i for i in (-1, 0, *range(len(axis.points))) if not found.signs[i])
+    point = axis.number(axis.points[at]) if axis.sized else axis.told(axis.points[at])
+    ends = f"{leader} leads at both ends, but " if found.signs[0] and found.signs[-1] else ""
     return (
-        f"{where}{no} crossing is shown in the measured range, {span}: "
-        f"at {axis.number(point) if axis.sized else axis.told(point)} the difference is "
-        f"{described(found.metric, difference)}; {100 * found.share:.0f} % of resamples cross."
+        f"no crossing is shown in the measured range, {_span(axis)}: {ends}at {point} the difference is "
+        f"{described(found.metric, found.differences[at])}; {100 * found.share:.0f} % of resamples cross."
     )
+
+
+def _open_points(found: Crossing) -> str:
+    """The points at which no one leads, as the end of a clause."""
+    points = [point for point, sign in zip(found.axis.points, found.signs, strict=True) if not sign]
+    return f", no one at {listed(map(found.axis.number, points))}" if points else ""
+
+
+def _span(axis: Axis) -> str:
+    return axis.told(axis.points[0], axis.points[-1])
 
 
 def _located(found: Crossing, changes: Floats) -> Crossing:

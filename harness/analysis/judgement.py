@@ -12,6 +12,9 @@ from harness.analysis.summary import unfinished
 from harness.analysis.wording import listed, named, place
 from harness.spec import ResolvedStudy
 
+_MOST_TOLD = 4
+"""Cells with lost runs that a sentence names; the report lists all of them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
@@ -48,14 +51,19 @@ def _only_size(asked: int, study: ResolvedStudy) -> str:
 
 
 def absent(evidence: Evidence, cells: list[Cell], metric: str) -> str:
-    """Why the claim cannot be judged: which runs did not complete, or too few seeds; empty where nothing is amiss."""
+    """Why nothing can be judged that rests on these cells, as a clause; empty where nothing is amiss.
+
+    Runs that did not complete (those that are left would flatter an arm), or too few seeds. What a claim is refused
+    for, the headline and a crossing are refused for too.
+    """
     known = evidence.cells
     told = []
     for cell in dict.fromkeys(cells):
         for status, seeds in unfinished(known, cell).items():
             told.append(f"{place(cell)} seed{'' if len(seeds) == 1 else 's'} {listed(seeds)} {status}")
     if told:
-        return f"{'; '.join(told)}: the claim rests on runs without a result"
+        more = f"; and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
+        return f"{'; '.join(told[:_MOST_TOLD])}{more}: runs without a result may be just those that would decide"
     unmeasured = [place(cell) for cell in dict.fromkeys(cells) if not np.isfinite(known.values(cell, metric)).all()]
     if unmeasured:
         return f"not every run of {listed(unmeasured)} has measured its {named(metric)}"

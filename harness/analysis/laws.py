@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,16 @@ def laws_table(cells: Cells) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
+def law_error(n: Floats, a: float, b: float, c: float, d: float = 0.0) -> Floats:
+    """The law's error, a fraction, at numbers of training images `n`: what is fitted, and what figures draw."""
+    return np.asarray(a * (n + d) ** -b + c)
+
+
+def law_formula(shifts: Iterable[float]) -> str:
+    """The law as a reader sees it, with the shift where one of the fitted laws has it."""
+    return f"error = a · {'(n + d)' if any(shifts) else 'n'}^−b + c"
+
+
 def fit_law(points: Floats) -> tuple[float, float, float, float, float]:
     """a, b, c, d and r2 of error = a (n + d)^-b + c through (k, 2) points (n, error); NaN below three points."""
     if len(points) < 3:
@@ -35,19 +46,15 @@ def fit_law(points: Floats) -> tuple[float, float, float, float, float]:
     n, error = points.T
     scale = float(n[0])  # n in units of the smallest size, for a well-conditioned fit
     shifted = len(points) > _MOST_SIZES_WITHOUT_SHIFT
-
-    def law(x: Floats, a: float, b: float, c: float, d: float = 0.0) -> Floats:
-        return np.asarray(a * (x + d) ** -b + c)
-
     start = [max(error[0] - error[-1], 1e-3), 0.5, max(0.5 * error.min(), 1e-6), 0.1][: 4 if shifted else 3]
     upper = [np.inf, 5.0, 1.0, 10.0][: len(start)]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optimize.OptimizeWarning)  # about the covariance, which is not used
-            fitted, _ = optimize.curve_fit(law, n / scale, error, p0=start, bounds=(0.0, upper), max_nfev=2000)
+            fitted, _ = optimize.curve_fit(law_error, n / scale, error, p0=start, bounds=(0.0, upper), max_nfev=2000)
     except RuntimeError:  # no convergence: no law, rather than a bad one
         return (math.nan,) * 5
     a, b, c, d = (*map(float, fitted), 0.0)[:4]
     spread = float(((error - error.mean()) ** 2).sum())
-    rest = float(((law(n / scale, *fitted) - error) ** 2).sum())
+    rest = float(((law_error(n / scale, *fitted) - error) ** 2).sum())
     return a * scale**b, b, c, d * scale, 1 - rest / spread if spread else math.nan

@@ -2,7 +2,8 @@
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -45,17 +46,19 @@ ARM_COLUMNS: dict[str, str] = {
     "out_of_memory": "Int64",
     "failed": "Int64",
     "missing": "Int64",
+    "caution": "str",
 }
 """Columns of `Findings.arms`."""
 
 
-def arms_table(cells: Cells) -> pd.DataFrame:
+def arms_table(cells: Cells, cautions: Mapping[Cell, Sequence[str]] = MappingProxyType({})) -> pd.DataFrame:
     """ARM_COLUMNS, a row per cell of the study; interval: Student's t over seeds, NaN below three of them.
 
     Times and throughputs are medians over completed runs (an unfinished run's would mislead); `params` and
-    `macs_per_image` over every run that has them.
+    `macs_per_image` over every run that has them; `caution` says why an arm seems not to have learned.
     """
-    rows = [_row(cells, (arm.name, size)) for arm, size in cells.study.cells]
+    places = [(arm.name, size) for arm, size in cells.study.cells]
+    rows = [_row(cells, cell) | {"caution": "; ".join(cautions.get(cell, ()))} for cell in places]
     return pd.DataFrame(rows, columns=list(ARM_COLUMNS)).astype(ARM_COLUMNS)
 
 

@@ -20,7 +20,7 @@ EDGE = 0.05
 """A chosen value within this share of its range from an edge asks for a wider range."""
 
 FAILED_SCORE = 0.0
-"""Validation accuracy that a trial without one (diverged, failed, pruned before a score) counts with."""
+"""What a trial without a score (diverged, failed, pruned before one) counts with beside others that have one."""
 
 Trials = dict[Cell, list[Mapping[str, Any]]]
 
@@ -77,10 +77,14 @@ def expected_best(scores: Iterable[float]) -> Floats:
 
 
 def budget_table(cells: Cells, trials: Trials) -> pd.DataFrame:
-    """Validation accuracy expected of the best of k trials: arm, train_size, trials (k), expected_best."""
+    """Validation accuracy expected of the best of k trials: arm, train_size, trials (k), expected_best.
+
+    No rows for a cell none of whose trials has a score.
+    """
     rows = [
         (cell[0], cells.train_size(cell), k, float(score))
         for cell, of_cell in trials.items()
+        if any(map(_has_score, of_cell))
         for k, score in enumerate(expected_best(_score(trial) for trial in of_cell), start=1)
     ]
     types = {"arm": "str", "train_size": "Int64", "trials": "Int64", "expected_best": "float64"}
@@ -108,27 +112,29 @@ def tuning_warnings(cells: Cells, trials: Trials) -> tuple[str, ...]:
     """What the searches leave unfair or unsure, a sentence each."""
     if cells.study.search.trials == 0:
         return ("No search: every arm ran with the recipe's own settings, which may suit one arm better than another.",)
-    return (*cells.study.used_up, *_unequal(cells, trials), *_edges(cells, trials))
+    return (*cells.study.used_up, *_unequal(cells, trials), *_fruitless(trials), *_edges(cells, trials))
 
 
 def _score(trial: Mapping[str, Any]) -> float:
-    score = number(trial["validation_accuracy"])
-    unscored = math.isnan(score) or trial["status"] not in ("completed", "pruned")
-    return FAILED_SCORE if unscored else score
+    return number(trial["validation_accuracy"]) if _has_score(trial) else FAILED_SCORE
 
 
-def _chosen(of_cell: list[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The trial whose settings were confirmed; while the search goes on, the best so far."""
+def _has_score(trial: Mapping[str, Any]) -> bool:
+    return trial["status"] in ("completed", "pruned") and not math.isnan(number(trial["validation_accuracy"]))
+
+
+def _chosen(of_cell: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The trial whose settings were confirmed; while the search goes on, the best so far. None without any score."""
     for trial in of_cell:
         if trial["chosen"]:
             return trial
-    return max(of_cell, key=_score)
+    return max(filter(_has_score, of_cell), key=_score, default=None)
 
 
-def _values(study: ResolvedStudy, arm: str, trial: Mapping[str, Any]) -> dict[str, Any]:
-    """The trial's values of the parameters that are searched for the arm."""
+def _values(study: ResolvedStudy, arm: str, trial: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The trial's values of the parameters that are searched for the arm; none without a trial."""
     space = study.search.space_of(study.arm(arm))
-    found = {name: trial.get(f"p.{name}") for name in sorted(space)}
+    found = {name: trial.get(f"p.{name}") for name in sorted(space)} if trial is not None else {}
     return {name: value for name, value in found.items() if value is not None and not pd.isna(value)}
 
 
@@ -145,7 +151,7 @@ def _audit_row(cells: Cells, cell: Cell, of_cell: list[Mapping[str, Any]]) -> di
         "completed": sum(trial["status"] == "completed" for trial in of_cell),
         "images": int(np.nansum(images)),
         "spared": _spared(cells, cell, of_cell),
-        "best_validation_accuracy": max(number(_score(trial)) for trial in of_cell),
+        "best_validation_accuracy": max(map(_score, filter(_has_score, of_cell)), default=math.nan),
         "at_edge": ", ".join(at_edge(space, values)),
         **{f"p.{name}": value for name, value in values.items()},
         **{f"edge.{name}": edge_distance(space[name], value) for name, value in values.items()},
@@ -165,6 +171,15 @@ def _unequal(cells: Cells, trials: Trials) -> list[str]:
     planned = {cell: _images_planned(cells, cell, of_cell) for cell, of_cell in trials.items() if of_cell}
     lengths = {cell: [images] for cell, images in planned.items() if images is not None}
     return [*sentences, *unequal_images(cells, lengths, "arms' trials differ in length")]
+
+
+def _fruitless(trials: Trials) -> list[str]:
+    """Cells none of whose trials has a score."""
+    return [
+        f"{place(cell)}: none of its {counted(len(of_cell), 'trial')} has a score, so the search chose no setting."
+        for cell, of_cell in trials.items()
+        if of_cell and not any(map(_has_score, of_cell))
+    ]
 
 
 def _images_planned(cells: Cells, cell: Cell, of_cell: list[Mapping[str, Any]]) -> int | None:

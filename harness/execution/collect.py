@@ -22,6 +22,9 @@ from harness.records.tables import (
 )
 from harness.spec import ResolvedStudy
 
+ADDED_ORIGINS = ("classes", "largest_class_share")
+"""Of the test part; what study.json of version 0.1 lacks."""
+
 _OF_RESULT = [item.name for item in fields(RunResult) if item.name in RUN_COLUMNS]
 
 
@@ -31,7 +34,7 @@ def collect(study: ResolvedStudy, finished: Sequence[Finished], provenance: dict
     trials = [item for item in finished if item.run.config.phase == "tune"]
     return StudyRecords(
         study=study,
-        provenance=provenance | results_provenance(finished),
+        provenance=provenance | results_provenance(finished) | _test_classes(confirmed),
         runs=with_columns([_run_row(study, item) for item in confirmed], RUN_COLUMNS),
         trials=with_columns([_trial_row(study, item) for item in trials], TRIAL_COLUMNS),
         curves=in_batches((row for item in confirmed for row in _curve_rows(item)), CURVE_COLUMNS),
@@ -56,6 +59,21 @@ def results_provenance(finished: Iterable[Finished]) -> dict[str, Any]:
     joined: dict[str, Any] = {key: ", ".join(sorted(values)) for key, values in found.items()}
     changed = {environment.get("git_dirty") for environment in environments}
     return joined | {"git_dirty": True if True in changed else None if None in changed else False}
+
+
+def _test_classes(confirmed: Sequence[Finished]) -> dict[str, Any]:
+    """Number of classes, and the share of the commonest one in the test part, where all arms have the same data."""
+    completed = [item for item in confirmed if item.result.status == "completed"]
+    if len({item.run.config.data_hash for item in completed}) != 1:
+        return {}
+    labels, _ = completed[0].folder.predictions()
+    return dict(
+        zip(
+            ADDED_ORIGINS,
+            (completed[0].run.config.classes, round(np.bincount(labels).max() / len(labels), 6)),
+            strict=True,
+        )
+    )
 
 
 def _place(study: ResolvedStudy, item: Finished) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from harness.analysis import analyse
-from harness.execution.collect import collect
+from harness.execution.collect import ADDED_ORIGINS, collect
 from harness.execution.consistency import check_identities, check_tables
 from harness.execution.faults import Check, Fault, same
 from harness.execution.plan import make_plan
@@ -210,7 +210,8 @@ def _table_faults(folder: Path, kept: StudyRecords, finished: list[Finished]) ->
                 yield from _text_faults(folder / path.name, read_bytes(path).decode())
             else:
                 yield Fault(path=path.name, expected="a table", found="none")
-    for key in sorted(fresh.provenance.keys() | kept.provenance.keys()):
+    lacking = {key for key in ADDED_ORIGINS if key not in kept.provenance}
+    for key in sorted((fresh.provenance.keys() | kept.provenance.keys()) - lacking):
         if fresh.provenance.get(key) != kept.provenance.get(key):
             expected = f"{key} {fresh.provenance.get(key)!r} (by the run folders)"
             yield Fault(path="study.json", expected=expected, found=f"{kept.provenance.get(key)!r}")

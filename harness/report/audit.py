@@ -63,16 +63,24 @@ def audit_table(records: StudyRecords, findings: Findings) -> Table:
         Column("On the edge of its range"),
     )
     note = "To edge: distance of the chosen value to the nearer end of its range, as a share of the range's width."
+    if (findings.audit["completed"] < findings.audit["trials"]).any():
+        note += " Trials that did not complete count among the trials of their arm."
     if pruned:
         note += " Images spared: what pruned trials did not see of their planned training images."
     return Table(
         "tuning",
-        "Tuning audit: the same for every arm",
+        f"Tuning audit: {_equality(findings)}",
         columns,
         tuple(rows),
         csv_text.from_frame(findings.audit),
         note,
     )
+
+
+def _equality(findings: Findings) -> str:
+    """What the search spent on every arm of a training size, if it was the same."""
+    by_size = findings.audit.groupby("train_size", dropna=False)["trials"].nunique()
+    return "the same number of trials for every arm" if (by_size == 1).all() else "the numbers of trials differ"
 
 
 def _chosen(row: Row, name: str) -> Cell:

@@ -5,13 +5,14 @@ from os.path import relpath
 from pathlib import Path
 
 from harness.analysis.across import PLACES, Across
+from harness.analysis.estimate import LEVEL
 from harness.analysis.findings import Findings
 from harness.records import csv_text, files
 from harness.records.layout import StudyFolder
 from harness.records.tables import StudyRecords
 from harness.report.audit import provenance_table
 from harness.report.cells import Cell, Column, Table
-from harness.report.content import NO_ANSWER, Drawn, command_of, drawn, title_of, verdicts_of
+from harness.report.content import NO_ANSWER, Drawn, cautions_of, command_of, drawn, title_of, verdicts_of
 from harness.report.formats import NONE, count, number, p_value, percent, points_interval
 from harness.report.frames import rows_of
 from harness.report.markdown import code, escape, listed, prose, tally
@@ -97,7 +98,7 @@ def _side(records: StudyRecords, findings: Findings, title: str, place: int) -> 
         answer=findings.answer or NO_ANSWER,
         verdicts=verdicts_of(findings),
         gaps=findings.gaps,
-        warnings=findings.warnings,
+        warnings=cautions_of(records, findings),
         figure=replace(pictures[0], number=place) if pictures else None,
         claims=replace(claims, name=f"claims-{place}", caption=f"{title}: published claims"),
         command=command_of(records),
@@ -114,7 +115,7 @@ def _summary(across: Across) -> str:
     arms = "1 arm" if len(shared) == 1 else f"{len(shared)} arms (counted once per training size)"
     if not judged:
         return f"The studies share {arms}, with too few common seeds to tell whether they differ."
-    clear = [row for row in judged if float(row["p_holm"]) < 0.05]
+    clear = [row for row in judged if float(row["p_holm"]) < 1 - LEVEL]
     told = "none differs" if not clear else f"{len(clear)} {'differs' if len(clear) == 1 else 'differ'}"
     return f"The studies share {arms}; {told} clearly in test accuracy (Holm p below .05; {len(judged)} judged)."
 

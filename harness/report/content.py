@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from harness.analysis.findings import VERDICTS, Findings
+from harness.analysis.wording import listed
 from harness.records.tables import StudyRecords
 from harness.report import audit, tables
 from harness.report.cells import Table
 from harness.report.figures import pictures_of
 from harness.report.formats import words
 from harness.report.protocol import protocol_table
-from harness.report.style import png, svg, theme
+from harness.report.style import png, svg, theme, undrawn
 
 _MOST_SVG = 200_000
 """Bytes; a larger drawing stands in the page as PNG, so that the page stays small."""
@@ -91,7 +92,7 @@ def content_of(records: StudyRecords, findings: Findings) -> Content:
         answer=findings.answer or NO_ANSWER,
         verdicts=verdicts_of(findings),
         gaps=findings.gaps,
-        warnings=(*findings.warnings, *_looked_at(study.changes_after_first_look)),
+        warnings=(*cautions_of(records, findings), *_looked_at(study.changes_after_first_look)),
         sections=_sections(records, findings, figures),
         changes=study.changes_after_first_look,
         provenance=audit.provenance_table(records),
@@ -99,6 +100,20 @@ def content_of(records: StudyRecords, findings: Findings) -> Content:
         command=command_of(records),
         citation=_citation(records),
         figures=figures,
+    )
+
+
+def cautions_of(records: StudyRecords, findings: Findings) -> tuple[str, ...]:
+    """What changes the reading of the results, and of their figures."""
+    names = [*(arm.name for arm in records.study.all_arms), *records.study.series]
+    boxed = undrawn(dict.fromkeys(names))
+    if not boxed:
+        return findings.warnings
+    told = listed(f"{name} ({letters})" for name, letters in boxed.items())
+    return (
+        *findings.warnings,
+        f"No installed font has these letters, so that figures show boxes in their place: {told}. Install a font that "
+        "has them, such as Noto, or give other names.",
     )
 
 

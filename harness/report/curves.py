@@ -7,6 +7,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from harness.analysis.findings import Findings
+from harness.analysis.learning import mean_curve
 from harness.records.tables import StudyRecords
 from harness.report.drawing import column_height, key_column, labels_of, set_linear
 from harness.report.formats import count
@@ -44,9 +45,7 @@ def learning_curves(records: StudyRecords, findings: Findings) -> Figure:
             for _, group in of_arm.groupby("seed")
         ]
         axes.add_collection(LineCollection(lines, colors=looks[name].colour, linewidths=0.6, alpha=0.4))
-        # Only where every seed was evaluated: elsewhere the mean would jump as seeds drop out.
-        by_update = of_arm.groupby("update")["validation_accuracy"].agg(["mean", "count"])
-        means = 100 * by_update.loc[by_update["count"] == by_update["count"].max(), "mean"]
+        means = 100 * mean_curve(of_arm, "validation_accuracy")
         alone = looks[name].marker if len(means) == 1 else ""  # one evaluation makes no line
         axes.plot(means.index.astype(float), means, marker=alone, color=looks[name].colour, linestyle=looks[name].dash)
         ends[name] = float(means.iloc[-1])

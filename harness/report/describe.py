@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.analysis.findings import Findings
+from harness.analysis.learning import mean_curve
 from harness.records.tables import StudyRecords
 from harness.report.costs import pareto_front, rows_with_cost
 from harness.report.curves import UNFINISHED, budget_rows, learning_rows, unfinished_rows
@@ -151,9 +152,11 @@ def gap_by_size(records: StudyRecords, findings: Findings) -> str:
 def learning_curves(records: StudyRecords, findings: Findings) -> str:
     """Where the learning curves end."""
     curves = learning_rows(records, findings)
-    last = curves[curves["update"] == curves.groupby("arm")["update"].transform("max")]
-    ends = last.groupby("arm", sort=False)["validation_accuracy"].mean().sort_values(ascending=False, kind="stable")
-    listed = [f"{arm} {percent(value)}" for arm, value in ends.items()]
+    ends = {
+        str(arm): float(mean_curve(of_arm, "validation_accuracy").iloc[-1])
+        for arm, of_arm in curves.groupby("arm", sort=False)
+    }
+    listed = [f"{arm} {percent(value)}" for arm, value in sorted(ends.items(), key=lambda end: -end[1])]
     if len(listed) > _MOST:
         listed = [f"from {listed[0]} (highest) to {listed[-1]} (lowest)"]
     seeds = curves.groupby("arm")["seed"].nunique().max()
@@ -190,7 +193,8 @@ def _accuracies(rows: list[Row]) -> str:
         role = " (baseline)" if row["is_baseline"] else ""
         return f"{row['arm']}{role} {percent_interval(row['mean'], row['ci_low'], row['ci_high'])}"
 
-    return _listed(rows, "mean", text)
+    over = " (intervals over seeds alone)" if any(number(row["ci_low"]) is not None for row in rows) else ""
+    return f"{_listed(rows, 'mean', text).removesuffix('.')}{over}."
 
 
 def _differences(rows: list[Row]) -> str:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from harness.analysis.findings import Findings
 from harness.records.tables import StudyRecords
+from harness.report.content import cautions_of
 from harness.report.formats import number
 from harness.report.frames import rows_of
 from harness.report.summary import SUMMARY_COLUMNS, summary_rows
@@ -30,7 +31,7 @@ def document(records: StudyRecords, findings: Findings, figures: tuple[str, ...]
         "arms": _rows(findings.arms),
         "summary": {"columns": list(SUMMARY_COLUMNS), "rows": [list(row) for row in summary_rows(findings)]},
         "gaps": list(findings.gaps),
-        "warnings": list(findings.warnings),
+        "warnings": list(cautions_of(records, findings)),
         "files": {
             "page": "report.html",
             "markdown": "REPORT.md",

@@ -13,7 +13,8 @@ from harness.report.sheet import LINE_HEIGHT, Label, fix_ticks, lines_in, short_
 from harness.report.style import Mark
 from harness.spec import ResolvedStudy
 
-INTERVAL_NOTE = "Dots: seeds. Bars: 95 % intervals of the mean (from 3 seeds on)."
+INTERVAL_NOTE = "Dots: seeds. Bars: 95 % intervals of the mean over seeds alone (from 3 on), the test images fixed."
+"""Of an arm's own accuracy. Differences are over seeds and test images."""
 
 
 def labels_of(study: ResolvedStudy, arms: Iterable[str], *, width: float = 1.35) -> dict[str, str]:

@@ -13,6 +13,9 @@ from harness.spec import ResolvedStudy
 
 Row = dict[str, Any]
 
+UNLEARNED = "†"
+"""Stands after an arm that seems not to have learned."""
+
 
 def rows_of(frame: pd.DataFrame) -> list[Row]:
     """The rows as dicts, in the frame's order."""

@@ -31,7 +31,8 @@ def accuracy_by_shift(records: StudyRecords, findings: Findings) -> Figure:
     cells = [(size, metric) for size in sizes for metric in METRICS]
     panels = Panels(
         "Test images moved by some pixels",
-        "Thin lines: seeds. Bars: 95 % intervals of the mean. Agreement: same prediction as for the unmoved image.",
+        "Thin lines: seeds. Bars: 95 % intervals of the mean over seeds alone. "
+        "Agreement: same prediction as for the unmoved image.",
         ["" if size is None or metric == "agreement" else f"{count(size)} training images" for size, metric in cells],
         label="shift (pixels)",
         key=[Label(names[marked[name]], looks[name]) for name in present],

@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from harness.analysis.findings import Findings
+from harness.analysis.laws import law_error, law_formula
 from harness.records.tables import StudyRecords
 from harness.report.drawing import (
     INTERVAL_NOTE,
@@ -43,7 +44,9 @@ def accuracy_by_size(records: StudyRecords, findings: Findings) -> Figure:
     names = labels_of(study, by_arm)
     laws = {row["arm"]: row for row in rows_of(findings.laws) if number(row["a"]) is not None}
     sheet = Sheet(
-        "Test accuracy by training images", _size_note(findings, bool(laws)), height=column_height(names.values(), 3.8)
+        "Test accuracy by training images",
+        _size_note(findings, list(laws.values())),
+        height=column_height(names.values(), 3.8),
     )
     axes, runs = sheet.axes, completed_runs(records)
     _shade_crossovers(sheet, findings, looks)
@@ -109,8 +112,8 @@ def _size_axis(sheet: Sheet, findings: Findings) -> None:
     sheet.axes.set_xlabel("training images")
 
 
-def _size_note(findings: Findings, laws: bool) -> str:
-    lines = " Lines: fitted laws, error = a · n^−b + c." if laws else ""
+def _size_note(findings: Findings, laws: list[Row]) -> str:
+    lines = f" Lines: fitted laws, {law_formula(law['d'] for law in laws)}." if laws else ""
     crossed = any(number(row["ci_low"]) is not None for row in along_size(findings.crossovers))
     return INTERVAL_NOTE + lines + (f" Shaded: 95 % interval of a crossover{_with(findings)}." if crossed else "")
 
@@ -132,7 +135,7 @@ def _law_line(law: Row, cells: list[Row]) -> tuple[list[float], list[float]]:
     """A fitted law over the arm's measured sizes, never beyond them."""
     sizes = [float(row["train_size"]) for row in cells]
     xs = np.geomspace(min(sizes), max(sizes), 60)
-    ys = 100 * (1 - (law["a"] * xs ** -law["b"] + law["c"]))
+    ys = 100 * (1 - law_error(xs, *(float(law[name]) for name in "abcd")))
     return [float(x) for x in xs], [float(y) for y in ys]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import matplotlib as mpl
+import numpy as np
 import seaborn as sns
 from matplotlib import font_manager
 from matplotlib.colors import to_hex
@@ -72,6 +73,22 @@ _OURS: dict[str, Any] = {
 }
 
 
+_NUMPY: dict[str, Any] = {
+    "edgeitems": 3,
+    "floatmode": "maxprec",
+    "formatter": None,
+    "infstr": "inf",
+    "legacy": False,
+    "linewidth": 75,
+    "nanstr": "nan",
+    "precision": 8,
+    "sign": "-",
+    "suppress": False,
+    "threshold": 1000,
+}
+"""How numpy writes numbers by default: matplotlib makes the names of an SVG's parts from such texts."""
+
+
 @dataclass(frozen=True)
 class Mark:
     """How an arm looks in every figure of its study."""
@@ -90,12 +107,30 @@ def families(installed: Iterable[str]) -> list[str]:
     return ["DejaVu Sans", *(name for name in _EAST_ASIAN if name in names), "Last Resort High-Efficiency"]
 
 
+def undrawn(names: Iterable[str]) -> dict[str, str]:
+    """The names with letters that no installed font has, each with those letters: figures draw them as boxes."""
+    texts = list(names)
+    letters = {letter for text in texts for letter in text if not letter.isascii()}
+    if not letters:  # as nearly always: no font is opened
+        return {}
+    *ours, _ = families(font_manager.get_font_names())
+    fonts = [font_manager.get_font(font_manager.findfont(family)) for family in ours]
+    lacking = {letter for letter in letters if not any(font.get_char_index(ord(letter)) for font in fonts)}
+    found = {text: "".join(dict.fromkeys(letter for letter in text if letter in lacking)) for text in texts}
+    return {text: boxes for text, boxes in found.items() if boxes}
+
+
 @contextmanager
 def theme() -> Iterator[None]:
-    """Build and save figures inside this; matplotlib's settings are as before afterwards."""
+    """Build and save figures inside this; matplotlib's settings are as before afterwards.
+
+    It starts from the libraries' defaults: nothing of a user's matplotlibrc, or of what a notebook has set, is drawn.
+    """
     fonts = {"font.family": families(font_manager.get_font_names())}
-    settings: dict[Any, Any] = {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **_OURS, **fonts}
-    with mpl.rc_context(settings):
+    with mpl.rc_context(), np.printoptions(**_NUMPY):
+        mpl.rcdefaults()
+        settings: dict[Any, Any] = {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **_OURS, **fonts}
+        mpl.rcParams.update(settings)
         yield
 
 

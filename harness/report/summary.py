@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from harness.analysis.findings import Findings
 from harness.report.formats import NONE, count, magnitude, p_value, percent_interval, points_interval, seeds
-from harness.report.frames import cell_name, rows_of
+from harness.report.frames import UNLEARNED, cell_name, rows_of
 
 
 class SummaryRow(NamedTuple):
@@ -34,7 +34,8 @@ def summary_rows(findings: Findings) -> list[SummaryRow]:
         other = str(against.get("baseline", baseline))
         rows.append(
             SummaryRow(
-                arm=f"{cell_name(row, findings)} (baseline)" if row["is_baseline"] else cell_name(row, findings),
+                arm=f"{cell_name(row, findings)}{' (baseline)' if row['is_baseline'] else ''}"
+                f"{f' {UNLEARNED}' if row.get('caution') else ''}",
                 seeds=seeds(row["n"], row["planned"]),
                 accuracy=percent_interval(row["mean"], row["ci_low"], row["ci_high"]),
                 difference=difference if other == baseline or difference == NONE else f"{difference} to {other}",

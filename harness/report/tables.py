@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.findings import Findings
+from harness.analysis.laws import law_formula
 from harness.records import csv_text
 from harness.records.tables import StudyRecords
 from harness.report.cells import Cell, Column, Table, cell
@@ -26,7 +27,17 @@ from harness.report.formats import (
     seeds,
     words,
 )
-from harness.report.frames import Row, along_factor, along_size, compared, grouped, has_partners, rows_of, sizes_of
+from harness.report.frames import (
+    UNLEARNED,
+    Row,
+    along_factor,
+    along_size,
+    compared,
+    grouped,
+    has_partners,
+    rows_of,
+    sizes_of,
+)
 from harness.report.shifts import shift_rows
 from harness.report.style import look_of_series, marks
 from harness.spec import Claim, CostGrows, Crosses, GapShrinks
@@ -105,22 +116,30 @@ def arms_table(records: StudyRecords, findings: Findings) -> Table:
     for row in grouped(rows_of(findings.arms), study):
         arm = str(row["arm"])
         role = " (baseline)" if row["is_baseline"] else ""
-        first = [Cell(f"{arm}{role}", colour=looks[arm].colour)]
+        mark = f" {UNLEARNED}" if row.get("caution") else ""
+        first = [Cell(f"{arm}{role}{mark}", colour=looks[arm].colour)]
         first += [Cell(NONE if role else study.against(study.arm(arm)).name)] if paired else []
         first += [cell(count, row["train_size"])] if sized else []
         against = differences.get((arm, _size(row)), {})
         rows.append((*first, *_accuracy_cells(row, against), *_cost_cells(row)))
     headings = [*(["Training images"] if sized else []), *_ARM_HEADINGS]
     other = "the arm it is set against" if paired else "the baseline"
+    per_size = "at each number of training images" if sized else "in the table"
     note = (
-        f"Difference: paired by seed, arm minus {other if paired else 'baseline'}, in percentage points. p: paired "
-        f"test, Holm-corrected over the table. Better: probability that the arm is better than {other}. MACs: "
-        "multiply-accumulates of one forward pass. No interval is given below 3 seeds. Intervals hold for the settings "
-        "that the search chose: another search may choose others."
+        "Test accuracy: its interval is over seeds alone, the test images held fixed. Difference: paired by seed and "
+        f"test image, its interval is over both; arm minus {other if paired else 'baseline'}, in percentage points. "
+        f"p: paired test, Holm-corrected over the arms {per_size}. Better: probability that the arm is better than "
+        f"{other}. MACs: multiply-accumulates of one forward pass. No interval is given below 3 seeds. "
+        "Intervals hold for the settings that the search chose: another search may choose others."
     )
     shown = points_range(findings.comparisons["smallest_detectable"])
     if shown:
         note += f" Smallest true difference that these seeds and images show with power .8: {shown} points."
+    note += (
+        f" {UNLEARNED}: this arm seems not to have learned, or not to the end: see Read with care."
+        if any(row.get("caution") for row in rows_of(findings.arms))
+        else ""
+    )
     caption = f"Arms: test accuracy, difference to {other}, and cost"
     names = (Column("Arm"), *((Column("Against"),) if paired else ()))
     columns = (*names, *(Column(heading, numeric=True) for heading in headings))
@@ -129,7 +148,7 @@ def arms_table(records: StudyRecords, findings: Findings) -> Table:
 
 _ARM_HEADINGS = (
     "Seeds",
-    "Test accuracy [95\u00a0%]",
+    "Test accuracy [95\u00a0% over seeds]",
     "Difference [95\u00a0%]",
     "p (Holm)",
     "Better",
@@ -266,7 +285,7 @@ def shifts_table(records: StudyRecords, findings: Findings) -> Table:
     headings += [f"Agreement, {shift} px" for shift in shifts if shift > 0]
     return Table(
         "shifts",
-        "Tests on moved images, with 95\u00a0% intervals",
+        "Tests on moved images, with 95\u00a0% intervals over seeds alone",
         (Column("Arm"), *(Column(heading, numeric=True) for heading in headings)),
         tuple(rows),
         csv_text.from_frame(findings.shifts),
@@ -286,7 +305,7 @@ def laws_table(records: StudyRecords, findings: Findings) -> Table:
     )
     return Table(
         "laws",
-        f"Fitted laws: error = a · {'(n + d)' if shifted else 'n'}^−b + c, for n training images",
+        f"Fitted laws: {law_formula(row['d'] for row in laws)}, for n training images",
         (Column("Arm"), *(Column(heading, numeric=True) for heading in named.values())),
         rows,
         csv_text.from_frame(findings.laws),

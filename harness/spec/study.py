@@ -1,6 +1,7 @@
 """The study: one ablation question, its arms, its protocol and the published findings it puts to the test."""
 
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from math import inf
 from types import MappingProxyType
@@ -44,6 +45,11 @@ class Arm:
         check_types(self)
         require(bool(self.name.strip()), "An arm's name is empty; give it a name to stand in tables and figures.")
         require(self.name.isprintable(), f"Arm name {self.name!r} holds unprintable characters.")
+        for field_name, text in (("name", self.name), ("series", self.series or "")):
+            require(
+                text == text.strip(),
+                f"Arm {field_name} {text!r} begins or ends with a blank, which nobody sees; leave it out.",
+            )
         for key in self.changes:
             require(
                 key.partition(".")[0] in ("recipe", "data") and "." in key,
@@ -255,6 +261,8 @@ class ResolvedStudy:
         names = [arm.name for arm in self.all_arms]
         for name in names:
             require(names.count(name) == 1, f"Two arms are called {name!r}; every arm needs a name of its own.")
+        _require_look_different("Arms", names)
+        _require_look_different("Series", self.series)
         seen: list[tuple[Any, str]] = []
         for arm in self.all_arms:
             content = (arm.model, self.recipe_of(arm).written_out(), self.data_of(arm))
@@ -388,6 +396,18 @@ class ResolvedStudy:
             len(ordered) == len(levels) and rising,
             f"{type(claim).__name__} along {claim.along!r} needs arms with numeric levels in order; "
             f"the levels are {levels}.",
+        )
+
+
+def _require_look_different(what: str, names: Iterable[str]) -> None:
+    """Refuse names that differ in blanks alone, or in nothing but the form of their Unicode (NFC, NFD)."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault("".join(unicodedata.normalize("NFC", name).split()), name)
+        require(
+            other == name,
+            f"{what} {other!a} and {name!a} differ in blanks or in the form of their Unicode alone; "
+            "give one of them another name.",
         )
 
 

@@ -97,10 +97,10 @@ def test_without_noise_a_straight_difference_gives_its_own_crossing_and_change(
     assert change is not None
     assert change.value == pytest.approx(rise)
     assert (found.median, found.ci_low, found.ci_high) == pytest.approx([axis.point(root)] * 3, rel=1e-4)
-    assert found.end_signs == ((-1, 1) if rise > 0 else (1, -1))
+    assert (found.signs[0], found.signs[-1]) == ((-1, 1) if rise > 0 else (1, -1))
     mirrored = crossing(simulated, axis.flipped())
     assert mirrored.median == pytest.approx(found.median)
-    assert mirrored.end_signs == tuple(-sign for sign in found.end_signs)
+    assert mirrored.signs == tuple(-sign for sign in found.signs)
 
 
 def test_a_change_of_sign_has_no_number_outside_the_measured_levels() -> None:
@@ -172,13 +172,17 @@ def test_one_size_or_no_pair_of_series_has_no_frontier() -> None:
     assert set(found.crossovers["along"]) == {"train_size"}
 
 
-def test_missing_levels_leave_the_rest_usable() -> None:
+def test_a_level_without_all_its_runs_is_neither_dropped_nor_judged() -> None:
     def changes(row):
         return None if row["arm"] == "ViT 1" and row["seed"] < 3 else row
 
-    row = analyse(records(series_study(), vit_lead(planted), changes=changes)).crossovers.iloc[0]
-    assert row["largest"] == 0.75
-    assert row["ci_low"] < PLACE < row["ci_high"]
+    found = analyse(records(series_study(), vit_lead(planted), changes=changes))
+    row = found.crossovers.iloc[0]
+    assert row["largest"] == 1
+    assert math.isnan(row["median"])
+    assert row["statement"].startswith("No crossing can be judged: ViT 1 seeds 0, 1 and 2 missing: ")
+    assert found.slopes["slope"].isna().all()
+    assert "Not judged: ViT 1 seeds 0, 1 and 2 missing: " in found.answer
 
 
 @settings(max_examples=3, deadline=None)

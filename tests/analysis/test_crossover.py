@@ -12,6 +12,7 @@ from harness.analysis.axis import size_axis
 from harness.analysis.crossover import crossing, sign_changes, slope
 from harness.analysis.evidence import evidence_of
 from harness.analysis.laws import fit_law
+from harness.spec import Crosses
 
 SIZES = (500, 2000, 5000, 20_000, 50_000)
 
@@ -58,9 +59,7 @@ def test_predictions_widen_the_interval_by_the_image_part() -> None:
     kept = replace(kept, runs=kept.runs.assign(test_accuracy=values))
     axis = size_axis(kept.study, "ViT/7", "ResNet-8")
     found, blind = (crossing(evidence_of(one), axis) for one in (kept, replace(kept, correct={})))
-    assert found.ends is not None
-    assert blind.ends is not None
-    assert found.ends[0].image_error > 2 * blind.ends[0].seed_error
+    assert found.differences[0].image_error > 2 * blind.differences[0].seed_error
     assert found.share < blind.share or found.ci_high - found.ci_low > blind.ci_high - blind.ci_low
 
 
@@ -112,16 +111,62 @@ def test_the_slope_is_covered(n: int) -> None:
     assert 0.93 <= share(hits) < 0.97
 
 
-def test_missing_seeds_and_sizes_leave_the_rest_usable() -> None:
+def test_a_size_without_all_its_runs_is_neither_dropped_nor_judged() -> None:
+    """As the claim about it: the runs that are left may not be those that would decide."""
+
     def changes(row):
-        late = row["train_size"] == 50_000
+        late = row["train_size"] == 50_000 and row["seed"] > 1
         return None if late or (row["seed"] == 4 and row["arm"] == "ViT/7") else row
 
-    found = analyse(records(study({"ViT/7": 7.0}, sizes=SIZES), planted, changes=changes))
+    claims = (Crosses(leader="ResNet-8", follower="ViT/7", statement="a", source="b"),)
+    found = analyse(records(study({"ViT/7": 7.0}, sizes=SIZES, claims=claims), planted, changes=changes))
     row = found.crossovers.iloc[0]
-    assert row["largest"] == 20_000
-    assert row["ci_low"] < 3000 < row["ci_high"]
+    assert (row["smallest"], row["largest"]) == (500, 50_000)
+    assert math.isnan(row["median"])
+    assert row["statement"].startswith("No crossing can be judged: ViT/7 at 500 images seed 4 missing; ViT/7 at 2,000 ")
+    assert found.slopes["slope"].isna().all()
+    assert "Not judged: ViT/7 at 500 images seed 4 missing; " in found.answer
+    assert found.claims["verdict"].item() == "inconclusive"
     assert len(found.gaps) == 6
+
+
+@pytest.mark.parametrize(
+    ("leads", "told"),
+    [
+        (
+            (0.03, -0.03, -0.03, 0.03, 0.03),
+            "The lead changes twice in the measured range, 500 to 50,000 training images: ViT/7 at 500, "
+            "ResNet-8 at 2,000 to 5,000 and ViT/7 at 20,000 to 50,000; no single point of crossing is given.",
+        ),
+        (
+            (0.03, -0.03, 0.03, -0.03, -0.03),
+            "The lead changes 3 times in the measured range, 500 to 50,000 training images: ViT/7 at 500, ResNet-8 at "
+            "2,000, ViT/7 at 5,000 and ResNet-8 at 20,000 to 50,000; no single point of crossing is given.",
+        ),
+        (
+            (0.03, 0.03, -0.03, -0.03, 0.0),
+            "The lead changes once in the measured range, 500 to 50,000 training images: ViT/7 at 500 to 2,000 and "
+            "ResNet-8 at 5,000 to 20,000, no one at 50,000; no single point of crossing is given.",
+        ),
+        (
+            (0.03, 0.0, 0.03, 0.03, 0.03),
+            "No crossing is shown in the measured range, 500 to 50,000 training images: ViT/7 leads at both ends, but "
+            "at 2,000 the difference is ",
+        ),
+    ],
+)
+def test_sign_changes_are_counted_over_all_sizes(leads, told) -> None:
+    by_size = dict(zip(SIZES, leads, strict=True))
+    claims = (Crosses(leader="ResNet-8", follower="ViT/7", statement="a", source="b"),)
+    of = study({"ViT/7": 7.0}, sizes=SIZES, claims=claims)
+    found = analyse(records(of, lambda arm, size: 0.8 + by_size[size] * (arm == "ViT/7"), seed=1))
+    row = found.crossovers.iloc[0]
+    assert row["statement"].startswith(told)
+    assert math.isnan(row["median"])
+    assert row["share"] > (0.95 if min(leads) < 0 else 0.2)
+    assert found.claims["verdict"].item() == "inconclusive"
+    assert told in found.answer
+    assert found.claims["reason"].item().startswith(told[:-2])
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -129,7 +174,7 @@ def test_too_few_seeds_give_no_crossing(seeds: int) -> None:
     found = analyse(records(study({"ViT/7": 7.0}, sizes=SIZES, seeds=seeds), planted))
     assert found.crossovers[["median", "share"]].isna().all(axis=None)
     assert found.slopes["slope"].isna().all()
-    assert "at least 3 over 2 are needed" in found.crossovers["statement"].iloc[0]
+    assert f"{seeds} of at least 3 seeds planned" in found.crossovers["statement"].iloc[0]
 
 
 def test_a_scaling_law_is_recovered() -> None:

@@ -110,6 +110,33 @@ def test_two_seeds_give_a_difference_but_no_interval() -> None:
     assert "too few for an interval" in found.answer
 
 
+def lost(arm: str, seeds: int = 2):
+    """The first seeds of an arm diverge."""
+    return lambda row: without_accuracy(row, "diverged") if row["arm"] == arm and row["seed"] < seeds else row
+
+
+def test_the_answer_judges_only_arms_that_a_claim_could_be_judged_on() -> None:
+    """ViT/7 is the better one, but two of its seeds diverged: of the others alone nothing is said."""
+    told = analyse(records(study(), TRUTH, changes=lost("ViT/7"))).answer
+    assert re.fullmatch(
+        r"ViT/14 comes closest to ResNet-8: −[34]\.\d\d points .* \(n = 5 seeds\)\. "
+        r"Not judged, as runs have no result: ViT/7\.",
+        told,
+    )
+    alone = analyse(records(study({"ViT/7": 7.0}), TRUTH, changes=lost("ViT/7"))).answer
+    assert re.fullmatch(
+        r"ViT/7 so far against ResNet-8: −\d\.\d\d points .* \(n = 3 seeds\)\. "
+        r"Not judged: ViT/7 seeds 0 and 1 diverged: runs without a result may be just those that would decide\.",
+        alone,
+    )
+    none = analyse(records(study(), TRUTH, changes=lost("ResNet-8"))).answer
+    assert re.match(
+        r"ViT/7 does best of the arms so far, against ResNet-8: .*\. Not judged: ResNet-8 seeds 0 and 1", none
+    )
+    for verdict in ("beats", "closest", "behind", "clear"):
+        assert verdict not in alone + none
+
+
 @pytest.mark.parametrize("sizes", [(), (500, 5000)])
 def test_nothing_finished_is_no_crash(sizes: tuple[int, ...]) -> None:
     claims = (Better(arm="ViT/7", than="ResNet-8", statement="a", source="b", train_size="largest" if sizes else None),)

@@ -78,6 +78,20 @@ def test_audit_and_warning_of_a_value_on_the_edge() -> None:
     )
 
 
+def test_an_arm_none_of_whose_trials_has_a_score_has_no_score_to_show() -> None:
+    """Not 0.00 %: nothing was measured, and the settings that were confirmed were not chosen."""
+    trials = [trial("ResNet-8", i, 0.5) for i in range(3)]
+    trials += [trial("ViT/7", i, None, status=status) for i, status in enumerate(("diverged", "failed", "diverged"))]
+    found = analysed(trials)
+    audit = found.audit.set_index("arm")
+    assert list(audit["trials"]) == [3, 3]
+    assert list(audit["completed"]) == [3, 0]
+    assert audit.loc["ViT/7", ["best_validation_accuracy", "p.learning_rate"]].isna().all()
+    assert audit.loc["ResNet-8", "best_validation_accuracy"] == 0.5
+    assert set(found.budget["arm"]) == {"ResNet-8"}
+    assert "ViT/7: none of its 3 trials has a score, so the search chose no setting." in found.warnings
+
+
 def test_unequal_budgets_are_said() -> None:
     trials = [trial("ResNet-8", 0, 0.5), trial("ResNet-8", 1, 0.5), trial("ViT/7", 0, 0.5, images_seen=640)]
     warnings = analysed(trials).warnings
@@ -101,9 +115,11 @@ def test_where_no_trial_completed_the_planned_length_counts() -> None:
     cut = trial("ViT/7", 0, None, status="pruned", images_seen=256)
     found = analysed([trial("ResNet-8", 0, 0.5), cut])
     assert list(found.audit["spared"]) == [0, 1024]
-    assert found.warnings == ()
+    fruitless = "ViT/7: none of its 1 trial has a score, so the search chose no setting."
+    assert found.warnings == (fruitless,)
     longer = analysed([trial("ResNet-8", 0, 0.5, images_seen=1281), cut])
-    assert longer.warnings == ("The arms' trials differ in length: ResNet-8 1,281 images and ViT/7 1,280 images.",)
+    length = "The arms' trials differ in length: ResNet-8 1,281 images and ViT/7 1,280 images."
+    assert longer.warnings == (length, fruitless)
 
 
 def test_no_search_is_said() -> None:

@@ -3,19 +3,24 @@
 import io
 import re
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 from figure_texts import collisions
 from matplotlib.figure import Figure
 from report_cases import CASES, gaps, make_study, single, two_factors
 
 from harness.analysis.axis import is_geometric
+from harness.analysis.laws import fit_law
 from harness.report import figures_of
 from harness.report.content import Drawn
+from harness.report.describe import learning_curves
+from harness.report.formats import percent
 from harness.report.sheet import short_names, spread
 from harness.report.style import BASELINE_COLOUR, marks, png, svg, theme
 
@@ -62,6 +67,68 @@ def test_every_seed_is_drawn():
     of_arms = records.runs[~records.runs["is_baseline"]]
     assert len(of_arms) == 9
     assert {round(100 * value, 6) for value in of_arms["test_accuracy"]} <= drawn
+
+
+def law_by_hand(n, *, a, b, c, d):
+    return 100 * (1 - a / (n + d) ** b - c)
+
+
+@pytest.mark.parametrize("d", [0.0, 3_000.0])
+def test_the_law_that_is_drawn_is_the_law_that_was_fitted(d):
+    """Known parameters; and the shift, which only six sizes or more have, moves the curve by tens of points."""
+    records, findings = two_factors()
+    known = {"a": 40.0, "b": 0.6, "c": 0.05, "d": d}
+    figure = figures_of(records, replace(findings, laws=findings.laws.assign(**known)))["accuracy_by_size"]
+    curves = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 60]
+    assert len(curves) == 3
+    for curve in curves:
+        assert [float(y) for y in curve.get_ydata()] == pytest.approx(
+            [law_by_hand(float(n), **known) for n in curve.get_xdata()]
+        )
+    formula = "error = a · (n + d)^−b + c" if d else "error = a · n^−b + c"
+    assert formula in " ".join(" ".join(text.get_text().split()) for text in figure.texts)
+
+
+def test_a_law_fitted_to_six_sizes_is_drawn_through_them():
+    records, findings = two_factors()
+    sizes = np.array([500, 1000, 2000, 4000, 16_000, 55_000], dtype=float)
+    known = {"a": 40.0, "b": 0.6, "c": 0.05, "d": 3_000.0}
+    fitted = fit_law(np.stack([sizes, 1 - law_by_hand(sizes, **known) / 100], axis=1))
+    laws = findings.laws.assign(**dict(zip(("a", "b", "c", "d", "r2"), fitted, strict=True)))
+    axes = figures_of(records, replace(findings, laws=laws))["accuracy_by_size"].axes[0]
+    curves = [line for line in axes.lines if len(line.get_xdata()) == 60]
+    for n, drawn in zip(curves[0].get_xdata(), curves[0].get_ydata(), strict=True):
+        assert float(drawn) == pytest.approx(law_by_hand(float(n), **known), abs=0.1)
+
+
+def test_settings_of_matplotlib_and_numpy_are_not_drawn():
+    """Of a matplotlibrc, or of a notebook: `savefig.bbox: tight` alone moved every figure.
+
+    How numpy writes numbers decides the names of the parts of an SVG.
+    """
+    bytes_of = []
+    for settings in (
+        {},
+        {"savefig.bbox": "tight", "font.size": 30, "svg.fonttype": "none", "lines.antialiased": False},
+    ):
+        with mpl.rc_context(settings), np.printoptions(legacy="1.13" if settings else False):
+            figure = figures_of(*single())["differences"]
+            bytes_of.append((png(figure), svg(figure)))
+            assert all(mpl.rcParams[name] == value for name, value in settings.items())
+    assert bytes_of[0] == bytes_of[1]
+
+
+def test_the_text_of_the_learning_curves_ends_where_they_are_drawn_to_end():
+    """One seed of three stopped early: the mean is drawn, and told, where all three were evaluated."""
+    records, findings = single()
+    early = (records.curves["arm"] == "ViT/7") & (records.curves["seed"] == 0) & (records.curves["update"] > 400)
+    records = replace(records, curves=records.curves[~early])
+    axes = figures_of(records, findings)["learning_curves"].axes[0]
+    ends = [float(line.get_ydata()[-1]) for line in axes.lines]
+    told = learning_curves(records, findings)
+    assert len(ends) == 4
+    for end in ends:
+        assert percent(end / 100) in told
 
 
 def test_an_arm_without_interval_has_no_bar():

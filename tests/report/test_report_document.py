@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from report_cases import CASES, gaps, make_study, simulate, single, two_factors
 
-from harness.report import write_report
+from harness.report import content, style, write_report
 from harness.report.document import document
 from harness.report.drawing import round_numbers
 from harness.report.protocol import protocol_table
-from harness.report.style import families
+from harness.report.style import families, undrawn
 from harness.report.tables import laws_table
 from harness.spec import Arm, Choice, LogUniform, ResNetSpec, Search
 
@@ -99,6 +99,20 @@ def test_fonts_are_those_that_are_installed():
     bare = families(["DejaVu Sans", "Some Other"])
     assert bare == ["DejaVu Sans", "Last Resort High-Efficiency"]
     assert families(["IPAexGothic", "Noto Sans CJK SC"]) == [bare[0], "Noto Sans CJK SC", "IPAexGothic", bare[1]]
+
+
+def test_names_with_letters_that_no_font_has_are_named(monkeypatch):
+    """Two arms whose names are boxes have one label: the page, the Markdown and the console say so."""
+    monkeypatch.setattr(style, "families", lambda installed: ["DejaVu Sans", "Last Resort High-Efficiency"])
+    study = make_study(names=("视觉", "视野", "Größe Ω"), levels=(None,) * 3)
+    records, findings = simulate(study)
+    said = document(records, findings, ())["warnings"][-1]
+    assert said.startswith(
+        "No installed font has these letters, so that figures show boxes in their place: 视觉 (视觉) and 视野 (视野). "
+    )
+    monkeypatch.setattr(content, "drawn", lambda *_: [])
+    assert said in content.content_of(records, findings).warnings
+    assert undrawn(arm.name for arm in single()[0].study.all_arms) == {}
 
 
 @pytest.mark.parametrize(("low", "high"), [(1412, 2760), (3.1, 4.4), (100, 190), (2e6, 2.9e6)])

@@ -13,7 +13,7 @@ from report_cases import gaps, make_study, more_claims, odd_names, simulate, sin
 
 from harness.analysis import analyse
 from harness.records import csv_text
-from harness.report import SUMMARY_COLUMNS, audit, content, summary_rows, tables, write_report
+from harness.report import SUMMARY_COLUMNS, audit, content, figures_of, summary_rows, tables, write_report
 from harness.report.content import content_of
 from harness.report.page import page
 
@@ -67,6 +67,26 @@ def test_markdown_links_exist(written):
     links = re.findall(r"\]\((?!https://arxiv\.org/)([^)]+)\)", text)
     assert len(links) == len(list((written / "figures").glob("*.png")))
     assert all((written / link).is_file() for link in links)
+
+
+def test_captions_and_notes_say_what_the_numbers_cover():
+    """Of the tuning, of Holm's correction, and of the intervals of single arms."""
+    records, findings = single()
+    shown = audit.audit_table(records, findings)
+    assert shown.caption == "Tuning audit: the same number of trials for every arm"
+    assert "Trials that did not complete" in shown.note
+    nothing = findings.audit.assign(best_validation_accuracy=float("nan"), trials=[8, 8, 8, 7], completed=0)
+    unequal = audit.audit_table(records, replace(findings, audit=nothing))
+    assert unequal.caption == "Tuning audit: the numbers of trials differ"
+    assert {row[4].text for row in unequal.rows} == {"–"}
+    arms = tables.arms_table(records, findings)
+    assert "Holm-corrected over the arms in the table" in arms.note
+    assert "its interval is over seeds alone" in arms.note
+    assert "Test accuracy [95\u00a0% over seeds]" in [column.heading for column in arms.columns]
+    assert "Holm-corrected over the arms at each number of training images" in tables.arms_table(*two_factors()).note
+    for case in (single, two_factors):
+        figure = next(iter(figures_of(*case()).values()))
+        assert "over seeds alone" in " ".join(" ".join(text.get_text().split()) for text in figure.texts)
 
 
 @pytest.mark.usefixtures("words")

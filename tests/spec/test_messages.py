@@ -213,6 +213,24 @@ MESSAGES = {
         lambda: Arm(" ", VIT),
         "An arm's name is empty; give it a name to stand in tables and figures.",
     ),
+    "a blank at an end": (
+        lambda: Arm("ViT/4 ", VIT),
+        "Arm name 'ViT/4 ' begins or ends with a blank, which nobody sees; leave it out.",
+    ),
+    "a blank at a series' start": (
+        lambda: Arm("ViT/4", VIT, series=" ViT"),
+        "Arm series ' ViT' begins or ends with a blank, which nobody sees; leave it out.",
+    ),
+    "names that differ in blanks": (
+        lambda: study(arms=(Arm("ViT/4", VIT), Arm("ViT /4", replace(VIT, depth=2)))),
+        "Arms 'ViT/4' and 'ViT /4' differ in blanks or in the form of their Unicode alone; "
+        "give one of them another name.",
+    ),
+    "names of other Unicode form": (
+        lambda: study(arms=(Arm("Caf\u00e9", VIT), Arm("Cafe\u0301", replace(VIT, depth=2)))),
+        "Arms 'Caf\\xe9' and 'Cafe\\u0301' differ in blanks or in the form of their Unicode alone; "
+        "give one of them another name.",
+    ),
     "unprintable": (lambda: Arm("a\nb", VIT), "Arm name 'a\\nb' holds unprintable characters."),
     "claim's metric": (
         lambda: Better(arm="a", than="b", metric="accuracy", **SAID),
