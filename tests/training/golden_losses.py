@@ -33,7 +33,8 @@ SWIN = SwinSpec(patch_size=2, width=8, depths=(1, 1), heads=(1, 2), window=2)
 TEACHER = Distillation(teacher=ResNetSpec(depth=8, width=4), learning_rate=1e-2)
 
 OF_A_VIT: dict[str, Any] = {
-    "patch_size": 4, "width": 24, "depth": 3, "heads": 4, "mlp_ratio": 3.0, "pool": "mean", "norm": "post", "residual": "branch", "position": "sincos_2d", "qkv_bias": False, "output_bias": False,
+    "patch_size": 4, "width": 24, "depth": 3, "heads": 4, "mlp_ratio": 3.0, "pool": "mean",
+    "norm": "post", "residual": "branch", "position": "sincos_2d", "qkv_bias": False, "output_bias": False,
     "dropout": 0.2, "attention_dropout": 0.2, "mlp_dropout": 0.2, "projection_dropout": 0.2, "stochastic_depth": 0.2,
     "layer_scale": 0.1, "stem": "conv", "initialisation": "truncated_normal", "position_sd": 0.5, "class_token_sd": 0.5,
     "zero_head": True, "head_hidden": 8, "norm_eps": 0.1,
