@@ -23,7 +23,7 @@ STUDIES := $(filter-out _%,$(basename $(notdir $(wildcard studies/*.py))))
 PIP := PYTHONUNBUFFERED=1 $(VENV_PYTHON) -m pip --disable-pip-version-check --no-input --retries 8 --timeout 60
 PIP_INSTALL := $(PIP) install --progress-bar off -c constraints.txt
 
-.PHONY: help study report results studies ui test bench lint constraints named
+.PHONY: help study report results studies ui test bench lint numerics constraints named
 
 ##: The list that `make help` prints is made of the comments behind `##` below.
 study: named $(RUN_STAMP) ## NAME=... [SCALE=...] [SET="key=value ..."] | run or resume a study, then write its report
@@ -56,6 +56,9 @@ lint: $(DEV_STAMP) ## | ruff, mypy and the layering of the packages
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m mypy
 	$(VENV_PYTHON) .venv/bin/lint-imports
+
+numerics: $(DEV_STAMP) ## | keep the losses of today's code as the golden ones, after NUMERICS was raised
+	cd tests/training && OMP_NUM_THREADS=1 ../../$(VENV_PYTHON) golden_losses.py
 
 constraints: ## | renew the versions in constraints.txt
 	@$(require_python); rm -rf .venv-new && "$$PYTHON" -m venv .venv-new

@@ -1,5 +1,6 @@
 """The command line: joins the verbs of `harness.commands` and exits with their codes."""
 
+import os
 import sys
 from pathlib import Path
 from typing import NoReturn

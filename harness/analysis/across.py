@@ -101,7 +101,7 @@ class _Side:
         return str(self.cells.rows[cell][seed]["digest"])
 
     def known(self, key: str) -> str:
-        value = self.records.provenance.get(key)
+        value = self.records.provenance.get(key, "1" if key == "numerics" else None)  # 1 before it was counted
         return "" if value is None else str(value)
 
 
@@ -219,14 +219,14 @@ def _cautions(one: _Side, two: _Side, shared: int, *, same_data: bool) -> Iterab
     elif not shared:
         yield "No arm has the same model, recipe and data in both studies, so no difference between them is computed."
     for key, told in (
-        ("code_fingerprint", "versions of the training code; a difference may come from the code"),
+        ("numerics", "numerics of the training code; a difference may come from the code"),
         ("device", "devices; images per second and memory are not comparable"),
         ("precision", "precisions; a difference may come from rounding"),
         ("torch", "versions of torch"),
     ):
         values = (one.known(key), two.known(key))
         if all(values) and values[0] != values[1]:
-            both = listed(f"{_short(value)} in {name}" for value, name in zip(values, names, strict=True))
+            both = listed(f"{value} in {name}" for value, name in zip(values, names, strict=True))
             yield f"The studies were made with different {told}: {both}."
     trials = tuple(side.cells.study.search.trials for side in (one, two))
     if trials[0] != trials[1]:
@@ -240,10 +240,6 @@ def _cautions(one: _Side, two: _Side, shared: int, *, same_data: bool) -> Iterab
 
 def _seeds(side: _Side) -> tuple[int, ...]:
     return side.cells.study.seeds
-
-
-def _short(value: str) -> str:
-    return ", ".join(part[:12] if len(part) > 24 else part for part in value.split(", "))
 
 
 def _mean(values: Floats) -> float:

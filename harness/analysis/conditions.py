@@ -1,4 +1,4 @@
-"""What was not the same for all: training code, machine, precision, and numbers of training images."""
+"""What was not the same for all: numerics, machine, precision, and numbers of training images."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,14 +9,11 @@ import numpy as np
 from harness.analysis.cells import Cell, Cells
 from harness.analysis.wording import counted, listed
 
-_FINGERPRINT = 12
-"""Characters of a fingerprint that a sentence shows."""
-
 Row = Mapping[str, Any]
 
 
 def mixture_warnings(cells: Cells, trials: Mapping[Cell, Iterable[Row]]) -> tuple[str, ...]:
-    """A sentence each for several versions of the training code, devices or precisions among confirm runs and trials.
+    """A sentence each for several devices or precisions among confirm runs and trials.
 
     Failed runs, and runs that do not say, are left out. Arms that ask for different precisions themselves are compared
     with those that ask for the same one.
@@ -24,12 +21,6 @@ def mixture_warnings(cells: Cells, trials: Mapping[Cell, Iterable[Row]]) -> tupl
     confirmed = [(arm, row) for (arm, _), rows in cells.rows.items() for row in rows.values()]
     tried = [(arm, row) for (arm, _), rows in trials.items() for row in rows]
     told = []
-    runs, searched = _counts(confirmed, "code_fingerprint"), _counts(tried, "code_fingerprint")
-    if len(runs | searched) > 1:
-        told.append(
-            f"The results come from {len(runs | searched)} versions of the training code, "
-            f"which may not be comparable: {_listed(runs, searched)}."
-        )
     asked = {arm.name: cells.study.recipe_of(arm).precision for arm in cells.study.all_arms}
     for column, noun, groups in (("device", "device", {}), ("precision", "precision", asked)):
         runs, searched = _counts(confirmed, column), _counts(tried, column)
@@ -47,14 +38,16 @@ def mixture_warnings(cells: Cells, trials: Mapping[Cell, Iterable[Row]]) -> tupl
 
 
 def machine_warnings(provenance: Mapping[str, Any]) -> tuple[str, ...]:
-    """A sentence for each condition under which not all trainings were made: torch, threads, kernels, processor.
+    """A sentence for each condition not shared by all trainings: numerics, torch, threads, kernels, processor.
 
     Studies keep these for all trainings together (several values joined by a comma), so no sentence says which arm had
     which.
     """
-    known = {key: str(provenance.get(key, "")).split(", ") for key in ("torch", "threads", "deterministic", "cpu")}
+    kinds = ("numerics", "torch", "threads", "deterministic", "cpu")
+    known = {key: str(provenance.get(key, "")).split(", ") for key in kinds}
     digits = "numbers may differ in their last digits"
     told = {
+        "numerics": f"by training code of different numerics ({listed(known['numerics'])}), and may not be comparable",
         "torch": f"with torch {listed(known['torch'])}; {digits}",
         "threads": f"with {listed(known['threads'])} threads a training; images/s are not comparable, and {digits}",
         "deterministic": f"with and without deterministic kernels; images/s are not comparable, and {digits}",
@@ -110,12 +103,9 @@ def _mixed(rows: Iterable[tuple[str, Row]], column: str, groups: Mapping[str, st
 
 def _listed(runs: Counter[str], trials: Counter[str]) -> str:
     """`cpu (3 confirm runs and 8 trials) and NVIDIA L4 (2 confirm runs)`."""
-    return listed(
-        f"{value[:_FINGERPRINT] if _is_digest(value) else value} "
-        f"({listed(counted(n, noun) for n, noun in ((runs[value], 'confirm run'), (trials[value], 'trial')) if n)})"
-        for value in sorted(runs | trials)
-    )
 
+    def made(value: str) -> str:
+        kinds = ((runs[value], "confirm run"), (trials[value], "trial"))
+        return listed(counted(number, noun) for number, noun in kinds if number)
 
-def _is_digest(value: str) -> bool:
-    return len(value) > 2 * _FINGERPRINT and set(value) <= set("0123456789abcdef")
+    return listed(f"{value} ({made(value)})" for value in sorted(runs | trials))

@@ -52,8 +52,8 @@ def results_provenance(finished: Iterable[Finished]) -> dict[str, Any]:
     for environment in environments:
         for key, value in environment.items():
             found.setdefault(key, set()).add(str(value))
-    for key in ("device", "precision", "code_fingerprint"):
-        found[key] = {getattr(item.result, key) for item in finished}
+    for key in ("device", "precision", "code_fingerprint", "numerics"):
+        found[key] = {str(getattr(item.result, key)) for item in finished}
     found["data_hash"] = {item.run.config.data_hash for item in finished}
     found["data_source"] = {item.run.config.data.source for item in finished}
     joined: dict[str, Any] = {key: ", ".join(sorted(values)) for key, values in found.items()}

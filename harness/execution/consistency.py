@@ -10,7 +10,6 @@ import pandas as pd
 
 from harness.execution.faults import Check, Fault, same
 from harness.execution.plan import Cell, make_plan
-from harness.records.provenance import code_fingerprint
 from harness.records.tables import STATUSES, StudyRecords
 from harness.spec import Choice, InvalidInput
 from harness.spec.search import Distribution
@@ -41,22 +40,15 @@ def check_identities(records: StudyRecords) -> Check:
     if not search.pruning:
         rows += [("trials.csv", row) for row in _rows(records.trials)]
     notes = ["Digests of pruned searches follow from the run folders only."] if search.pruning else []
-    ours = [(table, row) for table, row in rows if row["code_fingerprint"] == code_fingerprint()]
-    if len(ours) < len(rows):
-        notes.append(
-            f"{len(rows) - len(ours):,} digests are not made again: they are of other training code "
-            f"({records.provenance.get('code_fingerprint')}, this is {code_fingerprint()}), whose configurations may "
-            "have had other fields."
-        )
     try:
-        cells = {cell.key: cell for cell in make_plan(records.study).cells} if ours else {}
+        cells = {cell.key: cell for cell in make_plan(records.study).cells} if rows else {}
     except InvalidInput as error:
         return Check(what=what, checked=0, notes=(*notes, f"The data is not here as it was: {error}"))
     changed = {cell.data_hash for cell in cells.values()} - set(str(records.provenance.get("data_hash")).split(", "))
     if changed:
         return Check(what=what, checked=0, notes=(*notes, "The data has changed since, so digests have, too."))
     faults = []
-    for table, row in ours:
+    for table, row in rows:
         cell = cells.get((row["arm"], row["train_size"]))
         expected = None if cell is None else _digest(cell, row, search.space_of(cell.arm))
         if expected != row["digest"]:
@@ -64,7 +56,7 @@ def check_identities(records: StudyRecords) -> Check:
             faults.append(
                 Fault(path=table, expected=f"digest {expected} ({place}, by study.json)", found=str(row["digest"]))
             )
-    return Check(what=what, checked=len(ours), faults=tuple(faults), notes=tuple(notes))
+    return Check(what=what, checked=len(rows), faults=tuple(faults), notes=tuple(notes))
 
 
 def _digest(cell: Cell, row: Row, space: Mapping[str, Distribution]) -> str | None:

@@ -27,6 +27,7 @@ from harness.records.runs import RunResult
 from harness.records.study_file import read_study, without_passwords, write_study
 from harness.spec import InvalidInput, ResolvedStudy, Run, changed_fields
 from harness.tracking import Mirror
+from harness.training.numerics import HISTORY, NUMERICS
 from harness.training.settings import WorkerSettings
 
 ATTEMPTS = 3
@@ -192,7 +193,11 @@ class Runner:
             return None
         reason = f"{ATTEMPTS} attempts failed, the last with: {cause}"
         result = RunResult(
-            digest=run.digest, status="failed", reason=reason, code_fingerprint=origin.code_fingerprint()
+            digest=run.digest,
+            status="failed",
+            reason=reason,
+            code_fingerprint=origin.code_fingerprint(),
+            numerics=NUMERICS,
         )
         folder.write_result(result)
         self.observer.note(f"{run.label}: {reason} (log: {folder.log_path})")
@@ -302,31 +307,23 @@ def _tidy(places: StudyFolder, finished: list[Finished]) -> None:
 
 
 def _to_train_again(cells: list[CellProgress], folder: Path, options: Options) -> list[Finished]:
-    """Runs that failed earlier; those out of memory and those of other training code only where the user says so."""
+    """Runs that failed earlier; those out of memory and those of other numerics only where the user says so."""
     finished = [item for cell in cells for item in cell.finished()]
     retried = ("failed", "out_of_memory") if options.retry_out_of_memory else ("failed",)
     failed = [item for item in finished if item.result.status in retried]
-    now = origin.code_fingerprint()
-    other = [item for item in finished if item.result.status not in retried and item.result.code_fingerprint != now]
+    other = [item for item in finished if item.result.status not in retried and item.result.numerics != NUMERICS]
     if not other or options.accept_code_change:
         return failed
     if not options.set_aside:
-        before = ", ".join(sorted({item.result.code_fingerprint for item in other}))
-        files = _changed_files(other)
-        changed = f" Changed since: {', '.join(files[:5])}{' and more' if len(files) > 5 else ''}." if files else ""
+        before = sorted({item.result.numerics for item in other})
+        changes = "; ".join(text for number, text in HISTORY.items() if number > before[0])
         raise InvalidInput(
-            f"{len(other)} finished runs in {folder} come from other training code "
-            f"(fingerprint {before}, now {now}); their numbers may differ from new ones.{changed} "
+            f"{len(other)} finished runs in {folder} have numerics {', '.join(map(str, before))}, and this code has "
+            f"{NUMERICS}: the same training gives other numbers now{f' ({changes})' if changes else ''}. "
             "Give --set-aside to keep them apart and train those runs again, or --accept-code-change to mix them "
             "(the report will say so)."
         )
     return failed + other
-
-
-def _changed_files(items: list[Finished]) -> list[str]:
-    """The training code's files that differ from those at the revisions of the runs, as far as git can tell."""
-    revisions = {str(item.result.environment.get("git_revision", "")) for item in items}
-    return sorted({name for revision in revisions for name in origin.changed_since(revision)})
 
 
 def _tell_of_libraries(items: list[Finished], say: Callable[[str], object]) -> None:

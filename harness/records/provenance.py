@@ -1,12 +1,12 @@
 """Where a result came from: the code, its versions and the machine. Never part of a run's identity."""
 
+import ast
 import hashlib
 import importlib.metadata
 import os
 import platform
-import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 PACKAGE = Path(__file__).resolve().parents[1]
 
 _TRAINING_CODE = ("spec/model.py", "spec/recipe.py", "spec/data.py", "spec/run.py", "data", "models", "training")
-"""What decides a training's numbers besides its configuration; relative to the package."""
+"""What trains; relative to the package."""
 
 _REPORT_CODE = ("spec", "records", "analysis", "report", "execution/collect.py")
 """What decides the bytes of the tables and of the report, besides the runs."""
@@ -28,8 +28,11 @@ _REPORT_LIBRARIES = ("numpy", "pandas", "scipy", "matplotlib", "seaborn", "jinja
 
 @cache
 def code_fingerprint() -> str:
-    """First 16 hexadecimal digits of the SHA-256 over the source files that decide a training's numbers."""
-    return _fingerprint(_TRAINING_CODE)
+    """First 16 hexadecimal digits of the SHA-256 over the syntax, without docstrings, of the training code.
+
+    A note of which code it was: what the numbers depend on is `harness.training.numerics.NUMERICS`.
+    """
+    return _fingerprint(_TRAINING_CODE, _syntax)
 
 
 @cache
@@ -40,19 +43,8 @@ def report_maker() -> dict[str, str]:
         "patchbench": _version("patchbench"),
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "report_code": _fingerprint(_REPORT_CODE),
+        "report_code": _fingerprint(_REPORT_CODE, bytes),
     }
-
-
-def changed_since(revision: str) -> list[str]:
-    """Files of the training code that differ from those at a git revision; empty where git cannot tell."""
-    if not re.fullmatch("[0-9a-f]{7,64}", revision):
-        return []
-    paths = [(PACKAGE / name).relative_to(PACKAGE.parent).as_posix() for name in _TRAINING_CODE]
-    try:
-        return _git("diff", "--name-only", revision, "--", *paths).splitlines()
-    except (OSError, subprocess.SubprocessError):
-        return []
 
 
 def versions() -> dict[str, str]:
@@ -99,16 +91,29 @@ def git_state() -> dict[str, Any]:
     return {"git_revision": f"{UNKNOWN} ({reason})"}
 
 
-def _fingerprint(names: Iterable[str]) -> str:
-    """First 16 hexadecimal digits of the SHA-256 over source files and templates, by name and content."""
+def _fingerprint(names: Iterable[str], content: Callable[[bytes], bytes]) -> str:
+    """First 16 hexadecimal digits of the SHA-256 over source files and templates, by name and `content`."""
     digest = hashlib.sha256()
     for name in names:
         path = PACKAGE / name
         files = sorted([*path.rglob("*.py"), *path.rglob("*.j2")]) if path.is_dir() else [path]
         for file in files:
             digest.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0")
-            digest.update(file.read_bytes() + b"\0")
+            digest.update(content(file.read_bytes()) + b"\0")
     return digest.hexdigest()[:16]
+
+
+def _syntax(source: bytes) -> bytes:
+    """Python code as a syntax tree, without comments, places and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            node.body = [item for item in node.body if not _is_text(item)]
+    return ast.dump(tree).encode()
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _version(name: str) -> str:

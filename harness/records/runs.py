@@ -25,7 +25,7 @@ from harness.records.files import (
 )
 from harness.records.journal import Event, read_journal
 from harness.spec import Run, canonical_json, to_plain
-from harness.spec.checks import check_types
+from harness.spec.checks import check_types, later
 
 Status = Literal["completed", "pruned", "diverged", "out_of_memory", "failed"]
 """`pruned` is a trial that was stopped because earlier ones were better; confirm runs are never pruned."""
@@ -84,6 +84,8 @@ class RunResult:
     device: str = ""
     precision: str = ""
     code_fingerprint: str = ""
+    numerics: int = later(1)
+    """`harness.training.numerics.NUMERICS` of the code that trained; 1 before it was counted."""
     environment: Mapping[str, Any] = field(default_factory=dict)
     """Versions, threads and hardware of the process that trained."""
     files: Mapping[str, str] = field(default_factory=dict)

@@ -22,6 +22,7 @@ from harness.training.device import Placement, choose, out_of_memory_as
 from harness.training.distillation import train_teacher
 from harness.training.evaluation import Evaluation
 from harness.training.loop import Diverged, Interrupted, Pruned, Teacher, Trained, Training, train
+from harness.training.numerics import NUMERICS
 from harness.training.profiling import profile
 from harness.training.settings import WorkerSettings
 from harness.training.weights import keep_model
@@ -68,6 +69,7 @@ def perform(
             device=_device_name(placement),
             precision=placement.precision,
             code_fingerprint=provenance.code_fingerprint(),
+            numerics=NUMERICS,
             environment=_environment(settings),
         )
         try:

@@ -19,7 +19,9 @@ FLAT = (2.3, 2.29, 2.29, 2.29, 2.29)
 BY_HEART = (1.0, 0.3, 0.05, 0.01, 0.01)
 
 
-def analysed(accuracies: dict[str, float], losses: dict[str, Any], *, seeds: int = 3, origin=None, source="fashion_mnist"):
+def analysed(
+    accuracies: dict[str, float], losses: dict[str, Any], *, seeds: int = 3, origin=None, source="fashion_mnist"
+):
     of = replace(study(dict.fromkeys(name for name in accuracies if name != "ResNet-8"), seeds=seeds))
     kept = records(replace(of, data=DataSpec(source=source)), accuracies, images=500, seed_sd=0.001)
     curves = [

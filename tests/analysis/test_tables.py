@@ -250,14 +250,6 @@ def warnings_of(of=None, searched=(), **changes: Any) -> tuple[str, ...]:
     return analyse(kept, resamples=50).warnings
 
 
-def test_mixed_training_code_is_said() -> None:
-    one, other = "a" * 64, "b" * 64
-    assert warnings_of(code_fingerprint=lambda row: other if row["seed"] else one)[0] == (
-        "The results come from 2 versions of the training code, which may not be comparable: "
-        "aaaaaaaaaaaa (3 confirm runs) and bbbbbbbbbbbb (12 confirm runs)."
-    )
-
-
 def test_mixed_devices_are_said() -> None:
     assert warnings_of(device=lambda row: GPU if row["arm"] == "ViT/7" else CPU)[0] == (
         "The results were made with 2 devices: NVIDIA L4 (5 confirm runs) and cpu (10 confirm runs); "
@@ -272,16 +264,14 @@ def with_trials(kept: StudyRecords, searched: list[dict[str, Any]]) -> StudyReco
 def test_trials_count_among_what_is_mixed() -> None:
     where = {"device": CPU, "precision": "fp32"}
     kept = records(study(search=SEARCHED), TRUTH, changes=lambda row: row | where, images=50)
-    found = analyse(with_trials(kept, trials(device=GPU, precision="bf16", code_fingerprint="g"))).warnings
+    found = analyse(with_trials(kept, trials(device=GPU, precision="bf16"))).warnings
     assert found == (
-        "The results come from 2 versions of the training code, which may not be comparable: "
-        "f (15 confirm runs) and g (6 trials).",
         "The results were made with 2 devices: NVIDIA L4 (6 trials) and cpu (15 confirm runs); "
         "settings that were chosen with one device may not suit another.",
         "The results were made with 2 precisions: bf16 (6 trials) and fp32 (15 confirm runs); "
         "settings that were chosen with one precision may not suit another.",
     )
-    failed = trials(device=GPU, precision="bf16", code_fingerprint="g", status="failed")
+    failed = trials(device=GPU, precision="bf16", status="failed")
     silent = trials(device="", precision=None)
     for searched in (failed, silent, trials()):
         assert not any("The results" in text for text in analyse(with_trials(kept, searched)).warnings)

@@ -25,11 +25,11 @@ from harness.execution import StudyInterrupted, results, runner
 from harness.execution.results import read_results, rebuild
 from harness.execution.runner import Options, run_study
 from harness.execution.search_mirror import SearchMirror
-from harness.records import provenance
 from harness.records.lock import StudyLock
 from harness.records.tables import StudyRecords
 from harness.report import write_report
 from harness.spec import Arm, InvalidInput, ResolvedStudy, Search
+from harness.training import perform
 
 
 @pytest.fixture(autouse=True)
@@ -228,12 +228,13 @@ def test_a_damaged_result_is_set_aside_and_trained_again(plain: Kept, again: Pat
     assert_same(plain.records, second)
 
 
-def test_results_of_other_training_code_are_never_mixed_in_silence(
+def test_results_of_other_numerics_are_never_mixed_in_silence(
     again: Path, inline: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(provenance, "code_fingerprint", lambda: "new")
+    for module in (runner, perform):
+        monkeypatch.setattr(module, "NUMERICS", 2)
     before = {path: path.read_bytes() for path in again.rglob("*") if path.is_file()}
-    with pytest.raises(InvalidInput, match=r"6 finished runs .* other training code .*--set-aside"):
+    with pytest.raises(InvalidInput, match=r"6 finished runs .* have numerics 1, and this code has 2: .*--set-aside"):
         ran(tiny_study(), inline)
     assert {path: path.read_bytes() for path in again.rglob("*") if path.is_file()} == before
     witness, records, findings = ran(tiny_study(), dataclasses.replace(inline, accept_code_change=True))
@@ -241,11 +242,11 @@ def test_results_of_other_training_code_are_never_mixed_in_silence(
     witness, records, findings = ran(
         tiny_study(seeds=(0, 1, 2, 3)), dataclasses.replace(inline, accept_code_change=True)
     )
-    assert records.runs["code_fingerprint"].nunique() == 2
-    assert any("fingerprint" in warning or "training code" in warning for warning in findings.warnings)
+    assert records.provenance["numerics"] == "1, 2"
+    assert any("different numerics (1 and 2)" in warning for warning in findings.warnings)
     witness, records, _ = ran(tiny_study(), dataclasses.replace(inline, set_aside=True))
     assert len(witness.trained) == 6
-    assert set(records.runs["code_fingerprint"]) == {"new"}
+    assert records.provenance["numerics"] == "2"
 
 
 def test_results_of_other_settings_are_kept_apart(plain: Kept, again: Path, inline: Options) -> None:

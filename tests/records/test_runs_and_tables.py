@@ -705,8 +705,8 @@ def fingerprint(root):
     return found
 
 
-def change(path):
-    path.write_text(path.read_text() + "\n# changed\n")
+def change(path, line="changed = 1"):
+    path.write_text(path.read_text() + f"\n{line}\n")
 
 
 def test_the_fingerprint_is_of_the_training_code_alone(package):
@@ -715,6 +715,9 @@ def test_the_fingerprint_is_of_the_training_code_alone(package):
     kept = ["report/page.py", "analysis/claims.py", "execution/runner.py", "records/files.py", "tracking/mirror.py"]
     for name in kept:
         change(package / "harness" / name)
+    loop = package / "harness" / "training" / "loop.py"
+    change(loop, "# a comment")
+    loop.write_text(loop.read_text().replace('"""One training', '"""Another word: one training', 1))
     assert fingerprint(package) == before
     found = {before}
     for name in ("training/loop.py", "models/vit.py", "data/augmentation.py", "spec/recipe.py"):

@@ -20,7 +20,7 @@ def moved(case, *, by=0.01, **changes):
     records, findings = case
     runs = records.runs.assign(test_accuracy=records.runs["test_accuracy"] + by)
     runs["digest"] = runs["digest"] + "-again"
-    known = {key: changes.pop(key) for key in list(changes) if key in records.provenance}
+    known = {key: changes.pop(key) for key in list(changes) if key in {*records.provenance, "numerics"}}
     study = replace(records.study, **changes)
     return replace(records, runs=runs, study=study, provenance=records.provenance | known), findings
 
@@ -98,7 +98,7 @@ def test_other_data_share_nothing():
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
-        ("code_fingerprint", "99" * 32, "versions of the training code"),
+        ("numerics", "2", "numerics of the training code"),
         ("precision", "fp32", "precisions"),
         ("torch", "2.1.0", "versions of torch"),
     ],
