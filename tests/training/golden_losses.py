@@ -24,7 +24,13 @@ KEPT = Path(__file__).with_name("golden_losses.json")
 UPDATES = 10
 
 RECIPE = Recipe(
-    updates=UPDATES, batch_size=16, optimizer="adamw", learning_rate=3e-3, evaluations=UPDATES, precision="fp32"
+    updates=UPDATES,
+    batch_size=16,
+    optimizer="adamw",
+    learning_rate=3e-3,
+    weight_decay=0.05,
+    evaluations=UPDATES,
+    precision="fp32",
 )
 VIT = ViTSpec(
     patch_size=2, width=16, depth=2, heads=2, mlp_ratio=2.0, pool="cls", initialisation="xavier", zero_head=False
