@@ -4,6 +4,7 @@ The learning rates and weight decays here are where every search starts (trial 0
 """
 
 from dataclasses import replace
+from typing import Any
 
 from harness.spec import (
     Arm,
@@ -19,10 +20,19 @@ from harness.spec import (
     ViTSpec,
 )
 
+AS_PUBLISHED: dict[str, Any] = {"initialisation": "truncated_normal", "zero_head": False}
+"""How the vision transformers of most studies start; the defaults of `ViTSpec` are another start."""
+
 # --- smoke: scikit-learn's digits, 8 px; shows that everything works, not what is true -------------------------------
 DIGITS = DataSpec(source="digits")
 SMOKE = Recipe(
-    updates=150, batch_size=64, optimizer="muon", learning_rate=1e-2, evaluations=5, augmentation=Augmentation(shift=1)
+    updates=150,
+    batch_size=64,
+    optimizer="muon",
+    learning_rate=1e-2,
+    weight_decay=0.05,
+    evaluations=5,
+    augmentation=Augmentation(shift=1),
 )
 VIT_SMOKE = ViTSpec(patch_size=2, width=32, depth=2, heads=2, pool="mean", initialisation="xavier", zero_head=True)
 RESNET_SMOKE = ResNetSpec(depth=8, width=8)
@@ -48,7 +58,7 @@ given, and two differ by up to .5. ViT/7 after 320,000 and ResNet-8 after 220,00
     convolutional stem 91.5 at 2.5 times the time. None is worth a difference to the standard model.
 
 `patchbench bench accuracy` says what the recipe reaches in a minute of two cores."""
-VIT_XS = ViTSpec(patch_size=7, width=64, depth=4, heads=4, pool="mean")
+VIT_XS = ViTSpec(patch_size=7, width=64, depth=4, heads=4, pool="mean", **AS_PUBLISHED)
 RESNET8 = ResNetSpec(depth=8)
 
 # --- gpu: CIFAR-10 and CIFAR-100, 32 px ------------------------------------------------------------------------------
@@ -56,6 +66,7 @@ CIFAR10 = DataSpec(source="cifar10")
 GPU = Recipe(
     epochs=100,
     batch_size=256,
+    optimizer="adamw",
     learning_rate=1e-3,
     weight_decay=0.05,
     label_smoothing=0.1,
@@ -64,7 +75,7 @@ GPU = Recipe(
 )
 GPU_UPDATES = replace(GPU, epochs=None, updates=17_600)
 """100 epochs of 45,000 images; for studies that vary the number of training images."""
-VIT_CIFAR = ViTSpec(patch_size=4, width=256, depth=6, heads=4, mlp_ratio=2.0, pool="mean")
+VIT_CIFAR = ViTSpec(patch_size=4, width=256, depth=6, heads=4, mlp_ratio=2.0, pool="mean", **AS_PUBLISHED)
 RESNET18 = ResNetSpec(depth=18)
 
 # --- paper: ImageNet, 224 px, the training of Table 3 (arXiv 2010.11929) ---------------------------------------------

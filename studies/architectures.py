@@ -22,7 +22,7 @@ def _scale(base: Scale, vit: ViTSpec, swin: SwinSpec, minutes: float | None = No
     vit, teacher = replace(vit, pool="cls"), base.baseline.model
     assert isinstance(teacher, ResNetSpec)
     learned = Distillation(
-        teacher=teacher, learning_rate=base.recipe.learning_rate, weight_decay=base.recipe.weight_decay
+        teacher=teacher, learning_rate=base.recipe.rate, weight_decay=base.recipe.decay
     )
     arms = (
         Arm("ViT", vit, level="ViT"),

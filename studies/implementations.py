@@ -66,7 +66,7 @@ DETAILS: dict[str, dict[str, Any]] = {
 
 def implementation(name: str, shape: ViTSpec) -> ViTSpec:
     """The named implementation at the patch size, width, depth and heads of `shape`."""
-    plain = ViTSpec(patch_size=shape.patch_size, width=shape.width, depth=shape.depth, heads=shape.heads)
+    plain = ViTSpec.preset("S", patch_size=shape.patch_size, width=shape.width, depth=shape.depth, heads=shape.heads)
     return replace(plain, **DETAILS[name])
 
 

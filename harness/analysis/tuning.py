@@ -108,7 +108,7 @@ def tuning_warnings(cells: Cells, trials: Trials) -> tuple[str, ...]:
     """What the searches leave unfair or unsure, a sentence each."""
     if cells.study.search.trials == 0:
         return ("No search: every arm ran with the recipe's own settings, which may suit one arm better than another.",)
-    return (*_unequal(cells, trials), *_edges(cells, trials))
+    return (*cells.study.used_up, *_unequal(cells, trials), *_edges(cells, trials))
 
 
 def _score(trial: Mapping[str, Any]) -> float:
@@ -177,8 +177,7 @@ def _images_planned(cells: Cells, cell: Cell, of_cell: list[Mapping[str, Any]]) 
     recipe = study.recipe_of(study.arm(cell[0]))
     if recipe.epochs is not None and size is None:
         return None
-    updates = recipe.resolved_updates(size or 0)
-    return min(study.search.updates or updates, updates) * recipe.batch_size
+    return study.trial_updates(recipe.resolved(size or 0)) * recipe.batch_size
 
 
 def _spared(cells: Cells, cell: Cell, of_cell: list[Mapping[str, Any]]) -> int:

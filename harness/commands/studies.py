@@ -122,8 +122,8 @@ def plan(
     console = make_console()
     console.print(_forecast_table(f"{study.name} at scale {study.scale}: {made.runs} runs", forecasts.cells))
     where = f"{placement.device} ({placement.precision}), {workers} at a time"
-    for line in _in_words(where, forecasts, wall, done, seconds_left / slots):
-        console.print(line, highlight=False)
+    for line in (*_in_words(where, forecasts, wall, done, seconds_left / slots), *study.used_up):
+        console.print(line, highlight=False, markup=False)
     if (folder / "runs.csv").exists():
         console.print(_seeds_needed_table(folder, points))
     else:

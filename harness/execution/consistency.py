@@ -87,7 +87,8 @@ def _typed(kept: Any, own: Any, distribution: Distribution) -> Any:
 
 
 def _planned(records: StudyRecords) -> int:
-    return len(records.study.cells) * (len(records.study.seeds) + records.study.search.trials)
+    study = records.study
+    return sum(study.trials_of(arm) + len(study.seeds) for arm, _ in study.cells)
 
 
 def _places(records: StudyRecords) -> Iterator[Fault]:
@@ -150,7 +151,7 @@ def _chosen(records: StudyRecords) -> Iterator[Fault]:
     """In each cell the best completed trial is marked, the earliest among equals; its setting is the confirmed one."""
     parameters = [name for name in records.trials.columns if name.startswith("p.")]
     for (arm, size), trials in records.trials.groupby(["arm", "train_size"], sort=False):
-        if len(trials) != records.study.search.trials:
+        if len(trials) != records.study.trials_of(records.study.arm(str(arm))):
             continue
         scored = trials[trials["status"] == "completed"].sort_values(
             ["validation_accuracy", "trial"], ascending=[False, True], kind="stable"

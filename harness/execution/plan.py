@@ -9,6 +9,7 @@ from harness.data import content_hash, resolve
 from harness.spec import (
     TUNE_SEED,
     Arm,
+    Choice,
     DataSpec,
     Recipe,
     ResolvedStudy,
@@ -18,15 +19,21 @@ from harness.spec import (
     SourceFacts,
 )
 from harness.spec.checks import replace_at, value_at
+from harness.spec.errors import require
 from harness.spec.run import Phase
 
 
 @lru_cache(maxsize=256)
 def _with_values(recipe: Recipe, values: tuple[tuple[str, type, Any], ...]) -> Recipe:
-    """A recipe with nuisance values: one object for all seeds of a setting. Their types tell 1 from True."""
+    """A recipe with nuisance values: one object for all seeds of a setting. Their types tell 1 from True.
+
+    The images seen stay what they are: another batch size has another number of updates.
+    """
+    assert recipe.updates is not None
+    images = recipe.updates * recipe.batch_size
     for name, _, value in values:
         recipe = replace_at(recipe, name, value)
-    return recipe
+    return replace(recipe, updates=images // recipe.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,11 +124,18 @@ def make_plan(study: ResolvedStudy) -> Plan:
     return Plan(study=study, cells=tuple(_cell(study, arm, size, known) for arm, size in study.cells))
 
 
-def _trial_updates(study: ResolvedStudy, recipe: Recipe) -> int | None:
-    """The search's updates for an arm: as many as give it the images per trial that every other arm has."""
-    if study.search.updates is None:
-        return None
-    return max(1, round(study.search.updates * study.recipe.batch_size / recipe.batch_size))
+def _check_batch_sizes(study: ResolvedStudy, arm: Arm, recipe: Recipe, lengths: tuple[int, ...]) -> None:
+    """Refuse a tuned batch size in which no number of updates sees the images of a training of these updates."""
+    tuned = study.search.space_of(arm).get("batch_size")
+    for size in tuned.values if isinstance(tuned, Choice) else ():
+        for images in (updates * recipe.batch_size for updates in lengths):
+            assert isinstance(size, int)
+            require(
+                images % size == 0,
+                f"search tunes the batch size of arm {arm.name!r} and tries {size}, but {images:,} images, what a "
+                f"training sees, are not a whole number of batches of {size}. Take batch sizes that divide {images:,}, "
+                "or another number of updates.",
+            )
 
 
 class _KnownData:
@@ -141,21 +155,22 @@ class _KnownData:
 
 
 def _cell(study: ResolvedStudy, arm: Arm, size: int | None, known: _KnownData) -> Cell:
-    recipe = study.recipe_of(arm)
     data, facts, data_hash = known.of(study.data_of(arm, size))
     assert data.image_size is not None
     assert data.train_size is not None
     study.check_image(arm, data.image_size)  # a folder's images are known only now
-    updates = recipe.resolved_updates(data.train_size)
-    trial_updates = min(_trial_updates(study, recipe) or updates, updates)
+    recipe = study.recipe_of(arm).resolved(data.train_size)
+    assert recipe.updates is not None
+    trial_updates = study.trial_updates(recipe)
+    _check_batch_sizes(study, arm, recipe, (trial_updates, recipe.updates))
     return Cell(
         arm=arm,
-        recipe=replace(recipe, updates=updates, epochs=None, images=None),
+        recipe=recipe,
         data=data,
         facts=facts,
         data_hash=data_hash,
         trial_updates=trial_updates,
-        trials=study.search.trials,
+        trials=study.trials_of(arm),
         seeds=study.seeds,
         test_shifts=study.test_shifts,
         parameters=tuple(sorted(study.search.space_of(arm))),

@@ -9,7 +9,7 @@ from harness.execution.tuning import Trial, chosen, mirror, propose, rungs
 from harness.records.files import RecordsError
 from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder, RunResult
-from harness.spec import ResolvedStudy, Run, Rung
+from harness.spec import ResolvedStudy, Run
 from harness.spec.recipe import evaluation_points
 
 
@@ -149,21 +149,22 @@ class CellProgress:
             values=item.run.values,
             status=item.result.status,
             score=item.result.validation_accuracy if item.result.status == "completed" else None,
-            curve=self._curve(item) if self._study.search.pruning else {},
+            curve=self._curve(item) if self._study.search.pruning else (),
         )
 
     def _propose(self) -> Run:
         number, history = len(self._trials), self._history
-        stops: tuple[Rung, ...] = ()
-        if self._study.search.pruning:
-            stops = rungs(sorted(evaluation_points(self.cell.trial_recipe)), history)
-        if number == 0 or not self._space:
-            return self.cell.trial(number, self.cell.own_values, stops)
-        return self.cell.trial(number, propose(self._study.search, self._space, self._study.name, history), stops)
+        values = self.cell.own_values
+        if number and self._space:
+            values = propose(self._study.search, self._space, self._study.name, history)
+        trial = self.cell.trial(number, values)
+        if not self._study.search.pruning:
+            return trial
+        points = sorted(evaluation_points(trial.config.recipe))
+        return self.cell.trial(number, values, rungs(points, history))
 
-    def _curve(self, item: Finished) -> dict[int, float]:
-        events = item.folder.journal()
-        return {event["update"]: event["validation_accuracy"] for event in events if event["event"] == "evaluated"}
+    def _curve(self, item: Finished) -> tuple[float, ...]:
+        return tuple(event["validation_accuracy"] for event in item.folder.journal() if event["event"] == "evaluated")
 
     def _result_of(self, run: Run) -> RunResult | None:
         try:

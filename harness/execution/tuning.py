@@ -5,15 +5,16 @@ search that was killed and resumed proposes exactly what an undisturbed one woul
 tools can read is a mirror of the run records and is rebuilt from them when it is lost.
 """
 
+import itertools
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.data import derive
 from harness.spec import Choice, LogUniform, Rung, Search, Uniform
-from harness.spec.search import STARTUP_TRIALS, Distribution
+from harness.spec.search import STARTUP_TRIALS, Distribution, settings
 
 if TYPE_CHECKING:
     import optuna
@@ -40,8 +41,8 @@ class Trial:
     values: Mapping[str, Any]
     status: str
     score: float | None
-    curve: Mapping[int, float] = field(default_factory=dict)
-    """Validation accuracy by update."""
+    curve: Sequence[float] = ()
+    """Validation accuracy at each of its evaluations, which lie at the same images seen in every trial."""
 
 
 def propose(search: Search, space: Mapping[str, Distribution], study: str, history: Sequence[Trial]) -> dict[str, Any]:
@@ -51,7 +52,8 @@ def propose(search: Search, space: Mapping[str, Distribution], study: str, histo
     try the same settings until the sampler learns from their scores, so that luck in the draws does not part them.
 
     A setting that diverged or ran out of memory counts as the worst to the sampler and is never proposed again; one
-    that completed only where nothing else can be found.
+    that completed only where nothing else can be found. From a space of choices no setting is proposed twice
+    while there is another.
     """
     tried = [dict(trial.values) for trial in history]
     failed = [dict(trial.values) for trial in history if trial.status not in ("completed", "pruned")]
@@ -64,6 +66,9 @@ def propose(search: Search, space: Mapping[str, Distribution], study: str, histo
         values = {key: _rounded(space[key], asked.params[key]) for key in distributions}
         if values not in (tried if attempt < ATTEMPTS // 2 else failed):
             break
+    if values in tried and settings(space, tried[0]) < math.inf:  # the draws have missed what is left of the grid
+        grid = itertools.product(*(distribution.values for distribution in space.values()))  # type: ignore[union-attr]
+        values = next((left for each in grid if (left := dict(zip(space, each, strict=True))) not in tried), values)
     return values
 
 
@@ -75,11 +80,11 @@ def rungs(points: Sequence[int], history: Sequence[Trial]) -> tuple[Rung, ...]:
     """
     found = []
     for share in RUNG_SHARES:
-        point = points[max(1, round(share * len(points))) - 1]
-        reached = sorted((trial.curve[point] for trial in history if point in trial.curve), reverse=True)
+        place = max(1, round(share * len(points))) - 1
+        reached = sorted((trial.curve[place] for trial in history if place < len(trial.curve)), reverse=True)
         kept = (len(reached) + 1) // REDUCTION
-        if kept and point < points[-1]:
-            found.append(Rung(update=point, accuracy=reached[kept - 1]))
+        if kept and place < len(points) - 1:
+            found.append(Rung(update=points[place], accuracy=reached[kept - 1]))
     return tuple(found)
 
 

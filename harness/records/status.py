@@ -59,7 +59,7 @@ def read_status(folder: Path) -> StudyStatus:
     return StudyStatus(
         study=study.name,
         scale=study.scale,
-        planned=len(study.cells) * (study.search.trials + len(study.seeds)),
+        planned=sum(study.trials_of(arm) + len(study.seeds) for arm, _ in study.cells),
         statuses=said.get("done") or dict(_count(folder, study, is_running=holder is not None)),
         running=said.get("running", []),
         coordinator=(
@@ -136,12 +136,14 @@ def _place(study: ResolvedStudy, content: dict[str, Any]) -> tuple[object, ...] 
     arm, config, trial = study.arm(content["arm"]), content["config"], content["trial"]
     size, updates = config["data"]["train_size"], config["recipe"]["updates"]
     sizes = study.train_sizes or (study.data_of(arm).train_size or size,)
-    recipe = study.recipe_of(arm)
-    full = recipe.resolved_updates(size)
+    recipe = study.recipe_of(arm).resolved(size)
+    assert recipe.updates is not None
+    images, all_images = updates * config["recipe"]["batch_size"], recipe.updates * recipe.batch_size
     if trial is None:
-        is_planned = config["seed"] in study.seeds and updates == full
+        is_planned = config["seed"] in study.seeds and images == all_images
     else:
-        is_planned = trial < study.search.trials and updates <= full and (updates == full or study.search.updates)
+        is_whole = images == all_images or study.search.updates is not None
+        is_planned = trial < study.trials_of(arm) and images <= all_images and is_whole
     free = (*BUDGET_UNITS, *study.search.space_of(arm))
     asked = {
         **_leaves("model", to_plain(arm.model)),

@@ -30,12 +30,17 @@ def _rows(study: ResolvedStudy) -> Iterator[tuple[str, str]]:
     yield from _settings("Data", to_plain(study.data), {})
     if study.train_sizes:
         yield "Training sizes", ", ".join(map(count, study.train_sizes))
-    yield from _settings("Recipe", to_plain(study.recipe), dict(tuned))
+    yield from _settings("Recipe", to_plain(study.recipe.written_out()), dict(tuned))
     yield "Confirm seeds", ", ".join(map(str, study.seeds))
     yield from _search(study)
     for arm in study.all_arms:
         for key, value in arm.changes.items():
             yield f"{arm.name} changes {words(key)}", _text(to_plain(value))
+        own = study.recipe_of(arm)
+        if own.optimizer != study.recipe.optimizer:  # what is not set is then the other optimiser's usual setting
+            for key, usual in (("learning_rate", own.rate), ("weight_decay", own.decay)):
+                if getattr(own, key) is None:
+                    yield f"{arm.name} changes {words(f'recipe.{key}')}", _text(usual)
 
 
 def _settings(part: str, fields: dict[str, Any], tuned: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import types
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -35,9 +36,15 @@ def field_types(cls: type) -> dict[str, Any]:
 
 
 def check_types(spec: Any) -> None:
-    """Refuse a field whose value is not of its declared type; an int where a float is declared becomes a float."""
+    """Refuse a field whose value is not of its declared type; an int where a float is declared becomes a float.
+
+    No field takes NaN or an infinite number.
+    """
     for name, hint in field_types(type(spec)).items():
         value = getattr(spec, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise InvalidInput(f"{type(spec).__name__}.{name} is {value}; it must be finite.")
         if _accepts(hint, value):
             continue
         if type(value) is int and _accepts(hint, float(value)):

@@ -26,5 +26,7 @@ def require_within(field: str, value: float, low: float, high: float = float("in
     """Refuse a number outside [low, high] (or (low, high] with `open_low`); NaN and infinity are always outside."""
     inside = (low < value if open_low else low <= value) and value <= high and math.isfinite(value)
     if not inside:
-        bracket = "(" if open_low else "["
-        raise InvalidInput(f"{field} is {value}; it must lie in {bracket}{low:g}, {high:g}].")
+        least = f"be above {low:g}" if open_low else f"be {low:g} or more"
+        limits = f"lie in {'(' if open_low else '['}{low:g}, {high:g}]" if math.isfinite(high) else least
+        finite = "" if math.isfinite(value) else " and finite"
+        raise InvalidInput(f"{field} is {value}; it must {limits}{finite}.")

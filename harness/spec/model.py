@@ -24,26 +24,33 @@ _PRESETS: dict[str, dict[str, int]] = {
     "H": {"width": 1280, "depth": 32, "heads": 16},
 }
 
+_PUBLISHED: dict[str, Any] = {"pool": "cls", "initialisation": "truncated_normal", "zero_head": False}
+"""What the named sizes have where the defaults of `ViTSpec` are what small data learns from."""
+
 SMALL_RESNET_DEPTHS = (8, 14, 20)
 TORCHVISION_RESNET_DEPTHS = (18, 34, 50)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViTSpec:
-    """A vision transformer (arXiv 2010.11929, section 3.1). Image size, channels and classes come with the data."""
+    """A vision transformer (arXiv 2010.11929, section 3.1). Image size, channels and classes come with the data.
+
+    The defaults are a small one that trains on small data: the mean of the patches, a xavier start and a head of zeros
+    (as arXiv 2205.01580). `preset` makes the published models.
+    """
 
     kind: Literal["vit"] = "vit"
-    patch_size: int
+    patch_size: int = 4
     """Side of a square patch, pixels of the image (also for the stems `conv` and `hybrid`: the total stride)."""
-    width: int
+    width: int = 64
     """Size of a token's embedding (D in the paper)."""
-    depth: int
+    depth: int = 4
     """Number of encoder blocks (L)."""
-    heads: int
+    heads: int = 4
     """Attention heads per block; divides `width`."""
     mlp_ratio: float = 4.0
     """Hidden width of a block's MLP, as a multiple of `width`."""
-    pool: Pool = "cls"
+    pool: Pool = "mean"
     """What the head reads: the class token; the mean over the patch tokens (then there is no class token); or the mean
     over `all` tokens, a class token included."""
     pool_norm: PoolNorm = "before"
@@ -73,13 +80,13 @@ class ViTSpec:
     """Initial value of the learned per-channel scale of each residual branch; None for no scale."""
     stem: Stem = "patch"
     """How patches become tokens: one linear map, a stack of stride-2 convolutions, or a small ResNet."""
-    initialisation: Initialisation = "truncated_normal"
+    initialisation: Initialisation = "xavier"
     """Of linear maps: `truncated_normal` (sd .02), `xavier` (the paper's code), `torch` (torch.nn.Linear's default)."""
     position_sd: float = 0.02
     """Standard deviation of the learned position table at the start; 0 for zeros."""
     class_token_sd: float = 0.02
     """Standard deviation of the class token (and a distillation token) at the start; 0 for zeros."""
-    zero_head: bool = False
+    zero_head: bool = True
     """Start with a head of zeros (the paper's code), so that the first predictions are uniform."""
     distillation_token: bool = False
     """A second token with a head of its own, which learns from a teacher (arXiv 2012.12877, section 4)."""
@@ -140,10 +147,13 @@ class ViTSpec:
 
     @classmethod
     def preset(cls, size: str, *, patch_size: int, **changes: Any) -> "ViTSpec":
-        """A named size (Ti, S, B, L, H) at any patch size; `changes` replace further fields."""
+        """A published size (Ti, S, B, L, H) at any patch size: class token, start from a normal distribution of sd .02.
+
+        `changes` replace further fields.
+        """
         if size not in _PRESETS:
             raise InvalidInput(f"ViT size {size!r} is not known; valid sizes: {', '.join(_PRESETS)}.")
-        return cls(**(_PRESETS[size] | {"patch_size": patch_size} | changes))
+        return cls(**(_PRESETS[size] | _PUBLISHED | {"patch_size": patch_size} | changes))
 
     def check_image(self, image_size: int) -> None:
         """Refuse an image side (pixels) that the patches do not tile."""
@@ -160,7 +170,7 @@ class ResNetSpec:
     """A ResNet (arXiv 1512.03385): depths 8, 14, 20 are the CIFAR nets of section 4.2, 18, 34, 50 torchvision's."""
 
     kind: Literal["resnet"] = "resnet"
-    depth: int
+    depth: int = 8
     """Number of weighted layers: 8, 14, 20, 18, 34 or 50."""
     width: int | None = None
     """Channels of the first stage: 16 by default for depths 8, 14 and 20; the others are fixed at 64 (None)."""

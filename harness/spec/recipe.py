@@ -1,6 +1,6 @@
 """How a model is trained: optimiser, schedule, augmentation, regularisation and budget."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from harness.spec.checks import check_types
@@ -12,6 +12,17 @@ Schedule = Literal["cosine", "constant", "wsd"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 BUDGET_UNITS = ("updates", "epochs", "images")
+
+DEFAULT_UPDATES = 1000
+"""The budget of a recipe that names none."""
+
+USUAL_SETTINGS: dict[str, tuple[float, float]] = {
+    "muon": (2e-2, 0.05),
+    "adamw": (3e-3, 0.05),
+    "adam": (3e-3, 0.0),
+    "sgd": (5e-2, 5e-4),
+}
+"""Learning rate and weight decay by optimiser: what a recipe that names none of its own means. Part of the schema."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +78,10 @@ class Distillation:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One training's procedure. Exactly one of `updates`, `epochs` and `images` is the budget."""
+    """One training's procedure. Exactly one of `updates`, `epochs` and `images` is the budget.
+
+    The defaults train a small model on small images; where no budget is given, it is DEFAULT_UPDATES updates.
+    """
 
     updates: int | None = None
     """Budget in optimiser updates."""
@@ -79,12 +93,13 @@ class Recipe:
     """Images per update."""
     accumulate: int = 1
     """Parts that a batch is split into, to save memory; their gradients are summed."""
-    optimizer: Optimizer = "adamw"
+    optimizer: Optimizer = "muon"
     """`muon` updates hidden matrices by Muon and everything else by AdamW."""
-    learning_rate: float = 1e-3
-    """Peak learning rate, of the whole batch."""
-    weight_decay: float = 0.05
-    """Decoupled decay (AdamW, Muon) or L2 penalty (Adam, SGD); not on norms, biases, embeddings."""
+    learning_rate: float | None = None
+    """Peak learning rate, of the whole batch; None for the optimiser's usual one (`rate`)."""
+    weight_decay: float | None = None
+    """Decoupled decay (AdamW, Muon) or L2 penalty (Adam, SGD); not on norms, biases, embeddings. None for the
+    optimiser's usual one (`decay`)."""
     momentum: float = 0.9
     """Momentum of SGD; first-moment decay of Adam, AdamW and Muon."""
     schedule: Schedule = "cosine"
@@ -109,17 +124,20 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_types(self)
-        given = [unit for unit in BUDGET_UNITS if getattr(self, unit) is not None]
+        given = [unit for unit in BUDGET_UNITS if getattr(self, unit) is not None] or ["updates"]
+        if self.updates is None and given == ["updates"]:
+            object.__setattr__(self, "updates", DEFAULT_UPDATES)
         require(
             len(given) == 1,
-            f"A recipe needs its budget in exactly one unit of updates, epochs, images; given: {given or 'none'}. "
-            "Set one and the others to null.",
+            "A recipe needs its budget in exactly one unit of updates, epochs, images; given: "
+            + ", ".join(f"{unit}={getattr(self, unit)}" for unit in given)
+            + ". Set one, and the others to None.",
         )
         require_within(f"recipe.{given[0]}", getattr(self, given[0]), 0, open_low=True)
         require_within("recipe.batch_size", self.batch_size, 1)
         require_within("recipe.accumulate", self.accumulate, 1, self.batch_size)
-        require_within("recipe.learning_rate", self.learning_rate, 0, open_low=True)
-        require_within("recipe.weight_decay", self.weight_decay, 0)
+        require_within("recipe.learning_rate", self.rate, 0, open_low=True)
+        require_within("recipe.weight_decay", self.decay, 0)
         require_within("recipe.momentum", self.momentum, 0, 0.9999)
         require_within("recipe.warmup", self.warmup, 0, 1)
         require_within("recipe.label_smoothing", self.label_smoothing, 0, 0.999)
@@ -130,6 +148,25 @@ class Recipe:
             require_within("recipe.ema_decay", self.ema_decay, 0, 0.99999)
         for name, choices in (("optimizer", Optimizer), ("schedule", Schedule), ("precision", Precision)):
             require_choice(f"recipe.{name}", getattr(self, name), get_args(choices))
+
+    @property
+    def rate(self) -> float:
+        """The peak learning rate: the recipe's own, else the optimiser's usual one."""
+        return USUAL_SETTINGS[self.optimizer][0] if self.learning_rate is None else self.learning_rate
+
+    @property
+    def decay(self) -> float:
+        """The weight decay: the recipe's own, else the optimiser's usual one."""
+        return USUAL_SETTINGS[self.optimizer][1] if self.weight_decay is None else self.weight_decay
+
+    def written_out(self) -> "Recipe":
+        """The same recipe with the optimiser's usual settings as values."""
+        return replace(self, learning_rate=self.rate, weight_decay=self.decay)
+
+    def resolved(self, train_images: int) -> "Recipe":
+        """The same recipe with nothing left open: its budget is in updates."""
+        updates = self.resolved_updates(train_images)
+        return replace(self.written_out(), updates=updates, epochs=None, images=None)
 
     def resolved_updates(self, train_images: int) -> int:
         """The budget in updates for a training subset of `train_images`; at least one."""

@@ -1,5 +1,6 @@
 """What is tuned, for every arm alike: the ranges of nuisance parameters, and how many trials search them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -8,10 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.spec.checks import check_types
 from harness.spec.errors import require, require_within
 from harness.spec.model import family
+from harness.spec.recipe import BUDGET_UNITS
 
 if TYPE_CHECKING:
     from harness.spec.study import Arm
 
+
+NEVER_TUNED = (*BUDGET_UNITS, "evaluations")
+"""Fields of the recipe that a search may not touch: every arm is given the same images and the same evaluations."""
 
 STARTUP_TRIALS = 4
 """Trials drawn at random (the recipe's own setting included) before the sampler learns from them."""
@@ -55,6 +60,11 @@ class Choice:
     def __post_init__(self) -> None:
         check_types(self)
         require(len(self.values) > 1, f"Choice has the values {self.values}; it needs at least two.")
+        twice = next((value for value in self.values if self.values.count(value) > 1), None)
+        require(
+            len(set(self.values)) == len(self.values),
+            f"Choice has the values {self.values}; {twice!r} stands there twice. Give each value once.",
+        )
 
 
 Distribution = LogUniform | Uniform | Choice
@@ -88,6 +98,13 @@ class Search:
         require_within("search.trials", self.trials, 0)
         if self.updates is not None:
             require_within("search.updates", self.updates, 1)
+        for place, space in (("space", self.space), *self.by_family.items(), *self.by_arm.items()):
+            for name in NEVER_TUNED:
+                require(
+                    name not in space,
+                    f"search ({place}) tunes {name!r}, which every arm's trainings must share for the tuning to be equal. "
+                    "Take it out; search.updates sets the length of a trial, recipe.updates that of a training.",
+                )
         object.__setattr__(self, "space", MappingProxyType(dict(self.space)))
         for name in ("by_family", "by_arm"):
             spaces = {key: MappingProxyType(dict(space)) for key, space in getattr(self, name).items()}
@@ -99,6 +116,17 @@ class Search:
         ranges |= self.by_family.get(family(arm.model), {})
         ranges |= self.by_arm.get(arm.name, {})
         return {name: distribution for name, distribution in ranges.items() if distribution is not None}
+
+
+def settings(space: Space, own: Mapping[str, Any]) -> float:
+    """How many settings there are to try: all combinations of a space of choices, and `own` where it is none of them.
+
+    Infinite where a parameter has a continuous range.
+    """
+    choices = {name: found.values for name, found in space.items() if isinstance(found, Choice)}
+    if len(choices) < len(space):
+        return math.inf
+    return math.prod(map(len, choices.values())) + any(own[name] not in values for name, values in choices.items())
 
 
 def extremes(distribution: Distribution) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from harness.spec.errors import InvalidInput, require, require_choice, require_w
 from harness.spec.model import ModelSpec, ViTSpec
 from harness.spec.recipe import Recipe
 from harness.spec.run import to_plain
-from harness.spec.search import Search, extremes
+from harness.spec.search import Search, extremes, settings
 
 ScaleName = Literal["smoke", "laptop", "gpu", "paper"]
 T = TypeVar("T")
@@ -198,6 +198,35 @@ class ResolvedStudy:
         data = _with_changes(self.data, arm, "data")
         return data if train_size is None else replace(data, train_size=train_size)
 
+    def trial_updates(self, recipe: Recipe) -> int:
+        """Updates of a trial of an arm's resolved recipe: as many as see the images that every other arm's trials see.
+
+        Never more than a confirm run has.
+        """
+        assert recipe.updates is not None
+        if self.search.updates is None:
+            return recipe.updates
+        same_images = round(self.search.updates * self.recipe.batch_size / recipe.batch_size)
+        return min(max(1, same_images), recipe.updates)
+
+    def trials_of(self, arm: Arm) -> int:
+        """Trials of an arm's search: those asked for, or one for each setting where a space of choices has fewer."""
+        space, recipe = self.search.space_of(arm), self.recipe_of(arm).written_out()
+        return int(min(self.search.trials, settings(space, {name: value_at(recipe, name) for name in space})))
+
+    @property
+    def used_up(self) -> tuple[str, ...]:
+        """A sentence for each number of settings that is below the trials asked for, naming the arms."""
+        of_number: dict[int, list[str]] = {}
+        for arm in self.all_arms:
+            of_number.setdefault(self.trials_of(arm), []).append(arm.name)
+        return tuple(
+            f"There are only {number} settings to try for {', '.join(arms)}: all of them are tried, and the other "
+            f"{self.search.trials - number} of {self.search.trials} trials, which would repeat them, are not made."
+            for number, arms in of_number.items()
+            if number < self.search.trials
+        )
+
     def _check_seeds(self) -> None:
         require(bool(self.seeds), "seeds is empty; at least one confirm seed is needed.")
         require(len(set(self.seeds)) == len(self.seeds), f"seeds is {self.seeds}; each seed may stand there once.")
@@ -224,7 +253,7 @@ class ResolvedStudy:
             require(names.count(name) == 1, f"Two arms are called {name!r}; every arm needs a name of its own.")
         seen: list[tuple[Any, str]] = []
         for arm in self.all_arms:
-            content = (arm.model, self.recipe_of(arm), self.data_of(arm))
+            content = (arm.model, self.recipe_of(arm).written_out(), self.data_of(arm))
             for other, name in seen:
                 require(content != other, f"Arm {arm.name!r} equals arm {name!r}: same model, recipe and data.")
             seen.append((content, arm.name))

@@ -27,7 +27,7 @@ def build_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optim
         by_parts[parts].append(named.pop(name))
     return [
         _first_order(_groups(model, named, recipe), recipe),
-        Muon(by_parts, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, momentum=recipe.momentum),
+        Muon(by_parts, lr=recipe.rate, weight_decay=recipe.decay, momentum=recipe.momentum),
     ]
 
 
@@ -37,7 +37,7 @@ def learning_rates(recipe: Recipe, updates: int) -> list[float]:
     `cosine` ends at 0 after the last update; `wsd` (warm-up, stable, decay) falls linearly over the last fifth.
     """
     warmup = round(recipe.warmup * updates)
-    return [recipe.learning_rate * _factor(recipe.schedule, update, warmup, updates) for update in range(updates)]
+    return [recipe.rate * _factor(recipe.schedule, update, warmup, updates) for update in range(updates)]
 
 
 def _factor(schedule: str, update: int, warmup: int, updates: int) -> float:
@@ -60,7 +60,7 @@ def _groups(
     kept: list[Tensor] = []
     for name, parameter in named.items():
         (kept if name in exempt else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    return [{"params": decayed, "weight_decay": recipe.decay}, {"params": kept, "weight_decay": 0.0}]
 
 
 def _first_order(groups: list[dict[str, float | list[Tensor]]], recipe: Recipe) -> torch.optim.Optimizer:
@@ -68,8 +68,8 @@ def _first_order(groups: list[dict[str, float | list[Tensor]]], recipe: Recipe) 
     betas = (recipe.momentum, 0.999)
     match recipe.optimizer:
         case "sgd":
-            return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, fused=True)
+            return torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum, fused=True)
         case "adam":
-            return torch.optim.Adam(groups, lr=recipe.learning_rate, betas=betas, fused=True)
+            return torch.optim.Adam(groups, lr=recipe.rate, betas=betas, fused=True)
         case _:
-            return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=betas, fused=True)
+            return torch.optim.AdamW(groups, lr=recipe.rate, betas=betas, fused=True)

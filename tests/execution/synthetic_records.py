@@ -103,7 +103,7 @@ def write_run(
             train_loss=2.0 / step,
             validation_loss=2.0 / step,
             validation_accuracy=accuracy * (1 - 0.5 / step + 0.5 / _EVALUATIONS),
-            learning_rate=recipe.learning_rate,
+            learning_rate=recipe.rate,
             seconds=float(step),
         )
     journal.append("finished", status="completed", reason="")

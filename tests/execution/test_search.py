@@ -136,7 +136,7 @@ def test_every_choice_is_tried_before_one_is_repeated() -> None:
 
 def test_successive_halving_keeps_the_best_third() -> None:
     def trial(number: int, early: float, late: float | None = None) -> Trial:
-        curve = {3: early} | ({} if late is None else {6: late})
+        curve = [0.0, 0.0, early] + ([] if late is None else [0.0, 0.0, late])
         return Trial(number=number, values={}, status="completed", score=late, curve=curve)
 
     points = list(range(1, 11))

@@ -26,12 +26,15 @@ from harness.spec import (
 )
 from harness.spec.checks import field_types, later, replace_at, value_at
 
-VIT = ViTSpec(patch_size=4, width=32, depth=2, heads=2, layer_scale=0.1, head_hidden=8)
+VIT = ViTSpec(
+    patch_size=4, width=32, depth=2, heads=2, layer_scale=0.1, head_hidden=8,
+    pool="cls", initialisation="truncated_normal", zero_head=False,
+)  # fmt: skip
 CONFIG = RunConfig(
     phase="tune",
     seed=3,
     model=VIT,
-    recipe=Recipe(updates=100, ema_decay=0.9),
+    recipe=Recipe(updates=100, optimizer="adamw", learning_rate=1e-3, weight_decay=0.05, ema_decay=0.9),
     data=DataSpec(source="digits", image_size=8, train_size=1000, validation_size=180),
     data_hash="ab" * 32,
     channels=1,

@@ -219,7 +219,7 @@ def test_a_teacher_must_see_the_images():
 
 
 def test_a_distillation_token_needs_a_teacher():
-    model = replace(VIT, distillation_token=True)
+    model = replace(VIT, pool="cls", distillation_token=True)
     assert "set recipe.distillation" in refused(arms=(Arm("learner", model),))
 
 
