@@ -1,5 +1,6 @@
 """Files kept between trainings: written whole or not at all, checked by SHA-256 at each load."""
 
+import errno
 import hashlib
 import logging
 import os
@@ -45,13 +46,19 @@ def write_whole(folder: Path, name: str, write: Callable[[Path], object]) -> Pat
         final = folder / (name.format(sha256=sha256(temporary)) if "{" in name else name)
         return temporary.replace(final)
     except OSError as error:
-        raise InvalidInput(
-            f"Cannot write {name} in {folder}: {error.strerror or error}. Free some space there, or set "
-            "PATCHBENCH_CACHE to a folder that can be written."
-        ) from error
+        raise unkept(name, folder, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def unkept(what: str, folder: Path, error: OSError) -> InvalidInput:
+    """What to tell of data that the cache's `folder` did not take, and of why; space is asked for where it lacks."""
+    free = "Free some space there, or set" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Set"
+    return InvalidInput(
+        f"Cannot write {what} in {folder}: {error.strerror or error}. {free} PATCHBENCH_CACHE to a folder that can be "
+        "written."
+    )
 
 
 def set_aside(path: Path, why: str) -> None:

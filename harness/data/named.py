@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.cache import cache_folder, set_aside
+from harness.data.cache import cache_folder, set_aside, unkept
 from harness.data.cifar import read_batch
 from harness.data.files import (
     RawFile,
@@ -266,10 +266,7 @@ def _unpack(packed: bytes, archive: Archive, kept: Path) -> None:
                 if not (kept / archive.folder).is_dir():
                     raise
     except OSError as error:
-        raise InvalidInput(
-            f"Cannot unpack {archive.file.name} into {kept}: {error}. Free some space there, or set PATCHBENCH_CACHE "
-            "to a folder that can be written."
-        ) from error
+        raise unkept(f"what {archive.file.name} holds", kept, error) from error
 
 
 @cache

@@ -1,8 +1,10 @@
 """Where the named sources come from, in which order, and what happens to damaged files."""
 
+import errno
 import gzip
 import hashlib
 import io
+import os
 import pickle
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import pytest
 import torch
 
 from harness.data import content_hash, files, load, named
-from harness.data.cache import stored, write_whole
+from harness.data.cache import stored, unkept, write_whole
 from harness.data.files import RawFile
 from harness.spec import NAMED_SOURCES, DataSpec, InvalidInput, SourceFacts
 
@@ -177,11 +179,19 @@ def test_a_header_that_does_not_fit_is_refused(raw):
         named.parse_idx(raw, "some-file")
 
 
+def test_space_is_asked_for_only_where_it_lacks(tmp_path):
+    for code, remedy in ((errno.ENOSPC, "Free some space there, or set PATCH"), (errno.EROFS, "Set PATCH")):
+        told = str(unkept("images", tmp_path, OSError(code, os.strerror(code))))
+        assert told.startswith(f"Cannot write images in {tmp_path}: {os.strerror(code)}. {remedy}")
+
+
 def test_a_cache_that_cannot_be_written_says_what_to_do(tiny, tmp_path, monkeypatch):
     tiny.put(tmp_path / "system")
     (tmp_path / "file").touch()
     monkeypatch.setenv("PATCHBENCH_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(InvalidInput, match=r"Cannot write train-images-idx3-ubyte .*set PATCHBENCH_CACHE"):
+    with pytest.raises(
+        InvalidInput, match=r"Cannot write train-images-idx3-ubyte .*: Not a directory\. Set PATCHBENCH_CACHE"
+    ):
         load(SPEC)
 
 
