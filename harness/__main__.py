@@ -1,6 +1,5 @@
 """The command line: joins the verbs of `harness.commands` and exits with their codes."""
 
-import os
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -9,6 +8,7 @@ import click
 
 from harness.commands import machine, mirror, results, running, studies
 from harness.commands.exits import DEFECT, GAPS, INTERRUPTED, USER_ERROR, carry_out
+from harness.records.layout import default_results
 
 __all__ = ["DEFECT", "GAPS", "INTERRUPTED", "USER_ERROR", "cli", "main"]
 
@@ -18,7 +18,7 @@ __all__ = ["DEFECT", "GAPS", "INTERRUPTED", "USER_ERROR", "cli", "main"]
     "--results",
     "folder",
     type=click.Path(path_type=Path),
-    default=lambda: Path(os.environ.get("PATCHBENCH_RESULTS", "results")),
+    default=default_results,
     help="Folder of all results (or PATCHBENCH_RESULTS); default: results.",
 )
 @click.version_option(package_name="patchbench", prog_name="patchbench")

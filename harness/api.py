@@ -9,11 +9,13 @@ import pandas as pd
 
 from harness.analysis import Findings
 from harness.execution.models import LoadedModel, load_model
-from harness.execution.overrides import override
+from harness.execution.overrides import as_overrides, default_scale, resolve_study
 from harness.execution.results import read_results
 from harness.execution.runner import Options, Silent, run_study
+from harness.records.layout import default_results
 from harness.records.tables import StudyRecords
-from harness.spec import ResolvedStudy, find_study
+from harness.spec import InvalidInput, ResolvedStudy, Study, study_name
+from harness.spec.catalogue import found_by
 
 if TYPE_CHECKING:
     from torch import nn
@@ -66,9 +68,10 @@ class Report:
         return (self.folder / "report.html").read_text(encoding="utf-8")
 
 
-def load_study(name: str, *, scale: str = "laptop", overrides: Sequence[str] = ()) -> ResolvedStudy:
+def load_study(name: str, *, scale: str | None = None, overrides: Sequence[str] = ()) -> ResolvedStudy:
     """A shipped study by name, or a study file by path, at one scale with `key=value` overrides.
 
+    With no scale: `gpu` where CUDA is there, else `laptop`, as the command.
     Raises `InvalidInput` for a name, scale or override that is not there; the message names the nearest one.
 
     >>> study = load_study("patch_size", scale="smoke")
@@ -79,14 +82,14 @@ def load_study(name: str, *, scale: str = "laptop", overrides: Sequence[str] = (
     >>> load_study("patch_size", scale="smoke", overrides=["recipe.updates=20"]).recipe.updates
     20
     """
-    found, study = find_study(name)
-    return override(study.resolve(found, scale), overrides)
+    return resolve_study(name, scale, overrides)
 
 
-def run(study: ResolvedStudy, *, results: str | Path = "results", device: str = "auto", workers: int = 1) -> Report:
+def run(study: ResolvedStudy, *, results: str | Path | None = None, device: str = "auto", workers: int = 1) -> Report:
     """Train what is missing of a study and write its report; with one worker, in this process.
 
-    Raises `InvalidInput` for what the user can mend, before any training. What is finished is not trained again.
+    `results`: the folder of all results; by default that of `PATCHBENCH_RESULTS`, else `results` here. What is finished
+    is not trained again. Raises `InvalidInput` for what the user can mend, before any training.
 
     >>> from tempfile import mkdtemp
     >>> tiny = ["recipe.updates=4", "recipe.evaluations=1", "search.trials=0", "seeds=0,1", "data.train_size=60"]
@@ -96,25 +99,47 @@ def run(study: ResolvedStudy, *, results: str | Path = "results", device: str = 
     >>> (report.folder / "report.html").exists()
     True
     """
+    if isinstance(study, Study):
+        scales = ", ".join(study.scales)
+        raise InvalidInput(f"This study is not at a scale; run STUDY.resolve(NAME, SCALE), where SCALE is of {scales}.")
+    place = _folder(results)
     options = Options(
-        results=Path(results).absolute(),
+        results=place,
         device=device,
         workers=workers,
         engine="inline" if workers == 1 else "processes",
-        command=f"harness.run(load_study({study.name!r}, scale={study.scale!r}))",
+        command=_call(study, place),
     )
     return _report(run_study(study, options, Silent()))
 
 
-def results(name: str, *, scale: str = "laptop", results: str | Path = "results") -> Report:
-    """The results of a study that has been run, read from its results folder alone.
+def _call(study: ResolvedStudy, results: Path) -> str:
+    """The call that carries out a study again, as far as it can be told of one that was made in Python."""
+    place = "" if results == Path("results").absolute() else f", results={str(results)!r}"
+    name = found_by(study.name)
+    try:
+        pairs = as_overrides(resolve_study(name, study.scale, ()), study)
+    except InvalidInput:
+        pairs = None
+    if pairs is None:
+        return f"harness.run(study{place})  # a study made in Python: study.json has all of it"
+    overrides = f", overrides={pairs}" if pairs else ""
+    return f"harness.run(harness.load_study({name!r}, scale={study.scale!r}{overrides}){place})"
+
+
+def _folder(results: str | Path | None) -> Path:
+    return default_results() if results is None else Path(results).absolute()
+
+
+def results(name: str, *, scale: str | None = None, results: str | Path | None = None) -> Report:
+    """The results of a study that has been run, read from its results folder alone; defaults as of `run`.
 
     Raises `InvalidInput` where there are none.
 
     >>> list(results("dataset_size").comparisons.columns[:3])
     ['arm', 'baseline', 'train_size']
     """
-    return _report(Path(results).absolute() / Path(name).stem / scale)
+    return _report(_folder(results) / study_name(name) / (scale or default_scale()))
 
 
 def _report(folder: Path) -> Report:
@@ -122,7 +147,7 @@ def _report(folder: Path) -> Report:
     return Report(records=records, findings=findings, folder=folder)
 
 
-def load(digest: str, *, results: str | Path = "results") -> "tuple[nn.Module, LoadedModel]":
+def load(digest: str, *, results: str | Path | None = None) -> "tuple[nn.Module, LoadedModel]":
     """The best model of an arm, by the first 6 or more digits of its run's digest, and what is known of it.
 
     The model is in eval mode and on the CPU; `inputs` of the second makes its input from the data's images, and `facts`
@@ -142,4 +167,4 @@ def load(digest: str, *, results: str | Path = "results") -> "tuple[nn.Module, L
     >>> model(found.inputs(torch.zeros(3, 1, 8, 8, dtype=torch.uint8))).shape
     torch.Size([3, 10])
     """
-    return load_model(Path(results).absolute(), digest)
+    return load_model(_folder(results), digest)

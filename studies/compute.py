@@ -129,7 +129,7 @@ STUDY = Study(
             (replace(PAPER, depth=5), PAPER),
         ),
     },
-    changes_after_first_look=(
+    changes_after_first_look=r.at_laptop(
         "Scale laptop was first run at 2.4, 10 and 37 million with seeds 0 to 2: ViT behind ResNet at 37 million by "
         "4.45 points [3.82, 5.09]; the other claims inconclusive (hybrid over ViT at 2.4 million +1.14 [-0.61, 2.88], "
         "change of its lead from 2.4 to 37 million +0.46 [-1.49, 2.40], ViT from 10 to 37 million +0.44 [-0.16, "

@@ -95,7 +95,7 @@ STUDY = Study(
             train_size="smallest",
         ),
     ),
-    changes_after_first_look=(
+    changes_after_first_look=r.at_laptop(
         "Scale laptop was first run with 2,000 updates, trials of 400 and seeds 0 to 2: the lead on images as they are "
         "was open (+0.74 points [-1.11, 2.59] per tenfold images), it shrank as locality was taken away (-2.23 [-3.09, "
         "-1.37]), there was no crossing, and the ResNet was ahead with 500 images and all patches moved (+5.15 [3.86, "

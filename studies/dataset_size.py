@@ -109,7 +109,7 @@ STUDY = Study(
     source=SOURCE,
     factor="architecture",
     scales={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "paper": PAPER},
-    changes_after_first_look=(
+    changes_after_first_look=r.at_laptop(
         "Scale laptop was first run with 1,000 updates of 128 images, 5 seeds, and 8 trials of 500 updates "
         "that tuned the strength of the augmentation too. The ResNet led by 3.5 to 4.4 points at every "
         "size; the claim about the gap was inconclusive (+0.24 points [-0.12, 0.60] per tenfold images) and "

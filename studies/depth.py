@@ -48,7 +48,7 @@ STUDY = Study(
             factor=1.3,
         ),
     ),
-    changes_after_first_look=(
+    changes_after_first_look=r.at_laptop(
         r.RESNET_RATES_MOVED,
         "The statement about compute said 'close to proportionally', which its factor of 1.3 does not test.",
     ),

@@ -78,7 +78,7 @@ STUDY = Study(
             (12_800, 128_000, 1_271_167),
         ),
     },
-    changes_after_first_look=(
+    changes_after_first_look=r.at_laptop(
         "Scale laptop was first run with seeds 0 to 2 at 1,000, 8,000 and 55,000 images: all three claims were open "
         "(ResNet stem over patches at 1,000 images +1.10 points [-0.06, 2.27]; convolutional stem over patches at "
         "55,000 +0.14 [-1.11, 1.39]; the hybrid's edge -0.36 [-1.19, 0.48] per tenfold images). Then six other seeds, "

@@ -131,7 +131,7 @@ STUDY = Study(
             than=WALK_THROUGH,
         ),
     ),
-    changes_after_first_look=(
+    changes_after_first_look=r.at_laptop(
         r.RESNET_RATES_MOVED,
         "The range of learning rates of the arm that is trained with SGD was moved up (0.01 to 10 for 0.003 to 1): the "
         "chosen rate was 0.93, the accuracy 62.9 % [58.2, 67.6], n = 5. Then to 0.03 to 3, as wide as the others': "

@@ -136,7 +136,7 @@ STUDY = Study(
         ),
     },
     claims=CLAIMS,
-    changes_after_first_look=(
+    changes_after_first_look=r.at_laptop(
         "Scale laptop was first run with seeds 0 to 2: two of five claims were open (with 1,000 images the edge moved "
         "by -1.48 points [-3.62, 0.66] as locality was taken away; the transformer, all patches moved, +0.21 [-0.77, "
         "1.20], bound 1), and five seeds were said to be needed for either. Now five other seeds, 3 to 7, and "

@@ -79,7 +79,7 @@ STUDY = Study(
             than="centre",
         ),
     ),
-    changes_after_first_look=(
+    changes_after_first_look=r.at_laptop(
         "Scale laptop was first run around four blocks of width 64, with seeds 0 to 4 and 700 updates: all three "
         "claims were inconclusive (twice the depth less twice the width +0.07 points [-0.28, 0.42]; smaller patches "
         "-0.49 [-1.04, 0.06]; twice the depth -0.14 [-0.75, 0.48]). Nothing larger gained anything there, half the "

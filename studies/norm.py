@@ -87,7 +87,7 @@ STUDY = Study(
         "gpu": _scale(r.AT_GPU, r.VIT_CIFAR, (3, 6, 12), 450),
         "paper": _scale(r.AT_PAPER, ViTSpec.preset("S", patch_size=16), (6, 12, 24)),
     },
-    changes_after_first_look=(
+    changes_after_first_look=r.at_laptop(
         r.RESNET_RATES_MOVED,
         "Scale laptop was first run with seeds 0 to 2 at 2, 6 and 12 blocks: all three claims, which are about 12, "
         "were inconclusive (post-norm with over without warm-up +0.08 points [-0.78, 0.94]; pre-norm without over with "

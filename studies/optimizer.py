@@ -93,7 +93,7 @@ STUDY = Study(
             than="ViT, AdamW",
         ),
     ),
-    changes_after_first_look=(
+    changes_after_first_look=r.at_laptop(
         r.RESNET_RATES_MOVED,
         "Scale laptop was first run with seeds 0 to 2: two of three claims were inconclusive (SGD over AdamW for the "
         "ResNet +0.54 points [-0.74, 1.81]; how much more the transformer gains from AdamW than the ResNet +0.95 "

@@ -83,7 +83,7 @@ STUDY = Study(
             ),
         ),
     },
-    changes_after_first_look=(
+    changes_after_first_look=r.at_laptop(
         r.RESNET_RATES_MOVED,
         "Scale laptop was first run with augmented images, whose strength was one of three settings to search in 8 "
         "trials: the ResNet was 0.64 points worse than after the same updates in `depth`; of its trials one only was "

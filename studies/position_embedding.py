@@ -63,5 +63,5 @@ STUDY = Study(
             within=0.01,
         ),
     ),
-    changes_after_first_look=(r.RESNET_RATES_MOVED,),
+    changes_after_first_look=r.at_laptop(r.RESNET_RATES_MOVED),
 )

@@ -112,7 +112,7 @@ STUDY = Study(
             than="ViT, plain",
         ),
     ),
-    changes_after_first_look=(
+    changes_after_first_look=r.at_laptop(
         "Scale laptop was first run with seeds 0 to 4 and weight decays up to 1: four of six claims were inconclusive "
         "(gain of ViT less gain of ResNet: random erasing +0.12 points [-0.44, 0.68], mixup +0.73 [-0.27, 1.74], "
         "CutMix -0.18 [-1.08, 0.72]; stochastic depth over plain -0.07 [-0.51, 0.37]), shift and flip gained the "

@@ -15,12 +15,12 @@ from harness.commands.options import (
     device_option,
     existing,
     json_option,
-    resolve,
     scale_option,
     study_argument,
 )
 from harness.commands.printing import make_console, tell
 from harness.execution.stopping import interruptible
+from harness.records.layout import command_line
 
 
 @click.command()
@@ -70,7 +70,9 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
     """Run or resume a study, then write its report. OVERRIDES are key=value pairs, e.g. recipe.updates=500."""
     extra = [] if trials is None else [f"search.trials={trials}"]
     extra += [] if seeds is None else ["seeds=" + ",".join(map(str, range(seeds)))]
-    study = resolve(name, scale, (*extra, *overrides))
+    from harness.execution.overrides import resolve_study
+
+    study = resolve_study(name, scale, (*extra, *overrides))
     if engine == "processes":
         from harness.execution.engines.processes import warm_up
 
@@ -89,7 +91,7 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
         patience_seconds=patience,
         retry_out_of_memory=retry_out_of_memory,
         profile=profile,
-        command=shlex.join(["patchbench", *sys.argv[1:]]),
+        command=_as_typed(results),
     )
     console, began = make_console(stderr=as_json), time.time()
     with Progress(console, quiet=quiet, workers=workers) as progress:
@@ -99,6 +101,13 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
         _print_profiles(console, folder, began)
     if found["gaps"]:
         raise SystemExit(GAPS)
+
+
+def _as_typed(results: Path) -> str:
+    """This command, with the folder of results that it did not name but took from the environment."""
+    words = sys.argv[1:]
+    is_named = any(word.partition("=")[0] == "--results" for word in words)
+    return shlex.join(["patchbench", *words]) if is_named else command_line(results, *words)
 
 
 def _print_profiles(console: Console, folder: Path, since: float) -> None:
@@ -121,4 +130,4 @@ def status(results: Path, name: str, scale: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found.as_json()))
     else:
-        make_console().print(found.as_text(), highlight=False, markup=False)
+        make_console().print(found.as_text(), highlight=False, markup=False, soft_wrap=True)

@@ -11,7 +11,6 @@ from harness.commands.options import (
     brief_json_option,
     device_option,
     json_option,
-    resolve,
     scale_option,
     study_argument,
 )
@@ -63,7 +62,9 @@ def _scales(study: Study, here: float | None) -> str:
 @click.argument("overrides", nargs=-1)
 def show(name: str, scale: str | None, overrides: tuple[str, ...]) -> None:
     """Print the resolved definition of a study as JSON."""
-    click.echo(json.dumps(to_plain(resolve(name, scale, overrides)), indent=2, ensure_ascii=False))
+    from harness.execution.overrides import resolve_study
+
+    click.echo(json.dumps(to_plain(resolve_study(name, scale, overrides)), indent=2, ensure_ascii=False))
 
 
 @click.command()
@@ -93,9 +94,10 @@ def plan(
     overrides: tuple[str, ...],
 ) -> None:
     """Print every run of a study with images, MACs and a forecast of its time here; trains nothing."""
+    from harness.execution.overrides import resolve_study
     from harness.execution.plan import make_plan
 
-    study = resolve(name, scale, overrides)
+    study = resolve_study(name, scale, overrides)
     made = make_plan(study)
     # Torch loads from here on: a mistake in the study has been told before.
     from harness.execution.forecast import forecast
@@ -108,7 +110,7 @@ def plan(
     forecasts = forecast(made, placement, threads=max(1, available_cores() // workers))
     slots = min(workers, made.runs)
     wall = forecasts.seconds / slots
-    if study == resolve(name, study.scale, ()) and device == "auto" and not forecasts.busy:
+    if study == resolve_study(name, study.scale, ()) and device == "auto" and not forecasts.busy:
         remember_pace(results, study.name, study.scale, stated=study.minutes, minutes=wall / 60)
     folder = results / study.name / study.scale
     done, seconds_left = _left(study, made, folder, forecasts)

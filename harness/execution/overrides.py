@@ -3,25 +3,46 @@
 import types
 from collections.abc import Iterable
 from dataclasses import is_dataclass, replace
+from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.spec import BUDGET_UNITS, InvalidInput, ResolvedStudy
-from harness.spec.checks import describe, field_types, nearest, replace_at
+from harness.spec import BUDGET_UNITS, InvalidInput, ResolvedStudy, changed_fields, find_study
+from harness.spec.checks import describe, field_types, nearest, replace_at, value_at
 from harness.spec.errors import require
 
 OVERRIDABLE = ("data", "recipe", "search", "seeds", "train_sizes")
 """Fields of a study that a user may override; the arms are the study's own."""
 
 
+def resolve_study(name: str, scale: str | None, pairs: Iterable[str]) -> ResolvedStudy:
+    """A shipped study or that of a file, at a scale, by default this machine's, with `key=value` overrides.
+
+    Raises `InvalidInput` where one of them is wrong; the message names the nearest one.
+    """
+    found, study = find_study(name)
+    return override(study.resolve(found, scale or default_scale()), pairs)
+
+
+def default_scale() -> str:
+    """`gpu` where CUDA is there, else `laptop`; torch is asked only where there is a driver."""
+    if not any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")):
+        return "laptop"
+    import torch
+
+    return "gpu" if torch.cuda.is_available() else "laptop"
+
+
 def override(study: ResolvedStudy, pairs: Iterable[str]) -> ResolvedStudy:
     """The study with each `key=value` applied, in order: `recipe.updates=500`, `seeds=0,1`, `data.source=digits`.
 
-    A budget in one unit replaces the study's budget in another. Raises `InvalidInput` for an unknown key (naming its
-    neighbours), an ill-typed or an impossible value.
+    A budget in one unit replaces the study's budget in another. What was changed after a first look was changed in the
+    study as it is written: with other data, training or tuning nothing is said of it. Raises `InvalidInput` for an
+    unknown key (naming its neighbours), an ill-typed or an impossible value.
     """
     units: list[str] = []
+    written = study
     for pair in pairs:
         key, sign, text = pair.partition("=")
         if not sign or not key:
@@ -38,7 +59,22 @@ def override(study: ResolvedStudy, pairs: Iterable[str]) -> ResolvedStudy:
             study = replace(study, recipe=replace(study.recipe, **budget))
         else:
             study = replace_at(study, key, value)
+    if replace(study, seeds=written.seeds) != written:
+        study = replace(study, changes_after_first_look=())
     return study
+
+
+def as_overrides(written: ResolvedStudy, study: ResolvedStudy) -> list[str] | None:
+    """The pairs that make `study` of the study as it is written; None where no pairs do."""
+    pairs = []
+    try:
+        for key in changed_fields(written, study):
+            value = value_at(study, key)
+            if key.partition(".")[0] in OVERRIDABLE and not (value is None and key.partition(".")[2] in BUDGET_UNITS):
+                pairs.append(f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
+        return pairs if override(written, pairs) == study else None
+    except InvalidInput:
+        return None
 
 
 def _type_at(cls: type, key: str) -> Any:

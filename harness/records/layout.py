@@ -1,5 +1,7 @@
 """Where everything of a study lies: what is published, and `work/`, from which it is made."""
 
+import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +104,17 @@ class StudyFolder:
             if place.is_dir():
                 for folder in place.iterdir():
                     yield from (folder, folder / "damaged", folder / "model")
+
+
+def default_results() -> Path:
+    """The folder of all results where none is named: that of `PATCHBENCH_RESULTS`, else `results` here."""
+    return Path(os.environ.get("PATCHBENCH_RESULTS") or "results").absolute()
+
+
+def command_line(results: Path, *words: str) -> str:
+    """A command for a shell; the folder of all results is named in it unless that is `results` here."""
+    place = [] if results == Path("results").absolute() else ["--results", str(results)]
+    return shlex.join(["patchbench", *place, *words])
 
 
 def study_folder(study: ResolvedStudy, results: Path) -> Path:

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records.files import RecordsError, read_json
-from harness.records.layout import StudyFolder
+from harness.records.layout import REPORT_FILE, StudyFolder, command_line
 from harness.records.lock import StudyLock
 from harness.records.runs import STATUSES
 from harness.records.study_file import latest_study, read_study
@@ -33,7 +34,11 @@ class StudyStatus:
     running: list[dict[str, Any]]
     """`run`, `update`, `updates` of each training under way; empty when no coordinator is at work."""
     coordinator: str
-    """Process and host, or a sentence that nothing is running."""
+    """Process and host, or what is to be done where nothing is running."""
+    command: str
+    """What goes on with the study, for a shell."""
+    complete: bool
+    """Whether every planned run has a result."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -53,23 +58,54 @@ def read_status(folder: Path) -> StudyStatus:
     tables tell, where they are of this study, else the run folders.
     """
     places = StudyFolder(folder)
-    study, _ = latest_study(folder)
+    study, provenance = latest_study(folder)
     holder = StudyLock(places.lock).holder()
     said = _said(places.status, holder)
+    statuses = said.get("done") or dict(_count(folder, study, is_running=holder is not None))
+    planned = sum(study.trials_of(arm) + len(study.seeds) for arm, _ in study.cells)
+    command, complete = _command(provenance.get("command"), folder, study), sum(statuses.values()) >= planned
     return StudyStatus(
         study=study.name,
         scale=study.scale,
-        planned=sum(study.trials_of(arm) + len(study.seeds) for arm, _ in study.cells),
-        statuses=said.get("done") or dict(_count(folder, study, is_running=holder is not None)),
+        planned=planned,
+        statuses=statuses,
         running=said.get("running", []),
         coordinator=(
-            f"Nothing is running; go on with: patchbench run {study.name} --scale {study.scale}"
+            _next_step(places, command, statuses.get("failed", 0), complete=complete)
             if holder is None
             else f"Process {holder['pid']} on {holder['host']} is at work."
             if holder.keys() >= {"pid", "host"}
             else "Another process is at work."
         ),
+        command=command,
+        complete=complete,
     )
+
+
+def _command(kept: object, folder: Path, study: ResolvedStudy) -> str:
+    """The command that the study was last launched with, for the folder of results as it is called now."""
+    results, told = folder.parents[1], kept if isinstance(kept, str) and kept.isprintable() else ""
+    if told.startswith("harness.run("):
+        return told
+    words: list[str] = []
+    with contextlib.suppress(ValueError):
+        words = shlex.split(told)
+    if words[:1] != ["patchbench"]:  # the records may come from anybody, and this is going to be typed
+        return command_line(results, "run", study.name, "--scale", study.scale)
+    del words[0]
+    while words and words[0].partition("=")[0] == "--results":
+        del words[: 1 if "=" in words[0] else 2]
+    return command_line(results, *words)
+
+
+def _next_step(places: StudyFolder, command: str, failed: int, *, complete: bool) -> str:
+    if not complete:
+        return f"Nothing is running; go on with: {command}"
+    if not (places.path / REPORT_FILE).exists():
+        return f"Every run has a result, but there is no report; make it with: {command}"
+    if failed:
+        return f"Complete: every run has a result. The {failed} failed are tried again by: {command}"
+    return "Complete: every run has a result."
 
 
 def _said(path: Path, holder: dict[str, Any] | None) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What is asked: studies, arms, recipes, claims, as frozen dataclasses. Needs the standard library only."""
 
-from harness.spec.catalogue import find_study, study_names
+from harness.spec.catalogue import find_study, study_name, study_names
 from harness.spec.claims import (
     METRICS,
     Better,
@@ -62,6 +62,7 @@ __all__ = [
     "changed_fields",
     "family",
     "find_study",
+    "study_name",
     "study_names",
     "to_plain",
 ]

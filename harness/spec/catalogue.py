@@ -1,6 +1,7 @@
 """Where studies are found: the shipped ones by name, a user's own by the path of its file."""
 
 import ast
+import contextlib
 import importlib
 import importlib.util
 import re
@@ -10,8 +11,15 @@ from pathlib import Path
 from types import ModuleType
 
 from harness.spec.checks import nearest
-from harness.spec.errors import InvalidInput
+from harness.spec.errors import InvalidInput, require
 from harness.spec.study import Study
+
+RESERVED_NAMES = ("work", "bench", "comparisons", "mlartifacts")
+"""Folders beside the studies' in the folder of all results."""
+
+
+_AS_TYPED: dict[str, str] = {}
+"""By the name of each study that was found: what it was found by."""
 
 
 def study_names() -> list[str]:
@@ -24,27 +32,65 @@ def study_names() -> list[str]:
 def find_study(name: str) -> tuple[str, Study]:
     """The name and definition of a shipped study, or of the study in a file `path/to/my_study.py`."""
     path = Path(name)
-    if path.suffix == ".py":
+    found = study_name(name)
+    _AS_TYPED[found] = name
+    if path.suffix == ".py" and _shipped(found) is None:
         if not path.is_file():
             raise InvalidInput(f"There is no study file {name}. Give the path of an existing .py file.")
-        return path.stem, _study_of(_load_file(path), path)
-    if name not in study_names():
+        return found, _study_of(_load_file(path), path)
+    if found not in study_names():
         raise InvalidInput(f"There is no study {name!r}. {nearest(name, study_names())}")
-    module = importlib.import_module(f"studies.{name}")
+    module = importlib.import_module(f"studies.{found}")
     assert module.__file__ is not None
-    return name, _study_of(module, Path(module.__file__))
+    return found, _study_of(module, Path(module.__file__))
+
+
+def found_by(name: str) -> str:
+    """The path of the file that a study of this name was read from in this process; else the name itself."""
+    return _AS_TYPED.get(name, name)
+
+
+def study_name(name: str) -> str:
+    """What a study is called, and the folder of its results, by its name or the path of its file, which is not read.
+
+    Raises `InvalidInput` for a file whose study would share its results with others.
+    """
+    path = Path(name)
+    if path.suffix != ".py":
+        return name
+    shipped = _shipped(path.stem.casefold())
+    require(
+        shipped is None or (path.is_file() and path.samefile(shipped)),
+        f"{name} would share its results with the shipped study {path.stem.casefold()!r}. Rename the file, for example "
+        f"{path.with_name(f'my_{path.name}')}.",
+    )
+    require(
+        path.stem.casefold() not in RESERVED_NAMES,
+        f"{name} would have its results in the folder {path.stem!r}, which holds other files. Rename the file.",
+    )
+    require(path.stem.isprintable(), f"The name of study file {name!r} holds unprintable characters. Rename the file.")
+    return path.stem
+
+
+def _shipped(name: str) -> Path | None:
+    """The file of a shipped study."""
+    if name not in study_names():
+        return None
+    spec = importlib.util.find_spec(f"studies.{name}")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin)
 
 
 def _load_file(path: Path) -> ModuleType:
-    if not path.stem.isidentifier():
-        raise InvalidInput(f"Study file {path} is not a valid name; use letters, digits and _ only.")
     spec = importlib.util.spec_from_file_location(f"user_study_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
+        with contextlib.redirect_stdout(sys.stderr):  # what a study prints must not stand among what a command prints
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise InvalidInput(f"{_where(error, path)}: {type(error).__name__}: {error}") from error
     return module
@@ -74,7 +120,7 @@ def _study_of(module: ModuleType, path: Path) -> Study:
 
 def _line_of(message: str, path: Path) -> int:
     """The line of a study file that a message is about: where its first quoted word stands, else that of `STUDY`."""
-    tree = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    tree = list(ast.walk(ast.parse(path.read_bytes())))  # bytes: in whatever encoding it declares
     words = {node.value: node.lineno for node in reversed(tree) if isinstance(node, ast.Constant)}
     found = [words[word] for word in re.findall(r"'([^']+)'", message) if word in words]
     targets = [node for node in tree if isinstance(node, ast.Name) and node.id == "STUDY"]

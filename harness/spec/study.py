@@ -91,8 +91,9 @@ class Study:
     scales: Mapping[str, Scale]
     claims: tuple[Claim, ...] = ()
     """Claims that hold for any scale (they name no arm of one scale only)."""
-    changes_after_first_look: tuple[str, ...] = ()
-    """What was changed in this study after results had been seen, and why; stands in the report."""
+    changes_after_first_look: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By scale: what was changed in this study after its results at that scale had been seen, and why; stands in the
+    reports of that scale."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -101,6 +102,9 @@ class Study:
         for name in self.scales:
             require_choice("Study.scales: scale", name, SCALES)
         object.__setattr__(self, "scales", MappingProxyType(dict(self.scales)))
+        for name in self.changes_after_first_look:
+            require_choice("Study.changes_after_first_look: scale", name, tuple(self.scales))
+        object.__setattr__(self, "changes_after_first_look", MappingProxyType(dict(self.changes_after_first_look)))
 
     def resolve(self, name: str, scale: str) -> "ResolvedStudy":
         """This study, called `name`, at one scale."""
@@ -123,7 +127,7 @@ class Study:
             test_shifts=at.test_shifts,
             minutes=at.minutes,
             claims=self.claims + at.claims,
-            changes_after_first_look=self.changes_after_first_look,
+            changes_after_first_look=self.changes_after_first_look.get(scale, ()),
         )
 
 

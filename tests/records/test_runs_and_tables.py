@@ -522,7 +522,9 @@ def finish(folder, run, status="completed"):
     return run.digest
 
 
-def test_the_status_counts_what_is_there(tmp_path):
+def test_the_status_counts_what_is_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tmp_path = tmp_path / "results" / "patch_size" / "smoke"
     write_study(tmp_path, STUDY, {})
     resnet, small = STUDY.baseline, STUDY.arms[0]
     finish(tmp_path, planned_run(STUDY, resnet, seed=0))
