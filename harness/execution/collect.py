@@ -54,7 +54,8 @@ def results_provenance(finished: Iterable[Finished]) -> dict[str, Any]:
     found["data_hash"] = {item.run.config.data_hash for item in finished}
     found["data_source"] = {item.run.config.data.source for item in finished}
     joined: dict[str, Any] = {key: ", ".join(sorted(values)) for key, values in found.items()}
-    return joined | {"git_dirty": "True" in found.get("git_dirty", ())}
+    changed = {environment.get("git_dirty") for environment in environments}
+    return joined | {"git_dirty": True if True in changed else None if None in changed else False}
 
 
 def _place(study: ResolvedStudy, item: Finished) -> dict[str, Any]:

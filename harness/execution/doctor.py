@@ -5,6 +5,7 @@ import importlib.metadata
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import sqlite3
 import sys
@@ -14,9 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.records.layout import StudyFolder
+from harness.records.layout import StudyFolder, command_line
 from harness.records.lock import StudyLock
-from harness.records.provenance import available_cores
+from harness.records.provenance import PACKAGE, UNKNOWN, available_cores, git_state
 
 Level = Literal["ok", "warn", "bad"]
 
@@ -46,6 +47,7 @@ def examine(results: Path) -> list[Check]:
     steps: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
         ("Python", _python),
         ("packages", _packages),
+        ("git", _git),
         ("torch", _torch),
         ("memory", _memory),
         ("results folder", lambda: _results(results)),
@@ -94,6 +96,22 @@ def _is_installed(name: str) -> bool:
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return bool(importlib.metadata.version(name))
     return False
+
+
+def _git() -> Iterator[Check]:
+    """Whether results can say which revision of the code they come from."""
+    state = git_state()
+    revision = str(state["git_revision"])
+    if not revision.startswith(UNKNOWN):
+        changed = ", with uncommitted changes" if state["git_dirty"] else ""
+        yield Check(what="git", level="ok", found=f"revision {revision[:12]}{changed}")
+        return
+    mend = "Results will not say which revision of the code made them. "
+    if "dubious ownership" in revision:
+        mend += shlex.join(["git", "config", "--global", "--add", "safe.directory", str(PACKAGE.parent)])
+    else:
+        mend += "Install git, and run from a clone, where that matters."
+    yield Check(what="git", level="warn", found=f"revision {revision}", mend=mend)
 
 
 def _torch() -> Iterator[Check]:
@@ -231,7 +249,7 @@ def _locks(results: Path) -> Iterator[Check]:
         who = "process {pid} on {host} since {since}".format(
             **{"pid": "?", "host": "?", "since": "?"} | {key: str(value) for key, value in holder.items()}
         )
-        follow = f"Follow it with: patchbench status {name} --scale {scale}"
+        follow = f"Follow it with: {command_line(results, 'status', name, '--scale', scale)}"
         yield Check(what="lock", level="warn", found=f"{name} at scale {scale} is being run by {who}", mend=follow)
     if not held:
         yield Check(what="lock", level="ok", found="no study is being run")

@@ -19,6 +19,9 @@ _TRAINING_CODE = ("spec/model.py", "spec/recipe.py", "spec/data.py", "spec/run.p
 _REPORT_CODE = ("spec", "records", "analysis", "report", "execution/collect.py")
 """What decides the bytes of the tables and of the report, besides the runs."""
 
+UNKNOWN = "unknown"
+"""What a revision that git does not tell starts with; the reason follows."""
+
 _LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "optuna", "mlflow")
 _REPORT_LIBRARIES = ("numpy", "pandas", "scipy", "matplotlib", "seaborn", "jinja2", "pillow")
 
@@ -72,12 +75,28 @@ def available_cores() -> int:
 
 @cache
 def git_state() -> dict[str, Any]:
-    """Revision of the checkout that the code runs from, and whether it has uncommitted changes; {} outside git."""
+    """`git_revision` of the checkout that the code runs from, and `git_dirty`: whether it has uncommitted changes.
+
+    Where git cannot tell, the revision is `unknown`, with the reason, and nothing is said of changes.
+    """
     try:
+        _git("ls-files", "--error-unmatch", "--", "harness/__init__.py")  # else the revision is that of another project
         revision = _git("rev-parse", "HEAD")
         return {"git_revision": revision, "git_dirty": bool(_git("status", "--porcelain", "--", "harness", "studies"))}
-    except (OSError, subprocess.SubprocessError):
-        return {}
+    except FileNotFoundError:
+        reason = "git is not installed"
+    except subprocess.CalledProcessError as error:
+        told = str(error.stderr)
+        reason = (
+            "git refuses a checkout of dubious ownership"
+            if "dubious ownership" in told
+            else "the code is not in a git checkout"
+            if "not a git repository" in told or "did not match any file" in told
+            else f"git says: {(told.splitlines() or ['nothing'])[0]}"
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = f"git cannot be asked: {type(error).__name__}"
+    return {"git_revision": f"{UNKNOWN} ({reason})"}
 
 
 def _fingerprint(names: Iterable[str]) -> str:
@@ -115,5 +134,6 @@ def _git(*arguments: str) -> str:
         text=True,
         check=True,
         timeout=10,
+        env=os.environ | {"LC_ALL": "C"},
     )
     return done.stdout.strip()

@@ -115,5 +115,7 @@ def provenance_table(records: StudyRecords) -> Table:
             continue
         if key == "git_revision" and known.get("git_dirty"):
             text += " (with uncommitted changes)"
+        elif key == "git_revision" and known.get("git_dirty", False) is None and not text.startswith("unknown"):
+            text += " (whether with uncommitted changes is unknown)"
         rows.append((Cell(heading), Cell(text)))
     return Table("provenance", "What the results were made with", (Column("What"), Column("Value")), tuple(rows))
