@@ -102,7 +102,7 @@ class Search:
             for name in NEVER_TUNED:
                 require(
                     name not in space,
-                    f"search ({place}) tunes {name!r}, which every arm's trainings must share for the tuning to be equal. "
+                    f"search ({place}) tunes {name!r}, which all trainings must share for the tuning to be equal. "
                     "Take it out; search.updates sets the length of a trial, recipe.updates that of a training.",
                 )
         object.__setattr__(self, "space", MappingProxyType(dict(self.space)))

@@ -83,7 +83,7 @@ def test_position_adds_no_multiplications(position, pool):
         {"pool": "mean", "position": "relative", "heads": 1},
         {"qkv_bias": False, "output_bias": False, "attention_dropout": 0.1},
         {"norm": "post", "stem": "hybrid"},
-        {"distillation_token": True},
+        {"pool": "cls", "distillation_token": True},
     ],
 )
 def test_attention_alone_is_counted(changes):
@@ -99,7 +99,7 @@ def test_a_resnet_has_no_attention(spec):
 
 @pytest.mark.parametrize("position", ["learned_1d", "relative"])
 def test_both_tokens_and_heads_of_a_distilled_model_are_counted(position):
-    spec = ViTSpec(patch_size=4, width=24, depth=2, heads=3, position=position, distillation_token=True)
+    spec = ViTSpec(patch_size=4, width=24, depth=2, heads=3, position=position, pool="cls", distillation_token=True)
     assert macs_per_image(spec, **SMALL) == vit_macs(spec, **SMALL)
 
 

@@ -37,7 +37,7 @@ OTHER_START = {
 """Parameters that start from another distribution in the original; and biases of N(0, 1e-6) are zeros here."""
 
 DATA = {"image_size": 16, "channels": 3, "classes": 5}
-SMALL = ViTSpec(patch_size=4, width=24, depth=2, heads=3)
+SMALL = ViTSpec.preset("S", patch_size=4, width=24, depth=2, heads=3)
 
 
 def ours(name: str, spec: ViTSpec = SMALL, **data: int) -> nn.Module:
@@ -102,7 +102,7 @@ def test_the_number_of_parameters_is_the_same(name):
 
 @pytest.mark.parametrize("name", DETAILS)
 def test_the_start_is_drawn_from_the_same_distributions(name):
-    spec, data = ViTSpec(patch_size=8, width=128, depth=2, heads=4), {"image_size": 64, "classes": 100}
+    spec, data = ViTSpec.preset("S", patch_size=8, width=128, depth=2, heads=4), {"image_size": 64, "classes": 100}
     expected = mapped(reference(name, spec, **data))
     for key, value in ours(name, spec, **data).state_dict().items():
         if not any(other in key for other in OTHER_START.get(name, ())):
@@ -112,7 +112,7 @@ def test_the_start_is_drawn_from_the_same_distributions(name):
 
 
 def test_what_remains_between_our_start_and_torchvisions():
-    spec, data = ViTSpec(patch_size=8, width=128, depth=1, heads=4), {"image_size": 64, "classes": 100}
+    spec, data = ViTSpec.preset("S", patch_size=8, width=128, depth=1, heads=4), {"image_size": 64, "classes": 100}
     theirs, mine = mapped(reference("torchvision", spec, **data)), ours("torchvision", spec, **data).state_dict()
     ratios = {key: (mine[key].std() / theirs[key].std()).item() for key in mine if key.endswith("weight")}
     assert ratios["blocks.0.attention.qkv.weight"] == pytest.approx(2**0.5, rel=0.02)

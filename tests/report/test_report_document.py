@@ -77,7 +77,7 @@ def test_settings_show_what_is_tuned_and_what_an_arm_changes():
 def test_without_a_search_the_own_setting_is_told():
     shown = {row[0].text: row[1].text for row in protocol_table(single()[0]).rows}
     assert shown["Search"] == "none: every arm has the recipe's own setting"
-    assert shown["Recipe: learning rate"] == "0.001"
+    assert shown["Recipe: learning rate"] == "0.02"
 
 
 def test_laws_are_shown_where_they_were_fitted():

@@ -21,7 +21,20 @@ from PIL import Image
 from harness import __main__ as program
 from harness.execution.overrides import override
 from harness.execution.plan import make_plan
-from harness.spec import SCALES, find_study, study_names
+from harness.records.runs import RunFolder
+from harness.spec import (
+    SCALES,
+    Arm,
+    DataSpec,
+    Recipe,
+    ResNetSpec,
+    ResolvedStudy,
+    ViTSpec,
+    find_study,
+    study_names,
+)
+from harness.training.perform import perform
+from harness.training.settings import WorkerSettings
 
 SHORT = ["recipe.updates=2", "recipe.evaluations=1", "trials=0", "seeds=0,1"]
 
@@ -65,7 +78,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def example(tmp_path: Path) -> Path:
     """The study file that README shows."""
     (text,) = fences("python")
-    path = tmp_path / "depth.py"
+    path = tmp_path / "my_depth.py"
     path.write_text(text)
     return path
 
@@ -107,8 +120,33 @@ def test_the_example_study_is_short_and_can_be_planned(example: Path) -> None:
     assert len(example.read_text().splitlines()) <= 15
     name, study = find_study(str(example))
     plan = make_plan(study.resolve(name, "smoke"))
-    assert name == "depth"
+    assert name == "my_depth"
     assert plan.runs == 4 * (3 + 3)
+
+
+@pytest.mark.slow
+def test_the_example_trains(example: Path) -> None:
+    """Every arm reaches 90 % of the digits with its own setting, as the first trial of its search has it."""
+    plan = make_plan(find_study(str(example))[1].resolve("my_depth", "smoke"))
+    for cell in plan.cells:
+        run = cell.confirm(0, cell.own_values)
+        result = perform(run, RunFolder(example.parent / run.digest), WorkerSettings())
+        assert result.test_accuracy is not None
+        assert result.test_accuracy > 0.9, (cell.arm.name, result.test_accuracy)
+
+
+def test_bare_specifications_train(tmp_path: Path) -> None:
+    """`ViTSpec()`, `ResNetSpec()` and a short `Recipe()` as they stand, on the digits."""
+    for model in (ViTSpec(), ResNetSpec()):
+        study = ResolvedStudy(
+            name="bare", scale="smoke", question="Does it?", source="-", factor="-", data=DataSpec(source="digits"),
+            recipe=Recipe(updates=40), baseline=Arm("bare", model), arms=(),
+        )  # fmt: skip
+        (cell,) = make_plan(study).cells
+        run = cell.confirm(0, {})
+        result = perform(run, RunFolder(tmp_path / run.digest), WorkerSettings())
+        assert result.test_accuracy is not None
+        assert result.test_accuracy > 0.9, (model, result.test_accuracy)
 
 
 def kept_report(name: str) -> dict[str, Any] | None:
@@ -164,7 +202,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from sklearn.datasets import load_digits
 
     folder = tmp_path_factory.mktemp("desk")
-    (folder / "depth.py").write_text(fences("python")[0])
+    (folder / "my_depth.py").write_text(fences("python")[0])
     for name in ("patch_size", "dataset_size"):
         shutil.copytree(ROOT / "results" / name / "laptop", folder / "results" / name / "laptop")
     digits = load_digits()

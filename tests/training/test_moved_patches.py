@@ -12,7 +12,7 @@ from harness.training import loop
 
 VIT = ViTSpec(
     patch_size=2, width=16, depth=2, heads=2, mlp_ratio=2.0, position="learned_1d", position_sd=0.5,
-    initialisation="xavier",
+    initialisation="xavier", zero_head=False,
 )  # fmt: skip
 PLAIN = Augmentation()
 UPDATES = 24

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from training_cases import RESNET, VIT, make_config, prepared, same, train
+from training_cases import RESNET, START, VIT, make_config, prepared, same, train
 
 from harness.data import augment
 from harness.spec import Augmentation, ViTSpec
@@ -11,7 +11,7 @@ from harness.training import loop
 EVERY_DRAW = Augmentation(shift=1, erase=0.25, mixup=0.2)
 
 KEPT = {"updates": 18, "weight_decay": 0.2, "clip_norm": 0.1, "augmentation": EVERY_DRAW}
-MEAN_VIT = ViTSpec(patch_size=2, width=16, depth=2, heads=2, mlp_ratio=2.0, pool="mean")
+MEAN_VIT = ViTSpec(patch_size=2, width=16, depth=2, heads=2, mlp_ratio=2.0, pool="mean", **START)
 LEARNING_RATE = {"vit": 1e-2, "resnet": 3e-3}
 TOLERANCE = {"adamw": 1e-5, "muon": 2e-3}
 """Muon multiplies in bf16, whose sums differ between processors; the rest is the same to six digits on all tried."""

@@ -16,11 +16,18 @@ from harness.training.perform import perform
 from harness.training.settings import WorkerSettings
 
 CPU = Placement(device=torch.device("cpu"), autocast_dtype=None)
-VIT = ViTSpec(patch_size=4, width=16, depth=2, heads=2, mlp_ratio=2.0)
+START: dict[str, Any] = {"initialisation": "truncated_normal", "zero_head": False}
+VIT = ViTSpec(patch_size=4, width=16, depth=2, heads=2, mlp_ratio=2.0, pool="cls", **START)
 RESNET = ResNetSpec(depth=8, width=8)
 DATA, FACTS = resolve(DataSpec(source="digits", train_size=100, validation_size=60))
 RECIPE = Recipe(
-    updates=12, batch_size=16, learning_rate=3e-3, evaluations=3, precision="fp32", augmentation=Augmentation(shift=1)
+    updates=12,
+    batch_size=16,
+    optimizer="adamw",
+    learning_rate=3e-3,
+    evaluations=3,
+    precision="fp32",
+    augmentation=Augmentation(shift=1),
 )
 TIMES = ("time", "seconds", "train_images_per_second", "eval_images_per_second", "train_seconds", "peak_memory_bytes")
 
