@@ -113,6 +113,8 @@ class Mirror:
                     self._whole = True
                     return
                 wait = _INTERVAL
+            except OutOfTimeError:  # `close` says so
+                return
             except Exception as error:  # whatever MLflow raises must not reach the training
                 self._experiment = None
                 self._note(error)

@@ -259,6 +259,7 @@ def test_going_on_with_a_study_renews_the_manifest(kept: Kept) -> None:
 @pytest.mark.parametrize(("name", "value"), [("arm", []), ("arm", {"a": 1}), ("trial", {}), ("trial", [1, 2])])
 def test_a_list_in_the_place_of_a_value_is_found(kept: Kept, name: str, value: object) -> None:
     with kept.copy() as folder:
-        path = sorted((folder / "work" / "runs").glob("*/config.json"))[0]
+        configs = (folder / "work" / "runs").glob("*/config.json")
+        path = next(path for path in configs if read_json(path)["trial"] is not None)
         write_json(path, read_json(path) | {name: value})
         assert checked(folder).faults != ()

@@ -92,6 +92,22 @@ def test_a_slow_mlflow_gets_its_time_and_everything_over_several_attempts(
         assert set(records.journal_points(digest)) < set(records.history(digest))
 
 
+def test_a_launch_that_runs_out_of_time_says_so_once(
+    records: Records, monkeypatch: pytest.MonkeyPatch, clock: Callable[[float], None]
+) -> None:
+    digests = [records.complete(seed) for seed in range(8)]
+    slow(monkeypatch, clock, 2.0)
+    mirror = Mirror(records.study, records.folder, results=records.results, command="", say=records.said.append)
+    mirror._deadline = 10.0
+    mirror.changed(digests[0])
+    assert mirror._ended.wait(60)
+    mirror.close(timeout=10)
+    assert len(records.said) == 1
+    assert "lacks part of this launch: it took more than 10 s" in records.said[0]
+    monkeypatch.undo()
+    assert records.sync() > 0
+
+
 def test_a_slow_server_gets_all_artifacts_over_several_attempts(
     records: Records, monkeypatch: pytest.MonkeyPatch, clock: Callable[[float], None]
 ) -> None:
