@@ -270,8 +270,8 @@ def _remedy(error: OSError, path: Path) -> str:
 
 
 def _free_at(path: Path) -> str:
-    folder = next((parent for parent in path.parents if parent.exists()), Path("/"))
     with contextlib.suppress(OSError):
+        folder = next((parent for parent in path.parents if parent.exists()), Path("/"))
         status = os.statvfs(folder)
         return f"{status.f_bavail * status.f_frsize:,} bytes are free there. "
     return ""
