@@ -24,12 +24,17 @@ def rehearse(rehearsals: Iterable[Rehearsal], device: str, *, deterministic: boo
     first: dict[RunConfig, Rehearsal] = {}
     for item in rehearsals:
         first.setdefault(_shape(item), item)
-    for shape, item in first.items():
-        placement = choose(device, shape.recipe.precision, deterministic=deterministic)
-        with suppress(MemoryError, Diverged), refused_by_name(item.arm, shape), out_of_memory_as(MemoryError):
-            _try(shape, item.facts, placement)
-        if placement.device.type == "cuda":
-            torch.cuda.empty_cache()  # the trainings may be in other processes
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # more have nothing to do with two images but to wait for each other
+    try:
+        for shape, item in first.items():
+            placement = choose(device, shape.recipe.precision, deterministic=deterministic)
+            with suppress(MemoryError, Diverged), refused_by_name(item.arm, shape), out_of_memory_as(MemoryError):
+                _try(shape, item.facts, placement)
+            if placement.device.type == "cuda":
+                torch.cuda.empty_cache()  # the trainings may be in other processes
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager

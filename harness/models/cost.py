@@ -56,21 +56,17 @@ def _macs(spec: ModelSpec, *, image_size: int, channels: int, classes: int) -> M
 
 
 @cache
-def activation_bytes(spec: ModelSpec, *, image_size: int, channels: int, classes: int) -> tuple[int, int]:
-    """Most bytes of activations per image that a forward pass holds in float32: in training, and in evaluation.
+def activation_bytes(spec: ModelSpec, *, training: bool, image_size: int, channels: int, classes: int) -> int:
+    """Most bytes of activations per image that a forward pass holds in float32, the image included.
 
-    In training most of them wait for the backward pass. Counted on the meta device, like `macs_per_image`.
+    In `training` most of them wait for the backward pass. Counted on the meta device, like `macs_per_image`.
     """
     with torch.device("meta"):
         model = build(spec, image_size=image_size, channels=channels, classes=classes, attention="explicit")
         images = torch.empty(2, channels, image_size, image_size)  # one alone would not do for BatchNorm
-    with _LiveBytes(model) as trained:
-        logits = model.train()(images)
-    del logits
-    with torch.no_grad(), _LiveBytes(model) as evaluated:
-        model.eval()(images)
-    image = images.nbytes // 2
-    return image + trained.most // 2, image + evaluated.most // 2
+    with torch.set_grad_enabled(training), _LiveBytes(model) as live:
+        model.train(training)(images)
+    return (images.nbytes + live.most) // len(images)
 
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch publishes no types for it

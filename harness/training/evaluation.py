@@ -50,9 +50,11 @@ def images_per_pass(config: RunConfig) -> int:
     recipe, size = config.recipe, config.data.image_size
     assert size is not None
     shape = {"image_size": size, "channels": config.channels, "classes": config.classes}
-    trained, evaluated = activation_bytes(config.model, **shape)
-    largest = -(-recipe.batch_size // recipe.accumulate)
-    return min(EVALUATION_BATCH, max(1, max(ROOM, largest * trained) // evaluated))
+    evaluated, room = activation_bytes(config.model, training=False, **shape), ROOM
+    if EVALUATION_BATCH * evaluated > room:
+        largest = -(-recipe.batch_size // recipe.accumulate)
+        room = max(room, largest * activation_bytes(config.model, training=True, **shape))
+    return min(EVALUATION_BATCH, max(1, room // evaluated))
 
 
 @torch.inference_mode()

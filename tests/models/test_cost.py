@@ -191,16 +191,17 @@ def test_activations_of_training_are_those_that_autograd_keeps(spec):
         output = model(torch.randn(8, 1, 28, 28))
     saved = sum(size for place, size in kept.items() if place not in own) / 8
     del output
-    trained, evaluated = activation_bytes(spec, **SMALL)
+    trained, evaluated = (activation_bytes(spec, training=training, **SMALL) for training in (True, False))
     assert saved <= trained < 1.5 * saved
     assert 28 * 28 * 4 < evaluated < trained / 2
 
 
 def test_activations_grow_with_the_pixels_and_not_with_the_depth_in_evaluation():
-    one, four, deep = (
-        activation_bytes(ResNetSpec(depth=depth), image_size=size, channels=3, classes=10)
-        for depth, size in ((14, 32), (14, 64), (20, 32))
+    specs = ((ResNetSpec(depth=14), 32), (ResNetSpec(depth=14), 64), (ResNetSpec(depth=20), 32))
+    (one, four, deep), (one_trained, four_trained, deep_trained) = (
+        [activation_bytes(spec, training=training, image_size=size, channels=3, classes=10) for spec, size in specs]
+        for training in (False, True)
     )
-    assert [b / a for a, b in zip(one, four, strict=True)] == [pytest.approx(4, rel=0.01)] * 2
-    assert deep[1] == one[1]
-    assert deep[0] > 1.3 * one[0]
+    assert (four / one, four_trained / one_trained) == (pytest.approx(4, rel=0.01),) * 2
+    assert deep == one
+    assert deep_trained > 1.3 * one_trained
