@@ -15,6 +15,7 @@ from harness.analysis.shifts import shifts_table
 from harness.analysis.summary import arms_table, gaps
 from harness.analysis.tuning import audit_table, budget_table, trials_of, tuning_warnings
 from harness.analysis.wording import counted, listed
+from harness.records.data_facts import of_provenance
 from harness.records.tables import StudyRecords
 
 
@@ -42,6 +43,7 @@ def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> F
         warnings=(
             *learning_warnings(cautions),
             *_run_warnings(cells),
+            *(caution for facts in of_provenance(records.provenance) for caution in facts.cautions()),
             *mixture_warnings(cells, trials),
             *machine_warnings(records.provenance),
             *length_warnings(cells),

@@ -12,6 +12,7 @@ from harness.report import audit, tables
 from harness.report.cells import Table
 from harness.report.figures import pictures_of
 from harness.report.formats import words
+from harness.report.images import images_tables
 from harness.report.protocol import protocol_table
 from harness.report.style import png, svg, theme, undrawn
 
@@ -157,6 +158,7 @@ def _sections(records: StudyRecords, findings: Findings, figures: tuple[Drawn, .
         Section("cost", "Cost", of("cost")),
         Section("learning", "Learning curves", of("learning")),
         Section("tuning", "Tuning", of("tuning"), (audit.audit_table(records, findings),)),
+        Section("data", "Data", tables=images_tables(records)),
         Section("unfinished", "Runs without a result", of("unfinished"), (audit.unfinished_table(records, findings),)),
     )
     filled = (
