@@ -15,6 +15,7 @@ from harness.commands.options import (
 )
 from harness.commands.printing import echo_json, make_console
 from harness.spec import ResolvedStudy, Study, find_study, study_names, to_plain
+from harness.spec.plural import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -124,7 +125,7 @@ def plan(
         echo_json(told)
         return
     console = make_console()
-    console.print(_forecast_table(f"{study.name} at scale {study.scale}: {made.runs} runs", forecasts.cells))
+    console.print(_forecast_table(f"{study.name} at scale {study.scale}: {counted(made.runs, 'run')}", forecasts.cells))
     where = f"{placement.device} ({placement.precision}), {workers} at a time"
     for line in (*_in_words(where, forecasts, wall, done, seconds_left / slots), *study.used_up):
         console.print(line, highlight=False, markup=False)
@@ -155,7 +156,7 @@ def _in_words(where: str, forecasts: "Forecasts", wall: float, done: int, left: 
             "programs the study takes less; plan again then."
         )
     if done:
-        yield f"{done} of the runs are done already; what is left takes {duration(left)}."
+        yield f"{done:,} of the runs {'is' if done == 1 else 'are'} done already; what is left takes {duration(left)}."
 
 
 def _left(study: ResolvedStudy, made: "Plan", folder: Path, forecasts: "Forecasts") -> tuple[int, float]:

@@ -60,7 +60,7 @@ def resolve(spec: DataSpec) -> tuple[DataSpec, SourceFacts]:
     for field, value in (("train_size", size), ("validation_size", held_out)):
         if value < known.classes and not (field == "validation_size" and known.own_validation):
             raise InvalidInput(
-                f"data.{field} is {value}, fewer than the {known.classes} classes of {spec.source}; "
+                f"data.{field} is {value}, fewer than the {counted(known.classes, 'class')} of {spec.source}; "
                 f"it must be at least {known.classes}, so that every class is there."
             )
     channels = known.channels if path else None

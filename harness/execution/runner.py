@@ -28,6 +28,7 @@ from harness.records.lock import StudyLock, turn
 from harness.records.runs import RunResult
 from harness.records.study_file import read_study, without_passwords, write_study
 from harness.spec import InvalidInput, ResolvedStudy, Run, changed_fields, to_plain
+from harness.spec.plural import counted
 from harness.tracking import Mirror
 from harness.training.numerics import HISTORY, NUMERICS
 from harness.training.settings import WorkerSettings
@@ -117,7 +118,10 @@ class Runner:
         self.observer.planned(self.plan, [item.run for item in finished])
         others = sum(1 for _ in StudyFolder(self.folder).runs.glob("*/result.json")) - len(finished)
         if others > 0:
-            self.observer.note(f"{others} finished runs of other settings are kept in {self.folder} and not used here.")
+            self.observer.note(
+                f"{counted(others, 'finished run')} of other settings {'is' if others == 1 else 'are'} kept in "
+                f"{self.folder} and not used here."
+            )
         if self.engine is None:
             return
         try:
@@ -324,8 +328,9 @@ def _to_train_again(cells: list[CellProgress], folder: Path, options: Options) -
         before = sorted({item.result.numerics for item in other})
         changes = "; ".join(text for number, text in HISTORY.items() if number > before[0])
         raise InvalidInput(
-            f"{len(other)} finished runs in {folder} have numerics {', '.join(map(str, before))}, and this code has "
-            f"{NUMERICS}: the same training gives other numbers now{f' ({changes})' if changes else ''}. "
+            f"{counted(len(other), 'finished run')} in {folder} {'has' if len(other) == 1 else 'have'} numerics "
+            f"{', '.join(map(str, before))}, and this code has {NUMERICS}: the same training gives other numbers "
+            f"now{f' ({changes})' if changes else ''}. "
             "Give --set-aside to keep them apart and train those runs again, or --accept-code-change to mix them "
             "(the report will say so)."
         )
@@ -340,8 +345,9 @@ def _tell_of_libraries(items: list[Finished], say: Callable[[str], object]) -> N
     )
     for version, number in sorted(made.items()):
         say(
-            f"{number} finished runs were made with torch {version}; the others will be with {now}, whose numbers may "
-            "differ in their last digits. The report's provenance names both."
+            f"{counted(number, 'finished run')} {'was' if number == 1 else 'were'} made with torch {version}; the "
+            f"others will be with {now}, whose numbers may differ in their last digits. The report's provenance "
+            "names both."
         )
 
 

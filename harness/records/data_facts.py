@@ -101,7 +101,7 @@ class DataFacts:
             yield f"{name.capitalize()} images", f"{self.part(part):,}{origin}"
         if self.classes:
             totals = [sum(getattr(row, part) for part in PARTS) for row in self.classes]
-            yield "Classes", f"{len(self.classes):,}, of {_range(min(totals), max(totals))} images"
+            yield "Classes", f"{len(self.classes):,}, of {_range(min(totals), max(totals))}"
         if self.sizes:
             yield "Sizes", _tally(self.sizes, self.distinct_sizes) + self._of_how_many()
         if self.modes:
@@ -122,7 +122,7 @@ class DataFacts:
         yield from (f"{heading}: {text}" for heading, text in self.lines() if (heading, text) not in known)
 
     def _of_how_many(self) -> str:
-        return "" if self.looked_at is None else f" (of {self.looked_at:,} files looked at)"
+        return "" if self.looked_at is None else f" (of {counted(self.looked_at, 'file')} looked at)"
 
     def cautions(self) -> tuple[str, ...]:
         """What makes a result on these images less than it seems, a sentence each."""
@@ -209,7 +209,7 @@ def _named(names: Sequence[str], noun: str) -> str:
 
 
 def _range(low: int, high: int) -> str:
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    return counted(high, "image") if low == high else f"{low:,} to {counted(high, 'image')}"
 
 
 def _tally(numbers: Mapping[str, int], distinct: int) -> str:
