@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.spec import Run
+from harness.spec.plural import counted
 
 if TYPE_CHECKING:  # a message needs neither plans nor records
     from harness.execution.plan import Cell, Plan
@@ -156,8 +157,8 @@ class Progress:
         self._plan = plan
         self._last_line = self._clock()
         images = sum(left.images for left in self._left.values())
-        already = f"; {len(done)} are done already" if done else ""
-        self.note(f"{self._title()}: {plan.runs} runs, {images:,} images to train on{already}")
+        already = f"; {len(done):,} {'is' if len(done) == 1 else 'are'} done already" if done else ""
+        self.note(f"{self._title()}: {counted(plan.runs, 'run')}, {counted(images, 'image')} to train on{already}")
         self._live.update(self.display())
         if self._console.is_terminal and not self._quiet:
             self._live.start()
@@ -201,7 +202,8 @@ class Progress:
         lines = [f"{self._title()}: {self.summary()}"]
         shown = running[:LARGEST_TABLE]
         lines += [
-            f"  {item.run.label}: {item.update:,} of {item.run.config.recipe.updates:,} updates" for item in shown
+            f"  {item.run.label}: {item.update:,} of {counted(item.run.config.recipe.updates or 0, 'update')}"
+            for item in shown
         ]
         totals = Text("\n".join(lines))
         return Group(self._table(running), totals) if len(self._arms) <= LARGEST_TABLE else Group(totals)
@@ -214,7 +216,7 @@ class Progress:
         of_these = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(missed.items()))
         running = self._running.values()
         speeds = self._speeds()
-        parts = [f"{done} of {self._plan.runs} runs done" + (f" ({of_these})" if of_these else "")]
+        parts = [f"{done:,} of {counted(self._plan.runs, 'run')} done" + (f" ({of_these})" if of_these else "")]
         parts.append(f"{len(running)} running")
         known = [1 / speeds[item.run.arm] for item in running if item.run.arm in speeds]
         if known:

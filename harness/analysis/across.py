@@ -11,9 +11,10 @@ import pandas as pd
 from harness.analysis.cells import Cell, Cells, Floats, cells_of, generator
 from harness.analysis.comparisons import holm
 from harness.analysis.estimate import Estimate, estimate_mean
-from harness.analysis.wording import counted, listed
+from harness.analysis.wording import listed
 from harness.records.tables import StudyRecords
 from harness.spec import NAMED_SOURCES, DataSpec, Recipe, to_plain
+from harness.spec.plural import counted
 
 SHARED_COLUMNS: dict[str, str] = {
     "first_arm": "str",

@@ -11,6 +11,7 @@ from harness.analysis.estimate import LEVEL, Estimate
 from harness.analysis.evidence import Evidence
 from harness.analysis.judgement import absent
 from harness.analysis.wording import amount, bounds, described, listed, significant
+from harness.spec.plural import counted
 
 _METRIC = "test_accuracy"
 
@@ -218,4 +219,4 @@ def _nothing_yet(cells: Cells) -> str:
     done = sum(len(cells.completed(cell)) for cell in cells.rows)
     other = "the baseline" if _one_baseline(cells) else "the one it is compared with"
     arms = f"no arm shares a completed seed with {other}" if cells.study.arms else "the study has no arm besides it"
-    return f"No answer yet: {done} of {planned} runs completed, and {arms}."
+    return f"No answer yet: {done:,} of {counted(planned, 'run')} completed, and {arms}."

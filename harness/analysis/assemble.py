@@ -14,8 +14,10 @@ from harness.analysis.learning import doubtful, learning_cautions, learning_warn
 from harness.analysis.shifts import shifts_table
 from harness.analysis.summary import arms_table, gaps
 from harness.analysis.tuning import audit_table, budget_table, trials_of, tuning_warnings
-from harness.analysis.wording import counted, listed
+from harness.analysis.wording import listed
+from harness.records.data_facts import of_provenance
 from harness.records.tables import StudyRecords
+from harness.spec.plural import counted
 
 
 def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> Findings:
@@ -42,6 +44,7 @@ def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> F
         warnings=(
             *learning_warnings(cautions),
             *_run_warnings(cells),
+            *(caution for facts in of_provenance(records.provenance) for caution in facts.cautions()),
             *mixture_warnings(cells, trials),
             *machine_warnings(records.provenance),
             *length_warnings(cells),
@@ -65,12 +68,16 @@ def _run_warnings(cells: Cells) -> tuple[str, ...]:
     tested = [len(row) for row in answers if row is not None]
     if len(tested) < len(completed):
         told.append(
-            f"Predictions are lacking for {len(completed) - len(tested):,} of {len(completed):,} completed runs: "
-            "intervals with those runs rest on the seeds only and leave out the choice of test images."
+            f"Predictions are lacking for {len(completed) - len(tested):,} of "
+            f"{counted(len(completed), 'completed run')}: intervals with those runs rest on the seeds only "
+            "and leave out the choice of test images."
         )
     lengths = sorted(set(tested))
     if len(lengths) > 1:
         told.append(f"The runs were tested on different numbers of images: {listed(f'{n:,}' for n in lengths)}.")
     if cells.repeated:
-        told.append(f"{cells.repeated} rows repeat an arm, training size and seed; one result of each was used.")
+        told.append(
+            f"{counted(cells.repeated, 'row')} {'repeats' if cells.repeated == 1 else 'repeat'} an arm, training size "
+            "and seed; one result of each was used."
+        )
     return tuple(told)

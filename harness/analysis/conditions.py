@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from harness.analysis.cells import Cell, Cells
-from harness.analysis.wording import counted, listed
+from harness.analysis.wording import listed
+from harness.spec.plural import counted
 
 Row = Mapping[str, Any]
 

@@ -16,8 +16,9 @@ from harness.analysis.estimate import LEVEL, Estimate, Numbers, in_blocks
 from harness.analysis.evidence import Evidence
 from harness.analysis.findings import CROSSOVER_COLUMNS, FRONTIER_COLUMNS, SLOPE_COLUMNS
 from harness.analysis.judgement import absent
-from harness.analysis.wording import counted, described, listed
+from harness.analysis.wording import described, listed
 from harness.spec import METRICS
+from harness.spec.plural import counted
 
 _GRID = 241
 """Positions over the measured range, evenly spaced, between which a sign change is interpolated."""
@@ -164,7 +165,7 @@ def _size_along(evidence: Evidence, axis: Axis) -> int | None:
 def statement(found: Crossing) -> str:
     """The crossover in a sentence: a point with its interval, or that none is shown and what is known at the points."""
     axis = found.axis
-    where = "" if axis.train_size is None else f"At {axis.train_size:,} training images: "
+    where = "" if axis.train_size is None else f"At {counted(axis.train_size, 'training image')}: "
     told = _no_judgement(found) or _one_crossing(found) or _several(found) or _none_shown(found)
     return f"{where}{told}" if where else f"{told[0].upper()}{told[1:]}"
 
@@ -182,7 +183,7 @@ def _one_crossing(found: Crossing) -> str:
     return (
         f"{axis.arm} {verb} {axis.other} at about {axis.told(found.median)} "
         f"[{_edge(axis, found.ci_low, 0)}, {_edge(axis, found.ci_high, -1)}]{logarithmic}; "
-        f"{100 * found.share:.0f} % of resamples cross (n = {found.differences[0].n} seeds)."
+        f"{100 * found.share:.0f} % of resamples cross (n = {counted(found.differences[0].n, 'seed')})."
     )
 
 

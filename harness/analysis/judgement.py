@@ -11,6 +11,7 @@ from harness.analysis.evidence import Evidence
 from harness.analysis.summary import unfinished
 from harness.analysis.wording import listed, named, place
 from harness.spec import ResolvedStudy
+from harness.spec.plural import plural
 
 _MOST_TOLD = 4
 """Cells with lost runs that a sentence names; the report lists all of them."""
@@ -60,7 +61,7 @@ def absent(evidence: Evidence, cells: list[Cell], metric: str) -> str:
     told = []
     for cell in dict.fromkeys(cells):
         for status, seeds in unfinished(known, cell).items():
-            told.append(f"{place(cell)} seed{'' if len(seeds) == 1 else 's'} {listed(seeds)} {status}")
+            told.append(f"{place(cell)} {'seed' if len(seeds) == 1 else plural('seed')} {listed(seeds)} {status}")
     if told:
         more = f"; and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
         return f"{'; '.join(told[:_MOST_TOLD])}{more}: runs without a result may be just those that would decide"

@@ -18,6 +18,7 @@ from harness.analysis.summary import cost_of_model
 from harness.analysis.wording import amount, described, listed, named, place, significant
 from harness.spec import CostGrows, Monotone, ResolvedStudy
 from harness.spec.claims import Direction
+from harness.spec.plural import counted
 
 _EXACT = ("params", "macs_per_image", "attention_macs_per_image")
 """Metrics that the model alone decides."""
@@ -80,7 +81,7 @@ def judge_cost_grows(claim: CostGrows, evidence: Evidence) -> Judgement:
         broken=f"raises {named(claim.metric)} by a factor below {claim.factor:g}",
         tell=lambda e: (
             f"a factor of {significant(math.exp(e.value))} "
-            f"[{significant(math.exp(e.ci_low))}, {significant(math.exp(e.ci_high))}] (n = {e.n} seeds)"
+            f"[{significant(math.exp(e.ci_low))}, {significant(math.exp(e.ci_high))}] (n = {counted(e.n, 'seed')})"
         ),
     )
     ratios = [float(np.exp(value)) for value in (found.estimate, found.ci_low, found.ci_high)]

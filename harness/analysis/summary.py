@@ -12,8 +12,9 @@ from scipy import special
 
 from harness.analysis.cells import MISSING, Cell, Cells, Floats, number
 from harness.analysis.estimate import FEWEST_SEEDS, LEVEL
-from harness.analysis.wording import counted, listed, place
+from harness.analysis.wording import listed, place
 from harness.records.tables import STATUSES
+from harness.spec.plural import counted, plural
 
 _MODEL_COSTS = ("params", "macs_per_image")
 _MEASURED = (
@@ -79,7 +80,7 @@ def gaps(cells: Cells) -> tuple[str, ...]:
         if troubles:
             done, planned = len(cells.completed(cell)), len(cells.study.seeds)
             what = "; ".join(f"{listed(seeds)} {status}" for status, seeds in troubles.items())
-            noun = "seed" if sum(map(len, troubles.values())) == 1 else "seeds"
+            noun = "seed" if sum(map(len, troubles.values())) == 1 else plural("seed")
             sentences.append(f"{place(cell)}: {done} of {counted(planned, 'seed')} completed; {noun} {what}.")
     return tuple(sentences)
 

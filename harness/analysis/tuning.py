@@ -11,9 +11,10 @@ from scipy import special
 
 from harness.analysis.cells import Cell, Cells, Floats, number
 from harness.analysis.conditions import unequal_images
-from harness.analysis.wording import counted, listed, place, significant
+from harness.analysis.wording import listed, place, significant
 from harness.records.tables import StudyRecords
 from harness.spec import Choice, LogUniform, ResolvedStudy, Uniform
+from harness.spec.plural import counted
 from harness.spec.search import Distribution
 
 EDGE = 0.05
@@ -162,7 +163,7 @@ def _unequal(cells: Cells, trials: Trials) -> list[str]:
     """Arms of one training size with other numbers of trials, or trials that were planned with other lengths."""
     sentences = []
     for size in cells.sizes:
-        where = "The" if size is None else f"At {size:,} training images the"
+        where = "The" if size is None else f"At {counted(size, 'training image')} the"
         of_size = {cell: of_cell for cell, of_cell in trials.items() if cell[1] == size}
         numbers = {cell[0]: len(of_cell) for cell, of_cell in of_size.items()}
         if len(set(numbers.values())) > 1:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from harness.analysis.cells import Cell
 from harness.analysis.estimate import Estimate
+from harness.spec.plural import counted
 
 MINUS = "\u2212"
 """Stands before negative numbers in every text; data files keep the hyphen."""
@@ -72,20 +73,15 @@ def _figure(metric: str, value: float, *, signed: bool = True) -> str:
     return bare.replace("-", MINUS)
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 seed`, `3 seeds`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def place(cell: Cell) -> str:
     """An arm, with its training size where the study varies that."""
     arm, size = cell
-    return arm if size is None else f"{arm} at {size:,} images"
+    return arm if size is None else f"{arm} at {counted(size, 'image')}"
 
 
 def at_size(size: int | None) -> str:
     """` at 3,000 images`, or nothing in a study with one size."""
-    return "" if size is None else f" at {size:,} images"
+    return "" if size is None else f" at {counted(size, 'image')}"
 
 
 def listed(words: Iterable[object]) -> str:

@@ -18,6 +18,7 @@ from harness.report.formats import count, plain, words
 from harness.report.markdown import escape
 from harness.report.markdown import table as as_markdown
 from harness.report.style import INK, MUTED, theme
+from harness.spec.plural import counted
 
 PRECISIONS = {"bf16 to fp32": "D", "bf16 to bf16": "o", "fp32 to fp32": "s"}
 """Our precision and the rival's, with their marker; colours go by place."""
@@ -52,7 +53,7 @@ def tables(bench: Bench, targets: Sequence[Target]) -> list[Table]:
 def page(bench: Bench, shown: Sequence[Table], *, picture: str) -> str:
     """The bench in Markdown; `picture` is the address of its figure, relative to the page."""
     machine = bench.machine
-    where = f"{machine['cpu']}, {machine['cores']} cores{' and ' + machine['gpu'] if machine['gpu'] else ''}"
+    where = f"{machine['cpu']}, {counted(machine['cores'], 'core')}{' and ' + machine['gpu'] if machine['gpu'] else ''}"
     blocks = [
         f"# Speed on {escape(where)}",
         "Ratios are between contenders that took turns in the same run: the median over the rounds of how many times "

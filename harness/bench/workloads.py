@@ -72,7 +72,7 @@ def own_step(workload: Workload, precision: str, device: str, images: int = 4096
     """`own_training` on random images, not augmented."""
     pixels, labels = random_images(workload, images)
     split = Split(pixels.to(device), labels.to(device))
-    shape = {"image_size": workload.image_size, "channels": workload.channels, "classes": CLASSES}
+    shape: dict[str, Any] = {"image_size": workload.image_size, "channels": workload.channels, "classes": CLASSES}
     facts = SourceFacts(**shape, train_images=images, test_images=images, validation_images=images)
     dataset = Dataset(train=split, validation=split, facts=facts, hash="", sealed_test=None)
     return own_training(workload, dataset, precision, device, Augmentation())

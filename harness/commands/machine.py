@@ -1,6 +1,7 @@
 """This machine: doctor, bench, and the data on it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,6 +9,12 @@ from harness.commands.exits import USER_ERROR
 from harness.commands.options import json_option
 from harness.commands.printing import echo, echo_json, make_console
 from harness.execution.stopping import interruptible
+from harness.records.data_facts import PART_NAMES
+from harness.spec.plural import counted
+
+if TYPE_CHECKING:
+    from harness.data.loading import AnySplit, Dataset
+    from harness.spec import DataSpec
 
 
 @click.command()
@@ -62,26 +69,46 @@ def data() -> None:
 
 @data.command("get")
 @click.argument("source")
-def data_get(source: str) -> None:
-    """Fetch a source (if need be), check it, decode it and cache it."""
-    _load_source(source, "is ready")
+@click.argument("overrides", nargs=-1)
+def data_get(source: str, overrides: tuple[str, ...]) -> None:
+    """Fetch a source (if need be), check it, decode it and cache it. OVERRIDES: e.g. data.image_size=64."""
+    from harness.data import load
+
+    spec = _data(source, overrides)
+    loaded = load(spec, phase="confirm")
+    sizes = (counted(len(part), f"{name} image") for name, part in _parts(loaded).items())
+    echo(
+        f"{spec.source} is ready: {', '.join(sizes)}, {loaded.facts.image_size} px, "
+        f"{counted(loaded.facts.channels, 'channel')}, {counted(loaded.facts.classes, 'class')}; SHA-256 {loaded.hash}"
+    )
 
 
 @data.command("check")
 @click.argument("source")
-def data_check(source: str) -> None:
-    """Check every file of a source against its hash."""
-    _load_source(source, "is whole")
+@click.argument("overrides", nargs=-1)
+def data_check(source: str, overrides: tuple[str, ...]) -> None:
+    """Read every file of a source and tell what it holds. OVERRIDES: e.g. data.image_size=64 data.split_seed=1."""
+    from harness.console import table
+    from harness.data.survey import check
+
+    spec = _data(source, overrides)
+    facts, lacking = check(spec)
+    console = make_console()
+    console.print(f"{spec.source} is whole; SHA-256 {facts.data_hash}", highlight=False, markup=False, soft_wrap=True)
+    for heading, text in facts.lines():
+        console.print(f"{heading}: {text}", highlight=False, markup=False, soft_wrap=True)
+    rows = [[row.name, f"{row.train:,}", f"{row.validation:,}", f"{row.test:,}"] for row in facts.classes]
+    console.print(table("Images of each class", ["class", *PART_NAMES.values()], rows))
+    for text in (*facts.cautions(), *([f"To train on it: {lacking}"] if lacking else [])):
+        console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _load_source(source: str, verdict: str) -> None:
-    from harness.data import load
+def _data(source: str, overrides: tuple[str, ...]) -> "DataSpec":
+    from harness.execution.overrides import override_data
     from harness.spec import DataSpec
 
-    loaded = load(DataSpec(source=source), phase="confirm")
-    facts = loaded.facts
-    echo(
-        f"{source} {verdict}: {len(loaded.train):,} training, {len(loaded.validation):,} validation and "
-        f"{len(loaded.test):,} test images, {facts.image_size} px, {facts.channels} channels, "
-        f"{facts.classes} classes; SHA-256 {loaded.hash}"
-    )
+    return override_data(DataSpec(source=source), overrides)
+
+
+def _parts(loaded: "Dataset") -> "dict[str, AnySplit]":
+    return {"training": loaded.train, "validation": loaded.validation, "test": loaded.test}

@@ -7,6 +7,7 @@ import click
 from harness.commands.options import existing, scale_option, study_argument
 from harness.commands.printing import echo
 from harness.records.layout import StudyFolder
+from harness.spec.plural import counted
 
 
 @click.command()
@@ -40,4 +41,4 @@ def sync(results: Path, name: str, scale: str | None, limit: float) -> None:
     study, _ = latest_study(folder)
     artifacts = StudyFolder(folder).report_files()
     updated = make_up(study, folder, results=results, say=echo, artifacts=artifacts, limit=limit)
-    echo(f"MLflow: {updated} runs of {study.name} at scale {study.scale} brought up to date.")
+    echo(f"MLflow: {counted(updated, 'run')} of {study.name} at scale {study.scale} brought up to date.")

@@ -20,6 +20,7 @@ from harness.commands.options import (
 from harness.commands.printing import echo, echo_json, make_console, tell
 from harness.records.layout import StudyFolder
 from harness.spec import SCALES, InvalidInput
+from harness.spec.plural import counted
 
 if TYPE_CHECKING:
     from torch import nn
@@ -148,11 +149,12 @@ def load(results: Path, digest: str, output: Path | None, register: str | None, 
 def _description(model: "nn.Module", found: "LoadedModel") -> str:
     """A kept model for a person, a line per fact."""
     facts, data = found.facts, found.facts.config.data
+    channels, classes = counted(facts.config.channels, "channel"), counted(facts.config.classes, "class")
     lines = {
         "arm": f"{facts.arm} of {found.study}, seed {facts.config.seed}, {data.train_size:,} training images",
         "digest": facts.digest,
         "model": f"{type(found.spec).__name__}, {sum(part.numel() for part in model.parameters()):,} parameters",
-        "images": f"{data.image_size} px, {facts.config.channels} channels, {facts.config.classes} classes",
+        "images": f"{data.image_size} px, {channels}, {classes}",
         "normalisation": f"mean {_numbers(facts.mean)}, standard deviation {_numbers(facts.std)} (of 0..1)",
         "accuracy": f"{facts.validation_accuracy:.2%} validation, {facts.test_accuracy:.2%} test",
         "weights": f"{facts.bytes:,} bytes, SHA-256 {facts.sha256}",

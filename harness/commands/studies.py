@@ -15,12 +15,14 @@ from harness.commands.options import (
 )
 from harness.commands.printing import echo_json, make_console
 from harness.spec import ResolvedStudy, Study, find_study, study_names, to_plain
+from harness.spec.plural import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from harness.execution.forecast import Forecast, Forecasts
     from harness.execution.plan import Plan
+    from harness.records.data_facts import DataFacts
 
 
 @click.command("list")
@@ -113,22 +115,34 @@ def plan(
         remember_pace(results, study.name, study.scale, stated=study.minutes, minutes=wall / 60)
     folder = results / study.name / study.scale
     done, seconds_left = _left(study, made, folder, forecasts)
+    data = _outlines(made)
     if as_json:
         place = {"device": str(placement.device), "precision": placement.precision, "workers": workers}
         kept = {"done": done, "seconds_left": seconds_left / slots}
         of_cells = [_forecast_of(item) for item in forecasts.cells]
         told = {"runs": made.runs, "seconds": wall, "machine_busy": forecasts.busy, **kept, **place, "cells": of_cells}
+        told["data"] = [{**to_plain(facts), "cautions": facts.cautions()} for facts in data]
         echo_json(told)
         return
     console = make_console()
-    console.print(_forecast_table(f"{study.name} at scale {study.scale}: {made.runs} runs", forecasts.cells))
+    console.print(_forecast_table(f"{study.name} at scale {study.scale}: {counted(made.runs, 'run')}", forecasts.cells))
     where = f"{placement.device} ({placement.precision}), {workers} at a time"
     for line in (*_in_words(where, forecasts, wall, done, seconds_left / slots), *study.used_up):
         console.print(line, highlight=False, markup=False)
+    for facts in data:
+        for line in (*facts.in_words(), *(f"note: {caution}" for caution in facts.cautions())):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
     if (folder / "runs.csv").exists():
         console.print(_seeds_needed_table(folder, points))
     else:
         console.print("No earlier results to tell from how many seeds a difference needs.", highlight=False)
+
+
+def _outlines(made: "Plan") -> "list[DataFacts]":
+    """What is known of the data of a plan before an image is decoded."""
+    from harness.data.survey import outline
+
+    return [outline(spec) for spec in made.surveyed]
 
 
 def _in_words(where: str, forecasts: "Forecasts", wall: float, done: int, left: float) -> Iterator[str]:
@@ -142,7 +156,7 @@ def _in_words(where: str, forecasts: "Forecasts", wall: float, done: int, left: 
             "programs the study takes less; plan again then."
         )
     if done:
-        yield f"{done} of the runs are done already; what is left takes {duration(left)}."
+        yield f"{done:,} of the runs {'is' if done == 1 else 'are'} done already; what is left takes {duration(left)}."
 
 
 def _left(study: ResolvedStudy, made: "Plan", folder: Path, forecasts: "Forecasts") -> tuple[int, float]:

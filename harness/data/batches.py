@@ -12,6 +12,7 @@ from harness.data.seeds import derive
 from harness.data.splits import Split, in_parts
 from harness.data.stream import StreamedSplit
 from harness.spec import InvalidInput
+from harness.spec.plural import counted
 
 
 class Batches:
@@ -24,7 +25,9 @@ class Batches:
     def __init__(self, split: Split | StreamedSplit, indices: Tensor, batch_size: int, *, seed: int) -> None:
         """`indices`: int64 (n,) on the CPU, the training subset as positions in `split`; `seed`: the run's own."""
         if len(indices) == 0 or batch_size < 1:
-            raise InvalidInput(f"A batch of {batch_size} from {len(indices)} images; both must be at least 1.")
+            raise InvalidInput(
+                f"A batch of {batch_size} from {counted(len(indices), 'image')}; both must be at least 1."
+            )
         self.split = split
         self.indices = np.array(
             indices.tolist(), dtype=np.int64

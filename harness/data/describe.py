@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
-from harness.data.folders import imagenet_hash, imagenet_listing, scan
+from harness.data.folders import imagenet_facts, imagenet_hash, imagenet_listing, scan
 from harness.data.named import named_hash
 from harness.spec import FOLDER_SOURCES, IMAGENET, NAMED_SOURCES, DataSpec, InvalidInput, SourceFacts
 from harness.spec.data import WHITE
 from harness.spec.errors import require
+from harness.spec.plural import counted
 
 
 def facts(source: str, *, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
@@ -20,7 +21,7 @@ def facts(source: str, *, image_size: int | None = None, channels: int | None = 
     if name in NAMED_SOURCES:
         known = NAMED_SOURCES[name]
     elif name == "imagenet":
-        known = imagenet_listing(path).facts(channels) if path else IMAGENET
+        known = imagenet_facts(imagenet_listing(path), channels) if path else IMAGENET
     else:
         known = scan(path).facts(image_size, channels)
     return known if image_size is None else replace(known, image_size=image_size)
@@ -42,18 +43,24 @@ def resolve(spec: DataSpec) -> tuple[DataSpec, SourceFacts]:
     is_tinted = len(set(spec.background)) > 1  # then transparent and padded parts have a colour
     known = facts(spec.source, image_size=spec.image_size, channels=spec.channels or (3 if is_tinted else None))
     held_out = known.validation_images if spec.validation_size is None else spec.validation_size
-    left = known.train_images - held_out
+    if known.own_validation and held_out > known.validation_images:
+        raise InvalidInput(
+            f"data.validation_size is {held_out}, but {spec.source} has {counted(known.validation_images, 'image')} of "
+            "its own to validate on. Leave data.validation_size out for all of them, or lower it."
+        )
+    left = known.train_images - (0 if known.own_validation else held_out)
     size = left if spec.train_size is None else spec.train_size
     if size > left or size < 1:
         raise InvalidInput(
             f"data.train_size is {size if spec.train_size else 'all'} and data.validation_size {held_out}, but "
-            f"{spec.source} has {known.train_images} training images to take both from; "
+            f"{spec.source} has {counted(known.train_images, 'training image')}"
+            f"{'' if known.own_validation else ' to take both from'}; "
             f"{f'at most {left} are left for training' if left > 0 else 'hold fewer out'}."
         )
     for field, value in (("train_size", size), ("validation_size", held_out)):
-        if value < known.classes:
+        if value < known.classes and not (field == "validation_size" and known.own_validation):
             raise InvalidInput(
-                f"data.{field} is {value}, fewer than the {known.classes} classes of {spec.source}; "
+                f"data.{field} is {value}, fewer than the {counted(known.classes, 'class')} of {spec.source}; "
                 f"it must be at least {known.classes}, so that every class is there."
             )
     channels = known.channels if path else None

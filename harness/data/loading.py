@@ -15,10 +15,9 @@ from harness.data.describe import content_hash, resolve
 from harness.data.folders import decode, imagenet_listing, scan
 from harness.data.named import Pair, Part, read_named
 from harness.data.photographs import READING, Reading, decoders
-from harness.data.seeds import derive
 from harness.data.splits import Split
 from harness.data.stream import StreamedSplit
-from harness.data.subsets import Ints, stratified
+from harness.data.subsets import Ints, held_out
 from harness.spec import NAMED_SOURCES, DataSpec, InvalidInput, SourceFacts
 
 Bytes = npt.NDArray[np.uint8]
@@ -62,24 +61,21 @@ def load(spec: DataSpec, *, device: str | torch.device = "cpu", phase: Phase = "
         return _load_imagenet(spec, facts, path, device, phase)
     _check_memory(spec, facts)
     identity = content_hash(spec)
-    if name in NAMED_SOURCES:
-        images, labels = _read_resized(spec, facts, identity, "train")
-        test = _read_resized(spec, facts, identity, "test") if phase == "confirm" else None
-    else:
-        (images, labels), test = _read_folder(spec, facts, path, identity)
-    held_out = _held_out(labels, spec)
+    named = name in NAMED_SOURCES
+    parts = _read_parts(spec, facts, identity, phase) if named else _read_folder(spec, facts, path, identity)
     return Dataset(
-        train=_split((images[~held_out], labels[~held_out]), device),
-        validation=_split((images[held_out], labels[held_out]), device),
+        train=_split(parts["train"], device),
+        validation=_split(parts["validation"], device),
         facts=facts,
         hash=identity,
-        sealed_test=_split(test, device) if test is not None and phase == "confirm" else None,
+        sealed_test=_split(parts["test"], device) if phase == "confirm" else None,
     )
 
 
 def _check_memory(spec: DataSpec, facts: SourceFacts) -> None:
     """Refuse a set that cannot be held: half of the machine's memory, as it is copied once."""
-    needed = (facts.train_images + facts.test_images) * facts.channels * facts.image_size**2
+    images = facts.train_images + facts.test_images + (facts.validation_images if facts.own_validation else 0)
+    needed = images * facts.channels * facts.image_size**2
     limit = psutil.virtual_memory().total // 2
     if needed > limit:
         raise InvalidInput(
@@ -98,12 +94,14 @@ def _tensor(array: Bytes | Ints, device: torch.device) -> Tensor:
     return torch.from_numpy(writable).to(device)
 
 
-def _held_out(labels: Ints, spec: DataSpec) -> npt.NDArray[np.bool_]:
+def _read_parts(spec: DataSpec, facts: SourceFacts, identity: str, phase: Phase) -> dict[str, Pair]:
+    """The parts of a named source; without the test part in phase `tune`."""
     assert spec.validation_size is not None
-    mask = np.zeros(len(labels), dtype=np.bool_)
-    seed = derive(spec.split_seed, "validation")
-    mask[stratified(labels, spec.validation_size, seed=seed, leave=1)] = True
-    return mask
+    images, labels = _read_resized(spec, facts, identity, "train")
+    out = np.zeros(len(labels), dtype=np.bool_)
+    out[held_out(labels, spec.validation_size, split_seed=spec.split_seed)] = True
+    parts = {"train": (images[~out], labels[~out]), "validation": (images[out], labels[out])}
+    return parts | ({"test": _read_resized(spec, facts, identity, "test")} if phase == "confirm" else {})
 
 
 def _read_resized(spec: DataSpec, facts: SourceFacts, identity: str, part: Part) -> Pair:
@@ -126,48 +124,38 @@ def _resized(images: Bytes, side: int) -> Bytes:
     return whole
 
 
-def _read_folder(spec: DataSpec, facts: SourceFacts, path: str, identity: str) -> tuple[Pair, Pair]:
-    """Training and test part of a folder of images; decoded once, then kept under its content hash and its reading."""
+def _read_folder(spec: DataSpec, facts: SourceFacts, path: str, identity: str) -> dict[str, Pair]:
+    """The parts of a folder of images; decoded once, then kept under its content hash and its reading."""
     listing = scan(path)
     reading = Reading.of(spec, side=facts.image_size, channels=facts.channels)
     arrays = stored(f"folder {READING} {identity} {reading}", lambda: {"images": decode(listing, reading)})
-    images = arrays["images"].astype(np.uint8, copy=False)
-    labels = np.array([label for _, label in listing.files], dtype=np.int64)
+    images, labels = arrays["images"].astype(np.uint8, copy=False), listing.labels
     if len(images) != len(labels):
         raise InvalidInput(f"{listing.root} changed while it was read; run again when nothing writes to it.")
-    test = np.zeros(len(labels), dtype=np.bool_)
-    if listing.test is None:
-        seed = derive(spec.split_seed, "test")
-        test[stratified(labels, listing.test_images(), seed=seed, leave=2)] = True
-    else:
-        test[len(listing.train) :] = True
-    return (images[~test], labels[~test]), (images[test], labels[test])
+    return {part: (images[chosen], labels[chosen]) for part, chosen in listing.positions(spec).items()}
 
 
 def _load_imagenet(spec: DataSpec, facts: SourceFacts, path: str, device: torch.device, phase: Phase) -> Dataset:
     if not path:
         raise InvalidInput("data.source is 'imagenet'; to train on it, name its folder: data.source=imagenet:PATH.")
     listing = imagenet_listing(path)
-    labels = np.array([label for _, label in listing.train], dtype=np.int64)
-    held_out = _held_out(labels, spec)
+    files, labels, parts = listing.files, torch.from_numpy(listing.labels), listing.positions(spec)
 
-    def streamed(files: list[tuple[str, int]], *, crops: bool) -> StreamedSplit:
+    def streamed(part: str) -> StreamedSplit:
         return StreamedSplit(
             root=listing.root,
-            files=tuple(name for name, _ in files),
-            labels=torch.tensor([label for _, label in files]),
+            files=tuple(files[at][0] for at in parts[part]),
+            labels=labels[torch.from_numpy(parts[part])],
             reading=Reading.of(spec, side=facts.image_size, channels=facts.channels),
-            crops=crops,
+            crops=part == "train",
             threads=min(decoders(), torch.get_num_threads()),  # of one training, where several run side by side
             device=device,
         )
 
-    kept = [file for file, out in zip(listing.train, held_out, strict=True) if not out]
-    validation = [file for file, out in zip(listing.train, held_out, strict=True) if out]
     return Dataset(
-        train=streamed(kept, crops=True),
-        validation=streamed(validation, crops=False),
+        train=streamed("train"),
+        validation=streamed("validation"),
         facts=facts,
         hash=content_hash(spec),
-        sealed_test=streamed(list(listing.test), crops=False) if phase == "confirm" else None,
+        sealed_test=streamed("test") if phase == "confirm" else None,
     )

@@ -31,6 +31,7 @@ from harness.data.files import (
 )
 from harness.data.subsets import stratified
 from harness.spec import NAMED_SOURCES, InvalidInput
+from harness.spec.plural import counted
 
 Part = Literal["train", "test"]
 Pair = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
@@ -108,7 +109,10 @@ def read_named(source: str, part: Part) -> Pair:
 def _fashion_mnist(part: Part) -> Pair:
     images, labels = (parse_idx(_fashion_file(file), file.name) for file in FASHION_MNIST[part])
     if len(images) != len(labels):
-        raise InvalidInput(f"fashion_mnist {part}: {len(images)} images but {len(labels)} labels; they must match.")
+        raise InvalidInput(
+            f"fashion_mnist {part}: {counted(len(images), 'image')} but {counted(len(labels), 'label')}; they must "
+            "match."
+        )
     return images[:, None], labels.astype(np.int64)
 
 
@@ -186,7 +190,7 @@ def _cifar(source: str, part: Part) -> Pair:
             raise InvalidInput(f"{again}. Remove it.") from again
     expected = getattr(NAMED_SOURCES[source], f"{part}_images")
     if len(images) != expected:
-        raise InvalidInput(f"{source} {part}: {len(images)} images; expected {expected}.")
+        raise InvalidInput(f"{source} {part}: {counted(len(images), 'image')}; expected {expected:,}.")
     return images, labels
 
 

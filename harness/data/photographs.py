@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
@@ -65,16 +67,25 @@ def _is_grey(image: Any) -> bool:
     return bool((colours == colours[:, :1]).all())
 
 
+@cache
+def openable() -> frozenset[str]:
+    """Those of `FORMATS` that Pillow can open here: AVIF from 11.3 on, HEIF where pillow-heif is installed."""
+    from PIL import Image
+
+    Image.init()
+    with contextlib.suppress(ImportError):
+        import_module("pillow_heif").register_heif_opener()
+    return frozenset(name for name in FORMATS if name in Image.OPEN)
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """The image in a file, header read. What Pillow refuses, its limit on decompression too, becomes `InvalidInput`."""
     from PIL import Image, UnidentifiedImageError
 
-    Image.init()
-    formats = [name for name in FORMATS if name in Image.OPEN]
     try:
         # Given a path, Pillow would map the file into memory, and scramble a TIFF that lies on its side.
-        with path.open("rb") as file, Image.open(file, formats=formats) as image:
+        with path.open("rb") as file, Image.open(file, formats=sorted(openable())) as image:
             _check_size(path, *image.size)
             yield image
     except InvalidInput:

@@ -42,6 +42,11 @@ def stratified(labels: Ints, size: int, *, seed: int, leave: int = 0) -> Ints:
     return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
+def held_out(labels: Ints, size: int, *, split_seed: int) -> Ints:
+    """Ascending positions (size,) of the training images that are held out for validation."""
+    return stratified(labels, size, seed=derive(split_seed, "validation"), leave=1)
+
+
 def apportion(counts: Ints, size: int, *, leave: int = 0) -> Ints:
     """How many of `size` images each class gets, for class sizes `counts`; a larger size never takes one away.
 

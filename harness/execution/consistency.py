@@ -12,6 +12,7 @@ from harness.execution.faults import Check, Fault, same
 from harness.execution.plan import Cell, make_plan
 from harness.records.tables import STATUSES, StudyRecords
 from harness.spec import Choice, InvalidInput
+from harness.spec.plural import counted
 from harness.spec.search import Distribution
 
 Row = Mapping[str, Any]
@@ -52,7 +53,7 @@ def check_identities(records: StudyRecords) -> Check:
         cell = cells.get((row["arm"], row["train_size"]))
         expected = None if cell is None else _digest(cell, row, search.space_of(cell.arm))
         if expected != row["digest"]:
-            place = f"{row['arm']}, {row['train_size']} images"
+            place = f"{row['arm']}, {counted(int(row['train_size']), 'image')}"
             faults.append(
                 Fault(path=table, expected=f"digest {expected} ({place}, by study.json)", found=str(row["digest"]))
             )
@@ -150,7 +151,7 @@ def _chosen(records: StudyRecords) -> Iterator[Fault]:
         )
         best = [] if scored.empty else [int(scored.iloc[0]["trial"])]
         marked = trials.loc[trials["chosen"].astype(bool), "trial"].astype(int).tolist()
-        place = f"{arm}, {size} images"
+        place = f"{arm}, {counted(int(str(size)), 'image')}"
         if marked != best:
             yield Fault(path="trials.csv", expected=f"trial {best} chosen for {place}", found=f"{marked}")
         confirmed = records.runs[(records.runs["arm"] == arm) & (records.runs["train_size"] == size)]
@@ -232,4 +233,4 @@ def _rows(frame: pd.DataFrame) -> list[Row]:
 
 def _name(row: Row) -> str:
     number = f"trial {row['trial']}" if "trial" in row else f"seed {row['seed']}"
-    return f"{row['arm']} · {row['train_size']} images · {number}"
+    return f"{row['arm']} · {counted(int(row['train_size']), 'image')} · {number}"

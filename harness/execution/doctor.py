@@ -18,6 +18,7 @@ from typing import Literal
 from harness.records.layout import StudyFolder, command_line
 from harness.records.lock import StudyLock
 from harness.records.provenance import PACKAGE, UNKNOWN, available_cores, git_state
+from harness.spec.plural import counted
 
 Level = Literal["ok", "warn", "bad"]
 
@@ -140,7 +141,7 @@ def _torch() -> Iterator[Check]:
 def _threads() -> Iterator[Check]:
     cores = available_cores()
     limit = os.environ.get("OMP_NUM_THREADS", "")
-    found = f"{cores} cores to use" + (f", OMP_NUM_THREADS={limit}" if limit else "")
+    found = f"{counted(cores, 'core')} to use" + (f", OMP_NUM_THREADS={limit}" if limit else "")
     is_odd = bool(limit) and (not limit.isdigit() or int(limit) > cores)
     mend = f"Unset OMP_NUM_THREADS, or set it to {cores} at most." if is_odd else ""
     yield Check(what="threads", level="warn" if is_odd else "ok", found=found, mend=mend)
@@ -233,7 +234,7 @@ def _database(path: Path) -> Check:
     if not os.access(path, os.W_OK):
         mend = f"Mend its rights: chmod u+w {path}"
         return Check(what="MLflow", level="bad", found=f"{path} cannot be written", mend=mend)
-    return Check(what="MLflow", level="ok", found=f"{path} with {count:,} runs")
+    return Check(what="MLflow", level="ok", found=f"{path} with {counted(count, 'run')}")
 
 
 def _locks(results: Path) -> Iterator[Check]:

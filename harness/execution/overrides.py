@@ -8,7 +8,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.spec import BUDGET_UNITS, InvalidInput, ResolvedStudy, changed_fields, find_study
+from harness.spec import BUDGET_UNITS, DataSpec, InvalidInput, ResolvedStudy, changed_fields, find_study
 from harness.spec.checks import describe, field_types, nearest, replace_at, value_at
 from harness.spec.errors import require
 
@@ -44,13 +44,7 @@ def override(study: ResolvedStudy, pairs: Iterable[str]) -> ResolvedStudy:
     units: list[str] = []
     written = study
     for pair in pairs:
-        key, sign, text = pair.partition("=")
-        if not sign or not key:
-            raise InvalidInput(f"Override {pair!r} is not of the form key=value, e.g. recipe.updates=500.")
-        key = "search.trials" if key == "trials" else key
-        if key.partition(".")[0] not in OVERRIDABLE:
-            raise InvalidInput(f"{key!r} cannot be overridden. {nearest(key.partition('.')[0], OVERRIDABLE)}")
-        value = _parse(key, text, _type_at(ResolvedStudy, key))
+        key, value = _key_and_value(pair)
         group, _, field = key.partition(".")
         if group == "recipe" and field in BUDGET_UNITS and value is not None:
             units.append(field)
@@ -75,6 +69,29 @@ def as_overrides(written: ResolvedStudy, study: ResolvedStudy) -> list[str] | No
         return pairs if override(written, pairs) == study else None
     except InvalidInput:
         return None
+
+
+def override_data(spec: DataSpec, pairs: Iterable[str]) -> DataSpec:
+    """The data with each `data.FIELD=value` applied, as `override` applies them to a study."""
+    for pair in pairs:
+        name = pair.partition("=")[0]
+        if not name.startswith("data."):
+            known = nearest(f"data.{name}", (f"data.{field}" for field in field_types(DataSpec)))
+            raise InvalidInput(f"{pair!r} is no override of the data. {known}")
+        key, value = _key_and_value(pair)
+        spec = replace_at(spec, key.removeprefix("data."), value)
+    return spec
+
+
+def _key_and_value(pair: str) -> tuple[str, Any]:
+    """The two sides of an override, the right one with the type that the left one has."""
+    key, sign, text = pair.partition("=")
+    if not sign or not key:
+        raise InvalidInput(f"Override {pair!r} is not of the form key=value, e.g. recipe.updates=500.")
+    key = "search.trials" if key == "trials" else key
+    if key.partition(".")[0] not in OVERRIDABLE:
+        raise InvalidInput(f"{key!r} cannot be overridden. {nearest(key.partition('.')[0], OVERRIDABLE)}")
+    return key, _parse(key, text, _type_at(ResolvedStudy, key))
 
 
 def _type_at(cls: type, key: str) -> Any:

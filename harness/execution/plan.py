@@ -109,6 +109,19 @@ class Plan:
     cells: tuple[Cell, ...]
 
     @property
+    def data(self) -> tuple[DataSpec, ...]:
+        """Every data set that is loaded, once, whatever subsets are taken of it."""
+        return tuple(dict.fromkeys(replace(cell.data, train_size=None) for cell in self.cells))
+
+    @property
+    def surveyed(self) -> tuple[DataSpec, ...]:
+        """Of `data`, those that differ in more than how an image is shown: each at its largest size."""
+        found: dict[DataSpec, DataSpec] = {}
+        for spec in sorted(self.data, key=lambda spec: spec.image_size or 0):
+            found[DataSpec(source=spec.source, validation_size=spec.validation_size, split_seed=spec.split_seed)] = spec
+        return tuple(found.values())
+
+    @property
     def runs(self) -> int:
         """Trainings in all, tuning and confirming."""
         return sum(cell.trials + len(cell.seeds) for cell in self.cells)

@@ -12,20 +12,23 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.execution import StudyInterrupted
-from harness.execution.engines import Beat, Engine, Outcome, Rehearsal
+from harness.execution.engines import Beat, Engine, Outcome, Prepared, Rehearsal
 from harness.execution.models import export_models, keep_best
 from harness.execution.plan import Plan, make_plan
 from harness.execution.progress import CellProgress, Finished, open_cells, rehearsals
 from harness.execution.reporting import Reporter, ReportHere, ReportProcess
 from harness.execution.search_mirror import SearchMirror
 from harness.execution.stopping import interruptible, told_to_stop
+from harness.records import data_facts
 from harness.records import provenance as origin
+from harness.records.data_facts import DataFacts
 from harness.records.files import RecordsError, remove_unfinished, write_json
 from harness.records.layout import StudyFolder, study_folder
 from harness.records.lock import StudyLock, turn
 from harness.records.runs import RunResult
 from harness.records.study_file import read_study, without_passwords, write_study
-from harness.spec import InvalidInput, ResolvedStudy, Run, changed_fields
+from harness.spec import InvalidInput, ResolvedStudy, Run, changed_fields, to_plain
+from harness.spec.plural import counted
 from harness.tracking import Mirror
 from harness.training.numerics import HISTORY, NUMERICS
 from harness.training.settings import WorkerSettings
@@ -115,7 +118,10 @@ class Runner:
         self.observer.planned(self.plan, [item.run for item in finished])
         others = sum(1 for _ in StudyFolder(self.folder).runs.glob("*/result.json")) - len(finished)
         if others > 0:
-            self.observer.note(f"{others} finished runs of other settings are kept in {self.folder} and not used here.")
+            self.observer.note(
+                f"{counted(others, 'finished run')} of other settings {'is' if others == 1 else 'are'} kept in "
+                f"{self.folder} and not used here."
+            )
         if self.engine is None:
             return
         try:
@@ -260,13 +266,17 @@ def _run_study(study: ResolvedStudy, options: Options, observer: Observer) -> Pa
     cells = open_cells(study, plan, folder)
     again = _to_train_again(cells, folder, options)
     is_anything_left = bool(again) or any(cell.ready() for cell in cells)
-    engine = _engine(plan, rehearsals(cells, again), options) if is_anything_left else None
-    if is_anything_left:
+    prepared = _prepared(plan, rehearsals(cells, again), options) if is_anything_left else None
+    engine = None if prepared is None else _engine(plan, options, prepared)
+    if prepared is not None:
+        _tell_of_data(prepared.data, observer.note)
         repeated = {item.run.digest for item in again}
         kept = [item for cell in cells for item in cell.finished() if item.run.digest not in repeated]
         _tell_of_libraries(kept, observer.note)
     with lock:
         began, provenance = time.monotonic(), _provenance(study, folder, options)
+        data = prepared.data if prepared is not None else _known_data(plan, folder)
+        provenance |= {data_facts.KEY: to_plain(data)} if data else {}
         write_study(places.work, study, provenance)
         for item in again:
             item.folder.clear(places.aside)
@@ -318,8 +328,9 @@ def _to_train_again(cells: list[CellProgress], folder: Path, options: Options) -
         before = sorted({item.result.numerics for item in other})
         changes = "; ".join(text for number, text in HISTORY.items() if number > before[0])
         raise InvalidInput(
-            f"{len(other)} finished runs in {folder} have numerics {', '.join(map(str, before))}, and this code has "
-            f"{NUMERICS}: the same training gives other numbers now{f' ({changes})' if changes else ''}. "
+            f"{counted(len(other), 'finished run')} in {folder} {'has' if len(other) == 1 else 'have'} numerics "
+            f"{', '.join(map(str, before))}, and this code has {NUMERICS}: the same training gives other numbers "
+            f"now{f' ({changes})' if changes else ''}. "
             "Give --set-aside to keep them apart and train those runs again, or --accept-code-change to mix them "
             "(the report will say so)."
         )
@@ -334,31 +345,58 @@ def _tell_of_libraries(items: list[Finished], say: Callable[[str], object]) -> N
     )
     for version, number in sorted(made.items()):
         say(
-            f"{number} finished runs were made with torch {version}; the others will be with {now}, whose numbers may "
-            "differ in their last digits. The report's provenance names both."
+            f"{counted(number, 'finished run')} {'was' if number == 1 else 'were'} made with torch {version}; the "
+            f"others will be with {now}, whose numbers may differ in their last digits. The report's provenance "
+            "names both."
         )
 
 
-def _engine(plan: Plan, tried: list[Rehearsal], options: Options) -> Engine:
-    """The engine asked for, after data, device and models have been checked where the trainings will run."""
-    data = list(dict.fromkeys(dataclasses.replace(cell.data, train_size=None) for cell in plan.cells))
-    precision = plan.study.recipe.precision
-    cores = origin.available_cores()
+def _prepared(plan: Plan, tried: list[Rehearsal], options: Options) -> Prepared:
+    """Data, device and models, checked where the trainings will run."""
+    asked = plan.data, plan.surveyed, options.device, plan.study.recipe.precision
     if options.engine == "inline":
-        from harness.execution.engines.inline import InlineEngine
         from harness.execution.engines.preparation import prepare
         from harness.execution.rehearsal import rehearse
 
-        prepare(data, options.device, precision)
+        prepared = prepare(*asked)
         rehearse(tried, options.device, deterministic=options.deterministic)
+        return prepared
+    from harness.execution.engines import processes
+
+    return processes.prepare(*asked, tried, deterministic=options.deterministic)
+
+
+def _tell_of_data(data: Sequence[DataFacts], say: Callable[[str], object]) -> None:
+    for facts in data:
+        for line in (*facts.in_words(), *(f"note: {caution}" for caution in facts.cautions())):
+            say(line)
+
+
+def _known_data(plan: Plan, folder: Path) -> tuple[DataFacts, ...]:
+    """What an earlier launch has found out about the data of a plan; nothing where it is of other data."""
+    hashes = {cell.data.source: cell.data_hash for cell in plan.cells}
+    asked = [(spec.source, hashes[spec.source], spec.validation_size) for spec in plan.surveyed]
+    for place in (StudyFolder(folder).work, folder):
+        with contextlib.suppress(InvalidInput):
+            facts = data_facts.of_provenance(read_study(place)[1])
+            if [(found.source, found.data_hash, found.validation) for found in facts] == asked:
+                return facts
+    return ()
+
+
+def _engine(plan: Plan, options: Options, prepared: Prepared) -> Engine:
+    """The engine asked for."""
+    cores = origin.available_cores()
+    if options.engine == "inline":
+        from harness.execution.engines.inline import InlineEngine
+
         settings = _settings(options, options.device, threads=cores)
         return InlineEngine(dataclasses.replace(settings, own_process=False))
     from harness.execution.engines import processes
 
-    ready = processes.prepare(data, options.device, precision, tried, deterministic=options.deterministic)
-    default = cores if ready["device"] == "cpu" else 1
+    default = cores if prepared.device == "cpu" else 1
     workers = min(options.workers or default, plan.runs)
-    settings = _settings(options, ready["device"], threads=max(1, cores // workers))
+    settings = _settings(options, prepared.device, threads=max(1, cores // workers))
     return processes.ProcessEngine(settings, workers=workers, patience_seconds=options.patience_seconds)
 
 

@@ -30,6 +30,7 @@ from harness.records.runs import RunFolder, RunResult
 from harness.records.tables import StudyRecords, load_records, write_tables
 from harness.report import write_report
 from harness.spec import InvalidInput
+from harness.spec.plural import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +159,8 @@ def check_origins(folder: Path, kept: StudyRecords) -> Check:
         missing = len(_digests(kept) - {item.run.digest for item in finished})
         if missing:
             notes = (
-                f"This version plans other configurations for {missing:,} rows, so the tables are held against the "
-                "run folders row by row and not made again.",
+                f"This version plans other configurations for {counted(missing, 'row')}, so the tables are held "
+                "against the run folders row by row and not made again.",
             )
         else:
             faults += _table_faults(folder, kept, finished)

@@ -30,6 +30,7 @@ from harness.records.files import (
 from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder
 from harness.spec import InvalidInput, RunConfig, canonical_json, to_plain
+from harness.spec.plural import counted
 
 WEIGHTS, FACTS = "model.safetensors", "model.json"
 SHORTEST_PREFIX = 6
@@ -96,7 +97,9 @@ class ModelFacts:
             raise ValueError("its configuration has no image size")
         channels = facts.config.channels
         if not len(facts.mean) == len(facts.std) == channels:
-            raise ValueError(f"it has {len(facts.mean)} means and {len(facts.std)} deviations for {channels} channels")
+            raise ValueError(
+                f"it has {len(facts.mean)} means and {len(facts.std)} deviations for {counted(channels, 'channel')}"
+            )
         return facts
 
 

@@ -17,6 +17,7 @@ from harness.records.lock import StudyLock
 from harness.records.runs import STATUSES
 from harness.records.study_file import latest_study, read_study
 from harness.spec import InvalidInput, ResolvedStudy, to_plain
+from harness.spec.plural import counted
 from harness.spec.recipe import BUDGET_UNITS
 
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error)
@@ -47,8 +48,13 @@ class StudyStatus:
     def as_text(self) -> str:
         """A few lines for a terminal."""
         counts = ", ".join(f"{number} {status}" for status, number in sorted(self.statuses.items())) or "none finished"
-        lines = [f"{self.study} at scale {self.scale}: {self.planned} runs planned; {counts}.", self.coordinator]
-        lines += [f"  {item['run']}: {item['update']:,} of {item['updates']:,} updates" for item in self.running]
+        lines = [
+            f"{self.study} at scale {self.scale}: {counted(self.planned, 'run')} planned; {counts}.",
+            self.coordinator,
+        ]
+        lines += [
+            f"  {item['run']}: {item['update']:,} of {counted(item['updates'], 'update')}" for item in self.running
+        ]
         return "\n".join(lines)
 
 

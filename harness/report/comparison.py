@@ -13,7 +13,7 @@ from harness.records.tables import StudyRecords
 from harness.report.audit import provenance_table
 from harness.report.cells import Cell, Column, Table
 from harness.report.content import NO_ANSWER, Drawn, cautions_of, command_of, drawn, title_of, verdicts_of
-from harness.report.formats import NONE, count, number, p_value, percent, points_interval
+from harness.report.formats import NONE, count, counts, number, p_value, percent, points_interval
 from harness.report.frames import rows_of
 from harness.report.markdown import code, escape, listed, prose, tally
 from harness.report.markdown import table as table_text
@@ -112,7 +112,7 @@ def _summary(across: Across) -> str:
     judged = [row for row in shared if number(row["p_holm"]) is not None]
     if not shared:
         return "The studies share no arm: their numbers stand side by side here, and no difference is computed."
-    arms = "1 arm" if len(shared) == 1 else f"{len(shared)} arms (counted once per training size)"
+    arms = counts(len(shared), "arm") + (" (counted once per training size)" if len(shared) > 1 else "")
     if not judged:
         return f"The studies share {arms}, with too few common seeds to tell whether they differ."
     clear = [row for row in judged if float(row["p_holm"]) < 1 - LEVEL]

@@ -11,7 +11,8 @@ from harness.records.tables import StudyRecords
 from harness.report import audit, tables
 from harness.report.cells import Table
 from harness.report.figures import pictures_of
-from harness.report.formats import words
+from harness.report.formats import counts, words
+from harness.report.images import images_tables
 from harness.report.protocol import protocol_table
 from harness.report.style import png, svg, theme, undrawn
 
@@ -157,6 +158,7 @@ def _sections(records: StudyRecords, findings: Findings, figures: tuple[Drawn, .
         Section("cost", "Cost", of("cost")),
         Section("learning", "Learning curves", of("learning")),
         Section("tuning", "Tuning", of("tuning"), (audit.audit_table(records, findings),)),
+        Section("data", "Data", tables=images_tables(records)),
         Section("unfinished", "Runs without a result", of("unfinished"), (audit.unfinished_table(records, findings),)),
     )
     filled = (
@@ -172,7 +174,7 @@ def _looked_at(changes: tuple[str, ...]) -> tuple[str, ...]:
     """A caution where a study is not what it was before its first results."""
     if not changes:
         return ()
-    times = "a change" if len(changes) == 1 else f"{len(changes)} changes"
+    times = "a change" if len(changes) == 1 else counts(len(changes), "change")
     return (f"This study has had {times} after results had been seen: see Changes after first look.",)
 
 

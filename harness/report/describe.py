@@ -11,6 +11,7 @@ from harness.report.curves import UNFINISHED, budget_rows, learning_rows, unfini
 from harness.report.difference_map import frontier_of, mapped_gaps
 from harness.report.formats import (
     count,
+    counts,
     magnitude,
     number,
     percent,
@@ -85,7 +86,7 @@ def difference_map(records: StudyRecords, findings: Findings) -> str:
         corners = {}
         for size in (gap.rows[0]["train_size"], gap.rows[-1]["train_size"]):
             for row in (gap.at(size)[0], gap.at(size)[-1]):
-                corners[f"at {plain(row['level'])} and {count(size)} images"] = points(row["difference"])
+                corners[f"at {plain(row['level'])} and {counts(size, 'image')}"] = points(row["difference"])
         texts.append(f"{gap.name} {', '.join(f'{value} {where}' for where, value in corners.items())}")
         texts += [str(row["statement"]).rstrip(".") for row in frontier_of(gap, findings)]
     factor = words(records.study.factor)
@@ -133,7 +134,7 @@ def accuracy_by_size(_: StudyRecords, findings: Findings) -> str:
     """Accuracies at the smallest and largest size, and crossovers."""
     sizes = sizes_of(findings)
     ends = dict.fromkeys((sizes[0], sizes[-1]))
-    texts = [f"At {count(size)} images: {_accuracies(arms_with_results(findings, size))}" for size in ends]
+    texts = [f"At {counts(size, 'image')}: {_accuracies(arms_with_results(findings, size))}" for size in ends]
     statements = [str(row["statement"]) for row in along_size(findings.crossovers)]
     return " ".join(["Test accuracy by number of training images.", *texts, *statements[:_MOST]])
 
@@ -144,7 +145,7 @@ def gap_by_size(records: StudyRecords, findings: Findings) -> str:
     ends = dict.fromkeys((sizes[0], sizes[-1]))
     rows = {size: comparisons_with_results(findings, size) for size in ends}
     named = {size: [row | {"arm": compared(row, records)} for row in of_size] for size, of_size in rows.items()}
-    texts = [f"At {count(size)} images: {_differences(of_size)}" for size, of_size in named.items()]
+    texts = [f"At {counts(size, 'image')}: {_differences(of_size)}" for size, of_size in named.items()]
     own = " unless another arm is named" if has_partners(records.study) else ""
     return " ".join([f"Gap to {records.study.baseline.name}{own} in points by number of training images.", *texts])
 
@@ -161,7 +162,7 @@ def learning_curves(records: StudyRecords, findings: Findings) -> str:
         listed = [f"from {listed[0]} (highest) to {listed[-1]} (lowest)"]
     seeds = curves.groupby("arm")["seed"].nunique().max()
     return (
-        f"Validation accuracy over {count(curves['update'].max())} updates, up to {count(seeds)} seeds per arm. "
+        f"Validation accuracy over {counts(curves['update'].max(), 'update')}, up to {counts(seeds, 'seed')} per arm. "
         f"Mean at the end: {'; '.join(listed)}."
     )
 
@@ -173,9 +174,9 @@ def budget_curves(_: StudyRecords, findings: Findings) -> str:
         f"{arm} from {percent(rows['expected_best'].iloc[0])} to {percent(rows['expected_best'].iloc[-1])}"
         for arm, rows in budget.groupby("arm", sort=False)
     ]
-    more = f" and {len(texts) - _MOST} more arms" if len(texts) > _MOST else ""
-    most = count(budget["trials"].max())
-    return f"Expected validation accuracy of the best of 1 to {most} trials: {'; '.join(texts[:_MOST])}{more}."
+    more = f" and {counts(len(texts) - _MOST, 'more arm')}" if len(texts) > _MOST else ""
+    most = counts(budget["trials"].max(), "trial")
+    return f"Expected validation accuracy of the best of 1 to {most}: {'; '.join(texts[:_MOST])}{more}."
 
 
 def unfinished_runs(_: StudyRecords, findings: Findings) -> str:
@@ -219,11 +220,11 @@ def _listed(rows: list[Row], column: str, text: Callable[[Row], str]) -> str:
     if len(rows) <= _MOST:
         return "; ".join(text(row) for row in rows) + "."
     ordered = sorted(rows, key=lambda row: float(row[column]))
-    return f"{len(rows)} arms, from {text(ordered[0])} (lowest) to {text(ordered[-1])} (highest)."
+    return f"{counts(len(rows), 'arm')}, from {text(ordered[0])} (lowest) to {text(ordered[-1])} (highest)."
 
 
 def _costs(rows: list[Row], column: str, better: int, write: Callable[[Any], str]) -> str:
     front = pareto_front(rows, column, better)
     texts = [f"{row['arm']} {percent(row['mean'])} at {write(row[column])}" for row in front]
     more = f"; and {len(texts) - _MOST} more" if len(texts) > _MOST else ""
-    return f"Best accuracy at each cost: {'; '.join(texts[:_MOST])}{more} ({len(rows)} arms)."
+    return f"Best accuracy at each cost: {'; '.join(texts[:_MOST])}{more} ({counts(len(rows), 'arm')})."

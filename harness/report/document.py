@@ -5,11 +5,13 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.findings import Findings
+from harness.records.data_facts import of_provenance
 from harness.records.tables import StudyRecords
 from harness.report.content import cautions_of
 from harness.report.formats import number
 from harness.report.frames import rows_of
 from harness.report.summary import SUMMARY_COLUMNS, summary_rows
+from harness.spec import to_plain
 
 
 def document(records: StudyRecords, findings: Findings, figures: tuple[str, ...]) -> dict[str, Any]:
@@ -17,7 +19,7 @@ def document(records: StudyRecords, findings: Findings, figures: tuple[str, ...]
 
     Accuracies and differences are fractions; a number that is not known is null. `figures`: names, the main one first.
     """
-    study = records.study
+    study, facts = records.study, of_provenance(records.provenance)
     verdicts = [str(verdict) for verdict in findings.claims["verdict"]]
     return {
         "study": study.name,
@@ -30,6 +32,7 @@ def document(records: StudyRecords, findings: Findings, figures: tuple[str, ...]
         "comparisons": _rows(findings.comparisons),
         "arms": _rows(findings.arms),
         "summary": {"columns": list(SUMMARY_COLUMNS), "rows": [list(row) for row in summary_rows(findings)]},
+        **({"data": to_plain(facts)} if facts else {}),
         "gaps": list(findings.gaps),
         "warnings": list(cautions_of(records, findings)),
         "files": {

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from harness.analysis.wording import MINUS
+from harness.spec.plural import plural
 
 NONE = "–"
 """Stands where there is no number."""
@@ -112,10 +113,14 @@ def plain(value: Any, digits: int = 3) -> str:
     return f"{float(value):.{digits}g}".replace("-", MINUS)
 
 
+def counts(value: Any, noun: str) -> str:
+    """A number with its noun: `1 seed`, `60 000 images`."""
+    return f"{count(value)} {noun if number(value) == 1 else plural(noun)}"
+
+
 def seeds(n: Any, planned: Any) -> str:
     """`2 of 3 seeds`."""
-    word = "seed" if number(planned) == 1 else "seeds"
-    return f"{count(n if number(n) is not None else 0)} of {count(planned)} {word}"
+    return f"{count(n if number(n) is not None else 0)} of {counts(planned, 'seed')}"
 
 
 def words(name: str) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from harness.analysis.findings import Findings
 from harness.records.tables import StudyRecords
-from harness.report.formats import count, number
+from harness.report.formats import counts, number
 from harness.spec import ResolvedStudy
 
 Row = dict[str, Any]
@@ -67,7 +67,7 @@ def completed_runs(records: StudyRecords, size: int | None = None) -> dict[str, 
 
 def cell_name(row: Row, findings: Findings) -> str:
     """The arm, in a two-factor study with its training size."""
-    return f"{row['arm']}, {count(row['train_size'])} images" if sizes_of(findings) else str(row["arm"])
+    return f"{row['arm']}, {counts(row['train_size'], 'image')}" if sizes_of(findings) else str(row["arm"])
 
 
 @dataclass(frozen=True, eq=False)

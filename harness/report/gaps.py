@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from harness.analysis.findings import Findings
 from harness.records.tables import StudyRecords
 from harness.report.drawing import column_height, draw_mean, percent_of, set_linear
-from harness.report.formats import count, number, words
+from harness.report.formats import counts, number, words
 from harness.report.frames import Gap, Row, gaps_of_series, sizes_of
 from harness.report.level_axis import LevelAxis, asides
 from harness.report.panels import Panels
@@ -64,7 +64,7 @@ def _by_pair(records: StudyRecords, findings: Findings, found: list[Gap], axis: 
         note,
         [gap.name for gap in found],
         label=label,
-        key=[Label(f"{count(size)} images", looks[size]) for size in sizes],
+        key=[Label(f"{counts(size, 'image')}", looks[size]) for size in sizes],
         columns=1,
         tall=2.8 if len(found) == 1 else 1.9,
     )

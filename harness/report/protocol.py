@@ -8,7 +8,7 @@ import pandas as pd
 from harness.records import csv_text
 from harness.records.tables import StudyRecords
 from harness.report.cells import Cell, Column, Table
-from harness.report.formats import count, plain, words
+from harness.report.formats import count, counts, plain, words
 from harness.spec import Choice, LogUniform, ResolvedStudy, Uniform, to_plain
 from harness.spec.search import STARTUP_TRIALS
 
@@ -60,21 +60,17 @@ def _search(study: ResolvedStudy) -> Iterator[tuple[str, str]]:
     if not search.trials:
         yield "Search", "none: every arm has the recipe's own setting"
         return
-    length = "as long as the confirm runs" if search.updates is None else f"of {count(search.updates)} updates"
+    length = "as long as the confirm runs" if search.updates is None else f"of {counts(search.updates, 'update')}"
     pruned = ", weak ones stopped early" if search.pruning else ""
     learns = search.sampler == "tpe" and search.trials > STARTUP_TRIALS
     drawn = f"then {STARTUP_TRIALS - 1} at random, then by TPE" if learns else "then at random"
     told = "the recipe's own setting" if search.trials == 1 else f"the recipe's own setting, {drawn}"
-    yield "Search", f"{_trials(search.trials)} per arm ({told}), {length}{pruned}"
+    yield "Search", f"{counts(search.trials, 'trial')} per arm ({told}), {length}{pruned}"
     for families, spaces in (("family", search.by_family), ("arm", search.by_arm)):
         for owner, space in spaces.items():
             for key, distribution in space.items():
                 told = "not tuned" if distribution is None else _range(distribution)
                 yield f"Search: {words(key)}, {families} {owner}", told
-
-
-def _trials(number: int) -> str:
-    return f"{count(number)} {'trial' if number == 1 else 'trials'}"
 
 
 def _range(distribution: Any) -> str:

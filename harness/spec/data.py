@@ -20,6 +20,8 @@ class SourceFacts:
     test_images: int
     validation_images: int
     """Images held out of the training part unless the study says otherwise."""
+    own_validation: bool = False
+    """Whether validation images are a part of their own, of which the training part has none."""
 
 
 NAMED_SOURCES: dict[str, SourceFacts] = {
@@ -59,7 +61,10 @@ class DataSpec:
     train_size: int | None = None
     """Images in the (stratified, nested) training subset; None for all that validation leaves."""
     validation_size: int | None = None
-    """Images held out of the training part; None for the source's number (Fashion-MNIST 5,000, folders a tenth)."""
+    """Images held out of the training part; None for the source's number (Fashion-MNIST 5,000, folders a tenth).
+
+    Of a folder's own `val/`, where it has one: all of them, or so many.
+    """
     split_seed: int = 0
     """Decides which images are held out."""
     moved_share: float = 0.0

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from harness.spec.checks import NEUTRAL, check_types
 from harness.spec.data import DataSpec
 from harness.spec.model import ModelSpec
+from harness.spec.plural import counted
 from harness.spec.recipe import Recipe
 
 SCHEMA = 1
@@ -82,7 +83,7 @@ class Run:
     def label(self) -> str:
         """Short name for logs: arm, size and seed or trial."""
         part = f"trial {self.trial}" if self.config.phase == "tune" else f"seed {self.config.seed}"
-        return f"{self.arm} · {self.config.data.train_size} images · {part}"
+        return f"{self.arm} · {counted(self.config.data.train_size or 0, 'image')} · {part}"
 
 
 def to_plain(value: Any) -> Any:

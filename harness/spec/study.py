@@ -12,6 +12,7 @@ from harness.spec.claims import Claim, CostGrows, Crosses, GapShrinks, Monotone
 from harness.spec.data import DataSpec
 from harness.spec.errors import InvalidInput, require, require_choice, require_within
 from harness.spec.model import ModelSpec, ViTSpec
+from harness.spec.plural import counted
 from harness.spec.recipe import Recipe
 from harness.spec.run import to_plain
 from harness.spec.search import Search, extremes, settings
@@ -385,7 +386,8 @@ class ResolvedStudy:
         require(
             len(leader & follower) > 1,
             f"{type(claim).__name__} along {claim.along!r} compares the series {claim.leader!r} and "
-            f"{claim.follower!r}, which share {len(leader & follower)} levels; they must share at least two.",
+            f"{claim.follower!r}, which share {counted(len(leader & follower), 'level')}; "
+            "they must share at least two.",
         )
 
     def _check_order(self, claim: Monotone | CostGrows) -> None:

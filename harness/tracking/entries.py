@@ -9,6 +9,7 @@ from harness.records.files import sha256
 from harness.records.journal import Event
 from harness.records.runs import RunFolder, RunResult
 from harness.spec import canonical_json
+from harness.spec.plural import counted
 
 LONGEST_PARAM = 6000
 """MLflow's limit for the value of a parameter, characters."""
@@ -92,7 +93,7 @@ def read_entry(folder: RunFolder, study: str, scale: str) -> Entry | None:
 def _name(content: Mapping[str, Any]) -> str:
     config = content["config"]
     part = f"trial {content['trial']}" if config["phase"] == "tune" else f"seed {config['seed']}"
-    return f"{content['arm']} · {part} · {config['data']['train_size']:,} images"  # lists cut what comes last
+    return f"{content['arm']} · {part} · {counted(config['data']['train_size'], 'image')}"  # lists cut what comes last
 
 
 def _tags(content: Mapping[str, Any]) -> dict[str, str]:

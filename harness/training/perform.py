@@ -16,6 +16,7 @@ from harness.records.files import read_bytes, sha256
 from harness.records.journal import Journal
 from harness.records.runs import RunFolder, RunResult
 from harness.spec import Run
+from harness.spec.plural import counted
 from harness.training.allocator import keep_freed_memory
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.device import Placement, choose, out_of_memory_as
@@ -62,7 +63,7 @@ def perform(
             log.flush()
 
         checkpoints = CheckpointFolder(folder.path, journal, every_seconds=settings.checkpoint_seconds, say=say)
-        say(f"{run.label} on {placement.device}, {placement.precision}, {settings.threads} threads")
+        say(f"{run.label} on {placement.device}, {placement.precision}, {counted(settings.threads, 'thread')}")
         blank = RunResult(
             digest=run.digest,
             status="failed",

@@ -15,6 +15,7 @@ from harness.data import load
 from harness.models import build
 from harness.records.files import write_text
 from harness.spec import Run, RunConfig
+from harness.spec.plural import counted
 from harness.training.device import Placement
 from harness.training.loop import prepare_training, run_updates
 
@@ -48,8 +49,9 @@ def profile(run: Run, folder: Path, placement: Placement) -> Path:
     temporary.replace(folder / TRACE)
     by = "self_device_time_total" if placement.device.type == "cuda" else "self_cpu_time_total"
     table = profiler.key_averages().table(sort_by=by, row_limit=ROWS, max_name_column_width=60)
-    threads = f"{torch.get_num_threads()} threads"
-    head = f"{run.label}: {recorded} updates of {config.recipe.batch_size} images, {placement.precision}, {threads}"
+    threads = counted(torch.get_num_threads(), "thread")
+    length = f"{counted(recorded, 'update')} of {counted(config.recipe.batch_size, 'image')}"
+    head = f"{run.label}: {length}, {placement.precision}, {threads}"
     write_text(folder / TABLE, f"{head}\n\n{table}")
     return folder / TABLE
 

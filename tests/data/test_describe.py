@@ -34,12 +34,12 @@ def test_imagenet_is_known_without_its_folder():
     [
         (
             {"train_size": 55_001},
-            "data.train_size is 55001 and data.validation_size 5000, but fashion_mnist has 60000 training images to "
+            "data.train_size is 55001 and data.validation_size 5000, but fashion_mnist has 60,000 training images to "
             "take both from; at most 55000 are left for training.",
         ),
         (
             {"validation_size": 60_000},
-            "data.train_size is all and data.validation_size 60000, but fashion_mnist has 60000 training images to "
+            "data.train_size is all and data.validation_size 60000, but fashion_mnist has 60,000 training images to "
             "take both from; hold fewer out.",
         ),
         (

@@ -1,4 +1,4 @@
-"""Images that somebody else has made: decoded within bounds, by the formats we name, from inside the folder only."""
+"""Images that somebody else has made: decoded within bounds, and by the formats we name only."""
 
 import io
 import os
@@ -71,7 +71,7 @@ def test_formats_that_start_programs_or_are_rare_are_never_asked(folder, head):
 
 
 def test_every_suffix_has_a_reader(tmp_path):
-    kinds = {".jpg": "JPEG", ".tif": "TIFF", ".pgm": "PPM"}
+    kinds = {".jpg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".tif": "TIFF", ".pgm": "PPM"}
     for suffix in SUFFIXES:
         path = tmp_path / f"image{suffix}"
         Image.new("RGB", (8, 8), (9, 9, 9)).save(path, format=kinds.get(suffix, suffix[1:].upper()))
@@ -107,16 +107,6 @@ def test_a_pipe_is_not_read(folder):
     os.mkfifo(folder / "dog" / "5.png")
     with pytest.raises(InvalidInput, match=r"dog/5\.png is not a plain file\. Remove it\."):
         scan(str(folder))
-
-
-def test_a_part_that_is_a_link_to_elsewhere_is_refused(folder, tmp_path):
-    (tmp_path / "parted").mkdir()
-    for part in ("train", "test"):
-        (tmp_path / "parted" / part).symlink_to(folder)
-    with pytest.raises(InvalidInput, match=r"parted/train is a link that leads out of .*/parted\. Move the folder"):
-        scan(str(tmp_path / "parted"))
-    (tmp_path / "named").symlink_to(folder)
-    assert scan(str(tmp_path / "named")).classes == ("cat", "dog")  # the user's own link, named by the user
 
 
 @pytest.mark.parametrize("name", ["<script>alert(1)<", "=1+1", "a\nb", "x" * 200, "caf\udce9", "[red]", "%s{0}"])

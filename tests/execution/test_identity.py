@@ -20,6 +20,7 @@ BESIDES = {
     "spec/__init__.py": "names only",
     "spec/checks.py": "refuses values, or makes a float of an int",
     "spec/errors.py": "refuses values",
+    "spec/plural.py": "words of messages",
     "spec/catalogue.py": "finds studies; what they ask is in the configuration",
     "spec/search.py": "the values that it draws are in the configuration",
     "spec/study.py": "what it resolves is in the configuration",

@@ -141,8 +141,8 @@ def test_the_digest_is_the_one_that_is_kept(config, digest):
 def test_a_run_is_known_by_its_configuration_not_by_its_place():
     runs = [Run(arm=arm, config=CONFIG, trial=trial) for arm in ("a", "b") for trial in (0, 1)]
     assert {run.digest for run in runs} == {CONFIG.digest}
-    assert runs[1].label == "a · 1000 images · trial 1"
-    assert Run(arm="a", config=replace(CONFIG, phase="confirm")).label == "a · 1000 images · seed 3"
+    assert runs[1].label == "a · 1,000 images · trial 1"
+    assert Run(arm="a", config=replace(CONFIG, phase="confirm")).label == "a · 1,000 images · seed 3"
 
 
 def test_whole_numbers_are_the_same_however_written():

@@ -111,7 +111,7 @@ def test_claims_along_the_factor_name_series_that_share_levels(kind):
     assert "names the series 'VIT', which no arm is in. Did you mean 'ViT'?" in refused(
         claims=(kind(follower="VIT", **along),)
     )
-    assert "which share 1 levels; they must share at least two" in refused(
+    assert "which share 1 level; they must share at least two" in refused(
         arms=tuple(arm for arm in study().arms if arm.series == "ResNet" or arm.level == 0),
         claims=(kind(follower="ViT", **along),),
     )

@@ -3,8 +3,18 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from harness.records.data_facts import DataFacts
 from harness.records.runs import RunFolder, RunResult
 from harness.spec import Run, RunConfig, SourceFacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What trainings will have, as it was found before the first one."""
+
+    device: str
+    precision: str
+    data: tuple[DataFacts, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,18 +1,23 @@
 """What is checked where the trainings will run, before the first one: the data, the device, the models."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from harness.data import load
+from harness.data.survey import survey
+from harness.execution.engines import Prepared
 from harness.spec import DataSpec
 from harness.training.device import choose
 
 
-def prepare(data: Iterable[DataSpec], device: str, precision: str) -> dict[str, str]:
-    """Load every data set once (which checks and caches it) and choose the device.
+def prepare(data: Iterable[DataSpec], surveyed: Collection[DataSpec], device: str, precision: str) -> Prepared:
+    """Load every data set once (which checks and caches it), look at those `surveyed`, and choose the device.
 
-    Returns `device` and `precision` as they will be used. Raises `InvalidInput` for data or a device that will not do.
+    Raises `InvalidInput` for data or a device that will not do.
     """
     placement = choose(device, precision)
+    found = []
     for spec in data:
-        load(spec, device="cpu", phase="confirm")
-    return {"device": str(placement.device), "precision": placement.precision}
+        loaded = load(spec, device="cpu", phase="confirm")
+        if spec in surveyed:
+            found.append(survey(spec, loaded))
+    return Prepared(device=str(placement.device), precision=placement.precision, data=tuple(found))

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
 
-from harness.execution.engines import Beat, Outcome, Rehearsal
+from harness.execution.engines import Beat, Outcome, Prepared, Rehearsal
 from harness.execution.engines.endings import ending, is_short_of_memory, memory_here, shortage
 from harness.records.runs import RunFolder
 from harness.spec import DataSpec, InvalidInput, Run
@@ -168,20 +168,22 @@ def warm_up() -> None:
 
 def prepare(
     data: Iterable[DataSpec],
+    surveyed: Iterable[DataSpec],
     device: str,
     precision: str,
     rehearsals: Iterable[Rehearsal] = (),
     *,
     deterministic: bool = False,
-) -> dict[str, str]:
+) -> Prepared:
     """Check data and device in a process of its own and try every model there.
 
     See `engines.preparation.prepare` and `rehearsal.rehearse`. A process that ends during the rehearsals (the system
     may take its memory) or takes too long for them refuses nothing: the runs themselves will tell.
     """
-    process, here = start("carry_out_preparation", list(data), device, precision, list(rehearsals), deterministic)
+    asked = list(data), list(surveyed), device, precision, list(rehearsals), deterministic
+    process, here = start("carry_out_preparation", *asked)
     try:
-        facts = _answer(here)
+        prepared: Prepared = _answer(here)
         if here.poll(LONGEST_REHEARSALS):
             with contextlib.suppress(EOFError):
                 _answer(here)
@@ -191,7 +193,7 @@ def prepare(
     finally:  # it has nothing more to say; and after a signal nobody listens
         process.kill()
         process.join(END_SECONDS)
-    return dict(facts)
+    return prepared
 
 
 def _answer(pipe: Connection) -> Any:

@@ -67,6 +67,7 @@ def carry_out(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSet
 def carry_out_preparation(
     pipe: Connection,
     data: list[DataSpec],
+    surveyed: list[DataSpec],
     device: str,
     precision: str,
     rehearsals: list[Rehearsal],
@@ -74,13 +75,13 @@ def carry_out_preparation(
 ) -> None:
     """Check data and device before any training, then try every model.
 
-    Sends ("ready", facts), then ("rehearsed",), or in the place of either ("invalid", message) or ("error", text).
+    Sends ("ready", Prepared), then ("rehearsed",), or in the place of either ("invalid", message) or ("error", text).
     """
     reached("check of data")
     _answer_signals()
     message: tuple[Any, ...] = ("rehearsed",)
     try:
-        pipe.send(("ready", prepare(data, device, precision)))
+        pipe.send(("ready", prepare(data, surveyed, device, precision)))
         rehearse(rehearsals, device, deterministic=deterministic)
     except InvalidInput as error:
         message = ("invalid", str(error))

@@ -1,0 +1,236 @@
+"""What is known of the images that a study is trained and tested on: plain numbers, kept with its provenance."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.records.files import RecordsError
+from harness.spec.plural import counted, plural
+
+PARTS = ("train", "validation", "test")
+PART_NAMES = {"train": "training", "validation": "validation", "test": "test"}
+
+FEWEST_TEST_IMAGES = 200
+"""With fewer, one image is more than half a point of accuracy."""
+
+MOST_UNEVEN = 10
+"""From this many images of one class for each of another on, accuracy is told to be that of the frequent ones."""
+
+NO_DECODER = "HEIC or AVIF without a decoder here"
+"""Why an image is passed over that could be read elsewhere."""
+
+KEY = "data"
+"""Where the provenance of a study keeps its `DataFacts`: a list."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """Files or folders that are no part of the data, for one reason."""
+
+    reason: str
+    files: int
+    first: tuple[str, ...]
+    """Paths relative to the data's folder; at most five."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duplicates:
+    """Images that are there more than once."""
+
+    compared: str
+    """What is the same: `pixels at 32 px`, `bytes of the files`."""
+    test_in_train: int
+    """Test images that are also training images, those held out for validation included."""
+    validation_in_train: int
+    relabelled: int
+    """Images that stand under more than one class, in whatever parts."""
+    repeated: int
+    """Images that are there already, in whatever parts and classes."""
+    first: tuple[str, ...] = ()
+    """`test/cat/1.png = train/cat/2.png`: at most five of those that matter most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassCount:
+    """Images of one class in each part."""
+
+    name: str
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFacts:
+    """Images of each part and class, their sizes and modes, and what was passed over."""
+
+    source: str
+    data_hash: str
+    train: int
+    """Images that training subsets are taken from, without those held out."""
+    validation: int
+    test: int
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Where the images of a part come from: a folder, or what they are held out of."""
+    classes: tuple[ClassCount, ...] = ()
+    """Empty where the images of a named source have not been counted."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Images as they are, by `width x height` in pixels: the five most frequent sizes."""
+    distinct_sizes: int = 0
+    modes: Mapping[str, int] = field(default_factory=dict)
+    """Images as they are, by Pillow's name of their mode: L (grey), RGB, RGBA, P, I;16, CMYK."""
+    looked_at: int | None = None
+    """Files that sizes and modes are told of, where not all were opened."""
+    several_frames: int = 0
+    """Files of several frames or pages, of which the first is read."""
+    outside: int = 0
+    """Images that links out of the folder lead to."""
+    skipped: tuple[Skipped, ...] = ()
+    duplicates: Duplicates | None = None
+    """None where they have not been looked for."""
+
+    def part(self, name: str) -> int:
+        """Images of a part of `PARTS`."""
+        number: int = getattr(self, name)
+        return number
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """What is known, as pairs of a heading and a text; the classes apart."""
+        for part, name in PART_NAMES.items():
+            origin = f", {self.origins[part]}" if part in self.origins else ""
+            yield f"{name.capitalize()} images", f"{self.part(part):,}{origin}"
+        if self.classes:
+            totals = [sum(getattr(row, part) for part in PARTS) for row in self.classes]
+            yield "Classes", f"{len(self.classes):,}, of {_range(min(totals), max(totals))}"
+        if self.sizes:
+            yield "Sizes", _tally(self.sizes, self.distinct_sizes) + self._of_how_many()
+        if self.modes:
+            yield "Modes", _tally(self.modes, len(self.modes)) + self._of_how_many()
+        if self.several_frames:
+            yield "Several frames or pages", f"{counted(self.several_frames, 'file')}; the first of each is read"
+        if self.outside:
+            yield "Links out of the folder", f"followed to {counted(self.outside, 'image')}"
+        for item in self.skipped:
+            more = ", ..." if item.files > len(item.first) else ""
+            yield f"Skipped: {item.reason}", f"{item.files:,} ({', '.join(item.first)}{more})"
+        yield "Duplicates", _duplicates(self.duplicates)
+
+    def in_words(self) -> Iterator[str]:
+        """What is known in a line, and one for each reason why files were skipped."""
+        known = [(heading, text) for heading, text in self.lines() if not heading.startswith("Skipped")]
+        yield f"{self.source}: {'; '.join(f'{heading.lower()} {text}' for heading, text in known)}"
+        yield from (f"{heading}: {text}" for heading, text in self.lines() if (heading, text) not in known)
+
+    def _of_how_many(self) -> str:
+        return "" if self.looked_at is None else f" (of {counted(self.looked_at, 'file')} looked at)"
+
+    def cautions(self) -> tuple[str, ...]:
+        """What makes a result on these images less than it seems, a sentence each."""
+        return (*self._few(), *self._missing(), *self._uneven(), *self._left_out(), *self._twice())
+
+    def _few(self) -> Iterator[str]:
+        if 0 < self.test < FEWEST_TEST_IMAGES:
+            yield (
+                f"{self.source} has only {counted(self.test, 'test image')}: one of them is "
+                f"{100 / self.test:.2g} points of accuracy."
+            )
+
+    def _missing(self) -> Iterator[str]:
+        for part in PARTS[1:]:
+            without = [f"'{row.name}'" for row in self.classes if not getattr(row, part)]
+            if without and self.part(part):
+                yield (
+                    f"The {PART_NAMES[part]} images of {self.source} lack {_named(without, 'class')}: accuracy there "
+                    "says nothing of what is not there."
+                )
+
+    def _uneven(self) -> Iterator[str]:
+        numbers = {"": [(sum(getattr(row, part) for part in PARTS), row.name) for row in self.classes]}
+        numbers |= {
+            f"{PART_NAMES[part]} ": [(getattr(row, part), row.name) for row in self.classes if getattr(row, part)]
+            for part in ("train", "test")
+        }
+        for part, rows in numbers.items():
+            if rows and max(rows)[0] >= MOST_UNEVEN * min(rows)[0]:
+                (few, rare), (many, frequent) = min(rows), max(rows)
+                yield (
+                    f"Classes of {self.source} are uneven: '{frequent}' has {many:,} {part}images, '{rare}' {few:,}. "
+                    "Accuracy is mostly that of the frequent classes."
+                )
+                return
+
+    def _left_out(self) -> Iterator[str]:
+        for item in self.skipped:
+            if item.reason == NO_DECODER:
+                yield (
+                    f"{counted(item.files, 'image')} of {self.source} {'is' if item.files == 1 else 'are'} left out: "
+                    f"{item.reason}. Install pillow-heif for HEIC, Pillow 11.3 or newer for AVIF, or convert them."
+                )
+
+    def _twice(self) -> Iterator[str]:
+        found = self.duplicates
+        if found is None:
+            return
+        if found.test_in_train:
+            yield (
+                f"{found.test_in_train:,} of {counted(self.test, 'test image')} of {self.source} "
+                f"{'is a training image' if found.test_in_train == 1 else 'are training images'}, too "
+                f"(the same {found.compared}): there, accuracy tells what was memorised."
+            )
+        if found.relabelled:
+            yield (
+                f"{counted(found.relabelled, 'image')} of {self.source} "
+                f"{'stands' if found.relabelled == 1 else 'stand'} under more than one class (the same "
+                f"{found.compared}): no model can be right about all of them."
+            )
+
+
+def of_provenance(provenance: Mapping[str, Any]) -> tuple[DataFacts, ...]:
+    """What the provenance of a study says of its data; empty in results of earlier versions.
+
+    Raises `RecordsError` for what cannot be such facts.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(tuple[DataFacts, ...]).validate_python(provenance.get(KEY, ()))
+    except ValidationError as error:
+        raise RecordsError(f"The provenance of this study holds no facts of its data: {error}") from error
+
+
+def shown(name: str) -> str:
+    """A file's name as it can be written anywhere: what does not print, and bytes that are no text, as escapes."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in name)
+
+
+def _named(names: Sequence[str], noun: str) -> str:
+    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    return f"the {noun if len(names) == 1 else plural(noun)} {', '.join(names[:5])}{more}"
+
+
+def _range(low: int, high: int) -> str:
+    return counted(high, "image") if low == high else f"{low:,} to {counted(high, 'image')}"
+
+
+def _tally(numbers: Mapping[str, int], distinct: int) -> str:
+    """`RGB 20, L 3`, the most frequent first; a single one without its number."""
+    if distinct == 1:
+        return next(iter(numbers))
+    more = f" and {counted(distinct - len(numbers), 'other size')}" if distinct > len(numbers) else ""
+    return ", ".join(f"{name} {number:,}" for name, number in numbers.items()) + more
+
+
+def _duplicates(found: Duplicates | None) -> str:
+    if found is None:
+        return "not looked for"
+    if not found.repeated:
+        return f"none (compared: {found.compared})"
+    parts = [
+        (found.repeated, "in all"),
+        (found.test_in_train, "of the test images in training"),
+        (found.validation_in_train, "of the validation images in training"),
+        (found.relabelled, "under more than one class"),
+    ]
+    told = ", ".join(f"{number:,} {text}" for number, text in parts if number)
+    examples = f"; e.g. {', '.join(found.first)}" if found.first else ""
+    return f"{told} (compared: {found.compared}{examples})"
