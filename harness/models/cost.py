@@ -66,7 +66,7 @@ def activation_bytes(spec: ModelSpec, *, training: bool, image_size: int, channe
         images = torch.empty(2, channels, image_size, image_size)  # one alone would not do for BatchNorm
     with torch.set_grad_enabled(training), _LiveBytes(model) as live:
         model.train(training)(images)
-    return (images.nbytes + live.most) // len(images)
+    return int(images.nbytes + live.most) // len(images)
 
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch publishes no types for it
