@@ -21,9 +21,10 @@ DEV_STAMP := .venv/.installed-dev
 BENCH_STAMP := .venv/.installed-bench
 STUDIES := $(filter-out _%,$(basename $(notdir $(wildcard studies/*.py))))
 PIP := PYTHONUNBUFFERED=1 $(VENV_PYTHON) -m pip --disable-pip-version-check --no-input --retries 8 --timeout 60
+PYTEST := $(VENV_PYTHON) -m pytest -n auto --dist worksteal
 PIP_INSTALL := $(PIP) install --progress-bar off -c constraints.txt
 
-.PHONY: help study report results studies ui test bench lint numerics constraints named
+.PHONY: help study report results studies ui test test-all bench lint numerics constraints named
 
 ##: The list that `make help` prints is made of the comments behind `##` below.
 study: named $(RUN_STAMP) ## NAME=... [SCALE=...] [SET="key=value ..."] | run or resume a study, then write its report
@@ -45,8 +46,12 @@ studies: $(RUN_STAMP) ## | list the studies
 ui: $(RUN_STAMP) ## | serve the MLflow UI over the results, on this machine only
 	@exec $(VENV_PYTHON) -m harness ui
 
-test: $(DEV_STAMP) ## [ARGS="..."] | run the test suite (ARGS go to pytest)
-	@set -f; exec $(VENV_PYTHON) -m pytest $$ARGS
+test: $(DEV_STAMP) ## [ARGS="..."] | run the quick tests, some minutes (ARGS go to pytest)
+	@echo 'The tests marked slow are left out; make test-all runs them too.'
+	@set -f; exec $(PYTEST) -m 'not slow' $$ARGS
+
+test-all: $(DEV_STAMP) ## [ARGS="..."] | run all tests, slow ones too
+	@set -f; exec $(PYTEST) $$ARGS
 
 bench: $(BENCH_STAMP) ## [ARGS="PART ... --quick"] | measure speed beside other libraries, into results/bench
 	@set -f; exec $(VENV_PYTHON) -m harness bench $$ARGS
@@ -68,7 +73,7 @@ constraints: ## | renew the versions in constraints.txt
 	} > constraints.new && mv constraints.new constraints.txt && rm -rf .venv-new
 
 help: ## | this list
-	@awk -F ' ## | [|] ' '/^[a-z]+:.* ## / { sub(/:.*/, "", $$1); sub(/^[|] /, "", $$2); \
+	@awk -F ' ## | [|] ' '/^[a-z-]+:.* ## / { sub(/:.*/, "", $$1); sub(/^[|] /, "", $$2); \
 	    if (NF == 2) printf "make %-11s  %s\n", $$1, $$2; else printf "make %-11s  %s\n%18s%s\n", $$1, $$3, "", $$2 }' Makefile
 	@echo 'Studies: $(STUDIES)'
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+QUICK_TESTS = ["-m", "pytest", "-n", "auto", "--dist", "worksteal", "-m", "not slow"]
+
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
 FAKE_PYTHON = """#!/bin/sh
@@ -93,7 +95,7 @@ def later(path: Path) -> None:
 def test_make_alone_lists_every_target(make: Make, checkout: Path) -> None:
     done = make()
     assert done.returncode == 0
-    for target in ("study", "report", "results", "studies", "ui", "test", "lint", "numerics", "constraints", "help"):
+    for target in ("study", "report", "results", "studies", "ui", "test", "test-all", "lint", "numerics", "constraints", "help"):
         assert f"make {target} " in done.stdout
     assert "Studies: patch_size" in done.stdout
     assert calls(checkout) == []
@@ -153,7 +155,7 @@ def test_results_are_those_of_every_study(make: Make, checkout: Path, code: int,
 
 def test_arguments_of_pytest_are_split_and_not_executed(make: Make, checkout: Path) -> None:
     assert make("test", "ARGS=-k x;touch pwned tests/*").returncode == 0
-    assert ["-m", "pytest", "-k", "x;touch", "pwned", "tests/*"] in calls(checkout)
+    assert [*QUICK_TESTS, "-k", "x;touch", "pwned", "tests/*"] in calls(checkout)
     assert not (checkout / "pwned").exists()
 
 
@@ -184,7 +186,7 @@ def test_tests_and_lint_add_their_tools(make: Make, checkout: Path) -> None:
     make("test")
     made = calls(checkout)
     assert installed(made) == ["setuptools", ".[dev]"]
-    assert made[-1] == ["-m", "pytest"]
+    assert made[-1] == QUICK_TESTS
     make("lint")
     assert installed(calls(checkout)) == []
 
