@@ -1,9 +1,12 @@
 """SIGINT, SIGTERM and SIGHUP at any stage of a study: exit code 75, a line that says how to go on, and nothing lost."""
 
 import dataclasses
+import fcntl
+import os
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from pathlib import Path
@@ -65,6 +68,28 @@ def test_a_signal_to_all_processes_before_a_training_begins(
     code = launch.wait()
     wait_until(lambda: not session(launch), 30)
     assert_goes_on(study, undisturbed, code, launch.said())
+
+
+@pytest.mark.slow  # a program of its own
+def test_a_terminal_that_goes_is_as_a_signal(study: FaultStudy, undisturbed: dict[str, Any]) -> None:
+    """The kernel signals the terminal's processes, and nothing can be written to it any more."""
+    terminal, inside = os.openpty()
+    log = study.folder / "log"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", *map(str, study.command[:-1])],
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        env=os.environ | {"PATCHBENCH_FAILPOINT": "start of worker=sleep", "PATCHBENCH_FAILPOINT_LOG": str(log)},
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 (no other thread is at work)
+    )
+    os.close(inside)
+    wait_until(lambda: reaches(log, "start of worker"))
+    os.close(terminal)
+    assert process.wait(120) == 75
+    study.finish()
+    assert differences(undisturbed, study.kept()) == []
 
 
 def test_a_signal_that_was_to_be_ignored_is_ignored() -> None:
