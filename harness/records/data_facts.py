@@ -222,7 +222,7 @@ def _tally(numbers: Mapping[str, int], distinct: int) -> str:
 
 def _duplicates(found: Duplicates | None) -> str:
     if found is None:
-        return "not looked for"
+        return "not looked for here; `patchbench data check` does"
     if not found.repeated:
         return f"none (compared: {found.compared})"
     parts = [
