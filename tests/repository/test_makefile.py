@@ -95,7 +95,19 @@ def later(path: Path) -> None:
 def test_make_alone_lists_every_target(make: Make, checkout: Path) -> None:
     done = make()
     assert done.returncode == 0
-    for target in ("study", "report", "results", "studies", "ui", "test", "test-all", "lint", "numerics", "constraints", "help"):
+    for target in (
+        "study",
+        "report",
+        "results",
+        "studies",
+        "ui",
+        "test",
+        "test-all",
+        "lint",
+        "numerics",
+        "constraints",
+        "help",
+    ):
         assert f"make {target} " in done.stdout
     assert "Studies: patch_size" in done.stdout
     assert calls(checkout) == []
