@@ -23,7 +23,7 @@ def stopped_server() -> int:
 def test_a_server_that_does_not_answer_is_given_up(stopped_server: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "FIRST_SIGN_SECONDS", 0.2)  # too short to load torch, too
     with pytest.raises(InvalidInput, match=r"gave no sign within 0 s, or died.* Run the same command again"):
-        processes.prepare([], "cpu", "fp32")
+        processes.prepare([], [], "cpu", "fp32")
 
 
 @pytest.mark.slow  # torch is loaded
@@ -37,7 +37,7 @@ def test_another_server_takes_the_place_of_one_that_does_not_answer(
         return attempt(*arguments)
 
     monkeypatch.setattr(processes, "_start", attempts)
-    assert processes.prepare([], "cpu", "fp32") == {"device": "cpu", "precision": "fp32"}
+    assert processes.prepare([], [], "cpu", "fp32").device == "cpu"
     assert limits == []
     with pytest.raises(ProcessLookupError):
         os.kill(stopped_server, 0)

@@ -138,12 +138,9 @@ def test_some_files_damaged_in_some_ways(finished: Finished) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200)
-def test_every_file_damaged_in_every_way(tmp_path: Path) -> None:
-    finished = Finished.make(tmp_path)
-    damages = finished.damages()
-    assert len(damages) >= 1100
-    assert list(faults(finished, damages, Counter())) == []
+def test_every_file_is_damaged_in_many_ways(finished: Finished) -> None:
+    """`python tests/faults/test_every_file_damaged.py` goes through all of them, in an hour."""
+    assert len(finished.damages()) >= 1100
 
 
 @pytest.mark.parametrize(("place", "kind"), [*zip(PLACES, IN_THE_WAY * 2, strict=False)])

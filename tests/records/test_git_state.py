@@ -68,7 +68,7 @@ def test_another_projects_revision_is_not_taken_for_ours(monkeypatch: pytest.Mon
 
 
 class _Result:
-    device = precision = code_fingerprint = "x"
+    device = precision = code_fingerprint = numerics = "x"
 
     def __init__(self, environment: dict[str, Any]) -> None:
         self.environment = environment

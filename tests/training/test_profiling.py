@@ -23,7 +23,7 @@ def test_a_profile_changes_nothing_of_the_run(tmp_path, monkeypatch, digits):
 def test_the_table_has_the_ten_costliest_operations_and_the_trace_the_updates(tmp_path, monkeypatch, digits):
     done = carry_out(make_config(), tmp_path, monkeypatch, replace(SETTINGS, profile=True))
     lines = (done.folder.path / TABLE).read_text().splitlines()
-    assert lines[0].endswith("10 updates of 16 images, fp32, 1 threads")
+    assert lines[0].endswith("10 updates of 16 images, fp32, 1 thread")
     rules = [place for place, line in enumerate(lines) if line.startswith("----")]
     rows = lines[rules[1] + 1 : rules[2]]
     assert len(rows) == 10
@@ -38,4 +38,4 @@ def test_runs_shorter_than_a_profile_and_runs_with_a_teacher_have_one_too(tmp_pa
     teacher = Distillation(teacher=ResNetSpec(depth=8, width=4), learning_rate=1e-3)
     config = make_config(updates=3, evaluations=1, distillation=teacher)
     done = carry_out(config, tmp_path, monkeypatch, replace(SETTINGS, profile=True))
-    assert (done.folder.path / TABLE).read_text().splitlines()[0].endswith("3 updates of 16 images, fp32, 1 threads")
+    assert (done.folder.path / TABLE).read_text().splitlines()[0].endswith("3 updates of 16 images, fp32, 1 thread")
