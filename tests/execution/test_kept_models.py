@@ -267,7 +267,7 @@ def test_a_changed_byte_a_cut_file_and_a_pipe_are_refused(copied: Path) -> None:
         load_model(copied, second.facts.digest)
     third.weights_path.unlink()
     os.mkfifo(third.weights_path)
-    with pytest.raises(InvalidInput, match="model.safetensors"):
+    with pytest.raises(InvalidInput, match=r"model\.safetensors"):
         load_model(copied, third.facts.digest)
 
 
