@@ -28,6 +28,8 @@ LIMIT_SECONDS = 100
 """A verb's; MLflow's mirror alone may wait for 30. A limit, so that a hang is no wait for ever; not a measure."""
 SAMPLE = 250
 """Every so manieth damage is tried in the quick tier."""
+SLOW_SAMPLE = 60
+"""And in the slow tier."""
 PLACES = ("work/turn", "work/lock", "work/status.json", "manifest.json", "runs.csv", "trials.csv", "study.json")
 IN_THE_WAY = ("a folder", "a fifo", "a loop", "/dev/null")
 
@@ -138,9 +140,11 @@ def test_some_files_damaged_in_some_ways(finished: Finished) -> None:
 
 
 @pytest.mark.slow
-def test_every_file_is_damaged_in_many_ways(finished: Finished) -> None:
+def test_more_files_damaged_in_more_ways(finished: Finished) -> None:
     """`python tests/faults/test_every_file_damaged.py` goes through all of them, in an hour."""
-    assert len(finished.damages()) >= 1100
+    without = [damage for damage in finished.damages() if not damage.needs_mirrors]
+    assert len(without) >= 1000
+    assert list(faults(finished, without[SLOW_SAMPLE // 2 :: SLOW_SAMPLE], Counter())) == []
 
 
 @pytest.mark.parametrize(("place", "kind"), [*zip(PLACES, IN_THE_WAY * 2, strict=False)])

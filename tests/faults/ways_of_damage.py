@@ -74,21 +74,21 @@ def every_damage(results: Path, study: str) -> Iterator[Damage]:
             yield Damage(name, kind, way)
     for name in (
         "",
-        "/work",
-        "/work/runs",
-        "/work/models",
-        "/work/searches",
-        "/figures",
+        "work",
+        "work/runs",
+        "work/models",
+        "work/searches",
+        "figures",
         *_run_folders(results, study),
     ):
         for kind, way in _NO_FOLDER.items():
-            yield Damage(f"{study}/smoke{name}", kind, way)
+            yield Damage(f"{study}/smoke/{name}".rstrip("/"), kind, way)
 
 
 def _files(results: Path, study: str) -> list[str]:
     """One confirm run and one trial stand for all runs, one arm for all models."""
     place = results / study / "smoke"
-    runs = [place.joinpath(name.lstrip("/")) for name in _run_folders(results, study)]
+    runs = [place / name for name in _run_folders(results, study)]
     models = sorted((place / "work" / "models").iterdir())[:1]
     searches = sorted((place / "work" / "searches").glob("*.db"))[:1]
     found = [path for folder in (place, place / "work", *runs, *models) for path in sorted(folder.iterdir())]
@@ -101,7 +101,7 @@ def _run_folders(results: Path, study: str) -> list[str]:
     runs = sorted((results / study / "smoke" / "work" / "runs").iterdir())
     confirm = next(path for path in runs if (path / "predictions.npz").exists())
     trial = next(path for path in runs if not (path / "predictions.npz").exists())
-    return [f"/work/runs/{path.name}" for path in (confirm, trial)]
+    return [f"work/runs/{path.name}" for path in (confirm, trial)]
 
 
 # --- in place of what is in a file ------------------------------------------------------------------------------------
