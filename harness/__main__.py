@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import click
 
-from harness.commands import machine, mirror, results, running, studies
+from harness.commands import machine, results, running, studies
 from harness.commands.exits import DEFECT, GAPS, INTERRUPTED, USER_ERROR, carry_out, last_words
 from harness.commands.streams import harden
 from harness.records.layout import default_results
@@ -33,8 +33,7 @@ def cli(context: click.Context, folder: Path) -> None:
 for verb in (
     *(studies.list_, studies.show, studies.plan),
     *(running.run, running.status),
-    *(results.report, results.verify, results.compare, results.load),
-    *(mirror.sync, mirror.ui),
+    *(results.report, results.verify, results.compare, results.load, results.sync, results.ui),
     *(machine.doctor, machine.bench, machine.data),
 ):
     cli.add_command(verb)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from harness.analysis import Findings
-from harness.execution.models import LoadedModel, load_model
+from harness.execution.model_export import LoadedModel, load_model
 from harness.execution.overrides import as_overrides, default_scale, resolve_study
-from harness.execution.results import read_results
+from harness.execution.publish import read_results
 from harness.execution.runner import Options, Silent, run_study
 from harness.records.files import read_bytes
 from harness.records.layout import default_results
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.spec import InvalidInput, ResolvedStudy, Study, study_name
 from harness.spec.catalogue import found_by
 

@@ -12,7 +12,7 @@ from harness.analysis.cells import Cell, Cells, Floats, cells_of, generator
 from harness.analysis.comparisons import holm
 from harness.analysis.estimate import Estimate, estimate_mean
 from harness.analysis.wording import listed
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.spec import NAMED_SOURCES, DataSpec, Recipe, to_plain
 from harness.spec.plural import counted
 

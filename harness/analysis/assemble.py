@@ -16,7 +16,7 @@ from harness.analysis.summary import arms_table, gaps
 from harness.analysis.tuning import audit_table, budget_table, trials_of, tuning_warnings
 from harness.analysis.wording import listed
 from harness.records.data_facts import of_provenance
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.spec.plural import counted
 
 

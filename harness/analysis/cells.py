@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from harness.records.answers import Correct
-from harness.records.tables import StudyRecords
+from harness.records.correctness import Correct
+from harness.records.run_table import StudyRecords
 from harness.spec import ResolvedStudy
 
 Cell = tuple[str, int | None]

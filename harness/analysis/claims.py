@@ -18,7 +18,7 @@ from harness.analysis.judgement import Judgement, absent, claimed_size, judged, 
 from harness.analysis.power import what_settles
 from harness.analysis.steps import judge_cost_grows, judge_monotone
 from harness.analysis.wording import amount, at_size, described
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.spec import METRICS, Better, Claim, CostGrows, Crosses, Equivalent, GainsMore, GapShrinks, Monotone
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from harness.analysis.cells import Cell, Cells, cells_of, generator
 from harness.analysis.estimate import Estimate, Numbers, estimate_mean
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 
 Key = tuple[tuple[tuple[Cell, float], ...], str, bool]
 

@@ -9,7 +9,7 @@ from scipy import optimize, special
 from harness.analysis.estimate import FEWEST_SEEDS, LEVEL, Estimate
 from harness.analysis.evidence import evidence_of
 from harness.analysis.wording import rounded_size
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.spec.plural import counted
 
 POWER = 0.8

@@ -12,7 +12,7 @@ from scipy import special
 from harness.analysis.cells import Cell, Cells, Floats, number
 from harness.analysis.conditions import unequal_images
 from harness.analysis.wording import listed, place, significant
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.spec import Choice, LogUniform, ResolvedStudy, Uniform
 from harness.spec.plural import counted
 from harness.spec.search import Distribution

@@ -1,4 +1,4 @@
-"""What a study has left: report, verify, compare, load."""
+"""What a study has left, and its mirror in MLflow: report, verify, compare, load, sync, ui."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ from harness.spec.plural import counted
 if TYPE_CHECKING:
     from torch import nn
 
-    from harness.execution.models import LoadedModel
+    from harness.execution.model_export import LoadedModel
 
 MIRROR_SECONDS = 30.0
 """What a report gives MLflow to take in what it lacks."""
@@ -39,7 +39,7 @@ MIRROR_SECONDS = 30.0
 def report(results: Path, name: str, scale: str | None, as_json: bool) -> None:
     """Rebuild a study's tables, figures and report from what is kept; trains nothing."""
     from harness.console import Progress
-    from harness.execution.results import rebuild
+    from harness.execution.publish import rebuild
 
     console = make_console(stderr=as_json)
     with Progress(console) as progress:
@@ -92,7 +92,7 @@ def verify(results: Path, name: str, scale: str | None, as_json: bool) -> None:
 def compare(results: Path, first: str, second: str, scale: str | None, output: Path | None) -> None:
     """Set two studies side by side. A and B: a study's name, NAME/SCALE, or a folder that holds a study.json."""
     from harness.analysis.across import across
-    from harness.execution.results import read_results
+    from harness.execution.publish import read_results
     from harness.report.comparison import write_comparison
 
     folders = [_compared(results, name, scale) for name in (first, second)]
@@ -127,7 +127,7 @@ def _compared(results: Path, name: str, scale: str | None) -> Path:
 @click.pass_obj
 def load(results: Path, digest: str, output: Path | None, register: str | None, as_json: bool) -> None:
     """Check and describe an arm's best model, by 6 or more digits of its run's digest (a column of runs.csv)."""
-    from harness.execution.models import load_model
+    from harness.execution.model_export import load_model
 
     model, found = load_model(results, digest)
     written = found.folder.copy_to(output) if output else []
@@ -166,3 +166,37 @@ def _description(model: "nn.Module", found: "LoadedModel") -> str:
 
 def _numbers(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:.4f}" for value in values)
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+@click.pass_obj
+def ui(results: Path, port: int) -> None:
+    """Serve the MLflow UI over the results, on loopback."""
+    from harness.tracking import serve
+
+    serve(results, port=port, say=echo)
+
+
+@click.command()
+@study_argument
+@scale_option
+@click.option(
+    "--limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Seconds that it may take; the next call goes on where this one stopped.",
+)
+@click.pass_obj
+def sync(results: Path, name: str, scale: str | None, limit: float) -> None:
+    """Make up in MLflow what it lacks of a study's records."""
+    from harness.records.study_file import latest_study
+    from harness.tracking import sync as make_up
+
+    folder = existing(results, name, scale)
+    StudyFolder(folder).require_inside(results)
+    study, _ = latest_study(folder)
+    artifacts = StudyFolder(folder).report_files()
+    updated = make_up(study, folder, results=results, say=echo, artifacts=artifacts, limit=limit)
+    echo(f"MLflow: {counted(updated, 'run')} of {study.name} at scale {study.scale} brought up to date.")

@@ -202,7 +202,7 @@ def _seeds_needed_table(folder: Path, points: tuple[float, ...]) -> "Table":
     """Seeds that a difference needs, from a study's earlier results."""
     from harness.analysis import pilot
     from harness.console import table
-    from harness.records.tables import load_records
+    from harness.records.run_table import load_records
 
     frame = pilot(load_records(folder), differences=tuple(value / 100 for value in points))
     rows = [

@@ -8,10 +8,9 @@ import numpy as np
 
 from harness.analysis import at_edge
 from harness.execution.progress import Finished
-from harness.records.answers import Answers, Correct
+from harness.records.correctness import Correct, Correctness
 from harness.records.files import RecordsError
-from harness.records.runs import RunFolder, RunResult
-from harness.records.tables import (
+from harness.records.run_table import (
     CURVE_COLUMNS,
     RUN_COLUMNS,
     SHIFT_COLUMNS,
@@ -20,6 +19,7 @@ from harness.records.tables import (
     in_batches,
     with_columns,
 )
+from harness.records.runs import RunFolder, RunResult
 from harness.spec import ResolvedStudy
 
 ADDED_ORIGINS = ("classes", "largest_class_share")
@@ -39,7 +39,7 @@ def collect(study: ResolvedStudy, finished: Sequence[Finished], provenance: dict
         trials=with_columns([_trial_row(study, item) for item in trials], TRIAL_COLUMNS),
         curves=in_batches((row for item in confirmed for row in _curve_rows(item)), CURVE_COLUMNS),
         shifts=in_batches((row for item in confirmed for row in _shift_rows(item)), SHIFT_COLUMNS),
-        correct=Answers(
+        correct=Correctness(
             (item.run.digest, _correct(item.folder)) for item in confirmed if item.result.status == "completed"
         ),
     )

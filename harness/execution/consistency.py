@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.execution.faults import Check, Fault, same
 from harness.execution.plan import Cell, make_plan
-from harness.records.tables import STATUSES, StudyRecords
+from harness.records.run_table import STATUSES, StudyRecords
 from harness.spec import Choice, InvalidInput
 from harness.spec.plural import counted
 from harness.spec.search import Distribution

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 from harness.records.layout import StudyFolder, command_line
-from harness.records.lock import StudyLock
 from harness.records.provenance import PACKAGE, UNKNOWN, available_cores, git_state
+from harness.records.write_lock import StudyLock
 from harness.spec.plural import counted
 
 Level = Literal["ok", "warn", "bad"]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.execution.engines import Rehearsal
+from harness.execution.optuna_search import Trial, chosen, mirror, propose, rungs
 from harness.execution.plan import Cell, Plan
-from harness.execution.tuning import Trial, chosen, mirror, propose, rungs
 from harness.records.files import RecordsError
 from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder, RunResult

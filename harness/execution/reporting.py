@@ -40,7 +40,7 @@ class ReportHere:
         """Nothing needs to be begun."""
 
     def write(self, say: Say) -> None:
-        from harness.execution.results import publish
+        from harness.execution.publish import publish
 
         publish(self._folder, say)
 

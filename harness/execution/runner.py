@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from harness.execution import StudyInterrupted
 from harness.execution.engines import Beat, Engine, Outcome, Prepared, Rehearsal
-from harness.execution.models import export_models, keep_best
+from harness.execution.model_export import export_models, keep_best
 from harness.execution.plan import Plan, make_plan
 from harness.execution.progress import CellProgress, Finished, open_cells, rehearsals
 from harness.execution.reporting import Reporter, ReportHere, ReportProcess
@@ -24,9 +24,9 @@ from harness.records import provenance as origin
 from harness.records.data_facts import DataFacts
 from harness.records.files import RecordsError, remove_unfinished, write_json
 from harness.records.layout import StudyFolder, study_folder
-from harness.records.lock import StudyLock, turn
 from harness.records.runs import RunResult
 from harness.records.study_file import read_study, without_passwords, write_study
+from harness.records.write_lock import StudyLock, write_lock
 from harness.spec import InvalidInput, ResolvedStudy, Run, changed_fields, to_plain
 from harness.spec.plural import counted
 from harness.tracking import Mirror
@@ -309,7 +309,7 @@ def _run_study(study: ResolvedStudy, options: Options, observer: Observer) -> Pa
 
 def _tidy(places: StudyFolder, finished: list[Finished]) -> None:
     """Remove what a launch that was killed has left; to be called under the study's lock."""
-    with turn(places.turn):
+    with write_lock(places.write_lock):
         for place in (places.path, places.figures, places.work, places.searches):
             remove_unfinished(place)
     for item in finished:

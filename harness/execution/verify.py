@@ -24,10 +24,10 @@ from harness.records import manifest
 from harness.records.files import RecordsError, read_bytes, sha256
 from harness.records.journal import read_journal, whole_lines
 from harness.records.layout import StudyFolder
-from harness.records.lock import StudyLock
 from harness.records.provenance import report_maker
+from harness.records.run_table import StudyRecords, load_records, write_tables
 from harness.records.runs import RunFolder, RunResult
-from harness.records.tables import StudyRecords, load_records, write_tables
+from harness.records.write_lock import StudyLock
 from harness.report import write_report
 from harness.spec import InvalidInput
 from harness.spec.plural import counted

@@ -63,7 +63,7 @@ class StudyFolder:
         return self.work / "lock"
 
     @property
-    def turn(self) -> Path:
+    def write_lock(self) -> Path:
         """Held while the tables and the report are written."""
         return self.work / "turn"
 
@@ -122,7 +122,7 @@ def study_folder(study: ResolvedStudy, results: Path) -> Path:
     return results / study.name / study.scale
 
 
-def shared_turn(results: Path) -> Path:
+def shared_write_lock(results: Path) -> Path:
     """Held while something that all studies of a results folder share is written."""
     return results / "work" / "turn"
 

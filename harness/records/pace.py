@@ -7,8 +7,8 @@ from pathlib import Path
 from statistics import median
 
 from harness.records.files import RecordsError, read_json, remove_unfinished, write_json
-from harness.records.layout import shared_turn
-from harness.records.lock import turn
+from harness.records.layout import shared_write_lock
+from harness.records.write_lock import write_lock
 
 LATEST = 20
 """Observations that count; older ones are forgotten."""
@@ -18,7 +18,7 @@ def remember_pace(results: Path, study: str, scale: str, *, stated: float | None
     """Keep that a study, `stated` to take so many minutes, takes `minutes` here (forecast or measured)."""
     if not stated:
         return
-    with turn(shared_turn(results)):
+    with write_lock(shared_write_lock(results)):
         remove_unfinished(_path(results).parent)
         known = {key: ratio for key, ratio in _known(results).items() if key != f"{study}/{scale}"}
         kept = dict(list({**known, f"{study}/{scale}": minutes / stated}.items())[-LATEST:])

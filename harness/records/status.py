@@ -13,9 +13,9 @@ from typing import Any
 
 from harness.records.files import RecordsError, read_bytes, read_json
 from harness.records.layout import REPORT_FILE, StudyFolder, command_line
-from harness.records.lock import StudyLock
 from harness.records.runs import STATUSES
 from harness.records.study_file import latest_study, read_study
+from harness.records.write_lock import StudyLock
 from harness.spec import InvalidInput, ResolvedStudy, to_plain
 from harness.spec.plural import counted
 from harness.spec.recipe import BUDGET_UNITS

@@ -6,7 +6,7 @@ from pathlib import Path
 from harness.analysis.findings import Findings
 from harness.records import csv_text, files
 from harness.records.layout import REPORT_FILE, StudyFolder
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.report import document
 from harness.report.content import content_of
 from harness.report.figures import PICTURES, figures_of

@@ -2,7 +2,7 @@
 
 from harness.analysis.findings import Findings
 from harness.records import csv_text
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.report.cells import Cell, Column, Table, cell, text_of
 from harness.report.formats import NONE, count, number, percent, plain, seconds, words
 from harness.report.frames import Row, rows_of, sizes_of

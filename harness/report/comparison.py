@@ -9,7 +9,7 @@ from harness.analysis.estimate import LEVEL
 from harness.analysis.findings import Findings
 from harness.records import csv_text, files
 from harness.records.layout import StudyFolder
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.report.audit import provenance_table
 from harness.report.cells import Cell, Column, Table
 from harness.report.content import NO_ANSWER, Drawn, cautions_of, command_of, drawn, title_of, verdicts_of

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from harness.analysis.findings import VERDICTS, Findings
 from harness.analysis.wording import listed
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.report import audit, tables
 from harness.report.cells import Table
 from harness.report.figures import pictures_of

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from harness.analysis.findings import Findings
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.report.drawing import (
     INTERVAL_NOTE,
     column_height,

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from harness.analysis.findings import Findings
 from harness.analysis.learning import mean_curve
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.report.drawing import column_height, key_column, labels_of, set_linear
 from harness.report.formats import count
 from harness.report.frames import Row, at_size, cell_name, largest_size, rows_of

@@ -5,7 +5,7 @@ from typing import Any
 
 from harness.analysis.findings import Findings
 from harness.analysis.learning import mean_curve
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.report.costs import pareto_front, rows_with_cost
 from harness.report.curves import UNFINISHED, budget_rows, learning_rows, unfinished_rows
 from harness.report.difference_map import frontier_of, mapped_gaps

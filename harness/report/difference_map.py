@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from harness.analysis.findings import Findings
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.report.formats import count, number, plain, points, words
 from harness.report.frames import Gap, Row, gaps_of_series, rows_of
 from harness.report.panels import Panels

@@ -6,7 +6,7 @@ import pandas as pd
 
 from harness.analysis.findings import Findings
 from harness.records.data_facts import of_provenance
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.report.content import cautions_of
 from harness.report.formats import number
 from harness.report.frames import rows_of

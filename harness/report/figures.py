@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from harness.analysis.findings import Findings
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.report import describe
 from harness.report.costs import accuracy_by_macs, accuracy_by_speed, rows_with_cost
 from harness.report.curves import (

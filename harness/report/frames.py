@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.findings import Findings
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.report.formats import counts, number
 from harness.spec import ResolvedStudy
 

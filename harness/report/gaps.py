@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.analysis.findings import Findings
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.report.drawing import column_height, draw_mean, percent_of, set_linear
 from harness.report.formats import counts, number, words
 from harness.report.frames import Gap, Row, gaps_of_series, sizes_of

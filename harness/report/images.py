@@ -4,7 +4,7 @@ import pandas as pd
 
 from harness.records import csv_text
 from harness.records.data_facts import PART_NAMES, DataFacts, of_provenance
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.report.cells import Cell, Column, Table, cell
 from harness.report.formats import count
 from harness.spec import to_plain

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from harness.analysis.axis import is_geometric
 from harness.analysis.findings import Findings
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.report.drawing import (
     INTERVAL_NOTE,
     draw_mean,

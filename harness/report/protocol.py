@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from harness.records import csv_text
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.report.cells import Cell, Column, Table
 from harness.report.formats import count, counts, plain, words
 from harness.spec import Choice, LogUniform, ResolvedStudy, Uniform, to_plain

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
 from harness.analysis.findings import Findings
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.report.drawing import INTERVAL_NOTE, column_height, draw_mean, draw_seeds, percent_of, set_linear
 from harness.report.formats import count, number, words
 from harness.report.frames import Row, arms_with_results, at_size, completed_runs, rows_of, spread_sizes

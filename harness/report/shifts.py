@@ -5,7 +5,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from harness.analysis.findings import Findings
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.report.drawing import draw_mean, percent_of, set_linear
 from harness.report.formats import count, number
 from harness.report.frames import Row, at_size, rows_of, spread_sizes

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from harness.analysis.findings import Findings
 from harness.analysis.laws import law_error, law_formula
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.report.drawing import (
     INTERVAL_NOTE,
     column_height,

@@ -8,7 +8,7 @@ import pandas as pd
 from harness.analysis.findings import Findings
 from harness.analysis.laws import law_formula
 from harness.records import csv_text
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.report.cells import Cell, Column, Table, cell
 from harness.report.formats import (
     NONE,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from harness.records.failpoints import reached
 from harness.records.files import sha256
-from harness.records.models import ModelFolder
+from harness.records.kept_models import ModelFolder
 from harness.tracking.bounded import TimedClient
 from harness.tracking.entries import Entry, Point
 from harness.tracking.store import Store

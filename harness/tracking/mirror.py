@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from harness.records.files import RecordsError
-from harness.records.models import ModelFolder, models_in
+from harness.records.kept_models import ModelFolder, models_in
 from harness.records.runs import RunFolder
 from harness.spec import InvalidInput, ResolvedStudy
 from harness.tracking.bounded import OutOfTimeError, within

@@ -5,20 +5,20 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from harness.records.models import ModelFacts, ModelFolder
+from harness.records.kept_models import ModelFacts, ModelFolder
 from harness.spec import InvalidInput
 from harness.tracking.experiment import Experiment
 from harness.tracking.store import Store
 
-LOADER = "harness.execution.models"
+LOADER = "harness.execution.model_export"
 """Its `_load_pyfunc` reads a model back; nothing in a version is unpickled."""
 
 _ARTIFACT = "registered_model"
-_DIGEST, _SHA256 = "digest", "sha256"
+_DIGEST, _SHA256, _LOADER = "digest", "sha256", "loader"
 
 
 def register(model: ModelFolder, name: str, *, results: Path) -> str:
-    """Register a kept model under `name`; returns its version, that of an earlier call where the weights are the same.
+    """Register a kept model under `name`; returns its version, that of an earlier call where weights and loader are the same.
 
     Raises `InvalidInput` where MLflow cannot be written or refuses the name.
     """
@@ -44,7 +44,7 @@ def register(model: ModelFolder, name: str, *, results: Path) -> str:
 
 
 def _registered(client: Any, run_id: str, model: ModelFolder, name: str) -> str:
-    wanted = {_DIGEST: model.facts.digest, _SHA256: model.facts.sha256}
+    wanted = {_DIGEST: model.facts.digest, _SHA256: model.facts.sha256, _LOADER: LOADER}
     if not any(found.name == name for found in client.search_registered_models()):
         client.create_registered_model(name)
     for version in client.search_model_versions():

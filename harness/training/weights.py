@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from harness.models import build
 from harness.records.files import RecordsError, sha256
-from harness.records.models import ModelFacts, ModelFolder
+from harness.records.kept_models import ModelFacts, ModelFolder
 from harness.records.runs import RunFolder
 from harness.spec import Run, RunConfig
 from harness.training.device import Placement

@@ -17,7 +17,7 @@ from scipy import stats
 from harness.analysis.cells import Cells
 from harness.analysis.estimate import Estimate, estimate_mean
 from harness.analysis.evidence import Evidence
-from harness.records.tables import CURVE_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS, StudyRecords, with_columns
+from harness.records.run_table import CURVE_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS, StudyRecords, with_columns
 from harness.spec import Arm, Claim, DataSpec, Recipe, ResNetSpec, ResolvedStudy, Search, ViTSpec
 
 

@@ -9,7 +9,7 @@ from simulate import records, study
 
 from harness.analysis import analyse
 from harness.analysis.learning import MUCH_LESS, STEEP_FALL
-from harness.records.tables import CURVE_COLUMNS, with_columns
+from harness.records.run_table import CURVE_COLUMNS, with_columns
 from harness.spec import DataSpec
 
 UPDATES = np.array([20, 40, 60, 80, 100])

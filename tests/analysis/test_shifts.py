@@ -11,8 +11,8 @@ from harness.analysis import analyse
 from harness.analysis.cells import cells_of
 from harness.analysis.findings import SHIFT_COLUMNS
 from harness.analysis.shifts import shifts_table
-from harness.records.tables import SHIFT_COLUMNS as MEASURED
-from harness.records.tables import with_columns
+from harness.records.run_table import SHIFT_COLUMNS as MEASURED
+from harness.records.run_table import with_columns
 
 
 def measured(kept, shifts=(0, 2)):

@@ -17,7 +17,7 @@ from harness.analysis import COMPARISON_COLUMNS, analyse
 from harness.analysis.comparisons import holm
 from harness.analysis.estimate import Estimate
 from harness.analysis.wording import amount, described
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.spec import Better, LogUniform, Search
 
 TRUTH = {"ResNet-8": 0.92, "ViT/14": 0.88, "ViT/7": 0.91, "ViT/4": 0.90}

@@ -18,8 +18,8 @@ from rich.console import Console
 from harness.__main__ import cli
 from harness.console import checklist, error_box, findings_table
 from harness.execution import doctor
-from harness.execution.results import read_results
-from harness.records.lock import StudyLock
+from harness.execution.publish import read_results
+from harness.records.write_lock import StudyLock
 from harness.report.document import document
 
 ROOT = Path(__file__).parents[2]

@@ -13,11 +13,11 @@ import pandas as pd
 from tiny_studies import SPACE, Witness, tiny_study
 
 from harness.analysis import Findings
-from harness.execution import results, runner, verify
+from harness.execution import publish, runner, verify
 from harness.execution.reporting import ReportHere
 from harness.execution.runner import Options, run_study
 from harness.records.files import write_json
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
 from harness.report.document import document
 from harness.spec import ResolvedStudy, Search
 
@@ -86,7 +86,7 @@ def tables_only() -> Iterator[None]:
     with (
         without_mirrors(),
         patch.object(runner, "ReportProcess", ReportHere),
-        patch.object(results, "write_report", write_document),
+        patch.object(publish, "write_report", write_document),
         patch.object(verify, "write_report", nothing),
     ):
         yield
@@ -96,7 +96,7 @@ def run_in(folder: Path, study: ResolvedStudy = STUDY, **options: Any) -> tuple[
     """Run the study into `results/tiny/smoke` (or go on with it)."""
     witness = Witness()
     made = Options(results=folder.parents[1], engine="inline", command="a test", **options)
-    records, _ = results.read_results(run_study(study, made, witness))
+    records, _ = publish.read_results(run_study(study, made, witness))
     return witness, records
 
 

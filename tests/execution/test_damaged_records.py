@@ -10,7 +10,7 @@ from finished_study import STUDY, Kept, assert_same_tables, run_in, tables_only
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.execution.results import read_results, rebuild
+from harness.execution.publish import read_results, rebuild
 from harness.execution.verify import verify
 from harness.records import manifest
 from harness.records.files import sha256, write_json

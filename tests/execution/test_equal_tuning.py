@@ -9,7 +9,7 @@ from finished_study import tables_only
 from tiny_studies import SPACE, Witness, tiny_study
 
 from harness.execution.plan import make_plan
-from harness.execution.results import read_results
+from harness.execution.publish import read_results
 from harness.execution.runner import Options, run_study
 from harness.records.status import read_status
 from harness.spec import Choice, InvalidInput, LogUniform, Search

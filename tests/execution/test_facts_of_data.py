@@ -11,7 +11,7 @@ from PIL import Image
 from tiny_studies import Witness, tiny_study
 
 from harness.data.survey import check
-from harness.execution.results import rebuild
+from harness.execution.publish import rebuild
 from harness.execution.runner import Options, run_study
 from harness.records.data_facts import of_provenance
 from harness.records.files import RecordsError

@@ -24,11 +24,11 @@ import harness
 from harness.__main__ import cli
 from harness.data import load
 from harness.execution import runner
-from harness.execution.models import load_model
+from harness.execution.model_export import load_model
 from harness.execution.runner import Options, run_study
 from harness.models import build
 from harness.records.files import sha256
-from harness.records.models import FACTS, WEIGHTS, ModelFolder, arm_folders, find_model, models_in
+from harness.records.kept_models import FACTS, WEIGHTS, ModelFolder, arm_folders, find_model, models_in
 from harness.records.runs import RunFolder
 from harness.spec import Arm, DataSpec, InvalidInput, Recipe, ResolvedStudy, study_names
 from harness.training.evaluation import EVALUATION_BATCH
@@ -191,8 +191,11 @@ def test_several_digests_with_the_same_beginning_are_listed(copied: Path) -> Non
     same = [dataclasses.replace(item, digest="abcdef" + item.digest[6:]) for item in facts[:2]]
     found = iter(same)
     with (
-        patch("harness.records.models.ModelFacts.from_json", lambda content: next(found)),
-        patch("harness.records.models._readable", lambda paths: [ModelFolder(path.parent) for path in list(paths)[:2]]),
+        patch("harness.records.kept_models.ModelFacts.from_json", lambda content: next(found)),
+        patch(
+            "harness.records.kept_models._readable",
+            lambda paths: [ModelFolder(path.parent) for path in list(paths)[:2]],
+        ),
         pytest.raises(InvalidInput, match=r"Several digests start with 'abcdef'; give more digits\. There") as told,
     ):
         find_model(copied, "abcdef")

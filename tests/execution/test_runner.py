@@ -21,12 +21,12 @@ from tiny_studies import SPACE, VIT, Witness, tiny_study
 import harness.execution.engines.inline as inline_engine
 from harness.__main__ import cli
 from harness.analysis import Findings
-from harness.execution import StudyInterrupted, results, runner
-from harness.execution.results import read_results, rebuild
+from harness.execution import StudyInterrupted, publish, runner
+from harness.execution.publish import read_results, rebuild
 from harness.execution.runner import Options, run_study
 from harness.execution.search_mirror import SearchMirror
-from harness.records.lock import StudyLock
-from harness.records.tables import StudyRecords
+from harness.records.run_table import StudyRecords
+from harness.records.write_lock import StudyLock
 from harness.report import write_report
 from harness.spec import Arm, InvalidInput, ResolvedStudy, Search
 from harness.training import perform
@@ -46,7 +46,7 @@ def ran(study: ResolvedStudy, options: Options) -> tuple[Witness, StudyRecords, 
 @contextlib.contextmanager
 def pages() -> Iterator[None]:
     """With the report's pages and figures, which the other tests go without."""
-    with patch.object(results, "write_report", write_report):
+    with patch.object(publish, "write_report", write_report):
         yield
 
 

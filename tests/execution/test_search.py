@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_studies import SPACE
 
-from harness.execution.tuning import Trial, chosen, mirror, propose, rungs
+from harness.execution.optuna_search import Trial, chosen, mirror, propose, rungs
 from harness.spec import Choice, LogUniform, Rung, Search, Uniform
 from harness.spec.search import STARTUP_TRIALS
 

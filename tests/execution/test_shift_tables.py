@@ -8,9 +8,9 @@ import pytest
 from finished_study import tables_only
 from tiny_studies import RESNET, VIT, Witness, tiny_study
 
-from harness.execution.results import read_results, rebuild
+from harness.execution.publish import read_results, rebuild
 from harness.execution.runner import Options, run_study
-from harness.records.tables import SHIFT_COLUMNS, StudyRecords
+from harness.records.run_table import SHIFT_COLUMNS, StudyRecords
 from harness.spec import Arm, Distillation, ResolvedStudy, Search
 
 

@@ -14,12 +14,12 @@ from click.testing import CliRunner
 from finished_study import STUDY, Kept, run_in, tables_only
 
 from harness.__main__ import cli
-from harness.execution import results
+from harness.execution import publish
 from harness.execution.verify import Verification, verify
 from harness.records import manifest
 from harness.records.files import read_json, sha256, write_json
-from harness.records.lock import StudyLock
 from harness.records.runs import RunFolder
+from harness.records.write_lock import StudyLock
 from harness.spec import InvalidInput, canonical_json
 
 
@@ -77,7 +77,7 @@ def test_one_changed_byte_of_a_published_file_is_found(kept: Kept, name: str) ->
         assert fault.found == sha256(bytes(content))
         if name in manifest.SOURCES:
             with pytest.raises(InvalidInput, match=rf"{name} was changed after it was written: .*Restore the file; or"):
-                results.rebuild(folder, print)
+                publish.rebuild(folder, print)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_manifest_names_files_of_its_folder_only(kept: Kept, path: str) -> Non
     with kept.copy(work=False) as folder:
         write_json(folder / "manifest.json", {"files": {path: "0" * 64}, "made_by": {}})
         with pytest.raises(InvalidInput, match="not a file of this folder"):
-            results.read_results(folder)
+            publish.read_results(folder)
         assert checked(folder).faults[0].path == "manifest.json"
 
 

@@ -12,7 +12,7 @@ from synthetic_records import Shape, synthetic_study, write_study_records
 from harness.execution.collect import collect
 from harness.execution.plan import make_plan
 from harness.execution.progress import open_cells
-from harness.execution.results import rebuild
+from harness.execution.publish import rebuild
 from harness.execution.verify import verify
 from harness.records.layout import study_folder
 from harness.records.runs import RunFolder

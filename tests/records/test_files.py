@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.records import lock as locks
+from harness.records import write_lock as locks
 from harness.records.files import (
     RecordsError,
     atomic_writer,
@@ -25,8 +25,8 @@ from harness.records.files import (
     write_json,
 )
 from harness.records.journal import Journal, read_journal, whole_lines
-from harness.records.lock import StudyLock, turn
 from harness.records.runs import RunFolder
+from harness.records.write_lock import StudyLock, write_lock
 from harness.spec import InvalidInput
 
 
@@ -240,7 +240,7 @@ def test_a_link_is_no_record_of_ones_own(tmp_path):
     for name, opened in (
         ("lock", lambda path: StudyLock(path).__enter__()),
         ("journal.jsonl", Journal),
-        ("turn", lambda path: turn(path).__enter__()),
+        ("turn", lambda path: write_lock(path).__enter__()),
     ):
         path = tmp_path / "study" / name
         path.parent.mkdir(exist_ok=True)
@@ -256,10 +256,10 @@ def test_a_link_is_no_record_of_ones_own(tmp_path):
 
 
 def test_writers_take_turns(tmp_path, monkeypatch):
-    monkeypatch.setattr(locks, "TURN_SECONDS", 0.1)
-    with turn(tmp_path / "turn"), pytest.raises(RecordsError, match=r"has been writing beside .*/turn for 0 s"):
-        turn(tmp_path / "turn").__enter__()
-    with turn(tmp_path / "turn"):
+    monkeypatch.setattr(locks, "WAIT_SECONDS", 0.1)
+    with write_lock(tmp_path / "turn"), pytest.raises(RecordsError, match=r"has been writing beside .*/turn for 0 s"):
+        write_lock(tmp_path / "turn").__enter__()
+    with write_lock(tmp_path / "turn"):
         pass
 
 
@@ -342,7 +342,7 @@ def test_a_missing_journal_is_empty(tmp_path):
 HOLDER = """
 import sys, time
 from pathlib import Path
-from harness.records.lock import StudyLock, turn
+from harness.records.write_lock import StudyLock, write_lock
 from harness.records.runs import RunFolder
 with StudyLock(Path(sys.argv[1])):
     print("held", flush=True)

@@ -18,14 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import harness
-from harness.records import csv_text, tables
-from harness.records.answers import Answers
+from harness.records import csv_text, run_table
+from harness.records.correctness import Correctness
 from harness.records.files import RecordsError, sha256, write_json
-from harness.records.lock import StudyLock
-from harness.records.runs import RunFolder, RunResult, Shift
-from harness.records.status import read_status
-from harness.records.study_file import read_study, write_study
-from harness.records.tables import (
+from harness.records.run_table import (
     ADDED_COLUMNS,
     CURVE_COLUMNS,
     RUN_COLUMNS,
@@ -37,6 +33,10 @@ from harness.records.tables import (
     with_columns,
     write_tables,
 )
+from harness.records.runs import RunFolder, RunResult, Shift
+from harness.records.status import read_status
+from harness.records.study_file import read_study, write_study
+from harness.records.write_lock import StudyLock
 from harness.spec import (
     Arm,
     Augmentation,
@@ -296,14 +296,14 @@ def test_a_table_without_a_column_is_named(tmp_path):
 @given(st.dictionaries(st.text("0123456789abcdef", min_size=1, max_size=64), st.lists(st.booleans(), max_size=20)))
 def test_predictions_unpacked_are_those_packed(tmp_path_factory, answers):
     path = tmp_path_factory.getbasetemp() / "predictions.npz"
-    Answers((digest, np.array(bits, dtype=np.bool_)) for digest, bits in answers.items()).write(path)
-    assert {digest: bits.tolist() for digest, bits in Answers.read(path).items()} == answers
+    Correctness((digest, np.array(bits, dtype=np.bool_)) for digest, bits in answers.items()).write(path)
+    assert {digest: bits.tolist() for digest, bits in Correctness.read(path).items()} == answers
 
 
 def test_a_long_table_is_the_same_in_one_piece_and_in_several(monkeypatch):
     rows = [{"arm": f"a{i}", "seed": i, "train_loss": None if i % 3 else i / 7, "digest": "="} for i in range(11)]
     whole = in_batches(iter(rows), CURVE_COLUMNS), csv_text.from_frame(with_columns(rows, CURVE_COLUMNS))
-    for module in (tables, csv_text):
+    for module in (run_table, csv_text):
         monkeypatch.setattr(module, "_BATCH", 4)
     pd.testing.assert_frame_equal(in_batches(iter(rows), CURVE_COLUMNS), whole[0])
     pd.testing.assert_frame_equal(whole[0], with_columns(rows, CURVE_COLUMNS))

@@ -27,12 +27,12 @@ from harness.records.files import (
     write_json,
 )
 from harness.records.journal import read_journal
-from harness.records.lock import StudyLock, turn
 from harness.records.manifest import mismatches, read_manifest, write_manifest
 from harness.records.pace import pace
+from harness.records.run_table import load_runs
 from harness.records.runs import RunFolder, RunResult
 from harness.records.study_file import without_passwords
-from harness.records.tables import load_runs
+from harness.records.write_lock import StudyLock, write_lock
 from harness.spec import canonical_json, to_plain
 
 DIGEST = "ab" * 32
@@ -284,7 +284,7 @@ def test_only_plain_files_are_opened(tmp_path, name):
     for attempt in (open_to_read, read_bytes, open_to_append, StudyLock(path).holder, StudyLock(path).__enter__):
         with pytest.raises(RecordsError, match=rf"/{name}\b"):
             attempt(path) if attempt in (open_to_read, read_bytes, open_to_append) else attempt()
-    with pytest.raises(RecordsError, match=rf"/{name}\b"), turn(path):
+    with pytest.raises(RecordsError, match=rf"/{name}\b"), write_lock(path):
         pass
 
 

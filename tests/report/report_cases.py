@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.findings import CLAIM_COLUMNS, COMPARISON_COLUMNS, Findings
-from harness.records.tables import CURVE_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS, StudyRecords, with_columns
+from harness.records.run_table import CURVE_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS, StudyRecords, with_columns
 from harness.spec import (
     Arm,
     Better,

@@ -10,7 +10,7 @@ from report_cases import NAN, make_study, simulate
 from harness.analysis.cells import cells_of
 from harness.analysis.findings import CROSSOVER_COLUMNS, FRONTIER_COLUMNS, SLOPE_COLUMNS
 from harness.analysis.shifts import shifts_table
-from harness.records.tables import SHIFT_COLUMNS, with_columns
+from harness.records.run_table import SHIFT_COLUMNS, with_columns
 from harness.spec import Arm, GapShrinks, ResNetSpec, ViTSpec
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 60_000)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from harness.analysis.evidence import evidence_of
-from harness.records.tables import load_records
+from harness.records.run_table import load_records
 from harness.report.index import CLOSE, OPEN
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"

@@ -13,7 +13,7 @@ import pytest
 from free_ports import free_port, is_listening
 from tracking_records import RESNET, Records
 
-from harness.records.models import ModelFolder
+from harness.records.kept_models import ModelFolder
 from harness.spec import InvalidInput
 from harness.tracking import register
 

@@ -95,7 +95,7 @@ def carry_out_report(pipe: Connection, folder: Path) -> None:
     reached("start of report")
     _answer_signals()
     try:
-        from harness.execution.results import publish
+        from harness.execution.publish import publish
 
         pipe.recv()
         publish(folder, lambda text: pipe.send(("note", text)))

@@ -16,7 +16,7 @@ Correct = npt.NDArray[np.bool_]
 _Bits = npt.NDArray[np.uint8]
 
 
-class Answers(Mapping[str, Correct]):
+class Correctness(Mapping[str, Correct]):
     """The answers of each run by its digest; unpacked when they are asked for, as ten thousand runs fill a gigabyte."""
 
     def __init__(self, answers: Iterable[tuple[str, Correct]] = ()) -> None:
@@ -44,7 +44,7 @@ class Answers(Mapping[str, Correct]):
         write_bytes(path, buffer.getvalue())
 
     @classmethod
-    def read(cls, path: Path) -> "Answers":
+    def read(cls, path: Path) -> "Correctness":
         """What `write` kept; `RecordsError` for a file whose parts do not fit each other."""
         kept = read_arrays(path, {"digests": "U", "lengths": "i", "bits": "u"})
         lengths = [int(length) for length in kept["lengths"]]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.execution.progress import Finished
-from harness.records.models import ModelFacts, ModelFolder, arm_folders, find_model
+from harness.records.kept_models import ModelFacts, ModelFolder, arm_folders, find_model
 from harness.spec import ModelSpec, ResolvedStudy
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from harness.execution.plan import make_plan
 from harness.execution.progress import open_cells
 from harness.records import manifest
 from harness.records.files import RecordsError, is_being_set_aside, remove_unfinished, set_aside_together
-from harness.records.layout import StudyFolder, shared_turn
-from harness.records.lock import turn
+from harness.records.layout import StudyFolder, shared_write_lock
 from harness.records.provenance import report_maker
+from harness.records.run_table import StudyRecords, load_records, load_runs, write_tables
 from harness.records.study_file import latest_study, read_study
-from harness.records.tables import StudyRecords, load_records, load_runs, write_tables
+from harness.records.write_lock import write_lock
 from harness.report import write_index, write_report
 from harness.spec import InvalidInput, changed_fields
 
@@ -28,7 +28,7 @@ def write_results(records: StudyRecords, folder: Path, say: Say) -> Findings:
     """Write the tables, figures and pages of a study; returns what was found.
 
     Results of other settings that stand there are set aside first, in one folder, and what changed is said.
-    To be called in the study's `turn`.
+    To be called in the study's write lock.
     """
     if _kept_digests(folder) - set(records.runs["digest"]) or is_being_set_aside(StudyFolder(folder).aside, ASIDE):
         _set_results_aside(folder, records, say)
@@ -50,7 +50,7 @@ def _set_results_aside(folder: Path, records: StudyRecords, say: Say) -> None:
 
 def publish(folder: Path, say: Say) -> Findings:
     """Collect the runs of the study that was last launched into a folder, and write its tables and its report."""
-    with turn(StudyFolder(folder).turn):
+    with write_lock(StudyFolder(folder).write_lock):
         return write_results(_collected(folder), folder, say)
 
 
@@ -58,7 +58,7 @@ def rebuild(folder: Path, say: Say) -> Findings:
     """Make a study's tables and report again from what is kept; trains nothing."""
     StudyFolder(folder).require_inside(folder.parents[1])
     if StudyFolder(folder).runs.exists():
-        with turn(StudyFolder(folder).turn):
+        with write_lock(StudyFolder(folder).write_lock):
             fresh = _collected(folder)
             if _kept_digests(folder) <= set(fresh.runs["digest"]):
                 return write_results(fresh, folder, say)
@@ -108,7 +108,7 @@ def _report(folder: Path) -> Findings:
     manifest.write_manifest(folder, [*sources, *report], report_maker())
     if (folder.parent.name, folder.name) == (kept.study.name, kept.study.scale):  # else there are no others beside it
         results = folder.parents[1]
-        with turn(shared_turn(results)):
+        with write_lock(shared_write_lock(results)):
             remove_unfinished(results)
             write_index(results)
     return findings

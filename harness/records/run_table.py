@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from harness.records import csv_text
-from harness.records.answers import Answers, Correct
+from harness.records.correctness import Correct, Correctness
 from harness.records.files import RecordsError, atomic_writer, read_bytes
 from harness.records.study_file import read_study, write_study
 from harness.spec import ResolvedStudy
@@ -133,7 +133,7 @@ class StudyRecords:
     """A row per evaluation; CURVE_COLUMNS."""
     shifts: pd.DataFrame = field(default_factory=lambda: with_columns([], SHIFT_COLUMNS))
     """A row per shift of the test images, where the study has test_shifts; SHIFT_COLUMNS."""
-    correct: Mapping[str, Correct] = field(default_factory=Answers)
+    correct: Mapping[str, Correct] = field(default_factory=Correctness)
     """For each completed confirm run's digest: per test image, in the test split's order, whether it was right."""
     folder: Path | None = None
     """Where the study's results lie."""
@@ -164,7 +164,7 @@ def write_tables(folder: Path, records: StudyRecords) -> None:
     _write_csv(folder / "curves.csv", records.curves)
     if records.study.test_shifts:
         _write_csv(folder / "shifts.csv", records.shifts)
-    Answers(records.correct.items()).write(folder / "predictions.npz")
+    Correctness(records.correct.items()).write(folder / "predictions.npz")
     write_study(folder, records.study, records.provenance)
 
 
@@ -189,7 +189,7 @@ def load_records(folder: Path) -> StudyRecords:
         trials=_read_csv(folder / "trials.csv", TRIAL_COLUMNS),
         curves=_read_csv(folder / "curves.csv", CURVE_COLUMNS),
         shifts=shifts,
-        correct=Answers.read(folder / "predictions.npz"),
+        correct=Correctness.read(folder / "predictions.npz"),
         folder=folder,
     )
 

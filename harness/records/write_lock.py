@@ -22,15 +22,15 @@ TRIES, TRY_SECONDS = 5, 0.02
 """How often the lock is asked for: whoever looks at it in `holder` may hold it for an instant."""
 
 
-TURN_SECONDS = 60.0
-"""How long a writer waits for its turn; a turn takes seconds."""
+WAIT_SECONDS = 60.0
+"""How long a writer waits for the lock, which is held for seconds."""
 
 
 @contextlib.contextmanager
-def turn(path: Path) -> Iterator[None]:
-    """Write while nobody else who asks for `path` does; waits for the turn, `RecordsError` after TURN_SECONDS."""
+def write_lock(path: Path) -> Iterator[None]:
+    """Write while nobody else who asks for `path` does; waits for it, `RecordsError` after WAIT_SECONDS."""
     with open_to_append(path) as file:
-        deadline = time.monotonic() + TURN_SECONDS
+        deadline = time.monotonic() + WAIT_SECONDS
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -38,7 +38,7 @@ def turn(path: Path) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise RecordsError(
-                        f"Another process has been writing beside {path} for {TURN_SECONDS:.0f} s. Wait for it or end "
+                        f"Another process has been writing beside {path} for {WAIT_SECONDS:.0f} s. Wait for it or end "
                         "it (it may be stopped), then run the same command again; nothing is lost."
                     ) from None
                 time.sleep(TRY_SECONDS)
