@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.spec import Run
+from harness.spec.formats import count, duration
 from harness.spec.plural import counted
 
 if TYPE_CHECKING:  # a message needs neither plans nor records
@@ -221,9 +222,9 @@ class Progress:
         known = [1 / speeds[item.run.arm] for item in running if item.run.arm in speeds]
         if known:
             # Those whose speed is not known yet count as the others do.
-            parts.append(f"{sum(known) * len(running) / len(known):,.0f} images/s")
+            parts.append(f"{count(sum(known) * len(running) / len(known))} images/s")
         left = self.seconds_left()
-        parts.append("time left not known yet" if left is None else f"time left {duration(left)}")
+        parts.append("time left not known yet" if left is None else f"time left {duration(round(left))}")
         return ", ".join(parts)
 
     def seconds_left(self) -> float | None:
@@ -296,19 +297,9 @@ class Progress:
         speeds, rows = self._speeds(), []
         for name, arm in self._arms.items():
             active = sum(item.run.arm == name for item in running)
-            speed = f"{1 / speeds[name]:,.0f}" if name in speeds else "-"
+            speed = count(1 / speeds[name]) if name in speeds else "-"
             rows.append([name, *map(str, (arm.done, active, arm.missed.total(), arm.planned)), speed])
         return table("", ["arm", "done", "running", "not completed", "planned", "images/s of a run"], rows)
-
-
-def duration(seconds: float) -> str:
-    """`12 s`, `3 min 05 s`, `1 h 02 min` or `5 days 04 h`."""
-    whole = round(seconds)
-    if whole >= 48 * 3600:
-        return f"{whole // 86400:,} days {whole % 86400 // 3600:02d} h"
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
 
 
 def error_box(console: Console, text: str) -> None:
@@ -337,7 +328,7 @@ def findings_table(summary: Mapping[str, Any], width: int) -> Table:
     columns = summary["columns"]
     kept = len(columns) if width >= WIDE else columns.index("p (Holm)") + 1
     shown = table("", columns[:kept], [row[:kept] for row in summary["rows"]])
-    shown.caption = "95 % intervals: of accuracy over seeds alone, of differences over seeds and test images."
+    shown.caption = "95% intervals: of accuracy over seeds alone, of differences over seeds and test images."
     if columns[kept:]:
         shown.caption += f" Left out, as the terminal has fewer than {WIDE} columns: {', '.join(columns[kept:])}."
     shown.caption_justify = "left"

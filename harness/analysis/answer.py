@@ -10,7 +10,8 @@ from harness.analysis.crossover import crossing, slope, statement
 from harness.analysis.estimate import LEVEL, Estimate
 from harness.analysis.evidence import Evidence
 from harness.analysis.judgement import absent
-from harness.analysis.wording import amount, bounds, described, listed, significant
+from harness.analysis.wording import amount, bounds, described, listed
+from harness.spec.formats import plain
 from harness.spec.plural import counted
 
 _METRIC = "test_accuracy"
@@ -95,14 +96,14 @@ def _level_with(evidence: Evidence, best: str, arms: Sequence[str]) -> str:
     if not level:
         return ""
     names = " and ".join(level) if len(level) < 3 else f"{len(level)} other arms"
-    return f" {names} {'is' if len(level) == 1 else 'are'} not clearly behind."
+    return f" {names} {'is' if len(level) == 1 else 'are'} not significantly worse."
 
 
 def _how_many(adjusted: Sequence[float]) -> str:
     """How many of the arms differ from what they are compared with; empty where that cannot be said."""
     judged = [p_holm for p_holm in adjusted if math.isfinite(p_holm)]
     clear = sum(p_holm < 1 - LEVEL for p_holm in judged)
-    return f" {clear} of {len(judged)} differences are clear of chance (Holm)." if len(judged) > 1 else ""
+    return f" {clear} of {len(judged)} differences are significant (Holm-adjusted)." if len(judged) > 1 else ""
 
 
 def _among(evidence: Evidence, values: Mapping[str, float]) -> str:
@@ -150,14 +151,14 @@ def _compared(best: str, other: str, paired: Estimate, p_holm: float, arms: int,
         return f"{best} {'beats' if paired.value > 0 else 'comes closest to'} {other}: {told}."
     if paired.ci_low <= 0 <= paired.ci_high:
         return f"{best} {does_best}, against {other} {told}, which may be no difference at all."
-    chance = f"not clear of chance among {arms} arms (Holm p = {significant(p_holm, 2)})"
+    chance = f"not significant among {arms} arms (Holm-adjusted p = {plain(p_holm, 2)})"
     return f"{best} {does_best.removesuffix(' of the arms')}, against {other} {told}, {chance}."
 
 
 def _stands(paired: Estimate) -> str:
     """How one arm stands to the other, by the interval of their difference."""
     if paired.ci_low <= 0 <= paired.ci_high:
-        return "is not clearly apart from"
+        return "is not significantly different from"
     return "beats" if paired.value > 0 else "is behind"
 
 

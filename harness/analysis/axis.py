@@ -8,8 +8,8 @@ from statistics import mean, pstdev
 import numpy as np
 
 from harness.analysis.cells import Cell, Floats
-from harness.analysis.wording import significant
 from harness.spec import ResolvedStudy
+from harness.spec.formats import count, plain, words
 
 TRAIN_SIZE = "train_size"
 
@@ -60,8 +60,8 @@ class Axis:
     def slope_weights(self) -> dict[Cell, float]:
         """The contrast between cells that is the least-squares slope of (arm - other).
 
-        Along the training size per tenfold images; along the factor times the range, so that it is the line's change
-        from the first point to the last, in whatever unit the levels are.
+        Along the training size per 10x training images; along the factor times the range, so that it is the line's
+        change from the first point to the last, in whatever unit the levels are.
         """
         x = np.log10(np.array(self.points, dtype=np.float64)) if self.sized else self.positions
         centred = (x - x.mean()) / ((x - x.mean()) ** 2).sum() * (1.0 if self.sized else x[-1] - x[0])
@@ -80,19 +80,19 @@ class Axis:
 
     def number(self, point: float) -> str:
         """A point without its unit."""
-        return f"{point:,.0f}" if self.sized or abs(point) >= 1000 else significant(point)
+        return count(point) if self.sized or abs(point) >= 1000 else plain(point)
 
     def told(self, *points: float) -> str:
         """A point, or a range of two: `3,000 training images`, `moved share 0 to 1`."""
         numbers = " to ".join(map(self.number, points))
-        return f"{numbers} training images" if self.sized else f"{self.along.replace('_', ' ')} {numbers}"
+        return f"{numbers} training images" if self.sized else f"{words(self.along)} {numbers}"
 
     @property
     def per(self) -> str:
         """What a slope counts."""
         if self.sized:
             line = f" (a line through {len(self.points)} sizes)" if len(self.points) > 2 else ""
-            return f"per tenfold training images{line}"
+            return f"per 10x training images{line}"
         line = "a line over its logarithm" if self.log else "a straight line"
         return f"from {self.told(self.points[0], self.points[-1])} along {line}"
 

@@ -182,4 +182,4 @@ def _open_end(found: Crossing) -> str:
             point, difference = found.axis.points[end], found.differences[end]
             where = f"{found.axis.number(point)} images" if found.axis.sized else found.axis.told(point)
             return f"at {where}, {what_settles(difference, difference.value)}"
-    return "who leads in between is open"
+    return "it is unclear which leads in between"

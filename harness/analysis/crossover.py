@@ -18,6 +18,7 @@ from harness.analysis.findings import CROSSOVER_COLUMNS, FRONTIER_COLUMNS, SLOPE
 from harness.analysis.judgement import absent
 from harness.analysis.wording import described, listed
 from harness.spec import METRICS
+from harness.spec.formats import percent
 from harness.spec.plural import counted
 
 _GRID = 241
@@ -183,7 +184,7 @@ def _one_crossing(found: Crossing) -> str:
     return (
         f"{axis.arm} {verb} {axis.other} at about {axis.told(found.median)} "
         f"[{_edge(axis, found.ci_low, 0)}, {_edge(axis, found.ci_high, -1)}]{logarithmic}; "
-        f"{100 * found.share:.0f} % of resamples cross (n = {counted(found.differences[0].n, 'seed')})."
+        f"{percent(found.share, 0)} of resamples cross (n = {counted(found.differences[0].n, 'seed')})."
     )
 
 
@@ -222,7 +223,7 @@ def _none_shown(found: Crossing) -> str:
     ends = f"{leader} leads at both ends, but " if found.signs[0] and found.signs[-1] else ""
     return (
         f"no crossing is shown in the measured range, {_span(axis)}: {ends}at {point} the difference is "
-        f"{described(found.metric, found.differences[at])}; {100 * found.share:.0f} % of resamples cross."
+        f"{described(found.metric, found.differences[at])}; {percent(found.share, 0)} of resamples cross."
     )
 
 

@@ -109,7 +109,7 @@ def estimate_mean(
     *,
     resamples: int = 2000,
 ) -> Estimate:
-    """The mean of (n,) per-seed `values`, with a 95 % interval over fresh seeds and test images.
+    """The mean of (n,) per-seed `values`, with a 95% interval over fresh seeds and test images.
 
     `images`: (n, m) the same value on each test image (rows average to `values`), or None where predictions are
     lacking; then the interval is Student's over seeds.

@@ -69,7 +69,7 @@ SLOPE_COLUMNS: dict[str, str] = {
     "ci_high": "float64",
 }
 """Columns of `Findings.slopes`: how the difference arm - baseline changes, by its least-squares line; rows as in
-`crossovers`. Along `train_size` per tenfold training images; along the factor from the lowest to the highest level that
+`crossovers`. Along `train_size` per 10x training images; along the factor from the lowest to the highest level that
 both series share."""
 
 FRONTIER_COLUMNS: dict[str, str] = {

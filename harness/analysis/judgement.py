@@ -23,7 +23,7 @@ class Judgement:
 
     `estimate` and its interval: Better and GainsMore, the difference signed so that positive speaks for the claim;
     Equivalent, arm minus other; Monotone, the weakest step, positive in the claim's direction; GapShrinks, the slope of
-    the lead, per tenfold training images or over the range of shared levels; Crosses, the point of the crossing, in
+    the lead, per 10x training images or over the range of shared levels; Crosses, the point of the crossing, in
     training images or levels; CostGrows, the smallest ratio of a step in the claim's direction.
     """
 

@@ -16,6 +16,7 @@ from harness.analysis.evidence import Evidence
 from harness.analysis.wording import listed, place
 from harness.spec import NAMED_SOURCES
 from harness.spec.data import IMAGENET
+from harness.spec.formats import percent
 
 LAST_SHARE = 0.2
 """The end of a training that is looked at: its last fifth."""
@@ -30,7 +31,7 @@ MUCH_LESS = 0.6
 """An arm with less than this share of what the best arm has learned something else than the task, or nothing."""
 
 _TWO_SIDED = 1.96
-"""Standard errors of a 95 % interval."""
+"""Standard errors of a 95% interval."""
 
 _MOST_NAMED = 4
 """Arms that the answer names."""
@@ -66,7 +67,7 @@ def doubtful(cautions: Cautions) -> str:
         return ""
     arms = list(dict.fromkeys(arm for arm, _ in cautions))
     named = listed(arms) if len(arms) <= _MOST_NAMED else f"{len(arms)} arms"
-    return f" With care: {named} did not learn, or not to the end, as far as can be seen."
+    return f" Caveat: {named} apparently did not learn, or did not finish learning."
 
 
 def _at_chance(evidence: Evidence, cell: Cell, chance: float) -> str:
@@ -83,7 +84,7 @@ def _at_chance(evidence: Evidence, cell: Cell, chance: float) -> str:
     if low > chance:
         return ""
     return (
-        f"its test accuracy of {100 * mean.value:.1f} % is not clearly above chance ({100 * chance:.1f} %), "
+        f"its test accuracy of {percent(mean.value, 1)} is not significantly above chance ({percent(chance, 1)}), "
         "so it has not been shown to have learned anything"
     )
 
@@ -117,7 +118,7 @@ def _far_behind(cells: Cells, cell: Cell, ends: Mapping[Cell, "pd.Series[float]"
         return ""
     return (
         f"it fits neither its training images (loss {ends[cell].iloc[-1]:.2f}, {best[0]} {ends[best].iloc[-1]:.2f}) "
-        f"nor the validation images ({100 * scores[cell]:.1f} %, {best[0]} {100 * scores[best]:.1f} %)"
+        f"nor the validation images ({percent(scores[cell], 1)}, {best[0]} {percent(scores[best], 1)})"
     )
 
 

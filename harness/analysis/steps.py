@@ -15,9 +15,10 @@ from harness.analysis.evidence import Evidence
 from harness.analysis.judgement import Judgement, absent, judged, undecided
 from harness.analysis.power import what_settles
 from harness.analysis.summary import cost_of_model
-from harness.analysis.wording import amount, described, listed, named, place, significant
+from harness.analysis.wording import amount, described, listed, named, place
 from harness.spec import CostGrows, Monotone, ResolvedStudy
 from harness.spec.claims import Direction
+from harness.spec.formats import plain
 from harness.spec.plural import counted
 
 _EXACT = ("params", "macs_per_image", "attention_macs_per_image")
@@ -80,8 +81,8 @@ def judge_cost_grows(claim: CostGrows, evidence: Evidence) -> Judgement:
         held=f"every step raises {named(claim.metric)} by a factor of {claim.factor:g} or more",
         broken=f"raises {named(claim.metric)} by a factor below {claim.factor:g}",
         tell=lambda e: (
-            f"a factor of {significant(math.exp(e.value))} "
-            f"[{significant(math.exp(e.ci_low))}, {significant(math.exp(e.ci_high))}] (n = {counted(e.n, 'seed')})"
+            f"a factor of {plain(math.exp(e.value))} "
+            f"[{plain(math.exp(e.ci_low))}, {plain(math.exp(e.ci_high))}] (n = {counted(e.n, 'seed')})"
         ),
     )
     ratios = [float(np.exp(value)) for value in (found.estimate, found.ci_low, found.ci_high)]
@@ -102,7 +103,7 @@ def _exact_cost(claim: CostGrows, evidence: Evidence, series: list[list[Cell]]) 
     holds = least >= claim.factor and least > 1
     told = (
         f"The smallest step, from {place(start)} to {place(end)}, raises {named(claim.metric)} by a factor of "
-        f"{significant(least)}, {'at least' if holds else 'short of'} {max(claim.factor, 1):g} (exact)."
+        f"{plain(least)}, {'at least' if holds else 'short of'} {max(claim.factor, 1):g} (exact)."
     )
     if least == claim.factor == 1:
         told = f"{place(start)} and {place(end)} do not differ in {named(claim.metric)} (exact)."
@@ -167,10 +168,10 @@ def _judged_steps(
     if against:
         p, worst = min(against, key=lambda pair: pair[0])
         told = f"The step from {worst.start} to {worst.end} {broken}: {tell(worst.estimate)}"
-        return judged("contradicted", f"{told}, p = {significant(p, 2)} (Holm).", worst.estimate)
+        return judged("contradicted", f"{told}, p = {plain(p, 2)} (Holm).", worst.estimate)
     weakest = min(steps, key=lambda step: step.estimate.ci_low)
     told = f"from {weakest.start} to {weakest.end}, {tell(weakest.estimate)}"
     if weakest.estimate.ci_low > null:
         return judged("reproduced", f"{held[0].upper()}{held[1:]}; the weakest is {told}.", weakest.estimate)
     settles = what_settles(weakest.estimate, weakest.estimate.value - null)
-    return judged("inconclusive", f"The weakest step, {told}, is open; {settles}.", weakest.estimate)
+    return judged("inconclusive", f"The weakest step, {told}, is inconclusive; {settles}.", weakest.estimate)

@@ -64,7 +64,7 @@ def arms_table(cells: Cells, cautions: Mapping[Cell, Sequence[str]] = MappingPro
 
 
 def mean_interval(values: Floats) -> tuple[float, float]:
-    """95 % interval of the mean of (n,) values over seeds, Student's t; NaN below three values."""
+    """95% interval of the mean of (n,) values over seeds, Student's t; NaN below three values."""
     if len(values) < FEWEST_SEEDS:
         return math.nan, math.nan
     middle, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values))

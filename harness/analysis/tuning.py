@@ -11,9 +11,10 @@ from scipy import special
 
 from harness.analysis.cells import Cell, Cells, Floats, number
 from harness.analysis.conditions import unequal_images
-from harness.analysis.wording import listed, place, significant
+from harness.analysis.wording import listed, place
 from harness.records.run_table import StudyRecords
 from harness.spec import Choice, LogUniform, ResolvedStudy, Uniform
+from harness.spec.formats import plain
 from harness.spec.plural import counted
 from harness.spec.search import Distribution
 
@@ -214,7 +215,7 @@ def _edges(cells: Cells, trials: Trials) -> list[str]:
             found = space[name]
             assert isinstance(found, LogUniform | Uniform)
             sentences.append(
-                f"{place(cell)}: the chosen {name} {significant(values[name])} lies on the edge of its range "
-                f"[{significant(found.low, 6)}, {significant(found.high, 6)}]; widen the range and search again."
+                f"{place(cell)}: the chosen {name} {plain(values[name])} lies on the edge of its range "
+                f"[{plain(found.low, 6)}, {plain(found.high, 6)}]; widen the range and search again."
             )
     return sentences

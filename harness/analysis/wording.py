@@ -5,10 +5,8 @@ from collections.abc import Iterable
 
 from harness.analysis.cells import Cell
 from harness.analysis.estimate import Estimate
+from harness.spec.formats import plain, points
 from harness.spec.plural import counted
-
-MINUS = "\u2212"
-"""Stands before negative numbers in every text; data files keep the hyphen."""
 
 _SHARES = ("test_accuracy", "validation_accuracy", "shifted_accuracy", "shift_agreement")
 """Metrics between 0 and 1, told in percentage points."""
@@ -61,16 +59,10 @@ def described(metric: str, estimate: Estimate, *, of_metric: bool = False) -> st
     return f"{told} {bounds(metric, estimate.ci_low, estimate.ci_high)} (n = {counted(estimate.n, 'seed')})"
 
 
-def significant(value: float, digits: int = 3) -> str:
-    """A number with some significant digits and a true minus sign, also in its exponent."""
-    return f"{value:.{digits}g}".replace("-", MINUS)
-
-
 def _figure(metric: str, value: float, *, signed: bool = True) -> str:
     """The number of `amount`; zero has no sign."""
-    text = f"{100 * value:+.2f}" if metric in _SHARES else f"{value:+.3g}"
-    bare = text[1:] if float(text) == 0 or (not signed and text[0] == "+") else text
-    return bare.replace("-", MINUS)
+    text = points(value) if metric in _SHARES else f"{'+' * (value > 0)}{plain(value)}"
+    return text if signed else text.removeprefix("+")
 
 
 def place(cell: Cell) -> str:

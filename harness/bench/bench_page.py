@@ -14,10 +14,10 @@ from harness.bench.bench_file import Bench
 from harness.bench.rows import PARTS, Row
 from harness.bench.targets import Target
 from harness.report.cells import Cell, Column, Table, text_of
-from harness.report.formats import count, plain, words
 from harness.report.markdown import escape
 from harness.report.markdown import table as as_markdown
 from harness.report.style import INK, MUTED, theme
+from harness.spec.formats import count, plain, words
 from harness.spec.plural import counted
 
 PRECISIONS = {"bf16 to fp32": "D", "bf16 to bf16": "o", "fp32 to fp32": "s"}
@@ -57,7 +57,7 @@ def page(bench: Bench, shown: Sequence[Table], *, picture: str) -> str:
     blocks = [
         f"# Speed on {escape(where)}",
         "Ratios are between contenders that took turns in the same run: the median over the rounds of how many times "
-        "as fast Patchbench was, with a 95 % bootstrap interval. Speeds are of this machine at that moment.",
+        "as fast Patchbench was, with a 95% bootstrap interval. Speeds are of this machine at that moment.",
         escape("; ".join(f"{words(name)}: {text_of(value)}" for name, value in machine.items() if value)),
         f"![Ratios of speed, Patchbench to others]({picture})",
     ]
@@ -85,7 +85,7 @@ def figure(rows: Sequence[Row], *, threads: int) -> Figure:
         for axes, (title, group) in zip(grid[:, 0], panels, strict=True):
             shown |= _draw(axes, group)
             axes.set_title(title, loc="right")  # over the names too: it is longer than the panel
-        axes.set_xlabel("Times as fast as the other (median over rounds, 95 % interval)")
+        axes.set_xlabel("Times as fast as the other (median over rounds, 95% interval)")
         drawn.legend(shown.values(), shown.keys(), loc="outside upper right", ncols=len(PRECISIONS), frameon=False)
         plt.close(drawn)
     return drawn

@@ -37,7 +37,7 @@ class Row:
     """The median over the rounds; above 1, ours is the faster one."""
     low: float
     high: float
-    """Bootstrap interval (95 %) of the median over the rounds."""
+    """Bootstrap interval (95%) of the median over the rounds."""
     value: float
     """What ours reached, in `unit`: the median over the rounds."""
     other_value: float

@@ -15,6 +15,7 @@ from harness.commands.options import (
 )
 from harness.commands.printing import echo_json, make_console
 from harness.spec import ResolvedStudy, Study, find_study, study_names, to_plain
+from harness.spec.formats import duration
 from harness.spec.plural import counted
 
 if TYPE_CHECKING:
@@ -147,8 +148,6 @@ def _outlines(made: "Plan") -> "list[DataFacts]":
 
 def _in_words(where: str, forecasts: "Forecasts", wall: float, done: int, left: float) -> Iterator[str]:
     """How long a study takes here, in seconds of `wall` and `left` time, and how far to trust that."""
-    from harness.console import duration
-
     yield f"Forecast on {where}: {duration(wall)}. PMACs count forward and backward passes. Nothing was trained."
     if forecasts.busy:
         yield (
@@ -179,7 +178,7 @@ def _forecast_of(item: "Forecast") -> dict[str, Any]:
 
 def _forecast_table(title: str, forecasts: "Sequence[Forecast]") -> "Table":
     """A row per cell of a plan for a person; worker time is that of one worker."""
-    from harness.console import duration, table
+    from harness.console import table
 
     rows = [
         [

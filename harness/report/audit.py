@@ -4,9 +4,9 @@ from harness.analysis.findings import Findings
 from harness.records import csv_text
 from harness.records.run_table import StudyRecords
 from harness.report.cells import Cell, Column, Table, cell, text_of
-from harness.report.formats import NONE, count, number, percent, plain, seconds, words
 from harness.report.frames import Row, rows_of, sizes_of
 from harness.report.style import marks
+from harness.spec.formats import NONE, count, duration, number, percent, plain, words
 
 _PROVENANCE = {
     "created": "Created",
@@ -118,7 +118,7 @@ def provenance_table(records: StudyRecords) -> Table:
     known = records.provenance
     rows = []
     for key, heading in _PROVENANCE.items():
-        text = seconds(known.get(key)) if key == "wall_seconds" else text_of(known.get(key))
+        text = duration(known.get(key)) if key == "wall_seconds" else text_of(known.get(key))
         if text in ("", NONE):
             continue
         if key == "git_revision" and known.get("git_dirty"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.report.formats import number
+from harness.spec.formats import number
 
 
 @dataclass(frozen=True)

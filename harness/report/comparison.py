@@ -13,12 +13,13 @@ from harness.records.run_table import StudyRecords
 from harness.report.audit import provenance_table
 from harness.report.cells import Cell, Column, Table
 from harness.report.content import NO_ANSWER, Drawn, cautions_of, command_of, drawn, title_of, verdicts_of
-from harness.report.formats import NONE, count, counts, number, p_value, percent, points_interval
 from harness.report.frames import rows_of
 from harness.report.markdown import code, escape, listed, prose, tally
 from harness.report.markdown import table as table_text
 from harness.report.page import environment
 from harness.report.tables import claims_table
+from harness.spec.formats import NONE, count, number, p_value, percent, points_interval
+from harness.spec.plural import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +113,12 @@ def _summary(across: Across) -> str:
     judged = [row for row in shared if number(row["p_holm"]) is not None]
     if not shared:
         return "The studies share no arm: their numbers stand side by side here, and no difference is computed."
-    arms = counts(len(shared), "arm") + (" (counted once per training size)" if len(shared) > 1 else "")
+    arms = counted(len(shared), "arm") + (" (counted once per training size)" if len(shared) > 1 else "")
     if not judged:
         return f"The studies share {arms}, with too few common seeds to tell whether they differ."
     clear = [row for row in judged if float(row["p_holm"]) < 1 - LEVEL]
     told = "none differs" if not clear else f"{len(clear)} {'differs' if len(clear) == 1 else 'differ'}"
-    return f"The studies share {arms}; {told} clearly in test accuracy (Holm p below .05; {len(judged)} judged)."
+    return f"The studies share {arms}; {told} significantly (Holm-adjusted p below .05; {len(judged)} judged)."
 
 
 def _shared_table(across: Across, titles: tuple[str, ...]) -> Table:
@@ -140,7 +141,7 @@ def _shared_table(across: Across, titles: tuple[str, ...]) -> Table:
         "Training images",
         titles[0],
         titles[1],
-        "Difference, second \u2212 first, points [95\u00a0%]",
+        "Difference, second \u2212 first, points [95%]",
         "p (Holm)",
         "Same configuration",
     )
@@ -209,7 +210,7 @@ def _told(one: str | None, other: str | None) -> str:
 def comparison_markdown(content: Comparison, folder: Path) -> str:
     """The comparison in Markdown, for a file in `folder`: its pictures are the studies' own, where these are kept."""
     blocks = [f"# {escape(content.title)}", f"**In short:** {escape(content.summary)}"]
-    blocks += listed("Read with care", content.cautions)
+    blocks += listed("Caveats", content.cautions)
     for side in content.sides:
         blocks += [f"## {escape(side.title)}", f"**{escape(side.question)}**", f"**Answer:** {escape(side.answer)}"]
         blocks += [f"**Claims:** {tally(side.verdicts)}"] if side.verdicts else []

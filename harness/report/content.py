@@ -11,10 +11,11 @@ from harness.records.run_table import StudyRecords
 from harness.report import audit, tables
 from harness.report.cells import Table
 from harness.report.figures import pictures_of
-from harness.report.formats import counts, words
 from harness.report.images import images_tables
 from harness.report.protocol import protocol_table
 from harness.report.style import png, svg, theme, undrawn
+from harness.spec.formats import words
+from harness.spec.plural import counted
 
 _MOST_SVG = 200_000
 """Bytes; a larger drawing stands in the page as PNG, so that the page stays small."""
@@ -174,7 +175,7 @@ def _looked_at(changes: tuple[str, ...]) -> tuple[str, ...]:
     """A caution where a study is not what it was before its first results."""
     if not changes:
         return ()
-    times = "a change" if len(changes) == 1 else counts(len(changes), "change")
+    times = "a change" if len(changes) == 1 else counted(len(changes), "change")
     return (f"This study has had {times} after results had been seen: see Changes after first look.",)
 
 

@@ -17,10 +17,10 @@ from harness.report.drawing import (
     set_linear,
     set_log_x,
 )
-from harness.report.formats import count, number
 from harness.report.frames import Row, arms_with_results, completed_runs, largest_size
 from harness.report.sheet import LABEL_SIZE, Sheet
 from harness.report.style import BASELINE_COLOUR, INK, look_of_series, marks
+from harness.spec.formats import count, number
 
 _SIDES = (
     ((9, 0), "left", "center"),

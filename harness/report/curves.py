@@ -10,10 +10,10 @@ from harness.analysis.findings import Findings
 from harness.analysis.learning import mean_curve
 from harness.records.run_table import StudyRecords
 from harness.report.drawing import column_height, key_column, labels_of, set_linear
-from harness.report.formats import count
 from harness.report.frames import Row, at_size, cell_name, largest_size, rows_of
 from harness.report.sheet import LINE_HEIGHT, Label, Sheet, fix_ticks, lines_in, short_names
 from harness.report.style import Mark, marks
+from harness.spec.formats import count
 
 UNFINISHED = {
     "diverged": Mark("#d55e00", "v", ""),
@@ -73,8 +73,8 @@ def budget_curves(records: StudyRecords, findings: Findings) -> Figure:
     names = labels_of(study, present)
     where = f", at {count(size)} training images" if size is not None else ""
     sheet = Sheet(
-        "What tuning buys",
-        f"Expected validation accuracy of the best of k trials{where}. Curves that still rise ask for more trials.",
+        "Accuracy by tuning budget",
+        f"Expected validation accuracy of the best of k trials{where}. Curves still rising call for more.",
         height=column_height(names.values()),
     )
     axes, ends = sheet.axes, {}

@@ -9,18 +9,6 @@ from harness.records.run_table import StudyRecords
 from harness.report.costs import pareto_front, rows_with_cost
 from harness.report.curves import UNFINISHED, budget_rows, learning_rows, unfinished_rows
 from harness.report.difference_map import frontier_of, mapped_gaps
-from harness.report.formats import (
-    count,
-    counts,
-    magnitude,
-    number,
-    percent,
-    percent_interval,
-    plain,
-    points,
-    points_interval,
-    words,
-)
 from harness.report.frames import (
     Row,
     along_size,
@@ -36,6 +24,18 @@ from harness.report.frames import (
     sizes_of,
 )
 from harness.report.shifts import shift_rows
+from harness.spec.formats import (
+    count,
+    magnitude,
+    number,
+    percent,
+    percent_interval,
+    plain,
+    points,
+    points_interval,
+    words,
+)
+from harness.spec.plural import counted
 
 _MOST = 8
 """More arms than this are summed up by the best and the worst."""
@@ -86,7 +86,7 @@ def difference_map(records: StudyRecords, findings: Findings) -> str:
         corners = {}
         for size in (gap.rows[0]["train_size"], gap.rows[-1]["train_size"]):
             for row in (gap.at(size)[0], gap.at(size)[-1]):
-                corners[f"at {plain(row['level'])} and {counts(size, 'image')}"] = points(row["difference"])
+                corners[f"at {plain(row['level'])} and {counted(size, 'image')}"] = points(row["difference"])
         texts.append(f"{gap.name} {', '.join(f'{value} {where}' for where, value in corners.items())}")
         texts += [str(row["statement"]).rstrip(".") for row in frontier_of(gap, findings)]
     factor = words(records.study.factor)
@@ -134,7 +134,7 @@ def accuracy_by_size(_: StudyRecords, findings: Findings) -> str:
     """Accuracies at the smallest and largest size, and crossovers."""
     sizes = sizes_of(findings)
     ends = dict.fromkeys((sizes[0], sizes[-1]))
-    texts = [f"At {counts(size, 'image')}: {_accuracies(arms_with_results(findings, size))}" for size in ends]
+    texts = [f"At {counted(size, 'image')}: {_accuracies(arms_with_results(findings, size))}" for size in ends]
     statements = [str(row["statement"]) for row in along_size(findings.crossovers)]
     return " ".join(["Test accuracy by number of training images.", *texts, *statements[:_MOST]])
 
@@ -145,7 +145,7 @@ def gap_by_size(records: StudyRecords, findings: Findings) -> str:
     ends = dict.fromkeys((sizes[0], sizes[-1]))
     rows = {size: comparisons_with_results(findings, size) for size in ends}
     named = {size: [row | {"arm": compared(row, records)} for row in of_size] for size, of_size in rows.items()}
-    texts = [f"At {counts(size, 'image')}: {_differences(of_size)}" for size, of_size in named.items()]
+    texts = [f"At {counted(size, 'image')}: {_differences(of_size)}" for size, of_size in named.items()]
     own = " unless another arm is named" if has_partners(records.study) else ""
     return " ".join([f"Gap to {records.study.baseline.name}{own} in points by number of training images.", *texts])
 
@@ -162,8 +162,8 @@ def learning_curves(records: StudyRecords, findings: Findings) -> str:
         listed = [f"from {listed[0]} (highest) to {listed[-1]} (lowest)"]
     seeds = curves.groupby("arm")["seed"].nunique().max()
     return (
-        f"Validation accuracy over {counts(curves['update'].max(), 'update')}, up to {counts(seeds, 'seed')} per arm. "
-        f"Mean at the end: {'; '.join(listed)}."
+        f"Validation accuracy over {counted(curves['update'].max(), 'update')}, up to {counted(seeds, 'seed')} "
+        f"per arm. Mean at the end: {'; '.join(listed)}."
     )
 
 
@@ -174,8 +174,8 @@ def budget_curves(_: StudyRecords, findings: Findings) -> str:
         f"{arm} from {percent(rows['expected_best'].iloc[0])} to {percent(rows['expected_best'].iloc[-1])}"
         for arm, rows in budget.groupby("arm", sort=False)
     ]
-    more = f" and {counts(len(texts) - _MOST, 'more arm')}" if len(texts) > _MOST else ""
-    most = counts(budget["trials"].max(), "trial")
+    more = f" and {counted(len(texts) - _MOST, 'more arm')}" if len(texts) > _MOST else ""
+    most = counted(budget["trials"].max(), "trial")
     return f"Expected validation accuracy of the best of 1 to {most}: {'; '.join(texts[:_MOST])}{more}."
 
 
@@ -220,11 +220,11 @@ def _listed(rows: list[Row], column: str, text: Callable[[Row], str]) -> str:
     if len(rows) <= _MOST:
         return "; ".join(text(row) for row in rows) + "."
     ordered = sorted(rows, key=lambda row: float(row[column]))
-    return f"{counts(len(rows), 'arm')}, from {text(ordered[0])} (lowest) to {text(ordered[-1])} (highest)."
+    return f"{counted(len(rows), 'arm')}, from {text(ordered[0])} (lowest) to {text(ordered[-1])} (highest)."
 
 
 def _costs(rows: list[Row], column: str, better: int, write: Callable[[Any], str]) -> str:
     front = pareto_front(rows, column, better)
     texts = [f"{row['arm']} {percent(row['mean'])} at {write(row[column])}" for row in front]
     more = f"; and {len(texts) - _MOST} more" if len(texts) > _MOST else ""
-    return f"Best accuracy at each cost: {'; '.join(texts[:_MOST])}{more} ({counts(len(rows), 'arm')})."
+    return f"Best accuracy at each cost: {'; '.join(texts[:_MOST])}{more} ({counted(len(rows), 'arm')})."

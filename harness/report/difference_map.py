@@ -14,11 +14,11 @@ from matplotlib.patheffects import withStroke
 
 from harness.analysis.findings import Findings
 from harness.records.run_table import StudyRecords
-from harness.report.formats import count, number, plain, points, words
 from harness.report.frames import Gap, Row, gaps_of_series, rows_of
 from harness.report.panels import Panels
 from harness.report.sheet import LABEL_SIZE
 from harness.report.style import INK
+from harness.spec.formats import count, number, plain, points, words
 
 _COLOURS = "RdBu"
 """Diverging: red below zero, blue above; told apart by colour-blind readers."""
@@ -35,10 +35,10 @@ def difference_map(records: StudyRecords, findings: Findings) -> Figure:
     frontiers = [frontier_of(gap, findings) for gap in found]
     note = (
         "Difference in points of test accuracy; blue: the first named is better, red: the second. "
-        "*: the 95 % interval excludes zero."
+        "*: the 95% interval excludes zero."
     )
     if any(frontiers):
-        note += " Black lines: where the difference changes sign; upright: its 95 % interval."
+        note += " Black lines: where the difference changes sign; upright: its 95% interval."
     panels = Panels(
         f"Difference by {words(records.study.factor)} and training images",
         note,

@@ -8,10 +8,10 @@ from harness.analysis.findings import Findings
 from harness.records.data_facts import of_provenance
 from harness.records.run_table import StudyRecords
 from harness.report.content import cautions_of
-from harness.report.formats import number
 from harness.report.frames import rows_of
 from harness.report.summary import SUMMARY_COLUMNS, summary_rows
 from harness.spec import to_plain
+from harness.spec.formats import number
 
 
 def document(records: StudyRecords, findings: Findings, figures: tuple[str, ...]) -> dict[str, Any]:

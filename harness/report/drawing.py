@@ -8,12 +8,12 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from harness.report.formats import magnitude, number
 from harness.report.sheet import LINE_HEIGHT, Label, fix_ticks, lines_in, short_names
 from harness.report.style import Mark
 from harness.spec import ResolvedStudy
+from harness.spec.formats import magnitude, number
 
-INTERVAL_NOTE = "Dots: seeds. Bars: 95 % intervals of the mean over seeds alone (from 3 on), the test images fixed."
+INTERVAL_NOTE = "Dots: seeds. Bars: 95% intervals of the mean over seeds alone (from 3 on), the test images fixed."
 """Of an arm's own accuracy. Differences are over seeds and test images."""
 
 
@@ -120,10 +120,10 @@ def short_magnitude(value: float) -> str:
     if abs(value) < 10:
         return f"{value:.3g}"
     text = magnitude(value) if abs(value) >= 1e4 else f"{value:.4g}"
-    head, _, prefix = text.partition("\u202f")
+    head, _, prefix = text.partition(" ")
     if "." in head:
         head = head.rstrip("0").rstrip(".")
-    return f"{head}\u202f{prefix}" if prefix else head
+    return f"{head} {prefix}" if prefix else head
 
 
 def key_column(labels: dict[str, str], looks: dict[str, Mark], ends: dict[str, float] | None = None) -> list[Label]:

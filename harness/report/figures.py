@@ -150,7 +150,7 @@ PICTURES: tuple[Picture, ...] = (
     Picture(
         "tuning_budget",
         "tuning",
-        "What tuning buys",
+        "Accuracy by tuning budget",
         budget_curves,
         describe.budget_curves,
         lambda _, findings: not budget_rows(findings).empty,

@@ -8,13 +8,14 @@ import pandas as pd
 
 from harness.analysis.findings import Findings
 from harness.records.run_table import StudyRecords
-from harness.report.formats import counts, number
 from harness.spec import ResolvedStudy
+from harness.spec.formats import number
+from harness.spec.plural import counted
 
 Row = dict[str, Any]
 
 UNLEARNED = "†"
-"""Stands after an arm that seems not to have learned."""
+"""Stands after an arm that apparently did not learn."""
 
 
 def rows_of(frame: pd.DataFrame) -> list[Row]:
@@ -67,7 +68,7 @@ def completed_runs(records: StudyRecords, size: int | None = None) -> dict[str, 
 
 def cell_name(row: Row, findings: Findings) -> str:
     """The arm, in a two-factor study with its training size."""
-    return f"{row['arm']}, {counts(row['train_size'], 'image')}" if sizes_of(findings) else str(row["arm"])
+    return f"{row['arm']}, {counted(row['train_size'], 'image')}" if sizes_of(findings) else str(row["arm"])
 
 
 @dataclass(frozen=True, eq=False)

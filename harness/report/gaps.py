@@ -8,12 +8,13 @@ from matplotlib.figure import Figure
 from harness.analysis.findings import Findings
 from harness.records.run_table import StudyRecords
 from harness.report.drawing import column_height, draw_mean, percent_of, set_linear
-from harness.report.formats import counts, number, words
 from harness.report.frames import Gap, Row, gaps_of_series, sizes_of
 from harness.report.level_axis import LevelAxis, asides
 from harness.report.panels import Panels
 from harness.report.sheet import Label, Sheet, short_names
 from harness.report.style import INK, Mark, look_of_series, ordered_marks
+from harness.spec.formats import number, words
+from harness.spec.plural import counted
 
 Line = tuple[Sequence[Row], Mark, Sequence[Row]]
 """Rows of differences by increasing level, their look, and rows of crossings."""
@@ -28,9 +29,9 @@ def gap_by_level(records: StudyRecords, findings: Findings) -> Figure:
     axis = LevelAxis(tuple(sorted({row["level"] for gap in found for row in gap.rows})))
     others = {gap.other for gap in found}
     better = f"is better than {found[0].other}" if len(others) == 1 else "the first named is better"
-    note = f"Mean difference over paired seeds with its 95 % interval; above zero {better}."
+    note = f"Mean difference over paired seeds with its 95% interval; above zero {better}."
     if any(number(row["median"]) is not None for gap in found for row in gap.crossings):
-        note += " Shaded on the zero line: 95 % interval of a crossing."
+        note += " Shaded on the zero line: 95% interval of a crossing."
     if sizes_of(findings):
         return _by_pair(records, findings, found, axis, note)
     return _one_panel(records, found, axis, note)
@@ -64,7 +65,7 @@ def _by_pair(records: StudyRecords, findings: Findings, found: list[Gap], axis: 
         note,
         [gap.name for gap in found],
         label=label,
-        key=[Label(f"{counts(size, 'image')}", looks[size]) for size in sizes],
+        key=[Label(f"{counted(size, 'image')}", looks[size]) for size in sizes],
         columns=1,
         tall=2.8 if len(found) == 1 else 1.9,
     )

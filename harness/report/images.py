@@ -6,8 +6,8 @@ from harness.records import csv_text
 from harness.records.data_facts import PART_NAMES, DataFacts, of_provenance
 from harness.records.run_table import StudyRecords
 from harness.report.cells import Cell, Column, Table, cell
-from harness.report.formats import count
 from harness.spec import to_plain
+from harness.spec.formats import count
 
 _MOST_CLASSES = 50
 """Rows of the table; the file to download has all."""

@@ -10,11 +10,11 @@ from urllib.parse import quote
 from harness.analysis.findings import VERDICTS
 from harness.records import files
 from harness.records.layout import REPORT_FILE, StudyFolder
-from harness.report.formats import NONE, points_range, words
 from harness.report.markdown import escape, tally
 from harness.report.page import environment
 from harness.report.tables import SYMBOLS
 from harness.spec import SCALES, InvalidInput
+from harness.spec.formats import NONE, points_range, words
 
 OPEN = "<!-- What stands from here to the closing mark is written by hand and kept when this file is renewed. -->"
 CLOSE = "<!-- Closing mark: what follows is written by `patchbench report` and lost when it is written again. -->"

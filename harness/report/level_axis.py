@@ -6,10 +6,10 @@ from matplotlib.axes import Axes
 
 from harness.analysis.axis import is_geometric
 from harness.report.drawing import set_linear, set_log_x
-from harness.report.formats import plain
 from harness.report.sheet import fix_ticks
 from harness.report.style import MUTED
 from harness.spec import Arm, ResolvedStudy
+from harness.spec.formats import plain
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from harness.report.drawing import (
     set_linear,
     set_log_x,
 )
-from harness.report.formats import count, number, percent, plain, points_interval, words
 from harness.report.frames import (
     Row,
     arms_with_results,
@@ -28,6 +27,7 @@ from harness.report.frames import (
 )
 from harness.report.sheet import LINE_HEIGHT, Label, Sheet, fix_ticks, lines_in, short_names
 from harness.report.style import BASELINE_COLOUR, INK, Mark, has_ordered_levels, marks
+from harness.spec.formats import count, number, percent, plain, points_interval, words
 
 
 def factor_curve(records: StudyRecords, findings: Findings) -> Figure:
@@ -111,7 +111,7 @@ def differences(records: StudyRecords, findings: Findings) -> Figure:
     better = "than the baseline" if plain_case else f"than what stands behind the minus, else than {baseline}"
     sheet = Sheet(
         f"Difference in test accuracy to {baseline}" if plain_case else "Differences in test accuracy",
-        f"{where}Mean over paired seeds with its 95 % interval, in points; right of zero is better {better}.",
+        f"{where}Mean over paired seeds with its 95% interval, in points; right of zero is better {better}.",
         height=tall * len(rows) + 0.75,
     )
     axes = sheet.axes

@@ -15,7 +15,7 @@ def markdown(content: Content) -> str:
     blocks = [f"# {escape(content.question)}", f"*{prose(content.study)}*", f"**Answer:** {escape(content.answer)}"]
     blocks += [f"**Claims:** {tally(content.verdicts)}"] if content.verdicts else []
     blocks += listed("Gaps: runs without a result", content.gaps)
-    blocks += listed("Read with care", content.warnings)
+    blocks += listed("Caveats", content.warnings)
     for section in content.sections:
         blocks += _section(section)
     blocks.append("## Provenance")

@@ -8,8 +8,9 @@ import pandas as pd
 from harness.records import csv_text
 from harness.records.run_table import StudyRecords
 from harness.report.cells import Cell, Column, Table
-from harness.report.formats import count, counts, plain, words
 from harness.spec import Choice, LogUniform, ResolvedStudy, Uniform, to_plain
+from harness.spec.formats import count, plain, words
+from harness.spec.plural import counted
 from harness.spec.search import STARTUP_TRIALS
 
 
@@ -60,12 +61,12 @@ def _search(study: ResolvedStudy) -> Iterator[tuple[str, str]]:
     if not search.trials:
         yield "Search", "none: every arm has the recipe's own setting"
         return
-    length = "as long as the confirm runs" if search.updates is None else f"of {counts(search.updates, 'update')}"
+    length = "as long as the confirm runs" if search.updates is None else f"of {counted(search.updates, 'update')}"
     pruned = ", weak ones stopped early" if search.pruning else ""
     learns = search.sampler == "tpe" and search.trials > STARTUP_TRIALS
     drawn = f"then {STARTUP_TRIALS - 1} at random, then by TPE" if learns else "then at random"
     told = "the recipe's own setting" if search.trials == 1 else f"the recipe's own setting, {drawn}"
-    yield "Search", f"{counts(search.trials, 'trial')} per arm ({told}), {length}{pruned}"
+    yield "Search", f"{counted(search.trials, 'trial')} per arm ({told}), {length}{pruned}"
     for families, spaces in (("family", search.by_family), ("arm", search.by_arm)):
         for owner, space in spaces.items():
             for key, distribution in space.items():

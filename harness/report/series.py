@@ -10,13 +10,13 @@ from matplotlib.transforms import ScaledTranslation
 from harness.analysis.findings import Findings
 from harness.records.run_table import StudyRecords
 from harness.report.drawing import INTERVAL_NOTE, column_height, draw_mean, draw_seeds, percent_of, set_linear
-from harness.report.formats import count, number, words
 from harness.report.frames import Row, arms_with_results, at_size, completed_runs, rows_of, spread_sizes
 from harness.report.level_axis import LevelAxis, asides
 from harness.report.panels import KEY_NAME, Panels
 from harness.report.sheet import Label, Sheet, short_names
 from harness.report.style import BASELINE_COLOUR, MUTED, Mark, look_of_series, marks
 from harness.spec import Arm, ResolvedStudy
+from harness.spec.formats import count, number, words
 
 _MOST_PANELS = 5
 _FOOT = 0.14

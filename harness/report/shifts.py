@@ -7,12 +7,12 @@ from matplotlib.figure import Figure
 from harness.analysis.findings import Findings
 from harness.records.run_table import StudyRecords
 from harness.report.drawing import draw_mean, percent_of, set_linear
-from harness.report.formats import count, number
 from harness.report.frames import Row, at_size, rows_of, spread_sizes
 from harness.report.level_axis import asides
 from harness.report.panels import KEY_NAME, Panels
 from harness.report.sheet import Label, fix_ticks, short_names
 from harness.report.style import Mark, marks
+from harness.spec.formats import count, number
 
 METRICS = {"test_accuracy": "test accuracy (%)", "agreement": "agreement (%)"}
 """What is measured on moved images, with its axis."""
@@ -31,7 +31,7 @@ def accuracy_by_shift(records: StudyRecords, findings: Findings) -> Figure:
     cells = [(size, metric) for size in sizes for metric in METRICS]
     panels = Panels(
         "Test images moved by some pixels",
-        "Thin lines: seeds. Bars: 95 % intervals of the mean over seeds alone. "
+        "Thin lines: seeds. Bars: 95% intervals of the mean over seeds alone. "
         "Agreement: same prediction as for the unmoved image.",
         ["" if size is None or metric == "agreement" else f"{count(size)} training images" for size, metric in cells],
         label="shift (pixels)",

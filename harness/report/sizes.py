@@ -17,7 +17,6 @@ from harness.report.drawing import (
     set_linear,
     set_log_x,
 )
-from harness.report.formats import count, number
 from harness.report.frames import (
     Row,
     along_size,
@@ -30,6 +29,7 @@ from harness.report.frames import (
 )
 from harness.report.sheet import Sheet, fix_ticks, short_names
 from harness.report.style import INK, Mark, marks
+from harness.spec.formats import count, number
 
 _DODGE = 1.035
 """Arms stand side by side at a size: each is moved by this ratio against the one before."""
@@ -82,7 +82,7 @@ def gap_by_size(records: StudyRecords, findings: Findings) -> Figure:
     names = {name: short[text] for name, text in texts.items()} if own else labels_of(study, by_arm)
     sheet = Sheet(
         "Gaps by training images" if own else f"Gap to {study.baseline.name} by training images",
-        "Mean difference over paired seeds with its 95 % interval; above zero is better than "
+        "Mean difference over paired seeds with its 95% interval; above zero is better than "
         + (f"what stands behind the minus, else than {study.baseline.name}." if own else "the baseline."),
         height=column_height(names.values()),
     )
@@ -115,7 +115,7 @@ def _size_axis(sheet: Sheet, findings: Findings) -> None:
 def _size_note(findings: Findings, laws: list[Row]) -> str:
     lines = f" Lines: fitted laws, {law_formula(law['d'] for law in laws)}." if laws else ""
     crossed = any(number(row["ci_low"]) is not None for row in along_size(findings.crossovers))
-    return INTERVAL_NOTE + lines + (f" Shaded: 95 % interval of a crossover{_with(findings)}." if crossed else "")
+    return INTERVAL_NOTE + lines + (f" Shaded: 95% interval of a crossover{_with(findings)}." if crossed else "")
 
 
 def _with(findings: Findings) -> str:

@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 from harness.analysis.findings import Findings
-from harness.report.formats import NONE, count, magnitude, p_value, percent_interval, points_interval, seeds
 from harness.report.frames import UNLEARNED, cell_name, rows_of
+from harness.spec.formats import NONE, count, magnitude, p_value, percent_interval, points_interval
+from harness.spec.plural import counted
 
 
 class SummaryRow(NamedTuple):
@@ -36,7 +37,7 @@ def summary_rows(findings: Findings) -> list[SummaryRow]:
             SummaryRow(
                 arm=f"{cell_name(row, findings)}{' (baseline)' if row['is_baseline'] else ''}"
                 f"{f' {UNLEARNED}' if row.get('caution') else ''}",
-                seeds=seeds(row["n"], row["planned"]),
+                seeds=f"{count(row['n'])} of {counted(row['planned'], 'seed')}",
                 accuracy=percent_interval(row["mean"], row["ci_low"], row["ci_high"]),
                 difference=difference if other == baseline or difference == NONE else f"{difference} to {other}",
                 p_holm=p_value(against.get("p_holm")),

@@ -10,23 +10,6 @@ from harness.analysis.laws import law_formula
 from harness.records import csv_text
 from harness.records.run_table import StudyRecords
 from harness.report.cells import Cell, Column, Table, cell
-from harness.report.formats import (
-    NONE,
-    count,
-    magnitude,
-    memory,
-    number,
-    p_value,
-    percent,
-    percent_interval,
-    plain,
-    points,
-    points_interval,
-    points_range,
-    seconds,
-    seeds,
-    words,
-)
 from harness.report.frames import (
     UNLEARNED,
     Row,
@@ -41,6 +24,22 @@ from harness.report.frames import (
 from harness.report.shifts import shift_rows
 from harness.report.style import look_of_series, marks
 from harness.spec import Claim, CostGrows, Crosses, GapShrinks
+from harness.spec.formats import (
+    NONE,
+    count,
+    duration,
+    magnitude,
+    memory,
+    number,
+    p_value,
+    percent,
+    percent_interval,
+    plain,
+    points,
+    points_interval,
+    points_range,
+    words,
+)
 
 SYMBOLS = {"reproduced": "✓", "contradicted": "✗", "inconclusive": "?"}
 """Stand before a verdict's word, so that it is told by more than its colour."""
@@ -61,7 +60,7 @@ def claims_table(records: StudyRecords, findings: Findings) -> Table:
                 Cell(claim.conditions or NONE),
             )
         )
-    headings = ("Claim", "Verdict", "Estimate [95\u00a0% interval]", "Reason", "Source", "Conditions of the source")
+    headings = ("Claim", "Verdict", "Estimate [95% interval]", "Reason", "Source", "Conditions of the source")
     return Table(
         "claims",
         "Claims and what this study says about them",
@@ -91,7 +90,7 @@ def _form(claim: Claim) -> tuple[Callable[[Any], str], str]:
             if not isinstance(claim, GapShrinks):
                 return write, unit
             sized = claim.along == "train_size"
-            return write, f"{unit} {'per tenfold training images' if sized else 'from the first level to the last'}"
+            return write, f"{unit} {'per 10x training images' if sized else 'from the first level to the last'}"
 
 
 _METRIC_FORMS: dict[str, tuple[Callable[[Any], str], str]] = {
@@ -136,7 +135,7 @@ def arms_table(records: StudyRecords, findings: Findings) -> Table:
     if shown:
         note += f" Smallest true difference that these seeds and images show with power .8: {shown} points."
     note += (
-        f" {UNLEARNED}: this arm seems not to have learned, or not to the end: see Read with care."
+        f" {UNLEARNED}: this arm apparently did not learn, or did not finish learning; see Caveats."
         if any(row.get("caution") for row in rows_of(findings.arms))
         else ""
     )
@@ -148,8 +147,8 @@ def arms_table(records: StudyRecords, findings: Findings) -> Table:
 
 _ARM_HEADINGS = (
     "Seeds",
-    "Test accuracy [95\u00a0% over seeds]",
-    "Difference [95\u00a0%]",
+    "Test accuracy [95% over seeds]",
+    "Difference [95%]",
     "p (Holm)",
     "Better",
     "Parameters",
@@ -164,7 +163,7 @@ _ARM_HEADINGS = (
 def _accuracy_cells(row: Row, against: Row) -> tuple[Cell, ...]:
     difference = [against.get(key) for key in ("difference", "ci_low", "ci_high")]
     return (
-        Cell(seeds(row["n"], row["planned"]).rpartition(" ")[0], number(row["n"])),
+        Cell(f"{count(row['n'])} of {count(row['planned'])}", number(row["n"])),
         Cell(percent_interval(row["mean"], row["ci_low"], row["ci_high"]), number(row["mean"])),
         Cell(points_interval(*difference), number(difference[0])),
         cell(p_value, against.get("p_holm")),
@@ -179,7 +178,7 @@ def _cost_cells(row: Row) -> tuple[Cell, ...]:
         cell(count, row["train_images_per_second"]),
         cell(count, row["eval_images_per_second"]),
         cell(memory, row["peak_memory_bytes"]),
-        cell(seconds, row["train_seconds"]),
+        cell(duration, row["train_seconds"]),
     )
 
 
@@ -196,8 +195,8 @@ def sizes_table(records: StudyRecords, findings: Findings) -> Table:
     ]
     columns = (
         Column("Arm"),
-        Column("Change of gap per tenfold images, points [95\u00a0%]", numeric=True),
-        Column("Crossover, training images [95\u00a0%]", numeric=True),
+        Column("Change of gap per 10x training images, points [95%]", numeric=True),
+        Column("Crossover, training images [95%]", numeric=True),
         Column("Resamples that cross", numeric=True),
         Column("In words"),
     )
@@ -227,8 +226,8 @@ def levels_table(records: StudyRecords, findings: Findings) -> Table:
     columns = (
         Column("Series"),
         *((Column("Training images", numeric=True),) if sized else ()),
-        Column("Change of gap from the first level to the last, points [95\u00a0%]", numeric=True),
-        Column(f"Crossing, {factor} [95\u00a0%]", numeric=True),
+        Column("Change of gap from the first level to the last, points [95%]", numeric=True),
+        Column(f"Crossing, {factor} [95%]", numeric=True),
         Column("Resamples that cross", numeric=True),
         Column("In words"),
     )
@@ -285,7 +284,7 @@ def shifts_table(records: StudyRecords, findings: Findings) -> Table:
     headings += [f"Agreement, {shift} px" for shift in shifts if shift > 0]
     return Table(
         "shifts",
-        "Tests on moved images, with 95\u00a0% intervals over seeds alone",
+        "Tests on moved images, with 95% intervals over seeds alone",
         (Column("Arm"), *(Column(heading, numeric=True) for heading in headings)),
         tuple(rows),
         csv_text.from_frame(findings.shifts),

@@ -1,9 +1,13 @@
 """Numbers with their nouns, for every message."""
 
+from typing import Any
 
-def counted(number: int, noun: str) -> str:
+from harness.spec.formats import count
+
+
+def counted(number: Any, noun: str) -> str:
     """`1 image`, `2,000 images`, `3 classes`, `0 seeds`: the number with thousands separators and its noun."""
-    return f"{number:,} {noun if number == 1 else plural(noun)}"
+    return f"{count(number)} {noun if number == 1 else plural(noun)}"
 
 
 def plural(noun: str) -> str:

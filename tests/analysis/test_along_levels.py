@@ -311,7 +311,7 @@ def test_answers_name_the_partner_where_it_is_not_the_baseline() -> None:
     found = analyse(records(of, vit_lead(planted)))
     ahead, clear = found.answer, int((found.comparisons["p_holm"] < 0.05).sum())
     assert ahead.startswith("ViT 1 beats ResNet 1: +")
-    assert ahead.endswith(f"). {clear} of 3 differences are clear of chance (Holm).")
+    assert ahead.endswith(f"). {clear} of 3 differences are significant (Holm-adjusted).")
     assert clear in (2, 3)
     assert analyse(records(of, vit_lead(lambda *_: 0.0))).answer.split(",")[0].endswith(" gains most of the arms")
     nothing = analyse(records(of, vit_lead(planted), changes=lambda row: None)).answer

@@ -38,15 +38,15 @@ def analysed(
     [
         (0.85, CONVERGED, {}, ""),
         (0.85, STRAIGHT, {}, "its training loss still fell from 1.10 to 0.80 in the last fifth of its updates"),
-        (0.11, CONVERGED, {}, "is not clearly above chance (10.0 %)"),
-        (0.11, CONVERGED, {"seeds": 1}, "is not clearly above chance (10.0 %)"),
+        (0.11, CONVERGED, {}, "is not significantly above chance (10.0%)"),
+        (0.11, CONVERGED, {"seeds": 1}, "is not significantly above chance (10.0%)"),
         (0.20, CONVERGED, {"seeds": 1}, ""),
         (0.20, FLAT, {}, "it fits neither its training images (loss 2.29, ResNet-8 0.30) nor the validation images ("),
         (0.40, BY_HEART, {}, ""),  # few images, known by heart: behind in validation, and yet it learned
-        (0.85, CONVERGED, {"origin": {"classes": 2, "largest_class_share": 0.84}}, "chance (84.0 %)"),
+        (0.85, CONVERGED, {"origin": {"classes": 2, "largest_class_share": 0.84}}, "chance (84.0%)"),
         (0.40, FLAT, {"source": "imagefolder:photographs"}, "it fits neither"),
         (0.11, CONVERGED, {"source": "imagefolder:photographs"}, ""),  # chance is not known
-        (0.51, CONVERGED, {"source": "imagefolder:photographs", "origin": {"classes": 2}}, "chance (50.0 %)"),
+        (0.51, CONVERGED, {"source": "imagefolder:photographs", "origin": {"classes": 2}}, "chance (50.0%)"),
     ],
 )
 def test_an_arm_that_did_not_learn_is_said_to_be_so(accuracy, losses, more, told) -> None:
@@ -57,10 +57,10 @@ def test_an_arm_that_did_not_learn_is_said_to_be_so(accuracy, losses, more, told
     if told:
         assert told in said[0]
         assert told in caution
-        assert found.answer.endswith(" With care: ViT/7 did not learn, or not to the end, as far as can be seen.")
+        assert found.answer.endswith(" Caveat: ViT/7 apparently did not learn, or did not finish learning.")
     else:
         assert (said, caution) == ([], "")
-        assert "With care" not in found.answer
+        assert "Caveat" not in found.answer
 
 
 def test_thresholds_lie_where_they_are_said_to() -> None:

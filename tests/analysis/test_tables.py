@@ -170,11 +170,11 @@ def test_answer_tells_what_the_factor_does_and_names_the_best_arm_with_interval_
         r"From ViT/7 to ViT/14 −\d\.\d\d points of test accuracy \[−\S+, −\S+\] \(n = 5 seeds\)", factor
     )
     level = analyse(records(study({"a": None, "b": None, "c": None}), {"ResNet-8": 0.92, "a": 0.9, "b": 0.9, "c": 0.8}))
-    assert re.search(r"\)\. (a|b) is not clearly behind\.$", level.answer)
+    assert re.search(r"\)\. (a|b) is not significantly worse\.$", level.answer)
     equal = {"ResNet-8": 0.92, **dict.fromkeys("abcd", 0.9)}
     four = [analyse(records(study(dict.fromkeys("abcd")), equal, seed_sd=0.01, seed=seed)).answer for seed in (0, 1)]
-    assert four[0].endswith("). a and c are not clearly behind.")
-    assert four[1].endswith("). 3 other arms are not clearly behind.")
+    assert four[0].endswith("). a and c are not significantly worse.")
+    assert four[1].endswith("). 3 other arms are not significantly worse.")
     better = analyse(records(study({"ViT/7": 7.0}), TRUTH | {"ViT/7": 0.95})).answer
     assert re.fullmatch(
         r"ViT/7 beats ResNet-8: \+\d\.\d\d points of test accuracy \[\+\S+, \+\S+\] \(n = 5 seeds\)\.", better
@@ -185,7 +185,7 @@ def test_answer_tells_what_the_factor_does_and_names_the_best_arm_with_interval_
     ("truth", "seeds", "expected"),
     [
         (0.88, 5, r"ViT/7 is behind ResNet-8: −\d\.\d\d points of test accuracy \[−\S+, −\S+\] \(n = 5 seeds\)\."),
-        (0.92, 5, r"ViT/7 is not clearly apart from ResNet-8: .*"),
+        (0.92, 5, r"ViT/7 is not significantly different from ResNet-8: .*"),
         (0.88, 2, r"ViT/7 so far against ResNet-8: −\d\.\d\d points .* too few for an interval.*"),
     ],
 )

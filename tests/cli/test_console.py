@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 from rich.console import Console
 
-from harness.console import LARGEST_TABLE, Progress, duration
+from harness.console import LARGEST_TABLE, Progress
 from harness.execution.plan import make_plan
 from harness.records.runs import RunResult
 from harness.spec import Arm, DataSpec, LogUniform, Recipe, ResNetSpec, ResolvedStudy, Search, ViTSpec
@@ -272,19 +272,3 @@ def test_markup_in_names_and_notes_is_text():
         assert "[red]tiny at scale smoke" in text
     assert out.getvalue().count("[red]tiny at scale smoke: ") == 2  # the first line, and one after half a minute
     assert "see [link] [/b]\n" in out.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.4, "0 s"),
-        (59.6, "1 min 00 s"),
-        (185, "3 min 05 s"),
-        (3720, "1 h 02 min"),
-        (172_799, "47 h 59 min"),
-        (187_200, "2 days 04 h"),
-        (8.5e8, "9,837 days 23 h"),
-    ],
-)
-def test_durations_are_short(seconds, text):
-    assert duration(seconds) == text

@@ -20,9 +20,9 @@ from harness.analysis.laws import fit_law
 from harness.report import figures_of
 from harness.report.content import Drawn
 from harness.report.describe import learning_curves
-from harness.report.formats import percent
 from harness.report.sheet import short_names, spread
 from harness.report.style import BASELINE_COLOUR, marks, png, svg, theme
+from harness.spec.formats import percent
 
 
 def test_no_texts_collide(case):

@@ -167,12 +167,12 @@ def test_the_page_has_the_same_bytes_twice(tmp_path):
     assert made[0] == made[1]
 
 
-def test_a_clear_difference_is_counted():
+def test_significant_differences_are_counted():
     study = make_study(seeds=5)
     first = simulate(study)
     second = moved(first, by=0.02)
     summary = comparison_of(first, second, across(first[0], second[0])).summary
     assert summary.startswith("The studies share 4 arms")
-    assert "4 differ clearly" in summary
+    assert "4 differ significantly" in summary
     same = comparison_of(first, first, across(first[0], first[0])).summary
-    assert "none differs clearly" in same
+    assert "none differs significantly" in same

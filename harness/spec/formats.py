@@ -1,17 +1,13 @@
-"""Numbers as a reader meets them: one form per quantity, the same in tables, figures and texts."""
+"""Numbers as a reader meets them: one form per quantity, the same on pages, in figures, in sentences and consoles."""
 
 import math
 from collections.abc import Iterable
 from typing import Any
 
-from harness.analysis.wording import MINUS
-from harness.spec.plural import plural
-
+MINUS = "\u2212"
+"""Stands before negative numbers in every text; data files keep the hyphen."""
 NONE = "–"
 """Stands where there is no number."""
-THIN = "\u202f"
-"""Narrow no-break space: separates thousands, and a number from its unit."""
-
 _MAGNITUDES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -25,14 +21,14 @@ def number(value: Any) -> float | None:
 
 
 def percent(value: Any, digits: int = 2) -> str:
-    """A fraction in percent: `91.27 %`."""
+    """A fraction in percent: `91.27%`."""
     fraction = number(value)
-    return NONE if fraction is None else f"{_signed(100 * fraction, digits)}{THIN}%"
+    return NONE if fraction is None else f"{_signed(100 * fraction, digits)}%"
 
 
 def percent_interval(value: Any, low: Any, high: Any) -> str:
-    """A fraction with its interval in percent: `91.27 % [90.81, 91.69]`; without brackets where it has none."""
-    return _with_interval(percent(value), _bare(low), _bare(high))
+    """A fraction with its interval in percent: `91.27% [90.81, 91.69]`; without brackets where it has none."""
+    return with_interval(percent(value), percent(low).removesuffix("%"), percent(high).removesuffix("%"))
 
 
 def points(value: Any, digits: int = 2) -> str:
@@ -43,7 +39,7 @@ def points(value: Any, digits: int = 2) -> str:
 
 def points_interval(value: Any, low: Any, high: Any) -> str:
     """A difference with its interval in points: `+1.23 [+0.40, +2.06]`."""
-    return _with_interval(points(value), points(low), points(high))
+    return with_interval(points(value), points(low), points(high))
 
 
 def points_range(values: Iterable[Any]) -> str:
@@ -52,10 +48,15 @@ def points_range(values: Iterable[Any]) -> str:
     return " to ".join(dict.fromkeys(f"{100 * end:.2f}" for end in (*found[:1], *found[-1:])))
 
 
+def with_interval(text: str, low: str, high: str) -> str:
+    """A number and its bounds, all in words; the number alone where one of them is missing."""
+    return text if NONE in (text, low, high) else f"{text} [{low}, {high}]"
+
+
 def count(value: Any) -> str:
-    """A whole number with thin separators from 1,000 on: `60 000`."""
+    """A whole number with thousands separators: `60,000`."""
     whole = number(value)
-    return NONE if whole is None else f"{round(whole):,}".replace(",", THIN).replace("-", MINUS)
+    return NONE if whole is None else f"{round(whole):,}".replace("-", MINUS)
 
 
 def magnitude(value: Any) -> str:
@@ -65,7 +66,7 @@ def magnitude(value: Any) -> str:
         return NONE
     for size, prefix in _MAGNITUDES:
         if abs(amount) >= size * 0.9995:  # 999.6 M is 1.00 G, not 1000 M
-            return f"{_three_digits(amount / size)}{THIN}{prefix}"
+            return f"{_three_digits(amount / size)} {prefix}"
     return count(amount)
 
 
@@ -74,26 +75,27 @@ def memory(value: Any) -> str:
     size = number(value)
     if size is None:
         return NONE
-    mebibytes = size / 2**20
-    return (
-        f"{_three_digits(mebibytes / 1024)}{THIN}GiB" if mebibytes >= 1024 else f"{_three_digits(mebibytes)}{THIN}MiB"
-    )
+    amount, unit = (size / 2**30, "GiB") if size >= 2**30 else (size / 2**20, "MiB")
+    return f"{_three_digits(amount)} {unit}"
 
 
-def seconds(value: Any) -> str:
-    """A duration: `4.2 s`, `1 min 23 s`, `2 h 03 min`."""
-    duration = number(value)
-    if duration is None:
+def duration(seconds: Any) -> str:
+    """`4.2 s`, `59 s`, `1 min 23 s`, `2 h 03 min` or `5 days 04 h`."""
+    known = number(seconds)
+    if known is None:
         return NONE
-    if duration < 9.95:
-        return f"{duration:.1f}{THIN}s"
-    whole = round(duration)
+    if known < 9.95:
+        return f"{known:.1f}".removesuffix(".0") + " s"
+    whole = round(known)
     if whole < 60:
-        return f"{whole}{THIN}s"
+        return f"{whole} s"
     if whole < 3600:
-        return f"{whole // 60}{THIN}min {whole % 60:02d}{THIN}s"
-    minutes = round(duration / 60)
-    return f"{minutes // 60}{THIN}h {minutes % 60:02d}{THIN}min"
+        parts = f"{whole // 60} min", f"{whole % 60:02d} s"
+    elif whole < 48 * 3600:
+        parts = f"{whole // 3600} h", f"{whole % 3600 // 60:02d} min"
+    else:
+        parts = f"{whole // 86400:,} days", f"{whole % 86400 // 3600:02d} h"
+    return " ".join(parts)
 
 
 def p_value(value: Any) -> str:
@@ -101,39 +103,19 @@ def p_value(value: Any) -> str:
     p = number(value)
     if p is None:
         return NONE
-    return f"<{THIN}0.001" if p < 0.0005 else f"{p:.3f}"
+    return "< 0.001" if p < 0.0005 else f"{p:.3f}"
 
 
 def plain(value: Any, digits: int = 3) -> str:
     """A number with some significant digits and a true minus sign: levels, fitted parameters, settings."""
-    if isinstance(value, bool) or number(value) is None:
-        return NONE if number(value) is None and not isinstance(value, str | bool) else str(value)
-    if isinstance(value, str):
-        return value
-    return f"{float(value):.{digits}g}".replace("-", MINUS)
-
-
-def counts(value: Any, noun: str) -> str:
-    """A number with its noun: `1 seed`, `60 000 images`."""
-    return f"{count(value)} {noun if number(value) == 1 else plural(noun)}"
-
-
-def seeds(n: Any, planned: Any) -> str:
-    """`2 of 3 seeds`."""
-    return f"{count(n if number(n) is not None else 0)} of {counts(planned, 'seed')}"
+    if isinstance(value, bool | str):
+        return str(value)
+    return NONE if number(value) is None else f"{float(value):.{digits}g}".replace("-", MINUS)
 
 
 def words(name: str) -> str:
     """A field's name for people: `patch_size` is `patch size`."""
     return name.replace("_", " ")
-
-
-def _bare(value: Any) -> str:
-    return percent(value).removesuffix(f"{THIN}%")
-
-
-def _with_interval(text: str, low: str, high: str) -> str:
-    return text if NONE in (text, low, high) else f"{text} [{low}, {high}]"
 
 
 def _signed(value: float, digits: int, *, plus: bool = False) -> str:
