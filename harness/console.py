@@ -186,7 +186,7 @@ class Progress:
             arm.images += result.images_seen
             # Of a run that was resumed, only the last part was watched.
             arm.seconds += max(self._clock() - running.began, result.train_seconds or 0.0)
-        if result.status not in ("completed", "pruned"):
+        if result.status != "completed":
             arm.missed[result.status] += 1
             self.note(f"{run.label}: {result.status}: {result.reason}")
         self._show()

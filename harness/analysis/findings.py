@@ -126,7 +126,6 @@ class Findings:
     """Tuning budget curve: arm, train_size, trials (k), expected_best (validation accuracy of the best of k)."""
     audit: pd.DataFrame
     """Tuning per (arm, train_size): arm, train_size, trials, completed, images (training images seen by all trials),
-    spared (training images that pruned trials did not see of what was planned for them; 0 without pruning),
     best_validation_accuracy, at_edge, and per nuisance parameter `p.<name>` (chosen) and `edge.<name>` (distance of the
     chosen value to the nearer edge of its range, as a share of the range's width on its own scale)."""
     gaps: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from scipy import special
 from harness.analysis.cells import MISSING, Cell, Cells, Floats, number
 from harness.analysis.estimate import FEWEST_SEEDS, LEVEL
 from harness.analysis.wording import listed, place
-from harness.records.run_table import STATUSES
+from harness.records.runs import STATUSES
 from harness.spec.plural import counted, plural
 
 _MODEL_COSTS = ("params", "macs_per_image")

@@ -22,7 +22,7 @@ EDGE = 0.05
 """A chosen value within this share of its range from an edge asks for a wider range."""
 
 FAILED_SCORE = 0.0
-"""What a trial without a score (diverged, failed, pruned before one) counts with beside others that have one."""
+"""What a trial without a score (diverged, failed) counts with beside others that have one."""
 
 Trials = dict[Cell, list[Mapping[str, Any]]]
 
@@ -101,7 +101,6 @@ def audit_table(cells: Cells, trials: Trials) -> pd.DataFrame:
         "trials": "Int64",
         "completed": "Int64",
         "images": "Int64",
-        "spared": "Int64",
         "best_validation_accuracy": "float64",
         "at_edge": "str",
     }
@@ -122,7 +121,7 @@ def _score(trial: Mapping[str, Any]) -> float:
 
 
 def _has_score(trial: Mapping[str, Any]) -> bool:
-    return trial["status"] in ("completed", "pruned") and not math.isnan(number(trial["validation_accuracy"]))
+    return trial["status"] == "completed" and not math.isnan(number(trial["validation_accuracy"]))
 
 
 def _chosen(of_cell: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
@@ -152,7 +151,6 @@ def _audit_row(cells: Cells, cell: Cell, of_cell: list[Mapping[str, Any]]) -> di
         "trials": len(of_cell),
         "completed": sum(trial["status"] == "completed" for trial in of_cell),
         "images": int(np.nansum(images)),
-        "spared": _spared(cells, cell, of_cell),
         "best_validation_accuracy": max(map(_score, filter(_has_score, of_cell)), default=math.nan),
         "at_edge": ", ".join(at_edge(space, values)),
         **{f"p.{name}": value for name, value in values.items()},
@@ -195,13 +193,6 @@ def _images_planned(cells: Cells, cell: Cell, of_cell: list[Mapping[str, Any]]) 
     if recipe.epochs is not None and size is None:
         return None
     return study.trial_updates(recipe.resolved(size or 0)) * recipe.batch_size
-
-
-def _spared(cells: Cells, cell: Cell, of_cell: list[Mapping[str, Any]]) -> int:
-    """Training images that the cell's pruned trials did not see of what was planned for them."""
-    planned = _images_planned(cells, cell, of_cell)
-    seen = [number(trial["images_seen"]) for trial in of_cell if trial["status"] == "pruned"]
-    return 0 if planned is None else sum(max(0, planned - int(images)) for images in seen if not math.isnan(images))
 
 
 def _edges(cells: Cells, trials: Trials) -> list[str]:

@@ -10,7 +10,8 @@ import pandas as pd
 
 from harness.execution.faults import Check, Fault, same
 from harness.execution.plan import Cell, make_plan
-from harness.records.run_table import STATUSES, StudyRecords
+from harness.records.run_table import StudyRecords
+from harness.records.runs import STATUSES
 from harness.spec import Choice, InvalidInput
 from harness.spec.plural import counted
 from harness.spec.search import Distribution
@@ -36,28 +37,24 @@ def check_tables(records: StudyRecords) -> Check:
 def check_identities(records: StudyRecords) -> Check:
     """The digest of every row, made again from the study and the row's seed or trial and setting."""
     what = "digests, made again from study.json"
-    rows = [("runs.csv", row) for row in _rows(records.runs)]
-    search = records.study.search
-    if not search.pruning:
-        rows += [("trials.csv", row) for row in _rows(records.trials)]
-    notes = ["Digests of pruned searches follow from the run folders only."] if search.pruning else []
+    rows = [("runs.csv", row) for row in _rows(records.runs)] + [("trials.csv", row) for row in _rows(records.trials)]
     try:
         cells = {cell.key: cell for cell in make_plan(records.study).cells} if rows else {}
     except InvalidInput as error:
-        return Check(what=what, checked=0, notes=(*notes, f"The data is not here as it was: {error}"))
+        return Check(what=what, checked=0, notes=(f"The data is not here as it was: {error}",))
     changed = {cell.data_hash for cell in cells.values()} - set(str(records.provenance.get("data_hash")).split(", "))
     if changed:
-        return Check(what=what, checked=0, notes=(*notes, "The data has changed since, so digests have, too."))
+        return Check(what=what, checked=0, notes=("The data has changed since, so digests have, too.",))
     faults = []
     for table, row in rows:
         cell = cells.get((row["arm"], row["train_size"]))
-        expected = None if cell is None else _digest(cell, row, search.space_of(cell.arm))
+        expected = None if cell is None else _digest(cell, row, records.study.search.space_of(cell.arm))
         if expected != row["digest"]:
             place = f"{row['arm']}, {counted(int(row['train_size']), 'image')}"
             faults.append(
                 Fault(path=table, expected=f"digest {expected} ({place}, by study.json)", found=str(row["digest"]))
             )
-    return Check(what=what, checked=len(rows), faults=tuple(faults), notes=tuple(notes))
+    return Check(what=what, checked=len(rows), faults=tuple(faults))
 
 
 def _digest(cell: Cell, row: Row, space: Mapping[str, Distribution]) -> str | None:
@@ -91,7 +88,6 @@ def _places(records: StudyRecords) -> Iterator[Fault]:
         ("runs.csv", records.runs, "seed", set(study.seeds)),
         ("trials.csv", records.trials, "trial", set(range(min(study.search.trials, len(records.trials) + 1)))),
     ):
-        statuses = STATUSES if number == "seed" else (*STATUSES, "pruned")
         for row in _rows(frame):
             sizes = _sizes(records, row)
             wanted: dict[str, tuple[Any, bool]] = {
@@ -100,7 +96,7 @@ def _places(records: StudyRecords) -> Iterator[Fault]:
                 "arm": ("an arm of the study", sizes is not None),
                 "train_size": (f"one of {sizes}", not sizes or row["train_size"] in sizes),
                 number: (f"one of the study's {number}s", row[number] in allowed),
-                "status": (f"one of {statuses}", row["status"] in statuses),
+                "status": (f"one of {STATUSES}", row["status"] in STATUSES),
                 "digest": ("64 hexadecimal digits", re.fullmatch("[0-9a-f]{64}", str(row["digest"])) is not None),
             }
             yield from (

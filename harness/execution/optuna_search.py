@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.data import derive
-from harness.spec import Choice, LogUniform, Rung, Search, Uniform
+from harness.spec import Choice, LogUniform, Search, Uniform
 from harness.spec.search import STARTUP_TRIALS, Distribution, settings
 
 if TYPE_CHECKING:
@@ -26,13 +26,6 @@ SIGNIFICANT_DIGITS = 4
 """A proposed number is rounded to these: finer differences mean nothing, and tables stay readable."""
 
 
-REDUCTION = 3
-"""Successive halving keeps the best of every three trials at a rung (eta of arXiv 1810.05934)."""
-
-RUNG_SHARES = (0.3, 0.6)
-"""Where the rungs of a pruned search lie, as shares of a trial's evaluations."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """A finished trial: its values, status and validation accuracy (None unless completed)."""
@@ -41,8 +34,6 @@ class Trial:
     values: Mapping[str, Any]
     status: str
     score: float | None
-    curve: Sequence[float] = ()
-    """Validation accuracy at each of its evaluations, which lie at the same images seen in every trial."""
 
 
 def propose(search: Search, space: Mapping[str, Distribution], study: str, history: Sequence[Trial]) -> dict[str, Any]:
@@ -56,7 +47,7 @@ def propose(search: Search, space: Mapping[str, Distribution], study: str, histo
     while there is another.
     """
     tried = [dict(trial.values) for trial in history]
-    failed = [dict(trial.values) for trial in history if trial.status not in ("completed", "pruned")]
+    failed = [dict(trial.values) for trial in history if trial.status != "completed"]
     values: dict[str, Any] = {}
     for attempt in range(ATTEMPTS):
         seed = derive(0, study, len(history), attempt) % 2**32
@@ -70,22 +61,6 @@ def propose(search: Search, space: Mapping[str, Distribution], study: str, histo
         grid = itertools.product(*(distribution.values for distribution in space.values()))  # type: ignore[union-attr]
         values = next((left for each in grid if (left := dict(zip(space, each, strict=True))) not in tried), values)
     return values
-
-
-def rungs(points: Sequence[int], history: Sequence[Trial]) -> tuple[Rung, ...]:
-    """Where the next trial is stopped: at a rung, unless it is among the best third of all trials that reached it.
-
-    Asynchronous successive halving (arXiv 1810.05934, algorithm 2) for trials that come one after the other. `points`
-    are the updates of a trial's evaluations. The first trials of a search meet no rung.
-    """
-    found = []
-    for share in RUNG_SHARES:
-        place = max(1, round(share * len(points))) - 1
-        reached = sorted((trial.curve[place] for trial in history if place < len(trial.curve)), reverse=True)
-        kept = (len(reached) + 1) // REDUCTION
-        if kept and place < len(points) - 1:
-            found.append(Rung(update=points[place], accuracy=reached[kept - 1]))
-    return tuple(found)
 
 
 def chosen(history: Sequence[Trial]) -> Trial | None:

@@ -15,7 +15,6 @@ from harness.spec import (
     ResolvedStudy,
     Run,
     RunConfig,
-    Rung,
     SourceFacts,
 )
 from harness.spec.checks import replace_at, value_at
@@ -77,10 +76,9 @@ class Cell:
         """The recipe of a trial, which may be shorter than a confirm run."""
         return replace(self.recipe, updates=self.trial_updates)
 
-    def trial(self, number: int, values: Mapping[str, Any], rungs: tuple[Rung, ...] = ()) -> Run:
+    def trial(self, number: int, values: Mapping[str, Any]) -> Run:
         """A training of the search: scored on validation, on a seed that no confirm run has."""
-        run = self._run("tune", TUNE_SEED, self.trial_recipe, values, number)
-        return replace(run, config=replace(run.config, rungs=rungs))
+        return self._run("tune", TUNE_SEED, self.trial_recipe, values, number)
 
     def confirm(self, seed: int, values: Mapping[str, Any]) -> Run:
         """A training of the chosen setting on a fresh seed, scored once on the test split."""

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.execution.engines import Rehearsal
-from harness.execution.optuna_search import Trial, chosen, mirror, propose, rungs
+from harness.execution.optuna_search import Trial, chosen, mirror, propose
 from harness.execution.plan import Cell, Plan
 from harness.records.files import RecordsError
 from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder, RunResult
 from harness.spec import ResolvedStudy, Run
-from harness.spec.recipe import evaluation_points
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,7 +149,6 @@ class CellProgress:
             values=item.run.values,
             status=item.result.status,
             score=item.result.validation_accuracy if item.result.status == "completed" else None,
-            curve=self._curve(item) if self._study.search.pruning else (),
         )
 
     def _propose(self) -> Run:
@@ -158,14 +156,7 @@ class CellProgress:
         values = self.cell.own_values
         if number and self._space:
             values = propose(self._study.search, self._space, self._study.name, history)
-        trial = self.cell.trial(number, values)
-        if not self._study.search.pruning:
-            return trial
-        points = sorted(evaluation_points(trial.config.recipe))
-        return self.cell.trial(number, values, rungs(points, history))
-
-    def _curve(self, item: Finished) -> tuple[float, ...]:
-        return tuple(event["validation_accuracy"] for event in item.folder.journal() if event["event"] == "evaluated")
+        return self.cell.trial(number, values)
 
     def _result_of(self, run: Run) -> RunResult | None:
         try:

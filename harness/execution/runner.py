@@ -290,7 +290,7 @@ def _run_study(study: ResolvedStudy, options: Options, observer: Observer) -> Pa
             Mirror(study, folder, results=options.results, command=command, say=observer.note) as mirror,
             contextlib.closing(_reporter(options, folder)) as reporter,
         ):
-            searches = SearchMirror(places.searches, study.search.storage, say=observer.note)
+            searches = SearchMirror(places.searches, say=observer.note)
             runner = Runner(study, options, observer, engine, mirror, searches, reporter, plan, folder, cells)
             try:
                 runner.carry_out()

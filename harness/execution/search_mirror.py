@@ -15,15 +15,11 @@ _LIMIT_SECONDS = 60.0
 
 
 class SearchMirror:
-    """Keeps one SQLite database per search in `work/searches`, or all searches in one database by its URL."""
+    """Keeps one SQLite database per search in `work/searches`."""
 
-    def __init__(self, folder: Path, storage: str | None, *, say: Callable[[str], object]) -> None:
-        """`folder`: of the databases; `storage`: an Optuna URL such as `postgresql://...`.
-
-        `say` hears once that a database cannot be written.
-        """
+    def __init__(self, folder: Path, *, say: Callable[[str], object]) -> None:
+        """`folder`: of the databases. `say` hears once that one cannot be written."""
         self._folder = folder
-        self._storage = storage
         self._say = say
         self._troubled = False
         self._waiting: SimpleQueue[CellProgress | None] = SimpleQueue()
@@ -58,10 +54,7 @@ class SearchMirror:
     def _keep(self, cell: CellProgress) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            if self._storage is not None:
-                cell.keep_search(self._storage)
-            else:
-                self._keep_in_file(cell, self._path(cell))
+            self._keep_in_file(cell, self._path(cell))
         except Exception as error:  # whatever the database raises must not reach the training
             if not self._troubled:
                 self._troubled = True

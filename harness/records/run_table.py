@@ -15,12 +15,9 @@ import pandas as pd
 from harness.records import csv_text
 from harness.records.correctness import Correct, Correctness
 from harness.records.files import RecordsError, atomic_writer, read_bytes
+from harness.records.runs import STATUSES
 from harness.records.study_file import read_study, write_study
 from harness.spec import ResolvedStudy
-
-STATUSES = ("completed", "diverged", "out_of_memory", "failed")
-ANY_STATUS = (*STATUSES, "pruned")
-"""Of confirm runs, and of trials."""
 
 _MOST_COLUMNS = 1000
 
@@ -234,7 +231,7 @@ def _check_values(path: Path, frame: pd.DataFrame) -> None:
     for name in frame.columns:
         column = frame[name]
         if name == "status":
-            wrong, rule = ~column.isin(ANY_STATUS), f"one of {', '.join(ANY_STATUS)}"
+            wrong, rule = ~column.isin(STATUSES), f"one of {', '.join(STATUSES)}"
         elif name in _FRACTIONS:
             wrong, rule = ~(column.between(0, 1) | column.isna()), "a fraction from 0 to 1, or empty"
         elif name in _PLACES and column.isna().any():

@@ -27,8 +27,7 @@ from harness.records.journal import Event, read_journal
 from harness.spec import Run, canonical_json, to_plain
 from harness.spec.checks import check_types, later
 
-Status = Literal["completed", "pruned", "diverged", "out_of_memory", "failed"]
-"""`pruned` is a trial that was stopped because earlier ones were better; confirm runs are never pruned."""
+Status = Literal["completed", "diverged", "out_of_memory", "failed"]
 STATUSES: tuple[str, ...] = get_args(Status)
 FILES = ("predictions.npz", "journal.jsonl")
 """What a result may name as belonging to it."""

@@ -32,7 +32,7 @@ class StudyStatus:
     scale: str
     planned: int
     statuses: dict[str, int]
-    """Number of the planned runs by status: completed, pruned, diverged, out_of_memory, failed."""
+    """Number of the planned runs by status: completed, diverged, out_of_memory, failed."""
     running: list[dict[str, Any]]
     """`run`, `update`, `updates` of each training under way; empty when no coordinator is at work."""
     coordinator: str

@@ -44,6 +44,8 @@ def read_study(folder: Path) -> tuple[ResolvedStudy, dict[str, Any]]:
 
     content = read_json(folder / STUDY_FILE)
     try:
+        if content["study"]["search"].get("pruning"):
+            raise ValueError("its trials were stopped early (search.pruning), which only version 0.1 reads")
         for arm in (content["study"]["baseline"], *content["study"]["arms"]):
             arm["changes"] = {key: _typed(key, value) for key, value in arm["changes"].items()}
         return _reader().validate_python(content["study"]), dict(content["provenance"])

@@ -32,7 +32,6 @@ def audit_table(records: StudyRecords, findings: Findings) -> Table:
     """Tuning per arm: what was spent, what was chosen, and how near to the edge of its range."""
     looks, sized = marks(records.study), bool(sizes_of(findings))
     chosen = [str(name) for name in findings.audit.columns if str(name).startswith("p.")]
-    pruned = bool((findings.audit["spared"] > 0).any())
     rows = []
     for row in rows_of(findings.audit):
         size = [cell(count, row["train_size"])] if sized else []
@@ -43,7 +42,6 @@ def audit_table(records: StudyRecords, findings: Findings) -> Table:
                 cell(count, row["trials"]),
                 cell(count, row["completed"]),
                 cell(count, row["images"]),
-                *([cell(count, row["spared"])] if pruned else []),
                 cell(percent, row["best_validation_accuracy"]),
                 *(_chosen(row, name) for name in chosen),
                 Cell(text_of(row["at_edge"]) or "none"),
@@ -53,7 +51,6 @@ def audit_table(records: StudyRecords, findings: Findings) -> Table:
         "Trials",
         "Completed",
         "Images seen",
-        *(["Images spared"] if pruned else []),
         "Best validation accuracy",
     ]
     headings += [f"Chosen {words(name.removeprefix('p.'))} (to edge)" for name in chosen]
@@ -65,8 +62,6 @@ def audit_table(records: StudyRecords, findings: Findings) -> Table:
     note = "To edge: distance of the chosen value to the nearer end of its range, as a share of the range's width."
     if (findings.audit["completed"] < findings.audit["trials"]).any():
         note += " Trials that did not complete count among the trials of their arm."
-    if pruned:
-        note += " Images spared: what pruned trials did not see of their planned training images."
     return Table(
         "tuning",
         f"Tuning audit: {_equality(findings)}",

@@ -62,11 +62,10 @@ def _search(study: ResolvedStudy) -> Iterator[tuple[str, str]]:
         yield "Search", "none: every arm has the recipe's own setting"
         return
     length = "as long as the confirm runs" if search.updates is None else f"of {counted(search.updates, 'update')}"
-    pruned = ", weak ones stopped early" if search.pruning else ""
     learns = search.sampler == "tpe" and search.trials > STARTUP_TRIALS
     drawn = f"then {STARTUP_TRIALS - 1} at random, then by TPE" if learns else "then at random"
     told = "the recipe's own setting" if search.trials == 1 else f"the recipe's own setting, {drawn}"
-    yield "Search", f"{counted(search.trials, 'trial')} per arm ({told}), {length}{pruned}"
+    yield "Search", f"{counted(search.trials, 'trial')} per arm ({told}), {length}"
     for families, spaces in (("family", search.by_family), ("arm", search.by_arm)):
         for owner, space in spaces.items():
             for key, distribution in space.items():

@@ -16,7 +16,7 @@ from harness.spec.data import FOLDER_SOURCES, IMAGENET, NAMED_SOURCES, DataSpec,
 from harness.spec.errors import InvalidInput
 from harness.spec.model import ModelSpec, ResNetSpec, SwinSpec, ViTSpec, family
 from harness.spec.recipe import BUDGET_UNITS, Augmentation, Distillation, Recipe
-from harness.spec.run import Run, RunConfig, Rung, canonical_json, to_plain
+from harness.spec.run import Run, RunConfig, canonical_json, to_plain
 from harness.spec.search import Choice, LogUniform, Search, Space, Uniform
 from harness.spec.study import SCALES, TUNE_SEED, Arm, ResolvedStudy, Scale, Study, changed_fields
 
@@ -49,7 +49,6 @@ __all__ = [
     "ResolvedStudy",
     "Run",
     "RunConfig",
-    "Rung",
     "Scale",
     "Search",
     "SourceFacts",

@@ -20,19 +20,6 @@ Phase = Literal["tune", "confirm"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rung:
-    """A point at which a weak trial is stopped."""
-
-    update: int
-    """One of the run's evaluations, after this many updates."""
-    accuracy: float
-    """Validation accuracy below which the trial ends, as `pruned`."""
-
-    def __post_init__(self) -> None:
-        check_types(self)
-
-
-@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Everything that decides a training's result, every default written out."""
 
@@ -52,8 +39,8 @@ class RunConfig:
     classes: int
     test_shifts: tuple[int, ...] = ()
     """Also tested on images moved by this many pixels in each of four directions; empty for the plain test alone."""
-    rungs: tuple[Rung, ...] = ()
-    """Where a trial may be stopped early; empty for confirm runs and unpruned searches."""
+    rungs: tuple[()] = field(default=(), init=False)
+    """Always empty: part of every digest, from when a trial could be stopped early."""
 
     def __post_init__(self) -> None:
         check_types(self)

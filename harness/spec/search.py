@@ -88,10 +88,6 @@ class Search:
     updates: int | None = None
     """Length of a trial, updates; None for the recipe's own budget."""
     sampler: Literal["tpe", "random"] = "tpe"
-    pruning: bool = False
-    """Stop weak trials early by successive halving; the spared images are booked in the audit."""
-    storage: str | None = None
-    """URL of an Optuna database for many machines; None for one SQLite file per arm."""
 
     def __post_init__(self) -> None:
         check_types(self)

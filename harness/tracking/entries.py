@@ -84,7 +84,7 @@ def read_entry(folder: RunFolder, study: str, scale: str) -> Entry | None:
         points=(*_evaluations(events), *_finals(result, end), *_shifts(result, end)),
         start=_start(events, written),
         end=None if result is None else end,
-        status=None if result is None else "FINISHED" if result.status in ("completed", "pruned") else "FAILED",
+        status=None if result is None else "FINISHED" if result.status == "completed" else "FAILED",
         source=config["data"]["source"],
         data_hash=config["data_hash"],
     )

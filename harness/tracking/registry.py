@@ -18,7 +18,7 @@ _DIGEST, _SHA256, _LOADER = "digest", "sha256", "loader"
 
 
 def register(model: ModelFolder, name: str, *, results: Path) -> str:
-    """Register a kept model under `name`; returns its version, that of an earlier call where weights and loader are the same.
+    """Register a kept model under `name`; returns its version, that of an earlier call where it is the same.
 
     Raises `InvalidInput` where MLflow cannot be written or refuses the name.
     """

@@ -86,7 +86,7 @@ def teacher_config(config: RunConfig) -> RunConfig:
     recipe = replace(
         config.recipe, learning_rate=asked.learning_rate, weight_decay=asked.weight_decay, distillation=None
     )
-    return replace(config, phase="tune", model=asked.teacher, recipe=recipe, test_shifts=(), rungs=())
+    return replace(config, phase="tune", model=asked.teacher, recipe=recipe, test_shifts=())
 
 
 def _teacher(training: Training, state: dict[str, Any]) -> Teacher:

@@ -44,14 +44,6 @@ class Diverged(Exception):
         self.update = update
 
 
-class Pruned(Exception):
-    """The trial was weaker at a rung than earlier ones."""
-
-    def __init__(self, training: "Training", reason: str) -> None:
-        super().__init__(reason)
-        self.training = training
-
-
 class Interrupted(Exception):
     """The training was asked to stop; its state has been kept."""
 
@@ -172,7 +164,7 @@ def train(
     updates done, after each update and each forward pass of an evaluation; `stop` is asked after each update. The test
     split is read here and only here, after the last update, in the confirm phase.
 
-    Raises `Diverged`, `Pruned`, `Interrupted`, what the device raises when it is out of memory, and `InvalidInput` for
+    Raises `Diverged`, `Interrupted`, what the device raises when it is out of memory, and `InvalidInput` for
     a test of images shifted by their side or more.
     """
     _check_shifts(config, dataset)
@@ -191,7 +183,6 @@ def train(
         beat()
         if training.update in points:
             _validate(training, dataset, emit, beat)
-            _prune(training, config)
         if stop():
             if checkpoints is not None:
                 checkpoints.save(training)
@@ -360,13 +351,6 @@ def _test(training: Training, dataset: Dataset, shifts: tuple[int, ...], beat: C
     _require_finite("test", test.loss, training.update)
     shifted = evaluate_shifted(training, split, test.predicted, shifts, beat) if shifts else ()
     return Trained(training=training, test=test, shifts=shifted)
-
-
-def _prune(training: Training, config: RunConfig) -> None:
-    for rung in config.rungs:
-        if training.update == rung.update and training.validation_accuracy < rung.accuracy:
-            found = f"{training.validation_accuracy:.4f} at update {rung.update}, below {rung.accuracy:.4f}"
-            raise Pruned(training, f"validation accuracy {found}")
 
 
 def _require_finite(which: str, loss: float, update: int) -> None:

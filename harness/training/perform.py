@@ -22,7 +22,7 @@ from harness.training.checkpoint import CheckpointFolder
 from harness.training.device import Placement, choose, out_of_memory_as
 from harness.training.distillation import train_teacher
 from harness.training.evaluation import Evaluation
-from harness.training.loop import Diverged, Interrupted, Pruned, Teacher, Trained, Training, train
+from harness.training.loop import Diverged, Interrupted, Teacher, Trained, Training, train
 from harness.training.numerics import NUMERICS
 from harness.training.profiling import profile
 from harness.training.settings import WorkerSettings
@@ -43,7 +43,7 @@ def perform(
 ) -> RunResult:
     """Train `run`, keep its journal, predictions, model and result in `folder`, and return the result.
 
-    A pruned trial, a divergence and a lack of memory are results. Any other error passes, with nothing written as a
+    A divergence and a lack of memory are results. Any other error passes, with nothing written as a
     result; `Interrupted` passes after a checkpoint was kept.
     """
     torch.set_num_threads(settings.threads)
@@ -81,7 +81,7 @@ def perform(
         if placement.device.type == "cpu" and not settings.own_process:
             result = dataclasses.replace(result, peak_memory_bytes=None, eval_peak_memory_bytes=None)
         journal.append("finished", status=result.status, reason=result.reason, **_final_metrics(result))
-        # The curves come from the journal, and so do the decisions of a pruned search: it is part of the result.
+        # The curves come from the journal: it is part of the result.
         journalled = {folder.journal_path.name: sha256(read_bytes(folder.journal_path))}
         result = dataclasses.replace(result, files={**result.files, **journalled})
         folder.write_result(result)
@@ -98,8 +98,6 @@ def _outcome(blank: RunResult, run: Run, folder: RunFolder, train_it: Callable[[
         with out_of_memory_as(OutOfMemory):
             trained = train_it()
         return _completed(blank, run, folder, trained)
-    except Pruned as error:
-        return dataclasses.replace(blank, status="pruned", reason=str(error), **_measured(error.training))
     except Diverged as error:
         return _diverged(blank, run, error)
     except OutOfMemory as error:

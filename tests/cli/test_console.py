@@ -80,7 +80,7 @@ def test_the_first_line_says_what_is_to_do():
 def test_totals_count_runs_by_what_became_of_them():
     progress, clock, out, runs = watched()
     carry_out(progress, clock, runs[0], 16)
-    carry_out(progress, clock, runs[1], 8, "pruned")
+    carry_out(progress, clock, runs[1], 8)
     carry_out(progress, clock, runs[2], 8, "diverged")
     progress.started(runs[3])
     progress.ended(runs[3], None)  # an attempt without result will be made again

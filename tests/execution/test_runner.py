@@ -342,21 +342,6 @@ def test_cells_with_the_most_work_left_start_first(inline: Options) -> None:
     assert witness.trained[0].config.data.train_size == 100
 
 
-def test_weak_trials_are_pruned_and_their_spared_images_booked(inline: Options) -> None:
-    search = Search(space={"learning_rate": SPACE["learning_rate"]}, trials=8, pruning=True)
-    study = tiny_study(search=search, recipe=dataclasses.replace(tiny_study().recipe, updates=20, evaluations=10))
-    _, records, findings = ran(study, inline)
-    pruned = records.trials[records.trials["status"] == "pruned"]
-    assert len(pruned) >= 2
-    assert pruned["images_seen"].isin([6 * 16, 12 * 16]).all()
-    assert records.trials.loc[records.trials["status"] == "completed", "images_seen"].eq(20 * 16).all()
-    assert not pruned["chosen"].any()
-    assert findings.audit["images"].sum() == records.trials["images_seen"].sum()
-    witness, again, _ = ran(study, inline)
-    assert witness.trained == []
-    assert_same(records, again)
-
-
 def test_a_lost_search_database_is_made_again(inline: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     import optuna
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_studies import SPACE
 
-from harness.execution.optuna_search import Trial, chosen, mirror, propose, rungs
-from harness.spec import Choice, LogUniform, Rung, Search, Uniform
+from harness.execution.optuna_search import Trial, chosen, mirror, propose
+from harness.spec import Choice, LogUniform, Search, Uniform
 from harness.spec.search import STARTUP_TRIALS
 
 SEARCH = Search(space=SPACE, trials=12)
@@ -132,17 +132,3 @@ def test_every_choice_is_tried_before_one_is_repeated() -> None:
         values = propose(SEARCH, space, "study", history)
         history.append(Trial(number=number, values=values, status="completed", score=0.5))
     assert {trial.values["optimizer"] for trial in history} == {"adamw", "sgd", "muon"}
-
-
-def test_successive_halving_keeps_the_best_third() -> None:
-    def trial(number: int, early: float, late: float | None = None) -> Trial:
-        curve = [0.0, 0.0, early] + ([] if late is None else [0.0, 0.0, late])
-        return Trial(number=number, values={}, status="completed", score=late, curve=curve)
-
-    points = list(range(1, 11))
-    history = [trial(0, 0.5, 0.6), trial(1, 0.4)]
-    assert rungs(points, history[:1]) == ()
-    assert rungs(points, history) == (Rung(update=3, accuracy=0.5),)
-    history += [trial(2, 0.7, 0.8), trial(3, 0.6, 0.7), trial(4, 0.65, 0.9)]
-    assert rungs(points, history) == (Rung(update=3, accuracy=0.65), Rung(update=6, accuracy=0.9))
-    assert rungs([10], history) == ()

@@ -87,7 +87,6 @@ STUDY = ResolvedStudy(
         trials=4,
         updates=10,
         sampler="random",
-        pruning=True,
     ),
     minutes=0.5,
     claims=(
@@ -171,7 +170,7 @@ def records(study=TEXTS):
         )
         trials.append(
             place
-            | {"trial": at, "status": "pruned", "images_seen": 7, "chosen": bool(at % 2)}
+            | {"trial": at, "status": "failed", "images_seen": 7, "chosen": bool(at % 2)}
             | {"at_edge": "learning_rate, weight_decay" if done else ""}
             | {"device": "cpu", "precision": "bf16", "code_fingerprint": "0e1"}
         )
@@ -530,16 +529,16 @@ def test_the_status_counts_what_is_there(tmp_path, monkeypatch):
     finish(tmp_path, planned_run(STUDY, resnet, seed=0))
     finish(tmp_path, planned_run(STUDY, STUDY.arms[1], size=200, seed=7))
     finish(tmp_path, planned_run(STUDY, small, seed=7), "diverged")
-    finish(tmp_path, planned_run(STUDY, small, trial=3, optimizer="muon", learning_rate=0.07), "pruned")
+    finish(tmp_path, planned_run(STUDY, small, trial=3, optimizer="muon", learning_rate=0.07), "failed")
     torn = tmp_path / "work" / "runs" / "torn"
     torn.mkdir()
     (torn / "result.json").write_text("{")
     status = read_status(tmp_path)
     assert status.planned == 4 * 2 * (4 + 2)
-    assert status.statuses == {"completed": 2, "diverged": 1, "pruned": 1}
+    assert status.statuses == {"completed": 2, "diverged": 1, "failed": 1}
     assert status.running == []
     assert status.as_text() == (
-        "patch_size at scale smoke: 48 runs planned; 2 completed, 1 diverged, 1 pruned.\n"
+        "patch_size at scale smoke: 48 runs planned; 2 completed, 1 diverged, 1 failed.\n"
         "Nothing is running; go on with: patchbench run patch_size --scale smoke"
     )
 
@@ -577,21 +576,34 @@ def test_a_trial_that_two_searches_have_made_counts_once(tmp_path):
     assert read_status(tmp_path).statuses == {"completed": 1}
 
 
+@pytest.mark.parametrize("is_pruned", [False, True])
+def test_a_study_of_version_0_1_is_read_unless_its_trials_were_stopped_early(tmp_path, is_pruned):
+    write_study(tmp_path, STUDY, {})
+    content = json.loads((tmp_path / "study.json").read_text())
+    content["study"]["search"] |= {"pruning": is_pruned, "storage": None}
+    (tmp_path / "study.json").write_text(json.dumps(content))
+    if is_pruned:
+        with pytest.raises(RecordsError, match=r"search\.pruning"):
+            read_study(tmp_path)
+    else:
+        assert read_study(tmp_path)[0] == STUDY
+
+
 def with_tables(folder):
-    """Tables of four diverged or completed runs and four pruned trials, and the runs' folders; their digests."""
+    """Tables of four diverged or completed runs and four failed trials, and the runs' folders; their digests."""
     kept = records(STUDY)
     digests = []
     for at, arm in enumerate(STUDY.all_arms):
         digests.append(finish(folder, planned_run(STUDY, arm, seed=0)))
         kept.runs.loc[at, "digest"] = digests[-1]
-        kept.trials.loc[at, "digest"] = finish(folder, planned_run(STUDY, arm, trial=0), "pruned")
+        kept.trials.loc[at, "digest"] = finish(folder, planned_run(STUDY, arm, trial=0), "failed")
     write_tables(folder, kept)
     return digests
 
 
 def test_a_finished_study_is_counted_by_its_tables(tmp_path):
     with_tables(tmp_path)
-    expected = {"completed": 3, "diverged": 1, "pruned": 4}
+    expected = {"completed": 3, "diverged": 1, "failed": 4}
     finish(tmp_path, planned_run(STUDY, RESNET, seed=7))
     assert read_status(tmp_path).statuses == expected
     write_study(tmp_path / "work", STUDY, {"command": "patchbench report patch_size"})
@@ -603,7 +615,7 @@ def test_a_finished_study_is_counted_by_its_tables(tmp_path):
 def test_a_run_that_was_set_aside_is_to_do_again(tmp_path):
     first, *_ = with_tables(tmp_path)
     RunFolder(tmp_path / "work" / "runs" / first).clear(tmp_path / "work" / "set_aside")
-    assert read_status(tmp_path).statuses == {"completed": 2, "diverged": 1, "pruned": 4}
+    assert read_status(tmp_path).statuses == {"completed": 2, "diverged": 1, "failed": 4}
 
 
 def test_tables_of_an_earlier_launch_do_not_count_for_a_later_one(tmp_path):
@@ -614,13 +626,13 @@ def test_tables_of_an_earlier_launch_do_not_count_for_a_later_one(tmp_path):
     status = read_status(tmp_path)
     assert status.planned == 4 * 2 * (4 + 3)
     # Two searches that differ only in their updates are not told apart.
-    assert status.statuses == {"completed": 1, "pruned": 4}
+    assert status.statuses == {"completed": 1, "failed": 4}
 
 
 SAYS = {
     "process": os.getpid(),
     "host": platform.node(),
-    "done": {"completed": 5, "pruned": 1},
+    "done": {"completed": 5, "failed": 1},
     "running": [{"run": "small · seed 0", "update": 1200, "updates": 2000}],
 }
 
@@ -631,13 +643,13 @@ def test_a_coordinator_at_work_speaks_for_itself(tmp_path):
     write_json(tmp_path / "work" / "status.json", SAYS)
     with lock:
         status = read_status(tmp_path)
-        assert status.statuses == {"completed": 5, "pruned": 1}
+        assert status.statuses == {"completed": 5, "failed": 1}
         assert status.as_text().splitlines()[1:] == [
             f"Process {os.getpid()} on {platform.node()} is at work.",
             "  small · seed 0: 1,200 of 2,000 updates",
         ]
     status = read_status(tmp_path)  # its file may stay behind
-    assert status.statuses == {"completed": 3, "diverged": 1, "pruned": 4}
+    assert status.statuses == {"completed": 3, "diverged": 1, "failed": 4}
     assert status.running == []
     assert status.coordinator.startswith("Nothing is running")
 

@@ -280,7 +280,6 @@ def make_findings(study, arms, sizes):
                     "trials": 8,
                     "completed": 7,
                     "images": 512_000,
-                    "spared": 0,
                     "best_validation_accuracy": 0.88,
                     "at_edge": "learning_rate" if i == 1 else "",
                     "p.learning_rate": 3e-4,

@@ -175,17 +175,6 @@ def test_claims_show_verdict_in_words_and_estimate_in_its_unit():
     assert "×0.0123 [×0.004, ×0.02]" in text
 
 
-def test_spared_images_are_shown_where_there_are_any():
-    records, findings = single()
-    assert "spared" not in str(audit.audit_table(records, findings).columns)
-    spared = findings.audit.assign(spared=[0, 64_000, 0, 0])
-    table = audit.audit_table(records, replace(findings, audit=spared))
-    place = [column.heading for column in table.columns].index("Images spared")
-    assert [row[place].text for row in table.rows] == ["0", "64,000", "0", "0"]
-    assert all(len(row) == len(table.columns) for row in table.rows)
-    assert "pruned trials did not see" in table.note
-
-
 @pytest.mark.usefixtures("words")
 def test_negative_numbers_have_one_sign(tmp_path):
     records, _ = gaps()

@@ -25,7 +25,7 @@ from harness.data import Dataset, augment, load
 from harness.models import attention_macs_per_image, macs_per_image, parameters
 from harness.records import provenance
 from harness.records.files import sha256
-from harness.spec import Distillation, InvalidInput, Rung, to_plain
+from harness.spec import Distillation, InvalidInput, to_plain
 from harness.training import loop
 from harness.training.device import Placement, available_devices, choose
 
@@ -297,13 +297,3 @@ def test_peak_memory_is_in_bytes_and_that_of_an_evaluation_is_its_own():
     assert before + 280 * 2**20 < peak < 100e9
     if os.access("/proc/self/clear_refs", os.W_OK):
         assert 30 * 2**20 < in_evaluation - before < 150 * 2**20
-
-
-@pytest.mark.parametrize(("accuracy", "status", "updates"), [(1.0, "pruned", 4), (0.0, "completed", 12)])
-def test_a_trial_ends_at_a_rung_that_it_does_not_reach(tmp_path, monkeypatch, accuracy, status, updates):
-    config = replace(make_config(phase="tune"), rungs=(Rung(update=4, accuracy=accuracy),))
-    done = carry_out(config, tmp_path, monkeypatch)
-    assert (done.result.status, done.result.updates, done.result.images_seen) == (status, updates, 16 * updates)
-    assert done.result.validation_accuracy == done.journal[-2]["validation_accuracy"]
-    assert done.journal[-1]["status"] == status
-    assert done.folder.result() == done.result
