@@ -83,14 +83,12 @@ class _Left:
 
     @classmethod
     def of(cls, cell: "Cell") -> Self:
-        assert cell.recipe.updates is not None
-        batch = cell.recipe.batch_size
         return cls(
             arm=cell.arm.name,
             trials=cell.trials,
             confirms=len(cell.seeds),
-            trial_images=cell.trial_updates * batch,
-            confirm_images=cell.recipe.updates * batch,
+            trial_images=cell.trial_updates * cell.recipe.batch_size,
+            confirm_images=cell.recipe.total_images,
         )
 
     @property

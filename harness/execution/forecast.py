@@ -11,9 +11,11 @@ from harness.execution.plan import Cell, Plan
 from harness.execution.rehearsal import made_up, refused_by_name
 from harness.models import macs_per_image
 from harness.spec import ViTSpec
+from harness.spec.checks import known
 from harness.training.device import Placement
 from harness.training.evaluation import evaluate
-from harness.training.loop import Training, prepare_training, run_updates
+from harness.training.loop import prepare_training, run_updates
+from harness.training.state import Training
 
 TIMED_UPDATES = 4
 LARGEST_PROBE_MACS = {"cpu": 1e10, "cuda": 5e11, "mps": 2e10}
@@ -38,12 +40,11 @@ class Forecast:
     @property
     def seconds(self) -> float:
         """Time of all trials and confirm runs of the cell on one worker."""
-        recipe, data = self.cell.recipe, self.cell.data
-        assert data.validation_size is not None
+        validation_images = known(self.cell.data.validation_size)
         runs = self.cell.trials + len(self.cell.seeds)
         tests = 1 + 4 * len(self.cell.test_shifts)  # each shift in four directions
         evaluated = (
-            runs * recipe.evaluations * data.validation_size
+            runs * self.cell.recipe.evaluations * validation_images
             + len(self.cell.seeds) * tests * self.cell.facts.test_images
         )
         trained = self.cell.images_planned * (self.seconds_per_image + self.teacher_seconds_per_image)
@@ -122,15 +123,13 @@ def _apart(cell: Cell) -> tuple[Cell, Cell | None]:
 
 def _time(cell: Cell, placement: Placement) -> tuple[int, float, float]:
     """MACs of an image, seconds of training per image, seconds of evaluation per image."""
-    assert cell.data.image_size is not None
-    shape = {"image_size": cell.data.image_size, "channels": cell.facts.channels, "classes": cell.facts.classes}
-    macs = macs_per_image(cell.arm.model, **shape)
+    config = cell.confirm(0, {}).config
+    macs = macs_per_image(config.model, **config.shape)
     batch, timed = probe_size(macs, cell.recipe.batch_size, placement.device.type)
     recipe = replace(cell.recipe, batch_size=batch, accumulate=1, updates=1 + timed, compile=False)
     is_cut = batch < cell.recipe.batch_size
     if is_cut:
         recipe = replace(recipe, optimizer="sgd", momentum=0.0, clip_norm=None, ema_decay=None)
-    config = cell.confirm(0, {}).config
     # No dataset is made up beyond the batch, though a real one has at least an image of each class.
     config = replace(config, recipe=recipe, data=replace(cell.data, train_size=batch))
     dataset = made_up(config, cell.facts, batch, placement)

@@ -46,8 +46,7 @@ class LoadedModel:
         from harness.data.photographs import Reading
 
         config = self.facts.config
-        assert config.data.image_size is not None
-        reading = Reading.of(config.data, side=config.data.image_size, channels=config.channels)
+        reading = Reading.of(config.data, side=config.image_size, channels=config.channels)
         return torch.from_numpy(np.stack([reading(Path(path)) for path in paths]))
 
     def inputs(self, images: "Tensor") -> "Tensor":
@@ -59,10 +58,9 @@ class LoadedModel:
 
         from harness.data import moved_order, prepare
 
-        facts, data = self.facts, self.facts.config.data
-        assert data.image_size is not None
+        facts, config = self.facts, self.facts.config
         inputs = prepare(images, *(torch.tensor(values, device=images.device) for values in (facts.mean, facts.std)))
-        moved = moved_order(data.image_size, data)
+        moved = moved_order(config.image_size, config.data)
         return inputs if moved is None else inputs.flatten(2)[:, :, moved.to(images.device)].view_as(inputs)
 
 

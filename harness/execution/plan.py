@@ -17,7 +17,7 @@ from harness.spec import (
     RunConfig,
     SourceFacts,
 )
-from harness.spec.checks import replace_at, value_at
+from harness.spec.checks import known, replace_at, value_at
 from harness.spec.errors import require
 from harness.spec.run import Phase
 
@@ -28,8 +28,7 @@ def _with_values(recipe: Recipe, values: tuple[tuple[str, type, Any], ...]) -> R
 
     The images seen stay what they are: another batch size has another number of updates.
     """
-    assert recipe.updates is not None
-    images = recipe.updates * recipe.batch_size
+    images = recipe.total_images
     for name, _, value in values:
         recipe = replace_at(recipe, name, value)
     return replace(recipe, updates=images // recipe.batch_size)
@@ -56,8 +55,7 @@ class Cell:
     @property
     def key(self) -> tuple[str, int]:
         """Arm name and training size."""
-        assert self.data.train_size is not None
-        return self.arm.name, self.data.train_size
+        return self.arm.name, known(self.data.train_size)
 
     @property
     def own_values(self) -> dict[str, Any]:
@@ -67,9 +65,7 @@ class Cell:
     @property
     def images_planned(self) -> int:
         """Training images over all trials and confirm runs."""
-        assert self.recipe.updates is not None
-        updates = self.trials * self.trial_updates + len(self.seeds) * self.recipe.updates
-        return updates * self.recipe.batch_size
+        return self.trials * self.trial_updates * self.recipe.batch_size + len(self.seeds) * self.recipe.total_images
 
     @property
     def trial_recipe(self) -> Recipe:
@@ -131,8 +127,8 @@ def make_plan(study: ResolvedStudy) -> Plan:
     Raises `InvalidInput` for what cannot be trained: an image that a model's patches do not tile, more training images
     than there are, data that is not there.
     """
-    known = _KnownData()
-    return Plan(study=study, cells=tuple(_cell(study, arm, size, known) for arm, size in study.cells))
+    sources = _KnownData()
+    return Plan(study=study, cells=tuple(_cell(study, arm, size, sources) for arm, size in study.cells))
 
 
 def _check_batch_sizes(study: ResolvedStudy, arm: Arm, recipe: Recipe, lengths: tuple[int, ...]) -> None:
@@ -165,15 +161,12 @@ class _KnownData:
         return *self._resolved[asked], self._hashes[asked.source]
 
 
-def _cell(study: ResolvedStudy, arm: Arm, size: int | None, known: _KnownData) -> Cell:
-    data, facts, data_hash = known.of(study.data_of(arm, size))
-    assert data.image_size is not None
-    assert data.train_size is not None
-    study.check_image(arm, data.image_size)  # a folder's images are known only now
-    recipe = study.recipe_of(arm).resolved(data.train_size)
-    assert recipe.updates is not None
+def _cell(study: ResolvedStudy, arm: Arm, size: int | None, sources: _KnownData) -> Cell:
+    data, facts, data_hash = sources.of(study.data_of(arm, size))
+    study.check_image(arm, facts.image_size)  # a folder's images are known only now
+    recipe = study.recipe_of(arm).resolved(known(data.train_size))
     trial_updates = study.trial_updates(recipe)
-    _check_batch_sizes(study, arm, recipe, (trial_updates, recipe.updates))
+    _check_batch_sizes(study, arm, recipe, (trial_updates, recipe.total_updates))
     return Cell(
         arm=arm,
         recipe=recipe,

@@ -12,7 +12,8 @@ from harness.spec import InvalidInput, RunConfig, SourceFacts
 from harness.training.device import Placement, choose, out_of_memory_as
 from harness.training.distillation import teacher_config
 from harness.training.evaluation import evaluate
-from harness.training.loop import Diverged, Training, prepare_training, run_updates
+from harness.training.loop import prepare_training, run_updates
+from harness.training.state import Diverged, Training
 
 
 def rehearse(rehearsals: Iterable[Rehearsal], device: str, *, deterministic: bool = False) -> None:
@@ -90,8 +91,7 @@ def _updated(training: Training) -> Training:
 
 def made_up(config: RunConfig, facts: SourceFacts, images: int, placement: Placement) -> Dataset:
     """A set of random images of the shape of a configuration's, for training as for validation."""
-    side, classes = config.data.image_size, config.classes
-    assert side is not None
+    side, classes = config.image_size, config.classes
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (images, config.channels, side, side), dtype=torch.uint8, generator=generator)
     split = Split(pixels.to(placement.device), (torch.arange(images) % classes).to(placement.device))

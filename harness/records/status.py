@@ -180,8 +180,7 @@ def _place(study: ResolvedStudy, content: dict[str, Any]) -> tuple[object, ...] 
     size, updates = config["data"]["train_size"], config["recipe"]["updates"]
     sizes = study.train_sizes or (study.data_of(arm).train_size or size,)
     recipe = study.recipe_of(arm).resolved(size)
-    assert recipe.updates is not None
-    images, all_images = updates * config["recipe"]["batch_size"], recipe.updates * recipe.batch_size
+    images, all_images = updates * config["recipe"]["batch_size"], recipe.total_images
     if trial is None:
         is_planned = config["seed"] in study.seeds and images == all_images
     else:

@@ -55,6 +55,12 @@ def check_types(spec: Any) -> None:
         )
 
 
+def known(value: T | None) -> T:
+    """A field of a resolved specification, which the plan has written out."""
+    assert value is not None, "a plan writes out every size and the budget in updates"
+    return value
+
+
 def describe(hint: Any) -> str:
     """A type in a user's words: `int or None`, `one of 'cls', 'mean'`."""
     if get_origin(hint) is Literal:

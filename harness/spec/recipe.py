@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from harness.spec.checks import check_types
+from harness.spec.checks import check_types, known
 from harness.spec.errors import require, require_choice, require_within
 from harness.spec.model import ResNetSpec
 
@@ -161,6 +161,16 @@ class Recipe:
         """The weight decay: the recipe's own, else the optimiser's usual one."""
         return USUAL_SETTINGS[self.optimizer][1] if self.weight_decay is None else self.weight_decay
 
+    @property
+    def total_updates(self) -> int:
+        """The budget in updates, of a recipe that is `resolved`."""
+        return known(self.updates)
+
+    @property
+    def total_images(self) -> int:
+        """The budget in training images seen, of a recipe that is `resolved`."""
+        return self.total_updates * self.batch_size
+
     def written_out(self) -> "Recipe":
         """The same recipe with the optimiser's usual settings as values."""
         return replace(self, learning_rate=self.rate, weight_decay=self.decay)
@@ -180,6 +190,6 @@ class Recipe:
 
 def evaluation_points(recipe: Recipe) -> frozenset[int]:
     """Updates after which validation is scored: evenly spaced, the last one included."""
-    assert recipe.updates is not None
-    count = min(recipe.evaluations, recipe.updates)
-    return frozenset(round(recipe.updates * part / count) for part in range(1, count + 1))
+    updates = recipe.total_updates
+    count = min(recipe.evaluations, updates)
+    return frozenset(round(updates * part / count) for part in range(1, count + 1))

@@ -5,9 +5,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
-from harness.spec.checks import NEUTRAL, check_types
+from harness.spec.checks import NEUTRAL, check_types, known
 from harness.spec.data import DataSpec
 from harness.spec.model import ModelSpec
 from harness.spec.plural import counted
@@ -17,6 +17,14 @@ SCHEMA = 1
 """Version of what a configuration means; part of every digest. Raise it when a field changes its meaning."""
 
 Phase = Literal["tune", "confirm"]
+
+
+class Shape(TypedDict):
+    """What a model is built for; `image_size` in pixels."""
+
+    image_size: int
+    channels: int
+    classes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +53,21 @@ class RunConfig:
     def __post_init__(self) -> None:
         check_types(self)
 
+    @property
+    def image_size(self) -> int:
+        """Side of the images, pixels."""
+        return known(self.data.image_size)
+
+    @property
+    def train_size(self) -> int:
+        """Images in the training subset."""
+        return known(self.data.train_size)
+
+    @property
+    def shape(self) -> Shape:
+        """What the model is built for."""
+        return {"image_size": self.image_size, "channels": self.channels, "classes": self.classes}
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the configuration: the run's identity, 64 hexadecimal digits."""
@@ -70,7 +93,7 @@ class Run:
     def label(self) -> str:
         """Short name for logs: arm, size and seed or trial."""
         part = f"trial {self.trial}" if self.config.phase == "tune" else f"seed {self.config.seed}"
-        return f"{self.arm} · {counted(self.config.data.train_size or 0, 'image')} · {part}"
+        return f"{self.arm} · {counted(self.config.train_size, 'image')} · {part}"
 
 
 def to_plain(value: Any) -> Any:

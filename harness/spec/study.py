@@ -214,11 +214,10 @@ class ResolvedStudy:
 
         Never more than a confirm run has.
         """
-        assert recipe.updates is not None
         if self.search.updates is None:
-            return recipe.updates
+            return recipe.total_updates
         same_images = round(self.search.updates * self.recipe.batch_size / recipe.batch_size)
-        return min(max(1, same_images), recipe.updates)
+        return min(max(1, same_images), recipe.total_updates)
 
     def trials_of(self, arm: Arm) -> int:
         """Trials of an arm's search: those asked for, or one for each setting where a space of choices has fewer."""

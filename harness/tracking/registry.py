@@ -78,8 +78,7 @@ def _signature(facts: ModelFacts) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    side = facts.config.data.image_size
-    assert side is not None
+    side = facts.config.image_size
     images = TensorSpec(np.dtype("uint8"), (-1, facts.config.channels, side, side))
     logits = TensorSpec(np.dtype("float32"), (-1, facts.config.classes))
     return ModelSignature(inputs=Schema([images]), outputs=Schema([logits]))

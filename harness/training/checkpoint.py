@@ -26,7 +26,7 @@ from harness.records.journal import Journal
 from harness.records.provenance import code_fingerprint
 from harness.records.runs import STATE_FILES
 from harness.training.device import Placement
-from harness.training.loop import Training
+from harness.training.state import Training
 
 KEPT = 2
 """Checkpoints kept: when the newest is damaged, the one before serves."""

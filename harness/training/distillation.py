@@ -9,7 +9,8 @@ from harness.data import Dataset
 from harness.spec import RunConfig
 from harness.training.device import Placement
 from harness.training.evaluation import evaluate
-from harness.training.loop import Diverged, Interrupted, Teacher, Training, prepare_training, run_updates
+from harness.training.loop import prepare_training, run_updates
+from harness.training.state import Diverged, Interrupted, Teacher, Training
 
 T = TypeVar("T")
 
@@ -50,8 +51,7 @@ def train_teacher(
     Raises `TeacherDiverged`, `Interrupted`, and `InvalidInput` for images that are too small for it.
     """
     own = teacher_config(config)
-    assert own.data.image_size is not None
-    own.model.check_image(own.data.image_size)
+    own.model.check_image(own.image_size)
 
     def prepared() -> Training:
         return prepare_training(own, dataset, placement, weights="teacher")

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the field's usual name)
@@ -13,9 +12,7 @@ from harness.data import Split, StreamedSplit, translated
 from harness.models import activation_bytes
 from harness.records.runs import Shift
 from harness.spec import RunConfig
-
-if TYPE_CHECKING:
-    from harness.training.loop import Training
+from harness.training.state import Training
 
 EVALUATION_BATCH = 1000
 """Most images per forward pass of an evaluation: enough for the matrix products, few enough for the caches."""
@@ -47,20 +44,16 @@ def images_per_pass(config: RunConfig) -> int:
     It follows from the configuration alone, never from the machine: with other kernels for another number of images the
     last digits of a loss may differ.
     """
-    recipe, size = config.recipe, config.data.image_size
-    assert size is not None
-    shape = {"image_size": size, "channels": config.channels, "classes": config.classes}
-    evaluated, room = activation_bytes(config.model, training=False, **shape), ROOM
+    recipe = config.recipe
+    evaluated, room = activation_bytes(config.model, training=False, **config.shape), ROOM
     if EVALUATION_BATCH * evaluated > room:
         largest = -(-recipe.batch_size // recipe.accumulate)
-        room = max(room, largest * activation_bytes(config.model, training=True, **shape))
+        room = max(room, largest * activation_bytes(config.model, training=True, **config.shape))
     return min(EVALUATION_BATCH, max(1, room // evaluated))
 
 
 @torch.inference_mode()
-def evaluate(
-    training: "Training", split: Split | StreamedSplit, beat: Callable[[], object] = lambda: None
-) -> Evaluation:
+def evaluate(training: Training, split: Split | StreamedSplit, beat: Callable[[], object] = lambda: None) -> Evaluation:
     """Mean cross-entropy and accuracy of the present model over a whole split, without augmentation.
 
     `beat` is called after each forward pass, as a sign of life.
@@ -91,7 +84,7 @@ def evaluate(
 
 @torch.inference_mode()
 def evaluate_shifted(
-    training: "Training",
+    training: Training,
     split: Split | StreamedSplit,
     unshifted: Tensor,
     shifts: tuple[int, ...],

@@ -21,7 +21,6 @@ from harness.data import (
     derive,
     moved_order,
     normalisation,
-    prepare,
     subset,
 )
 from harness.models import build
@@ -34,18 +33,7 @@ from harness.training.device import Placement
 from harness.training.evaluation import Evaluation, evaluate, evaluate_shifted, images_per_pass
 from harness.training.loss import loss_of
 from harness.training.optimizer import build_optimizers, learning_rates
-
-
-class Diverged(Exception):
-    """A loss became NaN or infinite, by update `update`."""
-
-    def __init__(self, which: str, value: float, update: int) -> None:
-        super().__init__(f"the {which} loss became {value} at update {update}")
-        self.update = update
-
-
-class Interrupted(Exception):
-    """The training was asked to stop; its state has been kept."""
+from harness.training.state import Diverged, Interrupted, Teacher, Training
 
 
 class Emit(Protocol):
@@ -57,83 +45,14 @@ class Emit(Protocol):
 class Checkpoints(Protocol):
     """Keeps and gives back the state of a training."""
 
-    def restore(self, prepare: Callable[[], "Training"]) -> "Training":
+    def restore(self, prepare: Callable[[], Training]) -> Training:
         """The training that `prepare` makes, brought to the newest whole checkpoint, if there is one."""
 
-    def save_if_due(self, training: "Training") -> None:
+    def save_if_due(self, training: Training) -> None:
         """Keep the state where the interval since the last checkpoint is over."""
 
-    def save(self, training: "Training") -> None:
+    def save(self, training: Training) -> None:
         """Keep the state now."""
-
-
-@dataclass(kw_only=True)
-class Training:
-    """Everything that changes while a model is trained, and what it is trained on."""
-
-    recipe: Recipe
-    placement: Placement
-    model: nn.Module
-    average: nn.Module | None
-    """Exponential moving average of the model, where the recipe asks for one; it is then what is evaluated."""
-    optimizers: list[torch.optim.Optimizer]
-    batches: Batches
-    mean: Tensor
-    std: Tensor
-    classes: int
-    augmentation: torch.Generator
-    """Decides the augmentation alone, so that all arms see the same images."""
-    learning_rates: list[float]
-    images_per_pass: int
-    """Of an evaluation."""
-    loss_sum: Tensor
-    """Sum of the training loss over the updates since the last evaluation."""
-    last_loss: Tensor
-    """Training loss of the last update, which is looked at while the next one runs."""
-    update: int = 0
-    """Updates done."""
-    evaluated_at: int = 0
-    """Update of the last evaluation."""
-    seconds: float = 0.0
-    """Time in training steps so far."""
-    train_loss: float = math.nan
-    """Mean training loss between the last two evaluations."""
-    validation_loss: float = math.nan
-    validation_accuracy: float = math.nan
-    moved: Tensor | None = None
-    """int64 (H * W,): the pixel of the image that each pixel of the network's input is, where the data moves any."""
-    teacher: nn.Module | None = None
-    """In eval mode; its answers are learned from too, where the recipe asks for distillation."""
-    compiled: Callable[[Tensor], Tensor] | None = None
-    """The model's forward pass as torch.compile makes it, where the recipe asks for that; for updates alone."""
-
-    @property
-    def images_seen(self) -> int:
-        return self.update * self.recipe.batch_size
-
-    @property
-    def evaluated_model(self) -> nn.Module:
-        """The model, or its average where there is one."""
-        return self.model if self.average is None else self.average
-
-    def inputs(self, images: Tensor) -> Tensor:
-        """The network's input, float32 (B, C, H, W), from images as they are: normalised, then with pixels moved."""
-        inputs = prepare(images, self.mean, self.std)
-        if self.moved is None:
-            return inputs
-        pixels = inputs.flatten(2)  # (B, C, H * W); on a CPU gather takes half the time of index_select, or less
-        return pixels.gather(2, self.moved.expand_as(pixels)).view_as(inputs)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Teacher:
-    """A trained teacher, and what is known of it."""
-
-    model: nn.Module
-    """In eval mode, without gradients, on the device that trains."""
-    validation_accuracy: float
-    seconds: float
-    """Time in its training steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,16 +129,12 @@ def prepare_training(
     """
     recipe, seed = config.recipe, config.seed
     assert (teacher is None) == (recipe.distillation is None), "a teacher is trained where the recipe asks for one"
-    assert recipe.updates is not None, "the plan writes the budget in updates"
-    assert config.data.train_size is not None, "the plan writes out the training size"
-    indices = subset(dataset.train, config.data.train_size, seed=seed)
+    indices = subset(dataset.train, config.train_size, seed=seed)
     mean, std = normalisation(dataset.train, indices)
-    assert config.data.image_size is not None
-    moved = moved_order(config.data.image_size, config.data)
+    moved = moved_order(config.image_size, config.data)
     per_pass = images_per_pass(config)
     torch.manual_seed(derive(seed, weights))
-    model = build(config.model, image_size=config.data.image_size, channels=config.channels, classes=config.classes)
-    model = placement.place(model)
+    model = placement.place(build(config.model, **config.shape))
     torch.manual_seed(derive(seed, "dropout"))
     return Training(
         recipe=recipe,
@@ -233,7 +148,7 @@ def prepare_training(
         std=std,
         classes=config.classes,
         augmentation=torch.Generator(placement.device).manual_seed(derive(seed, "augmentation")),
-        learning_rates=learning_rates(recipe, recipe.updates),
+        learning_rates=learning_rates(recipe, recipe.total_updates),
         images_per_pass=per_pass,
         loss_sum=torch.zeros((), device=placement.device),
         last_loss=torch.zeros((), device=placement.device),
@@ -257,15 +172,15 @@ def run_updates(training: Training) -> Iterator[None]:
 
     The loss of an update is looked at while the next one runs, so that a device need not wait for the host.
     """
-    assert training.recipe.updates is not None
+    updates = training.recipe.total_updates
     training.model.train()
     began = time.perf_counter()
-    for images, labels in training.batches.between(training.update, training.recipe.updates):
+    for images, labels in training.batches.between(training.update, updates):
         loss = _update(training, images, labels)
         _require_finite("training", training.last_loss.item(), training.update)
         training.last_loss = loss
         training.update += 1
-        if training.update == training.recipe.updates:
+        if training.update == updates:
             _require_finite("training", loss.item(), training.update)
             training.placement.synchronise()
         training.seconds += time.perf_counter() - began
@@ -290,7 +205,7 @@ def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
     ):
         with training.placement.autocast():
             logits = forward(part_inputs)
-        taught = None if training.teacher is None else _answers(training, part_inputs)
+        taught = None if training.teacher is None else _answers(training.teacher, part_inputs, training.placement)
         part_loss = loss_of(logits.float(), part_targets, taught, recipe)
         part_loss = part_loss * (len(part_inputs) / len(inputs))
         part_loss.backward()  # type: ignore[no-untyped-call]
@@ -302,19 +217,17 @@ def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
             group["lr"] = training.learning_rates[training.update]
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    if training.average is not None:
-        assert recipe.ema_decay is not None
+    if training.average is not None and recipe.ema_decay is not None:
         renew(training.average, training.model, decay_after(training.update, recipe.ema_decay))
     training.loss_sum += loss
     return loss
 
 
 @torch.no_grad()
-def _answers(training: Training, inputs: Tensor) -> Tensor:
+def _answers(teacher: nn.Module, inputs: Tensor, placement: Placement) -> Tensor:
     """The teacher's class of each input (B, C, H, W): int64 (B,)."""
-    assert training.teacher is not None
-    with training.placement.autocast():
-        logits: Tensor = training.teacher(inputs)
+    with placement.autocast():
+        logits: Tensor = teacher(inputs)
     return logits.argmax(1)
 
 

@@ -22,10 +22,11 @@ from harness.training.checkpoint import CheckpointFolder
 from harness.training.device import Placement, choose, out_of_memory_as
 from harness.training.distillation import train_teacher
 from harness.training.evaluation import Evaluation
-from harness.training.loop import Diverged, Interrupted, Teacher, Trained, Training, train
+from harness.training.loop import Trained, train
 from harness.training.numerics import NUMERICS
 from harness.training.profiling import profile
 from harness.training.settings import WorkerSettings
+from harness.training.state import Diverged, Interrupted, Teacher, Training
 from harness.training.weights import keep_model
 
 
@@ -133,8 +134,6 @@ def _train(
 def _completed(result: RunResult, run: Run, folder: RunFolder, trained: Trained) -> RunResult:
     """`result` with all that a whole training tells. Of a teacher, only the forward passes count: in its times."""
     training, config = trained.training, run.config
-    assert config.data.image_size is not None
-    shape = {"image_size": config.data.image_size, "channels": config.channels, "classes": config.classes}
     test = trained.test
     files = {} if test is None else _keep_predictions(folder, test)
     if test is not None:
@@ -146,8 +145,8 @@ def _completed(result: RunResult, run: Run, folder: RunFolder, trained: Trained)
         test_loss=None if test is None else test.loss,
         shifts=trained.shifts,
         params=parameters(training.model),
-        macs_per_image=macs_per_image(config.model, **shape),
-        attention_macs_per_image=attention_macs_per_image(config.model, **shape),
+        macs_per_image=macs_per_image(config.model, **config.shape),
+        attention_macs_per_image=attention_macs_per_image(config.model, **config.shape),
         eval_images_per_second=None if test is None else len(test.labels) / test.seconds,
         peak_memory_bytes=training.placement.peak_memory_bytes(),
         eval_peak_memory_bytes=training.placement.eval_peak_memory_bytes(),

@@ -28,20 +28,19 @@ ROWS = 10
 
 def profile(run: Run, folder: Path, placement: Placement) -> Path:
     """Do the first updates of a run again and write TABLE and TRACE into `folder`; returns the table's path."""
-    assert run.config.recipe.updates is not None
-    recorded = min(RECORDED, run.config.recipe.updates)
-    warm_up = min(WARM_UP, run.config.recipe.updates - recorded)
-    config = run.config
+    config, updates = run.config, run.config.recipe.total_updates
+    recorded = min(RECORDED, updates)
+    warm_up = min(WARM_UP, updates - recorded)
     dataset = load(config.data, device=placement.device, phase="tune")
     training = prepare_training(config, dataset, placement, teacher=_untrained_teacher(config, placement))
-    updates = run_updates(training)
-    for _ in itertools.islice(updates, warm_up):
+    steps = run_updates(training)
+    for _ in itertools.islice(steps, warm_up):
         pass
     activities = [ProfilerActivity.CPU]
     if placement.device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
     with torch.profiler.profile(activities=activities) as profiler:
-        for _ in itertools.islice(updates, recorded):
+        for _ in itertools.islice(steps, recorded):
             pass
         placement.synchronise()
     temporary = folder / f".{TRACE}.tmp.gz"  # the profiler packs what ends in .gz
@@ -60,11 +59,4 @@ def _untrained_teacher(config: RunConfig, placement: Placement) -> nn.Module | N
     """A teacher that costs what a trained one costs, where the recipe has one."""
     if config.recipe.distillation is None:
         return None
-    assert config.data.image_size is not None
-    teacher = build(
-        config.recipe.distillation.teacher,
-        image_size=config.data.image_size,
-        channels=config.channels,
-        classes=config.classes,
-    )
-    return placement.place(teacher).eval()
+    return placement.place(build(config.recipe.distillation.teacher, **config.shape)).eval()

@@ -56,7 +56,7 @@ def restore_model(kept: ModelFolder) -> nn.Module:
     except SafetensorError as error:
         raise RecordsError(f"{kept.weights_path} is not a safetensors file: {error}.") from error
     with torch.random.fork_rng(devices=[]):
-        model = _built(config)
+        model = build(config.model, **config.shape)
     model.load_state_dict(tensors)
     return _CPU.place(model).eval()
 
@@ -69,11 +69,6 @@ def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _built(config: RunConfig) -> nn.Module:
-    assert config.data.image_size is not None, "a run's image size is written out"
-    return build(config.model, image_size=config.data.image_size, channels=config.channels, classes=config.classes)
-
-
 Shapes = dict[str, tuple[torch.dtype | str, tuple[int, ...]]]
 """Type and shape of each tensor by name; a type that no kept tensor has by its name in the file."""
 
@@ -81,7 +76,7 @@ Shapes = dict[str, tuple[torch.dtype | str, tuple[int, ...]]]
 def _shapes_in(config: RunConfig) -> Shapes:
     """Of the model that a configuration describes; on torch's meta device, where nothing is allocated."""
     with torch.device("meta"):
-        state = _built(config).state_dict()
+        state = build(config.model, **config.shape).state_dict()
     return {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items()}
 
 

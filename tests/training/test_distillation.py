@@ -12,7 +12,7 @@ from training_cases import CPU, RESNET, SETTINGS, VIT, StopAt, carry_out, folder
 from harness.data import augment, prepare
 from harness.models import build
 from harness.spec import Augmentation, Distillation, InvalidInput, Recipe, ResNetSpec
-from harness.training import checkpoint, loop
+from harness.training import checkpoint, loop, state
 from harness.training.distillation import TeacherDiverged, teacher_config, train_teacher
 from harness.training.loss import loss_of
 
@@ -213,7 +213,7 @@ class TeacherUpdates:
 @pytest.mark.parametrize("update", [1, 4, 7, 12])
 def test_a_stopped_student_goes_on_with_its_teacher(tmp_path, monkeypatch, undisturbed, update):
     stop = StopAt(update)
-    with pytest.raises(loop.Interrupted):
+    with pytest.raises(state.Interrupted):
         carry_out(DISTILLED, tmp_path, monkeypatch, heartbeat=stop.heartbeat, stop=stop)
     assert (folder_of(DISTILLED, tmp_path).path / "teacher.pt").exists()
     beats = TeacherUpdates()
@@ -254,7 +254,7 @@ def test_a_killed_run_trains_its_teacher_again_only_where_it_was_not_kept(
 
 def test_a_stop_is_heard_while_the_teacher_is_trained(tmp_path, monkeypatch, undisturbed):
     beats = TeacherUpdates()
-    with pytest.raises(loop.Interrupted):
+    with pytest.raises(state.Interrupted):
         carry_out(DISTILLED, tmp_path, monkeypatch, heartbeat=beats, stop=lambda: beats.beats == 5)
     assert beats.beats == 5
     folder = folder_of(DISTILLED, tmp_path)
@@ -297,7 +297,7 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_teacher_is_set_aside_and_trained_again(tmp_path, monkeypatch, undisturbed, damage):
     stop = StopAt(5)
-    with pytest.raises(loop.Interrupted):
+    with pytest.raises(state.Interrupted):
         carry_out(DISTILLED, tmp_path, monkeypatch, heartbeat=stop.heartbeat, stop=stop)
     damage(folder_of(DISTILLED, tmp_path).path / "teacher.pt")
     beats = TeacherUpdates()
@@ -333,7 +333,7 @@ def test_a_student_that_diverges_is_not_its_teacher(tmp_path, monkeypatch):
 def test_bf16_and_the_teacher(tmp_path, monkeypatch):
     config = replace(WITHOUT_TOKEN, recipe=replace(WITHOUT_TOKEN.recipe, precision="bf16"))
     stop = StopAt(5)
-    with pytest.raises(loop.Interrupted):
+    with pytest.raises(state.Interrupted):
         carry_out(config, tmp_path / "stopped", monkeypatch, heartbeat=stop.heartbeat, stop=stop)
     resumed = carry_out(config, tmp_path / "stopped", monkeypatch)
     assert resumed.everything == carry_out(config, tmp_path / "whole", monkeypatch).everything

@@ -26,7 +26,7 @@ from harness.models import attention_macs_per_image, macs_per_image, parameters
 from harness.records import provenance
 from harness.records.files import sha256
 from harness.spec import Distillation, InvalidInput, to_plain
-from harness.training import loop
+from harness.training import loop, state
 from harness.training.device import Placement, available_devices, choose
 
 
@@ -196,7 +196,7 @@ def test_a_divergence_is_the_same_after_an_interruption_in_between(tmp_path, mon
     with monkeypatch.context() as patch:
         Poison(patch, 5)
         stop = StopAt(5)
-        with pytest.raises(loop.Interrupted):
+        with pytest.raises(state.Interrupted):
             carry_out(make_config(clip_norm=None), tmp_path / "b", patch, heartbeat=stop.heartbeat, stop=stop)
         resumed = carry_out(make_config(clip_norm=None), tmp_path / "b", patch)
     assert resumed.result.reason == undisturbed.result.reason == "the training loss became nan at update 5"

@@ -15,7 +15,7 @@ from training_cases import RECIPE, RESNET, VIT
 from harness.data import Batches, Split
 from harness.models import build
 from harness.spec import Augmentation, Distillation
-from harness.training import evaluation, loop
+from harness.training import evaluation, loop, state
 from harness.training.device import Placement
 from harness.training.evaluation import evaluate_shifted
 
@@ -58,7 +58,7 @@ def fake_training(spec, augmentation, **changes):
     model = moved(build(spec, image_size=8, channels=1, classes=10))
     images = torch.zeros(40, 1, 8, 8, dtype=torch.uint8, device=CUDA)
     split = Split(images, torch.zeros(40, dtype=torch.long, device=CUDA))
-    training = loop.Training(
+    training = state.Training(
         recipe=replace(RECIPE, augmentation=augmentation, accumulate=3, label_smoothing=0.1),
         placement=placement,
         model=model,

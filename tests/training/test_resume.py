@@ -12,7 +12,7 @@ from training_cases import RESNET, SETTINGS, VIT, StopAt, carry_out, folder_of, 
 from harness.records.files import sha256, write_bytes, write_json
 from harness.spec import Augmentation
 from harness.training import checkpoint
-from harness.training.loop import Interrupted
+from harness.training.state import Interrupted
 
 EVERYTHING = {
     "optimizer": "muon",

@@ -10,7 +10,7 @@ from harness.data import Dataset, content_hash, resolve
 from harness.records.runs import RunFolder, RunResult, Shift
 from harness.spec import Augmentation, DataSpec, Recipe, ResNetSpec, Run, RunConfig, ViTSpec
 from harness.spec.checks import replace_at
-from harness.training import loop
+from harness.training import loop, state
 from harness.training.device import Placement
 from harness.training.perform import perform
 from harness.training.settings import WorkerSettings
@@ -66,7 +66,7 @@ class Done:
     events: list[dict[str, Any]]
     predicted: torch.Tensor | None
     shifts: tuple[Shift, ...]
-    training: loop.Training = field(repr=False)
+    training: state.Training = field(repr=False)
 
 
 def timeless(event: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def train(config: RunConfig, dataset: Dataset, **options: Any) -> Done:
     return Done(model.state_dict(), events, predicted, trained.shifts, trained.training)
 
 
-def prepared(config: RunConfig, dataset: Dataset) -> loop.Training:
+def prepared(config: RunConfig, dataset: Dataset) -> state.Training:
     return loop.prepare_training(config, dataset, CPU)
 
 
@@ -101,7 +101,7 @@ class Performed:
 
     result: RunResult
     folder: RunFolder
-    training: loop.Training | None
+    training: state.Training | None
 
     @property
     def log(self) -> str:
@@ -130,7 +130,7 @@ SETTINGS = WorkerSettings(device="cpu", threads=1, checkpoint_seconds=1e9)
 
 def carry_out(config: RunConfig, root: Path, monkeypatch: Any, settings: Any = SETTINGS, **options: Any) -> Performed:
     """`perform` in the folder that a study would give the run."""
-    kept: list[loop.Training] = []
+    kept: list[state.Training] = []
 
     def spy(*arguments: Any, **named: Any) -> loop.Trained:
         trained = loop.train(*arguments, **named)

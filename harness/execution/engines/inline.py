@@ -7,9 +7,9 @@ from harness.execution.engines import Beat, Outcome
 from harness.records.files import hindrance, is_mendable
 from harness.records.runs import RunFolder
 from harness.spec import InvalidInput, Run
-from harness.training.loop import Interrupted
 from harness.training.perform import perform
 from harness.training.settings import WorkerSettings
+from harness.training.state import Interrupted
 
 
 class InlineEngine:

@@ -20,9 +20,9 @@ from harness.records.files import hindrance, is_mendable
 from harness.records.provenance import code_fingerprint, git_state
 from harness.records.runs import RunFolder
 from harness.spec import DataSpec, InvalidInput, Run
-from harness.training.loop import Interrupted
 from harness.training.perform import perform
 from harness.training.settings import WorkerSettings
+from harness.training.state import Interrupted
 
 BEAT_SECONDS = 0.5
 
