@@ -21,7 +21,7 @@ DEV_STAMP := .venv/.installed-dev
 BENCH_STAMP := .venv/.installed-bench
 STUDIES := $(filter-out _%,$(basename $(notdir $(wildcard studies/*.py))))
 PIP := PYTHONUNBUFFERED=1 $(VENV_PYTHON) -m pip --disable-pip-version-check --no-input --retries 8 --timeout 60
-PYTEST := $(VENV_PYTHON) -m pytest -n auto --dist loadfile
+PYTEST := $(VENV_PYTHON) -m pytest -n auto --dist worksteal
 PIP_INSTALL := $(PIP) install --progress-bar off -c constraints.txt
 
 .PHONY: help study report results studies ui test test-all bench lint numerics constraints named

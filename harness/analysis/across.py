@@ -11,6 +11,7 @@ import pandas as pd
 from harness.analysis.cells import Cell, Cells, Floats, cells_of, generator
 from harness.analysis.comparisons import holm
 from harness.analysis.estimate import Estimate, estimate_mean
+from harness.analysis.summary import unfinished
 from harness.analysis.wording import listed
 from harness.records.run_table import StudyRecords
 from harness.spec import NAMED_SOURCES, DataSpec, Recipe, to_plain
@@ -33,8 +34,9 @@ SHARED_COLUMNS: dict[str, str] = {
     "same_runs": "Int64",
 }
 """Arms with the same model, recipe and data in both studies: mean test accuracy of each, and the paired difference
-(second - first) over the `n` seeds that completed in both; `same_runs` of them are of the very same configuration
-(tuned values too), so that they differ by chance, machine or code alone. `p_holm` corrects over the rows."""
+(second - first) over the `n` seeds that completed in both, NaN where a run of either has no result; `same_runs` of them
+are of the very same configuration (tuned values too), so that they differ by chance, machine or code alone. `p_holm`
+corrects over the rows."""
 
 KIN_COLUMNS: dict[str, str] = {
     "first_arm": "str",
@@ -145,7 +147,10 @@ def _shared_row(one: _Side, cell: Cell, two: _Side, other: Cell, seed: int, resa
     first, second = one.cells.values(cell, "test_accuracy"), two.cells.values(other, "test_accuracy")
     seeds = tuple(sorted(set(one.cells.completed(cell)) & set(two.cells.completed(other))))
     rng = generator(seed, "across", one.cells.study.name, cell, two.cells.study.name, other)
-    paired = _difference(one, cell, two, other, seeds, rng, resamples)
+    if unfinished(one.cells, cell) or unfinished(two.cells, other):  # those that are left may flatter either
+        paired = Estimate(seeds=seeds, value=math.nan)
+    else:
+        paired = _difference(one, cell, two, other, seeds, rng, resamples)
     return {
         "first_arm": cell[0],
         "second_arm": other[0],
@@ -236,7 +241,10 @@ def _cautions(one: _Side, two: _Side, shared: int, *, same_data: bool) -> Iterab
     for side, name in zip((one, two), names, strict=True):
         lost = sum(side.cells.state(cell, each) != "completed" for cell in side.cells.rows for each in _seeds(side))
         if lost:
-            yield f"{counted(lost, 'confirm run')} of {name} {'has' if lost == 1 else 'have'} no result."
+            yield (
+                f"{counted(lost, 'confirm run')} of {name} {'has' if lost == 1 else 'have'} no result. Differences of "
+                "the arms concerned are not computed: the runs that are left may flatter one."
+            )
 
 
 def _seeds(side: _Side) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from harness.execution.stopping import interruptible, told_to_stop
 from harness.records import data_facts
 from harness.records import provenance as origin
 from harness.records.data_facts import DataFacts
+from harness.records.databases import load_shared_libraries
 from harness.records.files import RecordsError, remove_unfinished, write_json
 from harness.records.layout import StudyFolder, study_folder
 from harness.records.runs import RunResult
@@ -286,6 +287,7 @@ def _run_study(study: ResolvedStudy, options: Options, observer: Observer) -> Pa
             cell.ready()  # another launch may have ended since they were opened
         _tidy(places, [item for cell in cells for item in cell.finished()])
         command = without_passwords(options.command)
+        load_shared_libraries()
         with (
             Mirror(study, folder, results=options.results, command=command, say=observer.note) as mirror,
             contextlib.closing(_reporter(options, folder)) as reporter,

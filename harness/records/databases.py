@@ -6,12 +6,34 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 from harness.records.files import write_bytes
 
 _SCHEME = "sqlite:///"
+
+_SHARED = (
+    "pandas",
+    "scipy.interpolate",
+    "scipy.optimize",
+    "scipy.special",
+    "sqlalchemy.dialects.sqlite",
+    "sqlalchemy.orm",
+    "alembic.command",
+    "optuna.storages._rdb.models",
+)
+
+
+def load_shared_libraries() -> None:
+    """Load what the study's thread and those of its databases would load at the same time; before these are started.
+
+    Packages whose modules import each other must not be loaded by two threads: where both wait for each other, Python
+    goes on with half a module in one of them, and the library stays broken for as long as the process lives.
+    """
+    for name in _SHARED:
+        import_module(name)
 
 
 def sqlite_url(path: Path) -> str:

@@ -120,16 +120,19 @@ class Store:
             return None
         try:
             self.check(wait=0)
+            with _reading(self.database) as db:
+                if db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",):
+                    return None
         except sqlite3.OperationalError:  # locked, or not to be opened: not known to be damaged
             return None
         except sqlite3.DatabaseError:
-            folder = shared_aside(self.results)
-            for ending in ("-journal", "-wal", "-shm"):  # SQLite would apply them to the new database
-                companion = self.database.with_name(self.database.name + ending)
-                if companion.exists():
-                    set_aside(companion, folder)
-            return set_aside(self.database, folder)
-        return None
+            pass
+        folder = shared_aside(self.results)
+        for ending in ("-journal", "-wal", "-shm"):  # SQLite would apply them to the new database
+            companion = self.database.with_name(self.database.name + ending)
+            if companion.exists():
+                set_aside(companion, folder)
+        return set_aside(self.database, folder)
 
     def check(self, wait: float = _BUSY_SECONDS) -> None:
         """Raise when the database is locked for `wait` seconds or not writable: MLflow would wait for many."""

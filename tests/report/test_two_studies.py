@@ -112,9 +112,22 @@ def test_what_makes_a_difference_doubtful_is_told(key, value, told):
 
 def test_runs_without_a_result_are_told():
     found = across(single()[0], nothing()[0])
-    assert "12 confirm runs of patch_size (laptop), second have no result." in found.cautions
+    assert any("12 confirm runs of patch_size (laptop), second have no result." in text for text in found.cautions)
     assert (found.shared["n"] == 0).all()
     assert found.shared["difference"].isna().all()
+
+
+def test_no_difference_rests_on_survivors():
+    records, _ = moved(single())
+    runs = records.runs.copy()
+    (lost,) = runs.index[(runs["arm"] == "ViT/7") & (runs["seed"] == 0)]
+    runs.loc[lost, ["status", "test_accuracy"]] = ["diverged", np.nan]
+    found = across(single()[0], replace(records, runs=runs))
+    rows = found.shared.set_index("first_arm")
+    assert np.isnan(rows.loc["ViT/7", ["difference", "ci_low", "p_value"]].astype(float)).all()
+    assert rows.loc["ViT/7", "n"] == 2
+    assert rows["difference"].notna().sum() == 3
+    assert "not computed" in found.cautions[0]
 
 
 @pytest.fixture(scope="module", params=[single, two_factors, odd_names, nothing])

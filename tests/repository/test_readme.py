@@ -226,12 +226,15 @@ def environment(desk: Path) -> dict[str, str]:
     return os.environ | {"PATCHBENCH_RESULTS": str(desk / "results"), "COLUMNS": "120"}
 
 
-@pytest.mark.parametrize("line", [line for line in lines("patchbench ", README) if " ui " not in line])
-def test_readmes_commands_in_their_order(line: str, desk: Path) -> None:
-    words = typed(desk, line)
-    done = subprocess.run(words, cwd=desk, env=environment(desk), capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.strip()
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_readmes_commands_in_their_order(desk: Path) -> None:
+    for line in lines("patchbench ", README):
+        if " ui " not in line:
+            words = typed(desk, line)
+            done = subprocess.run(words, cwd=desk, env=environment(desk), capture_output=True, text=True, check=False)
+            assert (line, done.returncode, done.stderr) == (line, 0, "")
+            assert done.stdout.strip(), line
 
 
 def test_readmes_line_for_the_interface_serves_it(desk: Path) -> None:

@@ -324,16 +324,28 @@ def test_a_deleted_database_is_made_up_by_sync(records: Records) -> None:
     assert [run.info.status for run in records.parents()] == ["FINISHED"]
 
 
-def test_a_damaged_database_is_set_aside_and_made_up(records: Records) -> None:
+def damaged(content: bytes, way: str) -> bytes:
+    match way:
+        case "other content":
+            return b"not a database" * 100
+        case "cut":
+            return content[: len(content) // 2]
+        case _:  # the header and the first tables are whole
+            return content[:8192] + bytes(len(content) - 8192)
+
+
+@pytest.mark.parametrize("way", ["other content", "cut", "zeros"])
+def test_a_damaged_database_is_set_aside_and_made_up(records: Records, way: str) -> None:
     digests = [records.complete(seed) for seed in range(2)]
     records.sync()
     before = [records.history(digest) for digest in digests]
     database = records.results / "mlflow.db"
-    database.write_bytes(b"not a database" * 100)
+    content = damaged(database.read_bytes(), way)
+    database.write_bytes(content)
     assert records.sync() == 2
     assert [records.history(digest) for digest in digests] == before
     (kept,) = (records.results / "work" / "set_aside").iterdir()
-    assert kept.read_bytes() == b"not a database" * 100
+    assert kept.read_bytes() == content
     (said,) = records.said
     assert "MLflow's database was damaged" in said
     records.sync()
