@@ -10,7 +10,6 @@ from harness.data import Dataset
 from harness.execution.plan import Cell, Plan
 from harness.execution.rehearsal import made_up, refused_by_name
 from harness.models import macs_per_image
-from harness.spec import ViTSpec
 from harness.spec.checks import known
 from harness.training.device import Placement
 from harness.training.evaluation import evaluate
@@ -114,10 +113,8 @@ def _apart(cell: Cell) -> tuple[Cell, Cell | None]:
     learned = cell.recipe.distillation
     if learned is None:
         return cell, None
-    recipe, model = replace(cell.recipe, distillation=None), cell.arm.model
-    if isinstance(model, ViTSpec):
-        model = replace(model, distillation_token=False)
-    student = replace(cell, arm=replace(cell.arm, model=model), recipe=recipe)
+    recipe = replace(cell.recipe, distillation=None)
+    student = replace(cell, arm=replace(cell.arm, model=cell.arm.model.without_teacher()), recipe=recipe)
     return student, replace(student, arm=replace(cell.arm, model=learned.teacher))
 
 

@@ -1,18 +1,18 @@
-"""The models under study: one vision transformer, and the ResNets and the Swin transformer it is compared with.
+"""The models under study: one vision transformer, ResNets and a Swin transformer to compare it with, and others'.
 
 `build` makes a model from its specification; `cost` counts what it holds and computes.
 """
 
 from harness.models.cost import activation_bytes, attention_macs_per_image, macs_per_image, parameters
-from harness.models.factory import build
-from harness.models.roles import hidden_weights, no_decay
+from harness.models.factory import build, outline
+from harness.models.family import parameter_groups
 
 __all__ = [
     "activation_bytes",
     "attention_macs_per_image",
     "build",
-    "hidden_weights",
     "macs_per_image",
-    "no_decay",
+    "outline",
+    "parameter_groups",
     "parameters",
 ]

@@ -13,12 +13,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.models.factory import build
+from harness.models.factory import build, family_of, outline
 from harness.spec import ModelSpec
 
 
 def parameters(model: nn.Module) -> int:
-    """Number of learned numbers, class token and position tables included; a model on the meta device will do."""
+    """Number of numbers in parameters, tokens, position tables and frozen ones included; on the meta device, too."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -31,26 +31,29 @@ def macs_per_image(spec: ModelSpec, *, image_size: int, channels: int, classes: 
     return sum(_macs(spec, image_size=image_size, channels=channels, classes=classes).values())
 
 
-def attention_macs_per_image(spec: ModelSpec, *, image_size: int, channels: int, classes: int) -> int:
+def attention_macs_per_image(spec: ModelSpec, *, image_size: int, channels: int, classes: int) -> int | None:
     """Those of `macs_per_image` that grow with the square of the tokens: q times k and weights times v; 0 in a ResNet.
 
     L * 2 t^2 D in a ViT of L blocks, t tokens and width D; projections to q, k and v and of the output are not counted.
+    None for models of others, of which nothing tells attention from other products.
     """
+    if family_of(spec).parts is None:
+        return None
     return _macs(spec, image_size=image_size, channels=channels, classes=classes).get(torch.ops.aten.bmm, 0)
 
 
 @cache
 def _macs(spec: ModelSpec, *, image_size: int, channels: int, classes: int) -> Mapping[Any, int]:
-    """Multiply-accumulates of one image by operation, counted on the meta device, without computing anything.
+    """Multiply-accumulates of one image by operation, counted in outline.
 
-    Attention alone multiplies batches of matrices (`bmm`): every linear map has one weight for the whole batch.
+    Attention alone multiplies batches of matrices (`bmm`) in our models: every linear map has one weight for a batch.
     """
-    with torch.device("meta"):
+    with outline(spec):
         # Explicit attention, because the counter does not see into every fused kernel.
         model = build(spec, image_size=image_size, channels=channels, classes=classes, attention="explicit").eval()
-        image = torch.empty(1, channels, image_size, image_size)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(image)
+        image = torch.zeros(1, channels, image_size, image_size)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(image)
     flops = counter.get_flop_counts().get("Global", {})
     return MappingProxyType({operation: count // 2 for operation, count in flops.items()})
 
@@ -59,13 +62,13 @@ def _macs(spec: ModelSpec, *, image_size: int, channels: int, classes: int) -> M
 def activation_bytes(spec: ModelSpec, *, training: bool, image_size: int, channels: int, classes: int) -> int:
     """Most bytes of activations per image that a forward pass holds in float32, the image included.
 
-    In `training` most of them wait for the backward pass. Counted on the meta device, like `macs_per_image`.
+    In `training` most of them wait for the backward pass. Counted in outline, like `macs_per_image`.
     """
-    with torch.device("meta"):
+    with outline(spec):
         model = build(spec, image_size=image_size, channels=channels, classes=classes, attention="explicit")
-        images = torch.empty(2, channels, image_size, image_size)  # one alone would not do for BatchNorm
-    with torch.set_grad_enabled(training), _LiveBytes(model) as live:
-        model.train(training)(images)
+        images = torch.zeros(2, channels, image_size, image_size)  # one alone would not do for BatchNorm
+        with torch.set_grad_enabled(training), _LiveBytes(model) as live:
+            model.train(training)(images)
     return int(images.nbytes + live.most) // len(images)
 
 

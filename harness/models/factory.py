@@ -1,13 +1,31 @@
 """From a specification to a model."""
 
-from torch import nn
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
-from harness.models.resnet import SmallResNet, TorchvisionResNet
-from harness.models.swin import Swin
-from harness.models.vit import AttentionMode, ViT
-from harness.spec import ModelSpec, ResNetSpec, SwinSpec, ViTSpec
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from harness.models.family import Family
+from harness.models.foreign import MODULE, TIMM, TORCHVISION
+from harness.models.resnet import RESNET
+from harness.models.swin import SWIN
+from harness.models.vit import VIT, AttentionMode
+from harness.spec import ModelSpec
+from harness.spec.architecture import Architecture
 from harness.spec.errors import require_within
-from harness.spec.model import SMALL_RESNET_DEPTHS
+
+FAMILIES = (VIT, RESNET, SWIN, MODULE, TIMM, TORCHVISION)
+"""Every family of models; a new one is a file with its record, and its name here."""
+
+_BY_SPEC = {family.spec: family for family in FAMILIES}
+
+
+def family_of(spec: Architecture) -> Family:
+    """The record of a specification's family."""
+    return _BY_SPEC[type(spec)]
 
 
 def build(
@@ -25,12 +43,26 @@ def build(
     spec.check_image(image_size)
     require_within("channels", channels, 1)
     require_within("classes", classes, 2)
-    match spec:
-        case ViTSpec():
-            return ViT(spec, image_size=image_size, channels=channels, classes=classes, attention=attention)
-        case ResNetSpec(depth=depth) if depth in SMALL_RESNET_DEPTHS:
-            return SmallResNet(spec, image_size=image_size, channels=channels, classes=classes)
-        case ResNetSpec():
-            return TorchvisionResNet(spec, image_size=image_size, channels=channels, classes=classes)
-        case SwinSpec():
-            return Swin(spec, image_size=image_size, channels=channels, classes=classes)
+    family = family_of(spec)
+    mode: dict[str, Any] = {"attention": attention} if family.has_attention_modes else {}
+    return family.build(spec, image_size=image_size, channels=channels, classes=classes, **mode)
+
+
+@contextmanager
+def outline(spec: ModelSpec) -> Iterator[None]:
+    """Inside, models of a specification are built, and run, for their shapes alone; leaves torch's generators alone.
+
+    Our own are on the meta device, where nothing is allocated or computed. Others may look at numbers: they are on the
+    CPU, and their attention is made of plain matrix products, which can be counted.
+    """
+    if family_of(spec).parts is not None:
+        with torch.device("meta"):
+            yield
+        return
+    fast = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
+        torch.backends.mha.set_fastpath_enabled(False)
+        yield

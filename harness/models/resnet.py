@@ -8,8 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torchvision.models import resnet as torchvision_resnet
 
+from harness.models.family import Family, Parts
 from harness.models.input import check_images
 from harness.spec import ResNetSpec
+from harness.spec.model import SMALL_RESNET_DEPTHS
+
+_PARTS = Parts(stem=("conv1",), blocks=("stages", "layer1", "layer2", "layer3", "layer4"), head=("fc",))
 
 
 class SmallResNet(nn.Module):
@@ -37,6 +41,10 @@ class SmallResNet(nn.Module):
         x = _pixels(self.stages(x)).mean(dim=(1, 2))  # (B, 4w)
         logits: Tensor = self.fc(x)
         return logits
+
+    def parameter_groups(self) -> dict[str, dict[str, int]]:
+        """See `harness.models.family.parameter_groups`."""
+        return _PARTS.groups(self)
 
 
 class BasicBlock(nn.Module):
@@ -86,6 +94,10 @@ class TorchvisionResNet(torchvision_resnet.ResNet):  # type: ignore[misc]  # tor
         logits: Tensor = super().forward(images)
         return logits
 
+    def parameter_groups(self) -> dict[str, dict[str, int]]:
+        """See `harness.models.family.parameter_groups`."""
+        return _PARTS.groups(self)
+
 
 def _pixels(x: Tensor) -> Tensor:
     """Feature maps (B, C, h, w) as (B, h, w, C), a view.
@@ -99,3 +111,11 @@ def _pixels(x: Tensor) -> Tensor:
 def _stage(before: int, after: int, blocks: int, stride: int) -> nn.Sequential:
     rest = (BasicBlock(after, after, 1) for _ in range(blocks - 1))
     return nn.Sequential(BasicBlock(before, after, stride), *rest)
+
+
+def _build(spec: ResNetSpec, **shape: int) -> nn.Module:
+    model = SmallResNet if spec.depth in SMALL_RESNET_DEPTHS else TorchvisionResNet
+    return model(spec, **shape)
+
+
+RESNET = Family(spec=ResNetSpec, build=_build, parts=_PARTS)

@@ -9,8 +9,17 @@ from functools import partial
 from torch import Tensor, nn
 from torchvision.models import swin_transformer
 
+from harness.models.family import Family, Parts
 from harness.models.input import check_images
 from harness.spec import SwinSpec
+
+_PARTS = Parts(
+    stem=("features.0",),
+    blocks=("features",),
+    head=("head",),
+    tables=("relative_position_bias_table",),
+    fused={"qkv": 3},
+)
 
 
 class Swin(swin_transformer.SwinTransformer):  # type: ignore[misc]  # torchvision publishes no types
@@ -48,6 +57,10 @@ class Swin(swin_transformer.SwinTransformer):  # type: ignore[misc]  # torchvisi
         logits: Tensor = self.head(self.norm(x).mean(dim=(1, 2)))
         return logits
 
+    def parameter_groups(self) -> dict[str, dict[str, int]]:
+        """See `harness.models.family.parameter_groups`."""
+        return _PARTS.groups(self)
+
 
 class WindowAttention(swin_transformer.ShiftedWindowAttention):  # type: ignore[misc]
     """torchvision's attention in windows of s x s tokens: tokens (B, h, h, w) to (B, h, h, w)."""
@@ -61,3 +74,6 @@ class WindowAttention(swin_transformer.ShiftedWindowAttention):  # type: ignore[
         tokens = self.window_size[0] * self.window_size[1]
         bias: Tensor = self.relative_position_bias_table.index_select(0, self.relative_position_index)
         return bias.view(1, tokens, tokens, -1).permute(0, 3, 1, 2)
+
+
+SWIN = Family(spec=SwinSpec, build=Swin, parts=_PARTS)

@@ -1,4 +1,4 @@
-"""The vision transformer (arXiv 2010.11929), with every axis of `ViTSpec`, in one file.
+"""The vision transformer (arXiv 2010.11929), with every axis of `ViTSpec`; its position embeddings in `positions`.
 
 Letters of the shape comments:
     B images, C channels, r image side in pixels, p patch side in pixels, g = r / p patches per side, P = g * g patches,
@@ -17,7 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from harness.models.family import Family, Parts
 from harness.models.input import check_images
+from harness.models.positions import RelativePosition, position_embedding
 from harness.models.resnet import BasicBlock
 from harness.spec import ViTSpec
 from harness.spec.errors import require_choice
@@ -29,6 +31,14 @@ AttentionMode = Literal["auto", "explicit", "fused"]
 EXPLICIT_TOKENS = 512
 """On a CPU, `auto` takes explicit attention up to this many tokens: the fused backward pass is slow there, and beyond
 this the memory of the explicit N x N weights (B * H * N * N numbers per block) is the larger evil."""
+
+_PARTS = Parts(
+    stem=("stem",),
+    blocks=("blocks",),
+    head=("head", "distillation_head"),
+    tables=("class_token", "distillation_token", "table", "rows", "columns", "layer_scale"),
+    fused={"qkv": 3},
+)
 
 
 class ViT(nn.Module):
@@ -50,7 +60,7 @@ class ViT(nn.Module):
         self.pool, self.pool_norm = spec.pool, spec.pool_norm
         self.class_token = nn.Parameter(torch.empty(1, 1, spec.width)) if spec.pool != "mean" else None
         self.distillation_token = nn.Parameter(torch.empty(1, 1, spec.width)) if spec.distillation_token else None
-        self.position = _position(spec, grid)
+        self.position = position_embedding(spec, grid)
         self.dropout = _dropout(spec.dropout)
         self.blocks = nn.ModuleList(Block(spec, grid, index, attention) for index in range(spec.depth))
         self.norm = _layer_norm(spec) if spec.norm == "pre" else nn.Identity()
@@ -79,6 +89,10 @@ class ViT(nn.Module):
             return both if self.training else both.mean(dim=1)
         logits: Tensor = self.head(self._pooled(x))
         return logits
+
+    def parameter_groups(self) -> dict[str, dict[str, int]]:
+        """See `harness.models.family.parameter_groups`."""
+        return _PARTS.groups(self)
 
     def _pooled(self, x: Tensor) -> Tensor:
         """What the head reads, (B, D), of the last block's tokens (B, N, D)."""
@@ -251,80 +265,6 @@ class ConvolutionStem(nn.Module):
         return tokens
 
 
-class LearnedPosition(nn.Module):
-    """One learned vector per token, not the patches' only (equation 1): adds (1, N, D) to (B, N, D)."""
-
-    def __init__(self, tokens: int, width: int) -> None:
-        super().__init__()
-        self.table = nn.Parameter(torch.empty(1, tokens, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Tokens with their position."""
-        return x + self.table
-
-
-class LearnedPosition2D(nn.Module):
-    """A learned vector of size D/2 per row and one per column, concatenated (appendix D.4).
-
-    The class token lies in no row or column and gets nothing added: its own embedding is learned already.
-    """
-
-    def __init__(self, grid: int, width: int) -> None:
-        super().__init__()
-        self.rows = nn.Parameter(torch.empty(grid, 1, width // 2))
-        self.columns = nn.Parameter(torch.empty(1, grid, width - width // 2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Tokens with their position."""
-        g = len(self.rows)
-        table = torch.cat([self.rows.expand(-1, g, -1), self.columns.expand(g, -1, -1)], dim=2)  # (g, g, D)
-        return _add_to_patches(x, table.flatten(0, 1))
-
-
-class SinCosPosition2D(nn.Module):
-    """Fixed sines and cosines of row and column (arXiv 1706.03762, section 3.5, on two axes); none for a class token.
-
-    Each axis has D/4 frequencies, geometric from 1 to 1/10000 (exclusive).
-    """
-
-    table: Tensor
-
-    def __init__(self, grid: int, width: int) -> None:
-        super().__init__()
-        frequencies = 10_000 ** (-torch.arange(width // 4) / (width // 4))
-        angles = torch.arange(grid)[:, None] * frequencies  # (g, D/4)
-        axis = torch.cat([angles.sin(), angles.cos()], dim=1)  # (g, D/2)
-        rows, columns = axis[:, None].expand(-1, grid, -1), axis[None].expand(grid, -1, -1)
-        self.register_buffer("table", torch.cat([rows, columns], dim=2).flatten(0, 1), persistent=False)  # (P, D)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Tokens with their position."""
-        return _add_to_patches(x, self.table)
-
-
-class RelativePosition(nn.Module):
-    """A learned bias of the attention scores per head and 2-D offset between patches (appendix D.4): (H, N, N).
-
-    Class and distillation token have no offset to anything: their scores get no bias.
-    """
-
-    index: Tensor
-
-    def __init__(self, spec: ViTSpec, grid: int) -> None:
-        super().__init__()
-        self.first_patch = _first_patch(spec)
-        self.table = nn.Parameter(torch.empty(spec.heads, (2 * grid - 1) ** 2))
-        offset = torch.arange(grid)[:, None] - torch.arange(grid) + grid - 1  # (g, g), from 0 to 2g - 2
-        index = offset[:, None, :, None] * (2 * grid - 1) + offset[None, :, None, :]  # (g, g, g, g)
-        self.register_buffer("index", index.flatten(), persistent=False)
-
-    def forward(self) -> Tensor:
-        """The bias (H, N, N) from query (second) to key (third)."""
-        patches = round(self.index.numel() ** 0.5)
-        bias = self.table.index_select(1, self.index).view(-1, patches, patches)
-        return F.pad(bias, (self.first_patch, 0, self.first_patch, 0))
-
-
 @torch.no_grad()
 def initialise(model: ViT, spec: ViTSpec) -> None:
     """Draw all parameters anew, from torch's global generator.
@@ -378,28 +318,6 @@ def _stem(spec: ViTSpec, channels: int) -> nn.Module:
     return ConvolutionStem(spec, channels)
 
 
-def _position(spec: ViTSpec, grid: int) -> nn.Module:
-    match spec.position:
-        case "learned_1d":
-            return LearnedPosition(_first_patch(spec) + grid**2, spec.width)
-        case "learned_2d":
-            return LearnedPosition2D(grid, spec.width)
-        case "sincos_2d":
-            return SinCosPosition2D(grid, spec.width)
-        case "none" | "relative":  # a relative bias lives in each block's attention
-            return nn.Identity()
-
-
-def _first_patch(spec: ViTSpec) -> int:
-    """Number of tokens before the patches: class token, distillation token."""
-    return (spec.pool != "mean") + spec.distillation_token
-
-
-def _add_to_patches(x: Tensor, table: Tensor) -> Tensor:
-    """Add `table` (P, D) to the last P tokens of `x` (B, N, D): the tokens before them get zeros."""
-    return x + F.pad(table, (0, 0, x.shape[1] - len(table), 0))
-
-
 def _convolution(before: int, after: int, stride: int) -> list[nn.Module]:
     return [nn.Conv2d(before, after, 3, stride, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
 
@@ -420,3 +338,6 @@ def _head(spec: ViTSpec, classes: int) -> nn.Sequential:
         head.add_module("tanh", nn.Tanh())
     head.add_module("linear", nn.Linear(spec.head_hidden or spec.width, classes))
     return head
+
+
+VIT = Family(spec=ViTSpec, build=ViT, parts=_PARTS, has_attention_modes=True)

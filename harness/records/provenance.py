@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from harness.spec.functions import without_texts
+
 PACKAGE = Path(__file__).resolve().parents[1]
 
 _TRAINING_CODE = ("spec/model.py", "spec/recipe.py", "spec/data.py", "spec/run.py", "data", "models", "training")
@@ -105,15 +107,7 @@ def _fingerprint(names: Iterable[str], content: Callable[[bytes], bytes]) -> str
 
 def _syntax(source: bytes) -> bytes:
     """Python code as a syntax tree, without comments, places and docstrings."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            node.body = [item for item in node.body if not _is_text(item)]
-    return ast.dump(tree).encode()
-
-
-def _is_text(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return ast.dump(without_texts(ast.parse(source))).encode()
 
 
 def _version(name: str) -> str:

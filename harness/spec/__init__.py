@@ -14,7 +14,8 @@ from harness.spec.claims import (
 )
 from harness.spec.data import FOLDER_SOURCES, IMAGENET, NAMED_SOURCES, DataSpec, SourceFacts
 from harness.spec.errors import InvalidInput
-from harness.spec.model import ModelSpec, ResNetSpec, SwinSpec, ViTSpec, family
+from harness.spec.foreign import Module, Timm, Torchvision
+from harness.spec.model import ModelSpec, ResNetSpec, SwinSpec, ViTSpec
 from harness.spec.recipe import BUDGET_UNITS, Augmentation, Distillation, Recipe
 from harness.spec.run import Run, RunConfig, canonical_json, to_plain
 from harness.spec.search import Choice, LogUniform, Search, Space, Uniform
@@ -43,6 +44,7 @@ __all__ = [
     "InvalidInput",
     "LogUniform",
     "ModelSpec",
+    "Module",
     "Monotone",
     "Recipe",
     "ResNetSpec",
@@ -55,11 +57,12 @@ __all__ = [
     "Space",
     "Study",
     "SwinSpec",
+    "Timm",
+    "Torchvision",
     "Uniform",
     "ViTSpec",
     "canonical_json",
     "changed_fields",
-    "family",
     "find_study",
     "study_name",
     "study_names",

@@ -1,17 +1,15 @@
 """Where studies are found: the shipped ones by name, a user's own by the path of its file."""
 
 import ast
-import contextlib
 import importlib
 import importlib.util
 import re
-import sys
-import traceback
 from pathlib import Path
 from types import ModuleType
 
 from harness.spec.checks import nearest
 from harness.spec.errors import InvalidInput, require
+from harness.spec.functions import load_file
 from harness.spec.study import Study
 
 RESERVED_NAMES = ("work", "bench", "comparisons", "mlartifacts")
@@ -37,7 +35,7 @@ def find_study(name: str) -> tuple[str, Study]:
     if path.suffix == ".py" and _shipped(found) is None:
         if not path.is_file():
             raise InvalidInput(f"There is no study file {name}. Give the path of an existing .py file.")
-        return found, _study_of(_load_file(path), path)
+        return found, _study_of(load_file(path), path)
     if found not in study_names():
         raise InvalidInput(f"There is no study {name!r}. {nearest(name, study_names())}")
     module = importlib.import_module(f"studies.{found}")
@@ -80,30 +78,6 @@ def _shipped(name: str) -> Path | None:
     assert spec is not None
     assert spec.origin is not None
     return Path(spec.origin)
-
-
-def _load_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"user_study_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # what a study prints must not stand among what a command prints
-            spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise InvalidInput(f"{_where(error, path)}: {type(error).__name__}: {error}") from error
-    return module
-
-
-def _where(error: BaseException, path: Path) -> str:
-    """`file:line` of the study file's own line that led to the error."""
-    if isinstance(error, SyntaxError) and error.lineno is not None:
-        return f"{error.filename}:{error.lineno}"
-    lines = [
-        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path.absolute()
-    ] or [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f"{path}:{lines[-1]}" if lines else str(path)
 
 
 def _study_of(module: ModuleType, path: Path) -> Study:

@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 NEUTRAL = "neutral"
 """Key of a field's metadata: the value with which the field is left out of what is kept and hashed."""
+UNKEPT = "unkept"
+"""Key of a field's metadata: the field is left out of what is kept and hashed, whatever its value."""
 
 
 def later(neutral: T) -> T:

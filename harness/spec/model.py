@@ -1,10 +1,12 @@
 """What a model is, as data: everything that `harness.models.build` needs besides the data's shape."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
+from harness.spec.architecture import Architecture
 from harness.spec.checks import check_types
 from harness.spec.errors import InvalidInput, require, require_choice, require_within
+from harness.spec.foreign import Module, Timm, Torchvision
 
 Pool = Literal["cls", "mean", "all"]
 PoolNorm = Literal["before", "after"]
@@ -32,7 +34,7 @@ TORCHVISION_RESNET_DEPTHS = (18, 34, 50)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ViTSpec:
+class ViTSpec(Architecture):
     """A vision transformer (arXiv 2010.11929, section 3.1). Image size, channels and classes come with the data.
 
     The defaults are a small one that trains on small data: the mean of the patches, a xavier start and a head of zeros
@@ -168,9 +170,18 @@ class ViTSpec:
         """Side of the smallest feature map that BatchNorm normalises; None where there is no BatchNorm."""
         return None if self.stem == "patch" else image_size // self.patch_size
 
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether it has a distillation token."""
+        return self.distillation_token
+
+    def without_teacher(self) -> "ViTSpec":
+        """The same model without a distillation token."""
+        return replace(self, distillation_token=False)
+
 
 @dataclass(frozen=True, kw_only=True)
-class ResNetSpec:
+class ResNetSpec(Architecture):
     """A ResNet (arXiv 1512.03385): depths 8, 14, 20 are the CIFAR nets of section 4.2, 18, 34, 50 torchvision's."""
 
     kind: Literal["resnet"] = "resnet"
@@ -213,7 +224,7 @@ class ResNetSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SwinSpec:
+class SwinSpec(Architecture):
     """A Swin transformer (arXiv 2103.14030) as torchvision has it: attention in shifted windows, in stages."""
 
     kind: Literal["swin"] = "swin"
@@ -268,19 +279,9 @@ class SwinSpec:
             f"valid patch sizes for this image: {_divisors(image_size)}.",
         )
 
-    def batch_norm_side(self, image_size: int) -> int | None:
-        """None: a Swin has no BatchNorm."""
-        del image_size
-        return None
 
-
-ModelSpec = ViTSpec | ResNetSpec | SwinSpec
-"""What `build` accepts; dispatch on the type with `match`."""
-
-
-def family(spec: ModelSpec) -> str:
-    """The model family that a search space may be declared for: `vit`, `resnet` or `swin`."""
-    return spec.kind
+ModelSpec = ViTSpec | ResNetSpec | SwinSpec | Module | Timm | Torchvision
+"""What `harness.models.build` accepts. `kind` is the family, which a search may have a space of its own for."""
 
 
 def _divisors(number: int) -> list[int]:

@@ -7,7 +7,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import Any, Literal, TypedDict
 
-from harness.spec.checks import NEUTRAL, check_types, known
+from harness.spec.checks import NEUTRAL, UNKEPT, check_types, known
 from harness.spec.data import DataSpec
 from harness.spec.model import ModelSpec
 from harness.spec.plural import counted
@@ -102,7 +102,7 @@ def to_plain(value: Any) -> Any:
     A field made by `later` is left out where it has its neutral value.
     """
     if is_dataclass(value) and not isinstance(value, type):
-        kept = (item.name for item in fields(value) if not _is_neutral(value, item))
+        kept = (item.name for item in fields(value) if not (_is_neutral(value, item) or UNKEPT in item.metadata))
         return {name: to_plain(getattr(value, name)) for name in kept}
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.spec.checks import check_types
 from harness.spec.errors import require, require_within
-from harness.spec.model import family
 from harness.spec.recipe import BUDGET_UNITS
 
 if TYPE_CHECKING:
@@ -79,7 +78,8 @@ class Search:
     space: Space = field(default_factory=dict)
     """What is searched, for every family."""
     by_family: Mapping[str, Space] = field(default_factory=dict)
-    """Ranges that replace or extend `space` for one model family (`vit`, `resnet`, `swin`)."""
+    """Ranges that replace or extend `space` for one model family, the `kind` of its specification: `vit`, `resnet`,
+    `swin`, `module`, `timm`, `torchvision`."""
     by_arm: Mapping[str, Mapping[str, Distribution | None]] = field(default_factory=dict)
     """Ranges that replace or extend those for single arms, by name: e.g. the learning rates of another optimiser.
     None leaves a parameter of that arm at its own setting, untuned."""
@@ -109,7 +109,7 @@ class Search:
     def space_of(self, arm: "Arm") -> dict[str, Distribution]:
         """The ranges for an arm: the common ones, its family's, its own."""
         ranges: dict[str, Distribution | None] = dict(self.space)
-        ranges |= self.by_family.get(family(arm.model), {})
+        ranges |= self.by_family.get(arm.model.kind, {})
         ranges |= self.by_arm.get(arm.name, {})
         return {name: distribution for name, distribution in ranges.items() if distribution is not None}
 

@@ -11,7 +11,7 @@ from harness.spec.checks import check_types, nearest, replace_at, value_at
 from harness.spec.claims import Claim, CostGrows, Crosses, GapShrinks, Monotone
 from harness.spec.data import DataSpec
 from harness.spec.errors import InvalidInput, require, require_choice, require_within
-from harness.spec.model import ModelSpec, ViTSpec
+from harness.spec.model import ModelSpec
 from harness.spec.plural import counted
 from harness.spec.recipe import Recipe
 from harness.spec.run import to_plain
@@ -269,9 +269,8 @@ class ResolvedStudy:
             for other, name in seen:
                 require(content != other, f"Arm {arm.name!r} equals arm {name!r}: same model, recipe and data.")
             seen.append((content, arm.name))
-            learns = isinstance(arm.model, ViTSpec) and arm.model.distillation_token
             require(
-                not learns or self.recipe_of(arm).distillation is not None,
+                not arm.model.needs_teacher or self.recipe_of(arm).distillation is not None,
                 f"Arm {arm.name!r} has a distillation token, but its recipe has no teacher; set recipe.distillation.",
             )
 

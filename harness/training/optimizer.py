@@ -2,33 +2,36 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from harness.models import hidden_weights, no_decay
+from harness.models import parameter_groups
 from harness.spec import Recipe
 from harness.training.muon import Muon
 
 
 def build_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Optimisers that together update every parameter of `model` once.
+    """Optimisers that together update every trained parameter of `model` once, by its group.
 
-    Norms, biases and embeddings are not decayed. `muon` updates the hidden matrices and
-    convolution kernels, with the learning rate scaled to AdamW's update size, and AdamW everything else, so that one
-    learning rate serves both.
+    `muon` updates the hidden weights, with the learning rate scaled to AdamW's update size, and AdamW everything else,
+    so that one learning rate serves both.
     """
-    named = dict(model.named_parameters())
-    if recipe.optimizer != "muon":
-        return [_first_order(_groups(model, named, recipe), recipe)]
+    groups = parameter_groups(model)
+    decayed: list[Tensor] = []
+    undecayed: list[Tensor] = []
     by_parts: dict[int, list[nn.Parameter]] = defaultdict(list)
-    for name, parts in hidden_weights(model).items():
-        by_parts[parts].append(named.pop(name))
-    return [
-        _first_order(_groups(model, named, recipe), recipe),
-        Muon(by_parts, lr=recipe.rate, weight_decay=recipe.decay, momentum=recipe.momentum),
-    ]
+    for name, parameter in model.named_parameters():
+        if name in groups.hidden and recipe.optimizer == "muon":
+            by_parts[groups.hidden[name]].append(parameter)
+        elif parameter.requires_grad:
+            (undecayed if name in groups.undecayed else decayed).append(parameter)
+    optimizers = []
+    if decayed or undecayed:
+        optimizers.append(_first_order(decayed, undecayed, recipe))
+    if by_parts:
+        optimizers.append(Muon(by_parts, lr=recipe.rate, weight_decay=recipe.decay, momentum=recipe.momentum))
+    return optimizers
 
 
 def learning_rates(recipe: Recipe, updates: int) -> list[float]:
@@ -52,19 +55,9 @@ def _factor(schedule: str, update: int, warmup: int, updates: int) -> float:
             return 1.0
 
 
-def _groups(
-    model: nn.Module, named: Mapping[str, nn.Parameter], recipe: Recipe
-) -> list[dict[str, float | list[Tensor]]]:
-    exempt = no_decay(model)
-    decayed: list[Tensor] = []
-    kept: list[Tensor] = []
-    for name, parameter in named.items():
-        (kept if name in exempt else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": recipe.decay}, {"params": kept, "weight_decay": 0.0}]
-
-
-def _first_order(groups: list[dict[str, float | list[Tensor]]], recipe: Recipe) -> torch.optim.Optimizer:
-    groups = [group for group in groups if group["params"]]
+def _first_order(decayed: list[Tensor], undecayed: list[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
+    both = ((decayed, recipe.decay), (undecayed, 0.0))
+    groups = [{"params": params, "weight_decay": decay} for params, decay in both if params]
     betas = (recipe.momentum, 0.999)
     match recipe.optimizer:
         case "sgd":

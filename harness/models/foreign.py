@@ -1,0 +1,113 @@
+"""Models of others: what a user's function makes, and what timm and torchvision have by name."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.models.family import Family
+from harness.spec import InvalidInput, Module, Timm, Torchvision
+from harness.spec.checks import nearest
+from harness.spec.errors import require
+
+_KEPT_TYPES = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+def _build_module(spec: Module, *, image_size: int, channels: int, classes: int) -> nn.Module:
+    build = spec.function.find()
+    model = build(image_size=image_size, channels=channels, classes=classes, **spec.arguments)
+    return _checked(model, spec.function.name, classes)
+
+
+def _build_timm(spec: Timm, *, image_size: int, channels: int, classes: int) -> nn.Module:
+    try:
+        import timm
+    except ImportError:
+        raise InvalidInput("timm is not installed; Timm(...) needs it: pip install 'patchbench[timm]'.") from None
+    _require_name("timm", spec.name, timm.list_models())
+    create = partial(timm.create_model, spec.name, in_chans=channels, num_classes=classes)
+    model = _first_accepted(create, spec.arguments, [{"img_size": image_size}, {}])
+    return _checked(model, f"timm's {spec.name}", classes)
+
+
+def _build_torchvision(spec: Torchvision, *, image_size: int, channels: int, classes: int) -> nn.Module:
+    from torchvision import models
+
+    _require_name("torchvision", spec.name, models.list_models(module=models))
+    create = partial(models.get_model, spec.name, weights=None, num_classes=classes)
+    sizes: list[dict[str, Any]] = [{"image_size": image_size}, {"input_size": (image_size, image_size)}, {}]
+    model = _first_accepted(create, spec.arguments, sizes)
+    if channels != 3:
+        _replace_first_convolution(model, spec.name, channels)
+    return _checked(model, f"torchvision's {spec.name}", classes)
+
+
+def _require_name(library: str, name: str, known: list[str]) -> None:
+    bare = name.partition(".")[0]  # of timm's names, what follows a point is which weights
+    require(bare in known, f"{library} has no model {name!r}. {_few(bare, known)}")
+
+
+def _few(name: str, known: list[str]) -> str:
+    suggestion, _, _ = nearest(name, known).partition("Valid: ")
+    return suggestion or f"It has {len(known)}, such as {', '.join(known[:3])}."
+
+
+def _first_accepted(
+    create: Callable[..., nn.Module], arguments: Mapping[str, Any], sizes: list[dict[str, Any]]
+) -> nn.Module:
+    """What `create` makes with the first of the ways to say the image's side that the model knows."""
+    for size in sizes:
+        try:
+            return create(**arguments, **size)
+        except TypeError as error:
+            if not any(f"unexpected keyword argument {name!r}" in str(error) for name in size):
+                raise
+    raise AssertionError("the last way says nothing of the image")
+
+
+def _replace_first_convolution(model: nn.Module, name: str, channels: int) -> None:
+    """Let a model for three channels take another number of them; the new kernels start as torch's convolutions do."""
+    at, first = next(((at, part) for at, part in model.named_modules() if isinstance(part, nn.Conv2d)), ("", None))
+    if first is None or first.in_channels != 3 or first.groups != 1:
+        raise InvalidInput(
+            f"The images have {channels} channels, and torchvision's {name} has no first convolution of 3 channels to "
+            "replace. Build the model by a function of your own, Module(build=...), or set data.channels to 3."
+        )
+    parent, _, leaf = at.rpartition(".")
+    geometry = {key: getattr(first, key) for key in ("stride", "padding", "dilation", "padding_mode")}
+    new = nn.Conv2d(channels, first.out_channels, first.kernel_size, bias=first.bias is not None, **geometry)
+    setattr(model.get_submodule(parent), leaf, new)
+
+
+def _checked(model: object, what: str, classes: int) -> nn.Module:
+    """A model that can be trained and kept; it checks the shape of what it returns at every pass."""
+    if not isinstance(model, nn.Module):
+        raise InvalidInput(f"{what} returned {type(model).__name__}; it must return a torch.nn.Module.")
+    require(
+        any(parameter.requires_grad for parameter in model.parameters()),
+        f"{what} returned a model without a parameter to train (requires_grad).",
+    )
+    for name, value in model.state_dict().items():
+        require(
+            isinstance(value, Tensor) and (value.is_floating_point() or value.dtype in _KEPT_TYPES),
+            f"{what} returned a model whose state has {name}, which is no tensor of real numbers: it cannot be kept.",
+        )
+    model.register_forward_hook(partial(_check_logits, what, classes))
+    return model
+
+
+def _check_logits(what: str, classes: int, model: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
+    del model
+    expected = (len(inputs[0]), classes)
+    found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if found != expected:
+        raise InvalidInput(
+            f"{what} made {found} of images of shape {tuple(inputs[0].shape)}; it must make logits of shape {expected}."
+        )
+
+
+MODULE = Family(spec=Module, build=_build_module)
+TIMM = Family(spec=Timm, build=_build_timm)
+TORCHVISION = Family(spec=Torchvision, build=_build_torchvision)

@@ -1,0 +1,232 @@
+"""A user's function (or class) as a value: its name, a hash of its source, and where another process finds it again."""
+
+import ast
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import json
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from harness.spec.checks import UNKEPT, check_types
+from harness.spec.errors import InvalidInput, require
+
+_OF_OTHERS = (Path(sysconfig.get_path("stdlib")), Path(__file__).parents[1])
+"""What lies here is no user's code; nor is what lies in a folder of installed packages."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Function:
+    """A function or class at the top level of a study file or of a module.
+
+    Two are equal where their sources are, wherever they lie. `_FOUND` has those that this process has seen.
+    """
+
+    name: str
+    source: str
+    """SHA-256 of its syntax, without comments and docstrings, and of that of the user's code that it uses."""
+    place: str = field(default="", compare=False, metadata={UNKEPT: None})
+    """The file that it is defined in; the module instead where that is installed."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+    @classmethod
+    def of(cls, function: object) -> "Function":
+        """That of a function or class at hand; `InvalidInput` for one that its name does not lead to."""
+        name = str(getattr(function, "__qualname__", function))
+        module = sys.modules.get(getattr(function, "__module__", None) or "")
+        file = getattr(module, "__file__", None) or ""
+        require(
+            callable(function) and file.endswith(".py") and getattr(module, name, None) is function,
+            f"{name} is not a function that another process can find by its name. Define it with `def` or `class`, "
+            "outside any function, in the study file or in a module; what varies goes into `arguments`.",
+        )
+        assert module is not None
+        path = Path(file).absolute()
+        place = module.__name__ if _is_installed(path) else str(path)
+        found = cls(name=name, source=source_of(path, name), place=place)
+        _FOUND[found] = function
+        return found
+
+    def find(self) -> Callable[..., Any]:
+        """The function itself; runs its file where this process has not. `InvalidInput` where it is gone or changed."""
+        if self not in _FOUND:
+            module = _module_at(self.place, self.name)
+            function = getattr(module, self.name, None)
+            same = function is not None and source_of(Path(module.__file__ or ""), self.name) == self.source
+            require(
+                same,
+                f"{self.name} in {self.place}, or code that it uses, is not what it was: what was made with it needs "
+                "that source again. To train with the new one, run the study again.",
+            )
+            _FOUND[self] = function
+        return _FOUND[self]  # type: ignore[no-any-return]
+
+
+_FOUND: dict[Function, Any] = {}
+
+
+def load_file(path: Path) -> ModuleType:
+    """The module that a user's file makes, run anew; its folder is then where it can import from.
+
+    Raises `InvalidInput` with the file's own line for whatever goes wrong in it.
+    """
+    spec = importlib.util.spec_from_file_location(f"user_study_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    if (folder := str(path.absolute().parent)) not in sys.path:
+        sys.path.append(folder)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # what a study prints must not stand among what a command prints
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise InvalidInput(f"{line_of(error, path) or path}: {type(error).__name__}: {error}") from error
+    return module
+
+
+def line_of(error: BaseException, path: Path) -> str:
+    """`file:line` of a file's own line that led to an error; empty where none did."""
+    if isinstance(error, SyntaxError) and error.lineno is not None:
+        return f"{error.filename}:{error.lineno}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path.absolute()]
+    frames = frames or [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"{path}:{frames[-1].lineno}" if frames else ""
+
+
+def _module_at(place: str, name: str) -> ModuleType:
+    """The module at a function's place: a file of a package is imported as part of it."""
+    load = "Load the study that has it from where it is now (`harness.load_study(PATH)`), or put it back."
+    path = Path(place)
+    is_file = path.suffix == ".py"
+    require(bool(place) and (path.is_file() or not is_file), f"{place or '?'}, where {name} was, is not there. {load}")
+    if is_file and not (path.parent / "__init__.py").exists():
+        return load_file(path)
+    module, root = (path.stem, path.parent) if is_file else (place, path)
+    while is_file and (root / "__init__.py").exists():
+        module, root = f"{root.name}.{module}", root.parent
+    if is_file and str(root) not in sys.path:
+        sys.path.append(str(root))
+    try:
+        return importlib.import_module(module.removesuffix(".__init__"))
+    except ImportError as error:
+        raise InvalidInput(f"{name} cannot be imported from {place} any more: {error}. {load}") from error
+
+
+def source_of(path: Path, name: str) -> str:
+    """SHA-256 of what decides a function: its statements, those of its file that they use, the modules they import.
+
+    Of the user's own modules that are imported anywhere in these, all statements count; of installed packages nothing.
+    The same on every version of Python, and whatever is changed in comments, docstrings and the rest of the file.
+    """
+    statements = _used(_parsed(path), name)
+    contents, seen, waiting = [_content(statements)], {path}, [(path, statements)]
+    while waiting:
+        for file in _imported(*waiting.pop()):
+            if file not in seen:
+                seen.add(file)
+                body = _parsed(file).body
+                contents.append(_content(body))
+                waiting.append((file, body))
+    return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
+
+
+def without_texts(tree: ast.Module) -> ast.Module:
+    """A syntax tree whose docstrings, and other texts that stand by themselves, are taken out."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [item for item in node.body if not _is_text(item)]
+    return tree
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _parsed(path: Path) -> ast.Module:
+    return without_texts(ast.parse(path.read_bytes()))
+
+
+def _content(node: Any) -> Any:
+    """Syntax as lists for JSON, without places. What is empty is left out: later versions of Python have more of it."""
+    if isinstance(node, ast.AST):
+        fields = ((key, value) for key, value in ast.iter_fields(node) if value is not None and value != [])
+        return [type(node).__name__, *([key, _content(value)] for key, value in fields)]
+    return [_content(item) for item in node] if isinstance(node, list) else repr(node)
+
+
+def _used(tree: ast.Module, name: str) -> list[ast.stmt]:
+    """The statements of a file that define a name and, in turn, the names that they use; in their order."""
+    defined = [set(_defined(statement)) for statement in tree.body]
+    waiting, known, used = [name, "*"], set[str](), set[int]()
+    while waiting:
+        if (one := waiting.pop()) in known:
+            continue
+        known.add(one)
+        for at in (at for at, names in enumerate(defined) if one in names and at not in used):
+            used.add(at)
+            waiting += [node.id for node in ast.walk(tree.body[at]) if isinstance(node, ast.Name)]
+    return [tree.body[at] for at in sorted(used)]
+
+
+def _defined(statement: ast.stmt) -> Iterator[str]:
+    """Names that a statement at the top level of a file defines or changes."""
+    match statement:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            yield statement.name
+            return
+        case ast.Expr(value=ast.Call(func=function)):
+            yield from _root(function)  # LAYERS.append(...)
+    for node in ast.walk(statement):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.name
+            case ast.alias():
+                yield node.asname or node.name.partition(".")[0]
+            case ast.Name(ctx=ast.Store()) | ast.Attribute(ctx=ast.Store()) | ast.Subscript(ctx=ast.Store()):
+                yield from _root(node)
+
+
+def _root(node: ast.expr) -> Iterator[str]:
+    """`a` of `a.b[0].c`."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    if isinstance(node, ast.Name):
+        yield node.id
+
+
+def _imported(path: Path, statements: Iterable[ast.stmt]) -> Iterator[Path]:
+    """Files of the user's own modules that statements of the file `path` import, packages by their `__init__.py`."""
+    for node in (node for statement in statements for node in ast.walk(statement)):
+        if isinstance(node, ast.Import):
+            names, roots = [alias.name for alias in node.names], sys.path
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or "", *(f"{node.module or ''}.{alias.name}" for alias in node.names)]
+            roots = [str(path.parents[node.level - 1])] if node.level else sys.path
+        else:
+            continue
+        for parts in (name.strip(".").split(".") for name in names):
+            yield from _files_of(parts, roots)
+
+
+def _files_of(parts: list[str], roots: Iterable[str]) -> Iterator[Path]:
+    for root in map(Path, roots):
+        files = [Path(root, *parts, "__init__.py"), Path(root, *parts).with_suffix(".py")]
+        found = [file.absolute() for file in files if file.is_file()]
+        if found or any(path.exists() for path in (root / parts[0] / "__init__.py", root / f"{parts[0]}.py")):
+            yield from (file for file in found if not _is_installed(file))
+            return
+
+
+def _is_installed(path: Path) -> bool:
+    of_others = any(path.is_relative_to(place) for place in _OF_OTHERS)
+    return of_others or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
