@@ -11,13 +11,13 @@ from functools import partial
 from typing import Any
 
 from harness.bench.contest import Contender, Settings, race, rows_of
-from harness.bench.part_step import peer_model
+from harness.bench.part_step import peer_model, peers_of
 from harness.bench.peers import plain_update
 from harness.bench.rows import Row
 from harness.bench.usual_stack import SHIFT, training_batches
 from harness.bench.workloads import RESNET8, VIT_P7, Workload, own_training
 from harness.data import load
-from harness.spec import Augmentation, DataSpec, ViTSpec
+from harness.spec import Augmentation, DataSpec
 
 DATA = DataSpec(source="fashion_mnist")
 WORKERS = (0, 1, 2)
@@ -52,7 +52,7 @@ def usual_path(workload: Workload, precision: str, device: str, workers: int) ->
     """A function that does one update of the usual stack: of timm's ViT, of a ResNet of torchvision's blocks."""
     split = load(DATA).train
     images, labels = (part.numpy() for part in next(iter(split.chunks(len(split)))))
-    model = peer_model("timm" if isinstance(workload.model, ViTSpec) else "torchvision", workload)
+    model = peer_model(peers_of(workload)[0].library, workload)
     update = plain_update(model, precision=precision, device=device)
     batches = training_batches(images, labels, batch=workload.batch, workers=workers)
     return lambda: update(*next(batches))

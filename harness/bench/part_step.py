@@ -39,6 +39,7 @@ class Peer:
 
 VIT_PEERS = (Peer("timm"), Peer("timm", keeps_memory=True), Peer("torchvision"), Peer("vit-pytorch SimpleViT"))
 RESNET_PEERS = tuple(Peer("torchvision", last, kept) for last, kept in ((False, False), (True, False), (True, True)))
+PEERS = {"vit": VIT_PEERS, "resnet": RESNET_PEERS}
 
 
 def measure(settings: Settings) -> list[Row]:
@@ -64,16 +65,18 @@ def contenders(workload: Workload, precision: str, device: str) -> Iterator[Cont
 
 def peers_of(workload: Workload) -> tuple[Peer, ...]:
     """Whom our model is compared with."""
-    return VIT_PEERS if isinstance(workload.model, ViTSpec) else RESNET_PEERS
+    return PEERS[workload.model.kind]
 
 
 def own_models(workload: Workload) -> dict[Workload, list[str]]:
     """Our model, and for a ViT ours with a class token too, with the names of the peers whose model is the same."""
     names = [peer.name for peer in peers_of(workload)]
-    if not isinstance(workload.model, ViTSpec):
-        return {workload: names}
-    names.remove("torchvision")
-    return {workload: names, replace(workload, model=replace(workload.model, pool="cls")): ["torchvision"]}
+    match workload.model:
+        case ViTSpec() as spec:
+            names.remove("torchvision")
+            return {workload: names, replace(workload, model=replace(spec, pool="cls")): ["torchvision"]}
+        case _:
+            return {workload: names}
 
 
 def peer_model(library: Library, workload: Workload) -> nn.Module:

@@ -1,6 +1,6 @@
 """What the harness knows of a family of models, and what each parameter of a model is to its optimiser."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -74,8 +74,8 @@ class ParameterGroups:
 
     hidden: Mapping[str, int]
     """Weights that Muon updates, and how many matrices each is."""
-    decayed: frozenset[str]
-    undecayed: frozenset[str]
+    decayed: Set[str]
+    undecayed: Set[str]
 
 
 def parameter_groups(model: nn.Module) -> ParameterGroups:

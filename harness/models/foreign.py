@@ -76,8 +76,8 @@ def _replace_first_convolution(model: nn.Module, name: str, channels: int) -> No
             "replace. Build the model by a function of your own, Module(build=...), or set data.channels to 3."
         )
     parent, _, leaf = at.rpartition(".")
-    geometry = {key: getattr(first, key) for key in ("stride", "padding", "dilation", "padding_mode")}
-    new = nn.Conv2d(channels, first.out_channels, first.kernel_size, bias=first.bias is not None, **geometry)
+    same = ("out_channels", "kernel_size", "stride", "padding", "dilation", "padding_mode")
+    new = nn.Conv2d(channels, bias=first.bias is not None, **{key: getattr(first, key) for key in same})
     setattr(model.get_submodule(parent), leaf, new)
 
 

@@ -28,7 +28,7 @@ from harness.records.files import (
     write_json,
 )
 from harness.records.layout import StudyFolder
-from harness.records.runs import RunFolder
+from harness.records.runs import RunFolder, place_of, with_place
 from harness.spec import InvalidInput, RunConfig, canonical_json, to_plain
 from harness.spec.plural import counted
 
@@ -71,7 +71,7 @@ class ModelFacts:
             "code_fingerprint": self.code_fingerprint,
             "weights": {"sha256": self.sha256, "bytes": self.bytes},
             "config": to_plain(self.config),
-        }
+        } | place_of(self.config)
 
     @classmethod
     def from_json(cls, content: Any) -> Self:
@@ -83,7 +83,7 @@ class ModelFacts:
             raise ValueError(f"its configuration has the digest {digest}, not {content['digest']}")
         facts = cls(
             arm=str(content["arm"]),
-            config=TypeAdapter(RunConfig).validate_python(content["config"]),
+            config=with_place(TypeAdapter(RunConfig).validate_python(content["config"]), content),
             digest=digest,
             mean=tuple(map(float, content["normalisation"]["mean"])),
             std=tuple(map(float, content["normalisation"]["std"])),

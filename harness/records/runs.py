@@ -1,5 +1,6 @@
 """The folder of one training: `work/runs/<digest>/` with its configuration, journal, log, result and predictions."""
 
+import dataclasses
 import io
 import json
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from harness.records.files import (
     write_json,
 )
 from harness.records.journal import Event, read_journal
-from harness.spec import Run, canonical_json, to_plain
+from harness.spec import Run, RunConfig, canonical_json, to_plain
 from harness.spec.checks import check_types, later
 
 Status = Literal["completed", "diverged", "out_of_memory", "failed"]
@@ -147,7 +148,7 @@ class RunFolder:
             "trial": run.trial,
             "values": to_plain(run.values),
             "config": to_plain(run.config),
-        }
+        } | place_of(run.config)
         if not self.config_path.exists() or read_bytes(self.config_path) != _json_bytes(content):
             write_json(self.config_path, content)
 
@@ -218,6 +219,20 @@ class RunFolder:
         """Set the folder aside, so that the run starts anew."""
         if self.path.exists():
             set_aside(self.path, aside)
+
+
+PLACE = "model_code"
+"""Key of the file or module with the user's code that builds a run's model: no part of the configuration."""
+
+
+def place_of(config: RunConfig) -> dict[str, str]:
+    """What is kept of where the code of a run's model lies: nothing for models without code of the user's."""
+    return {} if config.model.place is None else {PLACE: config.model.place}
+
+
+def with_place(config: RunConfig, content: Mapping[str, Any]) -> RunConfig:
+    """A configuration that was read from `content`, its model's code where that says."""
+    return dataclasses.replace(config, model=config.model.found_at(content[PLACE])) if PLACE in content else config
 
 
 _environments: dict[str, Any] = {}

@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from harness.models import build
+from harness.models import build, outline
 from harness.records.files import RecordsError, sha256
 from harness.records.kept_models import ModelFacts, ModelFolder
 from harness.records.runs import RunFolder
@@ -17,8 +17,16 @@ from harness.training.device import Placement
 from harness.training.loop import Trained
 
 _CPU = Placement(device=torch.device("cpu"), autocast_dtype=None)
-_TYPES = {"F32": torch.float32, "I64": torch.int64}
-"""Types of a kept tensor, as safetensors calls them: weights, and counters of batch normalisation."""
+_TYPES = {
+    "F32": torch.float32,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+"""Types of a kept tensor, as safetensors calls them: weights, and what counts or masks."""
 
 
 def keep_model(run: Run, folder: RunFolder, trained: Trained, *, code_fingerprint: str) -> None:
@@ -62,11 +70,15 @@ def restore_model(kept: ModelFolder) -> nn.Module:
 
 
 def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Each tensor on the CPU, in float32 or int64, in memory of its own."""
+    """Each tensor on the CPU, in float32 where it is of floats, in memory of its own even where two are tied."""
     return {
-        name: (tensor.float() if tensor.is_floating_point() else tensor).detach().cpu().contiguous()
+        name: tensor.detach().to("cpu", _kept_type(tensor)).clone(memory_format=torch.contiguous_format)
         for name, tensor in state.items()
     }
+
+
+def _kept_type(tensor: Tensor) -> torch.dtype:
+    return torch.float32 if tensor.is_floating_point() else tensor.dtype
 
 
 Shapes = dict[str, tuple[torch.dtype | str, tuple[int, ...]]]
@@ -74,10 +86,10 @@ Shapes = dict[str, tuple[torch.dtype | str, tuple[int, ...]]]
 
 
 def _shapes_in(config: RunConfig) -> Shapes:
-    """Of the model that a configuration describes; on torch's meta device, where nothing is allocated."""
-    with torch.device("meta"):
+    """Of the model that a configuration describes; of our own without allocating anything."""
+    with outline(config.model):
         state = build(config.model, **config.shape).state_dict()
-    return {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items()}
+    return {name: (_kept_type(tensor), tuple(tensor.shape)) for name, tensor in state.items()}
 
 
 def _shapes_of(file: Any) -> Shapes:

@@ -6,9 +6,8 @@ from harness.models import (
     attention_macs_per_image,
     build,
     cost,
-    hidden_weights,
     macs_per_image,
-    no_decay,
+    parameter_groups,
     parameters,
 )
 from harness.spec import ResNetSpec, SwinSpec, ViTSpec
@@ -141,10 +140,10 @@ def test_a_small_resnet_is_counted():
 def test_embeddings_norms_biases_and_scales_have_no_decay():
     spec = ViTSpec(patch_size=4, width=16, depth=1, heads=2, layer_scale=0.1, position="learned_2d")
     model = on_meta(spec, image_size=8, channels=1, classes=3)
-    decayed = {name for name, _ in model.named_parameters()} - no_decay(model)
-    assert decayed == {"stem.projection.weight", "head.linear.weight", *hidden_weights(model)}
+    decayed = {name for name, _ in model.named_parameters()} - parameter_groups(model).undecayed
+    assert decayed == {"stem.projection.weight", "head.linear.weight", *parameter_groups(model).hidden}
     relative = on_meta(ViTSpec(patch_size=4, width=16, depth=1, heads=2, position="relative"), **IMAGENET)
-    assert "blocks.0.attention.relative_position.table" in no_decay(relative)
+    assert "blocks.0.attention.relative_position.table" in parameter_groups(relative).undecayed
 
 
 @pytest.mark.parametrize("position", ["learned_1d", "relative"])
@@ -153,17 +152,19 @@ def test_hidden_weights_of_a_vit_are_the_matrices_of_its_blocks(position, stem):
     spec = ViTSpec(patch_size=4, width=16, depth=2, heads=2, position=position, stem=stem, head_hidden=4)
     model = on_meta(spec, image_size=8, channels=1, classes=3)
     parts = {"attention.qkv": 3, "attention.output": 1, "mlp.0": 1, "mlp.3": 1}
-    assert hidden_weights(model) == {f"blocks.{i}.{name}.weight": parts[name] for i in range(2) for name in parts}
+    hidden = parameter_groups(model).hidden
+    assert hidden == {f"blocks.{i}.{name}.weight": parts[name] for i in range(2) for name in parts}
 
 
 @pytest.mark.parametrize(("spec", "kernels"), [(ResNetSpec(depth=8), 6), (ResNetSpec(depth=18), 19)])
 def test_hidden_weights_of_a_resnet_are_its_kernels_but_the_first(spec, kernels):
     model = on_meta(spec, image_size=32, channels=3, classes=10)
-    weights = hidden_weights(model)
+    weights = parameter_groups(model).hidden
     assert len(weights) == kernels
     assert "conv1.weight" not in weights
     assert set(weights.values()) == {1}
-    assert no_decay(model) == {name for name, parameter in model.named_parameters() if parameter.ndim == 1}
+    undecayed = {name for name, parameter in model.named_parameters() if parameter.ndim == 1}
+    assert parameter_groups(model).undecayed == undecayed
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,8 @@ from torchvision.models.swin_transformer import SwinTransformer
 from harness.models import (
     attention_macs_per_image,
     build,
-    hidden_weights,
     macs_per_image,
-    no_decay,
+    parameter_groups,
     parameters,
 )
 from harness.models.swin import WindowAttention
@@ -220,11 +219,12 @@ def test_matrices_are_the_linear_maps_but_the_head_and_only_weights_decay():
     model = small()
     layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
     weights = {f"{name}.weight" for name in layers}
-    hidden = hidden_weights(model)
+    groups = parameter_groups(model)
+    hidden = groups.hidden
     assert set(hidden) == weights - {"features.0.0.weight", "head.weight"}
     assert hidden["features.2.reduction.weight"] == 1
     assert hidden["features.1.0.attn.qkv.weight"] == 3
-    assert no_decay(model) == {name for name, _ in model.named_parameters()} - weights
+    assert groups.undecayed == {name for name, _ in model.named_parameters()} - weights
 
 
 def test_muon_moves_every_parameter_once():

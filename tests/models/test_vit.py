@@ -10,7 +10,7 @@ from torch._subclasses import FakeTensorMode
 from torch.nn import functional as F  # noqa: N812
 from weight_maps import load, randomise, renamed, timm_weights, torchvision_weights
 
-from harness.models import build, no_decay, parameters, vit
+from harness.models import build, parameter_groups, parameters, vit
 from harness.models.vit import Branch, PatchStem, RelativePosition, ViT, explicit_attention, fused_attention
 from harness.spec import ViTSpec
 from harness.spec.errors import InvalidInput
@@ -384,7 +384,7 @@ def test_each_distillation_head_has_a_hidden_layer_of_its_own():
     for head in (model.head, model.distillation_head):
         assert head.hidden.weight.std().item() == pytest.approx(0.88 / 4, rel=0.2)
         assert not head.linear.weight.any()
-    assert {"class_token", "distillation_token"} <= no_decay(model)
+    assert {"class_token", "distillation_token"} <= parameter_groups(model).undecayed
 
 
 @pytest.mark.parametrize("position", POSITIONS)
