@@ -243,7 +243,7 @@ def other_shape(header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], by
     [
         (huge, "is not a safetensors file"),
         (renamed, "does not hold the model of model.json: another is .*, expected missing"),
-        (other_type, r"is I32 \(.*\), expected float32 \("),
+        (other_type, r"is int32 \(.*\), expected float32 \("),
         (other_shape, r"is float32 \(.*, 1\), expected float32 \("),
         (lambda header, body: (header, body[:-4]), "is not a safetensors file"),
     ],
