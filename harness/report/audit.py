@@ -4,8 +4,8 @@ from harness.analysis.findings import Findings
 from harness.records import csv_text
 from harness.records.run_table import StudyRecords
 from harness.report.cells import Cell, Column, Table, cell, text_of
+from harness.report.figures.looks import marks
 from harness.report.frames import Row, rows_of, sizes_of
-from harness.report.style import marks
 from harness.spec.formats import NONE, count, duration, number, percent, plain, words
 
 _PROVENANCE = {

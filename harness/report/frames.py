@@ -9,10 +9,12 @@ import pandas as pd
 from harness.analysis.findings import Findings
 from harness.records.run_table import StudyRecords
 from harness.spec import ResolvedStudy
-from harness.spec.formats import number
+from harness.spec.formats import MINUS, count, number
 from harness.spec.plural import counted
 
 Row = dict[str, Any]
+Size = int | None
+"""A number of training images; None in a study of one."""
 
 UNLEARNED = "†"
 """Stands after an arm that apparently did not learn."""
@@ -28,7 +30,13 @@ def sizes_of(findings: Findings) -> tuple[int, ...]:
     return findings.main_factor_sizes
 
 
-def spread_sizes(findings: Findings, rows: list[Row], most: int) -> tuple[int | None, ...]:
+def size_of(row: Row) -> Size:
+    """The training size of a row; None where it has none."""
+    size = number(row.get("train_size"))
+    return None if size is None else int(size)
+
+
+def spread_sizes(findings: Findings, rows: list[Row], most: int) -> tuple[Size, ...]:
     """At most `most` of the training sizes that `rows` have, with both ends; (None,) in a study of one size."""
     if not sizes_of(findings):
         return (None,)
@@ -38,32 +46,57 @@ def spread_sizes(findings: Findings, rows: list[Row], most: int) -> tuple[int | 
     return tuple(sizes[round(i * (len(sizes) - 1) / (most - 1))] for i in range(most))
 
 
-def largest_size(findings: Findings) -> int | None:
+def largest_size(findings: Findings) -> Size:
     """The size whose arms stand in figures of one size; None where there is only one."""
     sizes = sizes_of(findings)
     return sizes[-1] if sizes else None
 
 
-def at_size(frame: pd.DataFrame, size: int | None) -> pd.DataFrame:
+def at_largest(findings: Findings, text: str) -> str:
+    """A text with the largest training size, such as `At 55,000 training images. `; empty in a study of one size."""
+    size = largest_size(findings)
+    return "" if size is None else text.format(f"{count(size)} training images")
+
+
+def at_size(frame: pd.DataFrame, size: Size) -> pd.DataFrame:
     """The rows of one training size; all rows where `size` is None."""
     return frame if size is None or frame.empty else frame[frame["train_size"] == size]
 
 
-def arms_with_results(findings: Findings, size: int | None = None) -> list[Row]:
+def arms_with_results(findings: Findings, size: Size = None) -> list[Row]:
     """Rows of `findings.arms` that have a mean accuracy, baseline first."""
     return [row for row in rows_of(at_size(findings.arms, size)) if number(row["mean"]) is not None]
 
 
-def comparisons_with_results(findings: Findings, size: int | None = None) -> list[Row]:
+def comparisons_with_results(findings: Findings, size: Size = None) -> list[Row]:
     """Rows of `findings.comparisons` that have a difference."""
     return [row for row in rows_of(at_size(findings.comparisons, size)) if number(row["difference"]) is not None]
 
 
-def completed_runs(records: StudyRecords, size: int | None = None) -> dict[str, pd.DataFrame]:
+def shift_rows(findings: Findings) -> list[Row]:
+    """Rows of `findings.shifts` that have a mean."""
+    return [row for row in rows_of(findings.shifts) if number(row["mean"]) is not None]
+
+
+def by_arm(rows: list[Row], study: ResolvedStudy) -> dict[str, list[Row]]:
+    """The rows of each arm that has some, in the order of the study."""
+    found = {arm.name: [row for row in rows if row["arm"] == arm.name] for arm in study.all_arms}
+    return {name: of_arm for name, of_arm in found.items() if of_arm}
+
+
+def completed_runs(records: StudyRecords, size: Size = None) -> dict[str, pd.DataFrame]:
     """Completed confirm runs by arm, in order of training size and seed."""
     runs = at_size(records.runs, size)
     runs = runs[runs["status"] == "completed"].sort_values(["train_size", "seed"], kind="stable")
     return {str(arm): group for arm, group in runs.groupby("arm", sort=False)}
+
+
+def seeds_of(records: StudyRecords, size: Size = None) -> dict[str, list[float]]:
+    """Test accuracy of every completed run in percent, by arm."""
+    runs = completed_runs(records, size)
+    return defaultdict(list) | {
+        arm: [100 * float(value) for value in of_arm["test_accuracy"].dropna()] for arm, of_arm in runs.items()
+    }
 
 
 def cell_name(row: Row, findings: Findings) -> str:
@@ -84,13 +117,13 @@ class Gap:
 
     @property
     def name(self) -> str:
-        return f"{self.series} \u2212 {self.other}"
+        return f"{self.series} {MINUS} {self.other}"
 
-    def at(self, size: int | None) -> list[Row]:
+    def at(self, size: Size) -> list[Row]:
         """The rows of one training size; all rows where `size` is None."""
         return [row for row in self.rows if size is None or row["train_size"] == size]
 
-    def crossings_at(self, size: int | None) -> list[Row]:
+    def crossings_at(self, size: Size) -> list[Row]:
         """The crossings of one training size; all of them where `size` is None."""
         return [row for row in self.crossings if size is None or row["train_size"] == size]
 
@@ -123,11 +156,9 @@ def along_size(frame: pd.DataFrame) -> list[Row]:
     return [row for row in rows_of(frame) if row.get("along", "train_size") == "train_size"]
 
 
-def compared(row: Row, records: StudyRecords) -> str:
+def compared(row: Row, study: ResolvedStudy) -> str:
     """The arm that a row of comparisons is about, with the one that it is compared with unless that is the baseline."""
-    return (
-        str(row["arm"]) if row["baseline"] == records.study.baseline.name else f"{row['arm']} \u2212 {row['baseline']}"
-    )
+    return str(row["arm"]) if row["baseline"] == study.baseline.name else f"{row['arm']} {MINUS} {row['baseline']}"
 
 
 def grouped(rows: list[Row], study: ResolvedStudy) -> list[Row]:

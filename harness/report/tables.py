@@ -10,6 +10,7 @@ from harness.analysis.laws import law_formula
 from harness.records import csv_text
 from harness.records.run_table import StudyRecords
 from harness.report.cells import Cell, Column, Table, cell
+from harness.report.figures.looks import look_of_series, marks
 from harness.report.frames import (
     UNLEARNED,
     Row,
@@ -19,10 +20,9 @@ from harness.report.frames import (
     grouped,
     has_partners,
     rows_of,
+    shift_rows,
     sizes_of,
 )
-from harness.report.shifts import shift_rows
-from harness.report.style import look_of_series, marks
 from harness.spec import Claim, CostGrows, Crosses, GapShrinks
 from harness.spec.formats import (
     NONE,
@@ -184,11 +184,11 @@ def _cost_cells(row: Row) -> tuple[Cell, ...]:
 
 def sizes_table(records: StudyRecords, findings: Findings) -> Table:
     """Two-factor studies, a row per arm: how the gap changes with data, and where it closes."""
-    looks = marks(records.study)
+    study, looks = records.study, marks(records.study)
     slopes = {row["arm"]: row for row in along_size(findings.slopes)}
     rows = [
         (
-            Cell(compared(row, records), colour=looks[row["arm"]].colour),
+            Cell(compared(row, study), colour=looks[row["arm"]].colour),
             *_crossing_cells(row, slopes.get(row["arm"], {}), count),
         )
         for row in grouped(along_size(findings.crossovers), records.study)

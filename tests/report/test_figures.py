@@ -19,9 +19,10 @@ from harness.analysis.axis import is_geometric
 from harness.analysis.laws import fit_law
 from harness.report import figures_of
 from harness.report.content import Drawn
-from harness.report.describe import learning_curves
-from harness.report.sheet import short_names, spread
-from harness.report.style import BASELINE_COLOUR, marks, png, svg, theme
+from harness.report.figures import learning_curves
+from harness.report.figures.labels import short_names, spread
+from harness.report.figures.looks import BASELINE_COLOUR, marks
+from harness.report.figures.style import png, svg, theme
 from harness.spec.formats import percent
 
 
@@ -125,7 +126,7 @@ def test_the_text_of_the_learning_curves_ends_where_they_are_drawn_to_end():
     records = replace(records, curves=records.curves[~early])
     axes = figures_of(records, findings)["learning_curves"].axes[0]
     ends = [float(line.get_ydata()[-1]) for line in axes.lines]
-    told = learning_curves(records, findings)
+    told = learning_curves.PICTURE.describe(records, findings)
     assert len(ends) == 4
     for end in ends:
         assert percent(end / 100) in told

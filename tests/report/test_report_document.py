@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 from report_cases import CASES, gaps, make_study, simulate, single, two_factors
 
-from harness.report import content, style, write_report
+from harness.report import content, write_report
 from harness.report.document import document
-from harness.report.drawing import round_numbers
+from harness.report.figures import style
+from harness.report.figures.style import families, undrawn
+from harness.report.figures.ticks import round_numbers
 from harness.report.protocol import protocol_table
-from harness.report.style import families, undrawn
 from harness.report.tables import laws_table
 from harness.spec import Arm, Choice, LogUniform, ResNetSpec, Search
 
@@ -120,7 +121,7 @@ def test_ticks_of_a_narrow_range_are_round(low, high):
     ticks = round_numbers(low, high)
     assert len(ticks) >= 3
     assert all(low <= tick <= high for tick in ticks)
-    assert all(float(f"{tick:.2g}") == pytest.approx(tick) for tick in ticks)
+    assert all(float(f"{tick:.3g}") == pytest.approx(tick) for tick in ticks)
 
 
 def test_cases_cover_what_breaks_pages():

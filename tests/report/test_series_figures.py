@@ -18,17 +18,20 @@ from series_cases import (
 )
 
 from harness.report import figures_of
-from harness.report.difference_map import difference_map
-from harness.report.figures import PICTURES, pictures_of
-from harness.report.gaps import gap_by_level
-from harness.report.level_axis import LevelAxis, asides
-from harness.report.levels import differences
-from harness.report.panels import key_rows
-from harness.report.series import series_curve
-from harness.report.sheet import WIDTH, Label, text_width
-from harness.report.shifts import accuracy_by_shift
-from harness.report.sizes import gap_by_size
-from harness.report.style import BASELINE_COLOUR, marks, png, svg, theme
+from harness.report.figures import (
+    PICTURES,
+    accuracy_by_level,
+    accuracy_by_shift,
+    difference_map,
+    differences,
+    gap_by_level,
+    gap_by_size,
+    pictures_of,
+)
+from harness.report.figures.canvas import Canvas
+from harness.report.figures.level_axis import LevelAxis, asides
+from harness.report.figures.looks import BASELINE_COLOUR, Mark, marks
+from harness.report.figures.style import png, svg, theme
 
 
 @pytest.fixture(scope="module", params=sorted(SERIES_CASES))
@@ -84,7 +87,7 @@ def test_a_baseline_outside_the_series_stays_grey_alone():
 def test_every_seed_stands_at_its_level():
     records, findings = two_series()
     with theme():
-        axes = series_curve(records, findings).axes[0]
+        axes = accuracy_by_level.PICTURE.draw(records, findings).axes[0]
     dots = [
         (float(x), round(float(y), 6))
         for line in axes.lines
@@ -114,18 +117,18 @@ def test_arms_without_level_stand_beside_the_levels_apart():
 def test_a_cross_for_each_run_that_diverged():
     records, findings = depths()
     with theme():
-        figure = series_curve(records, findings)
+        figure = accuracy_by_level.PICTURE.draw(records, findings)
     assert len(points_of(figure.axes[0], "x")) == 2 + 3 + 1
     assert "Crosses at the foot: runs that diverged." in " ".join(" ".join(texts_of(figure)).split())
     finished = replace(findings, arms=findings.arms.assign(diverged=0))
     with theme():
-        assert points_of(series_curve(records, finished).axes[0], "x") == []
+        assert points_of(accuracy_by_level.PICTURE.draw(records, finished).axes[0], "x") == []
 
 
 def test_panels_share_their_scales():
     records, findings = two_series_by_size()
     with theme():
-        panels = series_curve(records, findings).axes
+        panels = accuracy_by_level.PICTURE.draw(records, findings).axes
     assert [axes.get_title(loc="left") for axes in panels] == [f"{size:,} training images" for size in SIZES]
     assert len({axes.get_ylim() for axes in panels}) == len({axes.get_xlim() for axes in panels}) == 1
     assert [len(points_of(axes, "x")) for axes in panels] == [2, 0, 0, 0, 0]
@@ -137,14 +140,14 @@ def test_of_many_sizes_five_have_panels():
     at_once = findings.arms[findings.arms["train_size"] == SIZES[0]]
     arms = pd.concat([at_once.assign(train_size=size) for size in sizes])
     with theme():
-        panels = series_curve(records, replace(findings, arms=arms, main_factor_sizes=sizes)).axes
+        panels = accuracy_by_level.PICTURE.draw(records, replace(findings, arms=arms, main_factor_sizes=sizes)).axes
     assert [axes.get_title(loc="left").split()[0] for axes in panels] == ["100", "300", "500", "700", "900"]
 
 
 def test_gaps_are_those_of_the_comparisons():
     records, findings = two_series_by_size()
     with theme():
-        axes = gap_by_level(records, findings).axes[0]
+        axes = gap_by_level.PICTURE.draw(records, findings).axes[0]
     known = findings.comparisons
     of_series = known[known["arm"].isin([arm.name for arm in records.study.series["ViT/4"]])]
     heights = {round(float(y), 6) for line in axes.lines for y in line.get_ydata()}
@@ -154,7 +157,7 @@ def test_gaps_are_those_of_the_comparisons():
 
 def test_gap_to_a_baseline_outside_the_series_has_a_line_each():
     with theme():
-        figure = gap_by_level(*depths())
+        figure = gap_by_level.PICTURE.draw(*depths())
     assert "Gap to ResNet-8 by depth" in texts_of(figure)
     assert {"pre-norm", "post-norm"} <= set(texts_of(figure))
 
@@ -162,7 +165,7 @@ def test_gap_to_a_baseline_outside_the_series_has_a_line_each():
 def test_map_tells_each_difference_and_where_zero_is():
     records, findings = two_series_by_size()
     with theme():
-        axes = difference_map(records, findings).axes[0]
+        axes = difference_map.PICTURE.draw(records, findings).axes[0]
     table = findings.comparisons.set_index(["arm", "train_size"])
     rows = {round(text.get_position()[1] - 0.5): [] for text in axes.texts}
     for text in sorted(axes.texts, key=lambda text: text.get_position()):
@@ -185,14 +188,14 @@ def test_cells_of_the_map_without_a_result_are_blank():
     records, findings = two_series_by_size()
     lost = (findings.comparisons["arm"] == "ViT/4, 0.5 moved") & (findings.comparisons["train_size"] == 1_000)
     with theme():
-        axes = difference_map(records, replace(findings, comparisons=findings.comparisons[~lost])).axes[0]
+        axes = difference_map.PICTURE.draw(records, replace(findings, comparisons=findings.comparisons[~lost])).axes[0]
     assert len(axes.texts) == 24
     assert (2.5, 0.5) not in [text.get_position() for text in axes.texts]
 
 
 def test_colours_of_the_map_are_even_about_zero():
     with theme():
-        mesh = difference_map(*two_series_by_size()).axes[0].collections[0]
+        mesh = difference_map.PICTURE.draw(*two_series_by_size()).axes[0].collections[0]
     assert mesh.norm.vcenter == 0
     assert mesh.norm.vmin == -mesh.norm.vmax
 
@@ -200,7 +203,7 @@ def test_colours_of_the_map_are_even_about_zero():
 def test_shifts_show_both_metrics_at_three_sizes():
     records, findings = two_series_by_size()
     with theme():
-        panels = accuracy_by_shift(records, findings).axes
+        panels = accuracy_by_shift.PICTURE.draw(records, findings).axes
     assert [axes.get_title(loc="left") for axes in panels[::2]] == [
         f"{size:,} training images" for size in (1_000, 10_000, 60_000)
     ]
@@ -212,10 +215,12 @@ def test_shifts_show_both_metrics_at_three_sizes():
     assert seeds == [1 if arm.name == "ViT/4, 0.5 moved" else 3 for arm in records.study.all_arms]
 
 
-@pytest.mark.parametrize(("draw", "case"), [(differences, partners), (gap_by_size, partners_by_size)])
+@pytest.mark.parametrize(
+    ("draw", "case"), [(differences.PICTURE.draw, partners), (gap_by_size.PICTURE.draw, partners_by_size)]
+)
 def test_partners_are_named(draw, case):
     with theme():
-        texts = [text.replace("\n", " ") for text in texts_of(draw(*case()))]
+        texts = [text.replace("\n", " ") for text in texts_of(kind.PICTURE.draw(*case()))]
     assert "ViT, mixed − ViT, plain" in texts
     assert "ViT, plain" in texts  # compared with the baseline
 
@@ -223,7 +228,7 @@ def test_partners_are_named(draw, case):
 @pytest.mark.parametrize("save", [png, svg])
 def test_bytes_of_panels_repeat(save):
     with theme():
-        first, second = (save(difference_map(*two_series_by_size())) for _ in range(2))
+        first, second = (save(difference_map.PICTURE.draw(*two_series_by_size())) for _ in range(2))
     assert first == second
 
 
@@ -243,14 +248,13 @@ def test_descriptions_have_numbers():
     )
 
 
-def test_a_key_fills_its_rows():
+def test_a_key_of_many_long_names_stays_on_the_page_and_above_the_panels():
     with theme():
-        labels = [Label(f"name {i} {'x' * (3 * i)}", None) for i in range(9)]
-        rows = key_rows(labels)
-        assert [label for row in rows for _, label in row] == labels
-        assert 1 < len(rows) < 9
-        for row in rows:
-            assert all(x + text_width(label.text, 8.5) < WIDTH for x, label in row)
+        names = [f"name {i} {'x' * (2 * i)}" for i in range(9)]
+        canvas = Canvas("Title", "A note.", panels=["one", "two"], key=dict.fromkeys(names, Mark("#0173b2", "o", "-")))
+        figure = canvas.finish()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == names
+    assert collisions(figure) == []
 
 
 def test_study_without_series_keeps_its_looks():

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from harness.analysis.axis import is_geometric
-from harness.report.drawing import set_linear, set_log_x
-from harness.report.sheet import fix_ticks
-from harness.report.style import MUTED
+from harness.report.figures.style import MUTED
+from harness.report.figures.ticks import fix_ticks
 from harness.spec import Arm, ResolvedStudy
 from harness.spec.formats import plain
 
@@ -22,8 +21,8 @@ class LevelAxis:
 
     @classmethod
     def of(cls, study: ResolvedStudy) -> "LevelAxis":
-        """For all arms of a study; a baseline in no series needs no place, as it is drawn across the figure."""
-        arms = [arm for arm in study.all_arms if arm is not study.baseline or arm.series is not None]
+        """For all arms of a study; a baseline drawn across the figure needs no place."""
+        arms = placed_arms(study)
         levels = {level for arm in arms if (level := level_of(arm)) is not None}
         return cls(tuple(sorted(levels)), tuple(arm.name for arm in arms if level_of(arm) is None))
 
@@ -47,16 +46,12 @@ class LevelAxis:
         return self.at(self.levels[-1], 0.1 + step * (self.beside.index(name) + 0.5))
 
     def set_on(self, axes: Axes) -> None:
-        """Scale, limits and ticks, with a line before the arms without a level."""
-        places = [*self.levels, *(self.beside_at(name) for name in self.beside)]
+        """Scale and ticks, with a line before the arms without a level; call after drawing."""
         if self.geometric:
-            set_log_x(axes, places, self.levels)
-        else:
-            set_linear(axes.xaxis, places)
+            axes.set_xscale("log")
         fix_ticks(axes.xaxis, self.levels, plain)
         if self.beside:
             axes.axvline(self.at(self.levels[-1], 0.07), color=MUTED, linewidth=0.8, linestyle=":")
-        axes.autoscale(enable=False)  # what is drawn later stays within these limits
 
 
 def asides(lines: int) -> list[float]:
@@ -68,3 +63,9 @@ def asides(lines: int) -> list[float]:
 def level_of(arm: Arm) -> float | None:
     """An arm's level where it is a number."""
     return arm.level if isinstance(arm.level, float) else None
+
+
+def placed_arms(study: ResolvedStudy) -> list[Arm]:
+    """The arms with a place on the axis: not a baseline in no series, unless there are none and it has a level."""
+    own = study.baseline.series is not None or (not study.series and level_of(study.baseline) is not None)
+    return [arm for arm in study.all_arms if own or arm is not study.baseline]

@@ -14,11 +14,13 @@ from matplotlib.patheffects import withStroke
 
 from harness.analysis.findings import Findings
 from harness.records.run_table import StudyRecords
+from harness.report.figures.canvas import Canvas
+from harness.report.figures.in_words import several
+from harness.report.figures.picture import Picture
+from harness.report.figures.style import INK, LABEL_SIZE
 from harness.report.frames import Gap, Row, gaps_of_series, rows_of
-from harness.report.panels import Panels
-from harness.report.sheet import LABEL_SIZE
-from harness.report.style import INK
 from harness.spec.formats import count, number, plain, points, words
+from harness.spec.plural import counted
 
 _COLOURS = "RdBu"
 """Diverging: red below zero, blue above; told apart by colour-blind readers."""
@@ -28,10 +30,10 @@ _INTERVAL = 0.9
 """Where in a cell intervals stand, aside of the number."""
 
 
-def difference_map(records: StudyRecords, findings: Findings) -> Figure:
+def _draw(records: StudyRecords, findings: Findings) -> Figure:
     """A cell per training size and level: the difference in points, by colour and number; a map per pair of series."""
-    found = mapped_gaps(records, findings)
-    sizes = sorted({int(row["train_size"]) for gap in found for row in gap.rows})
+    found, factor = mapped_gaps(records, findings), words(records.study.factor)
+    sizes = {int(row["train_size"]) for gap in found for row in gap.rows}
     frontiers = [frontier_of(gap, findings) for gap in found]
     note = (
         "Difference in points of test accuracy; blue: the first named is better, red: the second. "
@@ -39,19 +41,20 @@ def difference_map(records: StudyRecords, findings: Findings) -> Figure:
     )
     if any(frontiers):
         note += " Black lines: where the difference changes sign; upright: its 95% interval."
-    panels = Panels(
-        f"Difference by {words(records.study.factor)} and training images",
+    canvas = Canvas(
+        f"Difference by {factor} and training images",
         note,
-        [gap.name for gap in found],
-        label=words(records.study.factor),
+        height=max(1.2, 0.42 * len(sizes)) + 0.5,
+        panels=[gap.name for gap in found],
         columns=1,
-        tall=max(1.2, 0.42 * len(sizes)),
+        sharey=False,
     )
     largest = max(abs(100 * row["difference"]) for gap in found for row in gap.rows)
-    for axes, gap, frontier in zip(panels.axes, found, frontiers, strict=True):
+    for axes, gap, frontier in zip(canvas.panels, found, frontiers, strict=True):
         _draw_map(axes, gap, largest)
         _draw_frontier(axes, gap, frontier)
-    return panels.finish()
+    canvas.panels[-1].set_xlabel(factor)
+    return canvas.finish()
 
 
 def mapped_gaps(records: StudyRecords, findings: Findings) -> list[Gap]:
@@ -129,3 +132,27 @@ def _text(row: Row) -> str:
     low, high = number(row["ci_low"]), number(row["ci_high"])
     excludes_zero = low is not None and high is not None and (low > 0 or high < 0)
     return points(row["difference"], 1) + ("*" if excludes_zero else "")
+
+
+def _describe(records: StudyRecords, findings: Findings) -> str:
+    """The four corners of each map, and the line of no difference."""
+    texts = []
+    for gap in mapped_gaps(records, findings):
+        corners = {}
+        for size in (gap.rows[0]["train_size"], gap.rows[-1]["train_size"]):
+            for row in (gap.at(size)[0], gap.at(size)[-1]):
+                corners[f"at {plain(row['level'])} and {counted(size, 'image')}"] = points(row["difference"])
+        texts.append(f"{gap.name} {', '.join(f'{value} {where}' for where, value in corners.items())}")
+        texts += [str(row["statement"]).rstrip(".") for row in frontier_of(gap, findings)]
+    factor = words(records.study.factor)
+    return f"Map of the difference in points by {factor} and training images. {several(texts)}."
+
+
+PICTURE = Picture(
+    name="difference_map",
+    section="main",
+    title="Difference between series by level and training images",
+    draw=_draw,
+    describe=_describe,
+    applies=lambda records, findings: bool(mapped_gaps(records, findings)),
+)

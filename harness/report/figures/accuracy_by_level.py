@@ -1,0 +1,216 @@
+"""Accuracy by level of the factor: over an axis of numbers, in panels by training size, or in rows of words."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
+
+from harness.analysis.findings import Findings
+from harness.records.run_table import StudyRecords
+from harness.report.figures.canvas import Canvas, Label, column_height, rows_height, set_rows
+from harness.report.figures.drawing import BASELINE, INTERVAL_NOTE, draw_arm, draw_baseline, labels_of
+from harness.report.figures.in_words import accuracies, several
+from harness.report.figures.level_axis import LevelAxis, asides, placed_arms
+from harness.report.figures.looks import Mark, has_ordered_levels, look_of_series, marks
+from harness.report.figures.picture import Picture
+from harness.report.figures.style import INK, MUTED
+from harness.report.frames import (
+    Row,
+    Size,
+    arms_with_results,
+    at_largest,
+    at_size,
+    largest_size,
+    rows_of,
+    seeds_of,
+    sizes_of,
+    spread_sizes,
+)
+from harness.spec import Arm, ResolvedStudy
+from harness.spec.formats import count, number, percent, plain, words
+
+_MOST_PANELS = 5
+_FOOT = 0.14
+"""Share of the axes' height below the results, for the crosses of runs that diverged."""
+
+
+def _draw(records: StudyRecords, findings: Findings) -> Figure:
+    """Test accuracy by level, every seed drawn; a panel per training size where there are several.
+
+    Arms without a numeric level stand at the right; a baseline outside the series is a band. Of more than five training
+    sizes five are shown, the smallest and the largest among them.
+    """
+    study, rows = records.study, arms_with_results(findings)
+    if not study.series and not (has_ordered_levels(study) and any(not row["is_baseline"] for row in rows)):
+        return _in_rows(records, rows)
+    sizes = spread_sizes(findings, rows, _MOST_PANELS)
+    return _one_panel(records, findings, sizes[0]) if len(sizes) == 1 else _by_size(records, findings, sizes)
+
+
+def _one_panel(records: StudyRecords, findings: Findings, size: Size) -> Figure:
+    study, axis = records.study, LevelAxis.of(records.study)
+    ends = _ends(study, findings, size)
+    texts = labels_of(study, [name for name, _, _ in ends], width=1.2)
+    if not study.series:  # the axis names all but the baseline
+        texts = {name: f"{texts[name]}\n{percent(mean / 100)}" for name, _, mean in ends}
+    title = f"Test accuracy by {words(study.factor)}"
+    canvas = Canvas(title, _note(study, findings, (size,), axis), height=column_height(texts.values(), 3.6))
+    axes = canvas.axes
+    _draw_curves(axes, records, findings, size, axis)
+    axis.set_on(axes)
+    if diverged := _diverged(findings, size):
+        _leave_foot(axes)
+        _draw_diverged(axes, study, diverged, axis)
+    if axis.beside:  # thin lines lead from the ends past the arms without a level to the names
+        axes.autoscale(enable=False)
+        for name, _, y in ends:
+            if name in study.series:
+                axes.plot([axis.at(axis.levels[-1]), axes.get_xlim()[1]], [y, y], color=MUTED, linewidth=0.5, zorder=1)
+    canvas.beside(Label(texts[name], mean, mark) for name, mark, mean in ends)
+    axes.set_xlabel(words(study.factor))
+    axes.set_ylabel("test accuracy (%)")
+    return canvas.finish()
+
+
+def _by_size(records: StudyRecords, findings: Findings, sizes: Sequence[Size]) -> Figure:
+    study, axis = records.study, LevelAxis.of(records.study)
+    looks = {name: mark for size in sizes for name, mark, _ in _ends(study, findings, size)}
+    names = labels_of(study, looks, width=1.75, lines=1)
+    canvas = Canvas(
+        f"Test accuracy by {words(study.factor)}",
+        _note(study, findings, sizes, axis),
+        height=1.9,
+        panels=[f"{count(size)} training images" for size in sizes],
+        key={names[name]: mark for name, mark in looks.items()},
+    )
+    for axes, size in zip(canvas.panels, sizes, strict=True):
+        _draw_curves(axes, records, findings, size, axis)
+    diverged = [_diverged(findings, size) for size in sizes]
+    for place, (axes, of_size) in enumerate(zip(canvas.panels, diverged, strict=True)):
+        axis.set_on(axes)
+        if any(diverged) and place == 0:  # all panels share a scale
+            _leave_foot(axes)
+        _draw_diverged(axes, study, of_size, axis)
+        axes.set_ylabel("test accuracy (%)" if place % 2 == 0 else "")
+    canvas.figure.supxlabel(words(study.factor), size=9.5)
+    return canvas.finish()
+
+
+def _in_rows(records: StudyRecords, rows: list[Row]) -> Figure:
+    study, seeds, looks = records.study, seeds_of(records), marks(records.study)
+    names = labels_of(study, [row["arm"] for row in rows], width=1.5)
+    canvas = Canvas(f"Test accuracy by {words(study.factor)}", INTERVAL_NOTE, height=rows_height(names.values()))
+    for place, row in enumerate(rows):
+        if row["is_baseline"]:
+            draw_baseline(canvas.axes, row, along="x")
+        draw_arm(canvas.axes, place, row, seeds[row["arm"]], looks[row["arm"]], along="x")
+    set_rows(canvas.axes, list(names.values()))
+    canvas.beside(Label(percent(row["mean"]), place) for place, row in enumerate(rows))
+    canvas.axes.set_xlabel("test accuracy (%)")
+    return canvas.finish()
+
+
+def _draw_curves(axes: Axes, records: StudyRecords, findings: Findings, size: Size, axis: LevelAxis) -> None:
+    """Lines, means, intervals and seeds at one training size."""
+    study, looks, seeds = records.study, marks(records.study), seeds_of(records, size)
+    rows, places = {row["arm"]: row for row in arms_with_results(findings, size)}, _places(study, axis)
+    if study.baseline.series is None and study.baseline.name in rows:
+        draw_baseline(axes, rows[study.baseline.name])
+    for name, arms in (study.series or {"": _by_level(study)}).items():
+        line = [(places[arm.name], 100 * rows[arm.name]["mean"]) for arm in arms if arm.name in rows]
+        colour, alpha = (looks[arms[0].name].colour, 1.0) if name else (INK, 0.45)
+        axes.plot(*zip(*line, strict=True), color=colour, alpha=alpha, linewidth=1.2)
+    for name, row in rows.items():
+        if name in places:
+            draw_arm(axes, places[name], row, seeds[name], looks[name])
+
+
+def _by_level(study: ResolvedStudy) -> list[Arm]:
+    return sorted(study.arms, key=lambda arm: float(arm.level or 0))
+
+
+def _places(study: ResolvedStudy, axis: LevelAxis) -> dict[str, float]:
+    """Where each arm stands, the series side by side."""
+    aside = dict(zip(study.series, asides(len(study.series)), strict=True))
+    return {arm.name: axis.place(arm, aside.get(arm.series or "", 0.0)) for arm in placed_arms(study)}
+
+
+def _leave_foot(axes: Axes) -> None:
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - _FOOT * (high - low), high)
+
+
+def _draw_diverged(axes: Axes, study: ResolvedStudy, diverged: Mapping[str, int], axis: LevelAxis) -> None:
+    """A cross at the foot of the axes for each run that diverged."""
+    looks, places = marks(study), _places(study, axis)
+    for name in (name for name in diverged if name in places):
+        for place in range(diverged[name]):
+            up = ScaledTranslation(0, (5 + 6 * place) / 72, axes.figure.dpi_scale_trans)
+            look = {"color": looks[name].colour, "marker": "x", "markersize": 4.5, "markeredgewidth": 1.5}
+            axes.plot([places[name]], [0], linestyle="", transform=axes.get_xaxis_transform() + up, **look)
+
+
+def _diverged(findings: Findings, size: Size) -> dict[str, int]:
+    """Runs that diverged by arm, of the arms that have some."""
+    rows = rows_of(at_size(findings.arms, size))
+    return {row["arm"]: int(row["diverged"]) for row in rows if (number(row["diverged"]) or 0) > 0}
+
+
+def _note(study: ResolvedStudy, findings: Findings, sizes: Sequence[Size], axis: LevelAxis) -> str:
+    note = INTERVAL_NOTE
+    if axis.beside:
+        note += " Right of the dotted line: arms without a level on the axis."
+    if any(_diverged(findings, size) for size in sizes):
+        note += " Crosses at the foot: runs that diverged."
+    return note
+
+
+def _ends(study: ResolvedStudy, findings: Findings, size: Size) -> list[tuple[str, Mark, float]]:
+    """Name, look and last mean in percent of each series that has results, then of the arms outside the series.
+
+    Without series, of the baseline alone.
+    """
+    looks = marks(study)
+    means = {row["arm"]: 100 * float(row["mean"]) for row in arms_with_results(findings, size)}
+    lines = {name: [means[arm.name] for arm in arms if arm.name in means] for name, arms in study.series.items()}
+    found = [(name, look_of_series(study, name), line[-1]) for name, line in lines.items() if line]
+    alone = [arm for arm in study.all_arms if arm.series is None and arm.name in means]
+    return found + [
+        (arm.name, BASELINE if arm is study.baseline else looks[arm.name], means[arm.name])
+        for arm in alone
+        if study.series or arm is study.baseline
+    ]
+
+
+def _describe(records: StudyRecords, findings: Findings) -> str:
+    """Accuracies by level; of series at their first and last level, at the largest training size."""
+    study, size = records.study, largest_size(findings)
+    rows = {row["arm"]: row for row in arms_with_results(findings, size)}
+    if not study.series:
+        return f"Test accuracy by {words(study.factor)}, each seed a dot. {accuracies(list(rows.values()))}"
+    texts = []
+    for name, arms in study.series.items():
+        known = [arm for arm in arms if arm.name in rows]
+        if known:
+            ends = dict.fromkeys((known[0].name, known[-1].name))
+            told = [f"{percent(rows[arm]['mean'])} at {plain(study.arm(arm).level)}" for arm in ends]
+            texts.append(f"{name} {' and '.join(told)}")
+    texts += [f"{name} {percent(row['mean'])}" for name, row in rows.items() if study.arm(name).series is None]
+    lost = [row for row in rows_of(at_size(findings.arms, size)) if (number(row["diverged"]) or 0) > 0]
+    crosses = [f"{row['arm']}, {row['diverged']} of {row['planned']}" for row in lost]
+    diverged = f" Diverged: {several(crosses)}." if crosses else ""
+    where = at_largest(findings, " With {}:")
+    return f"Test accuracy by {words(study.factor)}, a line per series.{where} {several(texts)}.{diverged}"
+
+
+PICTURE = Picture(
+    name="accuracy_by_level",
+    section="main",
+    title="Test accuracy by level of the factor",
+    draw=_draw,
+    describe=_describe,
+    applies=lambda records, findings: bool(
+        (records.study.series or not sizes_of(findings)) and arms_with_results(findings)
+    ),
+)
