@@ -215,10 +215,8 @@ def test_shifts_show_both_metrics_at_three_sizes():
     assert seeds == [1 if arm.name == "ViT/4, 0.5 moved" else 3 for arm in records.study.all_arms]
 
 
-@pytest.mark.parametrize(
-    ("draw", "case"), [(differences.PICTURE.draw, partners), (gap_by_size.PICTURE.draw, partners_by_size)]
-)
-def test_partners_are_named(draw, case):
+@pytest.mark.parametrize(("kind", "case"), [(differences, partners), (gap_by_size, partners_by_size)])
+def test_partners_are_named(kind, case):
     with theme():
         texts = [text.replace("\n", " ") for text in texts_of(kind.PICTURE.draw(*case()))]
     assert "ViT, mixed − ViT, plain" in texts
