@@ -16,7 +16,7 @@ from harness.bench.targets import Target
 from harness.report.cells import Cell, Column, Table, text_of
 from harness.report.markdown import escape
 from harness.report.markdown import table as as_markdown
-from harness.report.figures.style import INK, MUTED, theme
+from harness.report.style import INK, MUTED, theme
 from harness.spec.formats import count, plain, words
 from harness.spec.plural import counted
 

@@ -57,7 +57,7 @@ def bench(
 def show(kept: Bench, stem: Path) -> tuple[list[Table], list[Path]]:
     """Write all files of a bench; `stem` is their path without the ending. Returns tables to print, and the files."""
     from harness.bench.bench_page import figure, page, tables
-    from harness.report.figures.style import png, svg
+    from harness.report.style import png, svg
 
     threads = max((row.threads for row in kept.rows), default=1)
     targets = judged(kept.rows, threads=threads)

@@ -11,9 +11,9 @@ from harness.records.run_table import StudyRecords
 from harness.report import audit, tables
 from harness.report.cells import Table
 from harness.report.figures import pictures_of
-from harness.report.figures.style import png, svg, theme, undrawn
 from harness.report.images import images_tables
 from harness.report.protocol import protocol_table
+from harness.report.style import png, svg, theme, undrawn
 from harness.spec.formats import words
 from harness.spec.plural import counted
 

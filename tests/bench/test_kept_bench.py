@@ -11,7 +11,7 @@ from harness.bench.bench_page import figure, page, tables
 from harness.bench.rows import PARTS
 from harness.bench.targets import judged
 from harness.records.files import RecordsError
-from harness.report.figures.style import svg
+from harness.report.style import svg
 
 RESULTS = Path(__file__).parents[2] / "results" / "bench"
 

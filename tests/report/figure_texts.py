@@ -4,7 +4,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from harness.report.figures.style import theme
+from harness.report.style import theme
 
 
 def collisions(figure):

@@ -22,7 +22,7 @@ from harness.report.content import Drawn
 from harness.report.figures import learning_curves
 from harness.report.figures.labels import short_names, spread
 from harness.report.figures.looks import BASELINE_COLOUR, marks
-from harness.report.figures.style import png, svg, theme
+from harness.report.style import png, svg, theme
 from harness.spec.formats import percent
 
 

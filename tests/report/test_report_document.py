@@ -6,12 +6,11 @@ from dataclasses import replace
 import pytest
 from report_cases import CASES, gaps, make_study, simulate, single, two_factors
 
-from harness.report import content, write_report
+from harness.report import content, style, write_report
 from harness.report.document import document
-from harness.report.figures import style
-from harness.report.figures.style import families, undrawn
 from harness.report.figures.ticks import round_numbers
 from harness.report.protocol import protocol_table
+from harness.report.style import families, undrawn
 from harness.report.tables import laws_table
 from harness.spec import Arm, Choice, LogUniform, ResNetSpec, Search
 

@@ -31,7 +31,7 @@ from harness.report.figures import (
 from harness.report.figures.canvas import Canvas
 from harness.report.figures.level_axis import LevelAxis, asides
 from harness.report.figures.looks import BASELINE_COLOUR, Mark, marks
-from harness.report.figures.style import png, svg, theme
+from harness.report.style import png, svg, theme
 
 
 @pytest.fixture(scope="module", params=sorted(SERIES_CASES))

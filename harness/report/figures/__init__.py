@@ -18,7 +18,7 @@ from harness.report.figures import (
     unfinished_runs,
 )
 from harness.report.figures.picture import Picture
-from harness.report.figures.style import theme
+from harness.report.style import theme
 
 PICTURES: tuple[Picture, ...] = (
     accuracy_by_size.PICTURE,

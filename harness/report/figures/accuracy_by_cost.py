@@ -14,9 +14,9 @@ from harness.report.figures.drawing import INTERVAL_NOTE, draw_mean, draw_seeds,
 from harness.report.figures.in_words import several
 from harness.report.figures.looks import BASELINE_COLOUR, look_of_series, marks
 from harness.report.figures.picture import Picture
-from harness.report.figures.style import INK
 from harness.report.figures.ticks import set_log_x
 from harness.report.frames import Row, arms_with_results, at_largest, completed_runs, largest_size
+from harness.report.style import INK
 from harness.spec.formats import count, magnitude, number, percent
 from harness.spec.plural import counted
 

@@ -14,7 +14,6 @@ from harness.report.figures.in_words import accuracies, several
 from harness.report.figures.level_axis import LevelAxis, asides, placed_arms
 from harness.report.figures.looks import Mark, has_ordered_levels, look_of_series, marks
 from harness.report.figures.picture import Picture
-from harness.report.figures.style import INK, MUTED
 from harness.report.frames import (
     Row,
     Size,
@@ -27,6 +26,7 @@ from harness.report.frames import (
     sizes_of,
     spread_sizes,
 )
+from harness.report.style import INK, MUTED
 from harness.spec import Arm, ResolvedStudy
 from harness.spec.formats import count, number, percent, plain, words
 

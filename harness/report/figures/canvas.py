@@ -15,8 +15,8 @@ from matplotlib.transforms import ScaledTranslation
 
 from harness.report.figures.labels import short_names, spread, text_width, wrap
 from harness.report.figures.looks import Mark
-from harness.report.figures.style import INK, LABEL_SIZE, MUTED
 from harness.report.figures.ticks import few_ticks, thin_ticks
+from harness.report.style import INK, LABEL_SIZE, MUTED
 
 WIDTH = 5.0
 """Of every figure, inches: its 9 pt text stays readable on a phone's width."""

@@ -17,8 +17,8 @@ from harness.records.run_table import StudyRecords
 from harness.report.figures.canvas import Canvas
 from harness.report.figures.in_words import several
 from harness.report.figures.picture import Picture
-from harness.report.figures.style import INK, LABEL_SIZE
 from harness.report.frames import Gap, Row, gaps_of_series, rows_of
+from harness.report.style import INK, LABEL_SIZE
 from harness.spec.formats import count, number, plain, points, words
 from harness.spec.plural import counted
 

@@ -10,7 +10,6 @@ from harness.report.figures.drawing import draw_mean, interval_of
 from harness.report.figures.labels import short_names
 from harness.report.figures.looks import marks
 from harness.report.figures.picture import Picture
-from harness.report.figures.style import INK
 from harness.report.figures.ticks import few_ticks
 from harness.report.frames import (
     at_largest,
@@ -21,6 +20,7 @@ from harness.report.frames import (
     largest_size,
     sizes_of,
 )
+from harness.report.style import INK
 
 
 def _draw(records: StudyRecords, findings: Findings) -> Figure:

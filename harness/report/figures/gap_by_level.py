@@ -14,8 +14,8 @@ from harness.report.figures.labels import short_names
 from harness.report.figures.level_axis import LevelAxis, asides
 from harness.report.figures.looks import Mark, look_of_series, ordered_marks
 from harness.report.figures.picture import Picture
-from harness.report.figures.style import INK
 from harness.report.frames import Gap, Row, at_largest, gaps_of_series, largest_size, sizes_of
+from harness.report.style import INK
 from harness.spec.formats import number, plain, words
 from harness.spec.plural import counted
 

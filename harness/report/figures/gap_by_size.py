@@ -11,8 +11,8 @@ from harness.report.figures.drawing import draw_mean, interval_of
 from harness.report.figures.labels import short_names
 from harness.report.figures.looks import marks
 from harness.report.figures.picture import Picture
-from harness.report.figures.style import INK
 from harness.report.frames import by_arm, compared, comparisons_with_results, has_partners, sizes_of
+from harness.report.style import INK
 from harness.spec.plural import counted
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
 
-from harness.report.figures.style import LABEL_SIZE
+from harness.report.style import LABEL_SIZE
 
 _MEASURER = RendererAgg(8, 8, 72)  # type: ignore[no-untyped-call]
 

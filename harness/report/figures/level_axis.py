@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from harness.analysis.axis import is_geometric
-from harness.report.figures.style import MUTED
 from harness.report.figures.ticks import fix_ticks
+from harness.report.style import MUTED
 from harness.spec import Arm, ResolvedStudy
 from harness.spec.formats import plain
 
