@@ -1,7 +1,6 @@
 """Frames in, numbers out: comparisons, claims, crossover, budget curves. Pure; randomness comes from a Generator."""
 
 from harness.analysis.assemble import analyse
-from harness.analysis.claims import verdicts
 from harness.analysis.findings import CLAIM_COLUMNS, COMPARISON_COLUMNS, VERDICTS, Findings
 from harness.analysis.power import pilot, seeds_needed
 from harness.analysis.tuning import EDGE, at_edge, edge_distance
@@ -17,5 +16,4 @@ __all__ = [
     "edge_distance",
     "pilot",
     "seeds_needed",
-    "verdicts",
 ]

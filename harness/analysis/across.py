@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.analysis.cells import Cell, Cells, Floats, cells_of, generator
 from harness.analysis.comparisons import holm
-from harness.analysis.estimate import Estimate, estimate_mean
+from harness.analysis.estimate import MeanEstimate, estimate_mean
 from harness.analysis.summary import unfinished
 from harness.analysis.wording import listed
 from harness.records.run_table import StudyRecords
@@ -148,7 +148,7 @@ def _shared_row(one: _Side, cell: Cell, two: _Side, other: Cell, seed: int, resa
     seeds = tuple(sorted(set(one.cells.completed(cell)) & set(two.cells.completed(other))))
     rng = generator(seed, "across", one.cells.study.name, cell, two.cells.study.name, other)
     if unfinished(one.cells, cell) or unfinished(two.cells, other):  # those that are left may flatter either
-        paired = Estimate(seeds=seeds, value=math.nan)
+        paired = MeanEstimate(seeds=seeds, value=math.nan)
     else:
         paired = _difference(one, cell, two, other, seeds, rng, resamples)
     return {
@@ -170,7 +170,7 @@ def _shared_row(one: _Side, cell: Cell, two: _Side, other: Cell, seed: int, resa
 
 def _difference(
     one: _Side, cell: Cell, two: _Side, other: Cell, seeds: tuple[int, ...], rng: np.random.Generator, resamples: int
-) -> Estimate:
+) -> MeanEstimate:
     """The paired difference second - first: by seed, and by test image where both kept their predictions."""
     values = two.cells.values(other, "test_accuracy", seeds) - one.cells.values(cell, "test_accuracy", seeds)
     before, after = _images(one, cell, seeds), _images(two, other, seeds)

@@ -7,7 +7,7 @@ from harness.analysis.axis import Axis, level_axis, series_pairs, size_axis
 from harness.analysis.cells import Cell, Cells
 from harness.analysis.comparisons import holm
 from harness.analysis.crossover import crossing, slope, statement
-from harness.analysis.estimate import LEVEL, Estimate
+from harness.analysis.estimate import LEVEL, MeanEstimate
 from harness.analysis.evidence import Evidence
 from harness.analysis.judgement import absent
 from harness.analysis.wording import amount, bounds, described, listed
@@ -54,7 +54,9 @@ def answer(evidence: Evidence) -> str:
     return _at_one_size(evidence, best, {arm: found[arm] for arm in complete}, found) + left_out
 
 
-def _at_one_size(evidence: Evidence, best: str, complete: Mapping[str, Estimate], found: Mapping[str, Estimate]) -> str:
+def _at_one_size(
+    evidence: Evidence, best: str, complete: Mapping[str, MeanEstimate], found: Mapping[str, MeanEstimate]
+) -> str:
     """The best of the arms that all have their runs; Holm's correction is over all of them, as in the table."""
     study = evidence.cells.study
     other = study.against(study.arm(best)).name
@@ -133,7 +135,7 @@ def _among(evidence: Evidence, values: Mapping[str, float]) -> str:
     return f"{last} against {first} {told}, the widest gap {among}{' and perhaps chance' if by_chance else ''}"
 
 
-def _so_far(best: str, other: str, paired: Estimate, arms: int, trouble: str) -> str:
+def _so_far(best: str, other: str, paired: MeanEstimate, arms: int, trouble: str) -> str:
     """The difference as far as it is known, and why it is not judged."""
     stands = "so far against" if arms == 1 else "does best of the arms so far, against"
     return f"{best} {stands} {other}: {described(_METRIC, paired, of_metric=True)}.{_not_judged(trouble)}"
@@ -143,7 +145,7 @@ def _not_judged(trouble: str) -> str:
     return f" Not judged: {trouble}." if trouble else ""
 
 
-def _compared(best: str, other: str, paired: Estimate, p_holm: float, arms: int, does_best: str) -> str:
+def _compared(best: str, other: str, paired: MeanEstimate, p_holm: float, arms: int, does_best: str) -> str:
     told = described(_METRIC, paired, of_metric=True)
     if arms == 1:  # there is no best among one
         return f"{best} {_stands(paired)} {other}: {told}."
@@ -155,7 +157,7 @@ def _compared(best: str, other: str, paired: Estimate, p_holm: float, arms: int,
     return f"{best} {does_best.removesuffix(' of the arms')}, against {other} {told}, {chance}."
 
 
-def _stands(paired: Estimate) -> str:
+def _stands(paired: MeanEstimate) -> str:
     """How one arm stands to the other, by the interval of their difference."""
     if paired.ci_low <= 0 <= paired.ci_high:
         return "is not significantly different from"

@@ -2,13 +2,13 @@
 
 from harness.analysis.answer import answer
 from harness.analysis.cells import Cells
-from harness.analysis.claims import claims_table
 from harness.analysis.comparisons import comparisons_table
 from harness.analysis.conditions import length_warnings, machine_warnings, mixture_warnings
 from harness.analysis.crossover import crossovers_table, frontier_table, slopes_table
 from harness.analysis.estimate import FEWEST_SEEDS
 from harness.analysis.evidence import evidence_of
 from harness.analysis.findings import Findings
+from harness.analysis.judging import claims_table
 from harness.analysis.laws import laws_table
 from harness.analysis.learning import doubtful, learning_cautions, learning_warnings
 from harness.analysis.shifts import shifts_table

@@ -1,62 +1,26 @@
-"""The verdict on each claim: by intervals, never by point estimates.
+"""How the shipped kinds of claims are judged: by intervals, never by point estimates.
 
 Each claim is judged on its own at level .05: with no true effect, a verdict other than `inconclusive` comes in at most
 5 % of studies. A claim one of whose planned runs did not complete is inconclusive, whatever the rest says: the runs
 that diverged, failed or are missing may be just those that would have decided (survivors only would flatter an arm).
 Costs that the model alone decides (parameters, multiply-accumulates) are exact and need one run per arm, in any status.
+None of them draws from the claim's own generator: every contrast has one of its own.
 """
 
-import pandas as pd
+import numpy as np
 
 from harness.analysis.axis import TRAIN_SIZE, Axis, level_axis, size_axis
 from harness.analysis.cells import Cell
 from harness.analysis.crossover import Crossing, crossing, statement
-from harness.analysis.estimate import Estimate
-from harness.analysis.evidence import Evidence, evidence_of
-from harness.analysis.findings import CLAIM_COLUMNS
-from harness.analysis.judgement import Judgement, absent, claimed_size, judged, undecided
+from harness.analysis.evidence import Evidence
+from harness.analysis.judgement import absent, claimed_size, judged, judged_by_margin, undecided
 from harness.analysis.power import what_settles
-from harness.analysis.steps import judge_cost_grows, judge_monotone
 from harness.analysis.wording import amount, at_size, described
-from harness.records.run_table import StudyRecords
-from harness.spec import METRICS, Better, Claim, CostGrows, Crosses, Equivalent, GainsMore, GapShrinks, Monotone
+from harness.spec import METRICS, Better, Crosses, Equivalent, GainsMore, GapShrinks, Judgement
+from harness.spec.verdict import Verdict
 
 
-def verdicts(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> pd.DataFrame:
-    """CLAIM_COLUMNS, a row per claim of the study, in its order; see `Judgement` for what `estimate` is."""
-    return claims_table(evidence_of(records, seed=seed, resamples=resamples))
-
-
-def claims_table(evidence: Evidence) -> pd.DataFrame:
-    """As `verdicts`, from evidence at hand."""
-    rows = []
-    for position, claim in enumerate(evidence.cells.study.claims, start=1):
-        found = judge(claim, evidence)
-        numbers = (found.estimate, found.ci_low, found.ci_high)
-        rows.append((f"{claim.kind}-{position}", claim.statement, claim.source, found.verdict, *numbers, found.reason))
-    return pd.DataFrame(rows, columns=list(CLAIM_COLUMNS)).astype(CLAIM_COLUMNS)
-
-
-def judge(claim: Claim, evidence: Evidence) -> Judgement:
-    """The verdict on one claim."""
-    match claim:
-        case Better():
-            return _better(claim, evidence)
-        case Equivalent():
-            return _equivalent(claim, evidence)
-        case Monotone():
-            return judge_monotone(claim, evidence)
-        case GapShrinks():
-            return _gap_shrinks(claim, evidence)
-        case Crosses():
-            return _crosses(claim, evidence)
-        case GainsMore():
-            return _gains_more(claim, evidence)
-        case CostGrows():
-            return judge_cost_grows(claim, evidence)
-
-
-def _better(claim: Better, evidence: Evidence) -> Judgement:
+def judge_better(claim: Better, evidence: Evidence, _: np.random.Generator) -> Judgement:
     """Reproduced when the interval of the advantage lies above the margin, contradicted when below."""
     size, trouble = claimed_size(claim.train_size, evidence.cells.study)
     trouble = trouble or absent(evidence, [(claim.arm, size), (claim.than, size)], claim.metric)
@@ -65,11 +29,11 @@ def _better(claim: Better, evidence: Evidence) -> Judgement:
     sign = 1.0 if METRICS[claim.metric] == "up" else -1.0
     advantage = evidence.contrast({(claim.arm, size): sign, (claim.than, size): -sign}, claim.metric)
     told = f"The advantage of {claim.arm} over {claim.than}{at_size(size)} is {described(claim.metric, advantage)}"
-    return _judged_margin(advantage, claim.metric, claim.margin, told)
+    return judged_by_margin(advantage, claim.metric, claim.margin, told)
 
 
-def _gains_more(claim: GainsMore, evidence: Evidence) -> Judgement:
-    """As `_better`, for the difference of two gains: the interaction of two factors, where they are steps in those."""
+def judge_gains_more(claim: GainsMore, evidence: Evidence, _: np.random.Generator) -> Judgement:
+    """As `judge_better`, for the difference of two gains: an interaction, where they are steps in two factors."""
     size, trouble = claimed_size(claim.train_size, evidence.cells.study)
     sign = 1.0 if METRICS[claim.metric] == "up" else -1.0
     signs = {claim.arm: 0.0, claim.start: 0.0, claim.other: 0.0, claim.other_start: 0.0}
@@ -87,21 +51,10 @@ def _gains_more(claim: GainsMore, evidence: Evidence) -> Judgement:
         f"The gain from {claim.start} to {claim.arm} less that from {claim.other_start} to {claim.other}"
         f"{at_size(size)} is {described(claim.metric, more)}"
     )
-    return _judged_margin(more, claim.metric, claim.margin, told)
+    return judged_by_margin(more, claim.metric, claim.margin, told)
 
 
-def _judged_margin(advantage: Estimate, metric: str, margin: float, told: str) -> Judgement:
-    """Reproduced when the interval lies above the margin, contradicted when below."""
-    bound = "0" if margin == 0 else f"the margin of {amount(metric, margin, signed=False)}"
-    if advantage.ci_low > margin:
-        return judged("reproduced", f"{told}: above {bound}.", advantage)
-    if advantage.ci_high < margin:
-        return judged("contradicted", f"{told}: below {bound}.", advantage)
-    settles = what_settles(advantage, advantage.value - margin)
-    return judged("inconclusive", f"{told}: the interval includes {bound}; {settles}.", advantage)
-
-
-def _equivalent(claim: Equivalent, evidence: Evidence) -> Judgement:
+def judge_equivalent(claim: Equivalent, evidence: Evidence, _: np.random.Generator) -> Judgement:
     """Reproduced when the interval lies within the region of equivalence, contradicted when wholly outside."""
     size, trouble = claimed_size(claim.train_size, evidence.cells.study)
     trouble = trouble or absent(evidence, [(claim.arm, size), (claim.to, size)], claim.metric)
@@ -118,7 +71,7 @@ def _equivalent(claim: Equivalent, evidence: Evidence) -> Judgement:
     return judged("inconclusive", f"{told}: the interval reaches across a bound of {region}; {settles}.", difference)
 
 
-def _gap_shrinks(claim: GapShrinks, evidence: Evidence) -> Judgement:
+def judge_gap_shrinks(claim: GapShrinks, evidence: Evidence, _: np.random.Generator) -> Judgement:
     """Reproduced when the interval of the lead's slope along the axis lies below 0, contradicted when above."""
     axis, trouble = _axis(claim, evidence, "the lead has no slope")
     if trouble:
@@ -137,7 +90,7 @@ def _gap_shrinks(claim: GapShrinks, evidence: Evidence) -> Judgement:
     return judged("inconclusive", f"{told}: the interval includes 0; {what_settles(fall, fall.value)}.", fall)
 
 
-def _crosses(claim: Crosses, evidence: Evidence) -> Judgement:
+def judge_crosses(claim: Crosses, evidence: Evidence, _: np.random.Generator) -> Judgement:
     """Reproduced when the leader leads at the axis' first point and the follower at the last, each by its interval.
 
     Contradicted when one of them leads at every point by its interval, or when they cross the other way round, each
@@ -149,7 +102,7 @@ def _crosses(claim: Crosses, evidence: Evidence) -> Judgement:
     found = crossing(evidence, axis.flipped(), claim.metric)
     told = statement(found)
     if found.shown:
-        verdict = "reproduced" if found.signs[-1] > 0 else "contradicted"
+        verdict: Verdict = "reproduced" if found.signs[-1] > 0 else "contradicted"
         return Judgement(
             verdict=verdict, reason=told, estimate=found.median, ci_low=found.ci_low, ci_high=found.ci_high
         )

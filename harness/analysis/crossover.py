@@ -12,7 +12,7 @@ from scipy import interpolate
 
 from harness.analysis.axis import Axis, axes_of, series_pairs, shared_levels, size_axis
 from harness.analysis.cells import Floats, generator
-from harness.analysis.estimate import LEVEL, Estimate, Numbers, in_blocks
+from harness.analysis.estimate import LEVEL, MeanEstimate, Numbers, in_blocks
 from harness.analysis.evidence import Evidence
 from harness.analysis.findings import CROSSOVER_COLUMNS, FRONTIER_COLUMNS, SLOPE_COLUMNS
 from harness.analysis.judgement import absent
@@ -33,7 +33,7 @@ class Crossing:
     metric: str
     trouble: str = ""
     """Why nothing can be judged, as a clause: lost runs, too few seeds or points."""
-    differences: tuple[Estimate, ...] = ()
+    differences: tuple[MeanEstimate, ...] = ()
     """The difference at each point; none where nothing can be judged."""
     median: float = math.nan
     """The point of the sign change; NaN where none is shown within the measured range."""
@@ -59,12 +59,12 @@ class Crossing:
         return self.changes == 1 and self.signs[0] * self.signs[-1] < 0
 
 
-def supported_sign(estimate: Estimate) -> int:
+def supported_sign(estimate: MeanEstimate) -> int:
     """1 or -1 where the interval lies on one side of zero, else 0."""
     return int(estimate.ci_low > 0) - int(estimate.ci_high < 0)
 
 
-def slope(evidence: Evidence, axis: Axis, metric: str = "test_accuracy") -> Estimate | None:
+def slope(evidence: Evidence, axis: Axis, metric: str = "test_accuracy") -> MeanEstimate | None:
     """How (arm - other) changes along the axis (`Axis.slope_weights`), in the metric's unit.
 
     None below two points and where runs lack a result: a line through the points that are left is another line.

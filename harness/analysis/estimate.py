@@ -24,6 +24,7 @@ import numpy.typing as npt
 from scipy import optimize, special
 
 from harness.analysis.cells import Floats
+from harness.spec import Estimate
 
 FEWEST_SEEDS = 3
 """Fewest seeds that an interval or a verdict may rest on."""
@@ -42,13 +43,14 @@ Numbers = Floats | npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """A mean with its confidence distribution. Unit: that of the per-seed values. NaN below three seeds."""
+class MeanEstimate(Estimate):
+    """A mean with its confidence distribution. Unit: that of the per-seed values.
+
+    `value` is the mean over the seeds, NaN without any; the interval is NaN below three seeds.
+    """
 
     seeds: tuple[int, ...]
     """Seeds that it rests on."""
-    value: float
-    """Mean over the seeds; NaN without seeds."""
     sd: float = math.nan
     """Standard deviation of the per-seed values (n - 1); NaN below two seeds."""
     seed_error: float = math.nan
@@ -59,8 +61,6 @@ class Estimate:
     """Test images; 0 where the estimate rests on seeds only."""
     deviations: Floats = field(default_factory=lambda: np.zeros(1), repr=False)
     """(resamples,) bootstrapped deviations of the mean due to test images; (1,) zero where it rests on seeds only."""
-    ci_low: float = math.nan
-    ci_high: float = math.nan
 
     @property
     def n(self) -> int:
@@ -96,7 +96,7 @@ class Estimate:
             t = (self.value + self.deviations) / scale
         return float(special.stdtr(self.n - 1, t).mean())
 
-    def negated(self) -> "Estimate":
+    def negated(self) -> "MeanEstimate":
         """The estimate of minus the mean."""
         return replace(self, value=-self.value, deviations=-self.deviations, ci_low=-self.ci_high, ci_high=-self.ci_low)
 
@@ -108,7 +108,7 @@ def estimate_mean(
     rng: np.random.Generator,
     *,
     resamples: int = 2000,
-) -> Estimate:
+) -> MeanEstimate:
     """The mean of (n,) per-seed `values`, with a 95% interval over fresh seeds and test images.
 
     `images`: (n, m) the same value on each test image (rows average to `values`), or None where predictions are
@@ -118,16 +118,16 @@ def estimate_mean(
     value = float(values.mean()) if n else math.nan
     sd = float(values.std(ddof=1)) if n > 1 else math.nan
     if n < FEWEST_SEEDS:
-        return Estimate(seeds=seeds, value=value, sd=sd)
+        return MeanEstimate(seeds=seeds, value=value, sd=sd)
     seed_error = sd / math.sqrt(n)
     if images is None:
-        return _with_interval(Estimate(seeds=seeds, value=value, sd=sd, seed_error=seed_error))
+        return _with_interval(MeanEstimate(seeds=seeds, value=value, sd=sd, seed_error=seed_error))
     image_error, noise = image_components(images)
     column = images.mean(axis=0)
     spread = float(column.std(ddof=1)) / math.sqrt(len(column))
     deviations = resampled_means(column, rng, resamples) * (image_error / spread if spread else 0.0)
     return _with_interval(
-        Estimate(
+        MeanEstimate(
             seeds=seeds,
             value=value,
             sd=sd,
@@ -175,13 +175,13 @@ def resampled_means(column: Floats, rng: np.random.Generator, resamples: int) ->
     return np.asarray(means - means.mean(), dtype=np.float64)
 
 
-def _with_interval(estimate: Estimate) -> Estimate:
+def _with_interval(estimate: MeanEstimate) -> MeanEstimate:
     tail = (1 - LEVEL) / 2
     low, high = (_quantile(estimate, share) for share in (tail, 1 - tail))
     return replace(estimate, ci_low=low, ci_high=high)
 
 
-def _quantile(estimate: Estimate, share: float) -> float:
+def _quantile(estimate: MeanEstimate, share: float) -> float:
     """Where the confidence distribution reaches `share`."""
     seed_part = estimate.value + estimate.seed_error * float(special.stdtrit(estimate.n - 1, share))
     low, high = seed_part + float(estimate.deviations.min()), seed_part + float(estimate.deviations.max())

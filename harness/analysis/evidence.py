@@ -6,25 +6,69 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from harness.analysis.cells import Cell, Cells, cells_of, generator
-from harness.analysis.estimate import Estimate, Numbers, estimate_mean
+from harness.analysis.estimate import MeanEstimate, Numbers, estimate_mean
 from harness.records.run_table import StudyRecords
+from harness.spec import ResolvedStudy
 
 Key = tuple[tuple[tuple[Cell, float], ...], str, bool]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """The cells of a study and what was estimated from them."""
+    """What claims and figures of a study are made from: its tidy frames, and contrasts between its cells.
+
+    The frames are copies, which may be changed; their columns are those of the tables of the same names.
+    """
 
     cells: Cells
     seed: int
     """Root of the generators; see `generator`."""
     resamples: int
-    _known: dict[Key, Estimate] = field(default_factory=dict, repr=False)
+    records: StudyRecords | None = None
+    """None where nothing asks for frames."""
+    _known: dict[Key, MeanEstimate] = field(default_factory=dict, repr=False)
 
-    def contrast(self, weights: Mapping[Cell, float], metric: str = "test_accuracy", *, log: bool = False) -> Estimate:
+    @property
+    def study(self) -> ResolvedStudy:
+        return self.cells.study
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """A row per confirm run that has a result, whatever its status."""
+        return self._frame("runs")
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """A row per tuning trial that has a result."""
+        return self._frame("trials")
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """A row per evaluation of a confirm run."""
+        return self._frame("curves")
+
+    @property
+    def shifts(self) -> pd.DataFrame:
+        """A row per confirm run and shift of the test images."""
+        return self._frame("shifts")
+
+    @property
+    def comparisons(self) -> pd.DataFrame:
+        """A row per arm and training size against the arm that it is compared with."""
+        from harness.analysis.comparisons import comparisons_table
+
+        return comparisons_table(self)
+
+    def _frame(self, name: str) -> pd.DataFrame:
+        frame: pd.DataFrame = getattr(self.records, name)
+        return frame.copy()
+
+    def contrast(
+        self, weights: Mapping[Cell, float], metric: str = "test_accuracy", *, log: bool = False
+    ) -> MeanEstimate:
         """The weighted sum over cells of a metric (or of its natural logarithm), over the seeds complete in all.
 
         With weights {arm: 1, baseline: -1} the paired difference. A contrast and its negative agree to the last digit.
@@ -37,8 +81,8 @@ class Evidence:
             self._known[key] = self._estimate(dict(terms), metric, log=log)
         return self._known[key]
 
-    def difference(self, arm: str, other: str, size: int | None, metric: str = "test_accuracy") -> Estimate:
-        """The paired difference of `metric`, arm - other, at one training size."""
+    def difference(self, arm: str, other: str, size: int | None = None, metric: str = "test_accuracy") -> MeanEstimate:
+        """The paired difference of `metric`, arm - other, at one training size (None in a study of one size)."""
         return self.contrast({(arm, size): 1.0, (other, size): -1.0}, metric)
 
     def shared_seeds(self, cells: Mapping[Cell, float] | tuple[Cell, ...], metric: str) -> tuple[int, ...]:
@@ -69,7 +113,7 @@ class Evidence:
             total = part if total is None else total + part
         return None if total is None or total.shape[1] < 2 else total
 
-    def _estimate(self, weights: dict[Cell, float], metric: str, *, log: bool) -> Estimate:
+    def _estimate(self, weights: dict[Cell, float], metric: str, *, log: bool) -> MeanEstimate:
         seeds = self.shared_seeds(weights, metric)
         values = np.zeros(len(seeds))
         for cell, weight in weights.items():
@@ -82,4 +126,4 @@ class Evidence:
 
 def evidence_of(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> Evidence:
     """The cells of a study, ready for contrasts; `resamples` is the number of bootstrap draws of test images."""
-    return Evidence(cells=cells_of(records), seed=seed, resamples=resamples)
+    return Evidence(cells=cells_of(records), seed=seed, resamples=resamples, records=records)

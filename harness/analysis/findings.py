@@ -1,8 +1,11 @@
 """What the analysis of a study computes: the numbers behind every table, figure and verdict of a report."""
 
 from dataclasses import dataclass, field
+from typing import get_args
 
 import pandas as pd
+
+from harness.spec.verdict import Verdict
 
 COMPARISON_COLUMNS: dict[str, str] = {
     "arm": "str",
@@ -37,7 +40,13 @@ CLAIM_COLUMNS: dict[str, str] = {
     "ci_high": "float64",
     "reason": "str",
 }
-"""claims.csv: `claim` is a short name (kind and number), `reason` a sentence with the numbers that decide."""
+"""claims.csv: `claim` is a short name (kind and number), `reason` a sentence with the numbers that decide.
+
+`estimate` and its interval: Better and GainsMore, the difference signed so that positive speaks for the claim;
+Equivalent, arm minus other; Monotone, the weakest step, positive in the claim's direction; GapShrinks, the slope of
+the lead, per 10x training images or over the range of shared levels; Crosses, the point of the crossing, in training
+images or levels; CostGrows, the smallest ratio of a step in the claim's direction; of a study file's own kind, what its
+`judge` gave."""
 
 CROSSOVER_COLUMNS: dict[str, str] = {
     "arm": "str",
@@ -98,7 +107,7 @@ SHIFT_COLUMNS: dict[str, str] = {
 """Columns of `Findings.shifts`: `test_accuracy` on images moved by `shift` pixels, and `agreement`, the share of images
 whose prediction is that for the image as it is; mean over the n seeds with its interval (Student's t)."""
 
-VERDICTS = ("reproduced", "contradicted", "inconclusive")
+VERDICTS = get_args(Verdict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,37 +1,19 @@
 """A verdict with its numbers, and what stands in the way of one."""
 
-import math
-from dataclasses import dataclass
-
 import numpy as np
 
 from harness.analysis.cells import Cell
-from harness.analysis.estimate import FEWEST_SEEDS, Estimate
+from harness.analysis.estimate import FEWEST_SEEDS, MeanEstimate
 from harness.analysis.evidence import Evidence
+from harness.analysis.power import what_settles
 from harness.analysis.summary import unfinished
-from harness.analysis.wording import listed, named, place
-from harness.spec import ResolvedStudy
+from harness.analysis.wording import amount, listed, named, place
+from harness.spec import Estimate, Judgement, ResolvedStudy
 from harness.spec.plural import plural
+from harness.spec.verdict import Verdict
 
 _MOST_TOLD = 4
 """Cells with lost runs that a sentence names; the report lists all of them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judgement:
-    """A verdict with the numbers that it rests on.
-
-    `estimate` and its interval: Better and GainsMore, the difference signed so that positive speaks for the claim;
-    Equivalent, arm minus other; Monotone, the weakest step, positive in the claim's direction; GapShrinks, the slope of
-    the lead, per 10x training images or over the range of shared levels; Crosses, the point of the crossing, in
-    training images or levels; CostGrows, the smallest ratio of a step in the claim's direction.
-    """
-
-    verdict: str
-    reason: str
-    estimate: float = math.nan
-    ci_low: float = math.nan
-    ci_high: float = math.nan
 
 
 def claimed_size(asked: int | str | None, study: ResolvedStudy) -> tuple[int | None, str]:
@@ -74,7 +56,7 @@ def absent(evidence: Evidence, cells: list[Cell], metric: str) -> str:
     return ""
 
 
-def judged(verdict: str, reason: str, estimate: Estimate) -> Judgement:
+def judged(verdict: Verdict, reason: str, estimate: Estimate) -> Judgement:
     """A verdict that rests on an estimate."""
     return Judgement(
         verdict=verdict,
@@ -88,3 +70,14 @@ def judged(verdict: str, reason: str, estimate: Estimate) -> Judgement:
 def undecided(reason: str) -> Judgement:
     """Inconclusive, for a reason given as a clause."""
     return Judgement(verdict="inconclusive", reason=f"{reason[0].upper()}{reason[1:]}.")
+
+
+def judged_by_margin(estimate: Estimate, metric: str, margin: float, told: str) -> Judgement:
+    """Reproduced when the interval lies above the margin, contradicted when below; `told` names the estimate."""
+    bound = "0" if margin == 0 else f"the margin of {amount(metric, margin, signed=False)}"
+    if estimate.ci_low > margin:
+        return judged("reproduced", f"{told}: above {bound}.", estimate)
+    if estimate.ci_high < margin:
+        return judged("contradicted", f"{told}: below {bound}.", estimate)
+    settles = f"; {what_settles(estimate, estimate.value - margin)}" if isinstance(estimate, MeanEstimate) else ""
+    return judged("inconclusive", f"{told}: the interval includes {bound}{settles}.", estimate)

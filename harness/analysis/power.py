@@ -6,7 +6,7 @@ from functools import lru_cache
 import pandas as pd
 from scipy import optimize, special
 
-from harness.analysis.estimate import FEWEST_SEEDS, LEVEL, Estimate
+from harness.analysis.estimate import FEWEST_SEEDS, LEVEL, MeanEstimate
 from harness.analysis.evidence import evidence_of
 from harness.analysis.wording import rounded_size
 from harness.records.run_table import StudyRecords
@@ -61,14 +61,14 @@ def detectable_effect(n: int) -> float:
     return float(optimize.brentq(lambda effect: _power(effect, n, 1 - LEVEL) - POWER, 1e-3, 20.0))
 
 
-def smallest_detectable(estimate: Estimate) -> float:
+def smallest_detectable(estimate: MeanEstimate) -> float:
     """The smallest true difference that this many seeds and images would have shown with power .8 at level .05."""
     if not estimate.judgeable:
         return math.nan
     return detectable_effect(estimate.n) * math.hypot(estimate.seed_error, estimate.image_error) * math.sqrt(estimate.n)
 
 
-def what_settles(estimate: Estimate, gap: float) -> str:
+def what_settles(estimate: MeanEstimate, gap: float) -> str:
     """What it takes to tell the estimate from a bound that it lies `gap` away from, as a clause for a reason.
 
     The image part of the error does not fall with more seeds: where it alone hides the gap, test images are named.

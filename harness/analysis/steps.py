@@ -10,16 +10,17 @@ import numpy as np
 from harness.analysis.axis import TRAIN_SIZE
 from harness.analysis.cells import Cell
 from harness.analysis.comparisons import holm
-from harness.analysis.estimate import LEVEL, Estimate
+from harness.analysis.estimate import LEVEL, MeanEstimate
 from harness.analysis.evidence import Evidence
-from harness.analysis.judgement import Judgement, absent, judged, undecided
+from harness.analysis.judgement import absent, judged, undecided
 from harness.analysis.power import what_settles
 from harness.analysis.summary import cost_of_model
 from harness.analysis.wording import amount, described, listed, named, place
-from harness.spec import CostGrows, Monotone, ResolvedStudy
+from harness.spec import CostGrows, Judgement, Monotone, ResolvedStudy
 from harness.spec.claims import Direction
 from harness.spec.formats import plain
 from harness.spec.plural import counted
+from harness.spec.verdict import Verdict
 
 _EXACT = ("params", "macs_per_image", "attention_macs_per_image")
 """Metrics that the model alone decides."""
@@ -31,10 +32,10 @@ class _Step:
 
     start: str
     end: str
-    estimate: Estimate
+    estimate: MeanEstimate
 
 
-def judge_monotone(claim: Monotone, evidence: Evidence) -> Judgement:
+def judge_monotone(claim: Monotone, evidence: Evidence, _: np.random.Generator) -> Judgement:
     """Reproduced when every step's interval lies above -slack (an intersection-union test, so no correction).
 
     Contradicted when a step is below -slack, Holm-corrected over the steps. Along the factor of a study with several
@@ -57,7 +58,7 @@ def judge_monotone(claim: Monotone, evidence: Evidence) -> Judgement:
     )
 
 
-def judge_cost_grows(claim: CostGrows, evidence: Evidence) -> Judgement:
+def judge_cost_grows(claim: CostGrows, evidence: Evidence, _: np.random.Generator) -> Judgement:
     """Reproduced when every step multiplies the cost by `factor` or more (and by more than 1).
 
     Exact costs are compared as they are, measured ones by intervals of the ratio as in `judge_monotone`.
@@ -107,7 +108,7 @@ def _exact_cost(claim: CostGrows, evidence: Evidence, series: list[list[Cell]]) 
     )
     if least == claim.factor == 1:
         told = f"{place(start)} and {place(end)} do not differ in {named(claim.metric)} (exact)."
-    verdict = "reproduced" if holds else "contradicted"
+    verdict: Verdict = "reproduced" if holds else "contradicted"
     return Judgement(verdict=verdict, reason=told, estimate=least, ci_low=least, ci_high=least)
 
 
@@ -157,7 +158,7 @@ def _steps(evidence: Evidence, series: list[list[Cell]], metric: str, *, log: bo
 
 
 def _judged_steps(
-    steps: list[_Step], null: float, *, held: str, broken: str, tell: Callable[[Estimate], str]
+    steps: list[_Step], null: float, *, held: str, broken: str, tell: Callable[[MeanEstimate], str]
 ) -> Judgement:
     """Reproduced when every step's interval lies above `null`; contradicted when one is below it, Holm-corrected."""
     p_values = [step.estimate.p_value(null) for step in steps]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 from harness.analysis.cells import Cell
-from harness.analysis.estimate import Estimate
+from harness.analysis.estimate import MeanEstimate
 from harness.spec.formats import plain, points
 from harness.spec.plural import counted
 
@@ -36,7 +36,7 @@ def amount(metric: str, value: float, *, signed: bool = True) -> str:
     Points are of test accuracy where nothing else is said.
     """
     of_what = "points" if metric == "test_accuracy" else f"points of {named(metric)}"
-    return f"{_figure(metric, value, signed=signed)} {of_what if metric in _SHARES else named(metric)}"
+    return f"{_figure(metric, value, signed=signed)} {of_what if metric in _SHARES else named(metric)}".rstrip()
 
 
 def bounds(metric: str, low: float, high: float) -> str:
@@ -44,7 +44,7 @@ def bounds(metric: str, low: float, high: float) -> str:
     return f"[{_figure(metric, low)}, {_figure(metric, high)}]"
 
 
-def described(metric: str, estimate: Estimate, *, of_metric: bool = False) -> str:
+def described(metric: str, estimate: MeanEstimate, *, of_metric: bool = False) -> str:
     """`+1.24 points [+0.40, +2.08] (n = 5 seeds)`; without an interval where there are too few seeds.
 
     `of_metric` names test accuracy, too: `+1.24 points of test accuracy [+0.40, +2.08] (n = 5 seeds)`.

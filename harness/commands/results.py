@@ -39,12 +39,13 @@ MIRROR_SECONDS = 30.0
 def report(results: Path, name: str, scale: str | None, as_json: bool) -> None:
     """Rebuild a study's tables, figures and report from what is kept; trains nothing."""
     from harness.console import Progress
+    from harness.execution.own_results import study_of_file
     from harness.execution.publish import rebuild
 
     console = make_console(stderr=as_json)
     with Progress(console) as progress:
         folder = existing(results, name, scale)
-        rebuild(folder, progress.note)
+        rebuild(folder, progress.note, study_of_file(name, folder.name, progress.note))
     tell(console, folder, as_json=as_json)
     if StudyFolder(folder).runs.is_dir():  # in a process of its own: a report needs no MLflow
         command = [sys.executable, "-m", "harness", "--results", str(results), "sync", folder.parent.name]

@@ -17,21 +17,22 @@ from harness.spec import (
     RunConfig,
     SourceFacts,
 )
-from harness.spec.checks import known, replace_at, value_at
+from harness.spec.checks import known
 from harness.spec.errors import require
 from harness.spec.run import Phase
+from harness.spec.search import Setting
 
 
 @lru_cache(maxsize=256)
-def _with_values(recipe: Recipe, values: tuple[tuple[str, type, Any], ...]) -> Recipe:
-    """A recipe with nuisance values: one object for all seeds of a setting. Their types tell 1 from True.
+def _with_values(own: Setting, values: tuple[tuple[str, type, Any], ...]) -> Setting:
+    """A setting with nuisance values: one object for all seeds of it. Their types tell 1 from True.
 
     The images seen stay what they are: another batch size has another number of updates.
     """
-    images = recipe.total_images
+    images = own.recipe.total_images
     for name, _, value in values:
-        recipe = replace_at(recipe, name, value)
-    return replace(recipe, updates=images // recipe.batch_size)
+        own = own.with_value(name, value)
+    return replace(own, recipe=replace(own.recipe, updates=images // own.recipe.batch_size))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class Cell:
     seeds: tuple[int, ...]
     test_shifts: tuple[int, ...]
     parameters: tuple[str, ...]
-    """Nuisance parameters, by their field in the recipe."""
+    """Nuisance parameters, by their field in the recipe or, as `model.FIELD`, in the model."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -59,8 +60,9 @@ class Cell:
 
     @property
     def own_values(self) -> dict[str, Any]:
-        """The recipe's own setting of the nuisance parameters: trial 0 of every search."""
-        return {name: value_at(self.recipe, name) for name in self.parameters}
+        """The arm's own setting of the nuisance parameters: trial 0 of every search."""
+        own = Setting(self.arm.model, self.recipe)
+        return {name: own.value(name) for name in self.parameters}
 
     @property
     def images_planned(self) -> int:
@@ -82,11 +84,13 @@ class Cell:
         return replace(run, config=replace(run.config, test_shifts=self.test_shifts))
 
     def _run(self, phase: Phase, seed: int, recipe: Recipe, values: Mapping[str, Any], trial: int | None) -> Run:
+        own = Setting(self.arm.model, recipe)
+        found = _with_values(own, tuple((name, type(value), value) for name, value in values.items()))
         config = RunConfig(
             phase=phase,
             seed=seed,
-            model=self.arm.model,
-            recipe=_with_values(recipe, tuple((name, type(value), value) for name, value in values.items())),
+            model=found.model,
+            recipe=found.recipe,
             data=self.data,
             data_hash=self.data_hash,
             channels=self.facts.channels,

@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from harness.analysis import Findings, analyse
+from harness.execution import own_results
 from harness.execution.collect import collect
 from harness.execution.plan import make_plan
 from harness.execution.progress import open_cells
@@ -16,7 +18,7 @@ from harness.records.run_table import StudyRecords, load_records, load_runs, wri
 from harness.records.study_file import latest_study, read_study
 from harness.records.write_lock import write_lock
 from harness.report import write_index, write_report
-from harness.spec import InvalidInput, changed_fields
+from harness.spec import InvalidInput, ResolvedStudy, changed_fields
 
 Say = Callable[[str], object]
 
@@ -24,17 +26,19 @@ ASIDE = "results"
 """What a set of results of other settings is called where it is kept; a number follows."""
 
 
-def write_results(records: StudyRecords, folder: Path, say: Say) -> Findings:
+def write_results(records: StudyRecords, folder: Path, say: Say, own: ResolvedStudy | None = None) -> Findings:
     """Write the tables, figures and pages of a study; returns what was found.
 
-    Results of other settings that stand there are set aside first, in one folder, and what changed is said.
+    `own`: the study itself, where it is at hand and has claims or figures that only its file can make. Results of
+    other settings that stand there are set aside first, in one folder, and what changed is said.
     To be called in the study's write lock.
     """
     if _kept_digests(folder) - set(records.runs["digest"]) or is_being_set_aside(StudyFolder(folder).aside, ASIDE):
         _set_results_aside(folder, records, say)
+    kept = own_results.kept_of(folder)
     (folder / manifest.NAME).unlink(missing_ok=True)  # it speaks of the files that are written over now
-    write_tables(folder, records)
-    return _report(folder)
+    write_tables(folder, replace(records, provenance=records.provenance | kept))
+    return _report(folder, own)
 
 
 def _set_results_aside(folder: Path, records: StudyRecords, say: Say) -> None:
@@ -48,23 +52,23 @@ def _set_results_aside(folder: Path, records: StudyRecords, say: Say) -> None:
     say(f"The results that stood here were of other settings ({changed}); they are kept in {aside}.")
 
 
-def publish(folder: Path, say: Say) -> Findings:
+def publish(folder: Path, say: Say, own: ResolvedStudy | None = None) -> Findings:
     """Collect the runs of the study that was last launched into a folder, and write its tables and its report."""
     with write_lock(StudyFolder(folder).write_lock):
-        return write_results(_collected(folder), folder, say)
+        return write_results(_collected(folder), folder, say, own)
 
 
-def rebuild(folder: Path, say: Say) -> Findings:
+def rebuild(folder: Path, say: Say, own: ResolvedStudy | None = None) -> Findings:
     """Make a study's tables and report again from what is kept; trains nothing."""
     StudyFolder(folder).require_inside(folder.parents[1])
     if StudyFolder(folder).runs.exists():
         with write_lock(StudyFolder(folder).write_lock):
             fresh = _collected(folder)
             if _kept_digests(folder) <= set(fresh.runs["digest"]):
-                return write_results(fresh, folder, say)
+                return write_results(fresh, folder, say, own)
             say("The work folder lacks runs that the tables have; the report is made from the tables.")
-            return _report(folder)
-    return _report(folder)
+            return _report(folder, own)
+    return _report(folder, own)
 
 
 def _collected(folder: Path) -> StudyRecords:
@@ -100,8 +104,10 @@ def _kept_digests(folder: Path) -> set[str]:
         return set()
 
 
-def _report(folder: Path) -> Findings:
+def _report(folder: Path, own: ResolvedStudy | None) -> Findings:
     """A report from the tables alone, so that it can be made again, to the same bytes, wherever they are."""
+    if own is not None and own.has_own_code:
+        own_results.take_in(own, folder)
     kept, findings = read_results(folder)
     report = write_report(kept, findings, folder)
     sources = [folder / name for name in manifest.SOURCES if (folder / name).exists()]

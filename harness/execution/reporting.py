@@ -12,7 +12,7 @@ from typing import Protocol
 
 from harness.execution.engines import processes
 from harness.execution.engines.endings import ending
-from harness.spec import InvalidInput
+from harness.spec import InvalidInput, ResolvedStudy
 
 Say = Callable[[str], object]
 
@@ -31,10 +31,10 @@ class Reporter(Protocol):
 
 
 class ReportHere:
-    """Writes the report in this process."""
+    """Writes the report in this process, where a study's own claims and figures are at hand."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, study: ResolvedStudy) -> None:
+        self._folder, self._study = folder, study
 
     def begin(self) -> None:
         """Nothing needs to be begun."""
@@ -42,7 +42,7 @@ class ReportHere:
     def write(self, say: Say) -> None:
         from harness.execution.publish import publish
 
-        publish(self._folder, say)
+        publish(self._folder, say, self._study)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -290,7 +290,7 @@ def _run_study(study: ResolvedStudy, options: Options, observer: Observer) -> Pa
         load_shared_libraries()
         with (
             Mirror(study, folder, results=options.results, command=command, say=observer.note) as mirror,
-            contextlib.closing(_reporter(options, folder)) as reporter,
+            contextlib.closing(_reporter(study, options, folder)) as reporter,
         ):
             searches = SearchMirror(places.searches, say=observer.note)
             runner = Runner(study, options, observer, engine, mirror, searches, reporter, plan, folder, cells)
@@ -402,8 +402,9 @@ def _engine(plan: Plan, options: Options, prepared: Prepared) -> Engine:
     return processes.ProcessEngine(settings, workers=workers, patience_seconds=options.patience_seconds)
 
 
-def _reporter(options: Options, folder: Path) -> Reporter:
-    return ReportHere(folder) if options.engine == "inline" else ReportProcess(folder)
+def _reporter(study: ResolvedStudy, options: Options, folder: Path) -> Reporter:
+    here = options.engine == "inline" or study.has_own_code
+    return ReportHere(folder, study) if here else ReportProcess(folder)
 
 
 def _settings(options: Options, device: str, *, threads: int) -> WorkerSettings:

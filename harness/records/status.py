@@ -6,7 +6,7 @@ import io
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from harness.records.write_lock import StudyLock
 from harness.spec import InvalidInput, ResolvedStudy, to_plain
 from harness.spec.plural import counted
 from harness.spec.recipe import BUDGET_UNITS
+from harness.spec.search import OF_MODEL
 
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error)
 """What reading a record raises that is not whole."""
@@ -186,7 +187,8 @@ def _place(study: ResolvedStudy, content: dict[str, Any]) -> tuple[object, ...] 
     else:
         is_whole = images == all_images or study.search.updates is not None
         is_planned = trial < study.trials_of(arm) and images <= all_images and is_whole
-    free = (*BUDGET_UNITS, *study.search.space_of(arm))
+    space = study.search.space_of(arm)
+    free = [name if name.startswith(OF_MODEL) else f"recipe.{name}" for name in (*BUDGET_UNITS, *space)]
     asked = {
         **_leaves("model", to_plain(arm.model)),
         **{
@@ -203,9 +205,9 @@ def _place(study: ResolvedStudy, content: dict[str, Any]) -> tuple[object, ...] 
     return arm.name, size, trial, None if trial is not None else config["seed"]
 
 
-def _is_within(key: str, fields: tuple[str, ...]) -> bool:
-    """Whether a dotted key is one of the recipe's `fields`, or a part of one."""
-    return any(f"{key}.".startswith(f"recipe.{field}.") for field in fields)
+def _is_within(key: str, fields: Sequence[str]) -> bool:
+    """Whether a dotted key is one of `fields`, or a part of one."""
+    return any(f"{key}.".startswith(f"{field}.") for field in fields)
 
 
 def _leaves(name: str, value: object) -> dict[str, object]:

@@ -3,13 +3,15 @@
 import functools
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from harness.records.files import RecordsError, read_json, write_json
 from harness.records.layout import STUDY_FILE, StudyFolder
 from harness.spec import DataSpec, Recipe, ResolvedStudy, to_plain
 from harness.spec.checks import field_types
+from harness.spec.claims import SHIPPED, Claim, KeptClaim
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -48,25 +50,34 @@ def read_study(folder: Path) -> tuple[ResolvedStudy, dict[str, Any]]:
             raise ValueError("its trials were stopped early (search.pruning), which only version 0.1 reads")
         for arm in (content["study"]["baseline"], *content["study"]["arms"]):
             arm["changes"] = {key: _typed(key, value) for key, value in arm["changes"].items()}
-        return _reader().validate_python(content["study"]), dict(content["provenance"])
+        content["study"]["claims"] = tuple(map(_claim, content["study"]["claims"]))
+        return _reader(ResolvedStudy).validate_python(content["study"]), dict(content["provenance"])
     except (ValidationError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError) as error:
         raise RecordsError(f"{folder / STUDY_FILE} does not hold a study: {error}") from error
 
 
 @functools.cache
-def _reader() -> "TypeAdapter[ResolvedStudy]":
+def _reader(kind: Any) -> "TypeAdapter[Any]":
     """Made once: it takes longer than to read a study with it."""
     from pydantic import TypeAdapter
 
-    return TypeAdapter(ResolvedStudy)
+    return TypeAdapter(kind)
+
+
+def _claim(content: dict[str, Any]) -> Claim:
+    """A claim as it was kept: one of a study file's own kind keeps what its class adds as it is."""
+    for kind in SHIPPED:
+        if kind.__dataclass_fields__["kind"].default == content["kind"]:
+            return cast("Claim", _reader(cast("Any", kind)).validate_python(content))
+    common = {item.name for item in fields(Claim)}
+    own = {key: value for key, value in content.items() if key not in common}
+    return KeptClaim(**{key: content[key] for key in common}, fields=own)
 
 
 def _typed(key: str, value: Any) -> Any:
     """An arm's change of the field `key`, with the field's type: JSON has dicts for dataclasses, lists for tuples."""
-    from pydantic import TypeAdapter
-
     part, *names = key.split(".")
     hint: Any = {"recipe": Recipe, "data": DataSpec}[part]
     for name in names:
         hint = field_types(hint)[name]
-    return TypeAdapter(hint).validate_python(value)
+    return _reader(hint).validate_python(value)

@@ -12,6 +12,7 @@ from harness.report import audit, tables
 from harness.report.cells import Table
 from harness.report.figures import pictures_of
 from harness.report.images import images_tables
+from harness.report.own_figures import own_figures
 from harness.report.protocol import protocol_table
 from harness.report.style import png, svg, theme, undrawn
 from harness.spec.formats import words
@@ -86,7 +87,7 @@ class Content:
 def content_of(records: StudyRecords, findings: Findings) -> Content:
     """Draw the figures and put everything in the report's order."""
     study = records.study
-    figures = tuple(drawn(records, findings))
+    figures = (*drawn(records, findings), *_own(records, findings))
     return Content(
         title=title_of(records),
         study=f"Study {study.name}, scale {study.scale}; after {study.source}",
@@ -107,13 +108,14 @@ def content_of(records: StudyRecords, findings: Findings) -> Content:
 
 def cautions_of(records: StudyRecords, findings: Findings) -> tuple[str, ...]:
     """What changes the reading of the results, and of their figures."""
+    warnings = (*findings.warnings, *own_figures(records)[1])
     names = [*(arm.name for arm in records.study.all_arms), *records.study.series]
     boxed = undrawn(dict.fromkeys(names))
     if not boxed:
-        return findings.warnings
+        return warnings
     told = listed(f"{name} ({letters})" for name, letters in boxed.items())
     return (
-        *findings.warnings,
+        *warnings,
         f"No installed font has these letters, so that figures show boxes in their place: {told}. Install a font that "
         "has them, such as Noto, or give other names.",
     )
@@ -141,6 +143,15 @@ def drawn(records: StudyRecords, findings: Findings, most: int | None = None) ->
     return made
 
 
+def _own(records: StudyRecords, findings: Findings) -> list[Drawn]:
+    """The figures that the study's file has drawn, after all others."""
+    first = len(pictures_of(records, findings)) + 1
+    return [
+        Drawn(own.name, "own", own.title, own.caption, number, own.png, own.svg)
+        for number, own in enumerate(own_figures(records)[0], start=first)
+    ]
+
+
 def _sections(records: StudyRecords, findings: Findings, figures: tuple[Drawn, ...]) -> tuple[Section, ...]:
     def of(section: str) -> tuple[Drawn, ...]:
         return tuple(figure for figure in figures if figure.section == section)
@@ -156,6 +167,7 @@ def _sections(records: StudyRecords, findings: Findings, figures: tuple[Drawn, .
         ),
         Section("levels", "Series", tables=(tables.levels_table(records, findings),)),
         Section("shifts", "Moved images", of("shifts"), (tables.shifts_table(records, findings),)),
+        Section("own", "The study's own figures", of("own")),
         Section("cost", "Cost", of("cost")),
         Section("learning", "Learning curves", of("learning")),
         Section("tuning", "Tuning", of("tuning"), (audit.audit_table(records, findings),)),

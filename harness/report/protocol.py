@@ -11,7 +11,7 @@ from harness.report.cells import Cell, Column, Table
 from harness.spec import Choice, LogUniform, ResolvedStudy, Uniform, to_plain
 from harness.spec.formats import count, plain, words
 from harness.spec.plural import counted
-from harness.spec.search import STARTUP_TRIALS
+from harness.spec.search import OF_MODEL, STARTUP_TRIALS
 
 
 def protocol_table(records: StudyRecords) -> Table:
@@ -66,7 +66,8 @@ def _search(study: ResolvedStudy) -> Iterator[tuple[str, str]]:
     drawn = f"then {STARTUP_TRIALS - 1} at random, then by TPE" if learns else "then at random"
     told = "the recipe's own setting" if search.trials == 1 else f"the recipe's own setting, {drawn}"
     yield "Search", f"{counted(search.trials, 'trial')} per arm ({told}), {length}"
-    for families, spaces in (("family", search.by_family), ("arm", search.by_arm)):
+    of_model = {name: found for name, found in search.space.items() if name.startswith(OF_MODEL)}
+    for families, spaces in (("every", {"arm": of_model}), ("family", search.by_family), ("arm", search.by_arm)):
         for owner, space in spaces.items():
             for key, distribution in space.items():
                 told = "not tuned" if distribution is None else _range(distribution)

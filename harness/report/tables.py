@@ -86,7 +86,8 @@ def _form(claim: Claim) -> tuple[Callable[[Any], str], str]:
         case CostGrows():
             return (lambda value: NONE if number(value) is None else f"×{plain(value)}"), ""
         case _:
-            write, unit = _METRIC_FORMS.get(claim.metric, (magnitude, ""))
+            metric = getattr(claim, "metric", None)
+            write, unit = (plain, "") if metric is None else _METRIC_FORMS.get(metric, (magnitude, ""))
             if not isinstance(claim, GapShrinks):
                 return write, unit
             sized = claim.along == "train_size"

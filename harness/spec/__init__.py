@@ -20,6 +20,7 @@ from harness.spec.recipe import BUDGET_UNITS, Augmentation, Distillation, Recipe
 from harness.spec.run import Run, RunConfig, canonical_json, to_plain
 from harness.spec.search import Choice, LogUniform, Search, Space, Uniform
 from harness.spec.study import SCALES, TUNE_SEED, Arm, ResolvedStudy, Scale, Study, changed_fields
+from harness.spec.verdict import Estimate, Judgement
 
 __all__ = [
     "BUDGET_UNITS",
@@ -39,9 +40,11 @@ __all__ = [
     "DataSpec",
     "Distillation",
     "Equivalent",
+    "Estimate",
     "GainsMore",
     "GapShrinks",
     "InvalidInput",
+    "Judgement",
     "LogUniform",
     "ModelSpec",
     "Module",

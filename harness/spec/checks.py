@@ -82,6 +82,8 @@ def replace_at(spec: T, key: str, value: object) -> T:
         raise InvalidInput(f"{key!r} is not a field of {type(spec).__name__}. {nearest(name, fields)}")
     if rest:
         inner = getattr(spec, name)
+        if isinstance(inner, Mapping) and "." not in rest:
+            return dataclasses.replace(spec, **{name: {**inner, rest: value}})  # type: ignore[type-var]
         if not dataclasses.is_dataclass(inner):
             raise InvalidInput(f"{name!r} of {type(spec).__name__} is a plain value and has no field {rest!r}.")
         value = replace_at(inner, rest, value)
@@ -91,8 +93,13 @@ def replace_at(spec: T, key: str, value: object) -> T:
 def value_at(spec: Any, key: str) -> Any:
     """The value at a dotted `key` of a nested dataclass."""
     for name in key.split("."):
+        if isinstance(spec, Mapping) and name in spec:
+            spec = spec[name]
+            continue
         if not dataclasses.is_dataclass(spec) or name not in field_types(type(spec)):
-            fields = field_types(type(spec)) if dataclasses.is_dataclass(spec) else {}
+            fields = (
+                field_types(type(spec)) if dataclasses.is_dataclass(spec) else spec if isinstance(spec, Mapping) else {}
+            )
             raise InvalidInput(f"{key!r} is not a field of {type(spec).__name__}. {nearest(name, fields)}")
         spec = getattr(spec, name)
     return spec
@@ -120,4 +127,4 @@ def _accepts(hint: Any, value: object) -> bool:
         return isinstance(value, Mapping)
     if hint in (int, float):  # a bool is an int to Python, not to a user
         return type(value) is hint
-    return isinstance(value, hint)
+    return isinstance(value, origin or hint)

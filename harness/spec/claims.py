@@ -1,14 +1,22 @@
-"""Published findings as data. What each kind of claim means is here; `harness.analysis.claims` computes its verdict.
+"""Published findings as data: what each kind of claim means. `harness.analysis.claims` judges the shipped kinds.
 
 Every claim is judged on the confirm runs, by an interval, never by a point estimate:
-`reproduced`, `contradicted` or `inconclusive`.
+`reproduced`, `contradicted` or `inconclusive`. A study file may have a kind of its own, a subclass of `Claim`.
 """
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from harness.spec.checks import check_types
-from harness.spec.errors import require, require_choice, require_within
+from harness.spec.checks import check_types, nearest
+from harness.spec.errors import InvalidInput, require, require_choice, require_within
+from harness.spec.plural import counted
+from harness.spec.run import to_plain
+from harness.spec.verdict import Estimate, Judgement
+
+if TYPE_CHECKING:
+    from harness.spec.study import ResolvedStudy
 
 Direction = Literal["up", "down"]
 
@@ -30,21 +38,53 @@ METRICS: dict[str, Direction] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Claim:
+class Claim:
+    """A published finding. A study file's own kind is a subclass with a `judge`.
+
+    Fields of a subclass are texts, numbers, None, and tuples or mappings of these. Two names mean something: `metric`,
+    one of METRICS, gives the unit in which the estimate is told, and `margin` the bound that an interval is held
+    against (0 without one).
+    """
+
     statement: str
     """The finding in one sentence, as the source has it."""
     source: str
     """Paper, figure or table."""
     conditions: str = ""
     """Under which conditions the source found it (data, budget, model size)."""
+    kind: str = ""
+    """What the claim is called in tables: the name of the class, for one that a study file defines."""
 
     def __post_init__(self) -> None:
         check_types(self)
-        require(bool(self.statement.strip()), f"{type(self).__name__}.statement is empty; say what should hold.")
-        require(bool(self.source.strip()), f"{type(self).__name__}.source is empty; name the paper, figure or table.")
+        name = type(self).__name__
+        require(bool(self.statement.strip()), f"{name}.statement is empty; say what should hold.")
+        require(bool(self.source.strip()), f"{name}.source is empty; name the paper, figure or table.")
         metric = getattr(self, "metric", None)
         if metric is not None:
-            require_choice(f"{type(self).__name__}.metric", metric, tuple(METRICS))
+            require_choice(f"{name}.metric", metric, tuple(METRICS))
+        if not isinstance(self, KeptClaim) and type(self) not in SHIPPED:
+            object.__setattr__(self, "kind", name)
+
+    def judge(self, tables: Any, rng: Any) -> Estimate | Judgement:
+        """The estimate that decides, or the verdict itself.
+
+        `tables`: `harness.analysis.Evidence`, with the frames `runs`, `trials`, `curves`, `shifts` and `comparisons`
+        and with `difference`, the paired difference of two arms over seeds and test images. `rng`: a NumPy Generator of
+        this claim's own. An estimate is judged by its interval: reproduced above `margin`, contradicted below it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no judge(self, tables, rng).")
+
+    def check(self, study: "ResolvedStudy") -> None:
+        """Refuse a study that this claim cannot be about."""
+        for name in self.arm_names:
+            study.arm(name)
+        for name in self.series_names:
+            require(
+                name in study.series,
+                f"{type(self).__name__} names the series {name!r}, which no arm is in. "
+                + (nearest(name, study.series) if study.series else "Give the arms a series."),
+            )
 
     @property
     def arm_names(self) -> tuple[str, ...]:
@@ -58,15 +98,67 @@ class _Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Better(_Claim):
+class KeptClaim(Claim):
+    """A claim of a study file's own kind, as study.json has it: only that file can judge it."""
+
+    fields: Mapping[str, Any]
+    """What the class of the study file adds, by name."""
+
+    @property
+    def metric(self) -> str | None:
+        return self.fields.get("metric")
+
+    def kept_as(self) -> dict[str, Any]:
+        """As the claim itself was kept."""
+        common = {name: getattr(self, name) for name in ("statement", "source", "conditions", "kind")}
+        return common | dict(self.fields)
+
+
+def is_own(claim: Claim) -> bool:
+    """Whether a claim is of a kind that a study file defines."""
+    return type(claim) not in SHIPPED
+
+
+def check_own(claim: Claim) -> None:
+    """Refuse a claim of a study file's own kind that cannot be kept or judged."""
+    name = type(claim).__name__
+    require(bool(claim.kind), f"{name}.__post_init__ does not call super().__post_init__(); let it begin with that.")
+    require(
+        name not in {kind.__dataclass_fields__["kind"].default for kind in SHIPPED},
+        f"A claim's class is called {name!r}, as a shipped kind of claim is; give it another name.",
+    )
+    require(type(claim).judge is not Claim.judge, f"{name} has no judge(self, tables, rng); a claim's class needs one.")
+    try:
+        json.dumps(to_plain(claim), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"{name} cannot be kept in study.json ({error}); its fields may be texts, numbers, None, and tuples or "
+            "mappings of these."
+        ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Comparison(Claim):
+    """Names what it compares in pairs."""
+
+    metric: str = "test_accuracy"
+    train_size: int | Literal["smallest", "largest"] | None = None
+    """Which training size of a two-factor study; None where the study has one size."""
+
+    def check(self, study: "ResolvedStudy") -> None:
+        super().check(study)
+        compared = self.arm_names + self.series_names
+        for one, other in zip(compared[::2], compared[1::2], strict=True):
+            require(one != other, f"{type(self).__name__} compares {one!r} with itself; name two different ones.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Better(_Comparison):
     """`arm` has a better `metric` than `than` (in the metric's own direction), by more than `margin`."""
 
     kind: Literal["better"] = "better"
     arm: str
     than: str
-    metric: str = "test_accuracy"
-    train_size: int | Literal["smallest", "largest"] | None = None
-    """Which training size of a two-factor study; None where the study has one size."""
     margin: float = 0.0
     """In the metric's unit."""
 
@@ -76,7 +168,7 @@ class Better(_Claim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Equivalent(_Claim):
+class Equivalent(_Comparison):
     """The difference of `metric` between `arm` and `to` lies within ±`within`."""
 
     kind: Literal["equivalent"] = "equivalent"
@@ -84,8 +176,6 @@ class Equivalent(_Claim):
     to: str
     within: float
     """Half-width of the region of practical equivalence, in the metric's unit."""
-    metric: str = "test_accuracy"
-    train_size: int | Literal["smallest", "largest"] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,42 +187,42 @@ class Equivalent(_Claim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Monotone(_Claim):
-    """Over the arms in order of increasing level, `metric` goes `direction` at every step."""
+class GainsMore(_Comparison):
+    """The step from `start` to `arm` gains more `metric` than the one from `other_start` to `other`, by `margin`."""
 
-    kind: Literal["monotone"] = "monotone"
-    metric: str
-    along: str
-    """The study's factor (then `series` may name the arms followed), or `train_size` (then `arm` names the one)."""
-    direction: Direction
-    arm: str | None = None
-    series: str | None = None
-    slack: float = 0.0
-    """A step against the direction by at most this much (metric's unit) does not count against the claim."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_choice("Monotone.direction", self.direction, get_args(Direction))
+    kind: Literal["gains_more"] = "gains_more"
+    arm: str
+    start: str
+    other: str
+    other_start: str
+    margin: float = 0.0
+    """In the metric's unit."""
 
     @property
     def arm_names(self) -> tuple[str, ...]:
-        return () if self.arm is None else (self.arm,)
-
-    @property
-    def series_names(self) -> tuple[str, ...]:
-        return () if self.series is None else (self.series,)
+        return (self.arm, self.start, self.other, self.other_start)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Gap(_Claim):
+class _Gap(_Comparison):
     """About the lead of `leader` over `follower`: two arms along `train_size`, two series along the study's factor."""
 
     leader: str
     follower: str
-    metric: str = "test_accuracy"
     along: str = "train_size"
-    train_size: int | Literal["smallest", "largest"] | None = None
-    """Along the factor of a study with several training sizes: at which of them."""
+
+    def check(self, study: "ResolvedStudy") -> None:
+        super().check(study)
+        name = type(self).__name__
+        require_choice(f"{name}.along", self.along, (study.factor, "train_size"))
+        if self.along == "train_size":
+            return
+        leader, follower = ({arm.level for arm in study.series[name]} for name in self.series_names)
+        require(
+            len(leader & follower) > 1,
+            f"{name} along {self.along!r} compares the series {self.leader!r} and {self.follower!r}, which share "
+            f"{counted(len(leader & follower), 'level')}; they must share at least two.",
+        )
 
     @property
     def arm_names(self) -> tuple[str, ...]:
@@ -158,47 +248,70 @@ class Crosses(_Gap):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GainsMore(_Claim):
-    """The step from `start` to `arm` gains more `metric` than the one from `other_start` to `other`, by `margin`."""
+class _Ordered(Claim):
+    """About every step of arms in order of increasing level."""
 
-    kind: Literal["gains_more"] = "gains_more"
-    arm: str
-    start: str
-    other: str
-    other_start: str
-    metric: str = "test_accuracy"
-    train_size: int | Literal["smallest", "largest"] | None = None
-    margin: float = 0.0
-    """In the metric's unit."""
-
-    @property
-    def arm_names(self) -> tuple[str, ...]:
-        return (self.arm, self.start, self.other, self.other_start)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CostGrows(_Claim):
-    """Over the arms in order of increasing level, a cost goes `direction` by at least `factor` per step."""
-
-    kind: Literal["cost_grows"] = "cost_grows"
     along: str
-    """The study's factor."""
+    """The study's factor, or, for some kinds, `train_size`."""
     direction: Direction
-    """Whether the cost grows (`up`) or falls (`down`) as the level increases."""
-    metric: str = "macs_per_image"
-    factor: float = 1.0
-    """Smallest ratio of a step that counts as growth."""
+    """Whether the metric grows (`up`) or falls (`down`) as the level increases."""
     series: str | None = None
     """The arms followed along the factor, where the study has several series; None for all arms."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_choice("CostGrows.direction", self.direction, get_args(Direction))
-        require_within("CostGrows.factor", self.factor, 1)
+        require_choice(f"{type(self).__name__}.direction", self.direction, get_args(Direction))
+
+    def check(self, study: "ResolvedStudy") -> None:
+        super().check(study)
+        name = type(self).__name__
+        require_choice(f"{name}.along", self.along, (study.factor, *(["train_size"] if study.train_sizes else [])))
+        if self.along == "train_size" or self.series is not None:
+            return
+        levels = [arm.level for arm in study.arms]
+        ordered = [level for level in levels if isinstance(level, float)]
+        rising = ordered == sorted(set(ordered)) or ordered == sorted(set(ordered), reverse=True)
+        require(
+            len(ordered) == len(levels) and rising,
+            f"{name} along {self.along!r} needs arms with numeric levels in order; the levels are {levels}.",
+        )
 
     @property
     def series_names(self) -> tuple[str, ...]:
         return () if self.series is None else (self.series,)
 
 
-Claim = Better | Equivalent | Monotone | GapShrinks | Crosses | GainsMore | CostGrows
+@dataclass(frozen=True, kw_only=True)
+class Monotone(_Ordered):
+    """Over the arms in order of increasing level, `metric` goes `direction` at every step."""
+
+    kind: Literal["monotone"] = "monotone"
+    metric: str
+    arm: str | None = None
+    """Along `train_size`, the one that is followed; None for all arms."""
+    slack: float = 0.0
+    """A step against the direction by at most this much (metric's unit) does not count against the claim."""
+
+    @property
+    def arm_names(self) -> tuple[str, ...]:
+        return () if self.arm is None else (self.arm,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostGrows(_Ordered):
+    """Over the arms in order of increasing level, a cost goes `direction` by at least `factor` per step."""
+
+    kind: Literal["cost_grows"] = "cost_grows"
+    metric: str = "macs_per_image"
+    factor: float = 1.0
+    """Smallest ratio of a step that counts as growth."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_within("CostGrows.factor", self.factor, 1)
+
+
+ShippedClaim = Better | Equivalent | Monotone | GapShrinks | Crosses | GainsMore | CostGrows
+
+SHIPPED: tuple[type[Claim], ...] = get_args(ShippedClaim)
+"""The kinds of claim that the analysis judges itself."""

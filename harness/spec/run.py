@@ -83,7 +83,7 @@ class Run:
     trial: int | None = None
     """Number of the trial within its arm's search; None for confirm runs."""
     values: Mapping[str, Any] = field(default_factory=dict)
-    """The nuisance parameters' values, by their field in the recipe; they are part of `config` too."""
+    """The nuisance parameters' values, by their names in the search; they are part of `config` too."""
 
     @property
     def digest(self) -> str:
@@ -97,10 +97,12 @@ class Run:
 
 
 def to_plain(value: Any) -> Any:
-    """Dataclasses, mappings and tuples as dicts and lists, ready for JSON.
+    """Dataclasses, mappings and tuples as dicts and lists, ready for JSON; a function by its name.
 
-    A field made by `later` is left out where it has its neutral value.
+    A field made by `later` is left out where it has its neutral value. What has `kept_as` says itself how it is kept.
     """
+    if hasattr(value, "kept_as") and not isinstance(value, type):
+        return to_plain(value.kept_as())
     if is_dataclass(value) and not isinstance(value, type):
         kept = (item.name for item in fields(value) if not (_is_neutral(value, item) or UNKEPT in item.metadata))
         return {name: to_plain(getattr(value, name)) for name in kept}
@@ -108,7 +110,7 @@ def to_plain(value: Any) -> Any:
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [to_plain(item) for item in value]
-    return value
+    return value.__name__ if callable(value) else value
 
 
 def _is_neutral(owner: Any, item: Field[Any]) -> bool:

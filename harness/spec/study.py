@@ -1,21 +1,20 @@
 """The study: one ablation question, its arms, its protocol and the published findings it puts to the test."""
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from math import inf
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args
 
-from harness.spec.checks import check_types, nearest, replace_at, value_at
-from harness.spec.claims import Claim, CostGrows, Crosses, GapShrinks, Monotone
+from harness.spec.checks import check_types, later, nearest, replace_at
+from harness.spec.claims import Claim, KeptClaim, check_own, is_own
 from harness.spec.data import DataSpec
 from harness.spec.errors import InvalidInput, require, require_choice, require_within
 from harness.spec.model import ModelSpec
-from harness.spec.plural import counted
 from harness.spec.recipe import Recipe
 from harness.spec.run import to_plain
-from harness.spec.search import Search, extremes, settings
+from harness.spec.search import Search, Setting, check_search, extremes, models_tried, settings
 
 ScaleName = Literal["smoke", "laptop", "gpu", "paper"]
 T = TypeVar("T")
@@ -98,6 +97,9 @@ class Study:
     scales: Mapping[str, Scale]
     claims: tuple[Claim, ...] = ()
     """Claims that hold for any scale (they name no arm of one scale only)."""
+    figures: tuple[Callable[..., Any], ...] = ()
+    """Functions `(tables) -> matplotlib Figure` that add figures to the report, called by the functions' names and
+    described by their docstrings; `tables` is what a claim's `judge` is given."""
     changes_after_first_look: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By scale: what was changed in this study after its results at that scale had been seen, and why; stands in the
     reports of that scale."""
@@ -109,6 +111,7 @@ class Study:
         for name in self.scales:
             require_choice("Study.scales: scale", name, SCALES)
         object.__setattr__(self, "scales", MappingProxyType(dict(self.scales)))
+        _check_figures(self.figures)
         for name in self.changes_after_first_look:
             require_choice("Study.changes_after_first_look: scale", name, tuple(self.scales))
         object.__setattr__(self, "changes_after_first_look", MappingProxyType(dict(self.changes_after_first_look)))
@@ -134,6 +137,7 @@ class Study:
             test_shifts=at.test_shifts,
             minutes=at.minutes,
             claims=self.claims + at.claims,
+            figures=self.figures,
             changes_after_first_look=self.changes_after_first_look.get(scale, ()),
         )
 
@@ -158,6 +162,8 @@ class ResolvedStudy:
     minutes: float | None = None
     claims: tuple[Claim, ...] = ()
     changes_after_first_look: tuple[str, ...] = ()
+    figures: tuple[Any, ...] = later(())
+    """See `Study.figures`; of a study that was read back, the functions' names."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -165,9 +171,9 @@ class ResolvedStudy:
         self._check_sizes()
         self._check_arms()
         self._check_series()
+        check_search(self)
         self._check_images()
         self._check_claims()
-        self._check_search()
 
     @property
     def all_arms(self) -> tuple[Arm, ...]:
@@ -179,6 +185,11 @@ class ResolvedStudy:
         """Every (arm, training size) that is tuned and confirmed; size None is the size of `data`."""
         sizes: tuple[int | None, ...] = self.train_sizes or (None,)
         return tuple((arm, size) for size in sizes for arm in self.all_arms)
+
+    @property
+    def has_own_code(self) -> bool:
+        """Whether there are claims or figures that only the study's own file can make."""
+        return bool(self.figures) or any(map(is_own, self.claims))
 
     def arm(self, name: str) -> Arm:
         """The arm of that name."""
@@ -221,8 +232,8 @@ class ResolvedStudy:
 
     def trials_of(self, arm: Arm) -> int:
         """Trials of an arm's search: those asked for, or one for each setting where a space of choices has fewer."""
-        space, recipe = self.search.space_of(arm), self.recipe_of(arm).written_out()
-        return int(min(self.search.trials, settings(space, {name: value_at(recipe, name) for name in space})))
+        space, own = self.search.space_of(arm), Setting(arm.model, self.recipe_of(arm).written_out())
+        return int(min(self.search.trials, settings(space, {name: own.value(name) for name in space})))
 
     @property
     def used_up(self) -> tuple[str, ...]:
@@ -286,11 +297,10 @@ class ResolvedStudy:
         """Refuse images of a side (pixels) that do not suit an arm: its model, its teacher, its batches, its tests."""
         learned = self.recipe_of(arm).distillation
         try:
-            arm.model.check_image(size)
             self.data_of(arm).check_moved(size)
-            if learned is not None:
-                learned.teacher.check_image(size)
-            for model in (arm.model, *([learned.teacher] if learned else [])):
+            models = models_tried(self.search.space_of(arm), arm.model)
+            for model in (*models, *([learned.teacher] if learned else [])):
+                model.check_image(size)
                 self._check_batch_norm(arm, model, size)
         except InvalidInput as error:
             raise InvalidInput(f"Arm {arm.name!r}: {error}") from error
@@ -332,71 +342,21 @@ class ResolvedStudy:
                 f"The arms of series {name!r} have the levels {levels}; each needs a number of its own.",
             )
 
-    def _check_search(self) -> None:
-        for name in self.search.by_arm:
-            self.arm(name)
-        for arm in self.all_arms:
-            space = self.search.space_of(arm)
-            own = self.search.by_arm.get(arm.name, {})
-            require(
-                bool(space) or self.search.trials <= 1,
-                f"search.trials is {self.search.trials}, but nothing is searched for arm {arm.name!r}; "
-                "declare search.space, or set search.trials=0.",
-            )
-            for parameter, distribution in space.items():
-                value_at(self.recipe, parameter)
-                for value in extremes(distribution):
-                    replace_at(self.recipe_of(arm), parameter, value)
-                for key in arm.changes:
-                    overlap = f"recipe.{parameter}." in f"{key}." or f"{key}." in f"recipe.{parameter}."
-                    require(
-                        parameter in own or not overlap,  # a range of its own is entered where the arm's change says
-                        f"Arm {arm.name!r} changes {key}, which the search tunes for every arm; "
-                        "give the arm a range of its own in search.by_arm, or take it out of one of the two.",
-                    )
-
     def _check_claims(self) -> None:
         for claim in self.claims:
-            for name in claim.arm_names:
-                self.arm(name)
-            compared = claim.arm_names + claim.series_names
-            for one, other in zip(compared[::2], compared[1::2], strict=False):
-                require(one != other, f"{type(claim).__name__} compares {one!r} with itself; name two different ones.")
-            for name in claim.series_names:
-                require(
-                    name in self.series,
-                    f"{type(claim).__name__} names the series {name!r}, which no arm is in. "
-                    + (nearest(name, self.series) if self.series else "Give the arms a series."),
-                )
-            if isinstance(claim, Monotone | CostGrows | GapShrinks | Crosses):
-                sized = bool(self.train_sizes) or isinstance(claim, GapShrinks | Crosses)
-                valid = (self.factor, "train_size") if sized else (self.factor,)
-                require_choice(f"{type(claim).__name__}.along", claim.along, valid)
-            if isinstance(claim, GapShrinks | Crosses):
-                self._check_gap(claim)
-            if isinstance(claim, Monotone | CostGrows) and claim.along != "train_size" and claim.series is None:
-                self._check_order(claim)
+            if is_own(claim) and not isinstance(claim, KeptClaim):
+                check_own(claim)
+            claim.check(self)
 
-    def _check_gap(self, claim: GapShrinks | Crosses) -> None:
-        if claim.along == "train_size":
-            return
-        leader, follower = ({arm.level for arm in self.series[name]} for name in (claim.leader, claim.follower))
-        require(
-            len(leader & follower) > 1,
-            f"{type(claim).__name__} along {claim.along!r} compares the series {claim.leader!r} and "
-            f"{claim.follower!r}, which share {counted(len(leader & follower), 'level')}; "
-            "they must share at least two.",
-        )
 
-    def _check_order(self, claim: Monotone | CostGrows) -> None:
-        levels = [arm.level for arm in self.arms]
-        ordered = [level for level in levels if isinstance(level, float)]
-        rising = ordered == sorted(set(ordered)) or ordered == sorted(set(ordered), reverse=True)
+def _check_figures(figures: tuple[Callable[..., Any], ...]) -> None:
+    names = [getattr(figure, "__name__", "") for figure in figures]
+    for name, figure in zip(names, figures, strict=True):
         require(
-            len(ordered) == len(levels) and rising,
-            f"{type(claim).__name__} along {claim.along!r} needs arms with numeric levels in order; "
-            f"the levels are {levels}.",
+            name.isidentifier(),
+            f"Study.figures has {figure!r}; a figure is a function with a name, which the figure is called by.",
         )
+        require(names.count(name) == 1, f"Study.figures has {name!r} twice; give each function a name of its own.")
 
 
 def _require_look_different(what: str, names: Iterable[str]) -> None:

@@ -15,8 +15,9 @@ import pandas as pd
 from scipy import stats
 
 from harness.analysis.cells import Cells
-from harness.analysis.estimate import Estimate, estimate_mean
-from harness.analysis.evidence import Evidence
+from harness.analysis.estimate import MeanEstimate, estimate_mean
+from harness.analysis.evidence import Evidence, evidence_of
+from harness.analysis.judging import claims_table
 from harness.records.run_table import CURVE_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS, StudyRecords, with_columns
 from harness.spec import Arm, Claim, DataSpec, Recipe, ResNetSpec, ResolvedStudy, Search, ViTSpec
 
@@ -60,7 +61,7 @@ class World:
 
 def estimates(
     world: World, accuracies: tuple[float, float], n: int, m: int, *, repeats: int, seed: int, resamples: int = 100
-) -> list[tuple[Estimate, float]]:
+) -> list[tuple[MeanEstimate, float]]:
     """Estimates from independent repetitions, each with the true difference on its own test images."""
     rng = np.random.default_rng(seed)
     found = []
@@ -199,6 +200,11 @@ def evidence(
         for arm, size in of.cells
     }
     return Evidence(cells=Cells(study=of, rows=rows, correct={}), seed=seed, resamples=resamples)
+
+
+def verdicts(of: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> pd.DataFrame:
+    """The table of claims alone."""
+    return claims_table(evidence_of(of, seed=seed, resamples=resamples))
 
 
 def _row(of: ResolvedStudy, arm: Arm, size: int | None, seed: int, digest: str, value: float) -> dict[str, Any]:

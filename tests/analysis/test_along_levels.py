@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulate import SHARES, at_most, evidence, records, series_study, share, vit_lead
+from simulate import SHARES, at_most, evidence, records, series_study, share, verdicts, vit_lead
 
-from harness.analysis import Findings, analyse, verdicts
+from harness.analysis import Findings, analyse
 from harness.analysis.axis import is_geometric, level_axis, series_pairs
-from harness.analysis.claims import judge
 from harness.analysis.crossover import Crossing, crossing, slope
 from harness.analysis.findings import CROSSOVER_COLUMNS, FRONTIER_COLUMNS, SLOPE_COLUMNS
+from harness.analysis.judging import judge
 from harness.spec import Claim, CostGrows, Crosses, GapShrinks, Monotone
 
 SAID = {"statement": "It holds", "source": "a paper"}

@@ -4,7 +4,7 @@ from scipy import stats
 from simulate import records, series_study, study, vit_lead
 
 from harness.analysis import pilot, seeds_needed
-from harness.analysis.estimate import Estimate, estimate_mean
+from harness.analysis.estimate import MeanEstimate, estimate_mean
 from harness.analysis.power import smallest_detectable, what_settles
 
 
@@ -62,7 +62,7 @@ def test_pilot_pairs_each_arm_with_its_own_partner() -> None:
 
 
 def test_what_settles_names_test_images_where_seeds_do_not_help() -> None:
-    found = Estimate(seeds=(0, 1, 2), value=0.001, sd=0.001, seed_error=0.001, image_error=0.002, images=10_000)
+    found = MeanEstimate(seeds=(0, 1, 2), value=0.001, sd=0.001, seed_error=0.001, image_error=0.002, images=10_000)
     assert "more than 310,000 test images" in what_settles(found, 0.001)
     assert "more than 1,000,000 test images" in what_settles(found, 0.00001)
     assert "test images" not in what_settles(found, 0.01)

@@ -15,7 +15,7 @@ from simulate import records, study, without_accuracy
 
 from harness.analysis import COMPARISON_COLUMNS, analyse
 from harness.analysis.comparisons import holm
-from harness.analysis.estimate import Estimate
+from harness.analysis.estimate import MeanEstimate
 from harness.analysis.wording import amount, described
 from harness.records.run_table import StudyRecords
 from harness.spec import Better, LogUniform, Search
@@ -222,9 +222,9 @@ def test_missing_predictions_are_said() -> None:
 
 
 def test_negative_numbers_have_a_true_minus_sign_and_zero_has_none() -> None:
-    assert described("test_accuracy", Estimate(seeds=(0, 1, 2), value=-0.0123, ci_low=-0.02, ci_high=0.0000001)) == (
-        "−1.23 points [−2.00, 0.00] (n = 3 seeds)"
-    )
+    assert described(
+        "test_accuracy", MeanEstimate(seeds=(0, 1, 2), value=-0.0123, ci_low=-0.02, ci_high=0.0000001)
+    ) == ("−1.23 points [−2.00, 0.00] (n = 3 seeds)")
     assert amount("test_loss", -0.00001234) == "−1.23e−05 test loss"
     assert amount("test_loss", 0.5, signed=False) == "0.5 test loss"
 

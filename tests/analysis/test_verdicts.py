@@ -6,15 +6,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
-from simulate import World, at_most, evidence, records, share, study, without_accuracy
+from simulate import World, at_most, evidence, records, share, study, verdicts, without_accuracy
 
-from harness.analysis import CLAIM_COLUMNS, VERDICTS, verdicts
+from harness.analysis import CLAIM_COLUMNS, VERDICTS
 from harness.analysis.cells import Cells
-from harness.analysis.claims import judge
 from harness.analysis.evidence import Evidence
-from harness.analysis.judgement import Judgement
+from harness.analysis.judging import judge
 from harness.analysis.wording import named
-from harness.spec import Better, Claim, CostGrows, Crosses, Equivalent, GainsMore, GapShrinks, Monotone, ResolvedStudy
+from harness.spec import (
+    Better,
+    Claim,
+    CostGrows,
+    Crosses,
+    Equivalent,
+    GainsMore,
+    GapShrinks,
+    Judgement,
+    Monotone,
+    ResolvedStudy,
+)
 
 SAID = {"statement": "It holds", "source": "a paper"}
 THREE = {"ViT/4": 4.0, "ViT/7": 7.0, "ViT/14": 14.0}

@@ -46,6 +46,11 @@ def fences(language: str, text: str = README) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
+def files_shown(text: str) -> list[tuple[str, str]]:
+    """Name and content of every file that a text shows."""
+    return re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
 def lines(first: str, *texts: str) -> list[str]:
     """Every line of the shell examples that starts with a word, be the program in .venv or not."""
     shell = [line for text in texts for part in fences("sh", text) for line in part.splitlines()]
@@ -76,10 +81,12 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def example(tmp_path: Path) -> Path:
-    """The study file that README shows."""
+    """The study file that README shows; those of CONTRIBUTING stand beside it."""
     (text,) = fences("python")
     path = tmp_path / "my_depth.py"
     path.write_text(text)
+    for name, content in files_shown(CONTRIBUTING):
+        (tmp_path / name).write_text(content)
     return path
 
 

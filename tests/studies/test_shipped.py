@@ -12,7 +12,7 @@ import torch
 from harness.execution.plan import Cell, make_plan
 from harness.models import build, macs_per_image
 from harness.records.runs import RunFolder
-from harness.spec import SCALES, family, find_study, study_names
+from harness.spec import SCALES, find_study, study_names
 from harness.training.perform import perform
 from harness.training.settings import WorkerSettings
 
@@ -56,7 +56,7 @@ def test_the_docstring_states_source_expectation_and_the_cost_of_the_file(name: 
 @pytest.mark.parametrize(("name", "scale"), EVERY)
 def test_every_arm_is_planned_and_builds(name: str, scale: str) -> None:
     plan = make_plan(find_study(name)[1].resolve(name, scale))
-    assert family(plan.study.baseline.model) == "resnet"
+    assert plan.study.baseline.model.kind == "resnet"
     assert len({cell.seeds for cell in plan.cells}) == 1
     assert len(plan.study.seeds) >= 3
     assert len({cell.trials for cell in plan.cells}) == 1
