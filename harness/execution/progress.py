@@ -1,7 +1,7 @@
 """How far each cell of a study is: its search, the setting it chose, its confirm runs."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.execution.engines import Rehearsal
@@ -84,6 +84,13 @@ class CellProgress:
     def search_name(self) -> tuple[str, str, int]:
         """Study, arm and training size: what a search is called, and what its proposals follow from."""
         return (self._study.name, *self.cell.key)
+
+    def rehearsal(self) -> Rehearsal:
+        """What is tried of this cell: the smallest part of a batch that any of its trainings takes at a time."""
+        config = self.cell.confirm(0, self.cell.own_values).config
+        batch, parts = self._study.smallest_batch(self.cell.arm)
+        recipe = replace(config.recipe, batch_size=max(1, batch // parts), accumulate=1)
+        return Rehearsal(arm=self.cell.arm.name, config=replace(config, recipe=recipe), facts=self.cell.facts)
 
     def keep_search(self, storage: str) -> None:
         """Mirror the finished trials into an Optuna database, for Optuna's own tools."""
@@ -177,7 +184,4 @@ def open_cells(study: ResolvedStudy, plan: Plan, folder: Path) -> list[CellProgr
 def rehearsals(cells: Collection[CellProgress], again: Collection[Finished]) -> list[Rehearsal]:
     """What is to be tried before the first run: each cell with a run to train, be it one of those `again`."""
     repeated = {item.cell.key for item in again}
-    return [
-        Rehearsal(arm=cell.arm.name, config=cell.confirm(0, cell.own_values).config, facts=cell.facts)
-        for cell in (progress.cell for progress in cells if progress.remaining or progress.cell.key in repeated)
-    ]
+    return [progress.rehearsal() for progress in cells if progress.remaining or progress.cell.key in repeated]

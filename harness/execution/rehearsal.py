@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
 from harness.data import Dataset, Split
 from harness.execution.engines import Rehearsal
 from harness.spec import InvalidInput, RunConfig, SourceFacts
+from harness.spec.functions import line_of
 from harness.training.device import Placement, choose, out_of_memory_as
 from harness.training.distillation import teacher_config
 from harness.training.evaluation import evaluate
@@ -49,9 +51,10 @@ def refused_by_name(arm: str, config: RunConfig) -> Iterator[None]:
         raise InvalidInput(f"Arm {arm!r}: {error}") from error
     except Exception as error:
         side, what = config.data.image_size, str(error).partition("\n")[0].rstrip(".")
+        line = line_of(error, Path(config.model.place or ""))
         raise InvalidInput(
             f"Arm {arm!r} cannot be trained: its first update, on images of {config.channels} x {side} x {side} and "
-            f"{config.classes} classes, fails with {type(error).__name__}: {what}. "
+            f"{config.classes} classes, fails with {type(error).__name__}: {what}{f' ({line})' if line else ''}. "
             "Change the arm's model, data or recipe."
         ) from error
 

@@ -310,16 +310,19 @@ class ResolvedStudy:
             f"and a shift must be below that.",
         )
 
-    def _check_batch_norm(self, arm: Arm, model: ModelSpec, size: int) -> None:
-        """Refuse a part of a batch that leaves BatchNorm one number per channel, which has no variance."""
-        side, recipe, space = model.batch_norm_side(size), self.recipe_of(arm), self.search.space_of(arm)
+    def smallest_batch(self, arm: Arm) -> tuple[int, int]:
+        """The smallest batch of any training of an arm, and the most parts of one, by its recipe and its search."""
+        recipe, space = self.recipe_of(arm), self.search.space_of(arm)
         tried = {
             name: [getattr(recipe, name), *(value for value in extremes(space[name]) if isinstance(value, int))]
             for name in ("batch_size", "accumulate")
             if name in space
         }
-        batch = min(tried.get("batch_size", [recipe.batch_size]))
-        parts = max(tried.get("accumulate", [recipe.accumulate]))
+        return min(tried.get("batch_size", [recipe.batch_size])), max(tried.get("accumulate", [recipe.accumulate]))
+
+    def _check_batch_norm(self, arm: Arm, model: ModelSpec, size: int) -> None:
+        """Refuse a part of a batch that leaves BatchNorm one number per channel, which has no variance."""
+        side, (batch, parts) = model.batch_norm_side(size), self.smallest_batch(arm)
         require(
             side is None or max(1, batch // parts) * side**2 > 1,
             f"recipe.batch_size is {batch} and recipe.accumulate {parts}: some part of a batch is a single image, of "
