@@ -15,22 +15,19 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.spec import Run
-from harness.spec.formats import count, duration
+from harness.spec.formats import count, duration, words
 from harness.spec.plural import counted
 
 if TYPE_CHECKING:  # a message needs neither plans nor records
-    from harness.execution.plan import Cell, Plan
+    from harness.execution.plan import Plan
     from harness.records.runs import RunResult
 
 PLAIN_SECONDS = 20.0
 """Time between lines of progress where the output is not a terminal."""
-
 SPEED_SECONDS = 3.0
 """How long a training is watched before its speed is taken as known."""
-
 LARGEST_TABLE = 12
 """Arms that are shown one by one; of more, the totals alone."""
-
 WIDE = 105
 """Columns from which the final table has room for costs."""
 
@@ -81,16 +78,6 @@ class _Left:
     under_way: int = 0
     """Confirm runs under way."""
 
-    @classmethod
-    def of(cls, cell: "Cell") -> Self:
-        return cls(
-            arm=cell.arm.name,
-            trials=cell.trials,
-            confirms=len(cell.seeds),
-            trial_images=cell.trial_updates * cell.recipe.batch_size,
-            confirm_images=cell.recipe.total_images,
-        )
-
     @property
     def images(self) -> int:
         return self.trials * self.trial_images + self.confirms * self.confirm_images
@@ -129,7 +116,7 @@ class Progress:
         self._console = console
         self._quiet = quiet
         self._clock = clock
-        self._plan: Plan | None = None
+        self._title = ""
         self._arms: dict[str, _Arm] = {}
         self._left: dict[tuple[str, int | None], _Left] = {}
         self._running: dict[str, _Running] = {}
@@ -148,16 +135,19 @@ class Progress:
     def planned(self, plan: "Plan", done: Sequence[Run]) -> None:
         """Begin to follow a plan, of which some runs have been done earlier."""
         for cell in plan.cells:
-            self._left[cell.key] = _Left.of(cell)
+            trial_images = cell.trial_updates * cell.recipe.batch_size
+            self._left[cell.key] = _Left(
+                cell.arm.name, cell.trials, len(cell.seeds), trial_images, cell.recipe.total_images
+            )
             arm = self._arms.setdefault(cell.arm.name, _Arm())
             arm.planned += cell.trials + len(cell.seeds)
         for run in done:
             self._count(run)
-        self._plan = plan
+        self._title = f"{plan.study.name} at scale {plan.study.scale}"
         self._last_line = self._clock()
         images = sum(left.images for left in self._left.values())
         already = f"; {len(done):,} {'is' if len(done) == 1 else 'are'} done already" if done else ""
-        self.note(f"{self._title()}: {counted(plan.runs, 'run')}, {counted(images, 'image')} to train on{already}")
+        self.note(f"{self._title}: {counted(plan.runs, 'run')}, {counted(images, 'image')} to train on{already}")
         self._live.update(self.display())
         if self._console.is_terminal and not self._quiet:
             self._live.start()
@@ -195,27 +185,23 @@ class Progress:
 
     def display(self) -> Group:
         """What a terminal shows: a table of the arms, the totals and what is running."""
-        if self._plan is None:
+        if not self._arms:
             return Group()
-        running = list(self._running.values())
-        lines = [f"{self._title()}: {self.summary()}"]
-        shown = running[:LARGEST_TABLE]
-        lines += [
-            f"  {item.run.label}: {item.update:,} of {counted(item.run.config.recipe.updates or 0, 'update')}"
-            for item in shown
-        ]
+        lines = [f"{self._title}: {self.summary()}"]
+        for item in list(self._running.values())[:LARGEST_TABLE]:
+            updates = counted(item.run.config.recipe.updates or 0, "update")
+            lines.append(f"  {item.run.label}: {count(item.update)} of {updates}")
         totals = Text("\n".join(lines))
-        return Group(self._table(running), totals) if len(self._arms) <= LARGEST_TABLE else Group(totals)
+        return Group(self._table(), totals) if len(self._arms) <= LARGEST_TABLE else Group(totals)
 
     def summary(self) -> str:
         """Totals of the study in one line."""
-        assert self._plan is not None
         done = sum(arm.done for arm in self._arms.values())
         missed = sum((arm.missed for arm in self._arms.values()), Counter[str]())
-        of_these = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(missed.items()))
-        running = self._running.values()
-        speeds = self._speeds()
-        parts = [f"{done:,} of {counted(self._plan.runs, 'run')} done" + (f" ({of_these})" if of_these else "")]
+        of_these = ", ".join(f"{runs} {words(status)}" for status, runs in sorted(missed.items()))
+        running, speeds = self._running.values(), self._speeds()
+        planned = counted(sum(arm.planned for arm in self._arms.values()), "run")
+        parts = [f"{count(done)} of {planned} done" + (f" ({of_these})" if of_these else "")]
         parts.append(f"{len(running)} running")
         known = [1 / speeds[item.run.arm] for item in running if item.run.arm in speeds]
         if known:
@@ -285,18 +271,14 @@ class Progress:
             self._live.update(self.display())
         elif now - self._last_line >= PLAIN_SECONDS:
             self._last_line = now
-            self._console.print(Text(f"{self._title()}: {self.summary()}"))
+            self._console.print(Text(f"{self._title}: {self.summary()}"))
 
-    def _title(self) -> str:
-        assert self._plan is not None
-        return f"{self._plan.study.name} at scale {self._plan.study.scale}"
-
-    def _table(self, running: Sequence[_Running]) -> Table:
-        speeds, rows = self._speeds(), []
+    def _table(self) -> Table:
+        speeds, active = self._speeds(), Counter(item.run.arm for item in self._running.values())
+        rows = []
         for name, arm in self._arms.items():
-            active = sum(item.run.arm == name for item in running)
-            speed = count(1 / speeds[name]) if name in speeds else "-"
-            rows.append([name, *map(str, (arm.done, active, arm.missed.total(), arm.planned)), speed])
+            runs = (arm.done, active[name], arm.missed.total(), arm.planned)
+            rows.append([name, *map(count, runs), count(1 / speeds[name]) if name in speeds else "-"])
         return table("", ["arm", "done", "running", "not completed", "planned", "images/s of a run"], rows)
 
 
@@ -308,11 +290,11 @@ def error_box(console: Console, text: str) -> None:
         console.print(Text(f"error: {text}"), soft_wrap=True)
 
 
-def table(title: str, columns: list[str], rows: list[list[str]], *, words: int = 1) -> Table:
-    """A table whose cells are plain text; the first `words` columns stand at the left, the others at the right."""
+def table(title: str, columns: list[str], rows: list[list[str]], *, texts: int = 1) -> Table:
+    """A table whose cells are plain text; the first `texts` columns stand at the left, the others at the right."""
     shown = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
     for index, name in enumerate(columns):
-        shown.add_column(Text(name), justify="left" if index < words else "right", overflow="fold")
+        shown.add_column(Text(name), justify="left" if index < texts else "right", overflow="fold")
     for row in rows:
         shown.add_row(*map(Text, row))
     return shown

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from harness.bench.bench_file import Bench
 from harness.bench.rows import PARTS, Row
 from harness.bench.targets import Target
-from harness.report.cells import Cell, Column, Table, text_of
 from harness.report.markdown import escape
 from harness.report.markdown import table as as_markdown
 from harness.report.style import INK, MUTED, theme
+from harness.report.table import Table, text_of, text_table
 from harness.spec.formats import count, plain, words
 from harness.spec.plural import counted
 
@@ -31,7 +31,8 @@ def tables(bench: Bench, targets: Sequence[Target]) -> list[Table]:
         row = target.worst
         where, found = (f"{row.what}; {row.other_label}", f"{row.ratio:.2f}") if row else ("", "")
         judged.append((target.name, target.verdict, where, f"{target.bound:g}", found))
-    made = [_table("Targets", ("target", "verdict", "worst case", "at least", "found"), judged, numbers=2)]
+    headings: tuple[str, ...] = ("target", "verdict", "worst case", "at least", "found")
+    made = [text_table("Targets", "Targets", headings, judged, numbers=2)]
     for part, title in PARTS.items():
         cells = [
             (
@@ -46,7 +47,7 @@ def tables(bench: Bench, targets: Sequence[Target]) -> list[Table]:
             if row.part == part
         ]
         headings = ("what", "setting", "this", "against", "times as fast", "this one's speed", "the other's")
-        made += [_table(title, headings, cells, numbers=3)] if cells else []
+        made += [text_table(title, title, headings, cells, numbers=3)] if cells else []
     return made
 
 
@@ -114,9 +115,3 @@ def _draw(axes: Axes, frame: pd.DataFrame) -> dict[str, Any]:
         label.set_color(INK if label.get_text() in set(frame["what"]) else MUTED)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     return shown
-
-
-def _table(caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> Table:
-    """A table of text whose last `numbers` columns are numbers."""
-    columns = [Column(heading, numeric=place >= len(headings) - numbers) for place, heading in enumerate(headings)]
-    return Table(caption, caption, tuple(columns), tuple(tuple(map(Cell, row)) for row in rows))

@@ -16,7 +16,7 @@ from harness.bench.rows import PARTS, Row
 from harness.bench.targets import judged
 from harness.records import provenance
 from harness.records.files import write_bytes, write_text
-from harness.report.cells import Table
+from harness.report.table import Table
 from harness.spec import InvalidInput
 
 PEERS = {"timm": "timm", "vit_pytorch": "vit-pytorch"}

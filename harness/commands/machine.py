@@ -56,8 +56,8 @@ def bench(results: Path, parts: tuple[str, ...], quick: bool, output: Path | Non
             [column.heading for column in found.columns],
             [[cell.text for cell in row] for row in found.rows],
         )
-        words = sum(not column.numeric for column in found.columns)
-        console.print(table(found.caption, headings, rows, words=words))
+        texts = sum(not column.numeric for column in found.columns)
+        console.print(table(found.caption, headings, rows, texts=texts))
     for path in files:
         echo(f"Written: {path}")
 

@@ -13,9 +13,8 @@ from harness.report.figures import PICTURES, figures_of
 from harness.report.index import write_index
 from harness.report.markdown import markdown
 from harness.report.page import page
-from harness.report.summary import SUMMARY_COLUMNS, SummaryRow, summary_rows
 
-__all__ = ["SUMMARY_COLUMNS", "SummaryRow", "figures_of", "summary_rows", "write_index", "write_report"]
+__all__ = ["figures_of", "write_index", "write_report"]
 
 
 def write_report(records: StudyRecords, findings: Findings, folder: Path) -> list[Path]:

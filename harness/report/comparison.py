@@ -10,15 +10,24 @@ from harness.analysis.findings import Findings
 from harness.records import csv_text, files
 from harness.records.layout import StudyFolder
 from harness.records.run_table import StudyRecords
-from harness.report.audit import provenance_table
-from harness.report.cells import Cell, Column, Table
 from harness.report.content import NO_ANSWER, Drawn, cautions_of, command_of, drawn, title_of, verdicts_of
-from harness.report.frames import rows_of
+from harness.report.frames import Row, rows_of
 from harness.report.markdown import code, escape, listed, prose, tally
 from harness.report.markdown import table as table_text
+from harness.report.origin_tables import provenance_table
 from harness.report.page import environment
-from harness.report.tables import claims_table
-from harness.spec.formats import NONE, count, number, p_value, percent, points_interval
+from harness.report.result_tables import claims_table
+from harness.report.table import (
+    Cell,
+    Column,
+    Table,
+    interval_column,
+    make_table,
+    number_column,
+    text_column,
+    text_table,
+)
+from harness.spec.formats import MINUS, NONE, count, number, p_value, percent, points_interval
 from harness.spec.plural import counted
 
 
@@ -121,84 +130,72 @@ def _summary(across: Across) -> str:
     return f"The studies share {arms}; {told} significantly (Holm-adjusted p below .05; {len(judged)} judged)."
 
 
+def _names(row: Row) -> Cell:
+    return Cell(" / ".join(dict.fromkeys((str(row["first_arm"]), str(row["second_arm"])))))
+
+
 def _shared_table(across: Across, titles: tuple[str, ...]) -> Table:
-    rows = []
-    for row in rows_of(across.shared):
-        names = dict.fromkeys((str(row["first_arm"]), str(row["second_arm"])))
-        same = f"{count(row['same_runs'])} of {count(row['n'])}"
-        rows.append(
-            (
-                Cell(" / ".join(names)),
-                Cell(count(row["train_size"]), number(row["train_size"])),
-                Cell(_mean(row["first_mean"], row["first_n"]), number(row["first_mean"])),
-                Cell(_mean(row["second_mean"], row["second_n"]), number(row["second_mean"])),
-                Cell(points_interval(row["difference"], row["ci_low"], row["ci_high"]), number(row["difference"])),
-                Cell(p_value(row["p_holm"]), number(row["p_holm"])),
-                Cell(same, number(row["same_runs"])),
-            )
-        )
-    headings = (
-        "Training images",
-        titles[0],
-        titles[1],
-        "Difference, second \u2212 first, points [95%]",
-        "p (Holm)",
-        "Same configuration",
+    def mean(title: str, side: str) -> Column:
+        value, seeds = f"{side}_mean", f"{side}_n"
+
+        def cell(row: Row) -> Cell:
+            text = percent(row[value])
+            return Cell(text if text == NONE else f"{text} ({count(row[seeds])})", number(row[value]))
+
+        return Column(title, cell, numeric=True)
+
+    def same(row: Row) -> Cell:
+        return Cell(f"{count(row['same_runs'])} of {count(row['n'])}", number(row["same_runs"]))
+
+    columns = (
+        Column("Arm", _names),
+        number_column("Training images", "train_size", count),
+        mean(titles[0], "first"),
+        mean(titles[1], "second"),
+        interval_column(f"Difference, second {MINUS} first, points [95%]", "difference", points_interval),
+        number_column("p (Holm)", "p_holm", p_value),
+        Column("Same configuration", same, numeric=True),
     )
-    return Table(
+    return make_table(
         "shared",
         "Arms that both studies have: same model, recipe and data",
-        (Column("Arm"), *(Column(heading, numeric=True) for heading in headings)),
-        tuple(rows),
-        csv_text.from_frame(across.shared),
-        "Mean test accuracy (n seeds); difference paired by seed and test image. Same configuration: how many of the "
-        "common seeds were trained with the same tuned values too; they differ by chance, machine or code alone.",
+        columns,
+        rows_of(across.shared),
+        csv=csv_text.from_frame(across.shared),
+        note="Mean test accuracy (n seeds); difference paired by seed and test image. Same configuration: how many of "
+        "the common seeds were trained with the same tuned values too; they differ by chance, machine or code alone.",
     )
-
-
-def _mean(value: float, n: int) -> str:
-    text = percent(value)
-    return text if text == NONE else f"{text} ({count(n)})"
 
 
 def _kin_table(across: Across, titles: tuple[str, ...]) -> Table:
-    rows = []
-    for row in rows_of(across.kin):
-        names = dict.fromkeys((str(row["first_arm"]), str(row["second_arm"])))
-        rows.append(
-            (
-                Cell(" / ".join(names)),
-                Cell(count(row["first_size"]), number(row["first_size"])),
-                Cell(percent(row["first_mean"]), number(row["first_mean"])),
-                Cell(percent(row["second_mean"]), number(row["second_mean"])),
-                Cell(str(row["differs"])),
-            )
-        )
-    headings = ("Training images", titles[0], titles[1])
-    return Table(
+    columns = (
+        Column("Arm", _names),
+        number_column("Training images", "first_size", count),
+        number_column(titles[0], "first_mean", percent),
+        number_column(titles[1], "second_mean", percent),
+        text_column("What differs", "differs"),
+    )
+    return make_table(
         "kin",
         "Arms with the same model and number of training images, but another recipe or data",
-        (Column("Arm"), *(Column(heading, numeric=True) for heading in headings), Column("What differs")),
-        tuple(rows),
-        csv_text.from_frame(across.kin),
-        "Mean test accuracy. No difference is computed: it would mix the effect of the fields that differ.",
+        columns,
+        rows_of(across.kin),
+        csv=csv_text.from_frame(across.kin),
+        note="Mean test accuracy. No difference is computed: it would mix the effect of the fields that differ.",
     )
 
 
 def _settings_table(across: Across, titles: tuple[str, ...]) -> Table:
-    rows = tuple((Cell(key), Cell(one), Cell(other)) for key, one, other in across.settings)
-    columns = (Column("Setting"), Column(titles[0]), Column(titles[1]))
-    return Table("settings", "Settings of data, recipe and search that differ", columns, rows)
+    caption = "Settings of data, recipe and search that differ"
+    return text_table("settings", caption, ("Setting", *titles), across.settings)
 
 
 def _provenance_table(first: StudyRecords, second: StudyRecords, titles: tuple[str, ...]) -> Table:
     one, other = ({row[0].text: row[1].text for row in provenance_table(records).rows} for records in (first, second))
-    rows = tuple(
-        (Cell(key), Cell(one.get(key, NONE)), Cell(other.get(key, NONE)), Cell(_told(one.get(key), other.get(key))))
-        for key in {**one, **other}
-    )
-    columns = (Column("What"), Column(titles[0]), Column(titles[1]), Column("Same?"))
-    return Table("provenance", "What the results were made with", columns, rows)
+    rows = [
+        (key, one.get(key, NONE), other.get(key, NONE), _told(one.get(key), other.get(key))) for key in {**one, **other}
+    ]
+    return text_table("provenance", "What the results were made with", ("What", *titles, "Same?"), rows)
 
 
 def _told(one: str | None, other: str | None) -> str:

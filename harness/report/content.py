@@ -8,13 +8,12 @@ from urllib.parse import quote
 from harness.analysis.findings import VERDICTS, Findings
 from harness.analysis.wording import listed
 from harness.records.run_table import StudyRecords
-from harness.report import audit, tables
-from harness.report.cells import Table
+from harness.report import origin_tables, result_tables
 from harness.report.figures import pictures_of
-from harness.report.images import images_tables
 from harness.report.own_figures import own_figures
 from harness.report.protocol import protocol_table
 from harness.report.style import png, svg, theme, undrawn
+from harness.report.table import Table
 from harness.spec.formats import words
 from harness.spec.plural import counted
 
@@ -98,7 +97,7 @@ def content_of(records: StudyRecords, findings: Findings) -> Content:
         warnings=(*cautions_of(records, findings), *_looked_at(study.changes_after_first_look)),
         sections=_sections(records, findings, figures),
         changes=study.changes_after_first_look,
-        provenance=audit.provenance_table(records),
+        provenance=origin_tables.provenance_table(records),
         settings=protocol_table(records),
         command=command_of(records),
         citation=_citation(records),
@@ -129,7 +128,7 @@ def title_of(records: StudyRecords) -> str:
 def verdicts_of(findings: Findings) -> tuple[tuple[str, str, int], ...]:
     """Verdict, its symbol and how many claims have it: those that occur, in the order of `VERDICTS`."""
     found = list(findings.claims["verdict"])
-    return tuple((name, tables.SYMBOLS[name], found.count(name)) for name in VERDICTS if name in found)
+    return tuple((name, result_tables.SYMBOLS[name], found.count(name)) for name in VERDICTS if name in found)
 
 
 def drawn(records: StudyRecords, findings: Findings, most: int | None = None) -> list[Drawn]:
@@ -153,34 +152,31 @@ def _own(records: StudyRecords, findings: Findings) -> list[Drawn]:
 
 
 def _sections(records: StudyRecords, findings: Findings, figures: tuple[Drawn, ...]) -> tuple[Section, ...]:
-    def of(section: str) -> tuple[Drawn, ...]:
-        return tuple(figure for figure in figures if figure.section == section)
-
+    both = records, findings
+    parts = (
+        ("claims", "Claims", (result_tables.claims_table(*both),)),
+        ("result", "Main result", ()),
+        ("arms", "Arms", (result_tables.arms_table(*both),)),
+        ("sizes", "Training images", (result_tables.sizes_table(*both), result_tables.laws_table(*both))),
+        ("levels", "Series", (result_tables.levels_table(*both),)),
+        ("shifts", "Moved images", (result_tables.shifts_table(*both),)),
+        ("own", "The study's own figures", ()),
+        ("cost", "Cost", ()),
+        ("learning", "Learning curves", ()),
+        ("tuning", "Tuning", (origin_tables.tuning_table(*both),)),
+        ("data", "Data", origin_tables.images_tables(records)),
+        ("unfinished", "Runs without a result", (origin_tables.unfinished_table(*both),)),
+    )
     sections = (
-        Section("claims", "Claims", tables=(tables.claims_table(records, findings),)),
-        Section("result", "Main result", of("main")),
-        Section("arms", "Arms", tables=(tables.arms_table(records, findings),)),
         Section(
-            "sizes",
-            "Training images",
-            tables=(tables.sizes_table(records, findings), tables.laws_table(records, findings)),
-        ),
-        Section("levels", "Series", tables=(tables.levels_table(records, findings),)),
-        Section("shifts", "Moved images", of("shifts"), (tables.shifts_table(records, findings),)),
-        Section("own", "The study's own figures", of("own")),
-        Section("cost", "Cost", of("cost")),
-        Section("learning", "Learning curves", of("learning")),
-        Section("tuning", "Tuning", of("tuning"), (audit.audit_table(records, findings),)),
-        Section("data", "Data", tables=images_tables(records)),
-        Section("unfinished", "Runs without a result", of("unfinished"), (audit.unfinished_table(records, findings),)),
-    )
-    filled = (
-        Section(
-            section.anchor, section.heading, section.figures, tuple(table for table in section.tables if table.rows)
+            anchor,
+            heading,
+            tuple(figure for figure in figures if figure.section == anchor),
+            tuple(table for table in tables if table.rows),
         )
-        for section in sections
+        for anchor, heading, tables in parts
     )
-    return tuple(section for section in filled if section.figures or section.tables)
+    return tuple(section for section in sections if section.figures or section.tables)
 
 
 def _looked_at(changes: tuple[str, ...]) -> tuple[str, ...]:

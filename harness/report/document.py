@@ -9,7 +9,7 @@ from harness.records.data_facts import of_provenance
 from harness.records.run_table import StudyRecords
 from harness.report.content import cautions_of
 from harness.report.frames import rows_of
-from harness.report.summary import SUMMARY_COLUMNS, summary_rows
+from harness.report.result_tables import summary_table
 from harness.spec import to_plain
 from harness.spec.formats import number
 
@@ -20,6 +20,7 @@ def document(records: StudyRecords, findings: Findings, figures: tuple[str, ...]
     Accuracies and differences are fractions; a number that is not known is null. `figures`: names, the main one first.
     """
     study, facts = records.study, of_provenance(records.provenance)
+    summary = summary_table(findings)
     verdicts = [str(verdict) for verdict in findings.claims["verdict"]]
     return {
         "study": study.name,
@@ -31,7 +32,10 @@ def document(records: StudyRecords, findings: Findings, figures: tuple[str, ...]
         "claims": _rows(findings.claims),
         "comparisons": _rows(findings.comparisons),
         "arms": _rows(findings.arms),
-        "summary": {"columns": list(SUMMARY_COLUMNS), "rows": [list(row) for row in summary_rows(findings)]},
+        "summary": {
+            "columns": [column.heading for column in summary.columns],
+            "rows": [[cell.text for cell in row] for row in summary.rows],
+        },
         **({"data": to_plain(facts)} if facts else {}),
         "gaps": list(findings.gaps),
         "warnings": list(cautions_of(records, findings)),

@@ -12,7 +12,7 @@ from harness.records import files
 from harness.records.layout import REPORT_FILE, StudyFolder
 from harness.report.markdown import escape, tally
 from harness.report.page import environment
-from harness.report.tables import SYMBOLS
+from harness.report.result_tables import SYMBOLS
 from harness.spec import SCALES, InvalidInput
 from harness.spec.formats import NONE, points_range, words
 

@@ -4,8 +4,8 @@ import html
 import re
 from collections.abc import Iterable
 
-from harness.report.cells import Cell, Table, linked
 from harness.report.content import Content, Section
+from harness.report.table import Cell, Table, linked
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]#|~$@])")
 

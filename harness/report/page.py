@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from harness.report.cells import linked
 from harness.report.content import Content
+from harness.report.table import linked
 
 
 def page(content: Content) -> str:

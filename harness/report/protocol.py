@@ -7,7 +7,7 @@ import pandas as pd
 
 from harness.records import csv_text
 from harness.records.run_table import StudyRecords
-from harness.report.cells import Cell, Column, Table
+from harness.report.table import Table, text_table
 from harness.spec import Choice, LogUniform, ResolvedStudy, Uniform, to_plain
 from harness.spec.formats import count, plain, words
 from harness.spec.plural import counted
@@ -17,13 +17,8 @@ from harness.spec.search import OF_MODEL, STARTUP_TRIALS
 def protocol_table(records: StudyRecords) -> Table:
     """A row per setting of data, recipe and search; what is tuned shows its range, what an arm changes its value."""
     rows = list(_rows(records.study))
-    return Table(
-        "protocol",
-        "How every arm was trained",
-        (Column("Setting"), Column("Value")),
-        tuple((Cell(name), Cell(value)) for name, value in rows),
-        csv_text.from_frame(pd.DataFrame(rows, columns=["setting", "value"])),
-    )
+    csv = csv_text.from_frame(pd.DataFrame(rows, columns=["setting", "value"]))
+    return text_table("protocol", "How every arm was trained", ("Setting", "Value"), rows, csv=csv)
 
 
 def _rows(study: ResolvedStudy) -> Iterator[tuple[str, str]]:

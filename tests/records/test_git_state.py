@@ -11,7 +11,7 @@ from harness.execution.collect import results_provenance
 from harness.execution.doctor import _git
 from harness.records import provenance
 from harness.records.provenance import git_state
-from harness.report.audit import provenance_table
+from harness.report.origin_tables import provenance_table
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from harness.analysis.axis import is_geometric
 from harness.analysis.laws import fit_law
 from harness.report import figures_of
 from harness.report.content import Drawn
-from harness.report.figures import learning_curves
+from harness.report.figures import curves as of_course
 from harness.report.figures.labels import short_names, spread
 from harness.report.figures.looks import BASELINE_COLOUR, marks
 from harness.report.style import png, svg, theme
@@ -126,7 +126,7 @@ def test_the_text_of_the_learning_curves_ends_where_they_are_drawn_to_end():
     records = replace(records, curves=records.curves[~early])
     axes = figures_of(records, findings)["learning_curves"].axes[0]
     ends = [float(line.get_ydata()[-1]) for line in axes.lines]
-    told = learning_curves.PICTURE.describe(records, findings)
+    told = of_course.LEARNING.describe(records, findings)
     assert len(ends) == 4
     for end in ends:
         assert percent(end / 100) in told

@@ -10,8 +10,8 @@ from harness.report import content, style, write_report
 from harness.report.document import document
 from harness.report.figures.ticks import round_numbers
 from harness.report.protocol import protocol_table
+from harness.report.result_tables import laws_table
 from harness.report.style import families, undrawn
-from harness.report.tables import laws_table
 from harness.spec import Arm, Choice, LogUniform, ResNetSpec, Search
 
 

@@ -22,10 +22,10 @@ from harness.report.figures import (
     PICTURES,
     accuracy_by_level,
     accuracy_by_shift,
+    by_size,
     difference_map,
     differences,
     gap_by_level,
-    gap_by_size,
     pictures_of,
 )
 from harness.report.figures.canvas import Canvas
@@ -215,10 +215,10 @@ def test_shifts_show_both_metrics_at_three_sizes():
     assert seeds == [1 if arm.name == "ViT/4, 0.5 moved" else 3 for arm in records.study.all_arms]
 
 
-@pytest.mark.parametrize(("kind", "case"), [(differences, partners), (gap_by_size, partners_by_size)])
+@pytest.mark.parametrize(("kind", "case"), [(differences.PICTURE, partners), (by_size.GAP, partners_by_size)])
 def test_partners_are_named(kind, case):
     with theme():
-        texts = [text.replace("\n", " ") for text in texts_of(kind.PICTURE.draw(*case()))]
+        texts = [text.replace("\n", " ") for text in texts_of(kind.draw(*case()))]
     assert "ViT, mixed − ViT, plain" in texts
     assert "ViT, plain" in texts  # compared with the baseline
 

@@ -11,7 +11,7 @@ from report_cases import make_study, simulate, single, two_factors
 from series_cases import SERIES_CASES, SIZES, depths, partners, partners_by_size, two_series, two_series_by_size
 
 from harness.analysis import analyse
-from harness.report import audit, figures_of, summary_rows, tables, write_report
+from harness.report import figures_of, origin_tables, result_tables, write_report
 from harness.report.content import content_of
 from harness.report.figures import pictures_of
 from harness.report.markdown import markdown
@@ -29,7 +29,13 @@ def column(table, heading):
 
 
 def test_rows_have_a_cell_per_column():
-    makers = (tables.arms_table, tables.sizes_table, tables.levels_table, tables.shifts_table, audit.unfinished_table)
+    makers = (
+        result_tables.arms_table,
+        result_tables.sizes_table,
+        result_tables.levels_table,
+        result_tables.shifts_table,
+        origin_tables.unfinished_table,
+    )
     for case in SERIES_CASES.values():
         for make in makers:
             table = make(*case())
@@ -37,18 +43,18 @@ def test_rows_have_a_cell_per_column():
 
 
 def test_arms_say_what_they_are_set_against():
-    table = tables.arms_table(*partners())
+    table = result_tables.arms_table(*partners())
     assert headings(table)[:2] == ["Arm", "Against"]
     assert column(table, "Against") == ["–", "ResNet-8", "ResNet-8", "ViT, plain"]
     assert "difference to the arm it is set against" in table.caption
     assert not table.columns[1].numeric
-    assert headings(tables.arms_table(*partners_by_size()))[:3] == ["Arm", "Against", "Training images"]
-    assert "Against" not in headings(tables.arms_table(*depths()))
+    assert headings(result_tables.arms_table(*partners_by_size()))[:3] == ["Arm", "Against", "Training images"]
+    assert "Against" not in headings(result_tables.arms_table(*depths()))
 
 
 def test_arms_of_a_series_stand_together():
     records, findings = two_series()
-    arms = column(tables.arms_table(records, findings), "Arm")
+    arms = column(result_tables.arms_table(records, findings), "Arm")
     levels = ["0.25 moved", "0.5 moved", "0.75 moved", "1 moved"]
     assert arms[:5] == ["ResNet-8 (baseline)", *(f"ResNet-8, {level}" for level in levels)]
     assert arms[5:] == [f"ViT/4, {level}" for level in ("0 moved", *levels)] + [
@@ -56,12 +62,12 @@ def test_arms_of_a_series_stand_together():
         "ViT/4, pixels moved",
     ]
     mixed = replace(findings, arms=findings.arms.sample(frac=1, random_state=0))
-    assert column(tables.arms_table(records, mixed), "Arm") == arms
+    assert column(result_tables.arms_table(records, mixed), "Arm") == arms
 
 
 def test_gaps_over_the_levels_have_a_row_per_size():
     records, findings = two_series_by_size()
-    table = tables.levels_table(records, findings)
+    table = result_tables.levels_table(records, findings)
     assert column(table, "Series") == ["ViT/4 − ResNet-8"] * 5
     assert column(table, "Training images")[0] == "1,000"
     crossing = column(table, "Crossing, share of patches moved [95%]")
@@ -76,18 +82,18 @@ def test_gaps_over_the_levels_have_a_row_per_size():
 
 def test_gaps_over_sizes_are_apart_from_those_over_levels():
     records, findings = two_series_by_size()
-    table = tables.sizes_table(records, findings)
+    table = result_tables.sizes_table(records, findings)
     assert len(table.rows) == len(records.study.arms)
     assert "ViT/4, 0.5 moved − ResNet-8, 0.5 moved" in column(table, "Arm")
     assert {"along", "train_size"} & set(next(csv.reader(io.StringIO(table.csv)))) == set()
-    alone = tables.sizes_table(*two_factors())
+    alone = result_tables.sizes_table(*two_factors())
     assert column(alone, "Arm") == ["ViT/14", "ViT/7"]
     assert alone.caption == "How the gap to ResNet-8 changes with training images"
 
 
 def test_shifts_have_a_column_each():
     records, findings = two_series()
-    table = tables.shifts_table(records, findings)
+    table = result_tables.shifts_table(records, findings)
     assert headings(table) == [
         "Arm",
         *(f"Test accuracy, {shift} px" for shift in (0, 1, 2, 4)),
@@ -96,7 +102,7 @@ def test_shifts_have_a_column_each():
     known = findings.shifts.set_index(["arm", "shift", "metric"])["mean"]
     told = dict(zip(column(table, "Arm"), column(table, "Agreement, 4 px"), strict=True))
     assert told["ViT/4, 1 moved"].startswith(f"{100 * known['ViT/4, 1 moved', 4, 'agreement']:.2f}% [")
-    assert tables.shifts_table(*single()).rows == ()
+    assert result_tables.shifts_table(*single()).rows == ()
 
 
 def test_claims_along_the_factor_have_its_unit():
@@ -107,7 +113,7 @@ def test_claims_along_the_factor_have_its_unit():
     row = {"claim": "x", "statement": "So it is.", "source": "made up", "verdict": "reproduced", "reason": "."}
     decided = [row | {"estimate": value, "ci_low": value, "ci_high": value} for value in (-0.05, 0.25)]
     study = replace(records.study, claims=claims)
-    table = tables.claims_table(replace(records, study=study), replace(findings, claims=pd.DataFrame(decided)))
+    table = result_tables.claims_table(replace(records, study=study), replace(findings, claims=pd.DataFrame(decided)))
     assert column(table, "Estimate [95% interval]") == [
         "−5.00 [−5.00, −5.00] points from the first level to the last",
         "0.25 [0.25, 0.25] (share of patches moved)",
@@ -116,12 +122,12 @@ def test_claims_along_the_factor_have_its_unit():
 
 def test_claims_about_moved_images_are_in_points():
     claim = Better(statement="Steady.", source="made up", arm="ViT/7", than="ResNet-8", metric="shift_agreement")
-    table = tables.claims_table(*simulate(make_study(claims=(claim,))))
+    table = result_tables.claims_table(*simulate(make_study(claims=(claim,))))
     assert column(table, "Estimate [95% interval]") == ["+1.23 [+0.40, +2.00] points of agreement"]
 
 
 def test_console_names_the_partner():
-    rows = {row.arm: row.difference for row in summary_rows(partners()[1])}
+    rows = {row[0].text: row[3].text for row in result_tables.summary_table(partners()[1]).rows}
     assert rows["ViT, mixed"].endswith("] to ViT, plain")
     assert rows["ViT, plain"].endswith("]")
 
@@ -155,8 +161,8 @@ def test_analysed_series_can_be_drawn():
     assert len(findings.frontier) == 5
     names = [picture.name for picture in pictures_of(records, findings)]
     assert names[:5] == ["accuracy_by_level", "gap_by_level", "difference_map", "differences", "accuracy_by_shift"]
-    assert column(tables.levels_table(records, findings), "Series") == ["ViT/4 − ResNet-8"] * len(SIZES)
-    assert {row[0].text for row in tables.sizes_table(records, findings).rows} >= {
+    assert column(result_tables.levels_table(records, findings), "Series") == ["ViT/4 − ResNet-8"] * len(SIZES)
+    assert {row[0].text for row in result_tables.sizes_table(records, findings).rows} >= {
         "ResNet-8, 1 moved",
         "ViT/4, 1 moved − ResNet-8, 1 moved",
     }

@@ -13,7 +13,7 @@ from report_cases import gaps, make_study, more_claims, odd_names, simulate, sin
 
 from harness.analysis import analyse
 from harness.records import csv_text
-from harness.report import SUMMARY_COLUMNS, audit, content, figures_of, summary_rows, tables, write_report
+from harness.report import content, figures_of, origin_tables, result_tables, write_report
 from harness.report.content import content_of
 from harness.report.page import page
 
@@ -72,18 +72,20 @@ def test_markdown_links_exist(written):
 def test_captions_and_notes_say_what_the_numbers_cover():
     """Of the tuning, of Holm's correction, and of the intervals of single arms."""
     records, findings = single()
-    shown = audit.audit_table(records, findings)
+    shown = origin_tables.tuning_table(records, findings)
     assert shown.caption == "Tuning audit: the same number of trials for every arm"
     assert "Trials that did not complete" in shown.note
     nothing = findings.audit.assign(best_validation_accuracy=float("nan"), trials=[8, 8, 8, 7], completed=0)
-    unequal = audit.audit_table(records, replace(findings, audit=nothing))
+    unequal = origin_tables.tuning_table(records, replace(findings, audit=nothing))
     assert unequal.caption == "Tuning audit: the numbers of trials differ"
     assert {row[4].text for row in unequal.rows} == {"–"}
-    arms = tables.arms_table(records, findings)
-    assert "Holm-corrected over the arms in the table" in arms.note
+    arms = result_tables.arms_table(records, findings)
+    assert "Holm-adjusted over the arms in the table" in arms.note
     assert "its interval is over seeds alone" in arms.note
     assert "Test accuracy [95% over seeds]" in [column.heading for column in arms.columns]
-    assert "Holm-corrected over the arms at each number of training images" in tables.arms_table(*two_factors()).note
+    assert (
+        "Holm-adjusted over the arms at each number of training images" in result_tables.arms_table(*two_factors()).note
+    )
     for case in (single, two_factors):
         figure = next(iter(figures_of(*case()).values()))
         assert "over seeds alone" in " ".join(" ".join(text.get_text().split()) for text in figure.texts)
@@ -107,7 +109,7 @@ def test_gaps_are_told():
     text = page(content_of(*gaps()))
     assert "2 of 5" in text
     assert "0 of 5" in text
-    row = next(row for row in tables.arms_table(*gaps()).rows if row[0].text == "ViT/7")
+    row = next(row for row in result_tables.arms_table(*gaps()).rows if row[0].text == "ViT/7")
     assert [cell.text for cell in row[1:4]] == ["2 of 5", "90.01%", "−0.71"]  # two seeds: no interval
 
 
@@ -202,14 +204,12 @@ def test_changes_and_provenance():
     assert "Nothing is recorded" in bare
 
 
-def test_summary_rows():
-    _, findings = gaps()
-    rows = summary_rows(findings)
-    assert {len(row) for row in rows} == {len(SUMMARY_COLUMNS)}
-    assert [row.arm for row in rows] == ["ResNet-8 (baseline)", "ViT/14", "ViT/7", "ViT/4"]
-    assert rows[2].seeds == "2 of 5 seeds"
-    assert "[" not in rows[2].accuracy
-    assert summary_rows(two_factors()[1])[1].arm == "ViT/14, 500 images"
+def test_the_summary_for_consoles_names_arms_seeds_and_accuracies():
+    rows = [[cell.text for cell in row] for row in result_tables.summary_table(gaps()[1]).rows]
+    assert [row[0] for row in rows] == ["ResNet-8 (baseline)", "ViT/14", "ViT/7", "ViT/4"]
+    assert rows[2][1] == "2 of 5 seeds"
+    assert "[" not in rows[2][2]
+    assert result_tables.summary_table(two_factors()[1]).rows[1][0].text == "ViT/14, 500 images"
 
 
 @pytest.mark.usefixtures("words")

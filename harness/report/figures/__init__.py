@@ -8,29 +8,27 @@ from harness.report.figures import (
     accuracy_by_cost,
     accuracy_by_level,
     accuracy_by_shift,
-    accuracy_by_size,
+    by_size,
+    curves,
     difference_map,
     differences,
     gap_by_level,
-    gap_by_size,
-    learning_curves,
-    tuning_budget,
     unfinished_runs,
 )
 from harness.report.figures.picture import Picture
 from harness.report.style import theme
 
 PICTURES: tuple[Picture, ...] = (
-    accuracy_by_size.PICTURE,
+    by_size.ACCURACY,
     accuracy_by_level.PICTURE,
     gap_by_level.PICTURE,
     difference_map.PICTURE,
-    gap_by_size.PICTURE,
+    by_size.GAP,
     differences.PICTURE,
     accuracy_by_shift.PICTURE,
     *accuracy_by_cost.PICTURES,
-    learning_curves.PICTURE,
-    tuning_budget.PICTURE,
+    curves.LEARNING,
+    curves.BUDGET,
     unfinished_runs.PICTURE,
 )
 """In the order of the report, the main figure first."""

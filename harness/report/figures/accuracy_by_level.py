@@ -206,7 +206,7 @@ def _describe(records: StudyRecords, findings: Findings) -> str:
 
 PICTURE = Picture(
     name="accuracy_by_level",
-    section="main",
+    section="result",
     title="Test accuracy by level of the factor",
     draw=_draw,
     describe=_describe,

@@ -5,8 +5,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 import matplotlib as mpl
-import pandas as pd
-import seaborn as sns
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
@@ -69,59 +68,47 @@ def mapped_gaps(records: StudyRecords, findings: Findings) -> list[Gap]:
 def frontier_of(gap: Gap, findings: Findings) -> list[Row]:
     """Where the two are level, by increasing level; only where that lies within the measured sizes."""
     rows = [row for row in rows_of(findings.frontier) if (row["arm"], row["baseline"]) == (gap.series, gap.other)]
-    found = [row for row in rows if number(row["train_size"]) is not None]
+    shown = {row["level"] for row in gap.rows}
+    found = [row for row in rows if number(row["train_size"]) is not None and row["level"] in shown]
     return sorted(found, key=lambda row: float(row["level"]))
 
 
+def _sides(gap: Gap) -> tuple[list[int], list[float]]:
+    """Training sizes upwards, levels to the right."""
+    return sorted({int(row["train_size"]) for row in gap.rows}), sorted({float(row["level"]) for row in gap.rows})
+
+
 def _draw_map(axes: Axes, gap: Gap, largest: float) -> None:
-    rows = pd.DataFrame(gap.rows)
-    values = 100 * rows.pivot_table(index="train_size", columns="level", values="difference").sort_index()
-    told = {(row["train_size"], row["level"]): _text(row) for row in gap.rows}
-    texts = [[told.get((size, level), "") for level in values.columns] for size in values.index]
+    (sizes, levels), colours = _sides(gap), mpl.colormaps[_COLOURS]
     norm = TwoSlopeNorm(0, -largest / _SPAN or -1, largest / _SPAN or 1)
-    sns.heatmap(
-        values,
-        ax=axes,
-        cmap=_COLOURS,
-        norm=norm,
-        annot=pd.DataFrame(texts, index=values.index, columns=values.columns),
-        fmt="",
-        annot_kws={"size": LABEL_SIZE, "color": INK},
-        cbar=False,
-        linewidths=0.8,
-        linecolor="white",
-    )
-    known = [value for value in values.to_numpy().ravel() if math.isfinite(value)]  # cells without a result are blank
-    for text, value in zip(axes.texts, known, strict=True):
-        ground = mpl.colormaps[_COLOURS](norm(value))
-        text.set_bbox({"facecolor": ground, "edgecolor": "none", "pad": 0.8})  # a line behind does not strike it out
-        text.set_zorder(6)
-    axes.invert_yaxis()  # more training images stand higher, as on any axis
-    axes.set_xticks([place + 0.5 for place in range(len(values.columns))], [plain(level) for level in values.columns])
-    axes.set_yticks([place + 0.5 for place in range(len(values.index))], [count(size) for size in values.index])
-    axes.tick_params(length=0, axis="both", rotation=0)
+    values = np.full((len(sizes), len(levels)), np.nan)  # cells without a result are blank
+    for row in gap.rows:
+        x, y, value = levels.index(row["level"]), sizes.index(row["train_size"]), 100 * row["difference"]
+        values[y, x] = value
+        ground = {"facecolor": colours(norm(value)), "edgecolor": "none", "pad": 0.8}  # no line strikes a number out
+        look = {"size": LABEL_SIZE, "color": INK, "ha": "center", "va": "center", "zorder": 6}
+        axes.text(x + 0.5, y + 0.5, _text(row), bbox=ground, **look)
+    axes.pcolormesh(values, cmap=colours, norm=norm, edgecolors="white", linewidth=0.8)
+    axes.set_xticks(np.arange(len(levels)) + 0.5, [plain(level) for level in levels])
+    axes.set_yticks(np.arange(len(sizes)) + 0.5, [count(size) for size in sizes])
+    axes.tick_params(length=0)
     axes.grid(visible=False)
-    axes.set_xlabel("")
     axes.set_ylabel("training images")
 
 
 def _draw_frontier(axes: Axes, gap: Gap, frontier: Sequence[Row]) -> None:
     """A line across each level's column at the size where the difference changes sign, with its interval upright."""
-    sizes = sorted({float(row["train_size"]) for row in gap.rows})
-    levels = sorted({float(row["level"]) for row in gap.rows})
-    crossed = {float(row["level"]): row for row in frontier}
-    halo = [withStroke(linewidth=3.2, foreground="white")]
-    for place, level in enumerate(levels):
-        if level in crossed:
-            row = crossed[level]
-            low, high, middle = number(row["ci_low"]), number(row["ci_high"]), _height(float(row["train_size"]), sizes)
-            ends = [0.0 if low is None else _height(low, sizes), len(sizes) if high is None else _height(high, sizes)]
-            right = place + _INTERVAL
-            axes.plot([right, right], ends, color=INK, linewidth=1.2, path_effects=halo, zorder=3)
-            axes.plot([place + 0.05, place + 0.95], [middle] * 2, color=INK, linewidth=1.8, path_effects=halo, zorder=4)
+    sizes, levels = _sides(gap)
+    look = {"color": INK, "path_effects": [withStroke(linewidth=3.2, foreground="white")]}
+    for row in frontier:
+        place, middle = levels.index(row["level"]), _height(float(row["train_size"]), sizes)
+        low, high = number(row["ci_low"]), number(row["ci_high"])
+        ends = [0.0 if low is None else _height(low, sizes), len(sizes) if high is None else _height(high, sizes)]
+        axes.plot([place + _INTERVAL] * 2, ends, linewidth=1.2, zorder=3, **look)
+        axes.plot([place + 0.05, place + 0.95], [middle] * 2, linewidth=1.8, zorder=4, **look)
 
 
-def _height(size: float, sizes: Sequence[float]) -> float:
+def _height(size: float, sizes: Sequence[int]) -> float:
     """Where a training size stands between the middles of the map's rows, evenly in its logarithm."""
     place = min(max(bisect_right(sizes, size) - 1, 0), len(sizes) - 2)
     share = math.log(size / sizes[place]) / math.log(sizes[place + 1] / sizes[place])
@@ -150,7 +137,7 @@ def _describe(records: StudyRecords, findings: Findings) -> str:
 
 PICTURE = Picture(
     name="difference_map",
-    section="main",
+    section="result",
     title="Difference between series by level and training images",
     draw=_draw,
     describe=_describe,

@@ -58,7 +58,7 @@ def _describe(records: StudyRecords, findings: Findings) -> str:
 
 PICTURE = Picture(
     name="differences",
-    section="main",
+    section="result",
     title="Differences to the baseline",
     draw=_draw,
     describe=_describe,

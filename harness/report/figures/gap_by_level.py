@@ -114,7 +114,7 @@ def _describe(records: StudyRecords, findings: Findings) -> str:
 
 PICTURE = Picture(
     name="gap_by_level",
-    section="main",
+    section="result",
     title="Gap of each series by level of the factor",
     draw=_draw,
     describe=_describe,

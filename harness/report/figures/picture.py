@@ -16,7 +16,7 @@ class Picture:
     name: str
     """Of its files in figures/."""
     section: str
-    """Where in the report it stands: main, shifts, cost, learning, tuning or unfinished."""
+    """Of the report, by its anchor, in which it stands."""
     title: str
     draw: Callable[[StudyRecords, Findings], Figure]
     describe: Callable[[StudyRecords, Findings], str]

@@ -1,0 +1,108 @@
+"""What tables are made of: one description of their columns, from which page, Markdown and console are set."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from harness.report.frames import Row
+from harness.spec.formats import number
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell's text and, where text does not sort as it should, the number to sort by."""
+
+    text: str
+    order: float | None = None
+    colour: str = ""
+    """Of a swatch before the text: the arm's colour in the figures."""
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's heading and what it shows of a row; numbers stand at the right."""
+
+    heading: str
+    cell: Callable[[Any], Cell]
+    numeric: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column names the row."""
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    csv: str = ""
+    """The same as raw numbers, for download."""
+    note: str = ""
+
+
+def make_table(
+    name: str, caption: str, columns: Iterable[Column | None], rows: Iterable[Any], *, csv: str = "", note: str = ""
+) -> Table:
+    """The table of some rows; a column that is None does not apply."""
+    shown = tuple(column for column in columns if column is not None)
+    return Table(name, caption, shown, tuple(tuple(column.cell(row) for column in shown) for row in rows), csv, note)
+
+
+def text_table(
+    name: str,
+    caption: str,
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    numbers: int = 0,
+    csv: str = "",
+    note: str = "",
+) -> Table:
+    """A table of texts whose last `numbers` columns are numbers."""
+    first = len(headings) - numbers
+    columns = [
+        Column(heading, lambda row, place=place: Cell(row[place]), place >= first)
+        for place, heading in enumerate(headings)
+    ]
+    return make_table(name, caption, columns, rows, csv=csv, note=note)
+
+
+def text_column(heading: str, key: str) -> Column:
+    """A field as it is."""
+    return Column(heading, lambda row: Cell(text_of(row[key])))
+
+
+def number_column(heading: str, key: str, write: Callable[[Any], str]) -> Column:
+    """A number in words, sorted by its value."""
+    return Column(heading, lambda row: Cell(write(row.get(key)), number(row.get(key))), numeric=True)
+
+
+def interval_column(
+    heading: str, key: str, write: Callable[[Any, Any, Any], str], of: Callable[[Row], Row] = lambda row: row
+) -> Column:
+    """A number with its interval (`ci_low`, `ci_high`) of the row, or of another one that belongs to it."""
+
+    def cell(row: Row) -> Cell:
+        found = of(row)
+        return Cell(write(*(found.get(name) for name in (key, "ci_low", "ci_high"))), number(found.get(key)))
+
+    return Column(heading, cell, numeric=True)
+
+
+def text_of(value: Any) -> str:
+    """A value of the records as text; empty where it is missing."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in sorted(value.items()))
+    return "" if value is None or pd.isna(value) else str(value)
+
+
+def linked(text: str) -> list[tuple[str, str]]:
+    """Pieces of a text with the address of each arXiv number (empty for other pieces)."""
+    pieces = re.split(r"\b(\d{4}\.\d{4,5})\b", text)
+    return [(piece, f"https://arxiv.org/abs/{piece}" if i % 2 else "") for i, piece in enumerate(pieces) if piece]
