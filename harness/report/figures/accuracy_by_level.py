@@ -11,6 +11,7 @@ from harness.records.run_table import StudyRecords
 from harness.report.figures.canvas import Canvas, Label, column_height, rows_height, set_rows
 from harness.report.figures.drawing import BASELINE, INTERVAL_NOTE, draw_arm, draw_baseline, labels_of
 from harness.report.figures.in_words import accuracies, several
+from harness.report.figures.labels import short_names
 from harness.report.figures.level_axis import LevelAxis, asides, placed_arms
 from harness.report.figures.looks import Mark, has_ordered_levels, look_of_series, marks
 from harness.report.figures.picture import Picture
@@ -44,57 +45,51 @@ def _draw(records: StudyRecords, findings: Findings) -> Figure:
     study, rows = records.study, arms_with_results(findings)
     if not study.series and not (has_ordered_levels(study) and any(not row["is_baseline"] for row in rows)):
         return _in_rows(records, rows)
-    sizes = spread_sizes(findings, rows, _MOST_PANELS)
-    return _one_panel(records, findings, sizes[0]) if len(sizes) == 1 else _by_size(records, findings, sizes)
+    return _over_levels(records, findings, spread_sizes(findings, rows, _MOST_PANELS))
 
 
-def _one_panel(records: StudyRecords, findings: Findings, size: Size) -> Figure:
-    study, axis = records.study, LevelAxis.of(records.study)
-    ends = _ends(study, findings, size)
-    texts = labels_of(study, [name for name, _, _ in ends], width=1.2)
-    if not study.series:  # the axis names all but the baseline
-        texts = {name: f"{texts[name]}\n{percent(mean / 100)}" for name, _, mean in ends}
-    title = f"Test accuracy by {words(study.factor)}"
-    canvas = Canvas(title, _note(study, findings, (size,), axis), height=column_height(texts.values(), 3.6))
+def _over_levels(records: StudyRecords, findings: Findings, sizes: Sequence[Size]) -> Figure:
+    study, axis, many = records.study, LevelAxis.of(records.study), len(sizes) > 1
+    ends = [end for size in sizes for end in _ends(study, findings, size)]
+    looks = {name: mark for name, mark, _ in ends}
+    names = short_names(list(looks), 1.75 if many else 1.2, lines=1 if many or len(looks) > 10 else 3)
+    canvas = Canvas(
+        f"Test accuracy by {words(study.factor)}",
+        _note(findings, sizes, axis),
+        height=2.1 if many else column_height(names.values()),
+        panels=[f"{count(size)} training images" for size in sizes] if many else ("",),
+        key={names[name]: mark for name, mark in looks.items()} if many else None,
+    )
+    for axes, size in zip(canvas.panels, sizes, strict=True):
+        _draw_curves(axes, records, findings, size, axis)
+        axes.set_ylabel("test accuracy (%)" if axes.get_subplotspec().is_first_col() else "")
+    for axes in canvas.panels:
+        axis.set_on(axes)
+    diverged = [_diverged(findings, size) for size in sizes]
+    if any(diverged):
+        low, high = canvas.axes.get_ylim()
+        canvas.axes.set_ylim(low - _FOOT * (high - low), high)  # all panels share a scale
+    for axes, of_size in zip(canvas.panels, diverged, strict=True):
+        _draw_diverged(axes, study, of_size, axis)
+    if many:
+        canvas.figure.supxlabel(words(study.factor), size=9.5)
+    else:
+        _name_lines(canvas, study, ends, names, axis)
+    return canvas.finish()
+
+
+def _name_lines(
+    canvas: Canvas, study: ResolvedStudy, ends: list[tuple[str, Mark, float]], names: dict[str, str], axis: LevelAxis
+) -> None:
     axes = canvas.axes
-    _draw_curves(axes, records, findings, size, axis)
-    axis.set_on(axes)
-    if diverged := _diverged(findings, size):
-        _leave_foot(axes)
-        _draw_diverged(axes, study, diverged, axis)
+    axes.set_xlabel(words(study.factor))
     if axis.beside:  # thin lines lead from the ends past the arms without a level to the names
         axes.autoscale(enable=False)
         for name, _, y in ends:
             if name in study.series:
                 axes.plot([axis.at(axis.levels[-1]), axes.get_xlim()[1]], [y, y], color=MUTED, linewidth=0.5, zorder=1)
-    canvas.beside(Label(texts[name], mean, mark) for name, mark, mean in ends)
-    axes.set_xlabel(words(study.factor))
-    axes.set_ylabel("test accuracy (%)")
-    return canvas.finish()
-
-
-def _by_size(records: StudyRecords, findings: Findings, sizes: Sequence[Size]) -> Figure:
-    study, axis = records.study, LevelAxis.of(records.study)
-    looks = {name: mark for size in sizes for name, mark, _ in _ends(study, findings, size)}
-    names = labels_of(study, looks, width=1.75, lines=1)
-    canvas = Canvas(
-        f"Test accuracy by {words(study.factor)}",
-        _note(study, findings, sizes, axis),
-        height=1.9,
-        panels=[f"{count(size)} training images" for size in sizes],
-        key={names[name]: mark for name, mark in looks.items()},
-    )
-    for axes, size in zip(canvas.panels, sizes, strict=True):
-        _draw_curves(axes, records, findings, size, axis)
-    diverged = [_diverged(findings, size) for size in sizes]
-    for place, (axes, of_size) in enumerate(zip(canvas.panels, diverged, strict=True)):
-        axis.set_on(axes)
-        if any(diverged) and place == 0:  # all panels share a scale
-            _leave_foot(axes)
-        _draw_diverged(axes, study, of_size, axis)
-        axes.set_ylabel("test accuracy (%)" if place % 2 == 0 else "")
-    canvas.figure.supxlabel(words(study.factor), size=9.5)
-    return canvas.finish()
+    value = "" if study.series else "\n{}"  # the axis names all but the baseline
+    canvas.beside(Label(names[name] + value.format(percent(mean / 100)), mean, mark) for name, mark, mean in ends)
 
 
 def _in_rows(records: StudyRecords, rows: list[Row]) -> Figure:
@@ -136,11 +131,6 @@ def _places(study: ResolvedStudy, axis: LevelAxis) -> dict[str, float]:
     return {arm.name: axis.place(arm, aside.get(arm.series or "", 0.0)) for arm in placed_arms(study)}
 
 
-def _leave_foot(axes: Axes) -> None:
-    low, high = axes.get_ylim()
-    axes.set_ylim(low - _FOOT * (high - low), high)
-
-
 def _draw_diverged(axes: Axes, study: ResolvedStudy, diverged: Mapping[str, int], axis: LevelAxis) -> None:
     """A cross at the foot of the axes for each run that diverged."""
     looks, places = marks(study), _places(study, axis)
@@ -157,7 +147,7 @@ def _diverged(findings: Findings, size: Size) -> dict[str, int]:
     return {row["arm"]: int(row["diverged"]) for row in rows if (number(row["diverged"]) or 0) > 0}
 
 
-def _note(study: ResolvedStudy, findings: Findings, sizes: Sequence[Size], axis: LevelAxis) -> str:
+def _note(findings: Findings, sizes: Sequence[Size], axis: LevelAxis) -> str:
     note = INTERVAL_NOTE
     if axis.beside:
         note += " Right of the dotted line: arms without a level on the axis."
@@ -177,7 +167,9 @@ def _ends(study: ResolvedStudy, findings: Findings, size: Size) -> list[tuple[st
     found = [(name, look_of_series(study, name), line[-1]) for name, line in lines.items() if line]
     alone = [arm for arm in study.all_arms if arm.series is None and arm.name in means]
     return found + [
-        (arm.name, BASELINE if arm is study.baseline else looks[arm.name], means[arm.name])
+        (f"{arm.name} (baseline)", BASELINE, means[arm.name])
+        if arm is study.baseline
+        else (arm.name, looks[arm.name], means[arm.name])
         for arm in alone
         if study.series or arm is study.baseline
     ]
