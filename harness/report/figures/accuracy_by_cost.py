@@ -49,12 +49,12 @@ class Cost:
     def picture(self, name: str, title: str) -> Picture:
         """The figure of accuracy against this cost."""
         return Picture(
-            name=name,
-            section="cost",
-            title=title,
-            draw=lambda records, findings: _draw(records, findings, self, title),
-            describe=lambda _, findings: _describe(findings, self),
-            applies=lambda _, findings: bool(self.rows(findings)),
+            name,
+            "cost",
+            title,
+            lambda records, findings: _draw(records, findings, self, title),
+            lambda _, findings: _describe(findings, self),
+            lambda _, findings: self.rows(findings),
         )
 
 

@@ -196,13 +196,8 @@ def _describe(records: StudyRecords, findings: Findings) -> str:
     return f"Test accuracy by {words(study.factor)}, a line per series.{where} {several(texts)}.{diverged}"
 
 
-PICTURE = Picture(
-    name="accuracy_by_level",
-    section="result",
-    title="Test accuracy by level of the factor",
-    draw=_draw,
-    describe=_describe,
-    applies=lambda records, findings: bool(
-        (records.study.series or not sizes_of(findings)) and arms_with_results(findings)
-    ),
-)
+def _applies(records: StudyRecords, findings: Findings) -> bool:
+    return bool((records.study.series or not sizes_of(findings)) and arms_with_results(findings))
+
+
+PICTURE = Picture("accuracy_by_level", "result", "Test accuracy by level of the factor", _draw, _describe, _applies)

@@ -88,10 +88,5 @@ def _describe(records: StudyRecords, findings: Findings) -> str:
 
 
 PICTURE = Picture(
-    name="accuracy_by_shift",
-    section="shifts",
-    title="Tests on moved images",
-    draw=_draw,
-    describe=_describe,
-    applies=lambda _, findings: bool(shift_rows(findings)),
+    "accuracy_by_shift", "shifts", "Tests on moved images", _draw, _describe, lambda _, findings: shift_rows(findings)
 )

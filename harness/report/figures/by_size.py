@@ -153,23 +153,23 @@ def _describe_gap(records: StudyRecords, findings: Findings) -> str:
     return " ".join([gap, *_at_ends(findings, tell)])
 
 
+def _applies(records: StudyRecords, findings: Findings) -> bool:
+    return bool(sizes_of(findings) and not records.study.series and arms_with_results(findings))
+
+
 ACCURACY = Picture(
-    name="accuracy_by_size",
-    section="result",
-    title="Test accuracy by training images",
-    draw=_draw_accuracy,
-    describe=_describe_accuracy,
-    applies=lambda records, findings: bool(
-        sizes_of(findings) and not records.study.series and arms_with_results(findings)
-    ),
+    "accuracy_by_size",
+    "result",
+    "Test accuracy by training images",
+    _draw_accuracy,
+    _describe_accuracy,
+    _applies,
 )
 GAP = Picture(
-    name="gap_by_size",
-    section="result",
-    title="Gap to the baseline by training images",
-    draw=_draw_gap,
-    describe=_describe_gap,
-    applies=lambda records, findings: bool(
-        sizes_of(findings) and not records.study.series and comparisons_with_results(findings)
-    ),
+    "gap_by_size",
+    "result",
+    "Gap to the baseline by training images",
+    _draw_gap,
+    _describe_gap,
+    lambda records, findings: _applies(records, findings) and comparisons_with_results(findings),
 )

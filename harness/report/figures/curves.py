@@ -104,18 +104,18 @@ def _describe_budget(_: StudyRecords, findings: Findings) -> str:
 
 
 LEARNING = Picture(
-    name="learning_curves",
-    section="learning",
-    title="Learning curves",
-    draw=_draw_learning,
-    describe=_describe_learning,
-    applies=lambda records, findings: not _curves(records, findings).empty,
+    "learning_curves",
+    "learning",
+    "Learning curves",
+    _draw_learning,
+    _describe_learning,
+    lambda records, findings: len(_curves(records, findings)),
 )
 BUDGET = Picture(
-    name="tuning_budget",
-    section="tuning",
-    title="Accuracy by tuning budget",
-    draw=_draw_budget,
-    describe=_describe_budget,
-    applies=lambda _, findings: not _budget(findings).empty,
+    "tuning_budget",
+    "tuning",
+    "Accuracy by tuning budget",
+    _draw_budget,
+    _describe_budget,
+    lambda _, findings: len(_budget(findings)),
 )

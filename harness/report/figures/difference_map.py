@@ -136,10 +136,5 @@ def _describe(records: StudyRecords, findings: Findings) -> str:
 
 
 PICTURE = Picture(
-    name="difference_map",
-    section="result",
-    title="Difference between series by level and training images",
-    draw=_draw,
-    describe=_describe,
-    applies=lambda records, findings: bool(mapped_gaps(records, findings)),
+    "difference_map", "result", "Difference between series by level and training images", _draw, _describe, mapped_gaps
 )

@@ -56,13 +56,9 @@ def _describe(records: StudyRecords, findings: Findings) -> str:
     return f"Difference in test accuracy to {records.study.baseline.name}{own}, in points. {told}"
 
 
-PICTURE = Picture(
-    name="differences",
-    section="result",
-    title="Differences to the baseline",
-    draw=_draw,
-    describe=_describe,
-    applies=lambda records, findings: bool(
-        (not sizes_of(findings) or records.study.series) and comparisons_with_results(findings, largest_size(findings))
-    ),
-)
+def _applies(records: StudyRecords, findings: Findings) -> bool:
+    alone = not sizes_of(findings) or records.study.series
+    return bool(alone and comparisons_with_results(findings, largest_size(findings)))
+
+
+PICTURE = Picture("differences", "result", "Differences to the baseline", _draw, _describe, _applies)

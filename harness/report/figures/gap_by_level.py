@@ -113,10 +113,5 @@ def _describe(records: StudyRecords, findings: Findings) -> str:
 
 
 PICTURE = Picture(
-    name="gap_by_level",
-    section="result",
-    title="Gap of each series by level of the factor",
-    draw=_draw,
-    describe=_describe,
-    applies=lambda records, findings: bool(gaps_of_series(records, findings)),
+    "gap_by_level", "result", "Gap of each series by level of the factor", _draw, _describe, gaps_of_series
 )

@@ -9,7 +9,7 @@ from harness.analysis.findings import Findings
 from harness.records.run_table import StudyRecords
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Picture:
     """One kind of figure."""
 
@@ -21,4 +21,5 @@ class Picture:
     draw: Callable[[StudyRecords, Findings], Figure]
     describe: Callable[[StudyRecords, Findings], str]
     """What it shows, with numbers, for those who do not see it."""
-    applies: Callable[[StudyRecords, Findings], bool]
+    applies: Callable[[StudyRecords, Findings], object]
+    """True, or what is to be drawn where there is some."""

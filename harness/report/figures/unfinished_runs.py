@@ -63,10 +63,10 @@ def _describe(_: StudyRecords, findings: Findings) -> str:
 
 
 PICTURE = Picture(
-    name="unfinished_runs",
-    section="unfinished",
-    title="Confirm runs without a result",
-    draw=_draw,
-    describe=_describe,
-    applies=lambda _, findings: bool(unfinished_rows(findings)),
+    "unfinished_runs",
+    "unfinished",
+    "Confirm runs without a result",
+    _draw,
+    _describe,
+    lambda _, findings: unfinished_rows(findings),
 )
