@@ -64,11 +64,8 @@ def text_table(
 ) -> Table:
     """A table of texts whose last `numbers` columns are numbers."""
     first = len(headings) - numbers
-    columns = [
-        Column(heading, lambda row, place=place: Cell(row[place]), place >= first)
-        for place, heading in enumerate(headings)
-    ]
-    return make_table(name, caption, columns, rows, csv=csv, note=note)
+    columns = tuple(Column(heading, Cell, place >= first) for place, heading in enumerate(headings))
+    return Table(name, caption, columns, tuple(tuple(map(Cell, row)) for row in rows), csv, note)
 
 
 def text_column(heading: str, key: str) -> Column:

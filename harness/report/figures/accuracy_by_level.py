@@ -1,6 +1,7 @@
 """Accuracy by level of the factor: over an axis of numbers, in panels by training size, or in rows of words."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -62,9 +63,10 @@ def _over_levels(records: StudyRecords, findings: Findings, sizes: Sequence[Size
     )
     for axes, size in zip(canvas.panels, sizes, strict=True):
         _draw_curves(axes, records, findings, size, axis)
-        axes.set_ylabel("test accuracy (%)" if axes.get_subplotspec().is_first_col() else "")
     for axes in canvas.panels:
         axis.set_on(axes)
+    for axes in canvas.panels[::2]:  # of the first column
+        axes.set_ylabel("test accuracy (%)")
     diverged = [_diverged(findings, size) for size in sizes]
     if any(diverged):
         low, high = canvas.axes.get_ylim()
@@ -112,7 +114,7 @@ def _draw_curves(axes: Axes, records: StudyRecords, findings: Findings, size: Si
     rows, places = {row["arm"]: row for row in arms_with_results(findings, size)}, _places(study, axis)
     if study.baseline.series is None and study.baseline.name in rows:
         draw_baseline(axes, rows[study.baseline.name])
-    for name, arms in (study.series or {"": _by_level(study)}).items():
+    for name, arms in (study.series or {"": tuple(_by_level(study))}).items():
         line = [(places[arm.name], 100 * rows[arm.name]["mean"]) for arm in arms if arm.name in rows]
         colour, alpha = (looks[arms[0].name].colour, 1.0) if name else (INK, 0.45)
         axes.plot(*zip(*line, strict=True), color=colour, alpha=alpha, linewidth=1.2)
@@ -137,8 +139,9 @@ def _draw_diverged(axes: Axes, study: ResolvedStudy, diverged: Mapping[str, int]
     for name in (name for name in diverged if name in places):
         for place in range(diverged[name]):
             up = ScaledTranslation(0, (5 + 6 * place) / 72, axes.figure.dpi_scale_trans)
-            look = {"color": looks[name].colour, "marker": "x", "markersize": 4.5, "markeredgewidth": 1.5}
-            axes.plot([places[name]], [0], linestyle="", transform=axes.get_xaxis_transform() + up, **look)
+            look = replace(looks[name], marker="x").point
+            transform = axes.get_xaxis_transform() + up
+            axes.plot([places[name]], [0], markersize=4.5, markeredgewidth=1.5, transform=transform, **look)
 
 
 def _diverged(findings: Findings, size: Size) -> dict[str, int]:

@@ -54,7 +54,7 @@ def _draw(records: StudyRecords, findings: Findings) -> Figure:
 def _draw_means(axes: Axes, rows: list[Row], mark: Mark, aside: float) -> None:
     """The mean over the seeds with its interval at each shift."""
     xs, ys = [float(row["shift"]) + aside for row in rows], [100 * float(row["mean"]) for row in rows]
-    axes.plot(xs, ys, color=mark.colour, linestyle=mark.dash, linewidth=1.3)
+    axes.plot(xs, ys, linewidth=1.3, **mark.line)
     for x, y, row in zip(xs, ys, rows, strict=True):
         draw_mean(axes, x, y, interval_of(row), mark)
 

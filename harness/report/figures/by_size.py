@@ -50,7 +50,7 @@ def _draw_accuracy(records: StudyRecords, findings: Findings) -> Figure:
     labels = []
     for (name, rows), dodge in zip(found.items(), _dodges(len(found)), strict=True):
         xs, ys = _law_line(laws[name], rows) if name in laws else _line(rows, "mean")
-        axes.plot(xs, ys, color=looks[name].colour, linestyle=looks[name].dash, linewidth=1.2)
+        axes.plot(xs, ys, linewidth=1.2, **looks[name].line)
         labels.append(Label(names[name], ys[-1], looks[name]))
         for row in rows:
             draw_arm(axes, row["train_size"] * dodge, row, seeds[row["train_size"]][name], looks[name])
@@ -74,7 +74,7 @@ def _draw_gap(records: StudyRecords, findings: Findings) -> Figure:
     labels = []
     for (name, rows), dodge in zip(found.items(), _dodges(len(found)), strict=True):
         look, (xs, ys) = looks[name], _line(rows, "difference")
-        canvas.axes.plot([x * dodge for x in xs], ys, color=look.colour, linestyle=look.dash, linewidth=1)
+        canvas.axes.plot([x * dodge for x in xs], ys, linewidth=1, **look.line)
         labels.append(Label(names[texts[name]], ys[-1], look))
         for row in rows:
             draw_mean(canvas.axes, row["train_size"] * dodge, 100 * row["difference"], interval_of(row), look)

@@ -112,7 +112,8 @@ class Canvas:
 
     def _draw_heading(self, title: str, note: str) -> float:
         """The title and the note below it, over the whole width; returns their height."""
-        self._corner = self.figure.dpi_scale_trans + ScaledTranslation(0, 1, self.figure.transFigure)
+        top = ScaledTranslation(0, 1, self.figure.transFigure)  # type: ignore[arg-type]
+        self._corner = self.figure.dpi_scale_trans + top
         titles = wrap(title, WIDTH - 2 * _PAD, _TITLE_SIZE)
         notes = wrap(note, WIDTH - 2 * _PAD, LABEL_SIZE) if note else []
         below = -0.09 - 0.19 * len(titles)
@@ -151,8 +152,8 @@ class Canvas:
             if label.mark is not None:
                 ends = [(box.x1 + 0.05 * dpi, start), (box.x1 + (_LEADER - 0.05) * dpi, end)]
                 xs, ys = share.transform(ends).T
-                look = {"color": label.mark.colour, "linestyle": label.mark.dash, "linewidth": 1.2}
-                self.figure.add_artist(Line2D(xs, ys, transform=self.figure.transFigure, **look))
+                line = Line2D(xs, ys, linewidth=1.2, transform=self.figure.transFigure, **label.mark.line)
+                self.figure.add_artist(line)
 
 
 def column_height(labels: Iterable[str], least: float = 3.6) -> float:
@@ -177,7 +178,4 @@ def rows_height(names: Iterable[str]) -> float:
 
 
 def _samples(looks: Iterable[Mark]) -> list[Line2D]:
-    return [
-        Line2D([], [], color=look.colour, linestyle=look.dash, marker=look.marker, markersize=5, linewidth=1.2)
-        for look in looks
-    ]
+    return [Line2D([], [], marker=look.marker, markersize=5, linewidth=1.2, **look.line) for look in looks]

@@ -34,7 +34,7 @@ def _draw_learning(records: StudyRecords, findings: Findings) -> Figure:
         axes.add_collection(LineCollection(lines, colors=look.colour, linewidths=0.6, alpha=0.4))
         means = 100 * mean_curve(of_arm, "validation_accuracy")
         alone = look.marker if len(means) == 1 else ""  # one evaluation makes no line
-        axes.plot(means.index.astype(float), means, marker=alone, color=look.colour, linestyle=look.dash)
+        axes.plot(means.index.astype(float), means, marker=alone, **look.line)
         labels.append(Label(text, float(means.iloc[-1]), look))
     axes.set_xlim(left=0)
     few_ticks(axes.xaxis)
@@ -52,9 +52,8 @@ def _draw_budget(records: StudyRecords, findings: Findings) -> Figure:
     axes, labels = canvas.axes, []
     for name, text in names.items():
         look, rows = looks[name], budget[budget["arm"] == name]
-        line = {"color": look.colour, "linestyle": look.dash, "marker": look.marker, "markersize": 4}
         xs, ys = rows["trials"].astype(float), 100 * rows["expected_best"]
-        axes.plot(xs, ys, markevery=max(1, len(rows) // 8), **line)
+        axes.plot(xs, ys, marker=look.marker, markersize=4, markevery=max(1, len(rows) // 8), **look.line)
         labels.append(Label(text, float(ys.iloc[-1]), look))
     few_ticks(axes.xaxis, whole=True)
     return _finished(canvas, labels, "trials of the search (k)")

@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -86,7 +87,7 @@ def _draw_map(axes: Axes, gap: Gap, largest: float) -> None:
         x, y, value = levels.index(row["level"]), sizes.index(row["train_size"]), 100 * row["difference"]
         values[y, x] = value
         ground = {"facecolor": colours(norm(value)), "edgecolor": "none", "pad": 0.8}  # no line strikes a number out
-        look = {"size": LABEL_SIZE, "color": INK, "ha": "center", "va": "center", "zorder": 6}
+        look: dict[str, Any] = {"size": LABEL_SIZE, "color": INK, "ha": "center", "va": "center", "zorder": 6}
         axes.text(x + 0.5, y + 0.5, _text(row), bbox=ground, **look)
     axes.pcolormesh(values, cmap=colours, norm=norm, edgecolors="white", linewidth=0.8)
     axes.set_xticks(np.arange(len(levels)) + 0.5, [plain(level) for level in levels])
@@ -99,7 +100,7 @@ def _draw_map(axes: Axes, gap: Gap, largest: float) -> None:
 def _draw_frontier(axes: Axes, gap: Gap, frontier: Sequence[Row]) -> None:
     """A line across each level's column at the size where the difference changes sign, with its interval upright."""
     sizes, levels = _sides(gap)
-    look = {"color": INK, "path_effects": [withStroke(linewidth=3.2, foreground="white")]}
+    look: dict[str, Any] = {"color": INK, "path_effects": [withStroke(linewidth=3.2, foreground="white")]}
     for row in frontier:
         place, middle = levels.index(row["level"]), _height(float(row["train_size"]), sizes)
         low, high = number(row["ci_low"]), number(row["ci_high"])

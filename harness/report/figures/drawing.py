@@ -1,6 +1,7 @@
 """What several figures share: means with intervals, seeds, the baseline across a figure, names of arms."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from matplotlib.axes import Axes
 from matplotlib.transforms import ScaledTranslation
@@ -40,16 +41,15 @@ def draw_mean(
     if interval is not None:
         xs, ys = (interval, (y, y)) if along == "x" else ((x, x), interval)
         axes.plot(xs, ys, color=mark.colour, linewidth=2.2, solid_capstyle="butt", zorder=3)
-    look = {"color": mark.colour, "marker": mark.marker, "markeredgecolor": "white", "linestyle": ""}
-    axes.plot([x], [y], markersize=6.5, zorder=4, **look)
+    axes.plot([x], [y], markersize=6.5, markeredgecolor="white", zorder=4, **mark.point)
 
 
 def draw_seeds(axes: Axes, xs: Sequence[float], ys: Sequence[float], mark: Mark, *, aside: tuple[float, float]) -> None:
     """Small dots, `aside` (points right, points up) of the mean so that its bar does not hide them."""
     shift = ScaledTranslation(aside[0] / 72, aside[1] / 72, axes.figure.dpi_scale_trans)
-    look = {"color": mark.colour, "marker": "o", "markeredgewidth": 0, "alpha": 0.65, "linestyle": ""}
+    look = replace(mark, marker="o").point
     axes.update_datalim([(x, y) for x, y in zip(xs, ys, strict=True)])  # which those set aside are not counted in
-    axes.plot(xs, ys, markersize=3.2, zorder=2, transform=axes.transData + shift, **look)
+    axes.plot(xs, ys, markersize=3.2, markeredgewidth=0, alpha=0.65, zorder=2, transform=axes.transData + shift, **look)
 
 
 def draw_arm(axes: Axes, place: float, row: Row, seeds: Sequence[float], mark: Mark, *, along: str = "y") -> None:

@@ -1,7 +1,7 @@
 """One look for each arm in all figures of its study."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.colors import to_hex
@@ -26,6 +26,16 @@ class Mark:
     colour: str
     marker: str
     dash: Dash
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """As matplotlib's settings of a line."""
+        return {"color": self.colour, "linestyle": self.dash}
+
+    @property
+    def point(self) -> dict[str, Any]:
+        """As matplotlib's settings of a marker without a line."""
+        return {"color": self.colour, "marker": self.marker, "linestyle": ""}
 
 
 def marks(study: ResolvedStudy) -> dict[str, Mark]:

@@ -39,8 +39,7 @@ def _draw(_: StudyRecords, findings: Findings) -> Figure:
     for place, row in enumerate(rows):
         ends = [status for status, runs in _counts(row).items() for _ in range(runs)]
         for at, status in enumerate(ends, start=1):
-            look = UNFINISHED[status]
-            axes.plot([at], [place], color=look.colour, marker=look.marker, linestyle="")
+            axes.plot([at], [place], **UNFINISHED[status].point)
     set_rows(axes, [names[text] for text in texts])
     axes.set_xlim(0.4, max(sum(_counts(row).values()) for row in rows) + 0.6)
     few_ticks(axes.xaxis, whole=True)
