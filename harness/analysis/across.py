@@ -16,6 +16,7 @@ from harness.analysis.wording import listed
 from harness.records.run_table import StudyRecords
 from harness.spec import NAMED_SOURCES, DataSpec, Recipe, to_plain
 from harness.spec.plural import counted
+from harness.spec.run import leaves
 
 SHARED_COLUMNS: dict[str, str] = {
     "first_arm": "str",
@@ -137,7 +138,7 @@ def _differences(one: _Side, cell: Cell, two: _Side, other: Cell) -> list[str]:
     """Dotted names of the fields of data and recipe in which two cells differ; a field that both tune is the same."""
     before = {"data": to_plain(one.data(cell)), "recipe": to_plain(one.recipe(cell))}
     after = {"data": to_plain(two.data(other)), "recipe": to_plain(two.recipe(other))}
-    old, new = dict(_leaves("", before)), dict(_leaves("", after))
+    old, new = leaves(before), leaves(after)
     tuned = tuple(f"recipe.{key}." for key in one.tuned(cell) & two.tuned(other))
     differing = (key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     return sorted(key for key in differing if not f"{key}.".startswith(tuned))
@@ -201,9 +202,7 @@ def _kin_row(one: _Side, cell: Cell, two: _Side, other: Cell, differs: list[str]
 def _settings(one: _Side, two: _Side) -> tuple[tuple[str, str, str], ...]:
     """Fields of the studies' protocol (not their arms, claims and texts) that differ, with both values as text."""
     parts = ("data", "recipe", "search", "seeds", "train_sizes", "test_shifts")
-    old, new = (
-        dict(_leaves("", {part: to_plain(getattr(side.cells.study, part)) for part in parts})) for side in (one, two)
-    )
+    old, new = (leaves({part: to_plain(getattr(side.cells.study, part)) for part in parts}) for side in (one, two))
     keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     return tuple((key, _told(old, key), _told(new, key)) for key in keys)
 
@@ -254,11 +253,3 @@ def _seeds(side: _Side) -> tuple[int, ...]:
 def _mean(values: Floats) -> float:
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else math.nan
-
-
-def _leaves(name: str, value: object) -> Iterable[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for key, item in value.items():
-            yield from _leaves(f"{name}.{key}" if name else key, item)
-    else:
-        yield name, value

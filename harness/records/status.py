@@ -19,6 +19,7 @@ from harness.records.write_lock import StudyLock
 from harness.spec import InvalidInput, ResolvedStudy, to_plain
 from harness.spec.plural import counted
 from harness.spec.recipe import BUDGET_UNITS
+from harness.spec.run import leaves
 from harness.spec.search import OF_MODEL
 
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error)
@@ -189,16 +190,9 @@ def _place(study: ResolvedStudy, content: dict[str, Any]) -> tuple[object, ...] 
         is_planned = trial < study.trials_of(arm) and images <= all_images and is_whole
     space = study.search.space_of(arm)
     free = [name if name.startswith(OF_MODEL) else f"recipe.{name}" for name in (*BUDGET_UNITS, *space)]
-    asked = {
-        **_leaves("model", to_plain(arm.model)),
-        **{
-            key: value
-            for key, value in _leaves("data", to_plain(study.data_of(arm, size))).items()
-            if value is not None
-        },
-        **_leaves("recipe", to_plain(recipe)),
-    }
-    got = {key: value for part in ("model", "data", "recipe") for key, value in _leaves(part, config[part]).items()}
+    data = {key: value for key, value in to_plain(study.data_of(arm, size)).items() if value is not None}
+    asked = leaves({"model": to_plain(arm.model), "data": data, "recipe": to_plain(recipe)})
+    got = leaves(config)
     is_same = all(got.get(key) == value for key, value in asked.items() if not _is_within(key, free))
     if not (is_planned and is_same and size in sizes):
         return None
@@ -208,9 +202,3 @@ def _place(study: ResolvedStudy, content: dict[str, Any]) -> tuple[object, ...] 
 def _is_within(key: str, fields: Sequence[str]) -> bool:
     """Whether a dotted key is one of `fields`, or a part of one."""
     return any(f"{key}.".startswith(f"{field}.") for field in fields)
-
-
-def _leaves(name: str, value: object) -> dict[str, object]:
-    if not isinstance(value, dict):
-        return {name: value}
-    return {leaf: item for key, inner in value.items() for leaf, item in _leaves(f"{name}.{key}", inner).items()}

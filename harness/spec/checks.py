@@ -75,33 +75,26 @@ def describe(hint: Any) -> str:
 
 
 def replace_at(spec: T, key: str, value: object) -> T:
-    """A copy of a nested dataclass with the field at a dotted `key` replaced; an unknown key names its neighbours."""
+    """A copy of a nested dataclass (or mapping) with the field at a dotted `key` replaced; for others see `value_at`."""
     name, _, rest = key.partition(".")
-    fields = field_types(spec.__class__)
-    if name not in fields:
-        raise InvalidInput(f"{key!r} is not a field of {type(spec).__name__}. {nearest(name, fields)}")
+    inner = value_at(spec, name, asked=key)
     if rest:
-        inner = getattr(spec, name)
-        if isinstance(inner, Mapping) and "." not in rest:
-            return dataclasses.replace(spec, **{name: {**inner, rest: value}})  # type: ignore[type-var]
-        if not dataclasses.is_dataclass(inner):
+        if not isinstance(inner, Mapping) and not dataclasses.is_dataclass(inner):
             raise InvalidInput(f"{name!r} of {type(spec).__name__} is a plain value and has no field {rest!r}.")
         value = replace_at(inner, rest, value)
+    if isinstance(spec, Mapping):
+        return {**spec, name: value}  # type: ignore[return-value]
     return dataclasses.replace(spec, **{name: value})  # type: ignore[type-var]
 
 
-def value_at(spec: Any, key: str) -> Any:
-    """The value at a dotted `key` of a nested dataclass."""
+def value_at(spec: Any, key: str, *, asked: str = "") -> Any:
+    """The value at a dotted `key` of a nested dataclass (or mapping); an unknown one, told as `asked`, names others."""
     for name in key.split("."):
-        if isinstance(spec, Mapping) and name in spec:
-            spec = spec[name]
-            continue
-        if not dataclasses.is_dataclass(spec) or name not in field_types(type(spec)):
-            fields = (
-                field_types(type(spec)) if dataclasses.is_dataclass(spec) else spec if isinstance(spec, Mapping) else {}
-            )
-            raise InvalidInput(f"{key!r} is not a field of {type(spec).__name__}. {nearest(name, fields)}")
-        spec = getattr(spec, name)
+        is_mapping = isinstance(spec, Mapping)
+        names = spec if is_mapping else field_types(type(spec)) if dataclasses.is_dataclass(spec) else {}
+        if name not in names:
+            raise InvalidInput(f"{(asked or key)!r} is not a field of {type(spec).__name__}. {nearest(name, names)}")
+        spec = spec[name] if is_mapping else getattr(spec, name)
     return spec
 
 

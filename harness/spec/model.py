@@ -1,7 +1,7 @@
 """What a model is, as data: everything that `harness.models.build` needs besides the data's shape."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from harness.spec.architecture import Architecture
 from harness.spec.checks import check_types
@@ -112,16 +112,6 @@ class ViTSpec(Architecture):
         require_within("ViTSpec.norm_eps", self.norm_eps, 0, open_low=True)
         require_within("ViTSpec.position_sd", self.position_sd, 0)
         require_within("ViTSpec.class_token_sd", self.class_token_sd, 0)
-        for field, choices in (
-            ("pool", Pool),
-            ("pool_norm", PoolNorm),
-            ("norm", Norm),
-            ("residual", Residual),
-            ("position", Position),
-            ("stem", Stem),
-            ("initialisation", Initialisation),
-        ):
-            require_choice(f"ViTSpec.{field}", getattr(self, field), get_args(choices))
         for field, usual in (("pool_norm", "before"), ("residual", "full")):
             require(
                 self.norm == "pre" or getattr(self, field) == usual,
@@ -195,7 +185,6 @@ class ResNetSpec(Architecture):
     def __post_init__(self) -> None:
         check_types(self)
         require_choice("ResNetSpec.depth", self.depth, SMALL_RESNET_DEPTHS + TORCHVISION_RESNET_DEPTHS)
-        require_choice("ResNetSpec.stem", self.stem, get_args(ResNetStem))
         if self.depth in SMALL_RESNET_DEPTHS:
             require(
                 self.stem == "cifar",

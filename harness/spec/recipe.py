@@ -1,10 +1,10 @@
 """How a model is trained: optimiser, schedule, augmentation, regularisation and budget."""
 
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Literal
 
 from harness.spec.checks import check_types, known
-from harness.spec.errors import require, require_choice, require_within
+from harness.spec.errors import require, require_within
 from harness.spec.model import ResNetSpec
 
 Optimizer = Literal["adamw", "adam", "sgd", "muon"]
@@ -148,8 +148,6 @@ class Recipe:
             require_within("recipe.clip_norm", self.clip_norm, 0, open_low=True)
         if self.ema_decay is not None:
             require_within("recipe.ema_decay", self.ema_decay, 0, 0.99999)
-        for name, choices in (("optimizer", Optimizer), ("schedule", Schedule), ("precision", Precision)):
-            require_choice(f"recipe.{name}", getattr(self, name), get_args(choices))
 
     @property
     def rate(self) -> float:

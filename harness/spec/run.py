@@ -113,6 +113,14 @@ def to_plain(value: Any) -> Any:
     return value.__name__ if callable(value) else value
 
 
+def leaves(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested dicts by their dotted names; an empty dict is a value."""
+    found: dict[str, Any] = {}
+    for key, value in plain.items():
+        found |= leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
+    return found
+
+
 def _is_neutral(owner: Any, item: Field[Any]) -> bool:
     neutral: Any = item.metadata.get(NEUTRAL, MISSING)
     return neutral is not MISSING and getattr(owner, item.name) == neutral

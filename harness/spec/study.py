@@ -1,19 +1,20 @@
 """The study: one ablation question, its arms, its protocol and the published findings it puts to the test."""
 
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from math import inf
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args
 
 from harness.spec.checks import check_types, later, nearest, replace_at
-from harness.spec.claims import Claim, KeptClaim, check_own, is_own
+from harness.spec.claims import Claim, check_own, is_own
 from harness.spec.data import DataSpec
 from harness.spec.errors import InvalidInput, require, require_choice, require_within
 from harness.spec.model import ModelSpec
+from harness.spec.plural import plural
 from harness.spec.recipe import Recipe
-from harness.spec.run import to_plain
+from harness.spec.run import leaves, to_plain
 from harness.spec.search import Search, Setting, check_search, extremes, models_tried, settings
 
 ScaleName = Literal["smoke", "laptop", "gpu", "paper"]
@@ -120,30 +121,21 @@ class Study:
         """This study, called `name`, at one scale."""
         if scale not in self.scales:
             raise InvalidInput(f"Study {name!r} has no scale {scale!r}. {nearest(scale, self.scales)}")
-        at = self.scales[scale]
+        of_scale = vars(self.scales[scale])
         return ResolvedStudy(
+            **(of_scale | {"claims": self.claims + of_scale["claims"]}),
             name=name,
             scale=scale,
             question=self.question,
             source=self.source,
             factor=self.factor,
-            data=at.data,
-            recipe=at.recipe,
-            baseline=at.baseline,
-            arms=at.arms,
-            train_sizes=at.train_sizes,
-            seeds=at.seeds,
-            search=at.search,
-            test_shifts=at.test_shifts,
-            minutes=at.minutes,
-            claims=self.claims + at.claims,
             figures=self.figures,
             changes_after_first_look=self.changes_after_first_look.get(scale, ()),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResolvedStudy:
+class ResolvedStudy(Scale):
     """A study at one scale, with the user's overrides applied: what planning, running and reporting work from."""
 
     name: str
@@ -151,16 +143,6 @@ class ResolvedStudy:
     question: str
     source: str
     factor: str
-    data: DataSpec
-    recipe: Recipe
-    baseline: Arm
-    arms: tuple[Arm, ...]
-    train_sizes: tuple[int, ...] = ()
-    seeds: tuple[int, ...] = (0, 1, 2)
-    search: Search = field(default_factory=Search)
-    test_shifts: tuple[int, ...] = ()
-    minutes: float | None = None
-    claims: tuple[Claim, ...] = ()
     changes_after_first_look: tuple[str, ...] = ()
     figures: tuple[Any, ...] = later(())
     """See `Study.figures`; of a study that was read back, the functions' names."""
@@ -255,18 +237,13 @@ class ResolvedStudy:
             require_within("seeds: seed", seed, 0, TUNE_SEED - 1)
 
     def _check_sizes(self) -> None:
-        for size in self.train_sizes:
-            require_within("train_sizes: size", size, 1)
-        require(
-            list(self.train_sizes) == sorted(set(self.train_sizes)),
-            f"train_sizes is {self.train_sizes}; sizes must ascend, each once.",
-        )
-        for shift in self.test_shifts:
-            require_within("test_shifts: shift", shift, 1)
-        require(
-            list(self.test_shifts) == sorted(set(self.test_shifts)),
-            f"test_shifts is {self.test_shifts}; shifts must ascend, each once.",
-        )
+        for name, noun, values in (
+            ("train_sizes", "size", self.train_sizes),
+            ("test_shifts", "shift", self.test_shifts),
+        ):
+            for value in values:
+                require_within(f"{name}: {noun}", value, 1)
+            require(list(values) == sorted(set(values)), f"{name} is {values}; {plural(noun)} must ascend, each once.")
 
     def _check_arms(self) -> None:
         names = [arm.name for arm in self.all_arms]
@@ -347,8 +324,7 @@ class ResolvedStudy:
 
     def _check_claims(self) -> None:
         for claim in self.claims:
-            if is_own(claim) and not isinstance(claim, KeptClaim):
-                check_own(claim)
+            check_own(claim)
             claim.check(self)
 
 
@@ -380,7 +356,7 @@ def _level(arm: Arm) -> float:
 
 def changed_fields(before: ResolvedStudy, now: ResolvedStudy) -> list[str]:
     """Dotted names of the fields in which two studies differ, sorted."""
-    old, new = (dict(_leaves("", to_plain(study))) for study in (before, now))
+    old, new = (leaves(to_plain(study)) for study in (before, now))
     return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
 
 
@@ -393,11 +369,3 @@ def _with_changes(spec: T, arm: Arm, part: str) -> T:
             except InvalidInput as error:
                 raise InvalidInput(f"Arm {arm.name!r} changes {key}: {error}") from error
     return spec
-
-
-def _leaves(name: str, value: object) -> Iterator[tuple[str, object]]:
-    if isinstance(value, dict) and value:
-        for key, item in value.items():
-            yield from _leaves(f"{name}.{key}" if name else key, item)
-    else:
-        yield name, value
