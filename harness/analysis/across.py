@@ -3,18 +3,19 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from operator import eq
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from harness.analysis.cells import Cell, Cells, Floats, cells_of, generator
+from harness.analysis.cells import Cell, Cells, cells_of, frame, generator
 from harness.analysis.comparisons import holm
 from harness.analysis.estimate import MeanEstimate, estimate_mean
 from harness.analysis.summary import unfinished
 from harness.analysis.wording import listed
 from harness.records.run_table import StudyRecords
-from harness.spec import NAMED_SOURCES, DataSpec, Recipe, to_plain
+from harness.spec import NAMED_SOURCES, DataSpec, Recipe, ResolvedStudy, to_plain
 from harness.spec.plural import counted
 from harness.spec.run import leaves
 
@@ -75,9 +76,13 @@ class _Side:
     records: StudyRecords
     cells: Cells
 
+    @property
+    def study(self) -> ResolvedStudy:
+        return self.cells.study
+
     def data(self, cell: Cell) -> DataSpec:
         """The data of a cell with the source's numbers written out."""
-        spec = replace(self.cells.study.data_of(self.cells.study.arm(cell[0])), train_size=self.cells.train_size(cell))
+        spec = replace(self.study.data_of(self.study.arm(cell[0])), train_size=self.cells.train_size(cell))
         facts = NAMED_SOURCES.get(spec.source)
         if facts is None:
             return spec
@@ -91,18 +96,15 @@ class _Side:
 
     def recipe(self, cell: Cell) -> Recipe:
         """The recipe of a cell with its budget in updates, where the number of training images is known."""
-        recipe, size = self.cells.study.recipe_of(self.cells.study.arm(cell[0])), self.data(cell).train_size
+        recipe, size = self.study.recipe_of(self.study.arm(cell[0])), self.data(cell).train_size
         if size is None:
             return recipe
         return replace(recipe, updates=recipe.resolved_updates(size), epochs=None, images=None)
 
     def tuned(self, cell: Cell) -> set[str]:
         """The fields of the recipe that a search has set."""
-        search = self.cells.study.search
-        return set(search.space_of(self.cells.study.arm(cell[0]))) if search.trials else set()
-
-    def digest(self, cell: Cell, seed: int) -> str:
-        return str(self.cells.rows[cell][seed]["digest"])
+        search = self.study.search
+        return set(search.space_of(self.study.arm(cell[0]))) if search.trials else set()
 
     def known(self, key: str) -> str:
         value = self.records.provenance.get(key, "1" if key == "numerics" else None)  # 1 before it was counted
@@ -117,7 +119,7 @@ def across(first: StudyRecords, second: StudyRecords, *, seed: int = 0, resample
     shared, kin = [], []
     for cell in one.cells.rows:
         for other in two.cells.rows:
-            if one.cells.study.arm(cell[0]).model != two.cells.study.arm(other[0]).model:
+            if one.study.arm(cell[0]).model != two.study.arm(other[0]).model:
                 continue
             differs = _differences(one, cell, two, other)
             if not differs and same_data:
@@ -127,8 +129,8 @@ def across(first: StudyRecords, second: StudyRecords, *, seed: int = 0, resample
     adjusted = holm([row["p_value"] for row in shared])
     shared = [row | {"p_holm": p} for row, p in zip(shared, adjusted, strict=True)]
     return Across(
-        shared=pd.DataFrame(shared, columns=list(SHARED_COLUMNS)).astype(SHARED_COLUMNS),
-        kin=pd.DataFrame(kin, columns=list(KIN_COLUMNS)).astype(KIN_COLUMNS),
+        shared=frame(shared, SHARED_COLUMNS),
+        kin=frame(kin, KIN_COLUMNS),
         settings=_settings(one, two),
         cautions=tuple(_cautions(one, two, len(shared), same_data=same_data)),
     )
@@ -145,46 +147,40 @@ def _differences(one: _Side, cell: Cell, two: _Side, other: Cell) -> list[str]:
 
 
 def _shared_row(one: _Side, cell: Cell, two: _Side, other: Cell, seed: int, resamples: int) -> dict[str, Any]:
-    first, second = one.cells.values(cell, "test_accuracy"), two.cells.values(other, "test_accuracy")
     seeds = tuple(sorted(set(one.cells.completed(cell)) & set(two.cells.completed(other))))
-    rng = generator(seed, "across", one.cells.study.name, cell, two.cells.study.name, other)
-    if unfinished(one.cells, cell) or unfinished(two.cells, other):  # those that are left may flatter either
-        paired = MeanEstimate(seeds=seeds, value=math.nan)
-    else:
-        paired = _difference(one, cell, two, other, seeds, rng, resamples)
+    rng = generator(seed, "across", one.study.name, cell, two.study.name, other)
+    paired = _difference(one.cells, cell, two.cells, other, seeds, rng, resamples)
     return {
         "first_arm": cell[0],
         "second_arm": other[0],
         "train_size": one.data(cell).train_size,
         "n": paired.n,
-        "first_n": len(first),
-        "first_mean": _mean(first),
-        "second_n": len(second),
-        "second_mean": _mean(second),
+        "first_n": len(one.cells.completed(cell)),
+        "first_mean": one.cells.mean(cell, "test_accuracy"),
+        "second_n": len(two.cells.completed(other)),
+        "second_mean": two.cells.mean(other, "test_accuracy"),
         "difference": paired.value,
         "ci_low": paired.ci_low,
         "ci_high": paired.ci_high,
         "p_value": paired.p_value(),
-        "same_runs": sum(one.digest(cell, each) == two.digest(other, each) for each in seeds),
+        "same_runs": sum(map(eq, one.cells.digests(cell, seeds), two.cells.digests(other, seeds))),
     }
 
 
 def _difference(
-    one: _Side, cell: Cell, two: _Side, other: Cell, seeds: tuple[int, ...], rng: np.random.Generator, resamples: int
+    one: Cells, cell: Cell, two: Cells, other: Cell, seeds: tuple[int, ...], rng: np.random.Generator, resamples: int
 ) -> MeanEstimate:
-    """The paired difference second - first: by seed, and by test image where both kept their predictions."""
-    values = two.cells.values(other, "test_accuracy", seeds) - one.cells.values(cell, "test_accuracy", seeds)
-    before, after = _images(one, cell, seeds), _images(two, other, seeds)
-    images = None if before is None or after is None or before.shape != after.shape else after - before
+    """The paired difference second - first: by seed, and by test image where both kept their predictions.
+
+    NaN where runs lack a result: those that are left may flatter either.
+    """
+    if unfinished(one, cell) or unfinished(two, other):
+        return MeanEstimate(seeds=seeds, value=math.nan)
+    values = two.values(other, "test_accuracy", seeds) - one.values(cell, "test_accuracy", seeds)
+    before, after = one.answers(cell, seeds), two.answers(other, seeds)
+    known = before is not None and after is not None and before.shape == after.shape
+    images = np.subtract(after, before, dtype=np.int8) if known else None
     return estimate_mean(seeds, values, images, rng, resamples=resamples)
-
-
-def _images(side: _Side, cell: Cell, seeds: tuple[int, ...]) -> Floats | None:
-    """(seeds, images) correctness; None where predictions are lacking."""
-    kept = [row for row in side.cells.predictions(cell, seeds) if row is not None]
-    if len(kept) < max(1, len(seeds)) or len({row.shape for row in kept}) > 1 or kept[0].size < 2:
-        return None
-    return np.stack(kept).astype(np.float64)
 
 
 def _kin_row(one: _Side, cell: Cell, two: _Side, other: Cell, differs: list[str]) -> dict[str, Any]:
@@ -193,8 +189,8 @@ def _kin_row(one: _Side, cell: Cell, two: _Side, other: Cell, differs: list[str]
         "second_arm": other[0],
         "first_size": one.data(cell).train_size,
         "second_size": two.data(other).train_size,
-        "first_mean": _mean(one.cells.values(cell, "test_accuracy")),
-        "second_mean": _mean(two.cells.values(other, "test_accuracy")),
+        "first_mean": one.cells.mean(cell, "test_accuracy"),
+        "second_mean": two.cells.mean(other, "test_accuracy"),
         "differs": ", ".join(differs),
     }
 
@@ -202,7 +198,7 @@ def _kin_row(one: _Side, cell: Cell, two: _Side, other: Cell, differs: list[str]
 def _settings(one: _Side, two: _Side) -> tuple[tuple[str, str, str], ...]:
     """Fields of the studies' protocol (not their arms, claims and texts) that differ, with both values as text."""
     parts = ("data", "recipe", "search", "seeds", "train_sizes", "test_shifts")
-    old, new = (leaves({part: to_plain(getattr(side.cells.study, part)) for part in parts}) for side in (one, two))
+    old, new = (leaves({part: to_plain(getattr(side.study, part)) for part in parts}) for side in (one, two))
     keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     return tuple((key, _told(old, key), _told(new, key)) for key in keys)
 
@@ -217,7 +213,7 @@ def _told(leaves: dict[str, Any], key: str) -> str:
 
 
 def _cautions(one: _Side, two: _Side, shared: int, *, same_data: bool) -> Iterable[str]:
-    names = [f"{side.cells.study.name} ({side.cells.study.scale})" for side in (one, two)]
+    names = [f"{side.study.name} ({side.study.scale})" for side in (one, two)]
     names = names if names[0] != names[1] else [f"{name}, {place}" for name, place in zip(names, PLACES, strict=True)]
     if not same_data:
         yield "The data are not the same (their SHA-256 differ), so no arm counts as shared."
@@ -233,23 +229,14 @@ def _cautions(one: _Side, two: _Side, shared: int, *, same_data: bool) -> Iterab
         if all(values) and values[0] != values[1]:
             both = listed(f"{value} in {name}" for value, name in zip(values, names, strict=True))
             yield f"The studies were made with different {told}: {both}."
-    trials = tuple(side.cells.study.search.trials for side in (one, two))
+    trials = tuple(side.study.search.trials for side in (one, two))
     if trials[0] != trials[1]:
         both = listed(f"{counted(count, 'trial')} per arm in {name}" for count, name in zip(trials, names, strict=True))
         yield f"The arms were not tuned alike: {both}."
     for side, name in zip((one, two), names, strict=True):
-        lost = sum(side.cells.state(cell, each) != "completed" for cell in side.cells.rows for each in _seeds(side))
+        lost = sum(side.cells.state(cell, each) != "completed" for cell in side.cells.rows for each in side.study.seeds)
         if lost:
             yield (
                 f"{counted(lost, 'confirm run')} of {name} {'has' if lost == 1 else 'have'} no result. Differences of "
                 "the arms concerned are not computed: the runs that are left may flatter one."
             )
-
-
-def _seeds(side: _Side) -> tuple[int, ...]:
-    return side.cells.study.seeds
-
-
-def _mean(values: Floats) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else math.nan

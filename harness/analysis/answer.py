@@ -30,7 +30,7 @@ def answer(evidence: Evidence) -> str:
     What no claim could be judged on (`absent`: lost runs, too few seeds) is not judged here: of such arms and series it
     speaks only where there are no others, and then without a verdict; else it names them as left out.
     """
-    study, size = evidence.cells.study, evidence.cells.sizes[-1]
+    study, size = evidence.study, evidence.cells.sizes[-1]
     axes = [axis for pair in series_pairs(study) if _known(evidence, axis := level_axis(study, *pair, size))]
     if axes:
         lost = {axis: absent(evidence, _spoken_of(evidence, axis), _METRIC) for axis in axes}
@@ -58,7 +58,7 @@ def _at_one_size(
     evidence: Evidence, best: str, complete: Mapping[str, MeanEstimate], found: Mapping[str, MeanEstimate]
 ) -> str:
     """The best of the arms that all have their runs; Holm's correction is over all of them, as in the table."""
-    study = evidence.cells.study
+    study = evidence.study
     other = study.against(study.arm(best)).name
     adjusted = dict(zip(found, holm([paired.p_value() for paired in found.values()]), strict=True))
     one_baseline = _one_baseline(evidence.cells)
@@ -81,7 +81,7 @@ def _left_out(names: Sequence[str]) -> str:
 
 def _spoken_of(evidence: Evidence, axis: Axis) -> list[Cell]:
     """The cells that an answer over levels rests on: at the largest training size, and at the ends of the smallest."""
-    sizes = evidence.cells.study.train_sizes
+    sizes = evidence.study.train_sizes
     ends = [(name, sizes[0]) for pair in (axis.pairs[0], axis.pairs[-1]) for name, _ in pair] if sizes else []
     return [*axis.cells, *ends]
 
@@ -114,7 +114,7 @@ def _among(evidence: Evidence, values: Mapping[str, float]) -> str:
     Where levels are no numbers, and for series at their last level, between the arms of the highest and the lowest of
     `values`; Bonferroni over all pairs allows for choosing these two. Empty where nothing can be said.
     """
-    study, size = evidence.cells.study, evidence.cells.sizes[-1]
+    study, size = evidence.study, evidence.cells.sizes[-1]
     levels = {arm.name: arm.level for arm in study.arms if isinstance(arm.level, float)}
     if study.series:  # two things change over the whole of it
         ends = {arms[-1].name for arms in study.series.values()}
@@ -175,7 +175,7 @@ def _over_sizes(evidence: Evidence, axis: Axis, trouble: str) -> str:
 
 def _over_levels(evidence: Evidence, axis: Axis, trouble: str) -> str:
     """The difference at both ends of the levels; with several training sizes, at the smallest of them, too."""
-    sizes = evidence.cells.study.train_sizes
+    sizes = evidence.study.train_sizes
     first, last = axis.pairs[0], axis.pairs[-1]
     of_sizes: list[str] = []
     for size in dict.fromkeys((sizes[0], sizes[-1])) if sizes else (None,):

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -57,7 +57,22 @@ class Cells:
 
     def predictions(self, cell: Cell, seeds: Iterable[int]) -> list[Correct | None]:
         """Per seed, the (m,) correctness of the run on the m test images; None where it was not kept."""
-        return [self.correct.get(str(self.rows[cell][seed]["digest"])) for seed in seeds]
+        return [self.correct.get(digest) for digest in self.digests(cell, seeds)]
+
+    def answers(self, cell: Cell, seeds: Sequence[int]) -> Correct | None:
+        """(seeds, images) correctness; None where predictions are lacking, or are of fewer than two images."""
+        kept = [row for row in self.predictions(cell, seeds) if row is not None]
+        if len(kept) < max(1, len(seeds)) or len({row.shape for row in kept}) > 1 or kept[0].size < 2:
+            return None
+        return np.stack(kept)
+
+    def mean(self, cell: Cell, metric: str) -> float:
+        """Mean of a column over the completed runs that have it; NaN without any."""
+        return mean_of(self.values(cell, metric))
+
+    def digests(self, cell: Cell, seeds: Iterable[int] | None = None) -> list[str]:
+        """Of the runs of the given seeds, all completed ones by default."""
+        return [str(self.rows[cell][seed]["digest"]) for seed in (self.completed(cell) if seeds is None else seeds)]
 
     def train_size(self, cell: Cell) -> int | None:
         """Training images of a cell; for studies with one size as the rows have it, else as the study asks."""
@@ -90,6 +105,22 @@ def cells_of(records: StudyRecords) -> Cells:
 def number(value: Any) -> float:
     """A cell of a frame as a float; missing values as NaN."""
     return math.nan if value is None or value is pd.NA else float(value)
+
+
+def finite(values: Floats) -> Floats:
+    """The values that are measured."""
+    return values[np.isfinite(values)]
+
+
+def mean_of(values: Floats) -> float:
+    """Mean of the values that are measured; NaN without any."""
+    known = finite(values)
+    return float(known.mean()) if len(known) else math.nan
+
+
+def frame(rows: Sequence[Any], columns: Mapping[str, str]) -> pd.DataFrame:
+    """A frame with exactly these columns, in order and with their types."""
+    return pd.DataFrame(rows, columns=list(columns)).astype(columns)
 
 
 def generator(seed: int, *names: object) -> np.random.Generator:

@@ -22,7 +22,7 @@ from harness.spec.verdict import Verdict
 
 def judge_better(claim: Better, evidence: Evidence, _: np.random.Generator) -> Judgement:
     """Reproduced when the interval of the advantage lies above the margin, contradicted when below."""
-    size, trouble = claimed_size(claim.train_size, evidence.cells.study)
+    size, trouble = claimed_size(claim.train_size, evidence.study)
     trouble = trouble or absent(evidence, [(claim.arm, size), (claim.than, size)], claim.metric)
     if trouble:
         return undecided(trouble)
@@ -34,7 +34,7 @@ def judge_better(claim: Better, evidence: Evidence, _: np.random.Generator) -> J
 
 def judge_gains_more(claim: GainsMore, evidence: Evidence, _: np.random.Generator) -> Judgement:
     """As `judge_better`, for the difference of two gains: an interaction, where they are steps in two factors."""
-    size, trouble = claimed_size(claim.train_size, evidence.cells.study)
+    size, trouble = claimed_size(claim.train_size, evidence.study)
     sign = 1.0 if METRICS[claim.metric] == "up" else -1.0
     signs = {claim.arm: 0.0, claim.start: 0.0, claim.other: 0.0, claim.other_start: 0.0}
     for name, weight in ((claim.arm, 1), (claim.start, -1), (claim.other, -1), (claim.other_start, 1)):
@@ -56,7 +56,7 @@ def judge_gains_more(claim: GainsMore, evidence: Evidence, _: np.random.Generato
 
 def judge_equivalent(claim: Equivalent, evidence: Evidence, _: np.random.Generator) -> Judgement:
     """Reproduced when the interval lies within the region of equivalence, contradicted when wholly outside."""
-    size, trouble = claimed_size(claim.train_size, evidence.cells.study)
+    size, trouble = claimed_size(claim.train_size, evidence.study)
     trouble = trouble or absent(evidence, [(claim.arm, size), (claim.to, size)], claim.metric)
     if trouble:
         return undecided(trouble)
@@ -117,7 +117,7 @@ def judge_crosses(claim: Crosses, evidence: Evidence, _: np.random.Generator) ->
 
 def _axis(claim: GapShrinks | Crosses, evidence: Evidence, consequence: str) -> tuple[Axis, str]:
     """What a claim about a lead runs along, and why it cannot be judged (empty where it can)."""
-    study = evidence.cells.study
+    study = evidence.study
     if claim.along == TRAIN_SIZE:
         axis = size_axis(study, claim.leader, claim.follower)
         few = len(axis.points) < 2

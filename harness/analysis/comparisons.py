@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from harness.analysis.cells import frame
 from harness.analysis.evidence import Evidence
 from harness.analysis.findings import COMPARISON_COLUMNS
 from harness.analysis.power import smallest_detectable
@@ -40,7 +41,7 @@ def comparisons_table(evidence: Evidence) -> pd.DataFrame:
                     "smallest_detectable": smallest_detectable(paired),
                 }
             )
-    return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS)).astype(COMPARISON_COLUMNS)
+    return frame(rows, COMPARISON_COLUMNS)
 
 
 def holm(p_values: list[float]) -> list[float]:

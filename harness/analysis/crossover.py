@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import interpolate
 
 from harness.analysis.axis import Axis, axes_of, series_pairs, shared_levels, size_axis
-from harness.analysis.cells import Floats, generator
+from harness.analysis.cells import Floats, frame, generator
 from harness.analysis.estimate import LEVEL, MeanEstimate, Numbers, in_blocks
 from harness.analysis.evidence import Evidence
 from harness.analysis.findings import CROSSOVER_COLUMNS, FRONTIER_COLUMNS, SLOPE_COLUMNS
@@ -127,35 +127,35 @@ def sign_changes(positions: Floats, curves: Floats) -> Floats:
 def slopes_table(evidence: Evidence) -> pd.DataFrame:
     """SLOPE_COLUMNS; see `Findings.slopes`."""
     rows = []
-    for axis in axes_of(evidence.cells.study):
+    for axis in axes_of(evidence.study):
         fall = slope(evidence, axis)
         numbers = (math.nan,) * 3 if fall is None else (fall.value, fall.ci_low, fall.ci_high)
         rows.append((axis.arm, axis.other, axis.along, _size_along(evidence, axis), *numbers))
-    return pd.DataFrame(rows, columns=list(SLOPE_COLUMNS)).astype(SLOPE_COLUMNS)
+    return frame(rows, SLOPE_COLUMNS)
 
 
 def crossovers_table(evidence: Evidence) -> pd.DataFrame:
     """CROSSOVER_COLUMNS; see `Findings.crossovers`."""
     rows = []
-    for axis in axes_of(evidence.cells.study):
+    for axis in axes_of(evidence.study):
         found = crossing(evidence, axis)
         points = axis.points
         ends = (points[0], points[-1]) if points else (math.nan, math.nan)
         names = (axis.arm, axis.other, axis.along, _size_along(evidence, axis))
         rows.append((*names, found.median, found.ci_low, found.ci_high, found.share, *ends, statement(found)))
-    return pd.DataFrame(rows, columns=list(CROSSOVER_COLUMNS)).astype(CROSSOVER_COLUMNS)
+    return frame(rows, CROSSOVER_COLUMNS)
 
 
 def frontier_table(evidence: Evidence) -> pd.DataFrame:
     """FRONTIER_COLUMNS; see `Findings.frontier`."""
-    study = evidence.cells.study
+    study = evidence.study
     rows = []
     for arm, other in series_pairs(study) if len(study.train_sizes) > 1 else ():
         for level, pair in shared_levels(study, arm, other).items():
             found = crossing(evidence, size_axis(study, *pair))
             numbers = (found.median, found.ci_low, found.ci_high, found.share)
             rows.append((arm, other, level, *numbers, statement(found)))
-    return pd.DataFrame(rows, columns=list(FRONTIER_COLUMNS)).astype(FRONTIER_COLUMNS)
+    return frame(rows, FRONTIER_COLUMNS)
 
 
 def _size_along(evidence: Evidence, axis: Axis) -> int | None:

@@ -103,15 +103,12 @@ class Evidence:
         kind = np.dtype(np.int8 if whole and sum(map(abs, weights.values())) <= 127 else np.float64)
         total: npt.NDArray[Any] | None = None
         for cell, weight in weights.items():
-            kept = [row for row in self.cells.predictions(cell, seeds) if row is not None]
-            if len(kept) < max(1, len(seeds)) or len({row.shape for row in kept}) > 1:
+            kept = self.cells.answers(cell, seeds)
+            if kept is None or (total is not None and total.shape != kept.shape):
                 return None
-            part = np.stack(kept).astype(kind)
-            part *= kind.type(weight)
-            if total is not None and total.shape != part.shape:
-                return None
+            part = kept.astype(kind) * kind.type(weight)
             total = part if total is None else total + part
-        return None if total is None or total.shape[1] < 2 else total
+        return total
 
     def _estimate(self, weights: dict[Cell, float], metric: str, *, log: bool) -> MeanEstimate:
         seeds = self.shared_seeds(weights, metric)

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from harness.analysis.cells import generator
+from harness.analysis.cells import frame, generator
 from harness.analysis.claims import judge_better, judge_crosses, judge_equivalent, judge_gains_more, judge_gap_shrinks
 from harness.analysis.estimate import MeanEstimate
 from harness.analysis.evidence import Evidence
@@ -65,7 +65,7 @@ def claims_table(evidence: Evidence) -> pd.DataFrame:
         found = judge(claim, evidence)
         numbers = (found.estimate, found.ci_low, found.ci_high)
         rows.append((f"{claim.kind}-{position}", claim.statement, claim.source, found.verdict, *numbers, found.reason))
-    return pd.DataFrame(rows, columns=list(CLAIM_COLUMNS)).astype(CLAIM_COLUMNS)
+    return frame(rows, CLAIM_COLUMNS)
 
 
 def judge(claim: Claim, evidence: Evidence) -> Judgement:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize
 
-from harness.analysis.cells import Cells, Floats
+from harness.analysis.cells import Cells, Floats, frame
 
 _MOST_SIZES_WITHOUT_SHIFT = 5
 """With this many training sizes or fewer, the scaling law has no shift d: the points do not tell it from b."""
@@ -22,11 +22,11 @@ def laws_table(cells: Cells) -> pd.DataFrame:
     study = cells.study
     rows = []
     for arm in study.all_arms if study.train_sizes else ():
-        points = [(size, cells.values((arm.name, size), "test_accuracy")) for size in study.train_sizes]
-        means = [(size, 1 - float(np.nanmean(of))) for size, of in points if np.isfinite(of).any()]
-        rows.append((arm.name, *fit_law(np.array(means, dtype=np.float64).reshape(-1, 2))))
+        errors = [(size, 1 - cells.mean((arm.name, size), "test_accuracy")) for size in study.train_sizes]
+        known = [point for point in errors if math.isfinite(point[1])]
+        rows.append((arm.name, *fit_law(np.array(known, dtype=np.float64).reshape(-1, 2))))
     types = {"arm": "str"} | dict.fromkeys(("a", "b", "c", "d", "r2"), "float64")
-    return pd.DataFrame(rows, columns=list(types)).astype(types)
+    return frame(rows, types)
 
 
 def law_error(n: Floats, a: float, b: float, c: float, d: float = 0.0) -> Floats:

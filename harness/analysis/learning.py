@@ -110,7 +110,7 @@ def _far_behind(cells: Cells, cell: Cell, ends: Mapping[Cell, "pd.Series[float]"
 
     Far behind in validation alone is no sign: an arm that knows its training images by heart has learned.
     """
-    scores = {other: _validation(cells, other) for other in cells.rows if other[1] == cell[1]}
+    scores = {other: cells.mean(other, "validation_accuracy") for other in cells.rows if other[1] == cell[1]}
     best = max(scores, key=lambda other: (-math.inf if math.isnan(scores[other]) else scores[other], other[0]))
     if cell == best or not scores[cell] < MUCH_LESS * scores[best] or ends[cell].empty or ends[best].empty:
         return ""
@@ -122,16 +122,9 @@ def _far_behind(cells: Cells, cell: Cell, ends: Mapping[Cell, "pd.Series[float]"
     )
 
 
-def _validation(cells: Cells, cell: Cell) -> float:
-    scores = cells.values(cell, "validation_accuracy")
-    scores = scores[np.isfinite(scores)]
-    return float(scores.mean()) if len(scores) else math.nan
-
-
 def _mean_losses(cells: Cells, cell: Cell, curves: pd.DataFrame) -> "pd.Series[float]":
     """Mean training loss of the completed runs by update."""
-    digests = [str(cells.rows[cell][seed]["digest"]) for seed in cells.completed(cell)]
-    of_cell = curves[curves["digest"].isin(digests)].dropna(subset=["update", "train_loss"])
+    of_cell = curves[curves["digest"].isin(cells.digests(cell))].dropna(subset=["update", "train_loss"])
     return mean_curve(of_cell, "train_loss")
 
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 import pandas as pd
 from scipy import optimize, special
 
+from harness.analysis.cells import frame
 from harness.analysis.estimate import FEWEST_SEEDS, LEVEL, MeanEstimate
 from harness.analysis.evidence import evidence_of
 from harness.analysis.wording import rounded_size
@@ -106,7 +107,7 @@ def pilot(records: StudyRecords, *, differences: tuple[float, ...] = (0.005, 0.0
                 needed = seeds_needed(paired.sd, difference) if paired.n > 1 else pd.NA
                 told = evidence.cells.train_size((arm.name, size))
                 rows.append((arm.name, other, told, paired.n, paired.sd, difference, needed))
-    return pd.DataFrame(rows, columns=list(_PILOT_COLUMNS)).astype(_PILOT_COLUMNS)
+    return frame(rows, _PILOT_COLUMNS)
 
 
 def _power(effect: float, n: int, alpha: float) -> float:

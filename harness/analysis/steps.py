@@ -41,7 +41,7 @@ def judge_monotone(claim: Monotone, evidence: Evidence, _: np.random.Generator) 
     Contradicted when a step is below -slack, Holm-corrected over the steps. Along the factor of a study with several
     training sizes, the steps of every size count.
     """
-    series = _series(evidence.cells.study, claim.along, claim.arm, claim.series, claim.direction)
+    series = _series(evidence.study, claim.along, claim.arm, claim.series, claim.direction)
     trouble = absent(evidence, [cell for cells in series for cell in cells], claim.metric)
     if trouble:
         return undecided(trouble)
@@ -63,7 +63,7 @@ def judge_cost_grows(claim: CostGrows, evidence: Evidence, _: np.random.Generato
 
     Exact costs are compared as they are, measured ones by intervals of the ratio as in `judge_monotone`.
     """
-    series = _series(evidence.cells.study, claim.along, None, claim.series, claim.direction)
+    series = _series(evidence.study, claim.along, None, claim.series, claim.direction)
     cells = [cell for line in series for cell in line]
     if claim.metric in _EXACT:
         return _exact_cost(claim, evidence, series)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from harness.analysis.cells import MISSING, Cell, Cells, Floats, number
+from harness.analysis.cells import MISSING, Cell, Cells, Floats, finite, frame, mean_of, number
 from harness.analysis.estimate import FEWEST_SEEDS, LEVEL
 from harness.analysis.wording import listed, place
 from harness.records.runs import STATUSES
@@ -60,7 +60,7 @@ def arms_table(cells: Cells, cautions: Mapping[Cell, Sequence[str]] = MappingPro
     """
     places = [(arm.name, size) for arm, size in cells.study.cells]
     rows = [_row(cells, cell) | {"caution": "; ".join(cautions.get(cell, ()))} for cell in places]
-    return pd.DataFrame(rows, columns=list(ARM_COLUMNS)).astype(ARM_COLUMNS)
+    return frame(rows, ARM_COLUMNS)
 
 
 def mean_interval(values: Floats) -> tuple[float, float]:
@@ -97,8 +97,7 @@ def unfinished(cells: Cells, cell: Cell) -> dict[str, list[int]]:
 
 def _row(cells: Cells, cell: Cell) -> dict[str, Any]:
     arm = cells.study.arm(cell[0])
-    values = cells.values(cell, "test_accuracy")
-    values = values[np.isfinite(values)]
+    values = finite(cells.values(cell, "test_accuracy"))
     low, high = mean_interval(values)
     states = [cells.state(cell, seed) for seed in cells.study.seeds]
     return {
@@ -108,7 +107,7 @@ def _row(cells: Cells, cell: Cell) -> dict[str, Any]:
         "train_size": cells.train_size(cell),
         "planned": len(cells.study.seeds),
         "n": states.count("completed"),
-        "mean": float(values.mean()) if len(values) else math.nan,
+        "mean": mean_of(values),
         "sd": float(values.std(ddof=1)) if len(values) > 1 else math.nan,
         "ci_low": low,
         "ci_high": high,

@@ -9,14 +9,14 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import special
 
-from harness.analysis.cells import Cell, Cells, Floats, number
+from harness.analysis.cells import Cell, Cells, Floats, frame, number
 from harness.analysis.conditions import unequal_images
 from harness.analysis.wording import listed, place
 from harness.records.run_table import StudyRecords
-from harness.spec import Choice, LogUniform, ResolvedStudy, Uniform
+from harness.spec import Choice, LogUniform, Uniform
 from harness.spec.formats import plain
 from harness.spec.plural import counted
-from harness.spec.search import Distribution
+from harness.spec.search import Distribution, Space
 
 EDGE = 0.05
 """A chosen value within this share of its range from an edge asks for a wider range."""
@@ -90,7 +90,7 @@ def budget_table(cells: Cells, trials: Trials) -> pd.DataFrame:
         for k, score in enumerate(expected_best(_score(trial) for trial in of_cell), start=1)
     ]
     types = {"arm": "str", "train_size": "Int64", "trials": "Int64", "expected_best": "float64"}
-    return pd.DataFrame(rows, columns=list(types)).astype(types)
+    return frame(rows, types)
 
 
 def audit_table(cells: Cells, trials: Trials) -> pd.DataFrame:
@@ -132,18 +132,15 @@ def _chosen(of_cell: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     return max(filter(_has_score, of_cell), key=_score, default=None)
 
 
-def _values(study: ResolvedStudy, arm: str, trial: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The trial's values of the parameters that are searched for the arm; none without a trial."""
-    space = study.search.space_of(study.arm(arm))
-    found = {name: trial.get(f"p.{name}") for name in sorted(space)} if trial is not None else {}
-    return {name: value for name, value in found.items() if value is not None and not pd.isna(value)}
+def _chosen_values(cells: Cells, cell: Cell, of_cell: list[Mapping[str, Any]]) -> tuple[Space, dict[str, Any]]:
+    """What is searched for a cell's arm, and the values that were chosen; none without a chosen trial."""
+    space, trial = cells.study.search.space_of(cells.study.arm(cell[0])), _chosen(of_cell) or {}
+    found = {name: trial.get(f"p.{name}") for name in sorted(space)}
+    return space, {name: value for name, value in found.items() if value is not None and not pd.isna(value)}
 
 
 def _audit_row(cells: Cells, cell: Cell, of_cell: list[Mapping[str, Any]]) -> dict[str, Any]:
-    study = cells.study
-    chosen = _chosen(of_cell)
-    space = study.search.space_of(study.arm(cell[0]))
-    values = _values(study, cell[0], chosen)
+    space, values = _chosen_values(cells, cell, of_cell)
     images: npt.NDArray[np.float64] = np.array([number(trial["images_seen"]) for trial in of_cell])
     return {
         "arm": cell[0],
@@ -200,8 +197,7 @@ def _edges(cells: Cells, trials: Trials) -> list[str]:
     for cell, of_cell in trials.items():
         if not of_cell:
             continue
-        space = cells.study.search.space_of(cells.study.arm(cell[0]))
-        values = _values(cells.study, cell[0], _chosen(of_cell))
+        space, values = _chosen_values(cells, cell, of_cell)
         for name in at_edge(space, values):
             found = space[name]
             assert isinstance(found, LogUniform | Uniform)

@@ -75,7 +75,7 @@ def describe(hint: Any) -> str:
 
 
 def replace_at(spec: T, key: str, value: object) -> T:
-    """A copy of a nested dataclass (or mapping) with the field at a dotted `key` replaced; for others see `value_at`."""
+    """A copy of a nested dataclass (or mapping) with the field at a dotted `key` replaced."""
     name, _, rest = key.partition(".")
     inner = value_at(spec, name, asked=key)
     if rest:
