@@ -148,6 +148,6 @@ def _chance(cells: Cells, cell: Cell, provenance: Mapping[str, Any]) -> float:
 
 def _classes(cells: Cells, cell: Cell, provenance: Mapping[str, Any]) -> float:
     """Number of classes; NaN where neither the results nor the source's name tell."""
-    name = cells.study.data_of(cells.study.arm(cell[0])).source.partition(":")[0]
+    name = cells.study.data_of(cells.study.arm(cell[0])).kind
     facts = IMAGENET if name == "imagenet" else NAMED_SOURCES.get(name)
     return number(provenance.get("classes")) if facts is None else facts.classes

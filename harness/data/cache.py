@@ -3,9 +3,12 @@
 import errno
 import hashlib
 import logging
+import math
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,8 @@ import numpy.typing as npt
 
 from harness.spec import InvalidInput
 
-Arrays = Mapping[str, npt.NDArray[np.generic]]
+Bytes = npt.NDArray[np.uint8]
+Shape = tuple[int, ...]
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +56,14 @@ def write_whole(folder: Path, name: str, write: Callable[[Path], object]) -> Pat
             temporary.unlink(missing_ok=True)
 
 
-def unkept(what: str, folder: Path, error: OSError) -> InvalidInput:
+class Unkept(InvalidInput):
+    """The cache did not take what was to be kept."""
+
+
+def unkept(what: str, folder: Path, error: OSError) -> Unkept:
     """What to tell of data that the cache's `folder` did not take, and of why; space is asked for where it lacks."""
     free = "Free some space there, or set" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Set"
-    return InvalidInput(
+    return Unkept(
         f"Cannot write {what} in {folder}: {error.strerror or error}. {free} PATCHBENCH_CACHE to a folder that can be "
         "written."
     )
@@ -71,28 +79,59 @@ def set_aside(path: Path, why: str) -> None:
         return
 
 
-def stored(key: str, build: Callable[[], Arrays]) -> dict[str, npt.NDArray[np.generic]]:
-    """The arrays kept under `key`; built and kept at the first call. Nothing is kept where `build` raises.
+def stored(key: str, shape: Shape, build: Callable[[], Iterable[Bytes]], *, mapped: bool = False) -> Bytes:
+    """The images (N, C, H, W) kept under `key`; at the first call built, as consecutive blocks of images, and kept.
 
-    The SHA-256 of the file's bytes is part of its name.
+    Nothing is kept where `build` raises. The SHA-256 of the file's bytes is part of its name. With `mapped` they stay
+    on the disk, read-only; then a file is not hashed again while its size and times are those it was last found whole
+    with.
     """
     folder = cache_folder() / "decoded"
     identity = hashlib.sha256(key.encode()).hexdigest()[:32]
-    for path in sorted(folder.glob(f"{identity}-*.npz")):
-        expected = path.stem.partition("-")[2]
-        try:
-            found = sha256(path)
-        except FileNotFoundError:  # set aside by another process
-            continue
-        if found == expected:
-            with np.load(path, allow_pickle=False) as file:
-                return dict(file)
-        set_aside(path, f"expected SHA-256 {expected}, found {found}")
-    arrays = dict(build())
+    for path in sorted(folder.glob(f"{identity}-*.npy")):
+        images = _whole(path, shape, mapped=mapped)
+        if images is not None:
+            return images
+
+    blocks = iter(build())
+    first = next(blocks)  # before there is a file: most that is wrong is wrong with the first one, too
 
     def write(path: Path) -> None:
-        with path.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+        with path.open("wb") as file:  # not through a map of memory: on a full disk that ends the process
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            written = sum(file.write(np.ascontiguousarray(block).data) for block in chain([first], blocks))
+        assert written == math.prod(shape), (written, shape)
 
-    write_whole(folder, identity + "-{sha256}.npz", write)
-    return arrays
+    path = write_whole(folder, identity + "-{sha256}.npy", write)
+    images = _whole(path, shape, mapped=mapped)
+    if images is None:
+        raise unkept(path.name, folder, OSError("it is not read as it was written"))
+    return images
+
+
+def _whole(path: Path, shape: Shape, *, mapped: bool) -> Bytes | None:
+    """The images in a file of the cache; None where it is gone, or was damaged and has been set aside."""
+    expected, note = path.stem.partition("-")[2], path.with_suffix(".checked")
+    try:
+        status = path.stat()
+        seen = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+        if not (mapped and note.exists() and note.read_text() == seen):
+            found = sha256(path)
+            if found != expected:
+                set_aside(path, f"expected SHA-256 {expected}, found {found}")
+                return None
+            if mapped:
+                write_whole(note.parent, note.name, lambda new: new.write_text(seen))
+        images: Bytes = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except FileNotFoundError:  # set aside by another process
+        return None
+    assert images.shape == shape, (images.shape, shape)
+    return images
+
+
+def has_room(size: int) -> bool:
+    """Whether `size` bytes more take at most half of the free space where the cache is."""
+    place = cache_folder()
+    there = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
+    return size <= shutil.disk_usage(there).free // 2

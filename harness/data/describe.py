@@ -2,46 +2,39 @@
 
 from dataclasses import replace
 
-from harness.data.folders import imagenet_facts, imagenet_hash, imagenet_listing, scan
-from harness.data.named import named_hash
-from harness.spec import FOLDER_SOURCES, IMAGENET, NAMED_SOURCES, DataSpec, InvalidInput, SourceFacts
+from harness.data.source import Source
+from harness.data.sources import find
+from harness.spec import DataSpec, InvalidInput, SourceFacts
 from harness.spec.data import WHITE
 from harness.spec.errors import require
 from harness.spec.plural import counted
 
 
 def facts(source: str, *, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
-    """Shape and sizes of a source; loads no images, but opens the headers of a folder's.
+    """Shape and sizes of a source; loads no images where it can, but opens the headers of photographs.
 
-    `image_size` (pixels) is what images will be resized to; None for their own size, which an `imagefolder:PATH` has
-    only where all its images are squares of one side. `channels` is what a folder's images will be read as; None for 1
-    where all of them are grey, else 3. Raises `InvalidInput` for a folder that cannot be used.
+    `image_size` (pixels) is what images will be resized to; None for their own size, which photographs have only where
+    all are squares of one side. `channels` is what photographs will be read as; None for 1 where all of them are grey,
+    else 3. Raises `InvalidInput` for data that cannot be used.
     """
-    name, _, path = source.partition(":")
-    if name in NAMED_SOURCES:
-        known = NAMED_SOURCES[name]
-    elif name == "imagenet":
-        known = imagenet_facts(imagenet_listing(path), channels) if path else IMAGENET
-    else:
-        known = scan(path).facts(image_size, channels)
-    return known if image_size is None else replace(known, image_size=image_size)
+    return find(source).facts(image_size, channels)
 
 
-def resolve(spec: DataSpec) -> tuple[DataSpec, SourceFacts]:
+def resolve(spec: DataSpec, source: Source | None = None) -> tuple[DataSpec, SourceFacts]:
     """The spec with image_size, train_size and validation_size written out, and the facts at that image_size.
 
-    With a folder, its channels too. Raises `InvalidInput` where the training part has too few images for both sizes,
-    where a size is below the number of classes, and where a named source is to be read as photographs are.
+    With photographs, their channels too. `source` is the specification's, where it has been opened. Raises
+    `InvalidInput` where the training part has too few images for both sizes, where a size is below the number of
+    classes, and where arrays are to be read as photographs are.
     """
-    name, _, path = spec.source.partition(":")
-    is_plain = (spec.fit, spec.background, spec.channels) == ("crop", WHITE, None)
+    source = source or find(spec.source)
     require(
-        name in FOLDER_SOURCES or is_plain,
-        f"data.fit, data.background and data.channels say how photographs are read; {name} has none. Leave them out, "
-        "or set data.source=imagefolder:PATH.",
+        source.photographs or (spec.fit, spec.background, spec.channels) == ("crop", WHITE, None),
+        f"data.fit, data.background and data.channels say how photographs are read; {spec.source} has none. Leave them "
+        "out, or set data.source=imagefolder:PATH.",
     )
     is_tinted = len(set(spec.background)) > 1  # then transparent and padded parts have a colour
-    known = facts(spec.source, image_size=spec.image_size, channels=spec.channels or (3 if is_tinted else None))
+    known = source.facts(spec.image_size, spec.channels or (3 if is_tinted else None))
     held_out = known.validation_images if spec.validation_size is None else spec.validation_size
     if known.own_validation and held_out > known.validation_images:
         raise InvalidInput(
@@ -63,20 +56,12 @@ def resolve(spec: DataSpec) -> tuple[DataSpec, SourceFacts]:
                 f"data.{field} is {value}, fewer than the {counted(known.classes, 'class')} of {spec.source}; "
                 f"it must be at least {known.classes}, so that every class is there."
             )
-    channels = known.channels if path else None
+    channels = known.channels if source.photographs and spec.source != "imagenet" else None
     return replace(
         spec, image_size=known.image_size, train_size=size, validation_size=held_out, channels=channels
     ), known
 
 
 def content_hash(spec: DataSpec) -> str:
-    """SHA-256 identity of the source's images and labels, 64 hexadecimal digits.
-
-    Known without reading data for the named sources; from the path and SHA-256 of each file for an `imagefolder:PATH`
-    (kept in the cache by path, size and time of change); from the path and size of each file for an `imagenet:PATH`,
-    which is too large to be read for this.
-    """
-    name, _, path = spec.source.partition(":")
-    if name in NAMED_SOURCES:
-        return named_hash(name)
-    return imagenet_hash(path) if name == "imagenet" else scan(path).content_hash()
+    """SHA-256 identity of the source's images and labels, 64 hexadecimal digits; a source says how it is made."""
+    return find(spec.source).content_hash()

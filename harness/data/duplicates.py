@@ -4,13 +4,12 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.cache import sha256
+from harness.data.photographs import Picture, picture_hash, picture_size
 from harness.records.data_facts import Duplicates, shown
 from harness.spec import InvalidInput
 
@@ -27,19 +26,19 @@ def pixel_keys(images: npt.NDArray[np.uint8]) -> Keys:
     return [hashlib.blake2b(image.data, digest_size=16).digest() for image in whole]
 
 
-def file_keys(root: Path, files: Sequence[str], *, most_bytes: int | None = MOST_BYTES) -> Keys | None:
+def file_keys(pictures: Sequence[Picture], *, most_bytes: int | None = MOST_BYTES) -> Keys | None:
     """The size of each file, with the hash of its bytes where another has that size.
 
     None where more than `most_bytes` would be read for it; `most_bytes` None reads whatever it takes.
     """
-    sizes = [(root / name).stat().st_size for name in files]
+    sizes = [picture_size(picture) for picture in pictures]
     often = Counter(sizes)
     alike = [size if often[size] > 1 else 0 for size in sizes]
     if most_bytes is not None and sum(alike) > most_bytes:
         return None
     return [
-        b"%d %s" % (size, sha256(root / name).encode() if same else b"")
-        for name, size, same in zip(files, sizes, alike, strict=True)
+        b"%d %s" % (size, picture_hash(picture).encode() if same else b"")
+        for picture, size, same in zip(pictures, sizes, alike, strict=True)
     ]
 
 

@@ -27,9 +27,6 @@ LAYOUT = "The folder must hold PATH/train/CLASS/*.png with PATH/test/CLASS/*.png
 HIDDEN, ENDING = "hidden", "other endings"
 NO_CLASS, NO_PART, TWICE = "images in no class folder", "folders of no part", "folders that a link leads to again"
 
-Files = tuple[tuple[str, int], ...]
-"""(path relative to the root, class) of every image, in order."""
-
 
 class Walk:
     """Lists the classes of parts of one folder, and collects what it passes over."""

@@ -1,6 +1,8 @@
 """How a file becomes pixels: the one reading of photographs, for folders, streams and loaded models."""
 
 import contextlib
+import hashlib
+import io
 import os
 import warnings
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from harness.data.cache import sha256
 from harness.spec import DataSpec, InvalidInput
 from harness.spec.data import Fit
 from harness.spec.errors import require
@@ -54,7 +57,37 @@ class Header:
     """Whether frames or pages follow the first one, which alone is read."""
 
 
-def look(path: Path) -> Header:
+@dataclass(frozen=True)
+class Encoded:
+    """An image file's bytes, where it is not a file of its own."""
+
+    name: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+    def open(self, mode: str = "rb") -> io.BytesIO:
+        """As a file's path is opened."""
+        assert mode == "rb", mode
+        return io.BytesIO(self.content)
+
+
+Picture = Path | Encoded
+"""What an image is decoded from."""
+
+
+def picture_size(picture: Picture) -> int:
+    """Bytes of the file."""
+    return len(picture.content) if isinstance(picture, Encoded) else picture.stat().st_size
+
+
+def picture_hash(picture: Picture) -> str:
+    """SHA-256 of the file's bytes, hexadecimal."""
+    return hashlib.sha256(picture.content).hexdigest() if isinstance(picture, Encoded) else sha256(picture)
+
+
+def look(path: Picture) -> Header:
     """Open a file's header. Raises `InvalidInput` where it is no image that can be read, or an absurd one."""
     with opened(path) as image:
         return Header(image.mode, image.size, _is_grey(image), bool(getattr(image, "is_animated", False)))
@@ -79,7 +112,7 @@ def openable() -> frozenset[str]:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def opened(path: Picture) -> Iterator[Any]:
     """The image in a file, header read. What Pillow refuses, its limit on decompression too, becomes `InvalidInput`."""
     from PIL import Image, UnidentifiedImageError
 
@@ -98,7 +131,7 @@ def opened(path: Path) -> Iterator[Any]:
         raise InvalidInput(f"{path} cannot be read as an image: {error}. Replace or remove it.") from error
 
 
-def _check_size(path: Path, wide: int, high: int) -> None:
+def _check_size(path: Picture, wide: int, high: int) -> None:
     require(
         wide * high <= MOST_PIXELS,
         f"{path} is too large to be decoded safely: it has {wide}x{high} pixels, and {MOST_PIXELS:,} are the limit. "
@@ -127,17 +160,17 @@ class Reading:
     @classmethod
     def of(cls, data: DataSpec, *, side: int, channels: int) -> Self:
         """As the images of `data` are read, to be evaluated on."""
-        share = STREAM_SHARE if data.source.startswith("imagenet:") else 1.0
+        share = STREAM_SHARE if data.kind == "imagenet" else 1.0
         return cls(side=side, channels=channels, fit=data.fit, background=data.background, share=share)
 
-    def __call__(self, path: Path) -> npt.NDArray[np.uint8]:
+    def __call__(self, path: Picture) -> npt.NDArray[np.uint8]:
         """The image as it is trained or evaluated on: uint8 (C, side, side). Raises `InvalidInput`, naming the file."""
         image = self.photograph(path)
         wide, high = self.frame(image)
         edge, (x, y) = min(wide, high) * self.share / 2, (wide / 2, high / 2)
         return self.part(image, (x - edge, y - edge, x + edge, y + edge))
 
-    def photograph(self, path: Path) -> Any:
+    def photograph(self, path: Picture) -> Any:
         """The whole first image of a file, upright, as a PIL image of mode `L` or `RGB`.
 
         16-bit and float greys are scaled to 8 bits by their full range, transparent parts show `background`.
@@ -220,7 +253,7 @@ def _turn_upright(image: Any) -> None:
     ImageOps.exif_transpose(image, in_place=True)
 
 
-def _in_eight_bits(path: Path, image: Any) -> Any:
+def _in_eight_bits(path: Picture, image: Any) -> Any:
     """Greys of 12, 16 and 32 bits and floats as `L` or `LA`; any other image as it is.
 
     Integers are scaled by the full range of 12 or 16 bits, floats by 0..1. Raises `InvalidInput` for values beyond.

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -50,6 +52,12 @@ class Split:
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in their own order, at most `size` at a time: for evaluation."""
         return self.read(in_parts(torch.arange(len(self)), size))
+
+
+def split(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], device: torch.device) -> Split:
+    """The images and labels of one purpose, on `device`."""
+    images, labels = np.require(images, requirements="W"), np.require(labels, requirements="W")
+    return Split(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device))
 
 
 def in_parts(indices: Tensor, size: int) -> Iterator[Tensor]:

@@ -1,49 +1,63 @@
-"""ImageNet, read from its folder while it trains: decoded by threads, with the same interface as `Split`."""
+"""Images that memory does not hold, read while a model trains: by threads, with the same interface as `Split`."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from harness.data.photographs import Reading
+from harness.data.photograph_source import PhotographSource
+from harness.data.photographs import Picture, Reading
 from harness.data.seeds import derive
-from harness.data.splits import in_parts
+from harness.data.splits import Split, in_parts
+from harness.data.subsets import Ints
 
 IMAGES_AHEAD = 512
 """Images, in whole batches, that are decoded ahead of the one that is waited for; at least one batch."""
 
 
+CROPS_MEASURED = 2_000
+"""Images that the normalisation is computed from, where they are cropped at random."""
+
+
 @dataclass(frozen=True, eq=False)
 class StreamedSplit:
-    """Images of one purpose that stay on disk; each reading decodes them anew."""
+    """Images of one purpose that stay on disk."""
 
-    root: Path
-    files: tuple[str, ...]
-    """Paths relative to `root`."""
+    source: PhotographSource
+    positions: Ints
+    """Of this split's images in `source.files`."""
     labels: Tensor
     """int64 (N,), on the CPU."""
     reading: Reading
     crops: bool
     """Random resized crop and random mirror (training), or resize and centre crop (evaluation)."""
     threads: int
-    """Threads that decode."""
+    """Threads that read."""
     device: torch.device
     """Where `read` puts its batches."""
+    pixels: npt.NDArray[np.uint8] | None = None
+    """The images decoded, (N, C, side, side), in a file; None where each reading decodes them anew."""
 
-    statistics_images: ClassVar[int | None] = 2_000
+    @property
+    def statistics_images(self) -> int | None:
+        """As of a split in memory, but where images are cropped at random."""
+        return CROPS_MEASURED if self.crops else None
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.positions)
+
+    @property
+    def pictures(self) -> Sequence[Picture]:
+        """What the images are decoded from."""
+        return self.source.pictures(self.positions.tolist())
 
     def read(self, orders: Iterable[Tensor], *, seed: int = 0, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """A batch per order: images uint8 (B, 3, S, S) and labels (B,), on `device`.
+        """A batch per order: images uint8 (B, C, S, S) and labels (B,), on `device`.
 
         An order is int64 (B,), positions in this split. The crops of the n-th order follow from `seed` and `start` + n
         alone, so that a resumed training sees the same ones.
@@ -70,14 +84,19 @@ class StreamedSplit:
         pixels = images.numpy()
 
         def decode(place: int, at: int) -> None:
-            path = self.root / self.files[at]
-            pixels[place] = self._crop(path, derive(seed, number, place)) if self.crops else self.reading(path)
+            pixels[place] = self._image(at, derive(seed, number, place) if self.crops else 0)
 
         jobs = [pool.submit(decode, place, at) for place, at in enumerate(order.tolist())]
         return _Batch(images, self.labels[order], jobs)
 
-    def _crop(self, path: Path, seed: int) -> npt.NDArray[np.uint8]:
-        image = self.reading.photograph(path)
+    def _image(self, at: int, seed: int) -> npt.NDArray[np.uint8]:
+        if self.pixels is not None:
+            kept: npt.NDArray[np.uint8] = self.pixels[at]
+            return kept
+        (picture,) = self.source.pictures([int(self.positions[at])])
+        if not self.crops:
+            return self.reading(picture)
+        image = self.reading.photograph(picture)
         box, is_mirrored = random_box(*self.reading.frame(image), seed)
         pixels = self.reading.part(image, box)
         return pixels[:, :, ::-1] if is_mirrored else pixels
@@ -86,6 +105,9 @@ class StreamedSplit:
         for job in batch.jobs:
             job.result()
         return batch.images.to(self.device, non_blocking=True), batch.labels.to(self.device, non_blocking=True)
+
+
+AnySplit = Split | StreamedSplit
 
 
 @dataclass(frozen=True, eq=False)

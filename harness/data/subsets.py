@@ -1,11 +1,13 @@
 """Stratified choices of images: nested training subsets and what is held out."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.data.seeds import derive
+from harness.spec import DataSpec
 from harness.spec.errors import require_within
 
 if TYPE_CHECKING:  # planning chooses nothing, and must not wait for torch
@@ -45,6 +47,29 @@ def stratified(labels: Ints, size: int, *, seed: int, leave: int = 0) -> Ints:
 def held_out(labels: Ints, size: int, *, split_seed: int) -> Ints:
     """Ascending positions (size,) of the training images that are held out for validation."""
     return stratified(labels, size, seed=derive(split_seed, "validation"), leave=1)
+
+
+def parted(parts: Mapping[str, Ints], data: DataSpec, *, tested: int) -> dict[str, Ints]:
+    """Positions, ascending, of the images of `train`, `validation` and `test`, for a resolved specification.
+
+    `parts` has the labels of a source's own parts, in the order that positions count through: `train` first. What it
+    lacks is held out of `train`: `tested` images to test on, `data.validation_size` for validation.
+    """
+    assert data.validation_size is not None
+    starts = dict(zip(parts, np.cumsum([0, *map(len, parts.values())]), strict=False))
+    own = {part: start + np.arange(len(parts[part])) for part, start in starts.items()}
+    train, labels = own["train"], parts["train"]
+    if "test" not in parts:
+        seed = derive(data.split_seed, "test")
+        own["test"] = train[stratified(labels, tested, seed=seed, leave=2)]
+        train = np.setdiff1d(train, own["test"])
+        labels = labels[train]
+    if "validation" not in parts:
+        own["validation"] = train[held_out(labels, data.validation_size, split_seed=data.split_seed)]
+    else:
+        seed = derive(data.split_seed, "validation")
+        own["validation"] = own["validation"][stratified(parts["validation"], data.validation_size, seed=seed)]
+    return {"train": np.setdiff1d(train, own["validation"]), "validation": own["validation"], "test": own["test"]}
 
 
 def apportion(counts: Ints, size: int, *, leave: int = 0) -> Ints:

@@ -187,12 +187,13 @@ def _results(results: Path) -> Iterator[Check]:
 
 def _data() -> Iterator[Check]:
     from harness.data.cache import cache_folder
-    from harness.data.files import data_folders
-    from harness.data.named import CIFAR, FASHION_MNIST, SYSTEM_FOLDER
+    from harness.data.fetching import data_folders
+    from harness.data.sources.cifar import CIFAR
+    from harness.data.sources.fashion_mnist import FILES, SYSTEM_FOLDER
 
     yield Check(what="data: digits", level="ok", found="comes with scikit-learn")
     places = [*data_folders("fashion-mnist", "FashionMNIST/raw"), cache_folder() / "fashion_mnist", SYSTEM_FOLDER]
-    names = [file.name for pair in FASHION_MNIST.values() for file in pair]
+    names = [file.name for pair in FILES.values() for file in pair]
     yield _source("fashion_mnist", [place for place in places if _has_all(place, names)])
     for source, archive in CIFAR.items():
         places = [*data_folders(), cache_folder() / source]

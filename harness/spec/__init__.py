@@ -12,7 +12,7 @@ from harness.spec.claims import (
     GapShrinks,
     Monotone,
 )
-from harness.spec.data import FOLDER_SOURCES, IMAGENET, NAMED_SOURCES, DataSpec, SourceFacts
+from harness.spec.data import IMAGENET, NAMED_SOURCES, SOURCES, DataSpec, SourceFacts
 from harness.spec.errors import InvalidInput
 from harness.spec.foreign import Module, Timm, Torchvision
 from harness.spec.model import ModelSpec, ResNetSpec, SwinSpec, ViTSpec
@@ -24,11 +24,11 @@ from harness.spec.verdict import Estimate, Judgement
 
 __all__ = [
     "BUDGET_UNITS",
-    "FOLDER_SOURCES",
     "IMAGENET",
     "METRICS",
     "NAMED_SOURCES",
     "SCALES",
+    "SOURCES",
     "TUNE_SEED",
     "Arm",
     "Augmentation",

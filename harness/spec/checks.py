@@ -101,9 +101,13 @@ def value_at(spec: Any, key: str, *, asked: str = "") -> Any:
 def nearest(name: str, valid: Iterable[str]) -> str:
     """`Did you mean 'x'? Valid: ...`: the end of every message about an unknown name."""
     names = list(valid)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
-    return f"{hint}Valid: {', '.join(names)}."
+    return f"{did_you_mean(name, names)}Valid: {', '.join(names)}."
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """`Did you mean 'x' or 'y'? `, or nothing where no name is near."""
+    close = difflib.get_close_matches(name, list(valid), n=3, cutoff=0.5)
+    return f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
 
 
 def _accepts(hint: Any, value: object) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.spec.checks import check_types, later
+from harness.spec.checks import check_types, did_you_mean, later
 from harness.spec.errors import InvalidInput, require, require_within
 
 
@@ -43,7 +43,39 @@ IMAGENET = SourceFacts(
 )
 """ImageNet-1k as ILSVRC2012 has it: lets a study be planned and costed before the folder is there."""
 
-FOLDER_SOURCES = ("imagefolder", "imagenet")
+SOURCES = {
+    **dict.fromkeys(NAMED_SOURCES, ""),
+    "imagefolder": "PATH",
+    "imagenet": "PATH",
+    "npz": "PATH",
+    "npy": "PATH",
+    "csv": "PATH",
+    "torchvision": "NAME",
+    "huggingface": "NAME",
+    "python": "MODULE:FUNCTION",
+}
+"""Every kind of source, each read by a file in `harness/data/sources/`, with what follows its colon."""
+
+
+def parse_source(source: str) -> tuple[str, str]:
+    """Kind and argument of `KIND` or `KIND:ARGUMENT`. Raises `InvalidInput` for what is no source."""
+    kind, colon, argument = source.partition(":")
+    if kind not in SOURCES:
+        forms = ", ".join(f"{name}:{form}" if form else name for name, form in SOURCES.items())
+        raise InvalidInput(f"data.source is {source!r}. {did_you_mean(kind, SOURCES)}Valid: {forms}.")
+    form = SOURCES[kind]
+    require(
+        bool(form) or not colon,
+        f"data.source is {source!r}; {kind} takes no path. "
+        "Set PATCHBENCH_DATA to name the folder that holds its files.",
+    )
+    is_imagenet_alone = source == "imagenet"  # can be planned and costed without its folder
+    require(
+        not form or bool(argument) or is_imagenet_alone,
+        f"data.source is {source!r}; it must be of the form {kind}:{form}.",
+    )
+    return kind, argument
+
 
 Fit = Literal["squash", "crop", "pad"]
 
@@ -55,7 +87,7 @@ class DataSpec:
     """The images of a training."""
 
     source: str = "fashion_mnist"
-    """`fashion_mnist`, `cifar10`, `cifar100`, `digits`, `imagefolder:PATH` or `imagenet:PATH`."""
+    """One of `SOURCES`: `fashion_mnist`, `imagefolder:PATH`, `torchvision:NAME`, ..."""
     image_size: int | None = None
     """Side that images are resized to, pixels; None for the source's own."""
     train_size: int | None = None
@@ -74,31 +106,16 @@ class DataSpec:
     moved_seed: int = 0
     """Decides the permutation; for one seed, the patches moved at a smaller share are among those of a larger one."""
     fit: Fit = later("crop")
-    """How a folder's photographs become square. `crop`: the shorter side is resized, the middle taken; `pad`: the
+    """How photographs become square. `crop`: the shorter side is resized, the middle taken; `pad`: the
     longer side is resized, the rest is background; `squash`: both sides are resized."""
     background: tuple[int, ...] = later(WHITE)
-    """Red, green, blue, 0 to 255: seen through transparent parts of a folder's photographs, and beside padded ones."""
+    """Red, green, blue, 0 to 255: seen through transparent parts of photographs, and beside padded ones."""
     channels: int | None = later(None)
-    """A folder's photographs as 1: grey, or 3: RGB; None for 1 where every file is grey, else 3."""
+    """Photographs as 1: grey, or 3: RGB; None for 1 where every file is grey, else 3."""
 
     def __post_init__(self) -> None:
         check_types(self)
-        name = self.source.partition(":")[0]
-        if name not in NAMED_SOURCES and name not in FOLDER_SOURCES:
-            raise InvalidInput(
-                f"data.source is {self.source!r}; valid: {', '.join(NAMED_SOURCES)}, "
-                + ", ".join(f"{folder}:PATH" for folder in FOLDER_SOURCES)
-                + "."
-            )
-        require(
-            name in FOLDER_SOURCES or ":" not in self.source,
-            f"data.source is {self.source!r}; {name} takes no path. "
-            "Set PATCHBENCH_DATA to name the folder that holds its files.",
-        )
-        require(
-            name != "imagefolder" or bool(self.source.partition(":")[2]),
-            f"data.source is {self.source!r}; it must name a folder: imagefolder:PATH.",
-        )
+        parse_source(self.source)
         for field in ("image_size", "train_size", "validation_size"):
             value = getattr(self, field)
             if value is not None:
@@ -117,11 +134,15 @@ class DataSpec:
 
     @property
     def known_image_size(self) -> int | None:
-        """Side of the source's own images, pixels; None for a folder, whose images must be looked at."""
-        name = self.source.partition(":")[0]
-        if name == "imagenet":
+        """Side of the source's own images, pixels; None where they must be looked at."""
+        if self.kind == "imagenet":
             return IMAGENET.image_size
-        return NAMED_SOURCES[name].image_size if name in NAMED_SOURCES else None
+        return NAMED_SOURCES[self.kind].image_size if self.kind in NAMED_SOURCES else None
+
+    @property
+    def kind(self) -> str:
+        """The source without its path or name: `imagefolder`."""
+        return parse_source(self.source)[0]
 
     def check_moved(self, image_size: int) -> None:
         """Refuse patches that do not tile an image of this side (pixels), and a share of fewer than two of them."""

@@ -190,7 +190,7 @@ STUDY = Study(
         (["status", "patch_size", "--scale", "gpu"], "has no results at scale 'gpu'"),
         (["report", "patch_size", "--scale", "gpu"], "has no results at scale 'gpu'"),
         (["report", "../../etc"], "There is no study '../../etc'"),
-        (["data", "check", "mnist"], "data.source is 'mnist'; valid: fashion_mnist"),
+        (["data", "check", "mnist"], "data.source is 'mnist'. Did you mean 'fashion_mnist'? Valid: fashion_mnist"),
         (["fly"], "No such command 'fly'"),
     ],
 )

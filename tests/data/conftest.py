@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.data import named
-from harness.data.files import RawFile
+from harness.data.fetching import RawFile
+from harness.data.sources import fashion_mnist
 from harness.spec import NAMED_SOURCES, SourceFacts
 
 
@@ -58,8 +58,8 @@ def tiny(tmp_path, monkeypatch):
         pair = {f"{stem}-images-idx3-ubyte": idx(images), f"{stem}-labels-idx1-ubyte": idx(labels)}
         contents |= pair
         files[part] = tuple(RawFile(name, len(raw), hashlib.sha256(raw).hexdigest()) for name, raw in pair.items())
-    monkeypatch.setattr(named, "FASHION_MNIST", files)
-    monkeypatch.setattr(named, "SYSTEM_FOLDER", tmp_path / "system")
+    monkeypatch.setattr(fashion_mnist, "FILES", files)
+    monkeypatch.setattr(fashion_mnist, "SYSTEM_FOLDER", tmp_path / "system")
     monkeypatch.setattr("shutil.which", lambda tool: None)
     facts = SourceFacts(image_size=28, channels=1, classes=10, train_images=60, test_images=20, validation_images=10)
     monkeypatch.setitem(NAMED_SOURCES, "fashion_mnist", facts)

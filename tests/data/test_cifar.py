@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data.cifar import parse_batch, read_batch
-from harness.data.files import Unusable
+from harness.data.cifar_batches import parse_batch, read_batch
+from harness.data.fetching import Unusable
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 3072), dtype=np.uint8)
 LABELS = [3, 0, 9, 9]

@@ -10,7 +10,7 @@ import torch
 from PIL import Image, features
 
 from harness.data import content_hash, facts, load, resolve
-from harness.data.folders import scan
+from harness.data.sources import find
 from harness.data.survey import check, outline, survey
 from harness.spec import DataSpec, InvalidInput
 
@@ -51,22 +51,22 @@ def test_every_ending_of_a_photograph_is_read(root):
             draw(root / name / f"{number}.png")
             draw(root / name / f"{number}.JFIF", kind="JPEG")
             draw(root / name / f"{number}.jpe", kind="JPEG")
-    assert len(scan(str(root)).files) == 30
+    assert len(find(f"imagefolder:{root}").files) == 30
 
 
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
 def test_avif_is_read_where_pillow_has_it(root):
     make(root, flat={"cat": 5, "dog": 5})
     draw(root / "cat" / "6.avif")
-    assert "cat/6.avif" in dict(scan(str(root)).files)
+    assert "cat/6.avif" in dict(find(f"imagefolder:{root}").files)
     assert len(load(source(root)).train) == 7
     assert skipped(root) == {}
 
 
 def test_nested_folders_below_a_class_are_read(root):
     make(root, flat={"cat": 3, "dog": 4, "cat/2024/may": 2})
-    assert Counter(label for _, label in scan(str(root)).files) == {0: 5, 1: 4}
-    assert "cat/2024/may/1.png" in dict(scan(str(root)).files)
+    assert Counter(label for _, label in find(f"imagefolder:{root}").files) == {0: 5, 1: 4}
+    assert "cat/2024/may/1.png" in dict(find(f"imagefolder:{root}").files)
 
 
 def test_what_is_passed_over_is_counted_by_reason_and_named(root):
@@ -96,7 +96,7 @@ def test_a_class_of_nothing_but_heic_says_so(root):
     (root / "eel").mkdir()
     (root / "eel" / "1.heic").touch()
     with pytest.raises(InvalidInput, match=r"eel holds no image .* Passed over: 1 file, HEIC or AVIF without"):
-        scan(str(root))
+        find(f"imagefolder:{root}")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_validation_part_counts_for_the_identity_and_may_be_used_in_part(root)
 def test_train_and_val_without_test_name_the_remedy(root):
     make(root, train={"cat": 4, "dog": 4}, val={"cat": 4, "dog": 4})
     with pytest.raises(InvalidInput) as error:
-        scan(str(root))
+        find(f"imagefolder:{root}")
     assert "no folder test. To test on val, rename it to test" in str(error.value)
     assert f"data.source=imagenet:{root}" in str(error.value)
 
@@ -138,14 +138,14 @@ def test_train_and_val_without_test_name_the_remedy(root):
 def test_two_folders_of_one_part_are_refused(root):
     make(root, train={"cat": 4}, training={"cat": 4}, test={"cat": 1})
     with pytest.raises(InvalidInput, match=r"two folders of one part: 'train' and 'training'"):
-        scan(str(root))
+        find(f"imagefolder:{root}")
 
 
 def test_class_folders_that_are_numbers_are_in_natural_order(root):
     make(root, flat={"10": 3, "2": 3, "0": 3, "1": 3})
-    assert scan(str(root)).classes == ("0", "1", "2", "10")
+    assert find(f"imagefolder:{root}").classes == ("0", "1", "2", "10")
     make(root, flat={"a": 3})
-    assert scan(str(root)).classes == ("0", "1", "10", "2", "a")
+    assert find(f"imagefolder:{root}").classes == ("0", "1", "10", "2", "a")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_class_folders_that_are_numbers_are_in_natural_order(root):
 def test_a_class_that_only_the_test_part_has_is_quoted_and_likened(root, there, here, message):
     make(root, train={there: 3, "dog": 3}, test={here: 1, "dog": 1})
     with pytest.raises(InvalidInput, match=message):
-        scan(str(root))
+        find(f"imagefolder:{root}")
 
 
 def test_links_to_files_classes_and_parts_are_followed(root, tmp_path):
@@ -186,7 +186,7 @@ def test_links_to_files_classes_and_parts_are_followed(root, tmp_path):
 def test_a_folder_that_links_lead_to_twice_is_read_once(root):
     make(root, flat={"cat": 3, "dog": 3, "dog/more": 2})
     (root / "dog" / "same").symlink_to(root / "dog" / "more")
-    assert len(scan(str(root)).files) == 8
+    assert len(find(f"imagefolder:{root}").files) == 8
     assert skipped(root)["folders that a link leads to again"][0] == 1
 
 

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 import torch
 
-from harness.data import content_hash, files, load, named
+from harness.data import content_hash, fetching, load
 from harness.data.cache import stored, unkept, write_whole
-from harness.data.files import RawFile
+from harness.data.fetching import RawFile
+from harness.data.sources import cifar, fashion_mnist
 from harness.spec import NAMED_SOURCES, DataSpec, InvalidInput, SourceFacts
 
 SPEC = DataSpec()
@@ -56,7 +57,7 @@ def test_one_wrong_byte_in_the_users_folder_names_file_and_hashes(tiny, tmp_path
         path = path.with_name(f"{path.name}.gz")
     with pytest.raises(InvalidInput) as error:
         load(SPEC)
-    expected = named.FASHION_MNIST["train"][0].sha256
+    expected = fashion_mnist.FILES["train"][0].sha256
     assert str(error.value) == (
         f"{path} is damaged: its content has SHA-256 {found} (47056 bytes), expected {expected} (47056 bytes). "
         "Replace it, or unset PATCHBENCH_DATA."
@@ -136,18 +137,18 @@ def test_the_package_is_unpacked_into_the_cache(tiny, tmp_path, monkeypatch):
         if command[0] == "apt-get":
             (Path(folder) / "dataset-fashion-mnist_1_all.deb").touch()
         else:
-            tiny.put(Path(folder) / "unpacked" / named.SYSTEM_FOLDER.relative_to("/"), packed=True)
+            tiny.put(Path(folder) / "unpacked" / fashion_mnist.SYSTEM_FOLDER.relative_to("/"), packed=True)
 
-    monkeypatch.setattr(files, "_run", run)
+    monkeypatch.setattr(fetching, "_run", run)
     assert len(load(SPEC, phase="confirm").test) == 20
     assert [command[0] for command in commands] == ["apt-get", "dpkg-deb"]
 
 
 def test_a_failing_command_gives_its_last_line(tmp_path):
-    with pytest.raises(files.Unusable, match=r"sh -c: E: no such package"):
-        files._run(["sh", "-c", "echo E: no such package >&2; exit 100"], str(tmp_path))
-    with pytest.raises(files.Unusable, match="No such file"):
-        files._run(["no-such-command-here"], str(tmp_path))
+    with pytest.raises(fetching.Unusable, match=r"sh -c: E: no such package"):
+        fetching._run(["sh", "-c", "echo E: no such package >&2; exit 100"], str(tmp_path))
+    with pytest.raises(fetching.Unusable, match="No such file"):
+        fetching._run(["no-such-command-here"], str(tmp_path))
 
 
 def test_a_download_is_checked_and_kept(tiny, monkeypatch):
@@ -166,9 +167,9 @@ def test_a_wrong_number_of_labels_is_refused(tiny, tmp_path, monkeypatch):
     labels = tiny.contents["train-labels-idx1-ubyte"]
     short = labels[:7] + bytes([59]) + labels[8:-1]
     (own / "train-labels-idx1-ubyte").write_bytes(short)
-    images_file, _ = named.FASHION_MNIST["train"]
+    images_file, _ = fashion_mnist.FILES["train"]
     wrong = RawFile("train-labels-idx1-ubyte", len(short), hashlib.sha256(short).hexdigest())
-    monkeypatch.setitem(named.FASHION_MNIST, "train", (images_file, wrong))
+    monkeypatch.setitem(fashion_mnist.FILES, "train", (images_file, wrong))
     with pytest.raises(InvalidInput, match="60 images but 59 labels"):
         load(SPEC)
 
@@ -176,7 +177,7 @@ def test_a_wrong_number_of_labels_is_refused(tiny, tmp_path, monkeypatch):
 @pytest.mark.parametrize("raw", [b"", b"\0\0\x08", b"\0\0\x08\x00", b"\0\0\x08\x01\0\0\0\x05abc", b"PNG12345678"])
 def test_a_header_that_does_not_fit_is_refused(raw):
     with pytest.raises(InvalidInput, match="no IDX file"):
-        named.parse_idx(raw, "some-file")
+        fashion_mnist.parse_idx(raw, "some-file")
 
 
 def test_space_is_asked_for_only_where_it_lacks(tmp_path):
@@ -224,7 +225,7 @@ def test_nothing_is_kept_where_building_fails(cache):
         raise InvalidInput("no")
 
     with pytest.raises(InvalidInput):
-        stored("key", fail)
+        stored("key", (1,), fail)
     assert not (cache / "decoded").exists()
 
 
@@ -234,12 +235,12 @@ def test_two_processes_may_fill_the_cache_at_once(cache):
         "from harness.data.cache import stored\n"
         "def build():\n"
         "    time.sleep(0.3)\n"
-        "    return {'images': np.arange(1000000)}\n"
-        "for _ in range(3): assert stored('k', build)['images'].sum() == 499999500000\n"
+        "    return [np.full((1000, 1, 10, 10), 7, dtype=np.uint8)]\n"
+        "for _ in range(3): assert (stored('k', (1000, 1, 10, 10), build) == 7).all()\n"
     )
     running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [process.wait(60) for process in running] == [0, 0]
-    assert [path.suffix for path in (cache / "decoded").iterdir()] == [".npz"]
+    assert [path.suffix for path in (cache / "decoded").iterdir()] == [".npy"]
 
 
 def test_the_test_split_stays_shut_while_tuning(tiny, tmp_path):
@@ -316,7 +317,7 @@ def tiny_cifar(tmp_path, monkeypatch):
             tar.addfile(info, io.BytesIO(raw))
     packed = path.read_bytes()
     file = RawFile(path.name, len(packed), hashlib.sha256(packed).hexdigest())
-    monkeypatch.setitem(named.CIFAR, "cifar10", named.Archive(file, "cifar-10-batches-py"))
+    monkeypatch.setitem(cifar.CIFAR, "cifar10", cifar.Archive(file, "cifar-10-batches-py"))
     facts = SourceFacts(image_size=32, channels=3, classes=10, train_images=50, test_images=20, validation_images=10)
     monkeypatch.setitem(NAMED_SOURCES, "cifar10", facts)
     return path
@@ -358,7 +359,7 @@ def test_a_damaged_cifar_folder_is_named_or_built_again(tiny_cifar, monkeypatch,
         load(DataSpec(source="cifar10"))
 
 
-HERE = named.SYSTEM_FOLDER.is_dir()
+HERE = fashion_mnist.SYSTEM_FOLDER.is_dir()
 
 
 @pytest.mark.skipif(not HERE, reason="needs the Debian package dataset-fashion-mnist")

@@ -162,7 +162,6 @@ def load() -> None:
     import torch
 
     from harness.commands import results
-    from harness.data import named
     from harness.execution import runner
     from harness.records import provenance
     from harness.report import content
@@ -178,7 +177,7 @@ def load() -> None:
     torch.set_num_threads(1)
     provenance.available_cores = lambda: 1
     os.fsync = lambda descriptor: None
-    named._digits = functools.cache(named._digits)
+
     provenance.versions = functools.cache(provenance.versions)
     content.drawn = functools.partial(content.drawn, most=1)
     content.png = content.svg = lambda figure: b"a figure"

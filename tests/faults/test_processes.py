@@ -17,7 +17,7 @@ from small_study import FaultStudy
 from stage import Launch
 from what_is_kept import differences
 
-from harness.data.named import SYSTEM_FOLDER
+from harness.data.sources.fashion_mnist import SYSTEM_FOLDER
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:

@@ -186,7 +186,9 @@ MESSAGES = {
     ),
     "source": (
         lambda: DataSpec(source="mnist"),
-        "data.source is 'mnist'; valid: fashion_mnist, cifar10, cifar100, digits, imagefolder:PATH, imagenet:PATH.",
+        "data.source is 'mnist'. Did you mean 'fashion_mnist'? Valid: fashion_mnist, cifar10, cifar100, digits, "
+        "imagefolder:PATH, imagenet:PATH, npz:PATH, npy:PATH, csv:PATH, torchvision:NAME, huggingface:NAME, "
+        "python:MODULE:FUNCTION.",
     ),
     "path": (
         lambda: DataSpec(source="cifar10:/data"),
@@ -195,7 +197,7 @@ MESSAGES = {
     ),
     "no path": (
         lambda: DataSpec(source="imagefolder:"),
-        "data.source is 'imagefolder:'; it must name a folder: imagefolder:PATH.",
+        "data.source is 'imagefolder:'; it must be of the form imagefolder:PATH.",
     ),
     "range": (
         lambda: LogUniform(low=1, high=0.1),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.files import Unusable
+from harness.data.fetching import Unusable
 
 VALUES = 3 * 32 * 32
 """Bytes of an image: red, green and blue planes."""

@@ -37,6 +37,11 @@ class Unusable(Exception):  # a reason to try the next place, never an error by 
     """A place does not have the file, or has a damaged one; says which."""
 
 
+def not_set() -> bytes:
+    """Where there is no `PATCHBENCH_DATA`."""
+    raise Unusable("not set")
+
+
 def data_folders(*below: str) -> list[Path]:
     """The user's own folder `PATCHBENCH_DATA` and those subfolders of it that are looked at; empty where not set."""
     named = os.environ.get("PATCHBENCH_DATA")

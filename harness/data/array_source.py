@@ -1,0 +1,214 @@
+"""Images that are arrays: named sets, files of numpy, what a function returns."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.data.cache import Bytes, stored
+from harness.data.duplicates import Place
+from harness.data.source import Pair, Part, Phase, check_memory, memory_needed
+from harness.data.subsets import Ints, parted
+from harness.spec import DataSpec, InvalidInput, SourceFacts
+from harness.spec.errors import require
+from harness.spec.plural import counted
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.data.stream import AnySplit
+
+
+class ArraySource(ABC):
+    """Arrays by part. A source gives `name` and `arrays`; what is known of them and their hash follow."""
+
+    photographs: ClassVar[bool] = False
+    name: str
+    """As a user writes it: `npz:PATH`."""
+
+    @abstractmethod
+    def arrays(self, part: Part) -> Pair | None:
+        """Images uint8 (N, C, H, H) and labels int64 (N,), of a part; None where there is no part `validation`."""
+
+    @cached_property
+    def _parts(self) -> dict[Part, Pair]:
+        """All parts, checked: of images of one shape and classes that `train` has all of."""
+        found: dict[Part, Pair] = {}
+        for part in ("train", "validation", "test"):
+            pair = self.arrays(part)
+            if pair is None:
+                require(part == "validation", f"{self.name} has no part {part}; it must have train and test.")
+                continue
+            found[part] = pair
+        check_alike(self.name, found)
+        return found
+
+    def facts(self, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
+        """See `Source`; a tenth is held out for validation where the source has no such part."""
+        del channels
+        images, labels = self._parts["train"]
+        classes = int(labels.max()) + 1
+        held_out = self._parts["validation"][1] if "validation" in self._parts else None
+        return SourceFacts(
+            image_size=image_size or images.shape[-1],
+            channels=images.shape[1],
+            classes=classes,
+            train_images=len(labels),
+            test_images=len(self._parts["test"][1]),
+            validation_images=max(classes, round(len(labels) / 10)) if held_out is None else len(held_out),
+            own_validation=held_out is not None,
+        )
+
+    def content_hash(self) -> str:
+        """SHA-256 over the parts' names, shapes, images and labels."""
+        digest = hashlib.sha256()
+        for part, (images, labels) in self._parts.items():
+            digest.update(f"{part} {images.shape}\n".encode())
+            digest.update(np.ascontiguousarray(images).data)
+            digest.update(labels.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def read(
+        self, spec: DataSpec, facts: SourceFacts, *, device: "torch.device", phase: Phase
+    ) -> "Mapping[str, AnySplit]":
+        """See `Source`: in memory, at the size of `facts`."""
+        from harness.data.splits import split
+
+        check_memory(spec.source, facts, memory_needed(facts))
+        found: dict[Part, Pair] = {"train": self._resized("train", facts)}
+        if facts.own_validation:
+            found["validation"] = self._resized("validation", facts)
+        labels = {str(part): pair[1] for part, pair in found.items()}
+        chosen = parted(labels | {"test": np.zeros(0, dtype=np.int64)}, spec, tested=0)
+        parts = {"train": split(*_at(found["train"], chosen["train"]), device)}
+        held_out = found["validation"] if facts.own_validation else found["train"]
+        start = len(found["train"][1]) if facts.own_validation else 0
+        parts["validation"] = split(*_at(held_out, chosen["validation"] - start), device)
+        if phase == "confirm":
+            parts["test"] = split(*self._resized("test", facts), device)
+        return parts
+
+    def _resized(self, part: Part, facts: SourceFacts) -> Pair:
+        """A part at the size asked for; what was resized is kept in the cache."""
+        pair = self._parts[part] if "_parts" in self.__dict__ else self.arrays(part)
+        assert pair is not None
+        images, labels = pair
+        side = facts.image_size
+        if images.shape[-1] != side:
+            shape = (*images.shape[:2], side, side)
+            key = f"resized 1 {self.content_hash()} {part} {side}"
+            images = stored(key, shape, lambda: resized(pair[0], side))
+        return images, labels
+
+    def outline(self, spec: DataSpec) -> Mapping[str, Any]:
+        """See `Source`."""
+        del spec
+        own = "validation" in self.__dict__.get("_parts", {})
+        return {"origins": {} if own else {"validation": "held out of the training part"}}
+
+    def places(self, spec: DataSpec, labels: Mapping[str, Ints]) -> list[Place]:
+        """See `Source`."""
+        del spec
+        every = ((part, at, int(label)) for part, found in labels.items() for at, label in enumerate(found))
+        return [Place(part, label, f"{part}[{at}]") for part, at, label in every]
+
+
+def _at(pair: Pair, positions: Ints) -> Pair:
+    return pair[0][positions], pair[1][positions]
+
+
+def resized(images: Bytes, side: int) -> Iterator[Bytes]:
+    """(N, C, H, W) to blocks of (n, C, side, side), bilinear with antialiasing, a thousand images at a time."""
+    import torch
+    from torch.nn import functional
+
+    for at in range(0, len(images), 1000):
+        part = torch.from_numpy(images[at : at + 1000].astype(np.float32))
+        fitted = functional.interpolate(part, size=(side, side), mode="bilinear", antialias=True)
+        yield fitted.round_().clamp_(0, 255).byte().numpy()
+
+
+def as_pair(where: str, images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> Pair:
+    """Arrays from anywhere as images uint8 (N, C, H, H) and labels int64 (N,).
+
+    Images are uint8, (N, H, H), (N, H, H, C) or (N, C, H, H), with 1 or 3 channels; labels are whole numbers from 0,
+    (N,) or (N, 1). Raises `InvalidInput`, naming `where`, for anything else.
+    """
+    require(
+        images.dtype == np.uint8,
+        f"The images of {where} are of type {images.dtype}; they must be uint8, with levels of 0 to 255.",
+    )
+    shape = images.shape
+    if len(shape) == 3:
+        images = images[:, None]
+    elif len(shape) == 4 and shape[3] in (1, 3) and shape[1] == shape[2]:
+        images = images.transpose(0, 3, 1, 2)
+    require(
+        images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[2] == images.shape[3] > 0,
+        f"The images of {where} are of shape {shape}; it must be (N, H, H), (N, H, H, C) or (N, C, H, H), of squares "
+        "with 1 or 3 channels.",
+    )
+    flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    require(
+        flat.ndim == 1 and flat.dtype.kind in "iu",
+        f"The labels of {where} are of type {labels.dtype} and shape {labels.shape}; they must be whole numbers, (N,).",
+    )
+    require(
+        len(flat) == len(images),
+        f"{where}: {counted(len(images), 'image')} but {counted(len(flat), 'label')}; they must match.",
+    )
+    require(len(flat) > 0, f"{where} has no image.")
+    low, high = int(flat.min()), int(flat.max())
+    require(
+        low >= 0 and high < len(flat) + 10**6,
+        f"The labels of {where} go from {low} to {high}; they must number the classes from 0 on.",
+    )
+    return images, flat.astype(np.int64)
+
+
+def check_alike(name: str, parts: Mapping[Part, Pair]) -> None:
+    """Refuse parts of different shapes, labels that `train` does not have, and fewer than two classes."""
+    images, labels = parts["train"]
+    counts = np.bincount(labels)
+    require(len(counts) >= 2, f"{name} has one class; it needs at least two.")
+    rarest = int(counts.argmin())
+    require(
+        int(counts[rarest]) >= 2,
+        f"Class {rarest} of {name} has {counted(int(counts[rarest]), 'training image')} of {len(counts)} classes, "
+        "numbered from 0; each needs at least 2: one each to train and to validate on.",
+    )
+    for part, (others, found) in parts.items():
+        require(
+            others.shape[1:] == images.shape[1:],
+            f"{name}: images of {part} have the shape {others.shape[1:]}, those of train {images.shape[1:]}; they must "
+            "be the same.",
+        )
+        if int(found.max()) >= len(counts):
+            raise InvalidInput(
+                f"{name}: {part} has class {found.max()}, which train does not have; its last is {len(counts) - 1}."
+            )
+
+
+@dataclass
+class NamedSource(ArraySource):
+    """A set that is known without being read."""
+
+    kind: str
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """Its kind, which says all."""
+        return self.kind
+
+    def facts(self, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
+        """Those of `NAMED_SOURCES`."""
+        from harness.spec import NAMED_SOURCES
+
+        del channels
+        known = NAMED_SOURCES[self.kind]
+        return known if image_size is None else replace(known, image_size=image_size)

@@ -1,0 +1,73 @@
+"""What every source of images can tell and give; one file each in `harness/data/sources/`."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.data.duplicates import Place
+from harness.data.subsets import Ints
+from harness.spec import DataSpec, InvalidInput, SourceFacts
+
+if TYPE_CHECKING:  # plans ask for facts and hashes, and must not wait for torch
+    import torch
+
+    from harness.data.stream import AnySplit
+
+Part = Literal["train", "validation", "test"]
+Phase = Literal["tune", "confirm"]
+Pair = tuple[npt.NDArray[np.uint8], Ints]
+"""Images uint8 (N, C, H, W) and labels int64 (N,)."""
+
+
+class SizeNeeded(InvalidInput):
+    """The images of a source have no size in common, so that one must be chosen."""
+
+
+class Source(Protocol):
+    """A set of images, opened. All methods raise `InvalidInput` for data that is missing, damaged or cannot be used."""
+
+    photographs: ClassVar[bool]
+    """Whether `data.fit`, `data.background` and `data.channels` say how its images are read."""
+
+    def facts(self, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
+        """Shape and sizes, of images resized to `image_size` (pixels) and read with `channels`; None for their own."""
+
+    def content_hash(self) -> str:
+        """SHA-256 identity of images and labels, 64 hexadecimal digits."""
+
+    def read(
+        self, spec: DataSpec, facts: SourceFacts, *, device: "torch.device", phase: Phase
+    ) -> "Mapping[str, AnySplit]":
+        """The splits `train`, `validation` and, in phase `confirm` alone, `test`, of a resolved specification."""
+
+    def outline(self, spec: DataSpec) -> Mapping[str, Any]:
+        """Fields of `records.data_facts.DataFacts` that are known without decoding an image."""
+
+    def places(self, spec: DataSpec, labels: Mapping[str, Ints]) -> list[Place]:
+        """Part, class and name of every image, part after part; `labels` has the labels of each part."""
+
+
+def memory_needed(facts: SourceFacts) -> int:
+    """Bytes of all images."""
+    images = facts.train_images + facts.test_images + (facts.validation_images if facts.own_validation else 0)
+    return images * facts.channels * facts.image_size**2
+
+
+def memory_limit() -> int:
+    """Bytes that a set may take: half of the machine's memory, as it is copied once."""
+    import psutil
+
+    total: int = psutil.virtual_memory().total
+    return total // 2
+
+
+def check_memory(what: str, facts: SourceFacts, needed: int) -> None:
+    """Refuse `needed` bytes of images that cannot be held."""
+    limit = memory_limit()
+    if needed > limit:
+        raise InvalidInput(
+            f"{what} at {facts.image_size} pixels takes {needed / 1e9:.1f} GB of memory, more than half of this "
+            f"machine's ({limit / 1e9:.1f} GB). Lower data.image_size."
+        )

@@ -1,0 +1,156 @@
+"""CIFAR-10 and CIFAR-100: archives checked by SHA-256, their batches read as data."""
+
+import hashlib
+import io
+import json
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from harness.data.array_source import NamedSource
+from harness.data.cache import cache_folder, set_aside, unkept
+from harness.data.cifar_batches import read_batch
+from harness.data.fetching import RawFile, Unusable, data_folders, download, first_usable, not_set
+from harness.data.source import Pair, Part
+from harness.spec import NAMED_SOURCES, InvalidInput
+from harness.spec.plural import counted
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A CIFAR archive: `file` is the .tar.gz as it is, `folder` what it unpacks to."""
+
+    file: RawFile
+    folder: str
+
+
+CIFAR = {
+    "cifar10": Archive(
+        RawFile(
+            "cifar-10-python.tar.gz", 170_498_071, "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
+        ),
+        "cifar-10-batches-py",
+    ),
+    "cifar100": Archive(
+        RawFile(
+            "cifar-100-python.tar.gz", 169_001_437, "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"
+        ),
+        "cifar-100-python",
+    ),
+}
+
+
+def open_source(kind: str, argument: str) -> "Cifar":
+    """One of the two."""
+    del argument
+    return Cifar(kind)
+
+
+class Cifar(NamedSource):
+    """32-pixel photographs, in colour."""
+
+    def arrays(self, part: Part) -> Pair:
+        """See `ArraySource`. From the batches of the unpacked archive, which is checked before it is unpacked."""
+        root = _root(self.kind)
+        try:
+            images, labels = _batches(root, self.kind, part)
+        except Unusable as error:
+            if root != cache_folder() / self.kind:
+                raise InvalidInput(f"{error}. Replace the folder, or unset PATCHBENCH_DATA.") from error
+            set_aside(root / CIFAR[self.kind].folder, str(error))
+            try:
+                images, labels = _batches(_root(self.kind), self.kind, part)
+            except Unusable as again:
+                raise InvalidInput(f"{again}. Remove it.") from again
+        expected = getattr(NAMED_SOURCES[self.kind], f"{part}_images")
+        if len(images) != expected:
+            raise InvalidInput(f"{self.kind} {part}: {counted(len(images), 'image')}; expected {expected:,}.")
+        return images, labels
+
+    def content_hash(self) -> str:
+        """From the archive's hash: reads no data."""
+        return hashlib.sha256(json.dumps([self.kind, CIFAR[self.kind].file.sha256]).encode()).hexdigest()
+
+
+def _batches(root: Path, source: str, part: Part) -> Pair:
+    from torchvision.datasets import CIFAR10, CIFAR100
+
+    known = {"cifar10": CIFAR10, "cifar100": CIFAR100}[source]
+    folder, classes = root / CIFAR[source].folder, NAMED_SOURCES[source].classes
+    files = known.train_list if part == "train" else known.test_list
+    batches = [read_batch(folder / name, md5, classes) for name, md5 in files]
+    return np.concatenate([images for images, _ in batches]), np.concatenate([labels for _, labels in batches])
+
+
+def _root(source: str) -> Path:
+    """The folder that holds the unpacked archive; unpacked into the cache where need be."""
+    archive, kept = CIFAR[source], cache_folder() / source
+    own = data_folders()
+    if own and (own[0] / archive.folder).is_dir():
+        return own[0]
+    if own and (own[0] / archive.file.name).is_file():
+        try:
+            _unpack(_read_archive(own[0] / archive.file.name, archive), archive, kept)
+        except Unusable as error:
+            raise InvalidInput(f"{error}. Replace it, or unset PATCHBENCH_DATA.") from error
+        return kept
+    if (kept / archive.folder).is_dir():
+        return kept
+    places: list[tuple[str, Callable[[], bytes]]] = [
+        ("PATCHBENCH_DATA", partial(_read_archive, own[0] / archive.file.name, archive) if own else not_set),
+        ("cache", partial(_read_archive, kept / archive.file.name, archive)),
+        ("download", partial(_download_archive, source)),
+    ]
+    remedy = (
+        f"Put {archive.file.name}, or the folder {archive.folder} that it unpacks to, into a folder and name that "
+        "folder by PATCHBENCH_DATA."
+    )
+    _unpack(first_usable(f"{source}'s {archive.file.name}", places, remedy), archive, kept)
+    return kept
+
+
+def _read_archive(path: Path, archive: Archive) -> bytes:
+    """The packed bytes of an archive, checked by SHA-256. Raises `Unusable`."""
+    try:
+        with path.open("rb") as file:
+            packed = file.read(archive.file.size + 1)
+    except OSError as error:
+        raise Unusable(f"{path}: {error.strerror}") from error
+    return _checked_archive(packed, archive, str(path))
+
+
+def _download_archive(source: str) -> bytes:
+    from torchvision.datasets import CIFAR10, CIFAR100
+
+    url = {"cifar10": CIFAR10, "cifar100": CIFAR100}[source].url
+    return _checked_archive(download(url, CIFAR[source].file.size), CIFAR[source], url)
+
+
+def _checked_archive(packed: bytes, archive: Archive, where: str) -> bytes:
+    found = hashlib.sha256(packed).hexdigest()
+    if found != archive.file.sha256:
+        raise Unusable(f"{where} is damaged: SHA-256 {found}, expected {archive.file.sha256}")
+    return packed
+
+
+def _unpack(packed: bytes, archive: Archive, kept: Path) -> None:
+    """Unpack beside the final place, then rename: two processes may do so at once, and one of them wins."""
+    if (kept / archive.folder).is_dir():
+        return
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=kept) as temporary:
+            with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
+                tar.extractall(temporary, filter="data")
+            try:
+                (Path(temporary) / archive.folder).rename(kept / archive.folder)
+            except OSError:
+                if not (kept / archive.folder).is_dir():
+                    raise
+    except OSError as error:
+        raise unkept(f"what {archive.file.name} holds", kept, error) from error
