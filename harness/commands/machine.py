@@ -13,7 +13,8 @@ from harness.records.data_facts import PART_NAMES
 from harness.spec.plural import counted
 
 if TYPE_CHECKING:
-    from harness.data.loading import AnySplit, Dataset
+    from harness.data.loading import Dataset
+    from harness.data.stream import AnySplit
     from harness.spec import DataSpec
 
 
@@ -73,8 +74,10 @@ def data() -> None:
 def data_get(source: str, overrides: tuple[str, ...]) -> None:
     """Fetch a source (if need be), check it, decode it and cache it. OVERRIDES: e.g. data.image_size=64."""
     from harness.data import load
+    from harness.data.sources import fetch
 
     spec = _data(source, overrides)
+    fetch(spec.source)
     loaded = load(spec, phase="confirm")
     sizes = (counted(len(part), f"{name} image") for name, part in _parts(loaded).items())
     echo(

@@ -168,7 +168,7 @@ def as_pair(where: str, images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> P
         low >= 0 and high < len(flat) + 10**6,
         f"The labels of {where} go from {low} to {high}; they must number the classes from 0 on.",
     )
-    return images, flat.astype(np.int64)
+    return np.ascontiguousarray(images), flat.astype(np.int64)
 
 
 def check_alike(name: str, parts: Mapping[Part, Pair]) -> None:

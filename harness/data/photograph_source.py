@@ -228,7 +228,7 @@ class PhotographSource:
         try:
             return stored(f"streamed {READING} {self.stamp(chosen)} {reading}", shape, blocks, mapped=True)
         except Unkept as error:
-            log.warning("%s: not kept decoded, but decoded in each pass, because: %s", what, error)
+            log.warning("%s, are decoded in each pass, not kept: %s", what, error)
             return None
 
     def stamp(self, positions: Ints) -> str:

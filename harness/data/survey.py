@@ -13,7 +13,8 @@ from harness.records.data_facts import PARTS, DataFacts
 from harness.spec import DataSpec, SourceFacts
 
 if TYPE_CHECKING:  # plans ask for an outline, and must not wait for torch
-    from harness.data.loading import AnySplit, Dataset
+    from harness.data.loading import Dataset
+    from harness.data.stream import AnySplit
 
 CHECK_SIDE = 64
 """Pixels that images without a common size are compared at, where no size is asked for."""

@@ -1,7 +1,7 @@
 """The sources of images, one file each, named as the kind of `data.source`.
 
-A file has `open_source(kind, argument)`, which gives a `harness.data.source.Source`; it may have `fetch(argument)`, which
-downloads what is missing.
+A file has `open_source(kind, argument)`, which gives a `harness.data.source.Source`. It may have `fetch(argument)`,
+which downloads what is missing.
 """
 
 from importlib import import_module
