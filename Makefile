@@ -67,7 +67,7 @@ numerics: $(DEV_STAMP) ## | keep the losses of today's code as the golden ones, 
 
 constraints: ## | renew the versions in constraints.txt
 	@$(require_python); rm -rf .venv-new && "$$PYTHON" -m venv .venv-new
-	.venv-new/bin/python -m pip install --quiet --editable '.[dev,bench]'
+	.venv-new/bin/python -m pip install --quiet --editable '.[dev,bench,huggingface]'
 	@{ sed -n '/^#/p' constraints.txt; .venv-new/bin/python -m pip freeze --all --exclude-editable --exclude pip | \
 	    tr 'A-Z_' 'a-z-' | LC_ALL=C sort | sed -E '/^(cuda|nvidia|triton)/s/$$/ ; platform_system == "Linux"/'; \
 	} > constraints.new && mv constraints.new constraints.txt && rm -rf .venv-new

@@ -162,3 +162,25 @@ def test_without_the_package_its_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(InvalidInput, match=r"needs the package datasets\. Install it: pip install 'patchbench\[hugg"):
         load(DataSpec(source="huggingface:pets"))
+
+
+def test_the_package_itself_gives_the_same_as_a_folder(tmp_path, monkeypatch):
+    """Of a folder of images, as it loads one, and of tables written from it."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    rng = np.random.default_rng(0)
+    for part, images in (("train", 10), ("test", 4)):
+        for name in ("cat", "dog"):
+            (tmp_path / "pets" / part / name).mkdir(parents=True)
+            for number in range(images):
+                pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "pets" / part / name / f"{number}.png")
+    (tmp_path / "tables").mkdir()
+    for name, table in datasets.load_dataset(str(tmp_path / "pets")).items():
+        table.to_parquet(tmp_path / "tables" / f"{name}-00000-of-00001.parquet")
+    expected = load(DataSpec(source=f"imagefolder:{tmp_path / 'pets'}"), phase="confirm").test
+    for place in ("pets", "tables"):
+        found = load(DataSpec(source=f"huggingface:{tmp_path / place}"), phase="confirm").test
+        assert (found.images == expected.images).all()
+        assert (found.labels == expected.labels).all()
