@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import struct
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from idx_files import idx
 
 from harness.data.fetching import RawFile
 from harness.data.sources import fashion_mnist
@@ -26,10 +26,6 @@ def cache(tmp_path, monkeypatch):
 
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     return tmp_path / "cache"
-
-
-def idx(array):
-    return struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
 @dataclass

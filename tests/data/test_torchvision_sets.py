@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision.datasets
-from conftest import idx
+from idx_files import idx
 from PIL import Image
 from scipy.io import savemat
 

@@ -7,7 +7,6 @@ or a `harness.data.source.Source` of its own.
 import contextlib
 import hashlib
 import importlib
-import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ from harness.data.sources.array_files import ArrayFiles
 from harness.spec import InvalidInput
 from harness.spec.checks import nearest
 from harness.spec.errors import require
+from harness.spec.functions import line_of, load_file, source_of
 
 
 def open_source(kind: str, argument: str) -> Source:
@@ -33,14 +33,20 @@ def open_source(kind: str, argument: str) -> Source:
     what = f"{kind}:{argument}"
     place, _, name = argument.rpartition(":")
     require(bool(place), f"data.source is {what!r}; it must be of the form python:MODULE:FUNCTION.")
-    module = _file(place, _stamp(Path(place))) if place.endswith(".py") else _module(place)
+    path = Path(place).expanduser()
+    if path.suffix == ".py":
+        require(path.is_file(), f"There is no file {path} (data.source={what}).")
+        module = _file(path, path.stat().st_mtime_ns)
+    else:
+        module = _module(place)
     function = getattr(module, name, None)
     if not callable(function):
         functions = [name for name, value in vars(module).items() if inspect.isfunction(value)]
         raise InvalidInput(f"{place} has no function {name!r}. {nearest(name, functions)}")
-    made = _made(what, function)
+    file = Path(module.__file__ or "")
+    made = _made(what, function, file)
     if isinstance(made, Mapping):
-        return Made(what, Path(), made, _code(function))
+        return Made(what, Path(), made, source_of(file, name) if file.suffix == ".py" else "")
     if all(hasattr(made, method) for method in ("facts", "content_hash", "read")):
         source: Source = made
         return source
@@ -55,35 +61,27 @@ class Made(ArrayFiles):
 
     found: Mapping[str, Any]
     code: str
+    """Hash of the function's source and of the user's code that it uses."""
 
     def names(self) -> set[str]:
-        """See `ArrayFiles`."""
         return set(self.found)
 
     def array(self, name: str) -> npt.NDArray[Any]:
-        """See `ArrayFiles`."""
         value = self.found[name]
         return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
 
     def content_hash(self) -> str:
-        """SHA-256 over the function's source and its arrays."""
+        """SHA-256 over the code and the arrays."""
         return hashlib.sha256(f"{self.code}\n{ArraySource.content_hash(self)}".encode()).hexdigest()
 
 
 @cache
-def _made(what: str, function: Callable[[], Any]) -> Any:
+def _made(what: str, function: Callable[[], Any], file: Path) -> Any:
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what it prints must not stand among what a command prints
             return function()
     except Exception as error:
-        raise InvalidInput(f"{what} fails: {type(error).__name__}: {error}") from error
-
-
-def _code(function: Callable[[], Any]) -> str:
-    try:
-        return inspect.getsource(function)
-    except (OSError, TypeError):  # made without a file
-        return ""
+        raise InvalidInput(f"{what} fails at {line_of(error, file)}: {type(error).__name__}: {error}") from error
 
 
 def _module(name: str) -> ModuleType:
@@ -96,23 +94,13 @@ def _module(name: str) -> ModuleType:
         ) from error
 
 
-def _stamp(path: Path) -> int:
-    require(path.expanduser().is_file(), f"There is no file {path}.")
-    return path.expanduser().stat().st_mtime_ns
-
-
 @cache
-def _file(place: str, stamp: int) -> ModuleType:
-    """The module of a file as it was written at `stamp`; not the one that a study was read as, which stays its own."""
-    path = Path(place).expanduser()
-    name = f"data_source_{path.stem}_{hashlib.sha256(f'{path.absolute()} {stamp}'.encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise InvalidInput(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+def _file(path: Path, stamp: int) -> ModuleType:
+    """The module of a file as it was written at `stamp`."""
+    del stamp
+    name = f"user_study_{path.stem}"
+    before = sys.modules.get(name)
+    module = load_file(path)
+    if before is not None:  # the study itself, whose classes are known by its module's name
+        sys.modules[name] = before
     return module

@@ -86,7 +86,7 @@ def open_source(kind: str, argument: str) -> Source:
         )
     if known.kind == "arrays":
         return Arrays(f"torchvision:{argument}", parts)
-    rows = {part: _rows(found, known.kind, root) for part, found in parts.items()}
+    rows: dict[str, Rows] = {part: _rows(found, known.kind, root) for part, found in parts.items()}
     order = sorted({int(label) for _, label in rows["train"]})
     return labelled(LabelledFiles, f"torchvision:{argument}", root, rows, classes=[str(label) for label in order])
 
@@ -124,7 +124,7 @@ def _parts(name: str, known: Published, options: Mapping[str, str], root: Path, 
     import torchvision.datasets
 
     cls = getattr(torchvision.datasets, name)
-    more = {"loader": str} if known.kind == "loader" else {}
+    more: dict[str, Any] = {"loader": str} if known.kind == "loader" else {}
     more |= {"download": True} if download and name != "FER2013" else {}
     parts: dict[Part, Mapping[str, Any]] = {"train": known.train, "test": known.test}
     parts |= {"validation": known.validation} if known.validation else {}
