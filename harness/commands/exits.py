@@ -12,7 +12,7 @@ from rich.console import Console
 
 from harness.commands.streams import lost
 from harness.execution import StudyInterrupted
-from harness.records.files import hindrance, is_mendable
+from harness.records.files import mendable
 from harness.spec import InvalidInput
 
 DEFECT, USER_ERROR, GAPS, INTERRUPTED = 1, 2, 3, 75
@@ -24,7 +24,8 @@ def carry_out(command: click.Command) -> int:
     from harness.console import error_box
 
     try:
-        command.main(standalone_mode=False)
+        with mendable():
+            command.main(standalone_mode=False)
     except InvalidInput as error:
         error_box(Console(stderr=True), str(error))
         return USER_ERROR
@@ -39,9 +40,6 @@ def carry_out(command: click.Command) -> int:
         click.echo(f"Interrupted; nothing is lost. Go on with: {again}", err=True)
         return INTERRUPTED
     except Exception as error:
-        if isinstance(error, OSError) and is_mendable(error):
-            error_box(Console(stderr=True), str(hindrance(error, Path.cwd())))
-            return USER_ERROR
         from harness.execution.engines.endings import is_short_of_memory, shortage
 
         if is_short_of_memory(error):

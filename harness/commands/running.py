@@ -74,7 +74,7 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter per option)
 
     study = resolve_study(name, scale, (*extra, *overrides))
     if engine == "processes":
-        from harness.execution.engines.processes import warm_up
+        from harness.execution.process import warm_up
 
         warm_up()  # torch loads there while other things load here
     from harness.console import Progress

@@ -14,7 +14,7 @@ from harness.commands.options import (
     study_argument,
 )
 from harness.commands.printing import echo_json, make_console
-from harness.spec import ResolvedStudy, Study, find_study, study_names, to_plain
+from harness.spec import Study, find_study, study_names, to_plain
 from harness.spec.formats import duration
 from harness.spec.plural import counted
 
@@ -115,7 +115,7 @@ def plan(
     if study == resolve_study(name, study.scale, ()) and device == "auto" and not forecasts.busy:
         remember_pace(results, study.name, study.scale, stated=study.minutes, minutes=wall / 60)
     folder = results / study.name / study.scale
-    done, seconds_left = _left(study, made, folder, forecasts)
+    done, seconds_left = _left(made, folder, forecasts)
     data = _outlines(made)
     if as_json:
         place = {"device": str(placement.device), "precision": placement.precision, "workers": workers}
@@ -158,11 +158,11 @@ def _in_words(where: str, forecasts: "Forecasts", wall: float, done: int, left: 
         yield f"{done:,} of the runs {'is' if done == 1 else 'are'} done already; what is left takes {duration(left)}."
 
 
-def _left(study: ResolvedStudy, made: "Plan", folder: Path, forecasts: "Forecasts") -> tuple[int, float]:
+def _left(made: "Plan", folder: Path, forecasts: "Forecasts") -> tuple[int, float]:
     """How many runs of a plan are done already, and how many seconds of one worker the others will take."""
     from harness.execution.progress import open_cells
 
-    cells = open_cells(study, made, folder)
+    cells = open_cells(made, folder)
     done = sum(1 for cell in cells for _ in cell.finished())
     shares = [cell.remaining / cell.cell.images_planned for cell in cells]
     return done, sum(item.seconds * share for item, share in zip(forecasts.cells, shares, strict=True))

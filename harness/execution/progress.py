@@ -1,8 +1,9 @@
 """How far each cell of a study is: its search, the setting it chose, its confirm runs."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from harness.execution.engines import Rehearsal
 from harness.execution.optuna_search import Trial, chosen, mirror, propose
@@ -11,6 +12,9 @@ from harness.records.files import RecordsError
 from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder, RunResult
 from harness.spec import ResolvedStudy, Run
+
+NONE: Mapping[str, RunResult] = MappingProxyType({})
+"""No results."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,14 +41,15 @@ class CellProgress:
     All that it knows comes from the run folders: a search that was interrupted goes on where it stopped.
     """
 
-    def __init__(self, study: ResolvedStudy, cell: Cell, runs: Path) -> None:
-        """`runs`: where the run folders lie, which are only read."""
+    def __init__(self, study: ResolvedStudy, cell: Cell, runs: Path, known: dict[str, RunResult] | None = None) -> None:
+        """`runs`: where the run folders lie, which are only read; `known`: results by digest, not read again."""
         self.cell = cell
         self.damaged: dict[str, str] = {}
         """What is wrong with a run's result, by digest; such a run counts as not done."""
         self._study = study
         self._space = study.search.space_of(cell.arm)
         self._runs = runs
+        self._known = {} if known is None else known
         self._trials: list[Finished] = []
         self._history: list[Trial] = []
         """The trials as the search sees them."""
@@ -56,7 +61,7 @@ class CellProgress:
     def ready(self) -> list[Run]:
         """The runs that can be trained now and have no result yet. Trials of a cell come one after the other.
 
-        Looks for the result of every run that has none so far; `ended` does so for one run.
+        Looks for the result of every run that has none so far.
         """
         while not self.is_tuned:
             if not self._take_in(self._next_trial()):
@@ -65,8 +70,9 @@ class CellProgress:
             self._take_in(run)
         return list(self._unconfirmed().values())
 
-    def ended(self, run: Run) -> None:
-        """Take in the result of a run that may have left one."""
+    def ended(self, run: Run, result: RunResult) -> None:
+        """Take in the result that a run has left."""
+        self._known[run.digest] = result
         if self._take_in(run) and run.trial is not None:
             self.ready()  # what comes next may have a result from an earlier launch
 
@@ -166,6 +172,8 @@ class CellProgress:
         return self.cell.trial(number, values)
 
     def _result_of(self, run: Run) -> RunResult | None:
+        if run.digest in self._known:
+            return self._known[run.digest]
         try:
             return self.folder_of(run).result()
         except RecordsError as error:
@@ -173,9 +181,10 @@ class CellProgress:
             return None
 
 
-def open_cells(study: ResolvedStudy, plan: Plan, folder: Path) -> list[CellProgress]:
-    """The progress of each cell, as far as the run folders tell; reads only."""
-    cells = [CellProgress(study, cell, StudyFolder(folder).runs) for cell in plan.cells]
+def open_cells(plan: Plan, folder: Path, known: Mapping[str, RunResult] = NONE) -> list[CellProgress]:
+    """The progress of each cell, as far as the run folders tell; reads only, and no result that is `known`."""
+    shared = dict(known)
+    cells = [CellProgress(plan.study, cell, StudyFolder(folder).runs, shared) for cell in plan.cells]
     for cell in cells:
         cell.ready()
     return cells

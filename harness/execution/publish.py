@@ -1,7 +1,7 @@
 """A study's results folder: its tables and its report, from the run folders or from the tables alone."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +9,13 @@ from harness.analysis import Findings, analyse
 from harness.execution import own_results
 from harness.execution.collect import collect
 from harness.execution.plan import make_plan
-from harness.execution.progress import open_cells
+from harness.execution.progress import NONE, open_cells
 from harness.records import manifest
 from harness.records.files import RecordsError, is_being_set_aside, remove_unfinished, set_aside_together
 from harness.records.layout import StudyFolder, shared_write_lock
 from harness.records.provenance import report_maker
 from harness.records.run_table import StudyRecords, load_records, load_runs, write_tables
+from harness.records.runs import RunResult
 from harness.records.study_file import latest_study, read_study
 from harness.records.write_lock import write_lock
 from harness.report import write_index, write_report
@@ -52,10 +53,13 @@ def _set_results_aside(folder: Path, records: StudyRecords, say: Say) -> None:
     say(f"The results that stood here were of other settings ({changed}); they are kept in {aside}.")
 
 
-def publish(folder: Path, say: Say, own: ResolvedStudy | None = None) -> Findings:
-    """Collect the runs of the study that was last launched into a folder, and write its tables and its report."""
+def publish(folder: Path, say: Say, known: Mapping[str, RunResult], own: ResolvedStudy | None = None) -> Findings:
+    """Collect the runs of the study that was last launched into a folder, and write its tables and its report.
+
+    `known` are results by digest, which are not read again.
+    """
     with write_lock(StudyFolder(folder).write_lock):
-        return write_results(_collected(folder), folder, say, own)
+        return write_results(_collected(folder, known), folder, say, own)
 
 
 def rebuild(folder: Path, say: Say, own: ResolvedStudy | None = None) -> Findings:
@@ -71,10 +75,10 @@ def rebuild(folder: Path, say: Say, own: ResolvedStudy | None = None) -> Finding
     return _report(folder, own)
 
 
-def _collected(folder: Path) -> StudyRecords:
+def _collected(folder: Path, known: Mapping[str, RunResult] = NONE) -> StudyRecords:
     """The frames of all runs that have a result, by the study as it was last launched."""
     study, provenance = latest_study(folder)
-    cells = open_cells(study, make_plan(study), folder)
+    cells = open_cells(make_plan(study), folder, known)
     return collect(study, [item for cell in cells for item in cell.finished()], provenance)
 
 

@@ -4,85 +4,52 @@ pandas, seaborn and the frames of all runs take more memory than everything else
 of its own they take it for a moment, and what they load is loaded while the last trainings run.
 """
 
-from collections.abc import Callable
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
 
-from harness.execution.engines import processes
-from harness.execution.engines.endings import ending
+from harness.execution.process import DONE, Call, CallEndedError
+from harness.records.runs import RunResult
 from harness.spec import InvalidInput, ResolvedStudy
 
-Say = Callable[[str], object]
 
-
-class Reporter(Protocol):
+class Reporter:
     """Writes a study's tables and report from what its runs have left."""
 
-    def begin(self) -> None:
-        """The last runs are under way; may be called again."""
+    def __init__(self, study: ResolvedStudy, folder: Path, *, own_process: bool) -> None:
+        """`folder` is `results/<study>/<scale>`. A process of its own knows no claims and figures of a study's file."""
+        self._study, self._folder = study, folder
+        self._own_process = own_process
+        self._call: Call | None = None
 
-    def write(self, say: Say) -> None:
-        """Write everything. Raises `InvalidInput` for what the user can mend."""
+    def begin(self) -> Call | None:
+        """The last runs are under way; may be called again. The process that writes, if it is not to be this one."""
+        if self._own_process and self._call is None:
+            self._call = Call("report", self._folder)
+        return self._call
 
-    def close(self) -> None:
-        """End it now."""
+    def write(self, known: Mapping[str, RunResult], say: Callable[[str], object]) -> None:
+        """Write everything; `known` are results by digest, which need not be read again.
 
+        Raises `InvalidInput` for what the user can mend.
+        """
+        call = self.begin()
+        if call is None:
+            from harness.execution.publish import publish
 
-class ReportHere:
-    """Writes the report in this process, where a study's own claims and figures are at hand."""
-
-    def __init__(self, folder: Path, study: ResolvedStudy) -> None:
-        self._folder, self._study = folder, study
-
-    def begin(self) -> None:
-        """Nothing needs to be begun."""
-
-    def write(self, say: Say) -> None:
-        from harness.execution.publish import publish
-
-        publish(self._folder, say, self._study)
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-class ReportProcess:
-    """Writes the report in a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._begun: tuple[ForkServerProcess, Connection] | None = None
-
-    def begin(self) -> None:
-        self._begun = self._begun or processes.start("carry_out_report", self._folder, duplex=True)
-
-    def write(self, say: Say) -> None:
-        self.begin()
-        assert self._begun is not None
-        process, pipe = self._begun
+            publish(self._folder, say, known, self._study)
+            return
         try:
-            pipe.send("write")
-            while (message := pipe.recv()) != ("done",):
-                match message:
-                    case ("note", str(text)):
-                        say(text)
-                    case ("invalid", str(text)):
-                        raise InvalidInput(text)
-                    case ("error", str(text)):
-                        raise RuntimeError(text)
-        except (EOFError, OSError):
-            process.join(processes.END_SECONDS)
+            call.say(known)
+            while (event := call.hear()) != DONE:
+                say(event[1])
+        except CallEndedError as error:
             raise InvalidInput(
-                f"The process that writes the report ended with {ending(process)}. "
+                f"The process that writes the report ended with {error}. "
                 "Every training is kept: the same command writes the report."
             ) from None
 
     def close(self) -> None:
-        if self._begun is not None:
-            process, pipe = self._begun
-            process.kill()
-            process.join(processes.END_SECONDS)
-            pipe.close()
-            self._begun = None
+        """End it now."""
+        if self._call is not None:
+            self._call.close()
+            self._call = None

@@ -151,7 +151,7 @@ def check_origins(folder: Path, kept: StudyRecords) -> Check:
     faults = [*_row_faults(folder, kept, "runs.csv"), *_row_faults(folder, kept, "trials.csv")]
     notes: tuple[str, ...] = ()
     try:
-        cells = open_cells(kept.study, make_plan(kept.study), folder)
+        cells = open_cells(make_plan(kept.study), folder)
         finished = [item for cell in cells for item in cell.finished()]
     except InvalidInput as error:
         notes = (f"The tables cannot be made again here: {error}",)

@@ -172,15 +172,19 @@ def unwritable(path: Path, error: OSError) -> RecordsError:
     return RecordsError(f"Could not write {path}: {error.strerror or error}. {_remedy(error, path)}")
 
 
-def is_mendable(error: OSError) -> bool:
-    """Whether the user can mend what an operation on files met: no space, no permission, something in the way."""
-    return error.errno in _REMEDIES
+@contextlib.contextmanager
+def mendable(near: Path | None = None) -> Iterator[None]:
+    """Turn an `OSError` that the user can mend (no space, no permission, something in the way) into a `RecordsError`.
 
-
-def hindrance(error: OSError, near: Path) -> RecordsError:
-    """What to tell of an error that `is_mendable`; `near` is where it was met, if the error does not say."""
-    path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else near
-    return RecordsError(f"{path}: {error.strerror or error}. {_remedy(error, path)}")
+    It names the file that the error names, else `near`, else the working folder.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REMEDIES:
+            raise
+        path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else near or Path.cwd()
+        raise RecordsError(f"{path}: {error.strerror or error}. {_remedy(error, path)}") from error
 
 
 def sync_folder(folder: Path) -> None:

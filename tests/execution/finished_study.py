@@ -14,7 +14,7 @@ from tiny_studies import SPACE, Witness, tiny_study
 
 from harness.analysis import Findings
 from harness.execution import publish, runner, verify
-from harness.execution.reporting import ReportHere
+from harness.execution.reporting import Reporter
 from harness.execution.runner import Options, run_study
 from harness.records.files import write_json
 from harness.records.run_table import StudyRecords
@@ -85,7 +85,7 @@ def tables_only() -> Iterator[None]:
     nothing: Any = lambda *arguments: []  # noqa: E731
     with (
         without_mirrors(),
-        patch.object(runner, "ReportProcess", ReportHere),
+        patch.object(runner, "Reporter", lambda *asked, own_process: Reporter(*asked, own_process=False)),
         patch.object(publish, "write_report", write_document),
         patch.object(verify, "write_report", nothing),
     ):

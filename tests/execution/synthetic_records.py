@@ -81,14 +81,13 @@ def write_study_records(results: Path, shape: Shape, *, images: int) -> Path:
         accuracy = 0.6 + 0.3 * (cell.data.train_size or 0) / 2000 + 0.01 * (place % 7)
         progress = CellProgress(study, cell, StudyFolder(folder).runs)
         while (run := progress.next_run(())) is not None:
-            write_run(progress.folder_of(run), run, labels, accuracy + rng.normal(0, 0.01), rng)
-            progress.ended(run)
+            progress.ended(run, write_run(progress.folder_of(run), run, labels, accuracy + rng.normal(0, 0.01), rng))
     return folder
 
 
 def write_run(
     folder: RunFolder, run: Run, labels: npt.NDArray[np.uint16], accuracy: float, rng: np.random.Generator
-) -> None:
+) -> RunResult:
     """The records of one completed run: about `accuracy` of the test `labels` (N,) are predicted right."""
     recipe = run.config.recipe
     assert recipe.updates is not None
@@ -134,4 +133,6 @@ def write_run(
         predicted = np.where(wrong, (labels + 1) % 10, labels).astype(np.uint16)
         files |= folder.write_predictions(labels, predicted)
         result = replace(result, test_accuracy=float((~wrong).mean()), test_loss=0.5)
-    folder.write_result(replace(result, files=files))
+    result = replace(result, files=files)
+    folder.write_result(result)
+    return result

@@ -10,7 +10,7 @@ import pytest
 from finished_study import STUDY, Kept, run_in, tables_only
 from PIL import Image
 
-from harness.execution import runner
+from harness.execution import launch
 from harness.execution.verify import verify
 from harness.records import provenance
 from harness.spec import DataSpec, InvalidInput, ResolvedStudy, Search
@@ -75,8 +75,8 @@ def test_other_code_with_the_same_numerics_leaves_finished_runs_valid(
 
 
 def test_other_numerics_are_refused_naming_what_changed(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "NUMERICS", 2)
-    monkeypatch.setattr(runner, "HISTORY", {1: "the first", 2: "Muon in float64"})
+    monkeypatch.setattr(launch, "NUMERICS", 2)
+    monkeypatch.setattr(launch, "HISTORY", {1: "the first", 2: "Muon in float64"})
     told = r"8 finished runs .* have numerics 1, and this code has 2: .*\(Muon in float64\)\. Give --set-aside"
     with kept.copy() as folder, tables_only(), pytest.raises(InvalidInput, match=told):
         run_in(folder)

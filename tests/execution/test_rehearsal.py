@@ -99,10 +99,10 @@ def test_a_model_is_tried_once_for_all_training_sizes(monkeypatch: pytest.Monkey
 
 def test_only_what_is_left_to_train_is_tried(again: Path) -> None:
     def left(study: ResolvedStudy) -> list[str]:
-        return [item.arm for item in progress.rehearsals(open_cells(study, make_plan(study), again), [])]
+        return [item.arm for item in progress.rehearsals(open_cells(make_plan(study), again), [])]
 
     study = tiny_study()
     assert left(study) == []
     assert left(replace(study, arms=(*study.arms, Arm("Swin", SWIN, level=3)))) == ["Swin"]
-    failed = [item for cell in open_cells(study, make_plan(study), again) for item in cell.finished()][:1]
-    assert [item.arm for item in progress.rehearsals(open_cells(study, make_plan(study), again), failed)] == ["ResNet"]
+    failed = [item for cell in open_cells(make_plan(study), again) for item in cell.finished()][:1]
+    assert [item.arm for item in progress.rehearsals(open_cells(make_plan(study), again), failed)] == ["ResNet"]

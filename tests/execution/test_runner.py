@@ -21,11 +21,12 @@ from tiny_studies import SPACE, VIT, Witness, tiny_study
 import harness.execution.engines.inline as inline_engine
 from harness.__main__ import cli
 from harness.analysis import Findings
-from harness.execution import StudyInterrupted, publish, runner
+from harness.execution import StudyInterrupted, launch, publish, runner
 from harness.execution.publish import read_results, rebuild
 from harness.execution.runner import Options, run_study
 from harness.execution.search_mirror import SearchMirror
 from harness.records.run_table import StudyRecords
+from harness.records.runs import RunFolder, RunResult
 from harness.records.write_lock import StudyLock
 from harness.report import write_report
 from harness.spec import Arm, InvalidInput, ResolvedStudy, Search
@@ -98,6 +99,22 @@ def test_a_report_needs_the_tables_only(again: Path, tmp_path: Path) -> None:
         rebuild(again, print)
     assert (again / "report.html").read_bytes() == page
     assert (again / "claims.csv").read_bytes() == claims
+
+
+@pytest.mark.parametrize("has_failed", [False, True])
+def test_a_launch_reads_each_result_once(again: Path, inline: Options, *, has_failed: bool) -> None:
+    runs = again / "work" / "runs"
+    if has_failed:
+        failed = RunFolder(sorted(runs.iterdir())[0])
+        failed.write_result(RunResult(digest=failed.path.name, status="failed"))
+    there = sorted(path.name for path in runs.iterdir())
+    with patch.object(RunFolder, "result", autospec=True, side_effect=RunFolder.result) as read:
+        witness, records, _ = ran(tiny_study(), inline)
+    looked = [call.args[0].path.name for call in read.call_args_list]
+    assert sorted(set(looked)) == there
+    assert len(looked) - len(there) <= 3 * has_failed  # whether there is one by now, of the run without
+    assert len(witness.trained) == has_failed
+    assert len(records.runs) == len(there)
 
 
 @pytest.mark.usefixtures("again")
@@ -231,7 +248,7 @@ def test_a_damaged_result_is_set_aside_and_trained_again(plain: Kept, again: Pat
 def test_results_of_other_numerics_are_never_mixed_in_silence(
     again: Path, inline: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (runner, perform):
+    for module in (launch, runner, perform):
         monkeypatch.setattr(module, "NUMERICS", 2)
     before = {path: path.read_bytes() for path in again.rglob("*") if path.is_file()}
     with pytest.raises(InvalidInput, match=r"6 finished runs .* have numerics 1, and this code has 2: .*--set-aside"):

@@ -167,12 +167,8 @@ def load() -> None:
     from harness.report import content
     from harness.training.checkpoint import CheckpointFolder
 
-    apart = runner.ReportProcess
-
-    def reporter(folder: Path) -> Any:
-        return apart(folder) if REPORT_APART in os.environ else runner.ReportHere(folder)
-
-    runner.ReportProcess = reporter
+    reporter = runner.Reporter
+    runner.Reporter = lambda *asked, own_process: reporter(*asked, own_process=REPORT_APART in os.environ)
     results.subprocess = types.SimpleNamespace(run=synced)
     torch.set_num_threads(1)
     provenance.available_cores = lambda: 1

@@ -4,7 +4,7 @@ import traceback
 from collections import deque
 
 from harness.execution.engines import Beat, Outcome
-from harness.records.files import hindrance, is_mendable
+from harness.records.files import mendable
 from harness.records.runs import RunFolder
 from harness.spec import InvalidInput, Run
 from harness.training.perform import perform
@@ -36,14 +36,13 @@ class InlineEngine:
         if self._stopping:
             return [Outcome(run=run, result=None, interrupted=True)]
         try:
-            result = perform(run, folder, self._settings, stop=lambda: self._stopping)
+            with mendable(folder.path):
+                result = perform(run, folder, self._settings, stop=lambda: self._stopping)
         except Interrupted:
             return [Outcome(run=run, result=None, interrupted=True)]
         except InvalidInput:
             raise
-        except Exception as error:
-            if isinstance(error, OSError) and is_mendable(error):
-                raise hindrance(error, folder.path) from error
+        except Exception:
             return [Outcome(run=run, result=None, error=traceback.format_exc())]
         return [Outcome(run=run, result=result)]
 

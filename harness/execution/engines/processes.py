@@ -1,58 +1,37 @@
-"""Runs side by side, each in a fresh process forked from a server that has torch loaded."""
+"""Runs side by side, each in a fresh process."""
 
 import contextlib
-import faulthandler
-import multiprocessing
 import multiprocessing.connection
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from multiprocessing import forkserver
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, ForkServerProcess
-from typing import Any
 
 from harness.execution.engines import Beat, Outcome, Prepared, Rehearsal
-from harness.execution.engines.endings import ending, is_short_of_memory, memory_here, shortage
+from harness.execution.process import Call, CallEndedError, CallFailedError
 from harness.records.runs import RunFolder
 from harness.spec import DataSpec, InvalidInput, Run
 from harness.training.settings import WorkerSettings
 
-ENGINES = "harness.execution.engines"
-
 MOST_WAITED = 1.0
 """Seconds between two calls of `wait` that count as waited: after more, the coordinator itself stood still (Ctrl-Z)."""
 
-FIRST_SIGN_SECONDS = 120.0
-"""How long the first sign of a process is waited for: torch may have to be loaded first, on a busy machine."""
-
-END_SECONDS = 10.0
-"""How long the end of a process that has been killed is waited for."""
-
-_HERE = ("here",)
-"""The first sign."""
-
 LONGEST_REHEARSALS = 120.0
 """Seconds that the models' first updates may take together, before the trainings start without."""
-
-DUMP_SIGNAL = signal.SIGUSR1
-"""Makes a worker write the stacks of its threads to the run's log."""
 
 
 @dataclass
 class _Worker:
     run: Run
     folder: RunFolder
-    process: ForkServerProcess
-    pipe: Connection
+    call: Call
     beat_at: float
     """On the engine's clock."""
     peak: int = 0
     """Bytes of memory that it has taken, as far as it has said."""
     outcome: Outcome | None = None
+
+    def has_ended(self, error: str) -> None:
+        self.outcome = Outcome(run=self.run, result=None, error=error)
 
 
 class ProcessEngine:
@@ -73,16 +52,15 @@ class ProcessEngine:
         return len(self._workers)
 
     def start(self, run: Run, folder: RunFolder) -> None:
-        process, here = start("carry_out", run, folder, self._settings, name=run.digest[:12])
-        self._workers[run.digest] = _Worker(run=run, folder=folder, process=process, pipe=here, beat_at=self._waited)
+        call = Call("train", run, folder, self._settings, name=run.digest[:12])
+        self._workers[run.digest] = _Worker(run=run, folder=folder, call=call, beat_at=self._waited)
 
     def wait(self, seconds: float) -> list[Beat | Outcome]:
         self._count_time()
         happened: list[Beat | Outcome] = []
-        pipes = {worker.pipe: worker for worker in self._workers.values()}
+        pipes = {worker.call.pipe: worker for worker in self._workers.values()}
         for ready in multiprocessing.connection.wait(list(pipes), timeout=seconds):
-            assert isinstance(ready, Connection)
-            event = self._receive(pipes[ready])
+            event = self._receive(pipes[ready])  # type: ignore[index]
             if event is not None:
                 happened.append(event)
         happened += self._end_stalled()
@@ -90,39 +68,34 @@ class ProcessEngine:
 
     def stop(self) -> None:
         for worker in self._workers.values():
-            worker.process.terminate()
+            worker.call.process.terminate()
 
     def close(self) -> None:
         for worker in self._workers.values():
-            worker.process.kill()
-            worker.process.join(END_SECONDS)
+            worker.call.kill()
         self._workers.clear()
 
     def _receive(self, worker: _Worker) -> Beat | Outcome | None:
-        """One message of a worker; the end of its pipe is the end of its run."""
+        """One event of a worker; the end of its process is the end of its run."""
         try:
-            message = worker.pipe.recv()
-        except (EOFError, OSError):
+            event = worker.call.hear()
+        except CallEndedError:
             return self._end(worker)
-        match message:
+        except CallFailedError as error:
+            worker.has_ended(str(error))
+            return None
+        match event:
             case ("beat", int(update), int(peak)):
                 worker.beat_at, worker.peak = self._waited, peak
                 return Beat(digest=worker.run.digest, update=update)
             case ("interrupted",):
                 worker.outcome = Outcome(run=worker.run, result=None, interrupted=True)
-            case ("invalid", str(text)):
-                raise InvalidInput(text)
-            case ("error", str(text)):
-                worker.outcome = Outcome(run=worker.run, result=None, error=text)
         return None
 
     def _end(self, worker: _Worker) -> Outcome:
         """The worker's process is over (or is now ended): read what it left."""
-        worker.process.join(END_SECONDS)
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join(END_SECONDS)
-        worker.pipe.close()
+        ending = worker.call.ending(worker.peak)
+        worker.call.close()
         del self._workers[worker.run.digest]
         if worker.outcome is not None:
             return worker.outcome
@@ -130,7 +103,8 @@ class ProcessEngine:
         if result is not None:
             worker.folder.tidy()
             return Outcome(run=worker.run, result=result)
-        return Outcome(run=worker.run, result=None, error=_unexplained(worker))
+        error = f"The worker process ended with {ending}. Fewer --workers need less memory."
+        return Outcome(run=worker.run, result=None, error=error)
 
     def _count_time(self) -> None:
         now = time.monotonic()
@@ -143,27 +117,13 @@ class ProcessEngine:
         now = self._waited
         stalled = [worker for worker in self._workers.values() if now - worker.beat_at > self._patience_seconds]
         for worker in stalled:
-            with contextlib.suppress(ProcessLookupError):
-                assert worker.process.pid is not None
-                os.kill(worker.process.pid, DUMP_SIGNAL)
+            worker.call.dump_stacks()
             time.sleep(0.5)
-            worker.process.kill()
-            worker.outcome = Outcome(
-                run=worker.run,
-                result=None,
-                error=f"No progress for {self._patience_seconds:.0f} s; the stacks are in {worker.folder.log_path}.",
+            worker.call.kill()
+            worker.has_ended(
+                f"No progress for {self._patience_seconds:.0f} s; the stacks are in {worker.folder.log_path}."
             )
         return [self._end(worker) for worker in stalled]
-
-
-def _unexplained(worker: _Worker) -> str:
-    return f"The worker process ended with {ending(worker.process, worker.peak)}. Fewer --workers need less memory."
-
-
-def warm_up() -> None:
-    """Start loading torch in the server that workers are forked from; returns at once."""
-    _context()
-    forkserver.ensure_running()
 
 
 def prepare(
@@ -180,108 +140,14 @@ def prepare(
     See `engines.preparation.prepare` and `rehearsal.rehearse`. A process that ends during the rehearsals (the system
     may take its memory) or takes too long for them refuses nothing: the runs themselves will tell.
     """
-    asked = list(data), list(surveyed), device, precision, list(rehearsals), deterministic
-    process, here = start("carry_out_preparation", *asked)
+    call = Call("check", list(data), list(surveyed), device, precision, list(rehearsals), deterministic)
     try:
-        prepared: Prepared = _answer(here)
-        if here.poll(LONGEST_REHEARSALS):
-            with contextlib.suppress(EOFError):
-                _answer(here)
-    except EOFError:
-        process.join(END_SECONDS)
-        raise InvalidInput(f"The process that checks the data ended with {ending(process)}.") from None
+        prepared: Prepared = call.hear()[1]
+        if call.pipe.poll(LONGEST_REHEARSALS):
+            with contextlib.suppress(CallEndedError):
+                call.hear()
+    except CallEndedError as error:
+        raise InvalidInput(f"The process that checks the data ended with {error}.") from None
     finally:  # it has nothing more to say; and after a signal nobody listens
-        process.kill()
-        process.join(END_SECONDS)
+        call.close()
     return prepared
-
-
-def _answer(pipe: Connection) -> Any:
-    kind, *content = pipe.recv()
-    if kind == "invalid":
-        raise InvalidInput(*content)
-    if kind == "error":
-        raise RuntimeError(*content)
-    return content[0] if content else None
-
-
-def start(
-    target: str, *arguments: Any, duplex: bool = False, name: str | None = None
-) -> tuple[ForkServerProcess, Connection]:
-    """Carry out `worker.<target>` in a process of its own; returns it with this end of its pipe, once it is there.
-
-    Raises `InvalidInput` where none gives a sign, at the second attempt either.
-    """
-    started = _start(target, arguments, duplex, name) or _start(target, arguments, duplex, name)
-    if started is None:
-        raise InvalidInput(
-            f"A process for the work gave no sign within {FIRST_SIGN_SECONDS:.0f} s, or died, and so did another "
-            f"({memory_here()}). The machine may have too much to do or too little memory. Run the same command again; "
-            "nothing is lost."
-        )
-    return started
-
-
-def _start(
-    target: str, arguments: tuple[Any, ...], duplex: bool, name: str | None
-) -> tuple[ForkServerProcess, Connection] | None:
-    """One attempt; None where no sign came."""
-    context = _context()
-    here, there = context.Pipe(duplex=duplex)
-    process = context.Process(target=_enter, args=(target, there, *arguments), daemon=True, name=name)
-    # The start itself waits for the server, without a limit; once that is killed there is nothing to wait for.
-    limit = threading.Timer(FIRST_SIGN_SECONDS, _end_server)
-    limit.daemon = True
-    is_there = False
-    try:
-        limit.start()
-        process.start()
-        limit.cancel()
-        there.close()
-        is_there = here.poll(FIRST_SIGN_SECONDS) and here.recv() == _HERE
-    except (EOFError, OSError):  # it has ended, or the server has
-        pass
-    finally:
-        limit.cancel()
-        if not is_there:
-            for end in (here, there):
-                end.close()
-            if process.pid is not None:
-                process.kill()
-                process.join(END_SECONDS)
-    return (process, here) if is_there else None
-
-
-def _end_server() -> None:
-    pid = getattr(forkserver, "_forkserver")._forkserver_pid  # noqa: B009 (nothing public tells it)
-    if pid is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def _context() -> ForkServerContext:
-    """Processes forked from a server that has loaded torch and the training code, but started no threads."""
-    context = multiprocessing.get_context("forkserver")
-    is_main = threading.current_thread() is threading.main_thread()
-    modules = ("server", "bound_server", "worker") if is_main else ("server", "worker")
-    context.set_forkserver_preload([f"{ENGINES}.{name}" for name in modules])
-    return context
-
-
-def _enter(target: str, pipe: Connection, *arguments: Any) -> None:
-    """First step inside a worker: a sign, stacks to the log on request, then the work."""
-    pipe.send(_HERE)
-    try:
-        from harness.execution.engines import worker
-    except Exception as error:
-        if not is_short_of_memory(error):
-            raise
-        pipe.send(("invalid", shortage(error)))
-        return
-    if target == "carry_out":
-        folder: RunFolder = arguments[1]
-        # The file stays open for as long as the worker lives: the handler writes to its descriptor.
-        with contextlib.suppress(OSError, InvalidInput):  # told of by the run itself, which opens it, too
-            faulthandler.register(DUMP_SIGNAL, file=folder.open_log(), all_threads=True)
-    entry: Callable[..., None] = getattr(worker, target)
-    entry(pipe, *arguments)

@@ -1,24 +1,26 @@
-"""What a worker process does; importing this module loads torch, so that a forked worker starts at once."""
+"""What is called in processes of their own; importing this module loads torch, so that a forked one starts at once."""
 
 import contextlib
+import faulthandler
 import os
 import signal
 import threading
 import time
 import traceback
+from collections.abc import Callable, Mapping
 from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 from harness.execution.engines import Rehearsal
 from harness.execution.engines.endings import peak_memory
 from harness.execution.engines.preparation import prepare
+from harness.execution.process import DONE, DUMP_SIGNAL, ERROR, INVALID
 from harness.execution.rehearsal import rehearse
 from harness.records.failpoints import reached
-from harness.records.files import hindrance, is_mendable
+from harness.records.files import mendable
 from harness.records.provenance import code_fingerprint, git_state
-from harness.records.runs import RunFolder
+from harness.records.runs import RunFolder, RunResult
 from harness.spec import DataSpec, InvalidInput, Run
 from harness.training.perform import perform
 from harness.training.settings import WorkerSettings
@@ -30,14 +32,37 @@ BEAT_SECONDS = 0.5
 code_fingerprint()
 git_state()
 
+_stop = threading.Event()
+"""Set by SIGTERM, which asks for a stop."""
 
-def carry_out(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSettings) -> None:
-    """Perform one run and report over `pipe`.
 
-    Sends ("beat", update, bytes of memory), then ("done",), ("interrupted",), ("invalid", text) or ("error", text).
+def carry_out(function: Callable[..., None], pipe: Connection, *arguments: object) -> None:
+    """Call `function(pipe, *arguments)`, which sends events of its own, and send how it ended; see `process.Call`.
+
+    The terminal's signals are the coordinator's affair; without a coordinator the process ends.
     """
+    signal.signal(signal.SIGTERM, lambda number, frame: _stop.set())
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    try:
+        function(pipe, *arguments)
+    except InvalidInput as error:
+        pipe.send((INVALID, str(error)))
+    except BaseException:
+        pipe.send((ERROR, traceback.format_exc()))
+    else:
+        pipe.send(DONE)
+
+
+def train(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSettings) -> None:
+    """Perform one run. Sends ("beat", update, bytes of memory), and ("interrupted",) where it was asked to stop."""
+    # The file stays open for as long as the process lives: the handler writes to its descriptor.
+    with contextlib.suppress(OSError, InvalidInput):  # told of by the run itself, which opens it, too
+        faulthandler.register(DUMP_SIGNAL, file=folder.open_log(), all_threads=True)
     reached("start of worker")
-    stop = _answer_signals()
     last = 0.0
 
     def beat(update: int) -> None:
@@ -48,23 +73,19 @@ def carry_out(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSet
             pipe.send(("beat", update, peak_memory()))
 
     try:
-        perform(run, folder, settings, heartbeat=beat, stop=stop.is_set)
-        pipe.send(("done",))
+        with mendable(folder.path):
+            perform(run, folder, settings, heartbeat=beat, stop=_stop.is_set)
     except Interrupted:
         pipe.send(("interrupted",))
-    except InvalidInput as error:
-        pipe.send(("invalid", str(error)))
-    except BaseException as error:
-        if isinstance(error, OSError) and is_mendable(error):
-            pipe.send(("invalid", str(hindrance(error, folder.path))))
-            return
-        text = traceback.format_exc()
+    except InvalidInput:
+        raise
+    except BaseException:
         with contextlib.suppress(OSError, InvalidInput), folder.open_log() as log:
-            log.write(text)
-        pipe.send(("error", text))
+            log.write(traceback.format_exc())
+        raise
 
 
-def carry_out_preparation(
+def check(
     pipe: Connection,
     data: list[DataSpec],
     surveyed: list[DataSpec],
@@ -73,52 +94,20 @@ def carry_out_preparation(
     rehearsals: list[Rehearsal],
     deterministic: bool,
 ) -> None:
-    """Check data and device before any training, then try every model.
-
-    Sends ("ready", Prepared), then ("rehearsed",), or in the place of either ("invalid", message) or ("error", text).
-    """
+    """Check data and device before any training, which sends ("ready", Prepared), then try every model."""
     reached("check of data")
-    _answer_signals()
-    message: tuple[Any, ...] = ("rehearsed",)
-    try:
-        pipe.send(("ready", prepare(data, surveyed, device, precision)))
-        rehearse(rehearsals, device, deterministic=deterministic)
-    except InvalidInput as error:
-        message = ("invalid", str(error))
-    except BaseException:
-        message = ("error", traceback.format_exc())
-    pipe.send(message)
+    pipe.send(("ready", prepare(data, surveyed, device, precision)))
+    rehearse(rehearsals, device, deterministic=deterministic)
 
 
-def carry_out_report(pipe: Connection, folder: Path) -> None:
-    """Load what a report needs; when told so, write it: sends ("note", text), then ("done",) or what went wrong."""
+def report(pipe: Connection, folder: Path) -> None:
+    """Load what a report needs; sent the results that are known, by digest, write it. Sends ("note", text)."""
     reached("start of report")
-    _answer_signals()
-    try:
-        from harness.execution.publish import publish
+    from harness.execution.publish import publish
 
-        pipe.recv()
-        publish(folder, lambda text: pipe.send(("note", text)))
-        pipe.send(("done",))
-    except InvalidInput as error:
-        pipe.send(("invalid", str(error)))
-    except BaseException as error:
-        if isinstance(error, OSError) and is_mendable(error):
-            pipe.send(("invalid", str(hindrance(error, folder))))
-        else:
-            pipe.send(("error", traceback.format_exc()))
-
-
-def _answer_signals() -> threading.Event:
-    """SIGTERM asks for a stop; the terminal is the coordinator's affair; without a coordinator the worker ends."""
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    return stop
+    known: Mapping[str, RunResult] = pipe.recv()
+    with mendable(folder):
+        publish(folder, lambda text: pipe.send(("note", text)), known)
 
 
 def _end_with(sentinel: int) -> None:
