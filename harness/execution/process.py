@@ -126,6 +126,8 @@ def _start(function: str, arguments: tuple[Any, ...], name: str | None) -> tuple
         pass
     finally:
         limit.cancel()
+        if limit.is_alive():
+            limit.join()
         if not is_there:
             for end in (here, there):
                 end.close()
@@ -136,10 +138,13 @@ def _start(function: str, arguments: tuple[Any, ...], name: str | None) -> tuple
 
 
 def _end_server() -> None:
+    """Kill the server, and wait until it is dead: the next attempt would take it for alive."""
     pid = getattr(forkserver, "_forkserver")._forkserver_pid  # noqa: B009 (nothing public tells it)
     if pid is not None:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
             os.kill(pid, signal.SIGKILL)
+            if hasattr(os, "waitid"):  # not on macOS; unlike `waitpid` it can leave its end to be seen by the next
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
 def _context() -> ForkServerContext:
