@@ -238,5 +238,5 @@ def _cautions(one: _Side, two: _Side, shared: int, *, same_data: bool) -> Iterab
         if lost:
             yield (
                 f"{counted(lost, 'confirm run')} of {name} {'has' if lost == 1 else 'have'} no result. Differences of "
-                "the arms concerned are not computed: the runs that are left may flatter one."
+                "the arms concerned are not computed: the remaining runs may flatter one of them."
             )

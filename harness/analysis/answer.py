@@ -152,7 +152,7 @@ def _compared(best: str, other: str, paired: MeanEstimate, p_holm: float, arms: 
     if p_holm < 1 - LEVEL:
         return f"{best} {'beats' if paired.value > 0 else 'comes closest to'} {other}: {told}."
     if paired.ci_low <= 0 <= paired.ci_high:
-        return f"{best} {does_best}, against {other} {told}, which may be no difference at all."
+        return f"{best} {does_best}, against {other} {told}, which may be no difference."
     chance = f"not significant among {arms} arms (Holm-adjusted p = {plain(p_holm, 2)})"
     return f"{best} {does_best.removesuffix(' of the arms')}, against {other} {told}, {chance}."
 

@@ -62,13 +62,13 @@ def _run_warnings(cells: Cells) -> tuple[str, ...]:
     seeds = len(cells.study.seeds)
     told = []
     if seeds < FEWEST_SEEDS:
-        told.append(f"Only {counted(seeds, 'seed')} per arm: there are no intervals and verdicts below {FEWEST_SEEDS}.")
+        told.append(f"Only {counted(seeds, 'seed')} per arm: intervals and verdicts need at least {FEWEST_SEEDS}.")
     completed = [(cell, seed) for cell in cells.rows for seed in cells.completed(cell)]
     answers = (row for cell, seed in completed for row in cells.predictions(cell, (seed,)))
     tested = [len(row) for row in answers if row is not None]
     if len(tested) < len(completed):
         told.append(
-            f"Predictions are lacking for {len(completed) - len(tested):,} of "
+            f"Predictions are missing for {len(completed) - len(tested):,} of "
             f"{counted(len(completed), 'completed run')}: intervals with those runs rest on the seeds only "
             "and leave out the choice of test images."
         )

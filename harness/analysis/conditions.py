@@ -50,11 +50,11 @@ def machine_warnings(provenance: Mapping[str, Any]) -> tuple[str, ...]:
     told = {
         "numerics": f"by training code of different numerics ({listed(known['numerics'])}), and may not be comparable",
         "torch": f"with torch {listed(known['torch'])}; {digits}",
-        "threads": f"with {listed(known['threads'])} threads a training; images/s are not comparable, and {digits}",
+        "threads": f"with {listed(known['threads'])} threads per run; images/s are not comparable, and {digits}",
         "deterministic": f"with and without deterministic kernels; images/s are not comparable, and {digits}",
         "cpu": f"on several processors ({'; '.join(known['cpu'])}); images/s are not comparable, and {digits}",
     }
-    return tuple(f"The trainings were made {said}." for key, said in told.items() if len(known[key]) > 1)
+    return tuple(f"The runs were made {said}." for key, said in told.items() if len(known[key]) > 1)
 
 
 def length_warnings(cells: Cells) -> tuple[str, ...]:

@@ -75,18 +75,18 @@ def what_settles(estimate: MeanEstimate, gap: float) -> str:
     The image part of the error does not fall with more seeds: where it alone hides the gap, test images are named.
     """
     if not estimate.judgeable:
-        return f"at least {FEWEST_SEEDS} seeds are needed"
+        return f"settling it takes at least {FEWEST_SEEDS} seeds"
     z = float(-special.ndtri((1 - LEVEL) / 2) + special.ndtri(POWER))
     left = gap**2 - (z * estimate.image_error) ** 2
     if gap != 0 and left <= 0:
         images = min(estimate.images * (z * estimate.image_error / gap) ** 2, MOST_IMAGES)
-        return f"to settle it, more than {rounded_size(images)} test images are needed, more seeds alone will not do"
+        return f"settling it takes more than {rounded_size(images)} test images; more seeds alone are not enough"
     sd = estimate.seed_error * math.sqrt(estimate.n)
     # The normal bound, which the t test only raises, spares the search where it is beyond what is told.
     seeds = MOST_SEEDS + 1 if (z * sd) ** 2 >= MOST_SEEDS * left else seeds_needed(sd, math.sqrt(left))
     if seeds <= estimate.n:  # a gap this size shows more often than not; this time it did not
         seeds = estimate.n + 1
-    return f"to settle it, {_capped(seeds)} are needed"
+    return f"settling it takes {_capped(seeds)}"
 
 
 def pilot(records: StudyRecords, *, differences: tuple[float, ...] = (0.005, 0.01, 0.02)) -> pd.DataFrame:

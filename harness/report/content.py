@@ -160,12 +160,12 @@ def _sections(records: StudyRecords, findings: Findings, figures: tuple[Drawn, .
         ("sizes", "Training images", (result_tables.sizes_table(*both), result_tables.laws_table(*both))),
         ("levels", "Series", (result_tables.levels_table(*both),)),
         ("shifts", "Moved images", (result_tables.shifts_table(*both),)),
-        ("own", "The study's own figures", ()),
         ("cost", "Cost", ()),
         ("learning", "Learning curves", ()),
         ("tuning", "Tuning", (origin_tables.tuning_table(*both),)),
         ("data", "Data", origin_tables.images_tables(records)),
         ("unfinished", "Runs without a result", (origin_tables.unfinished_table(*both),)),
+        ("own", "The study's own figures", ()),
     )
     sections = (
         Section(

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from harness.analysis.findings import VERDICTS
 from harness.records import files
 from harness.records.layout import REPORT_FILE, StudyFolder
+from harness.report.content import NO_ANSWER
 from harness.report.markdown import escape, tally
 from harness.report.page import environment
 from harness.report.result_tables import SYMBOLS
@@ -35,7 +36,8 @@ class Entry:
     scale: str
     question: str = ""
     answer: str = ""
-    verdicts: tuple[tuple[str, int], ...] = ()
+    verdicts: tuple[tuple[str, str, int], ...] = ()
+    """Verdict, its symbol and how many claims have it."""
     gaps: int = 0
     smallest: str = ""
     """Smallest true difference that the study shows with power .8, in points; empty where that is not known."""
@@ -48,11 +50,6 @@ class Entry:
     def folder(self) -> str:
         """Address of the study's folder relative to the index."""
         return quote(f"{self.study}/{self.scale}")
-
-    @property
-    def counted(self) -> tuple[tuple[str, str, int], ...]:
-        """Verdict, its symbol and how many claims have it."""
-        return tuple((verdict, SYMBOLS[verdict], number) for verdict, number in self.verdicts)
 
     @property
     def title(self) -> str:
@@ -107,8 +104,8 @@ def _read(folder: Path, content: dict[str, Any]) -> Entry:
         folder.parent.name,
         folder.name,
         question=str(content["question"]),
-        answer=_shortened(str(content["answer"])) or "No run has finished yet, so there is no answer.",
-        verdicts=tuple((verdict, counts[verdict]) for verdict in VERDICTS if verdict in counts),
+        answer=_shortened(str(content["answer"])) or NO_ANSWER,
+        verdicts=tuple((verdict, SYMBOLS[verdict], counts[verdict]) for verdict in VERDICTS if verdict in counts),
         gaps=len(content["gaps"]),
         smallest=points_range(row.get("smallest_detectable") for row in content["comparisons"]),
         figure=quote(f"{folder.parent.name}/{folder.name}/{figure}") if figure else "",
@@ -167,5 +164,5 @@ def _markdown_row(entry: Entry) -> str:
     figure = (
         f'<img src="{entry.figure}" width="220" alt="{_attribute(entry.title)}: main figure">' if entry.figure else ""
     )
-    claims = escape(tally(entry.counted)) or "none"
+    claims = escape(tally(entry.verdicts)) or "none"
     return f"| {study} | {escape(entry.answer)}{gaps} | {claims} | {entry.smallest or NONE} | {figure} |"

@@ -236,7 +236,7 @@ CASES = [
     (crosses, lambda x, _: planted(1 - x), (), "contradicted", "ViT falls behind ResNet at about moved share 0."),
     (crosses, lambda *_: -0.03, (), "contradicted", "ResNet leads at every one of 5 levels"),
     (crosses, lambda *_: 0.03, (), "contradicted", "ViT leads at every one of 5 levels"),
-    (crosses, lambda *_: 0.0, (), "inconclusive", "at moved share 1, to settle it"),
+    (crosses, lambda *_: 0.0, (), "inconclusive", "at moved share 1, settling it takes"),
     (replace(crosses, metric="test_loss"), planted, (), "reproduced", "overtakes"),
     (replace(crosses, train_size=5000), shifted, SIZES, "reproduced", "At 5,000 training images: ViT overtakes ResNet"),
     (

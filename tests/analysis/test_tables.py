@@ -217,7 +217,7 @@ def test_missing_predictions_are_said() -> None:
     kept = records(study(), TRUTH, images=100)
     partial = {digest: row for digest, row in kept.correct.items() if digest != "ViT/7-None-0"}
     warnings = analyse(replace(kept, correct=partial)).warnings
-    assert any(text.startswith("Predictions are lacking for 1 of 15 completed runs") for text in warnings)
+    assert any(text.startswith("Predictions are missing for 1 of 15 completed runs") for text in warnings)
     assert not any("Predictions" in text for text in analyse(kept).warnings)
 
 
@@ -283,17 +283,17 @@ def test_trainings_under_other_conditions_are_told() -> None:
 
     def told(provenance: dict[str, str]) -> list[str]:
         warnings = analyse(replace(kept, provenance=provenance), resamples=50).warnings
-        return [text for text in warnings if text.startswith("The trainings were made")]
+        return [text for text in warnings if text.startswith("The runs were made")]
 
     assert told({}) == told({"torch": "2.14.1", "threads": "1", "deterministic": "False", "cpu": "One"}) == []
     digits = "numbers may differ in their last digits."
     assert told(
         {"torch": "2.13.0, 2.14.1", "threads": "1, 2", "deterministic": "False, True", "cpu": "One, Other"}
     ) == [
-        f"The trainings were made with torch 2.13.0 and 2.14.1; {digits}",
-        f"The trainings were made with 1 and 2 threads a training; images/s are not comparable, and {digits}",
-        f"The trainings were made with and without deterministic kernels; images/s are not comparable, and {digits}",
-        f"The trainings were made on several processors (One; Other); images/s are not comparable, and {digits}",
+        f"The runs were made with torch 2.13.0 and 2.14.1; {digits}",
+        f"The runs were made with 1 and 2 threads per run; images/s are not comparable, and {digits}",
+        f"The runs were made with and without deterministic kernels; images/s are not comparable, and {digits}",
+        f"The runs were made on several processors (One; Other); images/s are not comparable, and {digits}",
     ]
 
 

@@ -221,8 +221,7 @@ def test_macs_of_attention_are_exact(costs: dict[str, int], expected: str, told:
 
 def test_inconclusive_says_what_would_settle_it() -> None:
     _, reason = verdict(better, flat(vit7=0.9005))
-    assert "to settle it," in reason
-    assert "seeds are needed" in reason
+    assert re.search(r"settling it takes (more than|about) [\d,]+ seeds", reason)
 
 
 @pytest.mark.parametrize("claim", [better, equivalent, falls])

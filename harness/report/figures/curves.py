@@ -9,7 +9,7 @@ from harness.analysis.learning import mean_curve
 from harness.records.run_table import StudyRecords
 from harness.report.figures.canvas import Canvas, Label, column_height
 from harness.report.figures.drawing import labels_of
-from harness.report.figures.in_words import several
+from harness.report.figures.in_words import ends, several
 from harness.report.figures.looks import marks
 from harness.report.figures.picture import Picture
 from harness.report.figures.ticks import few_ticks
@@ -83,12 +83,12 @@ def _budget(findings: Findings) -> pd.DataFrame:
 def _describe_learning(records: StudyRecords, findings: Findings) -> str:
     """Where the learning curves end."""
     curves = _curves(records, findings)
-    ends = {str(arm): mean_curve(of_arm, "validation_accuracy").iloc[-1] for arm, of_arm in curves.groupby("arm")}
-    ordered = sorted(ends.items(), key=lambda end: (-float(end[1]), end[0]))
+    last = {str(arm): mean_curve(of_arm, "validation_accuracy").iloc[-1] for arm, of_arm in curves.groupby("arm")}
+    ordered = sorted(last.items(), key=lambda end: (float(end[1]), end[0]))
     seeds = counted(curves.groupby("arm")["seed"].nunique().max(), "seed")
-    told = several([f"{arm} {percent(value)}" for arm, value in ordered])
+    told = ends([f"{arm} {percent(value)}" for arm, value in ordered])
     over = counted(curves["update"].max(), "update")
-    return f"Validation accuracy over {over}, up to {seeds} per arm. Mean at the end, highest first: {told}."
+    return f"Validation accuracy over {over}, up to {seeds} per arm. Mean at the end: {told}."
 
 
 def _describe_budget(_: StudyRecords, findings: Findings) -> str:

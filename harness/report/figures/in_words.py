@@ -37,10 +37,13 @@ def difference(row: Row) -> str:
     return points_interval(row["difference"], row["ci_low"], row["ci_high"])
 
 
+def ends(texts: Sequence[str]) -> str:
+    """Up to eight texts of arms in ascending order, else the first and the last."""
+    if len(texts) <= _MOST:
+        return "; ".join(texts) or "No results"
+    return f"{counted(len(texts), 'arm')}, from {texts[0]} (lowest) to {texts[-1]} (highest)"
+
+
 def _or_ends(rows: list[Row], column: str, text: Callable[[Row], str]) -> str:
-    if not rows:
-        return "No results"
-    if len(rows) <= _MOST:
-        return "; ".join(map(text, rows))
-    ordered = sorted(rows, key=lambda row: float(row[column]))
-    return f"{counted(len(rows), 'arm')}, from {text(ordered[0])} (lowest) to {text(ordered[-1])} (highest)"
+    ordered = rows if len(rows) <= _MOST else sorted(rows, key=lambda row: float(row[column]))
+    return ends([text(row) for row in ordered])
