@@ -159,7 +159,7 @@ def _sections(records: StudyRecords, findings: Findings, figures: tuple[Drawn, .
         ("arms", "Arms", (result_tables.arms_table(*both),)),
         ("sizes", "Training images", (result_tables.sizes_table(*both), result_tables.laws_table(*both))),
         ("levels", "Series", (result_tables.levels_table(*both),)),
-        ("shifts", "Moved images", (result_tables.shifts_table(*both),)),
+        ("shifts", "Shifted images", (result_tables.shifts_table(*both),)),
         ("cost", "Cost", ()),
         ("learning", "Learning curves", ()),
         ("tuning", "Tuning", (origin_tables.tuning_table(*both),)),

@@ -1,4 +1,4 @@
-"""The tables of what was found: claims, arms, how gaps change, moved images, fitted laws, and the console's summary."""
+"""The tables of what was found: claims, arms, gaps, shifted images, laws, and the summary of a console."""
 
 from collections.abc import Callable
 from functools import partial
@@ -287,7 +287,7 @@ def _csv_along(crossovers: pd.DataFrame, along: str) -> str:
 
 
 def shifts_table(records: StudyRecords, findings: Findings) -> Table:
-    """A row per arm (and training size): accuracy and agreement on images moved by each number of pixels."""
+    """A row per arm (and training size): accuracy and agreement on images shifted by each number of pixels."""
     measured: dict[tuple[str, Any], Row] = {}
     for row in shift_rows(findings):
         of_arm = measured.setdefault((row["arm"], size_of(row)), {"arm": row["arm"], "train_size": size_of(row)})
@@ -303,15 +303,15 @@ def shifts_table(records: StudyRecords, findings: Findings) -> Table:
         arm_column(records.study),
         size_column(findings),
         *(column("Test accuracy", "test_accuracy", shift) for shift in shifts),
-        *(column("Agreement", "agreement", shift) for shift in shifts if shift),  # unmoved, an image agrees with itself
+        *(column("Agreement", "agreement", shift) for shift in shifts if shift),  # at 0 all agree
     )
     return make_table(
         "shifts",
-        "Tests on moved images, with 95% intervals over seeds alone",
+        "Tests on shifted images, with 95% intervals over seeds alone",
         columns,
         grouped(list(measured.values()), records.study),
         csv=csv_text.from_frame(findings.shifts),
-        note="Agreement: share of test images with the same prediction as where they are not moved.",
+        note="Agreement: share of test images with the same prediction as without the shift.",
     )
 
 

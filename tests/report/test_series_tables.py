@@ -1,4 +1,4 @@
-"""Tables and the written report of studies with series, with partners and with tests on moved images."""
+"""Tables and the written report of studies with series, with partners and with tests on shifted images."""
 
 import csv
 import io
@@ -149,7 +149,7 @@ def test_sections_of_series_and_moved_images():
     assert anchors.index("levels") < anchors.index("shifts") < anchors.index("cost")
     text = markdown(content)
     assert "## Series" in text
-    assert "## Moved images" in text
+    assert "## Shifted images" in text
     assert "**How gaps between series change with share of patches moved**" in text
     plain = [section.anchor for section in content_of(*single()).sections]
     assert not {"levels", "shifts"} & set(plain)

@@ -1,4 +1,4 @@
-"""Tests on moved images: accuracy, and agreement with the prediction for the image as it is."""
+"""Tests on shifted images: accuracy, and agreement with the prediction for the image as it is."""
 
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -17,22 +17,22 @@ from harness.report.frames import Row, Size, at_largest, at_size, by_arm, larges
 from harness.spec.formats import count, percent
 
 _METRICS = {"test_accuracy": "test accuracy (%)", "agreement": "agreement (%)"}
-"""What is measured on moved images, with its axis."""
+"""What is measured on shifted images, with its axis."""
 _MOST_SIZES = 3
 """Rows of panels, so that the figure fits a page; the report's table has all training sizes."""
 
 
 def _draw(records: StudyRecords, findings: Findings) -> Figure:
-    """Test accuracy and agreement with the unmoved prediction by shift: two panels for each of up to three sizes."""
+    """Test accuracy and agreement with the unshifted prediction by shift: two panels for each of up to three sizes."""
     looks, rows = marks(records.study), shift_rows(findings)
     found = by_arm(rows, records.study)
     names = labels_of(records.study, found, width=1.75, lines=1)
     cells = [(size, metric) for size in spread_sizes(findings, rows, _MOST_SIZES) for metric in _METRICS]
     told = {size: "" if size is None else f"{count(size)} training images" for size, _ in cells}
     canvas = Canvas(
-        "Test images moved by some pixels",
+        "Shifted test images",
         "Thin lines: seeds. Bars: 95% intervals of the mean over seeds alone. "
-        "Agreement: same prediction as for the unmoved image.",
+        "Agreement: same prediction as for the unshifted image.",
         height=2.1,
         panels=[told[size] if metric == "test_accuracy" else "" for size, metric in cells],
         sharey="col",
@@ -77,16 +77,16 @@ def _describe(records: StudyRecords, findings: Findings) -> str:
     most = max(row["shift"] for row in rows)
     known = {(row["arm"], row["metric"], row["shift"]): row["mean"] for row in rows}
     texts = [
-        f"{arm.name} {percent(known.get((arm.name, 'test_accuracy', 0)))} unmoved, "
-        f"{percent(known[arm.name, 'test_accuracy', most])} moved by {most} pixels"
-        f" ({percent(known.get((arm.name, 'agreement', most)))} predicted as before)"
+        f"{arm.name} {percent(known.get((arm.name, 'test_accuracy', 0)))} unshifted, "
+        f"{percent(known[arm.name, 'test_accuracy', most])} shifted by {most} pixels"
+        f" (prediction unchanged for {percent(known.get((arm.name, 'agreement', most)))})"
         for arm in records.study.all_arms
         if (arm.name, "test_accuracy", most) in known
     ]
     where = at_largest(findings, " With {}:")
-    return f"Test accuracy on images moved by up to {most} pixels.{where} {several(texts)}."
+    return f"Test accuracy on images shifted by up to {most} pixels.{where} {several(texts)}."
 
 
 PICTURE = Picture(
-    "accuracy_by_shift", "shifts", "Tests on moved images", _draw, _describe, lambda _, findings: shift_rows(findings)
+    "accuracy_by_shift", "shifts", "Tests on shifted images", _draw, _describe, lambda _, findings: shift_rows(findings)
 )
