@@ -1,16 +1,26 @@
 """Numbers as a reader meets them: accuracies in points, sizes with thousands separators, always with the interval."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from harness.analysis.cells import Cell
 from harness.analysis.estimate import MeanEstimate
-from harness.spec.formats import plain, points
+from harness.spec.formats import magnitude, memory, number, plain, points
 from harness.spec.plural import counted
 
 _SHARES = ("test_accuracy", "validation_accuracy", "shifted_accuracy", "shift_agreement")
 """Metrics between 0 and 1, told in percentage points."""
 
+_WRITTEN: dict[str, Callable[[Any], str]] = {
+    "train_images_per_second": magnitude,
+    "eval_images_per_second": magnitude,
+    "macs_per_image": magnitude,
+    "attention_macs_per_image": magnitude,
+    "params": magnitude,
+    "peak_memory_bytes": memory,
+}
+"""Metrics whose numbers are written with prefixes."""
 
 _WORDS = {
     "shift_agreement": "agreement at the largest shift",
@@ -20,7 +30,7 @@ _WORDS = {
     "macs_per_image": "multiply-accumulates per image",
     "attention_macs_per_image": "multiply-accumulates of attention per image",
     "train_seconds": "seconds of training",
-    "peak_memory_bytes": "bytes of memory",
+    "peak_memory_bytes": "memory",
     "params": "parameters",
 }
 
@@ -30,18 +40,28 @@ def named(metric: str) -> str:
     return _WORDS.get(metric, metric.replace("_", " "))
 
 
-def amount(metric: str, value: float, *, signed: bool = True) -> str:
-    """A difference of a metric: accuracies and agreement in percentage points, the rest in the metric's own unit.
+def form(metric: str) -> tuple[Callable[[Any], str], str]:
+    """How a difference of a metric is written, with its sign, and its unit.
 
-    Points are of test accuracy where nothing else is said.
+    Accuracies and agreement are told in percentage points; of test accuracy where nothing else is said.
     """
-    of_what = "points" if metric == "test_accuracy" else f"points of {named(metric)}"
-    return f"{_figure(metric, value, signed=signed)} {of_what if metric in _SHARES else named(metric)}".rstrip()
+    if metric in _SHARES:
+        return points, "points" if metric == "test_accuracy" else f"points of {named(metric)}"
+    write = _WRITTEN.get(metric, plain)
+    unit = "of memory" if metric == "peak_memory_bytes" else named(metric)
+    return lambda value: f"{'+' * ((number(value) or 0) > 0)}{write(value)}", unit
+
+
+def amount(metric: str, value: float, *, signed: bool = True) -> str:
+    """A difference of a metric with its unit; zero has no sign."""
+    write, unit = form(metric)
+    return f"{write(value) if signed else write(value).removeprefix('+')} {unit}".rstrip()
 
 
 def bounds(metric: str, low: float, high: float) -> str:
     """An interval of a difference, in the unit of `amount`."""
-    return f"[{_figure(metric, low)}, {_figure(metric, high)}]"
+    write, _ = form(metric)
+    return f"[{write(low)}, {write(high)}]"
 
 
 def described(metric: str, estimate: MeanEstimate, *, of_metric: bool = False) -> str:
@@ -57,12 +77,6 @@ def described(metric: str, estimate: MeanEstimate, *, of_metric: bool = False) -
     if not estimate.judgeable:
         return f"{told} (n = {counted(estimate.n, 'seed')}, too few for an interval)"
     return f"{told} {bounds(metric, estimate.ci_low, estimate.ci_high)} (n = {counted(estimate.n, 'seed')})"
-
-
-def _figure(metric: str, value: float, *, signed: bool = True) -> str:
-    """The number of `amount`; zero has no sign."""
-    text = points(value) if metric in _SHARES else f"{'+' * (value > 0)}{plain(value)}"
-    return text if signed else text.removeprefix("+")
 
 
 def place(cell: Cell) -> str:

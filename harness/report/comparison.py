@@ -12,7 +12,7 @@ from harness.records.layout import StudyFolder
 from harness.records.run_table import StudyRecords
 from harness.report.content import NO_ANSWER, Drawn, cautions_of, command_of, drawn, title_of, verdicts_of
 from harness.report.frames import Row, rows_of
-from harness.report.markdown import code, escape, listed, prose, tally
+from harness.report.markdown import bulleted, code, escape, prose, tally
 from harness.report.markdown import table as table_text
 from harness.report.origin_tables import provenance_table
 from harness.report.page import environment
@@ -207,7 +207,7 @@ def _told(one: str | None, other: str | None) -> str:
 def comparison_markdown(content: Comparison, folder: Path) -> str:
     """The comparison in Markdown, for a file in `folder`: its pictures are the studies' own, where these are kept."""
     blocks = [f"# {escape(content.title)}", f"**In short:** {escape(content.summary)}"]
-    blocks += listed("Caveats", content.cautions)
+    blocks += bulleted("Caveats", content.cautions)
     for side in content.sides:
         blocks += [f"## {escape(side.title)}", f"**{escape(side.question)}**", f"**Answer:** {escape(side.answer)}"]
         blocks += [f"**Claims:** {tally(side.verdicts)}"] if side.verdicts else []

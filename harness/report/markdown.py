@@ -14,8 +14,8 @@ def markdown(content: Content) -> str:
     """The report's Markdown; its pictures lie beside it in figures/."""
     blocks = [f"# {escape(content.question)}", f"*{prose(content.study)}*", f"**Answer:** {escape(content.answer)}"]
     blocks += [f"**Claims:** {tally(content.verdicts)}"] if content.verdicts else []
-    blocks += listed("Gaps: runs without a result", content.gaps)
-    blocks += listed("Caveats", content.warnings)
+    blocks += bulleted("Gaps: runs without a result", content.gaps)
+    blocks += bulleted("Caveats", content.warnings)
     for section in content.sections:
         blocks += _section(section)
     blocks.append("## Provenance")
@@ -23,7 +23,7 @@ def markdown(content: Content) -> str:
     blocks.append(table(content.provenance) if known else "Nothing is recorded of how these results were made.")
     blocks += [f"**{escape(content.settings.caption)}**", table(content.settings)]
     blocks += ["## Reproduce", code(content.command)]
-    blocks += listed("Changes after first look", content.changes)
+    blocks += bulleted("Changes after first look", content.changes)
     blocks += ["## Cite", prose(content.citation)]
     return "\n\n".join(blocks) + "\n"
 
@@ -44,7 +44,7 @@ def _section(section: Section) -> list[str]:
     return blocks
 
 
-def listed(heading: str, lines: tuple[str, ...]) -> list[str]:
+def bulleted(heading: str, lines: tuple[str, ...]) -> list[str]:
     """A heading with a list below it; nothing where there are no lines."""
     return [f"## {heading}", "\n".join(f"- {escape(line)}" for line in lines)] if lines else []
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from harness.analysis.findings import Findings
 from harness.analysis.laws import law_formula
+from harness.analysis.wording import form
 from harness.records import csv_text
 from harness.records.run_table import StudyRecords
 from harness.report.figures.looks import look_of_series, marks
@@ -39,7 +40,6 @@ from harness.spec.formats import (
     percent,
     percent_interval,
     plain,
-    points,
     points_interval,
     points_range,
     with_interval,
@@ -49,19 +49,6 @@ from harness.spec.plural import counted
 
 SYMBOLS = {"reproduced": "✓", "contradicted": "✗", "inconclusive": "?"}
 """Stand before a verdict's word, so that it is told by more than its colour."""
-
-_METRIC_FORMS: dict[str | None, tuple[Callable[[Any], str], str]] = {
-    "test_accuracy": (points, " points"),
-    "validation_accuracy": (points, " points"),
-    "shifted_accuracy": (points, " points"),
-    "shift_agreement": (points, " points of agreement"),
-    "test_loss": (plain, ""),
-    "train_seconds": (plain, " s"),
-    "peak_memory_bytes": (memory, ""),
-    "train_images_per_second": (magnitude, " images/s"),
-    "eval_images_per_second": (magnitude, " images/s"),
-    None: (plain, ""),
-}
 
 
 def claims_table(records: StudyRecords, findings: Findings) -> Table:
@@ -87,21 +74,22 @@ def _estimate(row: Row, claim: Claim) -> str:
     """The estimate in the unit that the kind of claim has, with its interval where there is one."""
     write, unit = _form(claim)
     text = with_interval(*(write(row[key]) for key in ("estimate", "ci_low", "ci_high")))
-    return text if text == NONE else f"{text}{unit}"
+    return text if text == NONE else f"{text} {unit}".rstrip()
 
 
 def _form(claim: Claim) -> tuple[Callable[[Any], str], str]:
+    write, unit = form(getattr(claim, "metric", None) or "")
     match claim:
+        case Crosses(along="train_size"):
+            return count, "training images"
         case Crosses():
-            sized = claim.along == "train_size"
-            return (count, " training images") if sized else (plain, f" ({words(claim.along)})")
+            return plain, f"({words(claim.along)})"
         case CostGrows():
             return (lambda value: NONE if number(value) is None else f"×{plain(value)}"), ""
         case GapShrinks():
-            write, unit = _METRIC_FORMS.get(claim.metric, (magnitude, ""))
-            sized = claim.along == "train_size"
-            return write, f"{unit} {'per 10x training images' if sized else 'from the first level to the last'}"
-    return _METRIC_FORMS.get(getattr(claim, "metric", None), (magnitude, ""))
+            per = "per 10x training images" if claim.along == "train_size" else "from the first level to the last"
+            return write, f"{unit} {per}"
+    return write, unit
 
 
 def arm_column(study: ResolvedStudy, name: Callable[[Row], str] = lambda row: str(row["arm"])) -> Column:

@@ -75,7 +75,7 @@ def memory(value: Any) -> str:
     size = number(value)
     if size is None:
         return NONE
-    amount, unit = (size / 2**30, "GiB") if size >= 2**30 else (size / 2**20, "MiB")
+    amount, unit = (size / 2**30, "GiB") if abs(size) >= 2**30 else (size / 2**20, "MiB")
     return f"{_three_digits(amount)} {unit}"
 
 

@@ -123,7 +123,7 @@ def test_claims_along_the_factor_have_its_unit():
 def test_claims_about_moved_images_are_in_points():
     claim = Better(statement="Steady.", source="made up", arm="ViT/7", than="ResNet-8", metric="shift_agreement")
     table = result_tables.claims_table(*simulate(make_study(claims=(claim,))))
-    assert column(table, "Estimate [95% interval]") == ["+1.23 [+0.40, +2.00] points of agreement"]
+    assert column(table, "Estimate [95% interval]") == ["+1.23 [+0.40, +2.00] points of agreement at the largest shift"]
 
 
 def test_console_names_the_partner():
