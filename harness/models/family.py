@@ -37,7 +37,7 @@ class Parts:
     """Linear maps that are several in one, by the attribute that holds each; and how many they are."""
 
     def groups(self, model: nn.Module) -> dict[str, dict[str, int]]:
-        """The parameters of a model of this family by group, as its `parameter_groups()` declares them."""
+        """The parameters of a model that has these parts, by group."""
         found: dict[str, dict[str, int]] = {MUON: {}, DECAY: {}, NO_DECAY: {}}
         for name, module in model.named_modules():
             for leaf, _ in module.named_parameters(recurse=False):
@@ -79,7 +79,7 @@ class ParameterGroups:
 
 
 def parameter_groups(model: nn.Module) -> ParameterGroups:
-    """The groups that `model.parameter_groups()` declares; for a model without that method, `usual_groups`.
+    """The groups of our own models by their `parts`; of others as `parameter_groups()` says, else `usual_groups`.
 
     The method returns a dict with the keys `muon`, `decay` and `no_decay` (any may be left out), whose values are names
     of parameters as `named_parameters()` has them; under `muon` a dict from names to numbers says how many matrices
@@ -87,8 +87,10 @@ def parameter_groups(model: nn.Module) -> ParameterGroups:
 
     Raises `InvalidInput` unless each trained parameter is in exactly one group.
     """
-    method = getattr(model, "parameter_groups", None)
-    declared: Mapping[str, Names] = method() if callable(method) else usual_groups(model)
+    parts, method = getattr(model, "parts", None), getattr(model, "parameter_groups", None)
+    declared: Mapping[str, Names] = (
+        parts.groups(model) if isinstance(parts, Parts) else method() if callable(method) else usual_groups(model)
+    )
     what = f"{type(model).__name__}.parameter_groups()"
     if not isinstance(declared, Mapping) or not declared.keys() <= {MUON, DECAY, NO_DECAY}:
         raise InvalidInput(f"{what} returns {declared!r}; it must return a dict with the keys muon, decay, no_decay.")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from harness.spec import InvalidInput, Module, Timm, Torchvision
 from harness.spec.checks import nearest
 from harness.spec.errors import require
 
+_MADE = WeakSet[nn.Module]()
 _KEPT_TYPES = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
@@ -85,6 +87,8 @@ def _checked(model: object, what: str, classes: int) -> nn.Module:
     """A model that can be trained and kept; it checks the shape of what it returns at every pass."""
     if not isinstance(model, nn.Module):
         raise InvalidInput(f"{what} returned {type(model).__name__}; it must return a torch.nn.Module.")
+    require(model not in _MADE, f"{what} returned a model that it has returned before; make a new one at each call.")
+    _MADE.add(model)
     require(
         any(parameter.requires_grad for parameter in model.parameters()),
         f"{what} returned a model without a parameter to train (requires_grad).",

@@ -19,6 +19,8 @@ _PARTS = Parts(stem=("conv1",), blocks=("stages", "layer1", "layer2", "layer3", 
 class SmallResNet(nn.Module):
     """The CIFAR nets of section 4.2: images (B, C, r, r) to logits (B, K); depth 6n + 2, widths w, 2w, 4w."""
 
+    parts = _PARTS
+
     def __init__(self, spec: ResNetSpec, *, image_size: int, channels: int, classes: int) -> None:
         super().__init__()
         assert spec.width is not None
@@ -41,10 +43,6 @@ class SmallResNet(nn.Module):
         x = _pixels(self.stages(x)).mean(dim=(1, 2))  # (B, 4w)
         logits: Tensor = self.fc(x)
         return logits
-
-    def parameter_groups(self) -> dict[str, dict[str, int]]:
-        """See `harness.models.family.parameter_groups`."""
-        return _PARTS.groups(self)
 
 
 class BasicBlock(nn.Module):
@@ -77,6 +75,8 @@ class TorchvisionResNet(torchvision_resnet.ResNet):  # type: ignore[misc]  # tor
     The stem `cifar` is one 3x3 convolution of stride 1 without pooling, for small images.
     """
 
+    parts = _PARTS
+
     def __init__(self, spec: ResNetSpec, *, image_size: int, channels: int, classes: int) -> None:
         block = torchvision_resnet.Bottleneck if spec.depth == 50 else torchvision_resnet.BasicBlock
         super().__init__(block, [2, 2, 2, 2] if spec.depth == 18 else [3, 4, 6, 3], num_classes=classes)
@@ -93,10 +93,6 @@ class TorchvisionResNet(torchvision_resnet.ResNet):  # type: ignore[misc]  # tor
         check_images(images, self.image_shape)
         logits: Tensor = super().forward(images)
         return logits
-
-    def parameter_groups(self) -> dict[str, dict[str, int]]:
-        """See `harness.models.family.parameter_groups`."""
-        return _PARTS.groups(self)
 
 
 def _pixels(x: Tensor) -> Tensor:

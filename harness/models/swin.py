@@ -32,6 +32,8 @@ class Swin(swin_transformer.SwinTransformer):  # type: ignore[misc]  # torchvisi
     Under autocast the residual stream stays in the parameters' precision, as in the vision transformer.
     """
 
+    parts = _PARTS
+
     def __init__(self, spec: SwinSpec, *, image_size: int, channels: int, classes: int) -> None:
         super().__init__(
             patch_size=[spec.patch_size] * 2,
@@ -56,10 +58,6 @@ class Swin(swin_transformer.SwinTransformer):  # type: ignore[misc]  # torchvisi
             x = part(x).to(self.head.weight.dtype)  # (B, h, h, w)
         logits: Tensor = self.head(self.norm(x).mean(dim=(1, 2)))
         return logits
-
-    def parameter_groups(self) -> dict[str, dict[str, int]]:
-        """See `harness.models.family.parameter_groups`."""
-        return _PARTS.groups(self)
 
 
 class WindowAttention(swin_transformer.ShiftedWindowAttention):  # type: ignore[misc]

@@ -49,6 +49,8 @@ class ViT(nn.Module):
     Parameters are drawn from torch's global random generator. Raises ValueError in `forward` on another shape.
     """
 
+    parts = _PARTS
+
     def __init__(
         self, spec: ViTSpec, *, image_size: int, channels: int, classes: int, attention: AttentionMode = "auto"
     ) -> None:
@@ -89,10 +91,6 @@ class ViT(nn.Module):
             return both if self.training else both.mean(dim=1)
         logits: Tensor = self.head(self._pooled(x))
         return logits
-
-    def parameter_groups(self) -> dict[str, dict[str, int]]:
-        """See `harness.models.family.parameter_groups`."""
-        return _PARTS.groups(self)
 
     def _pooled(self, x: Tensor) -> Tensor:
         """What the head reads, (B, D), of the last block's tokens (B, N, D)."""

@@ -28,10 +28,10 @@ class Architecture:
 
     @property
     def place(self) -> str | None:
-        """Where the code lies that builds it, if that is a user's; no part of what it is."""
+        """The user's file that builds it, if any; no part of what it is."""
         return None
 
-    def found_at(self, place: str | None) -> Self:
-        """The same model, with its code at another place."""
+    def found_at(self, place: str) -> Self:
+        """The same model, with its code in another file."""
         del place
         return self

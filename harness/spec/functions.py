@@ -24,16 +24,13 @@ _OF_OTHERS = (Path(sysconfig.get_path("stdlib")), Path(__file__).parents[1])
 
 @dataclass(frozen=True, kw_only=True)
 class Function:
-    """A function or class at the top level of a study file or of a module.
-
-    Two are equal where their sources are, wherever they lie. `_FOUND` has those that this process has seen.
-    """
+    """A function or class at the top level of a study file or of a module; equal to another of the same source."""
 
     name: str
     source: str
-    """SHA-256 of its syntax, without comments and docstrings, and of that of the user's code that it uses."""
+    """SHA-256 of its syntax and of the user's code that it uses: `source_of`."""
     place: str = field(default="", compare=False, metadata={UNKEPT: None})
-    """The file that it is defined in; the module instead where that is installed."""
+    """The file that it is defined in."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -43,35 +40,36 @@ class Function:
         """That of a function or class at hand; `InvalidInput` for one that its name does not lead to."""
         name = str(getattr(function, "__qualname__", function))
         module = sys.modules.get(getattr(function, "__module__", None) or "")
-        file = getattr(module, "__file__", None) or ""
+        path = Path(getattr(module, "__file__", None) or "").absolute()
         require(
-            callable(function) and file.endswith(".py") and getattr(module, name, None) is function,
+            callable(function) and path.suffix == ".py" and getattr(module, name, None) is function,
             f"{name} is not a function that another process can find by its name. Define it with `def` or `class`, "
             "outside any function, in the study file or in a module; what varies goes into `arguments`.",
         )
-        assert module is not None
-        path = Path(file).absolute()
-        place = module.__name__ if _is_installed(path) else str(path)
-        found = cls(name=name, source=source_of(path, name), place=place)
+        found = cls(name=name, source=source_of(path, name), place=str(path))
         _FOUND[found] = function
         return found
 
     def find(self) -> Callable[..., Any]:
         """The function itself; runs its file where this process has not. `InvalidInput` where it is gone or changed."""
         if self not in _FOUND:
-            module = _module_at(self.place, self.name)
-            function = getattr(module, self.name, None)
-            same = function is not None and source_of(Path(module.__file__ or ""), self.name) == self.source
+            path = Path(self.place)
             require(
-                same,
-                f"{self.name} in {self.place}, or code that it uses, is not what it was: what was made with it needs "
-                "that source again. To train with the new one, run the study again.",
+                path.is_absolute() and path.is_file(),
+                f"{self.place or 'Its file'}, where {self.name} was, is not there. Put it back, or load the study from "
+                "where it is now: harness.load_study(PATH).",
             )
-            _FOUND[self] = function
+            require(
+                source_of(path, self.name) == self.source,
+                f"{self.name} in {path}, or code that it uses, is not what it was: what was made with it needs that "
+                "source again. To train with the new one, run the study again.",
+            )
+            _FOUND[self] = getattr(_module_of(path), self.name)
         return _FOUND[self]  # type: ignore[no-any-return]
 
 
 _FOUND: dict[Function, Any] = {}
+"""What this process has seen, by any study that it has loaded."""
 
 
 def load_file(path: Path) -> ModuleType:
@@ -103,30 +101,23 @@ def line_of(error: BaseException, path: Path) -> str:
     return f"{path}:{frames[-1].lineno}" if frames else ""
 
 
-def _module_at(place: str, name: str) -> ModuleType:
-    """The module at a function's place: a file of a package is imported as part of it."""
-    load = "Load the study that has it from where it is now (`harness.load_study(PATH)`), or put it back."
-    path = Path(place)
-    is_file = path.suffix == ".py"
-    require(bool(place) and (path.is_file() or not is_file), f"{place or '?'}, where {name} was, is not there. {load}")
-    if is_file and not (path.parent / "__init__.py").exists():
+def _module_of(path: Path) -> ModuleType:
+    """The module that a file is; one of a package is imported as part of it."""
+    name, root = path.stem, path.parent
+    while (root / "__init__.py").exists():
+        name, root = f"{root.name}.{name}", root.parent
+    if root == path.parent:
         return load_file(path)
-    module, root = (path.stem, path.parent) if is_file else (place, path)
-    while is_file and (root / "__init__.py").exists():
-        module, root = f"{root.name}.{module}", root.parent
-    if is_file and str(root) not in sys.path:
+    if str(root) not in sys.path:
         sys.path.append(str(root))
-    try:
-        return importlib.import_module(module.removesuffix(".__init__"))
-    except ImportError as error:
-        raise InvalidInput(f"{name} cannot be imported from {place} any more: {error}. {load}") from error
+    return importlib.import_module(name.removesuffix(".__init__"))
 
 
 def source_of(path: Path, name: str) -> str:
-    """SHA-256 of what decides a function: its statements, those of its file that they use, the modules they import.
+    """SHA-256 of the syntax of what a file defines as `name`, without comments and docstrings.
 
-    Of the user's own modules that are imported anywhere in these, all statements count; of installed packages nothing.
-    The same on every version of Python, and whatever is changed in comments, docstrings and the rest of the file.
+    With it that of all it uses in the file, in turn, and all of the user's own modules that these import; installed
+    packages do not count. The same on every version of Python.
     """
     statements = _used(_parsed(path), name)
     contents, seen, waiting = [_content(statements)], {path}, [(path, statements)]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from harness.spec.architecture import Architecture
 from harness.spec.checks import check_types
 from harness.spec.errors import InvalidInput, require, require_choice, require_within
-from harness.spec.foreign import Module, Timm, Torchvision
+from harness.spec.foreign_models import Module, Timm, Torchvision
 
 Pool = Literal["cls", "mean", "all"]
 PoolNorm = Literal["before", "after"]

@@ -158,6 +158,20 @@ def not_a_module(image_size: int, channels: int, classes: int) -> str:
     return "a model"
 
 
+ONE = nn.Linear(16, 3)
+
+
+def always_the_same(image_size: int, channels: int, classes: int) -> nn.Module:
+    return ONE
+
+
+def test_each_training_has_a_model_of_its_own() -> None:
+    spec = Module(build=always_the_same)
+    build(spec, image_size=4, channels=1, classes=3)
+    with pytest.raises(InvalidInput, match="always_the_same returned a model that it has returned before; make a new"):
+        build(spec, image_size=4, channels=1, classes=3)
+
+
 def net(**arguments: Any) -> nn.Module:
     return build(Module(build=Net, arguments=arguments), image_size=4, channels=1, classes=3)
 

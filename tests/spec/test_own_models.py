@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import json
 import math
 import pickle
 import sys
@@ -168,18 +169,17 @@ def test_a_function_of_a_package_is_found_again(tmp_path: Path, monkeypatch: pyt
     assert Function.of(importlib.import_module("package.mixers").mixer) != function
 
 
-def test_a_function_of_an_installed_package_is_found_by_the_modules_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    function = Function.of(math_of_statistics := importlib.import_module("statistics").mean)
-    assert function.place == "statistics"
+def test_a_function_of_an_installed_package_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    function = Function.of(json.decoder.JSONDecoder)
     monkeypatch.setattr(functions_module, "_FOUND", {})
-    assert function.find() is math_of_statistics
+    assert function.find() is json.decoder.JSONDecoder
 
 
 def test_a_file_that_is_moved_or_changed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = own_model(tmp_path / "here")
     (tmp_path / "here").rename(tmp_path / "there")
     monkeypatch.setattr(functions_module, "_FOUND", {})
-    with pytest.raises(InvalidInput, match=r"here/own\.py, where model was, is not there\. Load the study"):
+    with pytest.raises(InvalidInput, match=r"here/own\.py, where model was, is not there\. Put it back, or load the"):
         model.function.find()
     forget_modules()
     find_study(str(tmp_path / "there/own.py"))
@@ -188,11 +188,23 @@ def test_a_file_that_is_moved_or_changed_is_named(tmp_path: Path, monkeypatch: p
     own_model(tmp_path / "here", own=("width=8", "width=9"))
     with pytest.raises(InvalidInput, match=r"model in .*own\.py, or code that it uses, is not what it was"):
         model.function.find()
-    (tmp_path / "here/own.py").write_text("1 / 0\n")
-    with pytest.raises(InvalidInput, match=r"own\.py:1: ZeroDivisionError"):
+    with pytest.raises(InvalidInput, match=r"own\.py:\d+: ZeroDivisionError"):
+        own_model(tmp_path / "here", own=("RATIO = 2", "RATIO = 2\n1 / 0"))
+    with pytest.raises(InvalidInput, match=r"own\.py:\d+: ZeroDivisionError"):
         model.function.find()
-    with pytest.raises(InvalidInput, match="where model was, is not there"):
-        model.found_at(None).function.find()
+    monkeypatch.chdir(tmp_path / "here")
+    for place in ("", "own.py"):
+        with pytest.raises(InvalidInput, match="where model was, is not there"):
+            model.found_at(place).function.find()
+
+
+def test_nothing_of_a_file_is_run_before_its_source_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = own_model(tmp_path)
+    monkeypatch.setattr(functions_module, "_FOUND", {})
+    (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')\ndef model(): pass\n")
+    with pytest.raises(InvalidInput, match="is not what it was"):
+        model.function.find()
+    assert not (tmp_path / "run").exists()
 
 
 def nested() -> Any:

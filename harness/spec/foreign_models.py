@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Literal, Self
 
@@ -12,29 +12,11 @@ from harness.spec.errors import InvalidInput, require
 from harness.spec.functions import Function
 
 
-class Arguments(Mapping[str, Any]):
-    """Keyword arguments that JSON can hold; equal, and hashed alike, where their JSON is the same."""
+class Arguments(dict[str, Any]):
+    """Keyword arguments that JSON can hold, never changed: hashed, as all of a specification is."""
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._json = json.dumps({name: _plain(name, value) for name, value in values.items()}, sort_keys=True)
-
-    def __getitem__(self, name: str) -> Any:
-        return json.loads(self._json)[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(json.loads(self._json))
-
-    def __len__(self) -> int:
-        return len(json.loads(self._json))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Arguments) and self._json == other._json
-
-    def __hash__(self) -> int:
-        return hash(self._json)
-
-    def __repr__(self) -> str:
-        return repr(json.loads(self._json))
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(json.dumps(self, sort_keys=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +47,12 @@ class Module(Architecture):
 
     @property
     def place(self) -> str:
-        """The file or module that `build` is defined in."""
+        """The file that `build` is defined in."""
         return self.function.place
 
-    def found_at(self, place: str | None) -> Self:
-        """The same model, with `build` at another place."""
-        return replace(self, build=replace(self.function, place=place or ""))
+    def found_at(self, place: str) -> Self:
+        """The same model, with `build` in another file."""
+        return replace(self, build=replace(self.function, place=place))
 
 
 @dataclass(frozen=True)
@@ -113,7 +95,8 @@ def _settle(spec: Module | Timm | Torchvision, taken: tuple[str, ...]) -> None:
         f"{type(spec).__name__}.arguments has {', '.join(given)}; image size, channels and classes come with the data, "
         "and every training starts from fresh weights. Leave it out.",
     )
-    object.__setattr__(spec, "arguments", Arguments(spec.arguments))
+    plain = {name: _plain(name, value) for name, value in spec.arguments.items()}
+    object.__setattr__(spec, "arguments", Arguments(plain))
 
 
 def _plain(name: object, value: Any) -> Any:
