@@ -1,5 +1,6 @@
 """What the harness knows of a family of models, and what each parameter of a model is to its optimiser."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
@@ -96,11 +97,11 @@ def parameter_groups(model: nn.Module) -> ParameterGroups:
         raise InvalidInput(f"{what} returns {declared!r}; it must return a dict with the keys muon, decay, no_decay.")
     everything = dict(model.named_parameters())
     trained = {name for name, parameter in everything.items() if parameter.requires_grad}
-    named = [name for names in declared.values() for name in names]
+    named = Counter(name for names in declared.values() for name in names)
     for names, wrong in (
-        (sorted(trained - set(named)), "leaves out"),
-        (sorted({name for name in named if named.count(name) > 1}), "has in more than one group"),
-        (sorted(set(named) - everything.keys()), "names what are no parameters:"),
+        (sorted(trained - named.keys()), "leaves out"),
+        (sorted(name for name in named if named[name] > 1), "has in more than one group"),
+        (sorted(named.keys() - everything.keys()), "names what are no parameters:"),
         ([name for name in declared.get(MUON, ()) if name in trained and everything[name].ndim < 2], "gives to Muon"),
     ):
         if names:
