@@ -11,9 +11,9 @@ from harness.data.seeds import derive
 
 if TYPE_CHECKING:
     from harness.data.augmentation import augment, translated
-    from harness.data.batches import Batches, normalisation, prepare
+    from harness.data.batches import Batches, normalisation
+    from harness.data.inputs import Inputs, moved_order, prepare
     from harness.data.loading import Dataset, load
-    from harness.data.moved import moved_order
     from harness.data.splits import Split
     from harness.data.stream import StreamedSplit
     from harness.data.subsets import subset
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 _HOME = {
     "Batches": "batches",
     "Dataset": "loading",
+    "Inputs": "inputs",
     "Split": "splits",
     "StreamedSplit": "stream",
     "augment": "augmentation",
     "load": "loading",
-    "moved_order": "moved",
+    "moved_order": "inputs",
     "normalisation": "batches",
-    "prepare": "batches",
+    "prepare": "inputs",
     "subset": "subsets",
     "translated": "augmentation",
 }
@@ -35,6 +36,7 @@ _HOME = {
 __all__ = [
     "Batches",
     "Dataset",
+    "Inputs",
     "Split",
     "StreamedSplit",
     "augment",

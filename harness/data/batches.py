@@ -1,4 +1,4 @@
-"""The order in which a training sees its images, and how they become the network's input."""
+"""The order in which a training sees its images, and what they are normalised by."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -81,9 +81,3 @@ def normalisation(split: Split | StreamedSplit, indices: Tensor) -> tuple[Tensor
     variance = (share * (levels - mean[:, None]).square()).sum(1)
     std = torch.where(variance > 0, variance.sqrt(), 255.0)
     return (mean / 255).float().to(split.device), (std / 255).float().to(split.device)
-
-
-def prepare(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """The network's input: float32 (B, C, H, W), normalised per channel, from uint8 or float images in 0..255."""
-    scale = (1 / (255 * std)).view(1, -1, 1, 1)
-    return (images * scale).sub_((mean / std).view(1, -1, 1, 1))

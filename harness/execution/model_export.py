@@ -56,12 +56,11 @@ class LoadedModel:
         """
         import torch
 
-        from harness.data import moved_order, prepare
+        from harness.data import Inputs
 
-        facts, config = self.facts, self.facts.config
-        inputs = prepare(images, *(torch.tensor(values, device=images.device) for values in (facts.mean, facts.std)))
-        moved = moved_order(config.image_size, config.data)
-        return inputs if moved is None else inputs.flatten(2)[:, :, moved.to(images.device)].view_as(inputs)
+        config = self.facts.config
+        mean, std = (torch.tensor(values, device=images.device) for values in (self.facts.mean, self.facts.std))
+        return Inputs.of(config.data, side=config.image_size, mean=mean, std=std)(images)
 
 
 class _Predictor:

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from harness.data import (
     Batches,
     Dataset,
+    Inputs,
     augment,
     derive,
-    moved_order,
     normalisation,
     subset,
 )
@@ -131,7 +131,6 @@ def prepare_training(
     assert (teacher is None) == (recipe.distillation is None), "a teacher is trained where the recipe asks for one"
     indices = subset(dataset.train, config.train_size, seed=seed)
     mean, std = normalisation(dataset.train, indices)
-    moved = moved_order(config.image_size, config.data)
     per_pass = images_per_pass(config)
     torch.manual_seed(derive(seed, weights))
     model = placement.place(build(config.model, **config.shape))
@@ -144,15 +143,13 @@ def prepare_training(
         average=None if recipe.ema_decay is None else copy.deepcopy(model),
         optimizers=build_optimizers(model, recipe),
         batches=Batches(dataset.train, indices, recipe.batch_size, seed=seed),
-        mean=mean,
-        std=std,
+        inputs=Inputs.of(config.data, side=config.image_size, mean=mean, std=std),
         classes=config.classes,
         augmentation=torch.Generator(placement.device).manual_seed(derive(seed, "augmentation")),
         learning_rates=learning_rates(recipe, recipe.total_updates),
         images_per_pass=per_pass,
         loss_sum=torch.zeros((), device=placement.device),
         last_loss=torch.zeros((), device=placement.device),
-        moved=None if moved is None else moved.to(placement.device),
         teacher=teacher,
     )
 

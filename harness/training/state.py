@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from harness.data import Batches, prepare
+from harness.data import Batches, Inputs
 from harness.spec import Recipe
 from harness.training.device import Placement
 
@@ -35,8 +35,7 @@ class Training:
     """Exponential moving average of the model, where the recipe asks for one; it is then what is evaluated."""
     optimizers: list[torch.optim.Optimizer]
     batches: Batches
-    mean: Tensor
-    std: Tensor
+    inputs: Inputs
     classes: int
     augmentation: torch.Generator
     """Decides the augmentation alone, so that all arms see the same images."""
@@ -57,8 +56,6 @@ class Training:
     """Mean training loss between the last two evaluations."""
     validation_loss: float = math.nan
     validation_accuracy: float = math.nan
-    moved: Tensor | None = None
-    """int64 (H * W,): the pixel of the image that each pixel of the network's input is, where the data moves any."""
     teacher: nn.Module | None = None
     """In eval mode; its answers are learned from too, where the recipe asks for distillation."""
     compiled: Callable[[Tensor], Tensor] | None = None
@@ -72,14 +69,6 @@ class Training:
     def evaluated_model(self) -> nn.Module:
         """The model, or its average where there is one."""
         return self.model if self.average is None else self.average
-
-    def inputs(self, images: Tensor) -> Tensor:
-        """The network's input, float32 (B, C, H, W), from images as they are: normalised, then with pixels moved."""
-        inputs = prepare(images, self.mean, self.std)
-        if self.moved is None:
-            return inputs
-        pixels = inputs.flatten(2)  # (B, C, H * W); on a CPU gather takes half the time of index_select, or less
-        return pixels.gather(2, self.moved.expand_as(pixels)).view_as(inputs)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,7 +97,11 @@ def test_the_teacher_answers_for_the_very_images_that_the_student_sees(digits, m
     student, before = copy.deepcopy(training.model), copy.deepcopy(teacher.model.state_dict())
     next(iter(loop.run_updates(training)))
     (images, targets), *_ = augmented
-    inputs = prepare(images, training.mean, training.std).flatten(2)[:, :, training.moved].view(16, 1, 8, 8)
+    inputs = (
+        prepare(images, training.inputs.mean, training.inputs.std)
+        .flatten(2)[:, :, training.inputs.moved]
+        .view(16, 1, 8, 8)
+    )
     by_hand = copy.deepcopy(teacher.model).eval()
     expected = loss_of(student(inputs), targets, by_hand(inputs).argmax(1), config.recipe)
     torch.testing.assert_close(training.last_loss, expected.detach())

@@ -80,7 +80,7 @@ def test_all_splits_are_moved_alike_after_normalisation(digits):
     for split in (digits.validation, digits.test):
         loop.evaluate(training, split)
     for found, split in zip(seen, (images, digits.validation.images, digits.test.images), strict=True):
-        expected = prepare(split, training.mean, training.std).flatten(1)[:, order].view(found.shape)
+        expected = prepare(split, training.inputs.mean, training.inputs.std).flatten(1)[:, order].view(found.shape)
         assert torch.equal(found, expected)
 
 
@@ -99,4 +99,4 @@ def test_the_augmentation_sees_the_images_as_they_are(digits, monkeypatch):
 
 def test_nothing_is_moved_where_the_share_is_0(digits):
     training = loop.prepare_training(config_of(VIT, moved_share=0.0, moved_patch=4), digits, CPU)
-    assert training.moved is None
+    assert training.inputs.moved is None

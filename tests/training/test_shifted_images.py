@@ -70,7 +70,7 @@ def test_images_are_shifted_before_their_patches_are_moved(digits):
     evaluate_shifted(training, digits.validation, torch.zeros(60, dtype=torch.int64), (2,))
     order = moved_order(8, config.data)
     up = torch.from_numpy(by_hand(digits.validation.images.numpy(), -2, 0))
-    expected = prepare(up, training.mean, training.std).flatten(1)[:, order].view(60, 1, 8, 8)
+    expected = prepare(up, training.inputs.mean, training.inputs.std).flatten(1)[:, order].view(60, 1, 8, 8)
     assert any(torch.equal(found, expected) for found in seen)
     assert len(seen) == 4
 

@@ -67,7 +67,7 @@ def test_the_loss_is_the_cross_entropy_with_smoothed_targets(digits, monkeypatch
     if not mixup:
         targets = torch.eye(10)[targets]
     targets = (1 - smoothing) * targets + smoothing / 10
-    log_probabilities = before(prepare(images, training.mean, training.std)).log_softmax(1)
+    log_probabilities = before(prepare(images, training.inputs.mean, training.inputs.std)).log_softmax(1)
     expected = -(targets * log_probabilities).sum(1).mean()
     torch.testing.assert_close(training.last_loss, expected.detach())
 
@@ -140,7 +140,7 @@ def test_an_evaluation_is_over_the_whole_split_whatever_its_parts(digits, model)
     whole = loop.evaluate(training, digits.validation)
     parts = loop.evaluate(replace(training, images_per_pass=7), digits.validation)  # 60 images: the last is smaller
     training.model.eval()
-    logits = training.model(prepare(digits.validation.images, training.mean, training.std)).detach()
+    logits = training.model(prepare(digits.validation.images, training.inputs.mean, training.inputs.std)).detach()
     truth = digits.validation.labels
     loss = -logits.log_softmax(1)[torch.arange(60), truth].mean().item()
     assert whole.loss == pytest.approx(loss, rel=1e-6)
