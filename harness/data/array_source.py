@@ -14,7 +14,7 @@ from harness.data.cache import Bytes, stored
 from harness.data.duplicates import Place
 from harness.data.source import Pair, Part, Phase, check_memory, memory_needed
 from harness.data.subsets import Ints, parted
-from harness.spec import DataSpec, InvalidInput, SourceFacts
+from harness.spec import NAMED_SOURCES, DataSpec, InvalidInput, SourceFacts
 from harness.spec.errors import require
 from harness.spec.plural import counted
 
@@ -32,8 +32,8 @@ class ArraySource(ABC):
     """As a user writes it: `npz:PATH`."""
 
     @abstractmethod
-    def arrays(self, part: Part) -> Pair | None:
-        """Images uint8 (N, C, H, H) and labels int64 (N,), of a part; None where there is no part `validation`."""
+    def arrays(self, part: Part) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
+        """Images and labels of a part, as `as_pair` takes them; None where there is no part `validation`."""
 
     @cached_property
     def _parts(self) -> dict[Part, Pair]:
@@ -41,10 +41,10 @@ class ArraySource(ABC):
         found: dict[Part, Pair] = {}
         for part in ("train", "validation", "test"):
             pair = self.arrays(part)
-            if pair is None:
-                require(part == "validation", f"{self.name} has no part {part}; it must have train and test.")
-                continue
-            found[part] = pair
+            if pair is not None:
+                found[part] = as_pair(f"{part} in {self.name}", *pair)
+            elif part != "validation":
+                raise InvalidInput(f"{self.name} has no part {part}; it must have train and test.")
         check_alike(self.name, found)
         return found
 
@@ -93,26 +93,22 @@ class ArraySource(ABC):
             parts["test"] = split(*self._resized("test", facts), device)
         return parts
 
+    def _pair(self, part: Part) -> Pair:
+        return self._parts[part]
+
     def _resized(self, part: Part, facts: SourceFacts) -> Pair:
         """A part at the size asked for; what was resized is kept in the cache."""
-        pair = self._parts[part] if "_parts" in self.__dict__ else self.arrays(part)
-        assert pair is not None
-        images, labels = pair
-        side = facts.image_size
-        if images.shape[-1] != side:
-            shape = (*images.shape[:2], side, side)
-            key = f"resized 1 {self.content_hash()} {part} {side}"
-            images = stored(key, shape, lambda: resized(pair[0], side))
-        return images, labels
+        (images, labels), side = self._pair(part), facts.image_size
+        if images.shape[-1] == side:
+            return images, labels
+        key, shape = f"resized 1 {self.content_hash()} {part} {side}", (*images.shape[:2], side, side)
+        return stored(key, shape, lambda: resized(images, side)), labels
 
     def outline(self, spec: DataSpec) -> Mapping[str, Any]:
-        """See `Source`."""
         del spec
-        own = "validation" in self.__dict__.get("_parts", {})
-        return {"origins": {} if own else {"validation": "held out of the training part"}}
+        return {"origins": {} if self.facts().own_validation else {"validation": "held out of the training part"}}
 
     def places(self, spec: DataSpec, labels: Mapping[str, Ints]) -> list[Place]:
-        """See `Source`."""
         del spec
         every = ((part, at, int(label)) for part, found in labels.items() for at, label in enumerate(found))
         return [Place(part, label, f"{part}[{at}]") for part, at, label in every]
@@ -198,17 +194,17 @@ def check_alike(name: str, parts: Mapping[Part, Pair]) -> None:
 class NamedSource(ArraySource):
     """A set that is known without being read."""
 
-    kind: str
+    name: str
 
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """Its kind, which says all."""
-        return self.kind
+    @abstractmethod
+    def arrays(self, part: Part) -> Pair:
+        """Images uint8 (N, C, H, H) and labels int64 (N,)."""
 
     def facts(self, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
         """Those of `NAMED_SOURCES`."""
-        from harness.spec import NAMED_SOURCES
-
         del channels
-        known = NAMED_SOURCES[self.kind]
+        known = NAMED_SOURCES[self.name]
         return known if image_size is None else replace(known, image_size=image_size)
+
+    def _pair(self, part: Part) -> Pair:
+        return self.arrays(part)

@@ -73,7 +73,7 @@ class PhotographSource:
     crops: ClassVar[bool] = False
     """Whether training sees random resized crops; the images are then always decoded while it trains."""
 
-    @property
+    @cached_property
     def files(self) -> Files:
         """All of them, in the order that positions count through."""
         return self.train + (self.validation or ()) + (self.test or ())
@@ -116,18 +116,17 @@ class PhotographSource:
         for (name, _), header in zip(self.files, headers, strict=True):
             sizes.setdefault(header.size, name)
         first, *others = sizes
+        wide, high = first
+        if not others and wide == high:
+            return wide
+        found = f"are {wide}x{high} pixels, not square"
         if others:
-            raise SizeNeeded(
-                f"Images of {self.name} differ in size: {sizes[first]} is {first[0]}x{first[1]} pixels, "
-                f"{sizes[others[0]]} {others[0][0]}x{others[0][1]}. Set data.image_size, the side that all are resized "
-                "to, e.g. data.image_size=32."
-            )
-        if first[0] != first[1]:
-            raise SizeNeeded(
-                f"Images of {self.name} are {first[0]}x{first[1]} pixels, not square. Set data.image_size, "
-                f"the side that all are resized to, e.g. data.image_size={min(first)}."
-            )
-        return first[0]
+            other = "{}x{}".format(*others[0])
+            found = f"differ in size: {sizes[first]} is {wide}x{high} pixels, {sizes[others[0]]} {other}"
+        raise SizeNeeded(
+            f"Images of {self.name} {found}. Set data.image_size, the side that all are resized to, e.g. "
+            f"data.image_size={32 if others else min(first)}."
+        )
 
     def positions(self, spec: DataSpec) -> dict[str, Ints]:
         """Positions in `files` of the images of each part, ascending, for a resolved specification."""
@@ -247,7 +246,6 @@ class PhotographSource:
                 yield np.stack(list(pool.map(reading, self.pictures(positions[start : start + BLOCK]))))
 
     def outline(self, spec: DataSpec) -> Mapping[str, Any]:
-        """See `Source`."""
         headers, labels = self.headers(), {part: self.labels[chosen] for part, chosen in self.positions(spec).items()}
         sizes = Counter("{}x{}".format(*header.size) for header in headers)
         return {
@@ -271,7 +269,6 @@ class PhotographSource:
         return found
 
     def places(self, spec: DataSpec, labels: Mapping[str, Ints]) -> list[Place]:
-        """See `Source`."""
         positions, files = self.positions(spec), self.files
         return [Place(part, files[at][1], files[at][0]) for part in PARTS for at in positions[part]]
 

@@ -69,13 +69,45 @@ def test_classes_that_are_numbered_from_one_are_numbered_from_nought(own):
         load(DataSpec(source="torchvision:EMNIST"))
 
 
-def test_usps_is_read_from_its_text(own):
-    for name, labels in (("usps.bz2", [1, 2] * 6), ("usps.t.bz2", [2, 1])):
+def test_usps_is_read_from_its_text_where_its_md5_is_right(own, monkeypatch):
+    known = {}
+    for part, name, labels in (("train", "usps.bz2", [1, 2] * 6), ("test", "usps.t.bz2", [2, 1])):
         rows = (f"{label} " + " ".join(f"{at}:{label - 2}" for at in range(1, 257)) for label in labels)
-        (own / name).write_bytes(bz2.compress("\n".join(rows).encode()))
+        packed = bz2.compress("\n".join(rows).encode())
+        (own / name).write_bytes(packed)
+        known[part] = ["http://nowhere", name, hashlib.md5(packed).hexdigest()]
+    with pytest.raises(InvalidInput, match=r"usps\.bz2 is damaged: its MD5 is not"):
+        load(DataSpec(source="torchvision:USPS"))
+    monkeypatch.setattr(torchvision.datasets.USPS, "split_list", known)
     data = load(DataSpec(source="torchvision:USPS"), phase="confirm")
     assert data.test.labels.tolist() == [1, 0]
     assert data.test.images[:, 0, 0, 0].tolist() == [127, 0]  # -1..1 spread over 0..255
+
+
+def fer2013(own, *, labelled):
+    folder = own / "fer2013"
+    folder.mkdir()
+    rows = [(n, 10 * n, "Training" if n < 8 else "PublicTest") for n in range(10)]
+    if labelled:
+        lines = [f"{n % 2},{' '.join([str(level)] * 48**2)},{usage}" for n, level, usage in rows]
+        (folder / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *lines]))
+    else:
+        for part, chosen in (("train", rows[:8]), ("test", rows[8:])):
+            lines = [f"{n % 2},{' '.join([str(level)] * 48**2)}" for n, level, _ in chosen]
+            (folder / f"{part}.csv").write_text("\n".join(["emotion,pixels", *lines]))
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_fer2013_is_read_where_its_test_images_have_labels(own, monkeypatch, labelled):
+    monkeypatch.setattr("torchvision.datasets.fer2013.check_integrity", lambda path, md5: True)
+    fer2013(own, labelled=labelled)
+    if not labelled:
+        with pytest.raises(InvalidInput, match=r"it needs fer2013\.csv"):
+            load(DataSpec(source="torchvision:FER2013"))
+        return
+    data = load(DataSpec(source="torchvision:FER2013"), phase="confirm")
+    assert data.test.images[:, 0, 47, 47].tolist() == [80, 90]
+    assert data.test.labels.tolist() == [0, 1]
 
 
 def test_svhn_is_read_where_its_md5_is_right(own, monkeypatch):

@@ -18,8 +18,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.array_source import ArraySource, as_pair
-from harness.data.source import Pair, Part, memory_limit
+from harness.data.array_source import ArraySource
+from harness.data.source import Part, memory_limit
 from harness.spec import InvalidInput
 from harness.spec.errors import require
 
@@ -58,12 +58,11 @@ class ArrayFiles(ArraySource):
     def array(self, name: str) -> npt.NDArray[Any]:
         """One of them."""
 
-    def arrays(self, part: Part) -> Pair | None:
-        """See `ArraySource`."""
+    def arrays(self, part: Part) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
         there = self.names()
         for images, labels in NAMES[part]:
             if images in there and labels in there:
-                return as_pair(f"{part} in {self.name}", self.array(images), self.array(labels))
+                return self.array(images), self.array(labels)
             if {images, labels} & there:
                 lacking = labels if images in there else images
                 raise InvalidInput(f"{self.name} lacks {lacking}; images and labels go together.")
@@ -77,12 +76,10 @@ class Npz(ArrayFiles):
     """One file."""
 
     def names(self) -> set[str]:
-        """See `ArrayFiles`."""
         with self._archive() as archive:
             return {name.removesuffix(".npy") for name in archive.namelist()}
 
     def array(self, name: str) -> npt.NDArray[Any]:
-        """See `ArrayFiles`."""
         with self._archive() as archive, archive.open(f"{name}.npy") as file:
             return read_array(file, archive.getinfo(f"{name}.npy").file_size, name)
 
@@ -96,11 +93,9 @@ class NpyFolder(ArrayFiles):
     """A file for each array."""
 
     def names(self) -> set[str]:
-        """See `ArrayFiles`."""
         return {path.stem for path in self.place.glob("*.npy") if path.is_file()}
 
     def array(self, name: str) -> npt.NDArray[Any]:
-        """See `ArrayFiles`."""
         path = self.place / f"{name}.npy"
         with refused(path), path.open("rb") as file:
             return read_array(file, path.stat().st_size, name)

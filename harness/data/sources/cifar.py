@@ -56,25 +56,25 @@ class Cifar(NamedSource):
 
     def arrays(self, part: Part) -> Pair:
         """See `ArraySource`. From the batches of the unpacked archive, which is checked before it is unpacked."""
-        root = _root(self.kind)
+        root = _root(self.name)
         try:
-            images, labels = _batches(root, self.kind, part)
+            images, labels = _batches(root, self.name, part)
         except Unusable as error:
-            if root != cache_folder() / self.kind:
+            if root != cache_folder() / self.name:
                 raise InvalidInput(f"{error}. Replace the folder, or unset PATCHBENCH_DATA.") from error
-            set_aside(root / CIFAR[self.kind].folder, str(error))
+            set_aside(root / CIFAR[self.name].folder, str(error))
             try:
-                images, labels = _batches(_root(self.kind), self.kind, part)
+                images, labels = _batches(_root(self.name), self.name, part)
             except Unusable as again:
                 raise InvalidInput(f"{again}. Remove it.") from again
-        expected = getattr(NAMED_SOURCES[self.kind], f"{part}_images")
+        expected = getattr(NAMED_SOURCES[self.name], f"{part}_images")
         if len(images) != expected:
-            raise InvalidInput(f"{self.kind} {part}: {counted(len(images), 'image')}; expected {expected:,}.")
+            raise InvalidInput(f"{self.name} {part}: {counted(len(images), 'image')}; expected {expected:,}.")
         return images, labels
 
     def content_hash(self) -> str:
         """From the archive's hash: reads no data."""
-        return hashlib.sha256(json.dumps([self.kind, CIFAR[self.kind].file.sha256]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self.name, CIFAR[self.name].file.sha256]).encode()).hexdigest()
 
 
 def _batches(root: Path, source: str, part: Part) -> Pair:

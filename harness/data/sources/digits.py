@@ -24,7 +24,6 @@ class Digits(NamedSource):
     """One fixed, stratified fifth is the test part. Grey levels 0..16 are spread over 0..255."""
 
     def arrays(self, part: Part) -> Pair:
-        """See `ArraySource`."""
         return _part(part)
 
     def content_hash(self) -> str:

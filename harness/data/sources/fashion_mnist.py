@@ -57,7 +57,6 @@ class FashionMNIST(NamedSource):
     """28-pixel greys."""
 
     def arrays(self, part: Part) -> Pair:
-        """See `ArraySource`."""
         images, labels = (parse_idx(_content(file), file.name) for file in FILES[part])
         if len(images) != len(labels):
             raise InvalidInput(
@@ -69,7 +68,7 @@ class FashionMNIST(NamedSource):
     def content_hash(self) -> str:
         """From the files' hashes: reads no data."""
         hashes = [file.sha256 for pair in FILES.values() for file in pair]
-        return hashlib.sha256(json.dumps([self.kind, *hashes]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self.name, *hashes]).encode()).hexdigest()
 
 
 def parse_idx(raw: bytes, name: str) -> npt.NDArray[np.uint8]:

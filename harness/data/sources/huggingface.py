@@ -93,7 +93,6 @@ class HubImages(LabelledFiles):
     images: _Images
 
     def pictures(self, positions: Iterable[int]) -> Sequence[Picture]:
-        """See `PhotographSource`."""
         return [self.images[self.files[at][0]] for at in positions]
 
     @cached_property
@@ -103,5 +102,4 @@ class HubImages(LabelledFiles):
         return tuple(ImageFile(picture_hash(picture), look(picture)) for picture in pictures)
 
     def stamp(self, positions: Ints) -> str:
-        """See `PhotographSource`."""
         return f"{self.content_hash()} {positions.tolist()}"

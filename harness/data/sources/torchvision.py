@@ -12,11 +12,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.array_source import ArraySource, as_pair
+from harness.data.array_source import ArraySource
 from harness.data.cache import cache_folder
 from harness.data.fetching import data_folders
 from harness.data.labelled_files import LabelledFiles, Rows, labelled
-from harness.data.source import Pair, Part, Source
+from harness.data.source import Part, Source
 from harness.spec import InvalidInput
 from harness.spec.checks import nearest
 from harness.spec.errors import require
@@ -128,7 +128,12 @@ def _parts(name: str, known: Published, options: Mapping[str, str], root: Path, 
     more |= {"download": True} if download and name != "FER2013" else {}
     parts: dict[Part, Mapping[str, Any]] = {"train": known.train, "test": known.test}
     parts |= {"validation": known.validation} if known.validation else {}
-    return {part: cls(root, **which, **options, **more) for part, which in parts.items()}
+    found = {part: cls(root, **which, **options, **more) for part, which in parts.items()}
+    if name == "USPS":  # which alone does not look
+        for _, file, md5 in cls.split_list.values():
+            if not torchvision.datasets.utils.check_integrity(str(root / file), md5):
+                raise RuntimeError(f"{file} is damaged: its MD5 is not {md5}")
+    return found
 
 
 def _rows(found: Any, kind: Kind, root: Path) -> Rows:
@@ -152,7 +157,7 @@ class Arrays(ArraySource):
     name: str
     found: Mapping[Part, Any]
 
-    def arrays(self, part: Part) -> Pair | None:
+    def arrays(self, part: Part) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
         """See `ArraySource`; classes that are numbered from 1 are numbered from 0."""
         if part not in self.found:
             return None
@@ -160,12 +165,13 @@ class Arrays(ArraySource):
         classes = np.unique(labels if part == "train" else _in_memory(self.found["train"])[1])
         extra = np.setdiff1d(labels, classes)
         require(not len(extra), f"{self.name}: {part} has the class {extra[:1]}, which train does not have.")
-        return as_pair(f"{part} in {self.name}", images, np.searchsorted(classes, labels))
+        return images, np.searchsorted(classes, labels)
 
 
 def _in_memory(found: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     if not hasattr(found, "data"):  # FER2013
         images, numbers = zip(*(found[at] for at in range(len(found))), strict=True)
+        require(None not in numbers, "FER2013 is in files that lack the labels of test images: it needs fer2013.csv.")
         return np.stack([np.asarray(image) for image in images]), np.array(numbers)
     labels = np.asarray(found.targets if hasattr(found, "targets") else found.labels)
     return np.asarray(found.data), (labels[:, 0] if labels.ndim == 2 else labels).astype(np.int64)
