@@ -9,14 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.cache import Unkept, cache_folder, has_room, sha256, stored, write_whole
+from harness.data.cache import Unkept, cache_folder, has_room, stored, write_whole
 from harness.data.duplicates import Place
-from harness.data.photographs import READING, Header, Picture, Reading, decoders, look
+from harness.data.photographs import READING, Header, Picture, Reading, decoders, look, picture_hash
 from harness.data.source import Phase, SizeNeeded, check_memory, memory_limit, memory_needed
 from harness.data.subsets import Ints, parted
 from harness.records.data_facts import PARTS, ClassCount, Skipped, shown
@@ -47,6 +47,18 @@ class ImageFile:
 
     sha256: str
     header: Header
+
+    @classmethod
+    def look(cls, picture: Picture) -> list[Any]:
+        """What `of` makes one of: read from the file."""
+        header = look(picture)
+        return [picture_hash(picture), header.mode, *header.size, header.is_grey, header.has_more]
+
+    @classmethod
+    def of(cls, entry: Sequence[Any]) -> Self:
+        """From an entry of an index."""
+        sha256, mode, wide, high, is_grey, has_more = entry
+        return cls(sha256, Header(mode, (wide, high), is_grey, has_more))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,21 +165,12 @@ class PhotographSource:
     @cached_property
     def looked_at(self) -> tuple[ImageFile, ...]:
         """What is known of each of `files`; those are opened that have changed since they last were."""
-        place = self._index_place()
-        known = _read_index(place)
+        place = index_place(f"{self.name} {self.root.resolve()}")
+        known = read_index(place)
         index = {name: _entry(self.root / name, known.get(name)) for name, _ in self.files}
         if index != known:
-            text = json.dumps(index)
-            write_whole(place.parent, place.name, lambda path: path.write_text(text, encoding="utf-8"))
-        return tuple(
-            ImageFile(sha, Header(mode, (wide, high), is_grey, has_more))
-            for *_, sha, mode, wide, high, is_grey, has_more in index.values()
-        )
-
-    def _index_place(self) -> Path:
-        kind = self.name.partition(":")[0]
-        name = f"{READING} {self.root.resolve()}" + ("" if kind == "imagefolder" else f" {self.name}")
-        return cache_folder() / "folders" / f"{_short(name)}.json"
+            write_index(place, index)
+        return tuple(ImageFile.of(entry[-_OF_IMAGE:]) for entry in index.values())
 
     def headers(self) -> list[Header]:
         """Of all images; a source of too many opens a sample."""
@@ -299,25 +302,32 @@ def _entry(path: Path, kept: Any) -> list[Any]:
     try:
         status = path.stat()
         now = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-        if isinstance(kept, list) and len(kept) == _ENTRY and kept[: len(now)] == now:
+        if isinstance(kept, list) and len(kept) == len(now) + _OF_IMAGE and kept[: len(now)] == now:
             return kept
-        header = look(path)
-        return [*now, sha256(path), header.mode, *header.size, header.is_grey, header.has_more]
+        return [*now, *ImageFile.look(path)]
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}. Replace or remove it.") from error
 
 
-_ENTRY = 9
-"""Fields of an entry of the index."""
+_OF_IMAGE = 6
+"""Fields of an entry of an index that tell of the image."""
 
 
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+def index_place(source: str) -> Path:
+    """Where what is known of the files of a source is kept."""
+    name = hashlib.sha256(f"{READING} {source}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return cache_folder() / "folders" / f"{name}.json"
 
 
-def _read_index(place: Path) -> dict[str, Any]:
+def read_index(place: Path) -> dict[str, Any]:
+    """An index by file; empty where it is not there yet, or damaged: the files are then hashed again."""
     try:
         index = json.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not there yet, or damaged: the files are hashed again
+    except (OSError, ValueError):
         return {}
     return index if isinstance(index, dict) else {}
+
+
+def write_index(place: Path, index: Mapping[str, Any]) -> None:
+    """Keep an index."""
+    write_whole(place.parent, place.name, lambda path: path.write_text(json.dumps(index), encoding="utf-8"))

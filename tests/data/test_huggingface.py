@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data import content_hash, load, resolve
+from harness.data import content_hash, load, photograph_source, resolve
 from harness.data.sources import find
 from harness.data.survey import check
 from harness.spec import DataSpec, InvalidInput
@@ -26,6 +26,8 @@ class ClassLabel:
 
 class Table:
     """Rows as dicts of columns, and the features of the columns."""
+
+    cache_files = ()
 
     def __init__(self, columns, features):
         self.columns, self.features = columns, features
@@ -122,6 +124,20 @@ def test_what_does_not_fit_into_memory_is_streamed(hub, monkeypatch):
     (images, labels), *_ = streamed.test.chunks(3)
     assert (images == inside.test.images).all()
     assert (labels == inside.test.labels).all()
+
+
+def test_images_are_hashed_once_for_as_long_as_the_tables_files_stay(hub, tmp_path, monkeypatch):
+    looked = []
+    look = photograph_source.look
+    monkeypatch.setattr(photograph_source, "look", lambda picture: looked.append(picture) or look(picture))
+    (tmp_path / "table.arrow").write_bytes(b"rows")
+    monkeypatch.setattr(Table, "cache_files", [{"filename": str(tmp_path / "table.arrow")}])
+    spec = DataSpec(source="huggingface:pets")
+    assert [load(spec).hash for _ in range(3)] == [content_hash(spec)] * 3
+    assert len(looked) == 13
+    (tmp_path / "table.arrow").write_bytes(b"more rows")
+    load(spec)
+    assert len(looked) == 26
 
 
 def test_a_check_finds_duplicates(hub):

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.labelled_files import LabelledFiles, labelled
-from harness.data.photograph_source import ImageFile
-from harness.data.photographs import Encoded, Picture, look, picture_hash
+from harness.data.photograph_source import ImageFile, index_place, read_index, write_index
+from harness.data.photographs import Encoded, Picture
 from harness.data.subsets import Ints
 from harness.spec import InvalidInput
 from harness.spec.errors import require
@@ -45,6 +45,8 @@ def open_source(kind: str, argument: str) -> "HubImages":
     rows = {
         part: found[split].cast_column(image, datasets.Image(decode=False)) for part, split in sorted(splits.items())
     }
+    paths = [Path(file["filename"]) for split in splits.values() for file in found[split].cache_files]
+    files = " ".join(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in paths)
     names = list(features[label].names)
     parts: dict[str, list[tuple[str, str]]] = {}
     for part in ("train", "validation", "test"):
@@ -57,7 +59,7 @@ def open_source(kind: str, argument: str) -> "HubImages":
             parts[part] = [(f"{part}[{at}]", names[number]) for at, number in enumerate(numbers)]
     used = {name for _, name in parts["train"]}
     classes = [name for name in names if name in used]
-    return labelled(HubImages, what, Path(), parts, classes=classes, images=_Images(rows, image))
+    return labelled(HubImages, what, Path(), parts, classes=classes, images=_Images(rows, image, files))
 
 
 def _column(what: str, features: Mapping[str, Any], kind: type, noun: str, named: str) -> str:
@@ -79,6 +81,8 @@ class _Images:
 
     rows: Mapping[str, Any]
     column: str
+    files: str
+    """Names, sizes and times of the tables' files; empty where they are in memory."""
 
     def __getitem__(self, name: str) -> Picture:
         part, _, number = name.rstrip("]").partition("[")
@@ -97,9 +101,14 @@ class HubImages(LabelledFiles):
 
     @cached_property
     def looked_at(self) -> tuple[ImageFile, ...]:
-        """See `PhotographSource`; nothing is known of them from before."""
-        pictures = (picture for at in range(len(self.files)) for picture in self.pictures([at]))
-        return tuple(ImageFile(picture_hash(picture), look(picture)) for picture in pictures)
+        """See `PhotographSource`; kept for as long as the files of the tables stay as they are."""
+        place = index_place(f"{self.name} {self.images.files}")
+        index = read_index(place) if self.images.files else {}
+        if len(index) != len(self.files):
+            index = {name: ImageFile.look(self.images[name]) for name, _ in self.files}
+            if self.images.files:
+                write_index(place, index)
+        return tuple(map(ImageFile.of, index.values()))
 
     def stamp(self, positions: Ints) -> str:
         return f"{self.content_hash()} {positions.tolist()}"
