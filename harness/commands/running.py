@@ -20,7 +20,7 @@ from harness.commands.options import (
 )
 from harness.commands.printing import echo_json, make_console, tell
 from harness.execution.stopping import interruptible
-from harness.records.layout import command_line
+from harness.records.layout import StudyFolder, command_line
 
 
 @click.command()
@@ -112,7 +112,7 @@ def _as_typed(results: Path) -> str:
 
 def _print_profiles(console: Console, folder: Path, since: float) -> None:
     """Where the profiles of the runs lie that were trained after a time."""
-    found = sorted((folder / "work" / "runs").glob("*/profile.txt"))
+    found = sorted(StudyFolder(folder).runs.glob("*/profile.txt"))
     for path in (path for path in found if path.stat().st_mtime >= since):
         console.print(Text(f"Profile: {path}, trace beside it"), soft_wrap=True)
 

@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from harness.records.files import unfinished_file
 from harness.spec import InvalidInput
 
 Bytes = npt.NDArray[np.uint8]
@@ -40,20 +40,13 @@ def write_whole(folder: Path, name: str, write: Callable[[Path], object]) -> Pat
     `{sha256}` in the name stands for the hash of what was written. Two processes may do this at once; both bring the
     same content. Raises `InvalidInput` where the folder or the disk does not take it, with nothing left behind.
     """
-    temporary: Path | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary_name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=folder)
-        os.close(handle)
-        temporary = Path(temporary_name)
-        write(temporary)
-        final = folder / (name.format(sha256=sha256(temporary)) if "{" in name else name)
-        return temporary.replace(final)
+        with unfinished_file(folder / name) as (temporary, _):
+            write(temporary)
+            return temporary.replace(folder / name.format(sha256=sha256(temporary) if "{" in name else ""))
     except OSError as error:
         raise unkept(name, folder, error) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 class Unkept(InvalidInput):

@@ -41,7 +41,7 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     reached("begin", path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary(path) as (temporary, file):
+        with unfinished_file(path) as (temporary, file):
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -55,7 +55,7 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def _temporary(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+def unfinished_file(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
     """A new neighbour of `path`, open for writing; removed at the end unless it was renamed.
 
     It is locked for as long as it is open: what is not locked belongs to nobody, and `remove_unfinished` takes it away.
@@ -95,10 +95,11 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write indented JSON with sorted keys atomically."""
-    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
+def write_json(path: Path, content: Any, *, keep_same: bool = False) -> None:
+    """Write indented JSON with sorted keys atomically; with `keep_same` only where the file has other content."""
+    written = (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    if not keep_same or not path.exists() or read_bytes(path) != written:
+        write_bytes(path, written)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -149,8 +149,7 @@ class RunFolder:
             "values": to_plain(run.values),
             "config": to_plain(run.config),
         } | place_of(run.config)
-        if not self.config_path.exists() or read_bytes(self.config_path) != _json_bytes(content):
-            write_json(self.config_path, content)
+        write_json(self.config_path, content, keep_same=True)
 
     def config(self) -> dict[str, Any]:
         """`{"digest", "arm", "trial", "values", "config"}` as written; `RecordsError` when it is not whole."""
@@ -249,7 +248,3 @@ def _shared(environment: Any) -> Any:
 def _known(cls: type[Shift] | type[RunResult], body: Mapping[str, Any]) -> dict[str, Any]:
     names = {item.name for item in fields(cls)}
     return {key: value for key, value in body.items() if key in names}
-
-
-def _json_bytes(content: Any) -> bytes:
-    return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()

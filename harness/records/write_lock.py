@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from harness.records.failpoints import reached
 from harness.records.files import RecordsError, open_to_append, open_to_read, parse_json, unwritable
@@ -18,9 +18,8 @@ from harness.spec import InvalidInput
 MOST_SAID = 4096
 """Bytes of a holder's introduction that are read."""
 
-TRIES, TRY_SECONDS = 5, 0.02
-"""How often the lock is asked for: whoever looks at it in `holder` may hold it for an instant."""
-
+LOOK_SECONDS, TRY_SECONDS = 0.1, 0.02
+"""How long a study's lock is asked for, as whoever looks at it in `holder` may hold it for an instant; how often."""
 
 WAIT_SECONDS = 60.0
 """How long a writer waits for the lock, which is held for seconds."""
@@ -30,19 +29,29 @@ WAIT_SECONDS = 60.0
 def write_lock(path: Path) -> Iterator[None]:
     """Write while nobody else who asks for `path` does; waits for it, `RecordsError` after WAIT_SECONDS."""
     with open_to_append(path) as file:
-        deadline = time.monotonic() + WAIT_SECONDS
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise RecordsError(
-                        f"Another process has been writing beside {path} for {WAIT_SECONDS:.0f} s. Wait for it or end "
-                        "it (it may be stopped), then run the same command again; nothing is lost."
-                    ) from None
-                time.sleep(TRY_SECONDS)
-        yield
+        try:
+            _take(file, WAIT_SECONDS)
+        except BlockingIOError:
+            raise RecordsError(
+                f"Another process has been writing beside {path} for {WAIT_SECONDS:.0f} s. Wait for it or end it (it "
+                "may be stopped), then run the same command again; nothing is lost."
+            ) from None
+        try:
+            yield
+        finally:  # explicitly: a forked child may still hold the open file
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _take(file: IO[bytes], seconds: float) -> None:
+    """Lock an open file; `BlockingIOError` where another process holds it for so long."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(TRY_SECONDS)
 
 
 class StudyLock:
@@ -81,7 +90,7 @@ class StudyLock:
     def __enter__(self) -> Self:
         self._file = open_to_append(self._path)
         try:
-            self._take()
+            _take(self._file, LOOK_SECONDS)
         except BlockingIOError:
             self._file.seek(0)
             held = _who(self._file.read(MOST_SAID))
@@ -109,14 +118,6 @@ class StudyLock:
         except OSError as unwritten:
             if error is None:  # else there is more to tell of than a lock that keeps its text
                 raise unwritable(self._path, unwritten) from unwritten
-
-    def _take(self) -> None:
-        for _ in range(TRIES):
-            try:
-                return fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(TRY_SECONDS)
-        return fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _refusal(self, held: dict[str, Any]) -> InvalidInput:
         known = held.keys() >= {"pid", "host", "since"}

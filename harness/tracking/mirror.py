@@ -10,6 +10,7 @@ from typing import Self
 
 from harness.records.files import RecordsError
 from harness.records.kept_models import ModelFolder, models_in
+from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder
 from harness.spec import InvalidInput, ResolvedStudy
 from harness.tracking.bounded import OutOfTimeError, within
@@ -107,9 +108,9 @@ class Mirror:
         while time.monotonic() < self._deadline:
             closing, anew = self._closing.is_set(), self._experiment is None
             try:
-                self._pass()
+                experiment = self._pass()
                 if closing:
-                    self._finish()
+                    self._finish(experiment)
                     self._whole = True
                     return
                 wait = _INTERVAL
@@ -127,37 +128,37 @@ class Mirror:
             if not self._closing.is_set():
                 self._wake.wait()
 
-    def _pass(self) -> None:
+    def _pass(self) -> Experiment:
         """Mirror every run that changed; all runs after MLflow was opened (again)."""
         self._wake.clear()
-        if self._experiment is None or self._experiment.replaced:
+        experiment = self._experiment
+        if experiment is None or experiment.replaced:
             study = self._records.study
-            self._experiment = Experiment(self._store, study.name, study.scale, ends=lambda: self._deadline)
-            _tell_of_damage(self._experiment, self._say)
-            self._experiment.end_dead_launches()
+            experiment = Experiment(self._store, study.name, study.scale, ends=lambda: self._deadline)
+            self._experiment = experiment
+            _tell_of_damage(experiment, self._say)
+            experiment.end_dead_launches()
             digests = self._records.digests()
         else:
             with self._guard:
                 digests = sorted(self._pending)
         with self._guard:
             self._pending.clear()
-        parent = self._experiment.launch(self._key, start=self._began, command=self._command)
+        parent = experiment.launch(self._key, start=self._began, command=self._command)
         for entry in self._records.read(digests):
             unfinished: Unfinished = "RUNNING" if entry.digest in self._live else "KILLED"
-            if not self._experiment.is_current(entry, unfinished=unfinished):
-                self._experiment.update(entry, parent=parent, unfinished=unfinished)
+            if not experiment.is_current(entry, unfinished=unfinished):
+                experiment.update(entry, parent=parent, unfinished=unfinished)
+        return experiment
 
-    def _finish(self) -> None:
+    def _finish(self, experiment: Experiment) -> None:
         """End what this launch began: its trainings without a result wait to be resumed."""
-        assert self._experiment is not None
-        parent = self._experiment.launch(self._key, start=self._began, command=self._command)
+        parent = experiment.launch(self._key, start=self._began, command=self._command)
         waiting = [entry for entry in self._records.read(sorted(self._live)) if entry.status is None]
         for entry in waiting:
-            self._experiment.update(entry, parent=parent, unfinished="KILLED")
-        self._experiment.attach(parent, [path for path in self._artifacts if path.exists()])
-        for model in self._records.models():
-            self._experiment.attach_model(model)
-        self._experiment.end_launch(parent, "KILLED" if waiting or self._failed_launch else "FINISHED")
+            experiment.update(entry, parent=parent, unfinished="KILLED")
+        _attach_all(experiment, parent, self._artifacts, self._records)
+        experiment.end_launch(parent, "KILLED" if waiting or self._failed_launch else "FINISHED")
 
     def _note(self, error: Exception) -> None:
         first, self._trouble = not self._trouble, _reason(error)
@@ -238,6 +239,11 @@ def _make_up(records: "_Records", store: Store, artifacts: Sequence[Path], done:
             done.add(entry.digest)
     if parent is None:
         return
+    _attach_all(experiment, parent, artifacts, records)
+
+
+def _attach_all(experiment: Experiment, parent: str, artifacts: Sequence[Path], records: "_Records") -> None:
+    """Log the artifacts of a launch that are there, and the kept models."""
     experiment.attach(parent, [path for path in artifacts if path.exists()])
     for model in records.models():
         experiment.attach_model(model)
@@ -248,7 +254,7 @@ class _Records:
 
     def __init__(self, study: ResolvedStudy, folder: Path, say: Say) -> None:
         self.study = study
-        self._folder, self._runs = folder, folder / "work" / "runs"
+        self._folder, self._runs = folder, StudyFolder(folder).runs
         self.say = say
         self._unreadable: set[str] = set()
 

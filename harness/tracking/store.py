@@ -1,11 +1,9 @@
 """The way to MLflow's database or server: loaded late, quiet, and safe for several processes at once."""
 
 import contextlib
-import fcntl
 import logging
 import os
 import sqlite3
-import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,8 +13,9 @@ from typing import Any
 from urllib.parse import quote
 
 from harness.records.databases import new_database, path_of, sqlite_url
-from harness.records.files import open_to_append, set_aside
+from harness.records.files import set_aside
 from harness.records.layout import shared_aside
+from harness.records.write_lock import write_lock
 from harness.spec import InvalidInput
 
 DATABASE = "mlflow.db"
@@ -32,8 +31,6 @@ QUIET = {
 _BOUNDED = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 """So that a dead server is noticed within seconds; a user's own values come first."""
 
-_LOCK_SECONDS = 60.0
-"""Making a new database takes seconds, on a busy machine many."""
 _BUSY_SECONDS = 2.0
 
 _opened: dict[Path, tuple[tuple[int, int] | None, int]] = {}
@@ -70,24 +67,9 @@ class Store:
         """Where an experiment's artifacts lie; None leaves it to the server."""
         return None if self.database is None else (self.results / ARTIFACTS / experiment).as_uri()
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> contextlib.AbstractContextManager[None]:
         """Keep other processes of this machine from writing: the schema's creation and find-or-create are racy."""
-        path = (self.database or self.results / DATABASE).with_suffix(".db.lock")
-        deadline = time.monotonic() + _LOCK_SECONDS
-        with open_to_append(path) as file:
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise TimeoutError(f"{path} is held by another process") from None
-                    time.sleep(0.02)
-            try:
-                yield
-            finally:  # explicitly: a forked child may still hold the open file
-                fcntl.flock(file, fcntl.LOCK_UN)
+        return write_lock((self.database or self.results / DATABASE).with_suffix(".db.lock"))
 
     def connect(self) -> Any:
         """An `MlflowClient`; to be called under `locked`. `InvalidInput` for a database of another MLflow's schema."""
