@@ -31,8 +31,8 @@ def answer(evidence: Evidence) -> str:
     speaks only where there are no others, and then without a verdict; else it names them as left out.
     """
     study, size = evidence.study, evidence.cells.sizes[-1]
-    axes = [axis for pair in series_pairs(study) if _known(evidence, axis := level_axis(study, *pair, size))]
-    if axes:
+    axes = [level_axis(study, *pair, size) for pair in series_pairs(study)]
+    if axes := [axis for axis in axes if any(evidence.shared_seeds(pair, _METRIC) for pair in axis.pairs)]:
         lost = {axis: absent(evidence, _spoken_of(evidence, axis), _METRIC) for axis in axes}
         whole = [axis for axis in axes if not lost[axis]]
         chosen = max(whole or axes, key=lambda axis: (_change(evidence, axis), axis.arm, axis.other))
@@ -43,14 +43,20 @@ def answer(evidence: Evidence) -> str:
     known = [arm for arm, paired in found.items() if math.isfinite(paired.value)]
     if not known:
         return _nothing_yet(evidence.cells)
-    lost_by = {arm: absent(evidence, _cells_of(evidence, arm, other), _METRIC) for arm, other in against.items()}
+    sizes = evidence.cells.sizes
+    lost_by = {
+        arm: absent(evidence, [(name, at) for at in sizes for name in (arm, other)], _METRIC)
+        for arm, other in against.items()
+    }
     complete = [arm for arm in known if not lost_by[arm]]
     best = max(complete or known, key=lambda arm: (found[arm].value, arm))
     left_out = _left_out([arm for arm in against if arm not in complete]) if complete else ""
     if study.train_sizes:
         return _over_sizes(evidence, size_axis(study, best, against[best]), lost_by[best]) + left_out
     if not complete:
-        return _so_far(best, against[best], found[best], len(found), lost_by[best])
+        stands = "so far against" if len(found) == 1 else "does best of the arms so far, against"
+        told = described(_METRIC, found[best], of_metric=True)
+        return f"{best} {stands} {against[best]}: {told}.{_not_judged(lost_by[best])}"
     return _at_one_size(evidence, best, {arm: found[arm] for arm in complete}, found) + left_out
 
 
@@ -65,7 +71,10 @@ def _at_one_size(
     does_best = f"{'does best' if one_baseline else 'gains most'} of the arms"
     told = _compared(best, other, complete[best], adjusted[best], len(found), does_best)
     if not one_baseline:
-        return f"{told}{_how_many([adjusted[arm] for arm in complete])}"
+        judged = [adjusted[arm] for arm in complete if math.isfinite(adjusted[arm])]
+        shown = sum(p_holm < 1 - LEVEL for p_holm in judged)
+        many = f" {shown} of {len(judged)} differences are significant (Holm-adjusted)." if len(judged) > 1 else ""
+        return told + many
     among = _among(evidence, {arm: paired.value for arm, paired in complete.items()})
     told += _level_with(evidence, best, list(complete))
     return f"{among}; {told}" if among else told
@@ -86,26 +95,15 @@ def _spoken_of(evidence: Evidence, axis: Axis) -> list[Cell]:
     return [*axis.cells, *ends]
 
 
-def _cells_of(evidence: Evidence, arm: str, other: str) -> list[Cell]:
-    return [(name, size) for size in evidence.cells.sizes for name in (arm, other)]
-
-
 def _level_with(evidence: Evidence, best: str, arms: Sequence[str]) -> str:
     """Which other arms may be as good as the best: their intervals of the difference to it include zero."""
     size = evidence.cells.sizes[-1]
-    behind = {arm: evidence.contrast({(best, size): 1.0, (arm, size): -1.0}) for arm in arms if arm != best}
+    behind = {arm: evidence.difference(best, arm, size) for arm in arms if arm != best}
     level = [arm for arm, paired in behind.items() if paired.judgeable and paired.ci_low <= 0]
     if not level:
         return ""
     names = " and ".join(level) if len(level) < 3 else f"{len(level)} other arms"
     return f" {names} {'is' if len(level) == 1 else 'are'} not significantly worse."
-
-
-def _how_many(adjusted: Sequence[float]) -> str:
-    """How many of the arms differ from what they are compared with; empty where that cannot be said."""
-    judged = [p_holm for p_holm in adjusted if math.isfinite(p_holm)]
-    clear = sum(p_holm < 1 - LEVEL for p_holm in judged)
-    return f" {clear} of {len(judged)} differences are significant (Holm-adjusted)." if len(judged) > 1 else ""
 
 
 def _among(evidence: Evidence, values: Mapping[str, float]) -> str:
@@ -124,7 +122,7 @@ def _among(evidence: Evidence, values: Mapping[str, float]) -> str:
     ordered = len(levels) == len(study.arms) and not study.series
     by: Mapping[str, float] = levels if ordered else values
     first, last = (end(values, key=by.__getitem__) for end in (min, max))
-    paired = evidence.contrast({(last, size): 1.0, (first, size): -1.0})
+    paired = evidence.difference(last, first, size)
     if not paired.judgeable:
         return ""
     told = described(_METRIC, paired, of_metric=True)
@@ -135,33 +133,21 @@ def _among(evidence: Evidence, values: Mapping[str, float]) -> str:
     return f"{last} against {first} {told}, the widest gap {among}{' and perhaps chance' if by_chance else ''}"
 
 
-def _so_far(best: str, other: str, paired: MeanEstimate, arms: int, trouble: str) -> str:
-    """The difference as far as it is known, and why it is not judged."""
-    stands = "so far against" if arms == 1 else "does best of the arms so far, against"
-    return f"{best} {stands} {other}: {described(_METRIC, paired, of_metric=True)}.{_not_judged(trouble)}"
-
-
 def _not_judged(trouble: str) -> str:
     return f" Not judged: {trouble}." if trouble else ""
 
 
 def _compared(best: str, other: str, paired: MeanEstimate, p_holm: float, arms: int, does_best: str) -> str:
-    told = described(_METRIC, paired, of_metric=True)
+    told, includes_zero = described(_METRIC, paired, of_metric=True), paired.ci_low <= 0 <= paired.ci_high
     if arms == 1:  # there is no best among one
-        return f"{best} {_stands(paired)} {other}: {told}."
+        stands = "beats" if paired.value > 0 else "is behind"
+        return f"{best} {'is not significantly different from' if includes_zero else stands} {other}: {told}."
     if p_holm < 1 - LEVEL:
         return f"{best} {'beats' if paired.value > 0 else 'comes closest to'} {other}: {told}."
-    if paired.ci_low <= 0 <= paired.ci_high:
+    if includes_zero:
         return f"{best} {does_best}, against {other} {told}, which may be no difference."
     chance = f"not significant among {arms} arms (Holm-adjusted p = {plain(p_holm, 2)})"
     return f"{best} {does_best.removesuffix(' of the arms')}, against {other} {told}, {chance}."
-
-
-def _stands(paired: MeanEstimate) -> str:
-    """How one arm stands to the other, by the interval of their difference."""
-    if paired.ci_low <= 0 <= paired.ci_high:
-        return "is not significantly different from"
-    return "beats" if paired.value > 0 else "is behind"
 
 
 def _over_sizes(evidence: Evidence, axis: Axis, trouble: str) -> str:
@@ -201,11 +187,6 @@ def _moves(evidence: Evidence, axis: Axis, trouble: str) -> str:
 
 def _difference(evidence: Evidence, pair: tuple[Cell, Cell], *, of_metric: bool = False) -> str:
     return described(_METRIC, evidence.contrast({pair[0]: 1.0, pair[1]: -1.0}), of_metric=of_metric)
-
-
-def _known(evidence: Evidence, axis: Axis) -> bool:
-    """Whether the two series share a completed seed anywhere on the axis."""
-    return any(evidence.shared_seeds(pair, _METRIC) for pair in axis.pairs)
 
 
 def _change(evidence: Evidence, axis: Axis) -> float:

@@ -88,13 +88,18 @@ class Axis:
         return f"{numbers} training images" if self.sized else f"{words(self.along)} {numbers}"
 
     @property
+    def span(self) -> str:
+        """From the first point to the last."""
+        return self.told(self.points[0], self.points[-1])
+
+    @property
     def per(self) -> str:
         """What a slope counts."""
         if self.sized:
             line = f" (a line through {len(self.points)} sizes)" if len(self.points) > 2 else ""
             return f"per 10x training images{line}"
         line = "a line over its logarithm" if self.log else "a straight line"
-        return f"from {self.told(self.points[0], self.points[-1])} along {line}"
+        return f"from {self.span} along {line}"
 
 
 def size_axis(study: ResolvedStudy, arm: str, other: str) -> Axis:

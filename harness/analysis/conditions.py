@@ -1,12 +1,10 @@
 """What was not the same for all: numerics, machine, precision, and numbers of training images."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from harness.analysis.cells import Cell, Cells
+from harness.analysis.cells import Cell, Cells, finite
 from harness.analysis.wording import listed
 from harness.spec.plural import counted
 
@@ -19,21 +17,23 @@ def mixture_warnings(cells: Cells, trials: Mapping[Cell, Iterable[Row]]) -> tupl
     Failed runs, and runs that do not say, are left out. Arms that ask for different precisions themselves are compared
     with those that ask for the same one.
     """
-    confirmed = [(arm, row) for (arm, _), rows in cells.rows.items() for row in rows.values()]
-    tried = [(arm, row) for (arm, _), rows in trials.items() for row in rows]
-    told = []
     asked = {arm.name: cells.study.recipe_of(arm).precision for arm in cells.study.all_arms}
-    for column, noun, groups in (("device", "device", {}), ("precision", "precision", asked)):
-        runs, searched = _counts(confirmed, column), _counts(tried, column)
-        if _mixed([*confirmed, *tried], column, groups):
+    told = []
+    for column, groups in (("device", {}), ("precision", asked)):
+        runs, tried = (
+            [(arm, row[column]) for (arm, _), rows in of for row in rows if _says(row, column)]
+            for of in ([(cell, of_cell.values()) for cell, of_cell in cells.rows.items()], trials.items())
+        )
+        if _mixed([*runs, *tried], groups):
             consequence = (
                 "images/s and memory are not comparable between arms"
-                if _mixed(confirmed, column, groups)
-                else f"settings that were chosen with one {noun} may not suit another"
+                if _mixed(runs, groups)
+                else f"settings that were chosen with one {column} may not suit another"
             )
+            values = sorted({value for _, value in (*runs, *tried)})
             told.append(
-                f"The results were made with {counted(len(runs | searched), noun)}: "
-                f"{_listed(runs, searched)}; {consequence}."
+                f"The results were made with {counted(len(values), column)}: "
+                f"{listed(_made(value, runs, tried) for value in values)}; {consequence}."
             )
     return tuple(told)
 
@@ -61,8 +61,7 @@ def length_warnings(cells: Cells) -> tuple[str, ...]:
     """A sentence for each training size at which the arms' completed confirm runs saw other numbers of images."""
     seen = {}
     for cell in cells.rows:
-        images = cells.values(cell, "images_seen")
-        seen[cell] = sorted({int(number) for number in images[np.isfinite(images)]})
+        seen[cell] = sorted({int(number) for number in finite(cells.values(cell, "images_seen"))})
     return unequal_images(cells, seen, "arms were trained on different numbers of images in the confirm runs")
 
 
@@ -86,27 +85,19 @@ def unequal_images(cells: Cells, seen: Mapping[Cell, Sequence[int]], told: str) 
     return tuple(sentences)
 
 
-def _known(rows: Iterable[tuple[str, Row]], column: str) -> list[tuple[str, str]]:
-    """Arm and value of each row that has one and did not fail."""
-    found = [(arm, row.get(column)) for arm, row in rows if row["status"] != "failed"]
-    return [(arm, value) for arm, value in found if isinstance(value, str) and value]
+def _says(row: Row, column: str) -> bool:
+    """Whether a run did not fail and says what it was made with."""
+    return row["status"] != "failed" and isinstance(row.get(column), str) and bool(row[column])
 
 
-def _counts(rows: Iterable[tuple[str, Row]], column: str) -> Counter[str]:
-    return Counter(value for _, value in _known(rows, column))
+def _mixed(pairs: Sequence[tuple[str, str]], groups: Mapping[str, str]) -> bool:
+    """Whether several values stand with the arms of one group."""
+    grouped = {(groups.get(arm), value) for arm, value in pairs}
+    return len(grouped) > len({group for group, _ in grouped})
 
 
-def _mixed(rows: Iterable[tuple[str, Row]], column: str, groups: Mapping[str, str]) -> bool:
-    """Whether a column has several values among arms of one group."""
-    pairs = {(groups.get(arm), value) for arm, value in _known(rows, column)}
-    return len(pairs) > len({group for group, _ in pairs})
-
-
-def _listed(runs: Counter[str], trials: Counter[str]) -> str:
-    """`cpu (3 confirm runs and 8 trials) and NVIDIA L4 (2 confirm runs)`."""
-
-    def made(value: str) -> str:
-        kinds = ((runs[value], "confirm run"), (trials[value], "trial"))
-        return listed(counted(number, noun) for number, noun in kinds if number)
-
-    return listed(f"{value} ({made(value)})" for value in sorted(runs | trials))
+def _made(value: str, *of_kinds: Sequence[tuple[str, str]]) -> str:
+    """`cpu (3 confirm runs and 8 trials)`, from the confirm runs and the trials."""
+    numbers = [sum(other == value for _, other in pairs) for pairs in of_kinds]
+    kinds = zip(numbers, ("confirm run", "trial"), strict=True)
+    return f"{value} ({listed(counted(number, noun) for number, noun in kinds if number)})"

@@ -167,12 +167,9 @@ def statement(found: Crossing) -> str:
     """The crossover in a sentence: a point with its interval, or that none is shown and what is known at the points."""
     axis = found.axis
     where = "" if axis.train_size is None else f"At {counted(axis.train_size, 'training image')}: "
-    told = _no_judgement(found) or _one_crossing(found) or _several(found) or _none_shown(found)
+    trouble = f"no crossing can be judged: {found.trouble}." if found.trouble else ""
+    told = trouble or _one_crossing(found) or _several(found) or _none_shown(found)
     return f"{where}{told}" if where else f"{told[0].upper()}{told[1:]}"
-
-
-def _no_judgement(found: Crossing) -> str:
-    return f"no crossing can be judged: {found.trouble}." if found.trouble else ""
 
 
 def _one_crossing(found: Crossing) -> str:
@@ -204,8 +201,10 @@ def _several(found: Crossing) -> str:
         for sign, led in leads
     ]
     times = {1: "once", 2: "twice"}.get(found.changes, f"{found.changes} times")
+    none = [axis.number(point) for point, sign in zip(axis.points, found.signs, strict=True) if not sign]
+    no_one = f", no one at {listed(none)}" if none else ""
     return (
-        f"the lead changes {times} in the measured range, {_span(axis)}: {listed(told)}{_open_points(found)}; "
+        f"the lead changes {times} in the measured range, {axis.span}: {listed(told)}{no_one}; "
         "no single point of crossing is given."
     )
 
@@ -215,26 +214,15 @@ def _none_shown(found: Crossing) -> str:
     leader = axis.arm if found.signs[0] > 0 else axis.other
     if all(found.signs):
         return (
-            f"no crossing in the measured range, {_span(axis)}: {leader} leads at both ends; "
-            "any crossing lies beyond it."
+            f"no crossing in the measured range, {axis.span}: {leader} leads at both ends; any crossing lies beyond it."
         )
     at = next(i for i in (-1, 0, *range(len(axis.points))) if not found.signs[i])
     point = axis.number(axis.points[at]) if axis.sized else axis.told(axis.points[at])
     ends = f"{leader} leads at both ends, but " if found.signs[0] and found.signs[-1] else ""
     return (
-        f"no crossing is shown in the measured range, {_span(axis)}: {ends}at {point} the difference is "
+        f"no crossing is shown in the measured range, {axis.span}: {ends}at {point} the difference is "
         f"{described(found.metric, found.differences[at])}; {percent(found.share, 0)} of resamples cross."
     )
-
-
-def _open_points(found: Crossing) -> str:
-    """The points at which no one leads, as the end of a clause."""
-    points = [point for point, sign in zip(found.axis.points, found.signs, strict=True) if not sign]
-    return f", no one at {listed(map(found.axis.number, points))}" if points else ""
-
-
-def _span(axis: Axis) -> str:
-    return axis.told(axis.points[0], axis.points[-1])
 
 
 def _located(found: Crossing, changes: Floats) -> Crossing:

@@ -23,14 +23,11 @@ def claimed_size(asked: int | str | None, study: ResolvedStudy) -> tuple[int | N
         told = f"the claim names no training size, and the study has {len(sizes)}"
         return (None, "") if not sizes else (sizes[0], "" if len(sizes) == 1 else told)
     if not sizes:
-        return None, "" if isinstance(asked, str) else _only_size(asked, study)
+        is_it = isinstance(asked, str) or study.data.train_size == asked
+        return None, "" if is_it else f"the study does not vary the training size to {asked:,}"
     if isinstance(asked, str):
         return (sizes[0] if asked == "smallest" else sizes[-1]), ""
     return asked, "" if asked in sizes else f"the study has no training size {asked:,}"
-
-
-def _only_size(asked: int, study: ResolvedStudy) -> str:
-    return "" if study.data.train_size == asked else f"the study does not vary the training size to {asked:,}"
 
 
 def absent(evidence: Evidence, cells: list[Cell], metric: str) -> str:

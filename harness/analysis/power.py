@@ -86,7 +86,8 @@ def what_settles(estimate: MeanEstimate, gap: float) -> str:
     seeds = MOST_SEEDS + 1 if (z * sd) ** 2 >= MOST_SEEDS * left else seeds_needed(sd, math.sqrt(left))
     if seeds <= estimate.n:  # a gap this size shows more often than not; this time it did not
         seeds = estimate.n + 1
-    return f"settling it takes {_capped(seeds)}"
+    told = f"more than {MOST_SEEDS} seeds" if seeds > MOST_SEEDS else f"about {counted(seeds, 'seed')}"
+    return f"settling it takes {told}"
 
 
 def pilot(records: StudyRecords, *, differences: tuple[float, ...] = (0.005, 0.01, 0.02)) -> pd.DataFrame:
@@ -118,7 +119,3 @@ def _power(effect: float, n: int, alpha: float) -> float:
     bound, centre = -special.stdtrit(n - 1, alpha / 2), effect * math.sqrt(n)
     power = 1 - float(special.nctdtr(n - 1, centre, bound)) + float(special.nctdtr(n - 1, centre, -bound))
     return 1.0 if math.isnan(power) else power  # the non-central t overflows where the power is 1
-
-
-def _capped(seeds: int) -> str:
-    return f"more than {MOST_SEEDS} seeds" if seeds > MOST_SEEDS else f"about {counted(seeds, 'seed')}"

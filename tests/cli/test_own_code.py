@@ -14,7 +14,8 @@ from harness.records.files import read_json
 
 Here = Callable[..., "subprocess.CompletedProcess[str]"]
 
-SHORT = ("recipe.updates=20", "recipe.evaluations=2", "data.train_size=100", "--workers", "1")
+SHORT = ("recipe.updates=20", "recipe.evaluations=2", "data.train_size=100")
+INLINE = ("--engine", "inline")
 TEXT = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
 SHOWN = dict(re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL))
 
@@ -59,7 +60,7 @@ def test_the_examples_are_short() -> None:
 @pytest.mark.slow
 def test_a_claim_of_ones_own(desk: Path, here: Here) -> None:
     results = desk / "results"
-    done = here(results, "run", "my_claim.py", "--scale", "smoke", *SHORT, "trials=0")
+    done = here(results, "run", "my_claim.py", "--scale", "smoke", "--workers", "1", *SHORT, "trials=0")
     assert done.returncode == 0, done.stderr
     folder = results / "my_claim" / "smoke"
     (claim,) = rows(folder / "claims.csv")
@@ -96,7 +97,7 @@ def test_a_figure_of_ones_own(desk: Path, here: Here) -> None:
     results = desk / "results"
     with (desk / "my_figure.py").open("a") as file:
         file.write(FIGURES)
-    assert here(results, "run", "my_figure.py", "--scale", "smoke", *SHORT, "trials=0").returncode == 0
+    assert here(results, "run", "my_figure.py", "--scale", "smoke", *INLINE, *SHORT, "trials=0").returncode == 0
     folder = results / "my_figure" / "smoke"
     assert {"overfitting.png", "overfitting.svg"} < {path.name for path in (folder / "figures").iterdir()}
     page = (folder / "report.html").read_text()
@@ -129,7 +130,7 @@ def test_a_figure_of_ones_own(desk: Path, here: Here) -> None:
 @pytest.mark.slow
 def test_a_search_over_fields_of_the_model(desk: Path, here: Here) -> None:
     results = desk / "results"
-    assert here(results, "run", "my_search.py", "--scale", "smoke", *SHORT, "seeds=0,1").returncode == 0
+    assert here(results, "run", "my_search.py", "--scale", "smoke", *INLINE, *SHORT, "seeds=0,1").returncode == 0
     folder = results / "my_search" / "smoke"
     trials = rows(folder / "trials.csv")
     vits = [trial for trial in trials if trial["arm"] != "ResNet-8"]
