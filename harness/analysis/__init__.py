@@ -1,6 +1,7 @@
 """Frames in, numbers out: comparisons, claims, crossover, budget curves. Pure; randomness comes from a Generator."""
 
 from harness.analysis.assemble import analyse
+from harness.analysis.evidence import Evidence
 from harness.analysis.findings import CLAIM_COLUMNS, COMPARISON_COLUMNS, VERDICTS, Findings
 from harness.analysis.power import pilot, seeds_needed
 from harness.analysis.tuning import EDGE, at_edge, edge_distance
@@ -10,6 +11,7 @@ __all__ = [
     "COMPARISON_COLUMNS",
     "EDGE",
     "VERDICTS",
+    "Evidence",
     "Findings",
     "analyse",
     "at_edge",

@@ -178,8 +178,9 @@ def _difference(
         return MeanEstimate(seeds=seeds, value=math.nan)
     values = two.values(other, "test_accuracy", seeds) - one.values(cell, "test_accuracy", seeds)
     before, after = one.answers(cell, seeds), two.answers(other, seeds)
-    known = before is not None and after is not None and before.shape == after.shape
-    images = np.subtract(after, before, dtype=np.int8) if known else None
+    images = None
+    if before is not None and after is not None and before.shape == after.shape:
+        images = after.astype(np.int8) - before.astype(np.int8)
     return estimate_mean(seeds, values, images, rng, resamples=resamples)
 
 

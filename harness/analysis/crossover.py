@@ -130,7 +130,7 @@ def slopes_table(evidence: Evidence) -> pd.DataFrame:
     for axis in axes_of(evidence.study):
         fall = slope(evidence, axis)
         numbers = (math.nan,) * 3 if fall is None else (fall.value, fall.ci_low, fall.ci_high)
-        rows.append((axis.arm, axis.other, axis.along, _size_along(evidence, axis), *numbers))
+        rows.append((*_names(evidence, axis), *numbers))
     return frame(rows, SLOPE_COLUMNS)
 
 
@@ -141,8 +141,9 @@ def crossovers_table(evidence: Evidence) -> pd.DataFrame:
         found = crossing(evidence, axis)
         points = axis.points
         ends = (points[0], points[-1]) if points else (math.nan, math.nan)
-        names = (axis.arm, axis.other, axis.along, _size_along(evidence, axis))
-        rows.append((*names, found.median, found.ci_low, found.ci_high, found.share, *ends, statement(found)))
+        rows.append(
+            (*_names(evidence, axis), found.median, found.ci_low, found.ci_high, found.share, *ends, statement(found))
+        )
     return frame(rows, CROSSOVER_COLUMNS)
 
 
@@ -158,9 +159,9 @@ def frontier_table(evidence: Evidence) -> pd.DataFrame:
     return frame(rows, FRONTIER_COLUMNS)
 
 
-def _size_along(evidence: Evidence, axis: Axis) -> int | None:
-    """The training size of a row along the factor."""
-    return None if axis.sized else evidence.cells.train_size(axis.cells[0])
+def _names(evidence: Evidence, axis: Axis) -> tuple[str, str, str, int | None]:
+    """The first columns of a row: arm, baseline, along and, along the factor, the training size."""
+    return axis.arm, axis.other, axis.along, None if axis.sized else evidence.cells.train_size(axis.cells[0])
 
 
 def statement(found: Crossing) -> str:

@@ -115,10 +115,8 @@ class Findings:
     """Results of `analyse`. Accuracies are fractions; intervals are 95 %; NaN where too few seeds allow none."""
 
     arms: pd.DataFrame
-    """A row per (arm, train_size), baseline first: arm, is_baseline, level, train_size, planned, n (completed),
-    mean, sd, ci_low, ci_high (over seeds alone, Student's t), validation_accuracy, params, macs_per_image,
-    train_images_per_second, eval_images_per_second, peak_memory_bytes, train_seconds, diverged, out_of_memory, failed,
-    missing, caution (why the arm seems not to have learned; empty where it has)."""
+    """ARM_COLUMNS of `harness.analysis.summary`, a row per (arm, train_size), baseline first: n counts the completed
+    runs, the interval is over seeds alone (Student's t), `caution` says why the arm seems not to have learned."""
     comparisons: pd.DataFrame
     """COMPARISON_COLUMNS."""
     claims: pd.DataFrame

@@ -46,7 +46,8 @@ def kept_of(folder: Path) -> dict[str, Any]:
 def take_in(study: ResolvedStudy, folder: Path) -> None:
     """Judge a study's own claims on the results in a folder, draw its own figures, and keep both there.
 
-    Of the claims, those that the results have; a claim that the study has no longer stays as it was kept.
+    Of the claims, those that the results have; a claim that the study has no longer stays as it was kept. So do all
+    figures where the study itself was read back and has their names only.
     """
     manifest.require_unchanged(folder)
     records = load_records(folder)
@@ -57,9 +58,11 @@ def take_in(study: ResolvedStudy, folder: Path) -> None:
     records = replace(records, study=replace(records.study, claims=claims, figures=study.figures))
     evidence = evidence_of(records)
     before = [str(figure["name"]) for figure in records.provenance.get(FIGURES, ())]
-    made = {CLAIMS: own_verdicts(evidence), FIGURES: draw_own(study.figures, evidence, folder)}
-    for name in set(before) - {figure["name"] for figure in made[FIGURES]}:
-        for kind in ("png", "svg"):
-            (StudyFolder(folder).figures / f"{name}.{kind}").unlink(missing_ok=True)
+    made = {CLAIMS: own_verdicts(evidence)}
+    if all(map(callable, study.figures)):
+        made[FIGURES] = draw_own(study.figures, evidence, folder)
+        for name in set(before) - {figure["name"] for figure in made[FIGURES]}:
+            for kind in ("png", "svg"):
+                (StudyFolder(folder).figures / f"{name}.{kind}").unlink(missing_ok=True)
     (folder / manifest.NAME).unlink(missing_ok=True)  # it speaks of the study.json that is written over now
     write_study(folder, records.study, records.provenance | made)

@@ -5,9 +5,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from harness.spec.checks import check_types, replace_at, value_at
+from harness.spec.checks import check_types, nearest, replace_at, value_at
 from harness.spec.errors import InvalidInput, require, require_within
 from harness.spec.model import ModelSpec
 from harness.spec.recipe import BUDGET_UNITS, Recipe
@@ -21,6 +21,9 @@ OF_MODEL = "model."
 
 NEVER_TUNED = (*BUDGET_UNITS, "evaluations", "model.kind", "model.distillation_token")
 """What a search may not touch: every arm is given the same images and evaluations, and keeps its family and teacher."""
+
+FAMILIES: tuple[str, ...] = tuple(spec.kind for spec in get_args(ModelSpec))
+"""The families of models, by the `kind` of their specifications."""
 
 MOST_MODELS = 10_000
 """Models that the search of one arm may try in all: each is made, and refused where it is impossible, at load."""
@@ -87,8 +90,7 @@ class Search:
     space: Space = field(default_factory=dict)
     """What is searched, for every family; a field of the model must be one that every arm's model has."""
     by_family: Mapping[str, Space] = field(default_factory=dict)
-    """Ranges that replace or extend `space` for one model family, the `kind` of its specification: `vit`, `resnet`,
-    `swin`, `module`, `timm`, `torchvision`."""
+    """Ranges that replace or extend `space` for one model family (FAMILIES)."""
     by_arm: Mapping[str, Mapping[str, Distribution | None]] = field(default_factory=dict)
     """Ranges that replace or extend those for single arms, by name: e.g. the learning rates of another optimiser.
     None leaves a parameter of that arm at its own setting, untuned."""
@@ -110,6 +112,10 @@ class Search:
                     f"search ({place}) tunes {name!r}, which all trainings must share for the tuning to be equal. "
                     "Take it out; search.updates sets the length of a trial, recipe.updates that of a training.",
                 )
+        for name in self.by_family:
+            require(
+                name in FAMILIES, f"search.by_family names {name!r}, no family of models. {nearest(name, FAMILIES)}"
+            )
         object.__setattr__(self, "space", MappingProxyType(dict(self.space)))
         for name in ("by_family", "by_arm"):
             spaces = {key: MappingProxyType(dict(space)) for key, space in getattr(self, name).items()}

@@ -13,6 +13,7 @@ from harness.spec import (
     DataSpec,
     InvalidInput,
     LogUniform,
+    Module,
     Recipe,
     ResNetSpec,
     ResolvedStudy,
@@ -70,6 +71,7 @@ def test_a_trial_has_the_model_that_its_values_say_and_trial_0_the_arms_own() ->
             r"'model.dropout', which the model of arm 'ResNet' does not have: 'dropout' is not a field of ResNetSpec\. "
             r".*Name it in search.by_family",
         ),
+        ({"space": RATE, "by_family": {"vitt": RATE}}, "names 'vitt', no family of models. Did you mean 'vit'"),
         (of_vits(dropuot=Uniform(low=0, high=0.2)), "of arm 'ViT' does not have: .*Did you mean 'dropout'"),
         (of_vits(dropout=Uniform(low=0, high=1.5)), "ViTSpec.dropout is 1.5; it must lie in"),
         (of_vits(depth=Uniform(low=1, high=3)), "ViTSpec.depth is 1.0"),
@@ -109,3 +111,21 @@ def test_arguments_of_a_foreign_model_are_fields_too() -> None:
     assert replace_at(spec, "arguments.drop", 0.5) == Foreign(arguments={"width": 8, "drop": 0.5})
     with pytest.raises(InvalidInput, match=r"'arguments.widht' is not a field.*Did you mean 'width'"):
         value_at(spec, "arguments.widht")
+
+
+def build(image_size: int, channels: int, classes: int, width: int) -> None:
+    """Stands for a model of a user's own: its arguments are searched, and nothing is built."""
+
+
+def test_arguments_of_a_model_of_ones_own_are_searched() -> None:
+    own = study(
+        Arm("own", Module(build=build, arguments={"width": 8})),
+        space=RATE,
+        by_family={"module": {"model.arguments.width": Choice(values=(8, 16))}},
+    )
+    (cell,) = (cell for cell in make_plan(own).cells if cell.arm.name == "own")
+    model = cell.trial(1, {"learning_rate": 0.01, "model.arguments.width": 16}).config.model
+    assert isinstance(model, Module)
+    assert model.arguments == Module(build=build, arguments={"width": 16}).arguments
+    with pytest.raises(InvalidInput, match=r"'model\.arguments\.depth', which the model of arm 'own' does not have"):
+        study(own.arms[0], space=RATE, by_family={"module": {"model.arguments.depth": Choice(values=(8, 16))}})
