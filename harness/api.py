@@ -153,7 +153,8 @@ def load(digest: str, *, results: str | Path | None = None) -> "tuple[nn.Module,
 
     The model is in eval mode and on the CPU; `inputs` of the second makes its input from the data's images, and `facts`
     has the run's configuration, normalisation and accuracies. Nothing is unpickled: the weights are held against their
-    SHA-256, and against the shapes of the specification, before they are loaded.
+    SHA-256, and against the shapes of the specification, before they are loaded. A model of `Module(build=...)` is
+    built by its study file, which is run, if its source is what it was: load what comes from people you trust.
 
     Raises `InvalidInput` with the candidates for digits that are unknown or ambiguous, and for damaged files.
 

@@ -9,6 +9,7 @@ import torch
 
 from harness.data import Dataset, Split
 from harness.execution.engines import Rehearsal
+from harness.models import family_of, macs_per_image
 from harness.spec import InvalidInput, RunConfig, SourceFacts
 from harness.spec.functions import line_of
 from harness.training.device import Placement, choose, out_of_memory_as
@@ -84,6 +85,8 @@ def _try(config: RunConfig, facts: SourceFacts, placement: Placement) -> None:
     if recipe.distillation is not None:
         teacher = _updated(prepare_training(teacher_config(config), dataset, placement)).model.eval()
     evaluate(_updated(prepare_training(config, dataset, placement, teacher=teacher)), dataset.validation)
+    if family_of(config.model).parts is None:
+        macs_per_image(config.model, **config.shape)  # a single image, as the last part of a split may be
 
 
 def _updated(training: Training) -> Training:

@@ -4,13 +4,14 @@
 """
 
 from harness.models.cost import activation_bytes, attention_macs_per_image, macs_per_image, parameters
-from harness.models.factory import build, outline
+from harness.models.factory import build, family_of, outline
 from harness.models.family import parameter_groups
 
 __all__ = [
     "activation_bytes",
     "attention_macs_per_image",
     "build",
+    "family_of",
     "macs_per_image",
     "outline",
     "parameter_groups",

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tiny_studies import RESNET, VIT, Witness, tiny_study
+from torch import Tensor, nn
 
 from harness.execution import progress, rehearsal
 from harness.execution.engines import Rehearsal, processes
@@ -16,7 +17,18 @@ from harness.execution.rehearsal import rehearse
 from harness.execution.runner import Options, run_study
 from harness.models.swin import Swin
 from harness.models.vit import ViT
-from harness.spec import Arm, Augmentation, Distillation, InvalidInput, ResolvedStudy, SwinSpec, ViTSpec
+from harness.spec import (
+    Arm,
+    Augmentation,
+    Choice,
+    Distillation,
+    InvalidInput,
+    Module,
+    ResolvedStudy,
+    Search,
+    SwinSpec,
+    ViTSpec,
+)
 from harness.spec.checks import replace_at
 from harness.training.device import choose
 
@@ -62,6 +74,52 @@ def test_what_a_first_update_finds_is_refused_with_the_arms_name(
     assert not list(Path(inline.results).rglob("*"))
     with pytest.raises(InvalidInput, match=r"Arm .* cannot be trained: its first update"):
         forecast(make_plan(arms()), choose("cpu"), threads=1)
+
+
+def pooled(image_size: int, channels: int, classes: int) -> nn.Module:
+    """BatchNorm of a single pixel per channel."""
+    maps = nn.Sequential(nn.Conv2d(channels, 4, image_size), nn.BatchNorm2d(4))
+    return nn.Sequential(maps, nn.Flatten(), nn.Linear(4, classes))
+
+
+class Squeezing(nn.Module):
+    """Loses the dimension of a batch of one image."""
+
+    def __init__(self, image_size: int, channels: int, classes: int) -> None:
+        super().__init__()
+        self.map = nn.Conv2d(channels, classes, image_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.map(images).squeeze()
+
+
+@pytest.mark.parametrize(
+    ("build", "search", "message"),
+    [
+        (
+            pooled,
+            {"space": {"batch_size": Choice(values=(1, 16))}},
+            "ValueError: Expected more than 1 value per channel",
+        ),
+        (
+            pooled,
+            {"space": {"accumulate": Choice(values=(1, 16))}},
+            "ValueError: Expected more than 1 value per channel",
+        ),
+        (
+            Squeezing,
+            {},
+            r"Squeezing made \(10,\) of images of shape \(1, 1, 8, 8\); it must make logits of shape \(1, 10",
+        ),
+    ],
+)
+def test_a_users_model_is_tried_on_the_smallest_part_of_a_batch_and_on_one_image(
+    inline: Options, witness: Witness, build: Any, search: dict[str, Any], message: str
+) -> None:
+    study = tiny_study(arms=(Arm("own", Module(build=build)),), search=Search(**search))
+    with pytest.raises(InvalidInput, match=rf"^Arm 'own'.*{message}"):
+        run_study(study, inline, witness)
+    assert witness.trained == []
 
 
 def test_where_runs_have_processes_of_their_own_it_is_tried_in_one() -> None:
