@@ -1,4 +1,4 @@
-"""What every test has: one thread, a cache and MLflow settings of its own, and programs that answer Ctrl-C."""
+"""What every test has: one thread, patience, a cache and MLflow settings of its own; programs that answer Ctrl-C."""
 
 import os
 import signal
@@ -6,6 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Property tests have no time limit of their own: a busy machine is no failure. CI tries the same cases every time.
+settings.register_profile("patient", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("patient")
 
 # Before anything loads OpenMP: the threads of models as small as these wait for each other longer than they compute,
 # and on a busy machine they wait in vain; where a program takes more all the same, they sleep instead of spinning.

@@ -28,7 +28,7 @@ LIMIT_SECONDS = 100
 """A verb's; MLflow's mirror alone may wait for 30. A limit, so that a hang is no wait for ever; not a measure."""
 SAMPLE = 250
 """Every so manieth damage is tried in the quick tier."""
-SLOW_SAMPLE = 60
+SLOW_SAMPLE = 120
 """And in the slow tier."""
 PLACES = ("work/turn", "work/lock", "work/status.json", "manifest.json", "runs.csv", "trials.csv", "study.json")
 IN_THE_WAY = ("a folder", "a fifo", "a loop", "/dev/null")

@@ -148,13 +148,13 @@ def test_workers_killed_at_failpoints_are_replaced(
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_launch_after_an_early_kill_gets_its_workers(fresh: Fresh, tmp_path: Path) -> None:
-    """Twenty kills within the first two seconds, with every core loaded."""
+    """Ten kills within the first two seconds, with every core loaded."""
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
     try:
-        for number in range(1, 21):
+        for number in range(1, 11):
             study, log = fresh(), tmp_path / f"log-{number}"
             killed = study.start(engine="processes")
-            time.sleep(number / 10)
+            time.sleep(number / 5)
             killed.kill()
             killed.wait()
             again = study.start(engine="processes", failpoint_log=str(log))

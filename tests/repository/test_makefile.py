@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-QUICK_TESTS = ["-m", "pytest", "-n", "auto", "--dist", "loadfile", "-m", "not slow"]
+QUICK_TESTS = ["-m", "pytest", "-n", "auto", "--dist", "worksteal", "-m", "not slow"]
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 

@@ -4,13 +4,9 @@ import os
 
 import pytest
 import torch
-from hypothesis import settings
 from training_cases import DATA
 
 from harness.data import load
-
-settings.register_profile("patient", deadline=None)  # a busy machine is no failure
-settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)
