@@ -103,16 +103,16 @@ def test_files_and_modules_that_cannot_be_read_are_refused(file, tmp_path):
 @pytest.fixture
 def examples(tmp_path):
     """The two files that CONTRIBUTING shows."""
-    blocks = [part.partition("```")[0] for part in Path("CONTRIBUTING.md").read_text().split("```python\n")[1:]]
-    for name, sign in (("study", "def shapes"), ("noise", "ArraySource")):
-        (block,) = (block for block in blocks if sign in block)
-        assert len(block.splitlines()) <= 20
-        (tmp_path / f"{name}.py").write_text(block)
+    text = Path("CONTRIBUTING.md").read_text()
+    for name in ("shapes.py", "noise.py"):
+        content = text.partition(f"`{name}`:\n\n```python\n")[2].partition("```")[0]
+        assert 10 < len(content.splitlines()) <= 20
+        (tmp_path / name).write_text(content)
     return tmp_path
 
 
 def test_the_example_of_a_source_in_a_study(examples):
-    study = runpy.run_path(str(examples / "study.py"))
+    study = runpy.run_path(str(examples / "shapes.py"))
     data = load(study["DATA"], phase="confirm")
     assert (data.facts.image_size, len(data.train), len(data.validation), len(data.test)) == (8, 450, 50, 100)
     square, cross = (data.test.images[data.test.labels == label].amax(0)[0] > 0 for label in (0, 1))
