@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +18,16 @@ from harness.spec import InvalidInput
 
 log = logging.getLogger(__name__)
 
+OWN = "PATCHBENCH_DATA"
+"""Names the user's own folder of data."""
+
 TIMEOUT = 60
 """Seconds without an answer after which a download is given up."""
 
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file of a named source, known by the content that it has once unpacked."""
+    """A file of a named source, known by the content that it has once unpacked; an archive, by that which it has."""
 
     name: str
     size: int
@@ -37,14 +40,13 @@ class Unusable(Exception):  # a reason to try the next place, never an error by 
     """A place does not have the file, or has a damaged one; says which."""
 
 
-def not_set() -> bytes:
-    """Where there is no `PATCHBENCH_DATA`."""
-    raise Unusable("not set")
+class Damaged(Unusable):
+    """A place has something else than the file."""
 
 
 def data_folders(*below: str) -> list[Path]:
-    """The user's own folder `PATCHBENCH_DATA` and those subfolders of it that are looked at; empty where not set."""
-    named = os.environ.get("PATCHBENCH_DATA")
+    """The user's own folder and those subfolders of it that are looked at; empty where not set."""
+    named = os.environ.get(OWN)
     if not named:
         return []
     root = Path(named).expanduser()
@@ -55,32 +57,37 @@ def read_checked(path: Path, expected: RawFile) -> bytes:
     """The unpacked content of `path` (raw, or gzip where it ends in .gz), checked.
 
     Reads one byte more than expected at most, so that no file, however packed, fills the memory.
-    Raises `Unusable`, naming the file with its expected and found hash.
+    Raises `Damaged`, naming the file with its expected and found hash.
     """
+    is_packed = path.suffix == ".gz" and not expected.name.endswith(".gz")
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if is_packed else path.open("rb") as file:
             raw = file.read(expected.size + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise Unusable(f"{path} cannot be read: {error}") from error
+        raise Damaged(f"{path} cannot be read: {error}") from error
+    return checked(raw, expected, str(path))
+
+
+def checked(raw: bytes, expected: RawFile, where: str) -> bytes:
+    """The content that was found at `where`, if it is the expected. Raises `Damaged`."""
     found = hashlib.sha256(raw).hexdigest()
     if found == expected.sha256:
         return raw
     size = f"{len(raw)} bytes" if len(raw) <= expected.size else f"more than {expected.size} bytes"
-    raise Unusable(
-        f"{path} is damaged: its content has SHA-256 {found} ({size}), expected {expected.sha256} "
+    raise Damaged(
+        f"{where} is damaged: its content has SHA-256 {found} ({size}), expected {expected.sha256} "
         f"({expected.size} bytes)"
     )
 
 
-def find_in(folders: Iterable[Path], expected: RawFile) -> bytes:
+def find_in(folders: Sequence[Path], expected: RawFile) -> bytes:
     """The content from the first of `folders` that holds the file, raw or as .gz. Raises `Unusable`."""
-    looked = []
-    for folder in folders:
-        for path in (folder / expected.name, folder / f"{expected.name}.gz"):
-            if path.is_file():
-                return read_checked(path, expected)
-        looked.append(str(folder))
-    raise Unusable(f"no {expected.name} or {expected.name}.gz in {' or '.join(looked)}")
+    names = dict.fromkeys((expected.name, f"{expected.name.removesuffix('.gz')}.gz"))
+    for path in (folder / name for folder in folders for name in names):
+        if path.is_file():
+            return read_checked(path, expected)
+    where = " or ".join(map(str, folders))
+    raise Unusable(f"no {' or '.join(names)} in {where}" if folders else "not set")
 
 
 def from_cache(source: str, expected: RawFile) -> bytes:
@@ -149,5 +156,7 @@ def first_usable(what: str, places: Iterable[tuple[str, Callable[[], bytes]]], r
         try:
             return read()
         except Unusable as error:
+            if name == OWN and isinstance(error, Damaged):  # named by the user: never passed over in silence
+                raise InvalidInput(f"{error}. Replace it, or unset {OWN}.") from error
             reasons.append(f"  {name}: {error}")
     raise InvalidInput(f"Cannot find {what}. Tried:\n" + "\n".join(reasons) + f"\n{remedy}")

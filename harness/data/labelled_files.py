@@ -52,8 +52,6 @@ def labelled(
             )
         require(bool(rows), f"{name} has no image of part {part}.")
         found[part] = tuple((file, number[label]) for file, label in rows)
-    least, why = (3, "one each to train, to validate and to test on") if "test" not in found else (2, "two to split")
-    least, why = (1, "one to train on") if {"validation", "test"} <= set(found) else (least, why)
-    check_counts(name, known, found["train"], least, why)
+    check_counts(name, known, found["train"], parts=len(found))
     folders = {part: f"part {part}" for part in found} if len(found) > 1 else {}
     return cls(name=name, root=root, classes=tuple(known), folders=folders, **{**found, **more})

@@ -283,14 +283,15 @@ def class_counts(names: Sequence[str], labels: Mapping[str, Ints]) -> tuple[Clas
     return tuple(ClassCount(name=name, train=train, validation=held, test=test) for name, train, held, test in rows)
 
 
-def check_counts(what: str, classes: Sequence[str], files: Files, least: int, why: str) -> None:
-    """Refuse a class of fewer than `least` images."""
+def check_counts(what: str, classes: Sequence[str], files: Files, *, parts: int) -> None:
+    """Refuse a class that cannot be trained on, validated on and tested on, given how many parts the source has."""
     counts = np.bincount([label for _, label in files], minlength=len(classes))
     rarest = int(counts.argmin())
+    why = ("one each to train, to validate and to test on", "one each to train and to validate on", "one to train on")
     require(
-        int(counts[rarest]) >= least,
+        int(counts[rarest]) >= 4 - parts,
         f"Class {classes[rarest]!r} of {what} has {counted(int(counts[rarest]), 'image')}; a class needs at least "
-        f"{least}: {why}.",
+        f"{4 - parts}: {why[parts - 1]}.",
     )
 
 

@@ -14,6 +14,8 @@ BODY = '''
 import numpy as np
 import torch
 
+from harness.data.array_source import ArraySource
+
 def stripes():
     """Images of 4 x 4 px: of class 1 where the columns differ."""
     print("making stripes")
@@ -24,7 +26,14 @@ def stripes():
     train, test = torch.from_numpy(images[:16]), images[16:]
     return {"x_train": train, "y_train": labels[:16], "x_test": test, "y_test": labels[16:]}
 
+class Camera(ArraySource):
+    name = "camera"
+
+    def arrays(self, part):
+        return self.lens.take(part)
+
 def nothing(): return None
+def leaving(): raise SystemExit(3)
 def broken(): raise OSError("no such sensor")
 def lacking(): return {"x_train": np.zeros((4, 2, 2), dtype=np.uint8), "y_train": [0, 1, 0, 1]}
 '''
@@ -80,6 +89,8 @@ def test_the_identity_is_of_its_source_and_its_arrays(file):
         ("np", "has no function 'np'"),
         ("nothing", "returns NoneType; it must return a dict of arrays with x_train"),
         ("broken", "python:.*:broken fails at .*/stripes.py:\\d+: OSError: no such sensor"),
+        ("leaving", "fails at .*: SystemExit: 3"),
+        ("Camera", "python:.*:Camera fails at .*/stripes.py:\\d+: AttributeError: 'Camera' object has no attribute"),
         ("lacking", "lacks x_test and y_test"),
     ],
 )

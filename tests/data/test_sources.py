@@ -284,7 +284,7 @@ def test_a_missing_cifar_lists_what_was_tried(cache):
     assert str(error.value) == (
         "Cannot find cifar10's cifar-10-python.tar.gz. Tried:\n"
         "  PATCHBENCH_DATA: not set\n"
-        f"  cache: {cache}/cifar10/cifar-10-python.tar.gz: No such file or directory\n"
+        f"  cache: no {cache}/cifar10/cifar-10-python.tar.gz\n"
         "  download: https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz: <urlopen error no network in tests>\n"
         "Put cifar-10-python.tar.gz, or the folder cifar-10-batches-py that it unpacks to, into a folder and name that "
         "folder by PATCHBENCH_DATA."
@@ -337,7 +337,8 @@ def test_cifar_from_the_users_archive(tiny_cifar, monkeypatch, cache):
 def test_a_damaged_cifar_archive_is_named(tiny_cifar, monkeypatch):
     monkeypatch.setenv("PATCHBENCH_DATA", str(tiny_cifar.parent))
     flip_byte(tiny_cifar)
-    with pytest.raises(InvalidInput, match=r"cifar-10-python\.tar\.gz is damaged: SHA-256 .*, expected"):
+    message = r"cifar-10-python\.tar\.gz is damaged: its content has SHA-256 .*, expected .* Replace it, or unset"
+    with pytest.raises(InvalidInput, match=message):
         load(DataSpec(source="cifar10"))
 
 

@@ -9,13 +9,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from harness.data.array_source import NamedSource
 from harness.data.cache import cache_folder, set_aside, unkept
 from harness.data.cifar_batches import read_batch
-from harness.data.fetching import RawFile, Unusable, data_folders, download, first_usable, not_set
+from harness.data.fetching import (
+    OWN,
+    RawFile,
+    Unusable,
+    checked,
+    data_folders,
+    download,
+    find_in,
+    first_usable,
+    from_cache,
+)
 from harness.data.source import Pair, Part
 from harness.spec import NAMED_SOURCES, InvalidInput
 from harness.spec.plural import counted
@@ -61,7 +72,7 @@ class Cifar(NamedSource):
             images, labels = _batches(root, self.name, part)
         except Unusable as error:
             if root != cache_folder() / self.name:
-                raise InvalidInput(f"{error}. Replace the folder, or unset PATCHBENCH_DATA.") from error
+                raise InvalidInput(f"{error}. Replace the folder, or unset {OWN}.") from error
             set_aside(root / CIFAR[self.name].folder, str(error))
             try:
                 images, labels = _batches(_root(self.name), self.name, part)
@@ -78,9 +89,7 @@ class Cifar(NamedSource):
 
 
 def _batches(root: Path, source: str, part: Part) -> Pair:
-    from torchvision.datasets import CIFAR10, CIFAR100
-
-    known = {"cifar10": CIFAR10, "cifar100": CIFAR100}[source]
+    known = _published(source)
     folder, classes = root / CIFAR[source].folder, NAMED_SOURCES[source].classes
     files = known.train_list if part == "train" else known.test_list
     batches = [read_batch(folder / name, md5, classes) for name, md5 in files]
@@ -93,49 +102,31 @@ def _root(source: str) -> Path:
     own = data_folders()
     if own and (own[0] / archive.folder).is_dir():
         return own[0]
-    if own and (own[0] / archive.file.name).is_file():
-        try:
-            _unpack(_read_archive(own[0] / archive.file.name, archive), archive, kept)
-        except Unusable as error:
-            raise InvalidInput(f"{error}. Replace it, or unset PATCHBENCH_DATA.") from error
-        return kept
-    if (kept / archive.folder).is_dir():
+    if not (own and (own[0] / archive.file.name).is_file()) and (kept / archive.folder).is_dir():
         return kept
     places: list[tuple[str, Callable[[], bytes]]] = [
-        ("PATCHBENCH_DATA", partial(_read_archive, own[0] / archive.file.name, archive) if own else not_set),
-        ("cache", partial(_read_archive, kept / archive.file.name, archive)),
-        ("download", partial(_download_archive, source)),
+        (OWN, partial(find_in, own, archive.file)),
+        ("cache", partial(from_cache, source, archive.file)),
+        ("download", partial(_download, source)),
     ]
     remedy = (
         f"Put {archive.file.name}, or the folder {archive.folder} that it unpacks to, into a folder and name that "
-        "folder by PATCHBENCH_DATA."
+        f"folder by {OWN}."
     )
     _unpack(first_usable(f"{source}'s {archive.file.name}", places, remedy), archive, kept)
     return kept
 
 
-def _read_archive(path: Path, archive: Archive) -> bytes:
-    """The packed bytes of an archive, checked by SHA-256. Raises `Unusable`."""
-    try:
-        with path.open("rb") as file:
-            packed = file.read(archive.file.size + 1)
-    except OSError as error:
-        raise Unusable(f"{path}: {error.strerror}") from error
-    return _checked_archive(packed, archive, str(path))
+def _download(source: str) -> bytes:
+    url, file = _published(source).url, CIFAR[source].file
+    return checked(download(url, file.size), file, url)
 
 
-def _download_archive(source: str) -> bytes:
-    from torchvision.datasets import CIFAR10, CIFAR100
+def _published(source: str) -> Any:
+    """What torchvision knows of it: addresses, files and their MD5."""
+    from torchvision import datasets
 
-    url = {"cifar10": CIFAR10, "cifar100": CIFAR100}[source].url
-    return _checked_archive(download(url, CIFAR[source].file.size), CIFAR[source], url)
-
-
-def _checked_archive(packed: bytes, archive: Archive, where: str) -> bytes:
-    found = hashlib.sha256(packed).hexdigest()
-    if found != archive.file.sha256:
-        raise Unusable(f"{where} is damaged: SHA-256 {found}, expected {archive.file.sha256}")
-    return packed
+    return {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[source]
 
 
 def _unpack(packed: bytes, archive: Archive, kept: Path) -> None:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from harness.data.array_source import NamedSource
 from harness.data.fetching import (
+    OWN,
     RawFile,
-    Unusable,
     data_folders,
     download,
     find_in,
@@ -21,7 +21,6 @@ from harness.data.fetching import (
     from_cache,
     from_package,
     keep,
-    not_set,
     read_checked,
 )
 from harness.data.source import Pair, Part
@@ -82,21 +81,15 @@ def parse_idx(raw: bytes, name: str) -> npt.NDArray[np.uint8]:
 
 
 def _content(file: RawFile) -> bytes:
-    own = data_folders("fashion-mnist", "FashionMNIST/raw")
-    if any((folder / name).is_file() for folder in own for name in (file.name, f"{file.name}.gz")):
-        try:
-            return find_in(own, file)
-        except Unusable as error:  # named by the user: never passed over in silence
-            raise InvalidInput(f"{error}. Replace it, or unset PATCHBENCH_DATA.") from error
     places: list[tuple[str, Callable[[], bytes]]] = [
-        ("PATCHBENCH_DATA", partial(find_in, own, file) if own else not_set),
+        (OWN, partial(find_in, data_folders("fashion-mnist", "FashionMNIST/raw"), file)),
         ("cache", partial(from_cache, "fashion_mnist", file)),
         ("system", partial(_fetched, lambda: _keep_system_files(file), file)),
         (f"Debian package {PACKAGE}", partial(_fetched, _keep_package_files, file)),
         ("download", partial(_fetched, _keep_downloads, file)),
     ]
     names = ", ".join(f"{each.name}[.gz]" for pair in FILES.values() for each in pair)
-    remedy = f"Put these files into a folder and name it by PATCHBENCH_DATA: {names}; or install {PACKAGE}."
+    remedy = f"Put these files into a folder and name it by {OWN}: {names}; or install {PACKAGE}."
     return first_usable(f"fashion_mnist's {file.name}", places, remedy)
 
 

@@ -22,7 +22,7 @@ def open_source(kind: str, path: str) -> PhotographSource:
     folders = walk.parts()
     if not folders:
         classes, files = _all_classes(walk, root)
-        check_counts(str(root), classes, files, 3, "one each to train, to validate and to test on")
+        check_counts(str(root), classes, files, parts=1)
         return PhotographSource(
             name=f"{kind}:{root}",
             root=root,
@@ -33,8 +33,7 @@ def open_source(kind: str, path: str) -> PhotographSource:
         )
     if "train" not in folders or "test" not in folders:
         raise InvalidInput(_lacks_part(root, path, folders))
-    least, why = (1, "one to train on") if "validation" in folders else (2, "one each to train and to validate on")
-    return parted_folder(PhotographSource, kind, walk, folders, least=least, why=why)
+    return parted_folder(PhotographSource, kind, walk, folders)
 
 
 def _lacks_part(root: Path, path: str, folders: Mapping[str, str]) -> str:
@@ -51,11 +50,11 @@ def _lacks_part(root: Path, path: str, folders: Mapping[str, str]) -> str:
     return f"{root} has a folder {has} but no folder {lacking}. {remedy}"
 
 
-def parted_folder(cls: type[S], kind: str, walk: Walk, folders: Mapping[str, str], *, least: int, why: str) -> S:
-    """A folder with parts of its own; classes are those of the training part, each of `least` images or more."""
+def parted_folder(cls: type[S], kind: str, walk: Walk, folders: Mapping[str, str]) -> S:
+    """A folder with parts of its own; classes are those of the training part."""
     root = walk.root
     classes, train = _all_classes(walk, root / folders["train"])
-    check_counts(str(root), classes, train, least, why)
+    check_counts(str(root), classes, train, parts=len(folders))
     parts: dict[str, Files] = {}
     for part in ("validation", "test"):
         if part in folders:

@@ -39,7 +39,7 @@ def open_source(kind: str, path: str) -> Source:
             "val/CLASS/*.JPEG.",
         )
     tested = {"train": folders["train"], "test": folders["validation"]}
-    return parted_folder(ImageNet, kind, walk, tested, least=2, why="one each to train and to validate on")
+    return parted_folder(ImageNet, kind, walk, tested)
 
 
 class ImageNet(PhotographSource):
@@ -60,7 +60,6 @@ class ImageNet(PhotographSource):
         return self._digest((name, str((self.root / name).stat().st_size)) for name, _ in self.files)
 
     def headers(self) -> list[Header]:
-        """Of a sample."""
         every = range(0, len(self.files), -(-len(self.files) // MOST_LOOKED_AT))
         return [look(picture) for picture in self.pictures(every)]
 
@@ -72,23 +71,18 @@ class Unnamed:
     photographs: ClassVar[bool] = True
 
     def facts(self, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
-        """Those of ILSVRC2012."""
         del channels
         return replace(IMAGENET, image_size=image_size or IMAGENET.image_size)
 
     def content_hash(self) -> str:
-        """Of the name alone."""
         return hashlib.sha256(b"imagenet").hexdigest()
 
     def read(self, *_: Any, **__: Any) -> NoReturn:
-        """Always refused."""
         raise InvalidInput("data.source is 'imagenet'; to train on it, name its folder: data.source=imagenet:PATH.")
 
     def outline(self, spec: DataSpec) -> Mapping[str, Any]:
-        """What is known without the folder."""
         del spec
         return {"origins": {"validation": "held out of the training part"}}
 
     def places(self, *_: Any) -> "list[Place]":
-        """None are known."""
         return []

@@ -79,9 +79,15 @@ class Made(ArrayFiles):
 def _made(what: str, function: Callable[[], Any], file: Path) -> Any:
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what it prints must not stand among what a command prints
-            return function()
-    except Exception as error:
-        raise InvalidInput(f"{what} fails at {line_of(error, file)}: {type(error).__name__}: {error}") from error
+            made = function()
+            if isinstance(made, ArraySource):
+                made.facts()  # reads its arrays, and keeps them
+            return made
+    except InvalidInput:
+        raise
+    except (Exception, SystemExit) as error:
+        where = f" at {line}" if (line := line_of(error, file)) else ""
+        raise InvalidInput(f"{what} fails{where}: {type(error).__name__}: {error}") from error
 
 
 def _module(name: str) -> ModuleType:
