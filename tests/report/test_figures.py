@@ -70,6 +70,18 @@ def test_every_seed_is_drawn():
     assert {round(100 * value, 6) for value in of_arms["test_accuracy"]} <= drawn
 
 
+@pytest.mark.parametrize("name", ["single", "words_levels", "two_factors"])
+def test_every_dot_lies_within_its_axes(name):
+    """Those of seeds are drawn aside of their mean, which matplotlib does not count among what the axes must hold."""
+    for figure in figures_of(*CASES[name]()).values():
+        for axes in figure.axes:
+            (left, right), (low, high) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
+            for line in (line for line in axes.lines if line.get_markersize() < 4):
+                for x, y in zip(*line.get_data(), strict=True):
+                    assert left <= x <= right
+                    assert low <= y <= high
+
+
 def law_by_hand(n, *, a, b, c, d):
     return 100 * (1 - a / (n + d) ** b - c)
 

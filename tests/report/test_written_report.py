@@ -212,6 +212,14 @@ def test_the_summary_for_consoles_names_arms_seeds_and_accuracies():
     assert result_tables.summary_table(two_factors()[1]).rows[1][0].text == "ViT/14, 500 images"
 
 
+def test_page_and_console_write_numbers_alike():
+    records, findings = single()
+    of_page = {row[0].text: {cell.text for cell in row} for row in result_tables.arms_table(records, findings).rows}
+    for arm, _, *numbers in result_tables.summary_table(findings).rows:
+        assert {cell.text for cell in numbers} <= of_page[arm.text]
+    assert {"2,000", "4,000"} <= {cell.text for row in result_tables.arms_table(records, findings).rows for cell in row}
+
+
 @pytest.mark.usefixtures("words")
 @pytest.mark.parametrize("take", [gaps, two_factors])
 def test_from_analysed_records(take, tmp_path):
