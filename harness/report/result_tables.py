@@ -134,14 +134,14 @@ _DIFFERENCE = interval_column("Difference [95%]", "difference", points_interval,
 def arms_table(records: StudyRecords, findings: Findings) -> Table:
     """A row per arm (and training size): accuracy, difference to the arm that it is compared with, costs."""
     study = records.study
-    other = "the arm it is set against" if has_partners(study) else "the baseline"
+    other = "the reference arm" if has_partners(study) else "the baseline"
 
     def against(row: Row) -> Cell:
         return Cell(NONE if row["is_baseline"] else study.against(study.arm(row["arm"])).name)
 
     columns = (
         arm_column(study, lambda row: f"{row['arm']}{_role(row)}"),
-        Column("Against", against) if has_partners(study) else None,
+        Column("Reference arm", against) if has_partners(study) else None,
         size_column(findings),
         _SEEDS,
         _ACCURACY,

@@ -44,12 +44,12 @@ def test_rows_have_a_cell_per_column():
 
 def test_arms_say_what_they_are_set_against():
     table = result_tables.arms_table(*partners())
-    assert headings(table)[:2] == ["Arm", "Against"]
-    assert column(table, "Against") == ["–", "ResNet-8", "ResNet-8", "ViT, plain"]
-    assert "difference to the arm it is set against" in table.caption
+    assert headings(table)[:2] == ["Arm", "Reference arm"]
+    assert column(table, "Reference arm") == ["–", "ResNet-8", "ResNet-8", "ViT, plain"]
+    assert "difference to the reference arm" in table.caption
     assert not table.columns[1].numeric
-    assert headings(result_tables.arms_table(*partners_by_size()))[:3] == ["Arm", "Against", "Training images"]
-    assert "Against" not in headings(result_tables.arms_table(*depths()))
+    assert headings(result_tables.arms_table(*partners_by_size()))[:3] == ["Arm", "Reference arm", "Training images"]
+    assert "Reference arm" not in headings(result_tables.arms_table(*depths()))
 
 
 def test_arms_of_a_series_stand_together():

@@ -179,7 +179,6 @@ def _ends(study: ResolvedStudy, findings: Findings, size: Size) -> list[tuple[st
 
 
 def _describe(records: StudyRecords, findings: Findings) -> str:
-    """Accuracies by level; of series at their first and last level, at the largest training size."""
     study, size = records.study, largest_size(findings)
     rows = {row["arm"]: row for row in arms_with_results(findings, size)}
     if not study.series:

@@ -23,7 +23,6 @@ _MOST_SIZES = 3
 
 
 def _draw(records: StudyRecords, findings: Findings) -> Figure:
-    """Test accuracy and agreement with the unshifted prediction by shift: two panels for each of up to three sizes."""
     looks, rows = marks(records.study), shift_rows(findings)
     found = by_arm(rows, records.study)
     names = labels_of(records.study, found, width=1.75, lines=1)
@@ -71,7 +70,6 @@ def _draw_seeds(axes: Axes, records: StudyRecords, cell: tuple[str, Size, str], 
 
 
 def _describe(records: StudyRecords, findings: Findings) -> str:
-    """Accuracy without and with the largest shift, and agreement there, at the largest training size."""
     rows, size = shift_rows(findings), largest_size(findings)
     rows = [row for row in rows if size in (None, row["train_size"])] or rows
     most = max(row["shift"] for row in rows)

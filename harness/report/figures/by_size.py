@@ -38,7 +38,6 @@ _MOST_CROSSOVERS = 8
 
 
 def _draw_accuracy(records: StudyRecords, findings: Findings) -> Figure:
-    """Test accuracy by training images, with fitted laws and the intervals of crossovers."""
     study, looks = records.study, marks(records.study)
     found = by_arm(arms_with_results(findings), study)
     names = labels_of(study, found)
@@ -58,7 +57,6 @@ def _draw_accuracy(records: StudyRecords, findings: Findings) -> Figure:
 
 
 def _draw_gap(records: StudyRecords, findings: Findings) -> Figure:
-    """Difference in test accuracy to the baseline by training images, with intervals and the zero line."""
     study, looks = records.study, marks(records.study)
     found = by_arm(comparisons_with_results(findings), study)
     texts = {name: compared(rows[0], study) for name, rows in found.items()}

@@ -19,7 +19,6 @@ from harness.spec.plural import counted
 
 
 def _draw_learning(records: StudyRecords, findings: Findings) -> Figure:
-    """Validation accuracy by update: a thin line per seed, the mean over it."""
     curves, looks = _curves(records, findings), marks(records.study)
     names = labels_of(records.study, [arm.name for arm in records.study.all_arms if arm.name in set(curves["arm"])])
     note = at_largest(findings, "At {}. ") + "Thin lines: seeds. Thick lines: their mean."
@@ -43,7 +42,6 @@ def _draw_learning(records: StudyRecords, findings: Findings) -> Figure:
 
 
 def _draw_budget(records: StudyRecords, findings: Findings) -> Figure:
-    """Expected validation accuracy of the best of k trials, per arm: whether more trials would change the order."""
     budget, looks = _budget(findings), marks(records.study)
     names = labels_of(records.study, [arm.name for arm in records.study.all_arms if arm.name in set(budget["arm"])])
     where = at_largest(findings, ", at {}")
@@ -81,7 +79,6 @@ def _budget(findings: Findings) -> pd.DataFrame:
 
 
 def _describe_learning(records: StudyRecords, findings: Findings) -> str:
-    """Where the learning curves end."""
     curves = _curves(records, findings)
     last = {str(arm): mean_curve(of_arm, "validation_accuracy").iloc[-1] for arm, of_arm in curves.groupby("arm")}
     ordered = sorted(last.items(), key=lambda end: (float(end[1]), end[0]))
@@ -92,7 +89,6 @@ def _describe_learning(records: StudyRecords, findings: Findings) -> str:
 
 
 def _describe_budget(_: StudyRecords, findings: Findings) -> str:
-    """The first and last point of each budget curve."""
     budget = _budget(findings)
     texts = [
         f"{arm} from {percent(rows['expected_best'].iloc[0])} to {percent(rows['expected_best'].iloc[-1])}"

@@ -31,7 +31,6 @@ _INTERVAL = 0.9
 
 
 def _draw(records: StudyRecords, findings: Findings) -> Figure:
-    """A cell per training size and level: the difference in points, by colour and number; a map per pair of series."""
     found, factor = mapped_gaps(records, findings), words(records.study.factor)
     sizes = {int(row["train_size"]) for gap in found for row in gap.rows}
     frontiers = [frontier_of(gap, findings) for gap in found]
@@ -123,7 +122,6 @@ def _text(row: Row) -> str:
 
 
 def _describe(records: StudyRecords, findings: Findings) -> str:
-    """The four corners of each map, and the line of no difference."""
     texts = []
     for gap in mapped_gaps(records, findings):
         corners = {}

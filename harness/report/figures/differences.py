@@ -24,7 +24,6 @@ from harness.report.style import INK
 
 
 def _draw(records: StudyRecords, findings: Findings) -> Figure:
-    """Each arm's difference to the one it is compared with, with the line of no difference."""
     study, looks = records.study, marks(records.study)
     rows = grouped(comparisons_with_results(findings, largest_size(findings)), study)
     texts, baseline = [compared(row, study) for row in rows], study.baseline.name

@@ -101,7 +101,6 @@ def _draw_crossing(axes: Axes, row: Row, mark: Mark, axis: LevelAxis, *, alone: 
 
 
 def _describe(records: StudyRecords, findings: Findings) -> str:
-    """Gaps at the first and last level of the largest training size, and crossings."""
     size, texts = largest_size(findings), []
     for gap in gaps_of_series(records, findings):
         rows = gap.at(size) or list(gap.rows)

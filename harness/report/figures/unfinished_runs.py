@@ -28,7 +28,6 @@ def unfinished_rows(findings: Findings) -> list[Row]:
 
 
 def _draw(_: StudyRecords, findings: Findings) -> Figure:
-    """Per arm, a mark for each planned run that has no result."""
     rows = unfinished_rows(findings)
     texts = [cell_name(row, findings) for row in rows]
     names = short_names(texts, 1.9, lines=2)
@@ -53,7 +52,6 @@ def _counts(row: Row) -> dict[str, int]:
 
 
 def _describe(_: StudyRecords, findings: Findings) -> str:
-    """Counts of runs without a result."""
     texts = []
     for row in unfinished_rows(findings):
         parts = [f"{runs} {words(status)}" for status, runs in _counts(row).items() if runs]
