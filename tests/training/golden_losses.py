@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import nn
 from training_cases import CPU
 
 from harness.data import content_hash, load, resolve
-from harness.spec import Augmentation, DataSpec, Distillation, Recipe, ResNetSpec, RunConfig, SwinSpec, ViTSpec
+from harness.spec import Augmentation, DataSpec, Distillation, Module, Recipe, ResNetSpec, RunConfig, SwinSpec, ViTSpec
 from harness.spec.checks import replace_at
 from harness.training.distillation import train_teacher
 from harness.training.loop import train
@@ -110,7 +111,16 @@ def configurations(folder: Path) -> Iterator[tuple[str, RunConfig]]:
     for changed in ({}, *({name: value} for name, value in OF_PHOTOGRAPHS.items())):
         told = " ".join(f"{name} {value}" for name, value in changed.items())
         yield f"photographs {told}".strip(), config_of(VIT, **photographs, validation_size=6, **changed)
+    own = config_of(Module(build=separable))
+    yield "own", own
+    yield "own muon", replace_at(own, "recipe.optimizer", "muon")
     yield "another seed", replace(vit, seed=1)
+
+
+def separable(image_size: int, channels: int, classes: int) -> nn.Module:
+    """A user's model, whose parameters are of each kind that is told apart: first, grouped, hidden and last weights."""
+    layers = (nn.Conv2d(channels, 8, 3, 2), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 16, 1), nn.ReLU())
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * ((image_size - 5) // 2) ** 2, classes))
 
 
 def varied(name: str, base: RunConfig, part: str, values: dict[str, Any]) -> Iterator[tuple[str, RunConfig]]:
