@@ -88,6 +88,22 @@ def test_a_step_moves_every_parameter_that_has_a_gradient(spec, optimizer):
     assert [name for name, value in model.named_parameters() if value.grad is not None] == []
 
 
+@optimizers
+@pytest.mark.parametrize("frozen", [{"0"}, {"0", "2"}, {"1", "2"}, set()], ids=str)
+def test_what_is_frozen_stays_and_all_else_moves(optimizer, frozen):
+    """Whichever groups are left: with one linear map alone Muon has nothing to do."""
+    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
+    for name in frozen:
+        model.get_submodule(name).requires_grad_(False)
+    before = copy.deepcopy(model.state_dict())
+    steps = build_optimizers(model, recipe_of(optimizer))
+    model(torch.randn(8, 4)).square().sum().backward()
+    for each in steps:
+        each.step()
+    stayed = {name.partition(".")[0] for name, value in model.state_dict().items() if torch.equal(value, before[name])}
+    assert stayed == frozen
+
+
 SETTINGS = {"lr": 0.1, "weight_decay": 0.1, "momentum": 0.9}
 
 
