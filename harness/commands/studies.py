@@ -216,5 +216,13 @@ def _seeds_needed_table(folder: Path, points: tuple[float, ...]) -> "Table":
         ]
         for row in frame.to_dict("records")
     ]
-    columns = ["arm", "reference arm", "training images", "seeds so far", "sd of difference (points)", "difference", "seeds"]
+    columns = [
+        "arm",
+        "reference arm",
+        "training images",
+        "seeds so far",
+        "sd of difference (points)",
+        "difference",
+        "seeds",
+    ]
     return table("Seeds needed to show a difference (power .8)", columns, rows)
