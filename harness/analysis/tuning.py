@@ -13,10 +13,10 @@ from harness.analysis.cells import Cell, Cells, Floats, frame, number
 from harness.analysis.conditions import unequal_images
 from harness.analysis.wording import listed, place
 from harness.records.run_table import StudyRecords
-from harness.spec import Choice, LogUniform, Uniform
+from harness.spec import Choice, InvalidInput, LogUniform, Uniform
 from harness.spec.formats import plain
 from harness.spec.plural import counted
-from harness.spec.search import Distribution, Space
+from harness.spec.search import Distribution, Setting, Space
 
 EDGE = 0.05
 """A chosen value within this share of its range from an edge asks for a wider range."""
@@ -193,16 +193,32 @@ def _images_planned(cells: Cells, cell: Cell, of_cell: list[Mapping[str, Any]]) 
 
 
 def _edges(cells: Cells, trials: Trials) -> list[str]:
+    """Values on an edge of their range, where the recipe or model takes values beyond it."""
     sentences = []
     for cell, of_cell in trials.items():
-        if not of_cell:
-            continue
+        arm = cells.study.arm(cell[0])
+        own = Setting(arm.model, cells.study.recipe_of(arm))
         space, values = _chosen_values(cells, cell, of_cell)
         for name in at_edge(space, values):
             found = space[name]
             assert isinstance(found, LogUniform | Uniform)
-            sentences.append(
-                f"{place(cell)}: the chosen {name} {plain(values[name])} lies on the edge of its range "
-                f"[{plain(found.low, 6)}, {plain(found.high, 6)}]; widen the range and search again."
-            )
+            if _can_be_wider(own, name, found, float(values[name])):
+                sentences.append(
+                    f"{place(cell)}: the chosen {name} {plain(values[name])} lies on the edge of its range "
+                    f"[{plain(found.low, 6)}, {plain(found.high, 6)}]; widen the range and search again."
+                )
     return sentences
+
+
+def _can_be_wider(own: Setting, name: str, found: LogUniform | Uniform, value: float) -> bool:
+    """Whether the field takes a value beyond the edge of the range that a value lies on."""
+    is_low, step = value - found.low < found.high - value, EDGE * (found.high - found.low)
+    if isinstance(found, LogUniform):
+        beyond = found.low / 2 if is_low else found.high * 2
+    else:
+        beyond = found.low - step if is_low else found.high + step
+    try:
+        own.with_value(name, beyond)
+    except InvalidInput:
+        return False
+    return True

@@ -78,6 +78,14 @@ def test_audit_and_warning_of_a_value_on_the_edge() -> None:
     )
 
 
+def test_an_edge_beyond_which_there_is_nothing_is_no_reason_to_widen() -> None:
+    """No weight decay is below 0, though there are larger ones than .5."""
+    none, most = ([trial("ViT/7", 0, 0.9, chosen=True, **{"p.weight_decay": value})] for value in (0.0, 0.5))
+    assert analysed(none).audit["at_edge"].tolist() == analysed(most).audit["at_edge"].tolist() == ["weight_decay"]
+    assert not any("widen" in text for text in analysed(none).warnings)
+    assert any("widen" in text for text in analysed(most).warnings)
+
+
 def test_an_arm_none_of_whose_trials_has_a_score_has_no_score_to_show() -> None:
     """Not 0.00 %: nothing was measured, and the settings that were confirmed were not chosen."""
     trials = [trial("ResNet-8", i, 0.5) for i in range(3)]
