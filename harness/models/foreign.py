@@ -1,6 +1,7 @@
 """Models of others: what a user's function makes, and what timm and torchvision have by name."""
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from functools import partial
 from typing import Any
 from weakref import WeakSet
@@ -19,7 +20,7 @@ _KEPT_TYPES = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, to
 
 def _build_module(spec: Module, *, image_size: int, channels: int, classes: int) -> nn.Module:
     build = spec.function.find()
-    model = build(image_size=image_size, channels=channels, classes=classes, **spec.arguments)
+    model = build(image_size=image_size, channels=channels, classes=classes, **deepcopy(spec.arguments))
     return _checked(model, spec.function.name, classes)
 
 
@@ -62,7 +63,7 @@ def _first_accepted(
     """What `create` makes with the first of the ways to say the image's side that the model knows."""
     for size in sizes:
         try:
-            return create(**arguments, **size)
+            return create(**deepcopy(arguments), **size)
         except TypeError as error:
             if not any(f"unexpected keyword argument {name!r}" in str(error) for name in size):
                 raise

@@ -13,7 +13,7 @@ from harness.spec.functions import Function
 
 
 class Arguments(dict[str, Any]):
-    """Keyword arguments that JSON can hold, never changed: hashed, as all of a specification is."""
+    """Keyword arguments that JSON can hold; never changed, and hashed as all of a specification is."""
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(json.dumps(self, sort_keys=True))
@@ -95,8 +95,8 @@ def _settle(spec: Module | Timm | Torchvision, taken: tuple[str, ...]) -> None:
         f"{type(spec).__name__}.arguments has {', '.join(given)}; image size, channels and classes come with the data, "
         "and every training starts from fresh weights. Leave it out.",
     )
-    plain = {name: _plain(name, value) for name, value in spec.arguments.items()}
-    object.__setattr__(spec, "arguments", Arguments(plain))
+    plain = [_plain(name, {name: value}) for name, value in spec.arguments.items()]
+    object.__setattr__(spec, "arguments", Arguments(item for one in plain for item in one.items()))
 
 
 def _plain(name: object, value: Any) -> Any:

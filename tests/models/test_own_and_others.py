@@ -172,6 +172,17 @@ def test_each_training_has_a_model_of_its_own() -> None:
         build(spec, image_size=4, channels=1, classes=3)
 
 
+def greedy(image_size: int, channels: int, classes: int, widths: list[int]) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, widths[0]), nn.Linear(widths.pop(0), classes))
+
+
+def test_a_function_may_use_up_its_arguments() -> None:
+    spec = Module(build=greedy, arguments={"widths": [4, 5]})
+    for _ in range(2):
+        assert build(spec, image_size=4, channels=1, classes=3)(torch.zeros(2, 1, 4, 4)).shape == (2, 3)
+    assert spec.arguments == {"widths": [4, 5]}
+
+
 def net(**arguments: Any) -> nn.Module:
     return build(Module(build=Net, arguments=arguments), image_size=4, channels=1, classes=3)
 

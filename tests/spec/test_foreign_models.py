@@ -225,6 +225,8 @@ def test_what_another_process_cannot_find_is_refused(build: Any) -> None:
 def test_arguments_that_json_does_not_hold_are_refused(value: Any) -> None:
     with pytest.raises(InvalidInput, match=r"Argument 'width' is, or holds, .*; an argument must be a finite number"):
         Timm("vit_tiny", arguments={"width": value})
+    with pytest.raises(InvalidInput, match=r"Argument 3 is, or holds, .*; an argument must be"):
+        Timm("vit_tiny", arguments={3: 4})  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize(
