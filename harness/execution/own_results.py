@@ -18,7 +18,7 @@ from harness.records.layout import StudyFolder
 from harness.records.run_table import load_records
 from harness.records.study_file import read_study, write_study
 from harness.report.own_figures import KEY as FIGURES
-from harness.report.own_figures import draw_own
+from harness.report.own_figures import draw_own, kept_figures
 from harness.spec import InvalidInput, ResolvedStudy, find_study, to_plain
 from harness.spec.claims import is_own
 
@@ -57,11 +57,11 @@ def take_in(study: ResolvedStudy, folder: Path) -> None:
     )
     records = replace(records, study=replace(records.study, claims=claims, figures=study.figures))
     evidence = evidence_of(records)
-    before = [str(figure["name"]) for figure in records.provenance.get(FIGURES, ())]
-    made = {CLAIMS: own_verdicts(evidence)}
+    before = {figure["name"] for figure in kept_figures(records)}
+    made: dict[str, Any] = {CLAIMS: own_verdicts(evidence)}
     if all(map(callable, study.figures)):
         made[FIGURES] = draw_own(study.figures, evidence, folder)
-        for name in set(before) - {figure["name"] for figure in made[FIGURES]}:
+        for name in before - {figure["name"] for figure in made[FIGURES] if not figure["failure"]}:
             for kind in ("png", "svg"):
                 (StudyFolder(folder).figures / f"{name}.{kind}").unlink(missing_ok=True)
     (folder / manifest.NAME).unlink(missing_ok=True)  # it speaks of the study.json that is written over now

@@ -51,11 +51,23 @@ def draw_own(functions: Sequence[Callable[..., Any]], evidence: Evidence, folder
     return kept
 
 
+def kept_figures(records: StudyRecords) -> list[dict[str, str]]:
+    """What was kept of a study's own figures; `RecordsError` where that is not whole."""
+    kept, keys = records.provenance.get(KEY, []), ("name", "caption", "runs", "failure")
+    whole = isinstance(kept, list) and all(
+        isinstance(item, dict) and all(isinstance(item.get(key), str) for key in keys) and item["name"].isidentifier()
+        for item in kept
+    )
+    if not whole:
+        raise RecordsError(f"{KEY} in study.json does not hold a study's own figures. Take that entry out.")
+    return list(kept)
+
+
 def own_figures(records: StudyRecords) -> tuple[list[OwnFigure], tuple[str, ...]]:
     """The figures that were kept, and a sentence for each that is not there."""
     found, cautions = [], []
-    for kept in records.provenance.get(KEY, ()):
-        name, failure = str(kept["name"]), str(kept["failure"])
+    for kept in kept_figures(records):
+        name, failure = kept["name"], kept["failure"]
         if not failure and kept["runs"] != runs_of(records):
             failure = f"it was drawn from other runs; {_REMEDY}"
         try:
@@ -66,12 +78,12 @@ def own_figures(records: StudyRecords) -> tuple[list[OwnFigure], tuple[str, ...]
             cautions.append(f"The study file's own figure {name!r} is left out: {failure}.")
         else:
             title = words(name).capitalize()
-            found.append(OwnFigure(name, title, str(kept["caption"]) or title, *files))
+            found.append(OwnFigure(name, title, kept["caption"] or title, *files))
     return found, tuple(cautions)
 
 
 def _kept_file(records: StudyRecords, name: str) -> bytes:
-    if records.folder is None or not Path(name).stem.isidentifier():
+    if records.folder is None:
         raise RecordsError(f"There is no file {name}.")
     return read_bytes(StudyFolder(records.folder).figures / name)
 
