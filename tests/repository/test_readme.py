@@ -203,12 +203,13 @@ def test_nothing_is_loaded_from_the_network_to_show_it() -> None:
     assert not re.findall(r"!\[.*?\]\(https?:|<img", README)
 
 
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
     """A folder in which README's lines are typed: its study, photographs, and the laptop results that come with it."""
     from sklearn.datasets import load_digits
 
-    folder = tmp_path_factory.mktemp("desk")
+    folder = tmp_path / "desk"
+    folder.mkdir()
     (folder / "my_depth.py").write_text(fences("python")[0])
     for name in ("patch_size", "dataset_size"):
         shutil.copytree(ROOT / "results" / name / "laptop", folder / "results" / name / "laptop")
@@ -237,19 +238,20 @@ def environment(desk: Path) -> dict[str, str]:
 @pytest.mark.timeout(900)
 def test_readmes_commands_in_their_order(desk: Path) -> None:
     for line in lines("patchbench ", README):
-        if " ui " not in line:
-            words = typed(desk, line)
-            done = subprocess.run(words, cwd=desk, env=environment(desk), capture_output=True, text=True, check=False)
-            assert (line, done.returncode, done.stderr) == (line, 0, "")
-            assert done.stdout.strip(), line
+        words = typed(desk, line)
+        if " ui " in line:
+            assert_serves(desk, words)
+            continue
+        done = subprocess.run(words, cwd=desk, env=environment(desk), capture_output=True, text=True, check=False)
+        assert (line, done.returncode, done.stderr) == (line, 0, "")
+        assert done.stdout.strip(), line
 
 
-def test_readmes_line_for_the_interface_serves_it(desk: Path) -> None:
-    (line,) = (line for line in lines("patchbench ", README) if " ui " in line)
+def assert_serves(desk: Path, words: list[str]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [*typed(desk, line)[:-1], str(port)]
+    words = [*words[:-1], str(port)]
     with subprocess.Popen(words, cwd=desk, env=environment(desk), stdout=subprocess.PIPE, text=True) as served:
         assert served.stdout is not None
         try:
