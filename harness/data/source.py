@@ -1,7 +1,7 @@
 """What every source of images can tell and give; one file each in `harness/data/sources/`."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ class SizeNeeded(InvalidInput):
     """The images of a source have no size in common, so that one must be chosen."""
 
 
+@runtime_checkable
 class Source(Protocol):
     """A set of images, opened. All methods raise `InvalidInput` for data that is missing, damaged or cannot be used."""
 

@@ -47,11 +47,11 @@ def open_source(kind: str, argument: str) -> Source:
     made = _made(what, function, file)
     if isinstance(made, Mapping):
         return Made(what, Path(), made, source_of(file, name) if file.suffix == ".py" else "")
-    if all(hasattr(made, method) for method in ("facts", "content_hash", "read")):
-        source: Source = made
-        return source
+    if isinstance(made, Source):
+        return made
     raise InvalidInput(
-        f"{what} returns {type(made).__name__}; it must return a dict of arrays with x_train, y_train, x_test, y_test."
+        f"{what} returns {type(made).__name__}; it must return a dict of arrays with x_train, y_train, x_test, y_test, "
+        "or a harness.data.source.Source."
     )
 
 
