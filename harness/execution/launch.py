@@ -80,11 +80,10 @@ def prepare(plan: Plan, tried: list[Rehearsal], options: Options) -> Prepared:
     """Data, device and models, checked where the trainings will run."""
     asked = plan.data, plan.surveyed, options.device, plan.study.recipe.precision
     if options.is_inline:
-        from harness.execution.engines import preparation
-        from harness.execution.rehearsal import rehearse
+        from harness.execution import rehearsal
 
-        prepared = preparation.prepare(*asked)
-        rehearse(tried, options.device, deterministic=options.deterministic)
+        prepared = rehearsal.prepare(*asked)
+        rehearsal.rehearse(tried, options.device, deterministic=options.deterministic)
         return prepared
     from harness.execution.engines import processes
 

@@ -1,22 +1,40 @@
-"""The first update of every model, on made-up images before any run: what only a first batch finds, is found here."""
+"""What is checked where the trainings will run, before the first: data, device, and an update of every model.
 
-from collections.abc import Iterable, Iterator
+The update is made on made-up images: what only a first batch finds, is found here.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from harness.data import Dataset, Split
-from harness.execution.engines import Rehearsal
+from harness.data import Dataset, Split, load
+from harness.data.survey import survey
+from harness.execution.engines import Prepared, Rehearsal
 from harness.models import family_of, macs_per_image
-from harness.spec import InvalidInput, RunConfig, SourceFacts
+from harness.spec import DataSpec, InvalidInput, RunConfig, SourceFacts
 from harness.spec.functions import line_of
 from harness.training.device import Placement, choose, out_of_memory_as
 from harness.training.distillation import teacher_config
 from harness.training.evaluation import evaluate
 from harness.training.loop import prepare_training, run_updates
 from harness.training.state import Diverged, Training
+
+
+def prepare(data: Iterable[DataSpec], surveyed: Collection[DataSpec], device: str, precision: str) -> Prepared:
+    """Load every data set once (which checks and caches it), look at those `surveyed`, and choose the device.
+
+    Raises `InvalidInput` for data or a device that will not do.
+    """
+    placement = choose(device, precision)
+    found = []
+    for spec in data:
+        loaded = load(spec, device="cpu", phase="confirm")
+        if spec in surveyed:
+            found.append(survey(spec, loaded))
+    return Prepared(device=str(placement.device), precision=placement.precision, data=tuple(found))
 
 
 def rehearse(rehearsals: Iterable[Rehearsal], device: str, *, deterministic: bool = False) -> None:

@@ -137,7 +137,7 @@ def prepare(
 ) -> Prepared:
     """Check data and device in a process of its own and try every model there.
 
-    See `engines.preparation.prepare` and `rehearsal.rehearse`. A process that ends during the rehearsals (the system
+    See `rehearsal.prepare` and `rehearsal.rehearse`. A process that ends during the rehearsals (the system
     may take its memory) or takes too long for them refuses nothing: the runs themselves will tell.
     """
     call = Call("check", list(data), list(surveyed), device, precision, list(rehearsals), deterministic)

@@ -14,9 +14,8 @@ from pathlib import Path
 
 from harness.execution.engines import Rehearsal
 from harness.execution.engines.endings import peak_memory
-from harness.execution.engines.preparation import prepare
 from harness.execution.process import DONE, DUMP_SIGNAL, ERROR, INVALID
-from harness.execution.rehearsal import rehearse
+from harness.execution.rehearsal import prepare, rehearse
 from harness.records.failpoints import reached
 from harness.records.files import mendable
 from harness.records.provenance import code_fingerprint, git_state
