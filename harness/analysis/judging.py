@@ -12,13 +12,19 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.cells import frame, generator
-from harness.analysis.claims import judge_better, judge_crosses, judge_equivalent, judge_gains_more, judge_gap_shrinks
+from harness.analysis.contrast_claims import (
+    judge_better,
+    judge_crosses,
+    judge_equivalent,
+    judge_gains_more,
+    judge_gap_shrinks,
+)
 from harness.analysis.estimate import MeanEstimate
 from harness.analysis.evidence import Evidence
 from harness.analysis.findings import CLAIM_COLUMNS
 from harness.analysis.judgement import judged_by_margin, undecided
+from harness.analysis.ordered_claims import judge_cost_grows, judge_monotone
 from harness.analysis.own_code import attempt, runs_of
-from harness.analysis.steps import judge_cost_grows, judge_monotone
 from harness.analysis.summary import unfinished
 from harness.analysis.wording import amount, bounds, described
 from harness.spec import (
