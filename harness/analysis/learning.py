@@ -140,14 +140,20 @@ def mean_curve(evaluations: pd.DataFrame, column: str) -> "pd.Series[float]":
 
 def _chance(cells: Cells, cell: Cell, provenance: Mapping[str, Any]) -> float:
     """Accuracy of always naming the test part's commonest class; 1 / classes where only these are known, or NaN."""
-    known = number(provenance.get("largest_class_share"))
-    if math.isfinite(known):
+    known, classes = _told(provenance, "largest_class_share"), _classes(cells, cell, provenance)
+    if 0 < known <= 1:
         return known
-    return 1 / _classes(cells, cell, provenance)
+    return 1 / classes
 
 
 def _classes(cells: Cells, cell: Cell, provenance: Mapping[str, Any]) -> float:
     """Number of classes; NaN where neither the results nor the source's name tell."""
     name = cells.study.data_of(cells.study.arm(cell[0])).kind
     facts = IMAGENET if name == "imagenet" else NAMED_SOURCES.get(name)
-    return number(provenance.get("classes")) if facts is None else facts.classes
+    told = _told(provenance, "classes") if facts is None else facts.classes
+    return told if told > 1 else math.nan
+
+
+def _told(provenance: Mapping[str, Any], key: str) -> float:
+    value = provenance.get(key)
+    return float(value) if isinstance(value, int | float) else math.nan

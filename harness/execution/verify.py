@@ -255,8 +255,12 @@ def check_report(folder: Path, kept: StudyRecords) -> Check:
     """
     what = "report, made again"
     faults, others, checked = [], [], 0
+    try:
+        findings = analyse(kept)
+    except RecordsError as error:
+        return Check(what=what, checked=1, faults=(Fault(path="study.json", expected="its origins", found=str(error)),))
     with tempfile.TemporaryDirectory(prefix="patchbench-") as temporary:
-        for path in write_report(kept, analyse(kept), Path(temporary)):
+        for path in write_report(kept, findings, Path(temporary)):
             name = path.relative_to(temporary).as_posix()
             checked += 1
             expected, found = sha256(read_bytes(path)), _hash_of(folder / name)

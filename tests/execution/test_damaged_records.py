@@ -1,5 +1,7 @@
 """Whatever happens to the files of a study: a clear message, or a run that is trained again; never a wrong table."""
 
+import contextlib
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +153,20 @@ def test_no_report_is_made_from_damaged_tables(kept: Kept, name: str, data: st.D
             assert_same_tables(read_results(folder)[0], kept.records)
             return
         assert verify(folder).faults
+
+
+@pytest.mark.slow
+def test_origins_of_any_type_are_told_or_refused(kept: Kept) -> None:
+    """Each field of the provenance as what it cannot be: a fault or one message, whatever reads it."""
+    study = json.loads((kept.folder / "study.json").read_bytes())
+    for key, value in itertools.product(study["provenance"], (None, -1, "?", {})):
+        with kept.copy(work=False) as folder, tables_only():
+            changed = study | {"provenance": study["provenance"] | {key: value}}
+            (folder / "study.json").write_text(json.dumps(changed))
+            (folder / manifest.NAME).unlink()
+            for look in (read_status, verify, lambda folder: rebuild(folder, lambda text: None)):
+                with contextlib.suppress(InvalidInput):
+                    look(folder)
 
 
 @few

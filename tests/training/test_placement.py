@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from training_cases import RECIPE, RESNET, VIT
 
-from harness.data import Batches, Split
+from harness.data import Batches, Inputs, Split
 from harness.models import build
 from harness.spec import Augmentation, Distillation
 from harness.training import evaluation, loop, state
@@ -65,8 +65,7 @@ def fake_training(spec, augmentation, **changes):
         average=None,
         optimizers=[],
         batches=Batches(split, range_of(40), 16, seed=0),
-        mean=torch.zeros(1, device=CUDA),
-        std=torch.ones(1, device=CUDA),
+        inputs=on_the_device(),
         classes=10,
         augmentation=None,  # no generator of a device that is not there; the draws fall to the global one
         learning_rates=[0.1] * 12,
@@ -75,6 +74,10 @@ def fake_training(spec, augmentation, **changes):
         last_loss=torch.zeros((), device=CUDA),
     )
     return replace(training, **changes), split
+
+
+def on_the_device():
+    return Inputs(mean=torch.zeros(1, device=CUDA), std=torch.ones(1, device=CUDA), moved=None)
 
 
 class range_of:  # noqa: N801
@@ -123,7 +126,7 @@ def test_moved_patches_and_a_teacher_stay_on_the_device():
     teacher = moved(build(RESNET, image_size=8, channels=1, classes=10)).eval()
     training, split = fake_training(replace(VIT, distillation_token=True), AUGMENTATIONS["all"])
     recipe = replace(training.recipe, distillation=Distillation(teacher=RESNET, learning_rate=0.1))
-    training = replace(training, recipe=recipe, teacher=teacher, moved=order_on(CUDA))
+    training = replace(training, recipe=recipe, teacher=teacher, inputs=replace(training.inputs, moved=order_on(CUDA)))
     loss = loop._update(training, *first_batch(training))
     assert loss.device == CUDA
     assert loop.evaluate(training, split).predicted.shape == (40,)
@@ -144,7 +147,10 @@ def test_a_tensor_on_another_device_is_refused(name):
     training, _ = fake_training(VIT, Augmentation())
     here = order_on("cpu") if name == "moved" else torch.ones(() if name == "loss_sum" else 1)
     images, labels = first_batch(training)
-    training = replace(training, **{name: here})
+    if name == "loss_sum":
+        training = replace(training, loss_sum=here)
+    else:
+        training = replace(training, inputs=replace(training.inputs, **{name: here}))
     with pytest.raises(RuntimeError, match="device"):
         loop._update(training, images, labels)
 
