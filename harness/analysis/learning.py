@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.cells import Cell, Cells, Floats, number
+from harness.analysis.cells import Cell, Cells, Floats
 from harness.analysis.evidence import Evidence
 from harness.analysis.wording import listed, place
 from harness.spec import NAMED_SOURCES
