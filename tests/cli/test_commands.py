@@ -55,6 +55,7 @@ def test_run_writes_what_the_contract_names(results: Path, finished: subprocess.
     assert (results / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_run_again_trains_nothing(results: Path, finished: subprocess.CompletedProcess[str], here: Here) -> None:
     again = here(results, "run", "patch_size", "--scale", "smoke", *SMALL)
     assert again.returncode == 0, again.stderr
@@ -76,6 +77,7 @@ def test_mlflow_has_a_child_run_for_every_training(results: Path, finished: subp
     assert sorted(digest for (digest,) in digests) == sorted(folders)
 
 
+@pytest.mark.slow
 def test_report_and_status_need_neither_torch_nor_mlflow(
     results: Path, finished: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
@@ -203,6 +205,7 @@ def test_bad_input_gives_one_message_and_exit_2(tmp_path: Path, arguments: list[
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_exits_75_and_says_how_to_go_on(with_database: Path) -> None:
     arguments = ["run", "patch_size", "--scale", "smoke", "recipe.updates=3000", "--trials", "0", "--seeds", "1"]
     arguments += ["recipe.evaluations=100"]

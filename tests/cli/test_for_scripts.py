@@ -60,6 +60,7 @@ def test_run_prints_one_json_document(results: Path, ran: subprocess.CompletedPr
     assert "6 runs" in ran.stderr
 
 
+@pytest.mark.slow
 def test_report_prints_the_same_document(results: Path, ran: subprocess.CompletedProcess[str], here: Here) -> None:
     again = here(results, "report", "patch_size", "--scale", "smoke", "--json")
     assert again.returncode == 0, again.stderr
@@ -100,6 +101,7 @@ def test_mistakes_leave_standard_output_empty(tmp_path: Path, here: Here) -> Non
     assert done.stderr.startswith("error: There is no study 'patchsize'.")
 
 
+@pytest.mark.slow
 def test_compare_needs_neither_torch_nor_mlflow(tmp_path: Path) -> None:
     for name in ("torch", "torchvision", "mlflow", "optuna"):
         (tmp_path / f"{name}.py").write_text("raise ImportError('this command must not load it')\n")

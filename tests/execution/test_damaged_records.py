@@ -101,6 +101,7 @@ def a_run(data: st.DataObject, folder: Path) -> Path:
     return data.draw(st.sampled_from(sorted((folder / "work" / "runs").iterdir())))
 
 
+@pytest.mark.slow
 @few
 @pytest.mark.parametrize("name", RUN_FILES)
 @given(data=st.data())
@@ -137,6 +138,7 @@ def test_damaged_files_of_the_coordinator_stop_nothing(kept: Kept, name: str, da
         assert_same_tables(records, kept.records)
 
 
+@pytest.mark.slow
 @few
 @pytest.mark.parametrize("name", [*manifest.SOURCES, manifest.NAME])
 @given(data=st.data())

@@ -161,6 +161,7 @@ class StopAfter(Witness):
         self.on_start = lambda run: os.kill(os.getpid(), how) if len(self.trained) == number else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_study_goes_on_to_the_same_result(tuned: Kept, processes: Options, how: signal.Signals) -> None:
     study = tuned.records.study
@@ -282,6 +283,7 @@ def test_results_of_other_settings_are_kept_apart(plain: Kept, again: Path, inli
     assert [path.read_bytes() for path in (again / "work" / "set_aside").glob("results.*/runs.csv")] == [table]
 
 
+@pytest.mark.slow
 def test_a_search_killed_outright_goes_on_as_if_undisturbed(tmp_path: Path) -> None:
     arguments = ["run", "patch_size", "--scale", "smoke", "--seeds", "1", "--trials", "12", "--engine", "inline"]
     arguments += ["search.updates=2", "recipe.updates=2", "recipe.evaluations=1", "data.train_size=60", "--quiet"]

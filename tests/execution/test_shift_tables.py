@@ -55,6 +55,7 @@ def test_shifts_are_in_the_tables(processes: Options) -> None:
     assert (runs["attention_macs_per_image"] > 0).tolist() == [False, False, True, True]
 
 
+@pytest.mark.slow
 def test_the_table_is_rebuilt_and_set_aside_like_the_others(processes: Options) -> None:
     study = shifted(search=Search())
     _, records = ran(study, processes)

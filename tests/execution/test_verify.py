@@ -41,6 +41,7 @@ def changed_cell(path: Path, column: str, value: str, row: int = 0) -> None:
     path.write_text("".join(",".join(row) + "\n" for row in rows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", [True, False])
 def test_a_finished_study_holds_to_the_byte(kept: Kept, work: bool) -> None:
     with kept.copy(work=work) as folder:
@@ -238,6 +239,7 @@ def test_the_command_exits_0_or_2_and_names_each_file(kept: Kept) -> None:
     assert {fault["path"] for check in content["checks"] for fault in check["faults"]} == {"runs.csv", "shifts.csv"}
 
 
+@pytest.mark.slow
 def test_it_needs_neither_torch_nor_mlflow(kept: Kept) -> None:
     code = "import sys; from pathlib import Path; from harness.execution.verify import verify; "
     code += "verify(Path(sys.argv[1])); print(sorted({'torch', 'mlflow'} & sys.modules.keys()))"

@@ -7,6 +7,7 @@ from small_study import FaultStudy
 from what_is_kept import differences
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("engine", "place"), [("inline", "begin:checkpoint.pt#5"), ("inline", "signed:lock"), ("processes", "signed:lock")]
 )

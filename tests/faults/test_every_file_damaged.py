@@ -134,6 +134,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         return Finished.make(tmp_path_factory.mktemp("finished"))
 
 
+@pytest.mark.slow
 def test_some_files_damaged_in_some_ways(finished: Finished) -> None:
     quick = [damage for damage in finished.damages() if not damage.needs_mirrors]
     assert list(faults(finished, quick[::SAMPLE], Counter())) == []
@@ -147,6 +148,7 @@ def test_more_files_damaged_in_more_ways(finished: Finished) -> None:
     assert list(faults(finished, without[SLOW_SAMPLE // 2 :: SLOW_SAMPLE], Counter())) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("place", "kind"), [*zip(PLACES, IN_THE_WAY * 2, strict=False)])
 def test_what_stands_in_the_place_of_a_file_is_named(finished: Finished, place: str, kind: str) -> None:
     """By every verb that needs the file; the others end as they would."""

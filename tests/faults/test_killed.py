@@ -59,6 +59,7 @@ def test_the_failpoints_are_at_every_write(names: Counter[str]) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_killed_at_any_failpoint(fresh: Fresh, names: Counter[str], undisturbed: dict[str, Any]) -> None:
     trained = fresh()
@@ -80,6 +81,7 @@ def test_killed_at_any_failpoint(fresh: Fresh, names: Counter[str], undisturbed:
         assert [text for found in pool.map(survives, names) for text in found] == []
 
 
+@pytest.mark.slow
 def test_killed_while_results_of_other_settings_are_set_aside(fresh: Fresh, tmp_path: Path) -> None:
     """What stood there is whole in one folder, once; what is new is as if nothing had happened."""
     trained, log = fresh(), tmp_path / "log"
@@ -108,6 +110,7 @@ def test_killed_while_results_of_other_settings_are_set_aside(fresh: Fresh, tmp_
     assert dict(zip(names, found, strict=True)) == {name: [] for name in names}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_killed_at_any_time(fresh: Fresh, undisturbed: dict[str, Any]) -> None:
     """Fifty times; the delays are fixed, what they hit is not."""
@@ -126,6 +129,7 @@ def test_killed_at_any_time(fresh: Fresh, undisturbed: dict[str, Any]) -> None:
         assert differences(undisturbed, study.kept()) == []
 
 
+@pytest.mark.slow
 def test_workers_killed_at_failpoints_are_replaced(
     study: FaultStudy, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:

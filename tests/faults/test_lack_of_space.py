@@ -15,6 +15,7 @@ from test_processes import session, wait_until
 from what_is_kept import differences
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "file"),
     [
@@ -43,6 +44,7 @@ def test_a_full_disk_is_named_and_the_study_goes_on_afterwards(
     assert differences(undisturbed, study.kept()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["inline", "processes"])
 def test_a_log_that_cannot_be_written_says_so(study: FaultStudy, undisturbed: dict[str, Any], engine: str) -> None:
     """No file of the processes that train can grow."""
@@ -76,6 +78,7 @@ def test_a_lack_of_memory_is_kept_and_tried_again_when_asked(study: FaultStudy, 
     assert differences(undisturbed, study.kept()) == []
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_for_memory_says_what_is_known(study: FaultStudy) -> None:
     assert study.start(engine="processes", failpoint="begin:model.safetensors").wait() == 3
     reasons = [

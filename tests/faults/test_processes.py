@@ -44,6 +44,7 @@ def reaches(log: Path, name: str) -> bool:
     return log.exists() and name in log.read_text().splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "place",
     ["check of data", "start of worker", "half a line of evaluated:journal.jsonl", "start of report", "begin:runs.csv"],
@@ -60,6 +61,7 @@ def test_no_process_outlives_a_killed_coordinator(study: FaultStudy, tmp_path: P
     wait_until(lambda: not session(launch), 30)
 
 
+@pytest.mark.slow
 def test_no_server_of_workers_outlives_a_coordinator_that_is_killed_at_its_start(study: FaultStudy) -> None:
     launch = study.start(engine="processes")
     wait_until(lambda: len(session(launch)) > 2)
@@ -67,6 +69,7 @@ def test_no_server_of_workers_outlives_a_coordinator_that_is_killed_at_its_start
     wait_until(lambda: not session(launch), 30)
 
 
+@pytest.mark.slow
 def test_a_training_that_hangs_is_ended_with_its_stacks_and_tried_again(
     study: FaultStudy, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -79,6 +82,7 @@ def test_a_training_that_hangs_is_ended_with_its_stacks_and_tried_again(
     assert differences(undisturbed, study.kept()) == []
 
 
+@pytest.mark.slow
 def test_a_training_that_always_hangs_is_given_up(study: FaultStudy) -> None:
     launch = study.start(
         *("--patience", 1, "--trials", 0, "--seeds", 1, "--workers", 2),
@@ -104,6 +108,7 @@ def test_a_second_signal_quits_at_once(study: FaultStudy, tmp_path: Path, second
     wait_until(lambda: not session(launch), 30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["start of report", "begin:runs.csv", "written:report.html"])
 def test_a_process_that_dies_over_the_report_costs_nothing_else(study: FaultStudy, place: str) -> None:
     launch = study.start("--workers", 2, engine="processes", failpoint=place, report_apart="1")
@@ -116,6 +121,7 @@ def test_a_process_that_dies_over_the_report_costs_nothing_else(study: FaultStud
     assert (study.place / "report.html").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_a_signal_while_the_report_is_written(study: FaultStudy, tmp_path: Path) -> None:
     log = tmp_path / "log"
     launch = study.start(engine="processes", failpoint="begin:runs.csv=sleep", failpoint_log=str(log), report_apart="1")
@@ -126,6 +132,7 @@ def test_a_signal_while_the_report_is_written(study: FaultStudy, tmp_path: Path)
     study.finish()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("engine", "loads"), [("processes", False), ("inline", True)])
 def test_what_a_report_needs_is_loaded_by_its_process_alone(study: FaultStudy, engine: str, *, loads: bool) -> None:
     """The coordinator of a large study is to stay small."""

@@ -28,6 +28,7 @@ def test_a_second_launch_is_refused_and_a_dead_ones_lock_is_taken_over(
     assert differences(undisturbed, study.kept()) == []
 
 
+@pytest.mark.slow
 def test_studies_side_by_side_share_one_mlflow_database(
     fresh: Callable[[], FaultStudy], undisturbed: dict[str, Any]
 ) -> None:

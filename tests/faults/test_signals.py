@@ -53,6 +53,7 @@ def test_a_signal_at_a_stage_of_a_study(study: FaultStudy, undisturbed: dict[str
     assert_goes_on(study, undisturbed, code, launch.said())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("place", ["check of data", "start of worker"])
 def test_a_signal_to_all_processes_before_a_training_begins(
@@ -102,6 +103,7 @@ def test_a_signal_that_was_to_be_ignored_is_ignored() -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_a_study_that_is_stopped_and_continued_has_lost_nothing(
     study: FaultStudy, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -132,6 +132,7 @@ def test_console_names_the_partner():
     assert rows["ViT, plain"].endswith("]")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [two_series_by_size, depths, partners])
 def test_written_report_of_series(case, tmp_path):
     records, findings = case()
@@ -143,6 +144,7 @@ def test_written_report_of_series(case, tmp_path):
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.slow
 def test_sections_of_series_and_moved_images():
     content = content_of(*two_series())
     anchors = [section.anchor for section in content.sections]

@@ -134,6 +134,7 @@ def test_markdown_escapes(tmp_path):
             assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
 
 
+@pytest.mark.slow
 def test_same_bytes_twice_and_old_figures_removed(tmp_path):
     first = write_report(*two_factors(), tmp_path)
     before = {path: path.read_bytes() for path in first}

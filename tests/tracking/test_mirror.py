@@ -420,6 +420,7 @@ def test_report_figures_and_tables_are_artifacts_of_the_launch(records: Records)
     assert (kept / "runs.csv").read_text() == "arm,seed\n"
 
 
+@pytest.mark.slow
 def test_two_studies_make_the_same_new_database_at_once(records: Records) -> None:
     (records.results / "mlflow.db").unlink()
     others = [Records(records.results, make_study(name)) for name in ("depth", "width")]

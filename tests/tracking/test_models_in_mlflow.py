@@ -132,6 +132,7 @@ def served(folder: Path) -> Iterator[str]:
         server.wait(30)
 
 
+@pytest.mark.slow
 def test_a_server_elsewhere_gets_runs_reports_and_models_and_its_absence_is_told_in_time(
     records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ def ask(address: str, body: dict[str, Any] | None = None) -> bytes:
         return bytes(answer.read())
 
 
+@pytest.mark.slow
 def test_the_server_shows_the_experiment_and_ends_with_its_process(records: Records) -> None:
     records.complete()
     (records.results / "runs.csv").write_text("arm\n")
