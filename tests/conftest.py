@@ -1,5 +1,6 @@
 """What every test has: one thread, patience, a cache and MLflow settings of its own; programs that answer Ctrl-C."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -15,6 +16,12 @@ settings.load_profile("patient")
 # Before anything loads OpenMP: the threads of models as small as these wait for each other longer than they compute,
 # and on a busy machine they wait in vain; where a program takes more all the same, they sleep instead of spinning.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests stay until the end: the collector of garbage need not look at them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

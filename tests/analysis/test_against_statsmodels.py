@@ -15,7 +15,6 @@ from harness.analysis.power import detectable_effect, seeds_needed
 from harness.analysis.summary import mean_interval
 
 
-@pytest.mark.slow
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
 def test_holm_is_statsmodels_holm(p_values: list[float]) -> None:
     assert holm(p_values) == multipletests(p_values, method="holm")[1].tolist()

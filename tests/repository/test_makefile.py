@@ -47,7 +47,8 @@ def checkout(tmp_path: Path, repository: Path) -> Path:
 @pytest.fixture
 def make(checkout: Path) -> Make:
     """Run make in the checkout; keyword arguments are environment variables."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    given = ("MAKE", "MFLAGS", "NAME", "SCALE", "SET", "ARGS")  # what make has for the tests themselves
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(given)}
     python = str(checkout.parent / "python")
 
     def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
