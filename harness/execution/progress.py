@@ -86,11 +86,6 @@ class CellProgress:
         """Whether every trial of the search has a result."""
         return len(self._trials) == self.cell.trials
 
-    @property
-    def search_name(self) -> tuple[str, str, int]:
-        """Study, arm and training size: what a search is called, and what its proposals follow from."""
-        return (self._study.name, *self.cell.key)
-
     def rehearsal(self) -> Rehearsal:
         """What is tried of this cell: the smallest part of a batch that any of its trainings takes at a time."""
         config = self.cell.confirm(0, self.cell.own_values).config
