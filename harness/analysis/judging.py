@@ -19,7 +19,7 @@ from harness.analysis.contrast_claims import (
     judge_gains_more,
     judge_gap_shrinks,
 )
-from harness.analysis.estimate import MeanEstimate
+from harness.analysis.estimate import FEWEST_SEEDS, MeanEstimate
 from harness.analysis.evidence import Evidence
 from harness.analysis.findings import CLAIM_COLUMNS
 from harness.analysis.judgement import judged_by_margin, undecided
@@ -103,10 +103,13 @@ def own_verdicts(evidence: Evidence) -> list[dict[str, Any]]:
 
 def _judged_by_file(claim: Claim, evidence: Evidence, rng: np.random.Generator) -> Judgement:
     """What the study file's class says; inconclusive, with the error, where it fails."""
-    name = type(claim).__name__
+    name, planned = type(claim).__name__, len(evidence.study.seeds)
     given, failure = attempt(claim.judge, evidence, rng)
+    trouble = f"{name}.judge failed with {failure}" if failure else ""
+    if planned < FEWEST_SEEDS:
+        trouble = f"{planned} of at least {FEWEST_SEEDS} seeds planned: too few for an interval"
     try:
-        found = undecided(f"{name}.judge failed with {failure}") if failure else _decided(claim, given)
+        found = undecided(trouble) if trouble else _decided(claim, given)
     except (TypeError, ValueError) as error:
         found = undecided(f"what {name}.judge gave cannot be used: {error}")
     lost = sum(

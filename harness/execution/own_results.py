@@ -35,6 +35,16 @@ def study_of_file(name: str, scale: str, say: Callable[[str], object]) -> Resolv
         return None
 
 
+def tell_of_changes(study: ResolvedStudy, folder: Path, say: Callable[[str], object]) -> None:
+    """Say so where the claims of a study file are not those that its results were given."""
+    with contextlib.suppress(InvalidInput):
+        if list(map(to_plain, study.claims)) != list(map(to_plain, read_study(folder)[0].claims)):
+            say(
+                "The claims of the study file were changed after its last run; the report has those of that run. "
+                "`patchbench run` judges the new ones, and trains nothing again."
+            )
+
+
 def kept_of(folder: Path) -> dict[str, Any]:
     """What the results in a folder have of a study file's own, as part of their provenance."""
     with contextlib.suppress(InvalidInput):

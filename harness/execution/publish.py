@@ -65,6 +65,8 @@ def publish(folder: Path, say: Say, known: Mapping[str, RunResult], own: Resolve
 def rebuild(folder: Path, say: Say, own: ResolvedStudy | None = None) -> Findings:
     """Make a study's tables and report again from what is kept; trains nothing."""
     StudyFolder(folder).require_inside(folder.parents[1])
+    if own is not None:
+        own_results.tell_of_changes(own, folder, say)
     if StudyFolder(folder).runs.exists():
         with write_lock(StudyFolder(folder).write_lock):
             fresh = _collected(folder)

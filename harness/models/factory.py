@@ -45,7 +45,10 @@ def build(
     require_within("classes", classes, 2)
     family = family_of(spec)
     mode: dict[str, Any] = {"attention": attention} if family.has_attention_modes else {}
-    return family.build(spec, image_size=image_size, channels=channels, classes=classes, **mode)
+    model = family.build(spec, image_size=image_size, channels=channels, classes=classes, **mode)
+    if family.parts is not None:
+        object.__setattr__(model, "parts", family.parts)  # they decide the groups of its parameters
+    return model
 
 
 @contextmanager

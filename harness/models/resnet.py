@@ -19,8 +19,6 @@ _PARTS = Parts(stem=("conv1",), blocks=("stages", "layer1", "layer2", "layer3", 
 class SmallResNet(nn.Module):
     """The CIFAR nets of section 4.2: images (B, C, r, r) to logits (B, K); depth 6n + 2, widths w, 2w, 4w."""
 
-    parts = _PARTS
-
     def __init__(self, spec: ResNetSpec, *, image_size: int, channels: int, classes: int) -> None:
         super().__init__()
         assert spec.width is not None
@@ -74,8 +72,6 @@ class TorchvisionResNet(torchvision_resnet.ResNet):  # type: ignore[misc]  # tor
 
     The stem `cifar` is one 3x3 convolution of stride 1 without pooling, for small images.
     """
-
-    parts = _PARTS
 
     def __init__(self, spec: ResNetSpec, *, image_size: int, channels: int, classes: int) -> None:
         block = torchvision_resnet.Bottleneck if spec.depth == 50 else torchvision_resnet.BasicBlock

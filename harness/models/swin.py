@@ -32,8 +32,6 @@ class Swin(swin_transformer.SwinTransformer):  # type: ignore[misc]  # torchvisi
     Under autocast the residual stream stays in the parameters' precision, as in the vision transformer.
     """
 
-    parts = _PARTS
-
     def __init__(self, spec: SwinSpec, *, image_size: int, channels: int, classes: int) -> None:
         super().__init__(
             patch_size=[spec.patch_size] * 2,

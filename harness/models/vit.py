@@ -49,8 +49,6 @@ class ViT(nn.Module):
     Parameters are drawn from torch's global random generator. Raises ValueError in `forward` on another shape.
     """
 
-    parts = _PARTS
-
     def __init__(
         self, spec: ViTSpec, *, image_size: int, channels: int, classes: int, attention: AttentionMode = "auto"
     ) -> None:

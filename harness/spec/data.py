@@ -67,7 +67,7 @@ def parse_source(source: str) -> tuple[str, str]:
     require(
         bool(form) or not colon,
         f"data.source is {source!r}; {kind} takes no path. "
-        "Set PATCHBENCH_DATA to name the folder that holds its files.",
+        "Leave out what follows the colon; PATCHBENCH_DATA names the folder of files that a source looks for.",
     )
     is_imagenet_alone = source == "imagenet"  # can be planned and costed without its folder
     require(

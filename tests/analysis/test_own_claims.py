@@ -71,6 +71,14 @@ def of(*claims: Claim) -> StudyRecords:
     return records(study(claims=claims), ACCURACY)
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_too_few_seeds_decide_nothing(seeds: int) -> None:
+    claims = (Gains(**SAID), Better(**SAID, arm="ViT/7", than="ViT/14"))
+    found = analyse(records(study(claims=claims, seeds=seeds), ACCURACY)).claims
+    assert list(found["verdict"]) == ["inconclusive", "inconclusive"]
+    assert found["reason"].str.contains(f"{seeds} of at least 3 seeds planned").all()
+
+
 def test_an_estimate_is_judged_against_the_margin_like_a_shipped_claim() -> None:
     shipped = Better(**SAID, arm="ViT/7", than="ViT/14")
     found = analyse(of(shipped, Gains(**SAID), Gains(**SAID, margin=0.05), Gains(**SAID, margin=0.2))).claims

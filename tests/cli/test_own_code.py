@@ -89,6 +89,9 @@ def test_a_claim_of_ones_own(desk: Path, here: Here) -> None:
     assert here(results, "report", "my_claim.py", "--scale", "smoke").returncode == 0
     (changed,) = rows(folder / "claims.csv")
     assert float(changed["estimate"]) == pytest.approx(float(claim["estimate"]) + 100)
+    (desk / "my_claim.py").write_text(SHOWN["my_claim.py"].replace("ahead early.", "ahead."))
+    again = here(results, "report", "my_claim.py", "--scale", "smoke")
+    assert "The claims of the study file were changed after its last run" in " ".join(again.stdout.split())
     assert here(results, "verify", "my_claim", "--scale", "smoke").returncode == 0
 
 

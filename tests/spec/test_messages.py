@@ -192,8 +192,8 @@ MESSAGES = {
     ),
     "path": (
         lambda: DataSpec(source="cifar10:/data"),
-        "data.source is 'cifar10:/data'; cifar10 takes no path. Set PATCHBENCH_DATA to name the folder that holds its "
-        "files.",
+        "data.source is 'cifar10:/data'; cifar10 takes no path. Leave out what follows the colon; PATCHBENCH_DATA "
+        "names the folder of files that a source looks for.",
     ),
     "no path": (
         lambda: DataSpec(source="imagefolder:"),
