@@ -89,8 +89,7 @@ class CellProgress:
     def rehearsal(self) -> Rehearsal:
         """What is tried of this cell: the smallest part of a batch that any of its trainings takes at a time."""
         config = self.cell.confirm(0, self.cell.own_values).config
-        batch, parts = self._study.smallest_batch(self.cell.arm)
-        recipe = replace(config.recipe, batch_size=max(1, batch // parts), accumulate=1)
+        recipe = replace(config.recipe, batch_size=self._study.smallest_part(self.cell.arm), accumulate=1)
         return Rehearsal(arm=self.cell.arm.name, config=replace(config, recipe=recipe), facts=self.cell.facts)
 
     def keep_search(self, storage: str) -> None:

@@ -14,8 +14,8 @@ from harness.models.resnet import RESNET
 from harness.models.swin import SWIN
 from harness.models.vit import VIT, AttentionMode
 from harness.spec import ModelSpec
-from harness.spec.architecture import Architecture
 from harness.spec.errors import require_within
+from harness.spec.model import Architecture
 
 FAMILIES = (VIT, RESNET, SWIN, MODULE, TIMM, TORCHVISION)
 """Every family of models; a new one is a file with its record, and its name here."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from harness.spec.architecture import Architecture
 from harness.spec.errors import InvalidInput
+from harness.spec.model import Architecture
 
 MUON, DECAY, NO_DECAY = "muon", "decay", "no_decay"
 """Groups of parameters: hidden weights, which are decayed and which Muon updates where the recipe asks for it; others

@@ -14,8 +14,7 @@ from harness.spec.claims import (
 )
 from harness.spec.data import IMAGENET, NAMED_SOURCES, SOURCES, DataSpec, SourceFacts
 from harness.spec.errors import InvalidInput
-from harness.spec.foreign_models import Module, Timm, Torchvision
-from harness.spec.model import ModelSpec, ResNetSpec, SwinSpec, ViTSpec
+from harness.spec.model import ModelSpec, Module, ResNetSpec, SwinSpec, Timm, Torchvision, ViTSpec
 from harness.spec.recipe import BUDGET_UNITS, Augmentation, Distillation, Recipe
 from harness.spec.run import Run, RunConfig, canonical_json, to_plain
 from harness.spec.search import Choice, LogUniform, Search, Space, Uniform

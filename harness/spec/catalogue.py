@@ -15,16 +15,13 @@ from harness.spec.study import Study
 RESERVED_NAMES = ("work", "bench", "comparisons", "mlartifacts")
 """Folders beside the studies' in the folder of all results."""
 
-
 _AS_TYPED: dict[str, str] = {}
 """By the name of each study that was found: what it was found by."""
 
 
 def study_names() -> list[str]:
     """Names of the shipped studies, sorted."""
-    package = importlib.import_module("studies")
-    files = (path for folder in package.__path__ for path in Path(folder).glob("*.py"))
-    return sorted(path.stem for path in files if not path.stem.startswith("_"))
+    return sorted(path.stem for path in _folder().glob("[!_]*.py"))
 
 
 def find_study(name: str) -> tuple[str, Study]:
@@ -32,15 +29,13 @@ def find_study(name: str) -> tuple[str, Study]:
     path = Path(name)
     found = study_name(name)
     _AS_TYPED[found] = name
-    if path.suffix == ".py" and _shipped(found) is None:
+    if path.suffix == ".py" and found not in study_names():
         if not path.is_file():
             raise InvalidInput(f"There is no study file {name}. Give the path of an existing .py file.")
         return found, _study_of(load_file(path), path)
     if found not in study_names():
         raise InvalidInput(f"There is no study {name!r}. {nearest(name, study_names())}")
-    module = importlib.import_module(f"studies.{found}")
-    assert module.__file__ is not None
-    return found, _study_of(module, Path(module.__file__))
+    return found, _study_of(importlib.import_module(f"studies.{found}"), _folder() / f"{found}.py")
 
 
 def found_by(name: str) -> str:
@@ -56,28 +51,20 @@ def study_name(name: str) -> str:
     path = Path(name)
     if path.suffix != ".py":
         return name
-    shipped = _shipped(path.stem.casefold())
+    shipped = _folder() / path.name.casefold()  # one folder of results on some file systems
+    is_shipped = path.is_file() and shipped.is_file() and path.samefile(shipped)
     require(
-        shipped is None or (path.is_file() and path.samefile(shipped)),
-        f"{name} would share its results with the shipped study {path.stem.casefold()!r}. Rename the file, for example "
-        f"{path.with_name(f'my_{path.name}')}.",
-    )
-    require(
-        path.stem.casefold() not in RESERVED_NAMES,
-        f"{name} would have its results in the folder {path.stem!r}, which holds other files. Rename the file.",
+        is_shipped or path.stem.casefold() not in (*RESERVED_NAMES, *study_names()),
+        f"{name} would share the folder of its results with a shipped study or other files. Rename the file, for "
+        f"example {path.with_name(f'my_{path.name}')}.",
     )
     require(path.stem.isprintable(), f"The name of study file {name!r} holds unprintable characters. Rename the file.")
     return path.stem
 
 
-def _shipped(name: str) -> Path | None:
-    """The file of a shipped study."""
-    if name not in study_names():
-        return None
-    spec = importlib.util.find_spec(f"studies.{name}")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin)
+def _folder() -> Path:
+    """Where the shipped studies are."""
+    return Path(importlib.import_module("studies").__path__[0])
 
 
 def _study_of(module: ModuleType, path: Path) -> Study:
@@ -88,14 +75,12 @@ def _study_of(module: ModuleType, path: Path) -> Study:
         try:
             study.resolve(path.stem, scale)
         except InvalidInput as error:
-            raise InvalidInput(f"{path}:{_line_of(str(error), path)}: scale {scale!r}: {error}") from error
+            raise InvalidInput(f"{path}{_line_of(str(error), path)}: scale {scale!r}: {error}") from error
     return study
 
 
-def _line_of(message: str, path: Path) -> int:
-    """The line of a study file that a message is about: where its first quoted word stands, else that of `STUDY`."""
-    tree = list(ast.walk(ast.parse(path.read_bytes())))  # bytes: in whatever encoding it declares
-    words = {node.value: node.lineno for node in reversed(tree) if isinstance(node, ast.Constant)}
-    found = [words[word] for word in re.findall(r"'([^']+)'", message) if word in words]
-    targets = [node for node in tree if isinstance(node, ast.Name) and node.id == "STUDY"]
-    return found[0] if found else targets[0].lineno if targets else 1
+def _line_of(message: str, path: Path) -> str:
+    """`:LINE` of a study file that a message is about: where its first quoted word stands, if it does."""
+    tree = ast.walk(ast.parse(path.read_bytes()))  # bytes: in whatever encoding it declares
+    words = {node.value: node.lineno for node in reversed(list(tree)) if isinstance(node, ast.Constant)}
+    return next((f":{words[word]}" for word in re.findall(r"'([^']+)'", message) if word in words), "")

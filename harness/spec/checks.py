@@ -1,13 +1,14 @@
-"""Checks that the constructors of the specifications share."""
+"""Checks that the constructors of the specifications share, and fields by their dotted names."""
 
 import dataclasses
 import difflib
 import math
 import types
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from harness.spec.errors import InvalidInput
+from harness.spec.errors import InvalidInput, require_within
 
 T = TypeVar("T")
 
@@ -15,6 +16,24 @@ NEUTRAL = "neutral"
 """Key of a field's metadata: the value with which the field is left out of what is kept and hashed."""
 UNKEPT = "unkept"
 """Key of a field's metadata: the field is left out of what is kept and hashed, whatever its value."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Within:
+    """Limits of a field's numbers, as an annotation of its type: [low, high], or (low, high]."""
+
+    low: float
+    high: float = math.inf
+    open_low: bool = False
+
+
+Count = Annotated[int, Within(0)]
+Positive = Annotated[int, Within(1)]
+NotNegative = Annotated[float, Within(0)]
+AboveZero = Annotated[float, Within(0, open_low=True)]
+Share = Annotated[float, Within(0, 1)]
+Probability = Annotated[float, Within(0, 0.999)]
+"""Of what must not happen always: dropping, smoothing."""
 
 
 def later(neutral: T) -> T:
@@ -26,35 +45,58 @@ def later(neutral: T) -> T:
     return dataclasses.field(default=neutral, metadata={NEUTRAL: neutral})
 
 
-_FIELD_TYPES: dict[type, dict[str, Any]] = {}
-
-
+@cache
 def field_types(cls: type) -> dict[str, Any]:
     """The resolved type of each field of a dataclass."""
-    if cls not in _FIELD_TYPES:
-        hints = get_type_hints(cls)
-        _FIELD_TYPES[cls] = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
-    return _FIELD_TYPES[cls]
+    hints = get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+@cache
+def _limits(cls: type) -> dict[str, Within]:
+    hints = get_type_hints(cls, include_extras=True)
+    found = {field.name: _limits_in(hints[field.name]) for field in dataclasses.fields(cls)}
+    return {name: limits for name, limits in found.items() if limits is not None}
+
+
+def _limits_in(hint: Any) -> Within | None:
+    if get_origin(hint) is Annotated:
+        return next(part for part in get_args(hint) if isinstance(part, Within))
+    return next(filter(None, map(_limits_in, get_args(hint))), None)
 
 
 def check_types(spec: Any) -> None:
-    """Refuse a field whose value is not of its declared type; an int where a float is declared becomes a float.
+    """Refuse a field whose value is not of its declared type or outside its limits; NaN and infinity always are.
 
-    No field takes NaN or an infinite number.
+    An int where a float is declared becomes a float.
     """
-    for name, hint in field_types(type(spec)).items():
+    cls = type(spec)
+    place = getattr(spec, "_key", cls.__name__)
+    for name, hint in field_types(cls).items():
         value = getattr(spec, name)
+        if not _accepts(hint, value):
+            if type(value) is not int or not _accepts(hint, float(value)):
+                kind = type(value).__name__
+                raise InvalidInput(f"{place}.{name} is {value!r} ({kind}); it must be {describe(hint)}.")
+            value = float(value)
+            object.__setattr__(spec, name, value)
+        limits = _limits(cls).get(name)
         for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, float) and not math.isfinite(number):
-                raise InvalidInput(f"{type(spec).__name__}.{name} is {value}; it must be finite.")
-        if _accepts(hint, value):
-            continue
-        if type(value) is int and _accepts(hint, float(value)):
-            object.__setattr__(spec, name, float(value))
-            continue
-        raise InvalidInput(
-            f"{type(spec).__name__}.{name} is {value!r} ({type(value).__name__}); it must be {describe(hint)}."
-        )
+            if limits is not None and number is not None:
+                require_within(f"{place}.{name}", number, limits.low, limits.high, open_low=limits.open_low)
+            elif isinstance(number, float) and not math.isfinite(number):
+                raise InvalidInput(f"{place}.{name} is {value}; it must be finite.")
+
+
+def freeze(spec: Any, *names: str) -> None:
+    """Let fields of a specification hold copies of their mappings that nobody can change."""
+
+    def frozen(value: Any) -> Any:
+        is_mapping = isinstance(value, Mapping)
+        return types.MappingProxyType({key: frozen(item) for key, item in value.items()}) if is_mapping else value
+
+    for name in names:
+        object.__setattr__(spec, name, frozen(getattr(spec, name)))
 
 
 def known(value: T | None) -> T:
@@ -65,12 +107,13 @@ def known(value: T | None) -> T:
 
 def describe(hint: Any) -> str:
     """A type in a user's words: `int or None`, `one of 'cls', 'mean'`."""
-    if get_origin(hint) is Literal:
-        return "one of " + ", ".join(map(repr, get_args(hint)))
-    if get_origin(hint) in (Union, types.UnionType):
-        return " or ".join(describe(part) for part in get_args(hint))
-    if get_origin(hint) is tuple:
-        return f"a list of {describe(get_args(hint)[0])}"
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(map(repr, parts))
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(describe, parts))
+    if origin is tuple:
+        return f"a list of {describe(parts[0])}"
     return "None" if hint is type(None) else getattr(hint, "__name__", str(hint))
 
 
@@ -111,17 +154,15 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 
 
 def _accepts(hint: Any, value: object) -> bool:
-    origin = get_origin(hint)
+    origin, parts = get_origin(hint), get_args(hint)
     if hint is Any:
         return True
     if origin is Literal:
-        return value in get_args(hint)
+        return value in parts
     if origin in (Union, types.UnionType):
-        return any(_accepts(part, value) for part in get_args(hint))
+        return any(_accepts(part, value) for part in parts)
     if origin is tuple:
-        return isinstance(value, tuple) and all(_accepts(get_args(hint)[0], item) for item in value)
-    if origin is not None and issubclass(origin, Mapping):
-        return isinstance(value, Mapping)
+        return isinstance(value, tuple) and all(_accepts(parts[0], item) for item in value)
     if hint in (int, float):  # a bool is an int to Python, not to a user
         return type(value) is hint
     return isinstance(value, origin or hint)

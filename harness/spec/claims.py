@@ -7,11 +7,10 @@ Every claim is judged on the confirm runs, by an interval, never by a point esti
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
-from harness.spec.checks import check_types, nearest
-from harness.spec.errors import InvalidInput, require, require_choice, require_within
-from harness.spec.plural import counted
+from harness.spec.checks import AboveZero, Within, check_types, nearest
+from harness.spec.errors import InvalidInput, require, require_choice
 from harness.spec.run import to_plain
 from harness.spec.verdict import Estimate, Judgement
 
@@ -45,6 +44,9 @@ class Claim:
     one of METRICS, gives the unit in which the estimate is told, and `margin` the bound that an interval is held
     against (0 without one).
     """
+
+    _arms: ClassVar[tuple[str, ...]] = ()
+    """Names of the fields that name arms, those that are compared in pairs."""
 
     statement: str
     """The finding in one sentence, as the source has it."""
@@ -82,14 +84,13 @@ class Claim:
         for name in self.series_names:
             require(
                 name in study.series,
-                f"{type(self).__name__} names the series {name!r}, which no arm is in. "
-                + (nearest(name, study.series) if study.series else "Give the arms a series."),
+                f"{type(self).__name__} names the series {name!r}, which no arm is in. {nearest(name, study.series)}",
             )
 
     @property
     def arm_names(self) -> tuple[str, ...]:
         """The arms that this claim names; each must be in the study."""
-        return ()
+        return tuple(name for name in (getattr(self, field) for field in self._arms) if name is not None)
 
     @property
     def series_names(self) -> tuple[str, ...]:
@@ -158,40 +159,31 @@ class _Comparison(Claim):
 class Better(_Comparison):
     """`arm` has a better `metric` than `than` (in the metric's own direction), by more than `margin`."""
 
+    _arms = ("arm", "than")
     kind: Literal["better"] = "better"
     arm: str
     than: str
     margin: float = 0.0
     """In the metric's unit."""
 
-    @property
-    def arm_names(self) -> tuple[str, ...]:
-        return (self.arm, self.than)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Equivalent(_Comparison):
     """The difference of `metric` between `arm` and `to` lies within ±`within`."""
 
+    _arms = ("arm", "to")
     kind: Literal["equivalent"] = "equivalent"
     arm: str
     to: str
-    within: float
+    within: AboveZero
     """Half-width of the region of practical equivalence, in the metric's unit."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_within("Equivalent.within", self.within, 0, open_low=True)
-
-    @property
-    def arm_names(self) -> tuple[str, ...]:
-        return (self.arm, self.to)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GainsMore(_Comparison):
     """The step from `start` to `arm` gains more `metric` than the one from `other_start` to `other`, by `margin`."""
 
+    _arms = ("arm", "start", "other", "other_start")
     kind: Literal["gains_more"] = "gains_more"
     arm: str
     start: str
@@ -199,10 +191,6 @@ class GainsMore(_Comparison):
     other_start: str
     margin: float = 0.0
     """In the metric's unit."""
-
-    @property
-    def arm_names(self) -> tuple[str, ...]:
-        return (self.arm, self.start, self.other, self.other_start)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,13 +205,11 @@ class _Gap(_Comparison):
         super().check(study)
         name = type(self).__name__
         require_choice(f"{name}.along", self.along, (study.factor, "train_size"))
-        if self.along == "train_size":
-            return
-        leader, follower = ({arm.level for arm in study.series[name]} for name in self.series_names)
+        levels = [{arm.level for arm in study.series[series]} for series in self.series_names]
         require(
-            len(leader & follower) > 1,
-            f"{name} along {self.along!r} compares the series {self.leader!r} and {self.follower!r}, which share "
-            f"{counted(len(leader & follower), 'level')}; they must share at least two.",
+            not levels or len(set.intersection(*levels)) > 1,
+            f"{name} along {self.along!r} compares the series {self.leader!r} and {self.follower!r}, which must share "
+            "at least two levels.",
         )
 
     @property
@@ -267,10 +253,9 @@ class _Ordered(Claim):
         if self.along == "train_size" or self.series is not None:
             return
         levels = [arm.level for arm in study.arms]
-        ordered = [level for level in levels if isinstance(level, float)]
-        rising = ordered == sorted(set(ordered)) or ordered == sorted(set(ordered), reverse=True)
+        ordered = sorted({level for level in levels if isinstance(level, float)})
         require(
-            len(ordered) == len(levels) and rising,
+            levels in (ordered, ordered[::-1]),
             f"{name} along {self.along!r} needs arms with numeric levels in order; the levels are {levels}.",
         )
 
@@ -283,16 +268,13 @@ class _Ordered(Claim):
 class Monotone(_Ordered):
     """Over the arms in order of increasing level, `metric` goes `direction` at every step."""
 
+    _arms = ("arm",)
     kind: Literal["monotone"] = "monotone"
     metric: str
     arm: str | None = None
     """Along `train_size`, the one that is followed; None for all arms."""
     slack: float = 0.0
     """A step against the direction by at most this much (metric's unit) does not count against the claim."""
-
-    @property
-    def arm_names(self) -> tuple[str, ...]:
-        return () if self.arm is None else (self.arm,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,12 +283,8 @@ class CostGrows(_Ordered):
 
     kind: Literal["cost_grows"] = "cost_grows"
     metric: str = "macs_per_image"
-    factor: float = 1.0
+    factor: Annotated[float, Within(1)] = 1.0
     """Smallest ratio of a step that counts as growth."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_within("CostGrows.factor", self.factor, 1)
 
 
 ShippedClaim = Better | Equivalent | Monotone | GapShrinks | Crosses | GainsMore | CostGrows

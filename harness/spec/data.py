@@ -1,13 +1,13 @@
 """Which images a training sees, as data; and what is known of the named sources without loading them."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from harness.spec.checks import check_types, did_you_mean, later
-from harness.spec.errors import InvalidInput, require, require_within
+from harness.spec.checks import Positive, Share, Within, check_types, did_you_mean, later
+from harness.spec.errors import InvalidInput, require
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class SourceFacts:
     """Shape of a data set: images are uint8 (N, channels, image_size, image_size)."""
 
@@ -25,22 +25,12 @@ class SourceFacts:
 
 
 NAMED_SOURCES: dict[str, SourceFacts] = {
-    "fashion_mnist": SourceFacts(
-        image_size=28, channels=1, classes=10, train_images=60_000, test_images=10_000, validation_images=5_000
-    ),
-    "cifar10": SourceFacts(
-        image_size=32, channels=3, classes=10, train_images=50_000, test_images=10_000, validation_images=5_000
-    ),
-    "cifar100": SourceFacts(
-        image_size=32, channels=3, classes=100, train_images=50_000, test_images=10_000, validation_images=5_000
-    ),
-    "digits": SourceFacts(
-        image_size=8, channels=1, classes=10, train_images=1_437, test_images=360, validation_images=180
-    ),
+    "fashion_mnist": SourceFacts(28, 1, 10, 60_000, 10_000, 5_000),
+    "cifar10": SourceFacts(32, 3, 10, 50_000, 10_000, 5_000),
+    "cifar100": SourceFacts(32, 3, 100, 50_000, 10_000, 5_000),
+    "digits": SourceFacts(8, 1, 10, 1_437, 360, 180),
 }
-IMAGENET = SourceFacts(
-    image_size=224, channels=3, classes=1000, train_images=1_281_167, test_images=50_000, validation_images=10_000
-)
+IMAGENET = SourceFacts(224, 3, 1000, 1_281_167, 50_000, 10_000)
 """ImageNet-1k as ILSVRC2012 has it: lets a study be planned and costed before the folder is there."""
 
 SOURCES = {
@@ -65,19 +55,15 @@ def parse_source(source: str) -> tuple[str, str]:
         raise InvalidInput(f"data.source is {source!r}. {did_you_mean(kind, SOURCES)}Valid: {forms}.")
     form = SOURCES[kind]
     require(
-        bool(form) or not colon,
-        f"data.source is {source!r}; {kind} takes no path. "
-        "Leave out what follows the colon; PATCHBENCH_DATA names the folder of files that a source looks for.",
-    )
-    is_imagenet_alone = source == "imagenet"  # can be planned and costed without its folder
-    require(
-        not form or bool(argument) or is_imagenet_alone,
-        f"data.source is {source!r}; it must be of the form {kind}:{form}.",
+        bool(colon) == bool(form) == bool(argument) or source == "imagenet",  # which can be planned without its folder
+        f"data.source is {source!r}; it must be of the form {kind}{form and ':'}{form}."
+        + ("" if form else " PATCHBENCH_DATA names the folder of files that it looks for."),
     )
     return kind, argument
 
 
 Fit = Literal["squash", "crop", "pad"]
+Seed = Annotated[int, Within(0, 2**31 - 1)]
 
 WHITE = (255, 255, 255)
 
@@ -86,24 +72,25 @@ WHITE = (255, 255, 255)
 class DataSpec:
     """The images of a training."""
 
+    _key = "data"
     source: str = "fashion_mnist"
     """One of `SOURCES`: `fashion_mnist`, `imagefolder:PATH`, `torchvision:NAME`, ..."""
-    image_size: int | None = None
+    image_size: Positive | None = None
     """Side that images are resized to, pixels; None for the source's own."""
-    train_size: int | None = None
+    train_size: Positive | None = None
     """Images in the (stratified, nested) training subset; None for all that validation leaves."""
-    validation_size: int | None = None
+    validation_size: Positive | None = None
     """Images held out of the training part; None for the source's number (Fashion-MNIST 5,000, folders a tenth).
 
     Of a folder's own `val/`, where it has one: all of them, or so many.
     """
-    split_seed: int = 0
+    split_seed: Seed = 0
     """Decides which images are held out."""
-    moved_share: float = 0.0
+    moved_share: Share = 0.0
     """Share of the patches that one fixed permutation moves to other places, the same in every image of all splits."""
-    moved_patch: int = 1
+    moved_patch: Positive = 1
     """Side of the square patches that `moved_share` counts, pixels; 1 moves single pixels."""
-    moved_seed: int = 0
+    moved_seed: Seed = 0
     """Decides the permutation; for one seed, the patches moved at a smaller share are among those of a larger one."""
     fit: Fit = later("crop")
     """How photographs become square. `crop`: the shorter side is resized, the middle taken; `pad`: the
@@ -116,10 +103,6 @@ class DataSpec:
     def __post_init__(self) -> None:
         check_types(self)
         parse_source(self.source)
-        for field in ("image_size", "train_size", "validation_size"):
-            value = getattr(self, field)
-            if value is not None:
-                require_within(f"data.{field}", value, 1)
         require(
             len(self.background) == 3 and all(0 <= level <= 255 for level in self.background),
             f"data.background is {self.background}; it must be three levels of 0 to 255: red, green, blue.",
@@ -127,17 +110,12 @@ class DataSpec:
         require(
             self.channels in (None, 1, 3), f"data.channels is {self.channels}; it must be 1 (grey), 3 (RGB) or None."
         )
-        require_within("data.split_seed", self.split_seed, 0, 2**31 - 1)
-        require_within("data.moved_share", self.moved_share, 0, 1)
-        require_within("data.moved_patch", self.moved_patch, 1)
-        require_within("data.moved_seed", self.moved_seed, 0, 2**31 - 1)
 
     @property
     def known_image_size(self) -> int | None:
         """Side of the source's own images, pixels; None where they must be looked at."""
-        if self.kind == "imagenet":
-            return IMAGENET.image_size
-        return NAMED_SOURCES[self.kind].image_size if self.kind in NAMED_SOURCES else None
+        facts = IMAGENET if self.kind == "imagenet" else NAMED_SOURCES.get(self.kind)
+        return None if facts is None else facts.image_size
 
     @property
     def kind(self) -> str:

@@ -20,6 +20,7 @@ from harness.spec.errors import InvalidInput, require
 
 _OF_OTHERS = (Path(sysconfig.get_path("stdlib")), Path(__file__).parents[1])
 """What lies here is no user's code; nor is what lies in a folder of installed packages."""
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +97,9 @@ def line_of(error: BaseException, path: Path) -> str:
     """`file:line` of a file's own line that led to an error; empty where none did."""
     if isinstance(error, SyntaxError) and error.lineno is not None:
         return f"{error.filename}:{error.lineno}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path.absolute()]
-    frames = frames or [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f"{path}:{frames[-1].lineno}" if frames else ""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename in (str(path), str(path.absolute()))]
+    return f"{path}:{lines[-1]}" if lines else ""
 
 
 def _module_of(path: Path) -> ModuleType:
@@ -157,42 +158,36 @@ def _content(node: Any) -> Any:
 
 def _used(tree: ast.Module, name: str) -> list[ast.stmt]:
     """The statements of a file that define a name and, in turn, the names that they use; in their order."""
-    defined = [set(_defined(statement)) for statement in tree.body]
+    defined = [_defined(statement) for statement in tree.body]
     waiting, known, used = [name, "*"], set[str](), set[int]()
     while waiting:
-        if (one := waiting.pop()) in known:
-            continue
-        known.add(one)
-        for at in (at for at, names in enumerate(defined) if one in names and at not in used):
-            used.add(at)
-            waiting += [node.id for node in ast.walk(tree.body[at]) if isinstance(node, ast.Name)]
+        if (one := waiting.pop()) not in known:
+            known.add(one)
+            found = {at for at, names in enumerate(defined) if one in names} - used
+            used |= found
+            waiting += [inner for at in found for inner in _names(tree.body[at])]
     return [tree.body[at] for at in sorted(used)]
 
 
-def _defined(statement: ast.stmt) -> Iterator[str]:
+def _defined(statement: ast.stmt) -> set[str]:
     """Names that a statement at the top level of a file defines or changes."""
-    match statement:
-        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-            yield statement.name
-            return
-        case ast.Expr(value=ast.Call(func=function)):
-            yield from _root(function)  # LAYERS.append(...)
+    if isinstance(statement, _DEFINITIONS):
+        return {statement.name}
+    found = set[str]()
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        found |= _names(statement.value.func)  # LAYERS.append(...)
     for node in ast.walk(statement):
-        match node:
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                yield node.name
-            case ast.alias():
-                yield node.asname or node.name.partition(".")[0]
-            case ast.Name(ctx=ast.Store()) | ast.Attribute(ctx=ast.Store()) | ast.Subscript(ctx=ast.Store()):
-                yield from _root(node)
+        if isinstance(node, _DEFINITIONS):
+            found.add(node.name)
+        elif isinstance(node, ast.alias):
+            found.add(node.asname or node.name.partition(".")[0])
+        elif isinstance(getattr(node, "ctx", None), ast.Store):  # also SIZES["a"] = ..., config.width = ...
+            found |= _names(node)
+    return found
 
 
-def _root(node: ast.expr) -> Iterator[str]:
-    """`a` of `a.b[0].c`."""
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
-    if isinstance(node, ast.Name):
-        yield node.id
+def _names(node: ast.AST) -> set[str]:
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
 
 
 def _imported(path: Path, statements: Iterable[ast.stmt]) -> Iterator[Path]:
@@ -205,17 +200,18 @@ def _imported(path: Path, statements: Iterable[ast.stmt]) -> Iterator[Path]:
             roots = [str(path.parents[node.level - 1])] if node.level else sys.path
         else:
             continue
-        for parts in (name.strip(".").split(".") for name in names):
-            yield from _files_of(parts, roots)
+        for name in names:
+            yield from _files_of(name.strip(".").split("."), roots)
 
 
-def _files_of(parts: list[str], roots: Iterable[str]) -> Iterator[Path]:
+def _files_of(parts: list[str], roots: Iterable[str]) -> list[Path]:
+    """The user's files of a module, under the first root that has its package."""
     for root in map(Path, roots):
-        files = [Path(root, *parts, "__init__.py"), Path(root, *parts).with_suffix(".py")]
+        files = (Path(root, *parts, "__init__.py"), Path(root, *parts).with_suffix(".py"))
         found = [file.absolute() for file in files if file.is_file()]
-        if found or any(path.exists() for path in (root / parts[0] / "__init__.py", root / f"{parts[0]}.py")):
-            yield from (file for file in found if not _is_installed(file))
-            return
+        if found or (root / parts[0] / "__init__.py").exists() or (root / f"{parts[0]}.py").exists():
+            return [file for file in found if not _is_installed(file)]
+    return []
 
 
 def _is_installed(path: Path) -> bool:

@@ -1,21 +1,16 @@
 """What a model is, as data: everything that `harness.models.build` needs besides the data's shape."""
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Any, Literal, Self
 
-from harness.spec.architecture import Architecture
-from harness.spec.checks import check_types
+from harness.spec.checks import AboveZero, NotNegative, Positive, Probability, check_types
 from harness.spec.errors import InvalidInput, require, require_choice, require_within
-from harness.spec.foreign_models import Module, Timm, Torchvision
+from harness.spec.functions import Function
 
-Pool = Literal["cls", "mean", "all"]
-PoolNorm = Literal["before", "after"]
-Residual = Literal["full", "branch"]
-Norm = Literal["pre", "post"]
-Position = Literal["none", "learned_1d", "learned_2d", "sincos_2d", "relative"]
-Stem = Literal["patch", "conv", "hybrid"]
 Initialisation = Literal["truncated_normal", "xavier", "torch"]
-ResNetStem = Literal["cifar", "imagenet"]
 
 # Table 1 of arXiv 2010.11929; Ti and S as in arXiv 2012.12877 (DeiT).
 _PRESETS: dict[str, dict[str, int]] = {
@@ -33,6 +28,29 @@ SMALL_RESNET_DEPTHS = (8, 14, 20)
 TORCHVISION_RESNET_DEPTHS = (18, 34, 50)
 
 
+class Architecture:
+    """What the specifications of all model families have in common; their defaults hold for most."""
+
+    kind: str
+    """The family."""
+    needs_teacher = False
+    """Whether a part of it can learn from a teacher alone."""
+    place: str | None = None
+    """The user's file that builds it, if any; no part of what it is."""
+
+    def check_image(self, image_size: int) -> None:
+        """Refuse an image side (pixels) that does not suit the model, where the specification tells."""
+
+    def without_teacher(self) -> Self:
+        """The same model as it learns from the labels alone."""
+        return self
+
+    def found_at(self, place: str) -> Self:
+        """The same model, with its code in another file."""
+        del place
+        return self
+
+
 @dataclass(frozen=True, kw_only=True)
 class ViTSpec(Architecture):
     """A vision transformer (arXiv 2010.11929, section 3.1). Image size, channels and classes come with the data.
@@ -42,100 +60,84 @@ class ViTSpec(Architecture):
     """
 
     kind: Literal["vit"] = "vit"
-    patch_size: int = 4
+    patch_size: Positive = 4
     """Side of a square patch, pixels of the image (also for the stems `conv` and `hybrid`: the total stride)."""
-    width: int = 64
+    width: Positive = 64
     """Size of a token's embedding (D in the paper)."""
-    depth: int = 4
+    depth: Positive = 4
     """Number of encoder blocks (L)."""
-    heads: int = 4
+    heads: Positive = 4
     """Attention heads per block; divides `width`."""
-    mlp_ratio: float = 4.0
+    mlp_ratio: AboveZero = 4.0
     """Hidden width of a block's MLP, as a multiple of `width`."""
-    pool: Pool = "mean"
+    pool: Literal["cls", "mean", "all"] = "mean"
     """What the head reads: the class token; the mean over the patch tokens (then there is no class token); or the mean
     over `all` tokens, a class token included."""
-    pool_norm: PoolNorm = "before"
+    pool_norm: Literal["before", "after"] = "before"
     """Whether the last LayerNorm acts on the tokens `before` pooling, or on the pooled vector, `after` it."""
-    norm: Norm = "pre"
+    norm: Literal["pre", "post"] = "pre"
     """LayerNorm before each sublayer (with one more after the last block), or after each residual sum."""
-    residual: Residual = "full"
+    residual: Literal["full", "branch"] = "full"
     """What a pre-norm block's MLP adds to: the `full` sum y + x of input x and attention's branch y (equation 3), or
     the `branch` y alone, a slip found in tutorials: mlp(norm(y + x)) + y."""
-    position: Position = "learned_1d"
+    position: Literal["none", "learned_1d", "learned_2d", "sincos_2d", "relative"] = "learned_1d"
     """Position embedding (appendix D.4); `relative` is a learned bias per head and offset in the attention."""
     qkv_bias: bool = True
     """Whether the projections to queries, keys and values have a bias."""
     output_bias: bool = True
     """Whether the attention's output projection has a bias."""
-    dropout: float = 0.0
+    dropout: Probability = 0.0
     """Probability of dropping an element of the embedded tokens."""
-    attention_dropout: float = 0.0
+    attention_dropout: Probability = 0.0
     """Probability of dropping an attention weight."""
-    mlp_dropout: float = 0.0
+    mlp_dropout: Probability = 0.0
     """Probability of dropping an element after each linear layer of the MLP."""
-    projection_dropout: float = 0.0
+    projection_dropout: Probability = 0.0
     """Probability of dropping an element of the attention's output."""
-    stochastic_depth: float = 0.0
+    stochastic_depth: Probability = 0.0
     """Probability of skipping the last block's residual branches for an image; grows linearly from 0 over depth."""
     layer_scale: float | None = None
     """Initial value of the learned per-channel scale of each residual branch; None for no scale."""
-    stem: Stem = "patch"
+    stem: Literal["patch", "conv", "hybrid"] = "patch"
     """How patches become tokens: one linear map, a stack of stride-2 convolutions, or a small ResNet."""
     initialisation: Initialisation = "xavier"
     """Of linear maps: `truncated_normal` (sd .02), `xavier` (the paper's code), `torch` (torch.nn.Linear's default)."""
-    position_sd: float = 0.02
+    position_sd: NotNegative = 0.02
     """Standard deviation of the learned position table at the start; 0 for zeros."""
-    class_token_sd: float = 0.02
+    class_token_sd: NotNegative = 0.02
     """Standard deviation of the class token (and a distillation token) at the start; 0 for zeros."""
     zero_head: bool = True
     """Start with a head of zeros (the paper's code), so that the first predictions are uniform."""
     distillation_token: bool = False
     """A second token with a head of its own, which learns from a teacher (arXiv 2012.12877, section 4)."""
-    head_hidden: int | None = None
+    head_hidden: Positive | None = None
     """Width of a tanh hidden layer in the head (the paper's pre-training head); None for a linear head."""
-    norm_eps: float = 1e-6
+    norm_eps: AboveZero = 1e-6
     """Added to the variance in every LayerNorm."""
 
     def __post_init__(self) -> None:
         check_types(self)
-        for field in ("patch_size", "width", "depth", "heads"):
-            require_within(f"ViTSpec.{field}", getattr(self, field), 1)
-        require(
-            self.width % self.heads == 0,
-            f"ViTSpec.width is {self.width} and heads is {self.heads}; heads must divide width. "
-            f"Valid for this width: {_divisors(self.width)}.",
-        )
-        require_within("ViTSpec.mlp_ratio", self.mlp_ratio, 0, open_low=True)
-        for field in ("dropout", "attention_dropout", "mlp_dropout", "projection_dropout", "stochastic_depth"):
-            require_within(f"ViTSpec.{field}", getattr(self, field), 0, 0.999)
-        require_within("ViTSpec.norm_eps", self.norm_eps, 0, open_low=True)
-        require_within("ViTSpec.position_sd", self.position_sd, 0)
-        require_within("ViTSpec.class_token_sd", self.class_token_sd, 0)
-        for field, usual in (("pool_norm", "before"), ("residual", "full")):
+        _check_heads(self.width, self.heads, "ViTSpec")
+        for name, usual in (("pool_norm", "before"), ("residual", "full")):
             require(
-                self.norm == "pre" or getattr(self, field) == usual,
-                f"ViTSpec.{field} is {getattr(self, field)!r} with norm 'post'; only pre-norm blocks have that choice. "
-                f"Leave {field} at {usual!r}.",
+                self.norm == "pre" or getattr(self, name) == usual,
+                f"ViTSpec.{name} is {getattr(self, name)!r} with norm 'post'; only pre-norm blocks have that choice. "
+                f"Leave {name} at {usual!r}.",
             )
         require(
             self.pool == "cls" or not self.distillation_token,
             f"ViTSpec.distillation_token is set with pool {self.pool!r}; it needs a class token beside it: pool 'cls'.",
         )
-        if self.head_hidden is not None:
-            require_within("ViTSpec.head_hidden", self.head_hidden, 1)
-        if self.stem != "patch":
-            require(
-                self.patch_size & (self.patch_size - 1) == 0 and self.patch_size > 1,
-                f"ViTSpec.patch_size is {self.patch_size}; with stem {self.stem!r} it must be a power of two above 1, "
-                "because the stem halves the image at each stage.",
-            )
-        if self.position == "sincos_2d":
-            require(
-                self.width % 4 == 0,
-                f"ViTSpec.width is {self.width}; position 'sincos_2d' needs a multiple of 4 "
-                "(sine and cosine for each of two axes).",
-            )
+        require(
+            self.stem == "patch" or _is_stride(self.patch_size),
+            f"ViTSpec.patch_size is {self.patch_size}; with stem {self.stem!r} it must be a power of two above 1, "
+            "because the stem halves the image at each stage.",
+        )
+        require(
+            self.position != "sincos_2d" or self.width % 4 == 0,
+            f"ViTSpec.width is {self.width}; position 'sincos_2d' needs a multiple of 4 "
+            "(sine and cosine for each of two axes).",
+        )
 
     @classmethod
     def preset(cls, size: str, *, patch_size: int, **changes: Any) -> "ViTSpec":
@@ -143,25 +145,15 @@ class ViTSpec(Architecture):
 
         `changes` replace further fields.
         """
-        if size not in _PRESETS:
-            raise InvalidInput(f"ViT size {size!r} is not known; valid sizes: {', '.join(_PRESETS)}.")
+        require_choice("ViT size", size, tuple(_PRESETS))
         return cls(**(_PRESETS[size] | _PUBLISHED | {"patch_size": patch_size} | changes))
 
     def check_image(self, image_size: int) -> None:
         """Refuse an image side (pixels) that the patches do not tile."""
-        if image_size % self.patch_size:
-            valid = [p for p in _divisors(image_size) if self.stem == "patch" or (p & (p - 1) == 0 and p > 1)]
-            raise InvalidInput(
-                f"patch_size {self.patch_size} does not divide image_size {image_size}; "
-                f"valid patch sizes for this image: {valid}."
-            )
-
-    def batch_norm_side(self, image_size: int) -> int | None:
-        """Side of the smallest feature map that BatchNorm normalises; None where there is no BatchNorm."""
-        return None if self.stem == "patch" else image_size // self.patch_size
+        _check_tiling(self.patch_size, image_size, _is_stride if self.stem != "patch" else bool)
 
     @property
-    def needs_teacher(self) -> bool:
+    def needs_teacher(self) -> bool:  # type: ignore[override]
         """Whether it has a distillation token."""
         return self.distillation_token
 
@@ -177,9 +169,9 @@ class ResNetSpec(Architecture):
     kind: Literal["resnet"] = "resnet"
     depth: int = 8
     """Number of weighted layers: 8, 14, 20, 18, 34 or 50."""
-    width: int | None = None
+    width: Positive | None = None
     """Channels of the first stage: 16 by default for depths 8, 14 and 20; the others are fixed at 64 (None)."""
-    stem: ResNetStem = "cifar"
+    stem: Literal["cifar", "imagenet"] = "cifar"
     """`cifar`: one 3x3 convolution, stride 1, no pooling; `imagenet`: 7x7, stride 2, and max pooling."""
 
     def __post_init__(self) -> None:
@@ -190,10 +182,7 @@ class ResNetSpec(Architecture):
                 self.stem == "cifar",
                 f"ResNetSpec.stem is {self.stem!r}; ResNet-{self.depth} is a CIFAR net and has the stem 'cifar' only.",
             )
-            if self.width is None:
-                object.__setattr__(self, "width", 16)
-            assert self.width is not None
-            require_within("ResNetSpec.width", self.width, 1)
+            object.__setattr__(self, "width", self.width or 16)
         else:
             require(
                 self.width is None,
@@ -206,49 +195,35 @@ class ResNetSpec(Architecture):
         smallest = 32 if self.stem == "imagenet" else 8 if self.depth in TORCHVISION_RESNET_DEPTHS else 4
         require_within(f"image_size (for ResNet-{self.depth}, stem {self.stem!r})", image_size, smallest)
 
-    def batch_norm_side(self, image_size: int) -> int | None:
-        """Side of the smallest feature map, pixels: BatchNorm normalises every one."""
-        stride = 32 if self.stem == "imagenet" else 8 if self.depth in TORCHVISION_RESNET_DEPTHS else 4
-        return -(-image_size // stride)
-
 
 @dataclass(frozen=True, kw_only=True)
 class SwinSpec(Architecture):
     """A Swin transformer (arXiv 2103.14030) as torchvision has it: attention in shifted windows, in stages."""
 
     kind: Literal["swin"] = "swin"
-    patch_size: int
+    patch_size: Positive
     """Side of a square patch, pixels."""
-    width: int
+    width: Positive
     """Width of the first stage; it doubles from stage to stage."""
-    depths: tuple[int, ...]
+    depths: tuple[Positive, ...]
     """Blocks of each stage; between stages two by two tokens are merged into one."""
-    heads: tuple[int, ...]
+    heads: tuple[Positive, ...]
     """Attention heads of each stage; divides that stage's width."""
-    window: int = 7
+    window: Positive = 7
     """Side of an attention window, tokens."""
     mlp_ratio: float = 4.0
     """Hidden width of a block's MLP, as a multiple of the stage's width."""
-    stochastic_depth: float = 0.0
+    stochastic_depth: Probability = 0.0
     """Probability of skipping the last block's residual branches for an image; grows linearly from 0 over depth."""
 
     def __post_init__(self) -> None:
         check_types(self)
-        for field in ("patch_size", "width", "window"):
-            require_within(f"SwinSpec.{field}", getattr(self, field), 1)
         require(
             len(self.depths) == len(self.heads) > 0,
             f"SwinSpec.depths is {self.depths} and heads is {self.heads}; both need a number per stage.",
         )
-        for stage, (depth, heads) in enumerate(zip(self.depths, self.heads, strict=True)):
-            require_within("SwinSpec.depths: blocks of a stage", depth, 1)
-            require_within("SwinSpec.heads: heads of a stage", heads, 1)
-            width = self.width << stage
-            require(
-                width % heads == 0,
-                f"SwinSpec.heads is {heads} in stage {stage + 1} of width {width}; heads must divide the width. "
-                f"Valid for this width: {_divisors(width)}.",
-            )
+        for stage, heads in enumerate(self.heads):
+            _check_heads(self.width << stage, heads, f"SwinSpec: stage {stage + 1}")
         require(
             sum(self.depths) > 1,
             f"SwinSpec.depths is {self.depths}; torchvision's Swin needs at least two blocks in all.",
@@ -258,19 +233,134 @@ class SwinSpec(Architecture):
             f"SwinSpec.mlp_ratio is {self.mlp_ratio} and width is {self.width}; the MLP's hidden width, their product, "
             f"must be at least 1. Set mlp_ratio above {1 / self.width:g}.",
         )
-        require_within("SwinSpec.stochastic_depth", self.stochastic_depth, 0, 0.999)
 
     def check_image(self, image_size: int) -> None:
         """Refuse an image side (pixels) that the patches do not tile."""
-        require(
-            image_size % self.patch_size == 0,
-            f"patch_size {self.patch_size} does not divide image_size {image_size}; "
-            f"valid patch sizes for this image: {_divisors(image_size)}.",
-        )
+        _check_tiling(self.patch_size, image_size)
+
+
+class Arguments(dict[str, Any]):
+    """Keyword arguments that JSON can hold; never changed, and hashed as all of a specification is."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(json.dumps(self, sort_keys=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Module(Architecture):
+    """A model of the user's own, as a function (or class) of the study file or of a module makes it.
+
+    `build(image_size, channels, classes, **arguments)` returns a `torch.nn.Module` that takes images (B, channels,
+    image_size, image_size), float32 and normalised, to logits (B, classes). It is called in the process that trains,
+    draws its weights from torch's global generator, and keeps in parameters and buffers what a resumed training needs.
+    """
+
+    kind: Literal["module"] = "module"
+    build: Function | Callable[..., object]
+    """Its source is part of a run's identity: see `harness.spec.functions.source_of`."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Further keyword arguments of `build`: numbers, texts, booleans, None, and lists and dicts of these."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.build, Function):
+            object.__setattr__(self, "build", Function.of(self.build))
+        _settle(self, ("image_size", "channels", "classes"))
+
+    @property
+    def function(self) -> Function:
+        """What `build` is."""
+        assert isinstance(self.build, Function)
+        return self.build
+
+    @property
+    def place(self) -> str:  # type: ignore[override]
+        """The file that `build` is defined in."""
+        return self.function.place
+
+    def found_at(self, place: str) -> Self:
+        """The same model, with `build` in another file."""
+        return replace(self, build=replace(self.function, place=place))
+
+
+@dataclass(frozen=True)
+class Timm(Architecture):
+    """A model of timm by its name there, with fresh weights. Needs the extra `timm`."""
+
+    name: str
+    _: KW_ONLY
+    kind: Literal["timm"] = "timm"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of `timm.create_model`; number of classes, channels and, where the model takes it, the image's
+    side are filled in."""
+
+    def __post_init__(self) -> None:
+        taken = ("img_size", "in_chans", "num_classes", "pretrained", "checkpoint_path", "scriptable", "exportable")
+        _settle(self, taken)
+
+
+@dataclass(frozen=True)
+class Torchvision(Architecture):
+    """A classification model of torchvision by its name there, with fresh weights."""
+
+    name: str
+    _: KW_ONLY
+    kind: Literal["torchvision"] = "torchvision"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of `torchvision.models.get_model`; the number of classes and, where the model takes it, the
+    image's side are filled in, and for other than three channels the first convolution is replaced."""
+
+    def __post_init__(self) -> None:
+        _settle(self, ("image_size", "input_size", "num_classes", "weights", "weights_backbone", "progress"))
 
 
 ModelSpec = ViTSpec | ResNetSpec | SwinSpec | Module | Timm | Torchvision
 """What `harness.models.build` accepts. `kind` is the family, which a search may have a space of its own for."""
+
+
+def _settle(spec: Module | Timm | Torchvision, taken: tuple[str, ...]) -> None:
+    """Check a specification, and make its arguments hashable; `taken` are not the user's to give."""
+    check_types(spec)
+    given = sorted(spec.arguments.keys() & set(taken))
+    require(
+        not given,
+        f"{type(spec).__name__}.arguments has {', '.join(given)}; image size, channels and classes come with the data, "
+        "and every training starts from fresh weights. Leave it out.",
+    )
+    object.__setattr__(spec, "arguments", Arguments(_plain(spec.arguments)))
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON gives it back; `InvalidInput` for what JSON does not hold."""
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value)):
+        return value
+    raise InvalidInput(
+        f"The arguments of a model hold {value!r}; an argument must be a finite number, a text, a boolean, None, or "
+        "a list or dict (with texts as keys) of these: it is kept as JSON and is part of a run's identity."
+    )
+
+
+def _check_heads(width: int, heads: int, place: str) -> None:
+    if width % heads:
+        raise InvalidInput(
+            f"{place} is of width {width} with {heads} heads; heads must divide width. Valid: {_divisors(width)}."
+        )
+
+
+def _check_tiling(patch: int, image_size: int, suits: Callable[[int], bool] = bool) -> None:
+    if image_size % patch:
+        valid = list(filter(suits, _divisors(image_size)))
+        raise InvalidInput(
+            f"patch_size {patch} does not divide image_size {image_size}; valid patch sizes for this image: {valid}."
+        )
+
+
+def _is_stride(patch: int) -> bool:
+    """Whether halving gets there: a power of two above 1."""
+    return patch > 1 and patch & (patch - 1) == 0
 
 
 def _divisors(number: int) -> list[int]:

@@ -1,15 +1,21 @@
 """How a model is trained: optimiser, schedule, augmentation, regularisation and budget."""
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
-from harness.spec.checks import check_types, known
+from harness.spec.checks import (
+    AboveZero,
+    Count,
+    NotNegative,
+    Positive,
+    Probability,
+    Share,
+    Within,
+    check_types,
+    known,
+)
 from harness.spec.errors import require, require_within
 from harness.spec.model import ResNetSpec
-
-Optimizer = Literal["adamw", "adam", "sgd", "muon"]
-Schedule = Literal["cosine", "constant", "wsd"]
-Precision = Literal["auto", "fp32", "bf16"]
 
 BUDGET_UNITS = ("updates", "epochs", "images")
 
@@ -29,29 +35,24 @@ USUAL_SETTINGS: dict[str, tuple[float, float]] = {
 class Augmentation:
     """What is done to a training batch, drawn anew for each image."""
 
-    shift: int = 0
+    _key = "augmentation"
+    shift: Count = 0
     """Largest translation, pixels in each direction (a crop of the image padded with zeros)."""
     flip: bool = False
     """Mirror half of the images left to right (fewer below strength 1)."""
-    erase: float = 0.0
+    erase: Share = 0.0
     """Probability of blanking a random rectangle of an image (random erasing, arXiv 1708.04896)."""
-    mixup: float = 0.0
+    mixup: NotNegative = 0.0
     """Parameter alpha of the Beta distribution of mixup (arXiv 1710.09412); 0 turns it off."""
-    cutmix: float = 0.0
+    cutmix: NotNegative = 0.0
     """Parameter alpha of the Beta distribution of CutMix (arXiv 1905.04899); 0 turns it off."""
-    randaugment: int = 0
+    randaugment: Count = 0
     """Number of RandAugment operations per image (torchvision v2); 0 turns it off."""
-    strength: float = 1.0
+    strength: Annotated[float, Within(0, 10)] = 1.0
     """Scales `shift`, `flip`, `erase` and RandAugment's magnitude together, 0 turns them off; one number to tune."""
 
     def __post_init__(self) -> None:
         check_types(self)
-        require_within("augmentation.shift", self.shift, 0)
-        require_within("augmentation.erase", self.erase, 0, 1)
-        require_within("augmentation.mixup", self.mixup, 0)
-        require_within("augmentation.cutmix", self.cutmix, 0)
-        require_within("augmentation.randaugment", self.randaugment, 0)
-        require_within("augmentation.strength", self.strength, 0, 10)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,19 +62,17 @@ class Distillation:
     The teacher has the run's budget, batches and augmentation; what it costs is not counted as the arm's.
     """
 
+    _key = "distillation"
     teacher: ResNetSpec
-    learning_rate: float
+    learning_rate: AboveZero
     """Peak learning rate of the teacher, which is not tuned."""
-    weight_decay: float = 0.05
+    weight_decay: NotNegative = 0.05
     """Weight decay of the teacher."""
-    weight: float = 0.5
+    weight: Share = 0.5
     """Weight of the teacher's part in the loss: cross-entropy with its most likely class (hard distillation)."""
 
     def __post_init__(self) -> None:
         check_types(self)
-        require_within("distillation.learning_rate", self.learning_rate, 0, open_low=True)
-        require_within("distillation.weight_decay", self.weight_decay, 0)
-        require_within("distillation.weight", self.weight, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,42 +82,43 @@ class Recipe:
     The defaults train a small model on small images; where no budget is given, it is DEFAULT_UPDATES updates.
     """
 
-    updates: int | None = None
+    _key = "recipe"
+    updates: Positive | None = None
     """Budget in optimiser updates."""
-    epochs: float | None = None
+    epochs: AboveZero | None = None
     """Budget in passes over the training subset."""
-    images: int | None = None
+    images: Positive | None = None
     """Budget in training images seen."""
-    batch_size: int = 128
+    batch_size: Positive = 128
     """Images per update."""
-    accumulate: int = 1
+    accumulate: Positive = 1
     """Parts that a batch is split into, to save memory; their gradients are summed."""
-    optimizer: Optimizer = "muon"
+    optimizer: Literal["adamw", "adam", "sgd", "muon"] = "muon"
     """`muon` updates hidden matrices by Muon and everything else by AdamW."""
-    learning_rate: float | None = None
+    learning_rate: AboveZero | None = None
     """Peak learning rate, of the whole batch; None for the optimiser's usual one (`rate`)."""
-    weight_decay: float | None = None
+    weight_decay: NotNegative | None = None
     """Decoupled decay (AdamW, Muon) or L2 penalty (Adam, SGD); not on norms, biases, embeddings. None for the
     optimiser's usual one (`decay`)."""
-    momentum: float = 0.9
+    momentum: Annotated[float, Within(0, 0.9999)] = 0.9
     """Momentum of SGD; first-moment decay of Adam, AdamW and Muon."""
-    schedule: Schedule = "cosine"
+    schedule: Literal["cosine", "constant", "wsd"] = "cosine"
     """After warm-up: cosine to 0, constant, or constant and then linear to 0 over the last fifth (`wsd`)."""
-    warmup: float = 0.05
+    warmup: Share = 0.05
     """Share of the updates over which the learning rate rises linearly from 0."""
-    clip_norm: float | None = 1.0
+    clip_norm: AboveZero | None = 1.0
     """Largest global norm of the gradient; None for no clipping."""
-    label_smoothing: float = 0.0
+    label_smoothing: Probability = 0.0
     """Probability mass spread evenly over all classes."""
-    ema_decay: float | None = None
+    ema_decay: Annotated[float, Within(0, 0.99999)] | None = None
     """Decay per update of an exponential moving average of the model, which is then what is evaluated and kept.
 
     In the beginning less: at most (1 + n) / (10 + n) after n updates. BatchNorm's statistics are averaged too."""
-    precision: Precision = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto`: bf16 autocast where the device has it in hardware, else fp32."""
     compile: bool = False
     """Use torch.compile: worth its start-up time in long trainings only."""
-    evaluations: int = 10
+    evaluations: Positive = 10
     """Evaluations on the validation split, evenly spaced; the last one is after the last update."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     distillation: Distillation | None = None
@@ -135,19 +135,7 @@ class Recipe:
             + ", ".join(f"{unit}={getattr(self, unit)}" for unit in given)
             + ". Set one, and the others to None.",
         )
-        require_within(f"recipe.{given[0]}", getattr(self, given[0]), 0, open_low=True)
-        require_within("recipe.batch_size", self.batch_size, 1)
         require_within("recipe.accumulate", self.accumulate, 1, self.batch_size)
-        require_within("recipe.learning_rate", self.rate, 0, open_low=True)
-        require_within("recipe.weight_decay", self.decay, 0)
-        require_within("recipe.momentum", self.momentum, 0, 0.9999)
-        require_within("recipe.warmup", self.warmup, 0, 1)
-        require_within("recipe.label_smoothing", self.label_smoothing, 0, 0.999)
-        require_within("recipe.evaluations", self.evaluations, 1)
-        if self.clip_norm is not None:
-            require_within("recipe.clip_norm", self.clip_norm, 0, open_low=True)
-        if self.ema_decay is not None:
-            require_within("recipe.ema_decay", self.ema_decay, 0, 0.99999)
 
     @property
     def rate(self) -> float:

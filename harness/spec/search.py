@@ -4,11 +4,10 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from harness.spec.checks import check_types, nearest, replace_at, value_at
-from harness.spec.errors import InvalidInput, require, require_within
+from harness.spec.checks import AboveZero, Count, Positive, check_types, freeze, nearest, replace_at, value_at
+from harness.spec.errors import InvalidInput, require
 from harness.spec.model import ModelSpec
 from harness.spec.recipe import BUDGET_UNITS, Recipe
 
@@ -26,7 +25,7 @@ FAMILIES: tuple[str, ...] = tuple(spec.kind for spec in get_args(ModelSpec))
 """The families of models, by the `kind` of their specifications."""
 
 MOST_MODELS = 10_000
-"""Models that the search of one arm may try in all: each is made, and refused where it is impossible, at load."""
+"""Models that are tried at load of all that the search of an arm may make."""
 
 STARTUP_TRIALS = 4
 """Trials drawn at random (the recipe's own setting included) before the sampler learns from them."""
@@ -37,13 +36,11 @@ class LogUniform:
     """A nuisance parameter searched evenly in its logarithm."""
 
     kind: Literal["log_uniform"] = "log_uniform"
-    low: float
-    high: float
+    low: AboveZero
+    high: AboveZero
 
     def __post_init__(self) -> None:
         check_types(self)
-        require_within("LogUniform.low", self.low, 0, open_low=True)
-        require_within("LogUniform.high", self.high, 0, open_low=True)
         require(self.low < self.high, f"LogUniform has low {self.low} and high {self.high}; low must be below high.")
 
 
@@ -69,11 +66,9 @@ class Choice:
 
     def __post_init__(self) -> None:
         check_types(self)
-        require(len(self.values) > 1, f"Choice has the values {self.values}; it needs at least two.")
-        twice = next((value for value in self.values if self.values.count(value) > 1), None)
         require(
-            len(set(self.values)) == len(self.values),
-            f"Choice has the values {self.values}; {twice!r} stands there twice. Give each value once.",
+            len(set(self.values)) == len(self.values) > 1,
+            f"Choice has the values {self.values}; it needs at least two, each given once.",
         )
 
 
@@ -87,6 +82,7 @@ model: `model.dropout`."""
 class Search:
     """How every arm, the baseline too, is tuned: the same number of trials of the same length for each."""
 
+    _key = "search"
     space: Space = field(default_factory=dict)
     """What is searched, for every family; a field of the model must be one that every arm's model has."""
     by_family: Mapping[str, Space] = field(default_factory=dict)
@@ -94,32 +90,25 @@ class Search:
     by_arm: Mapping[str, Mapping[str, Distribution | None]] = field(default_factory=dict)
     """Ranges that replace or extend those for single arms, by name: e.g. the learning rates of another optimiser.
     None leaves a parameter of that arm at its own setting, untuned."""
-    trials: int = 0
+    trials: Count = 0
     """Trials per arm (per arm and training size where sizes vary); 0 takes the recipe's own setting unsearched."""
-    updates: int | None = None
+    updates: Positive | None = None
     """Length of a trial, updates; None for the recipe's own budget."""
     sampler: Literal["tpe", "random"] = "tpe"
 
     def __post_init__(self) -> None:
         check_types(self)
-        require_within("search.trials", self.trials, 0)
-        if self.updates is not None:
-            require_within("search.updates", self.updates, 1)
-        for place, space in (("space", self.space), *self.by_family.items(), *self.by_arm.items()):
-            for name in NEVER_TUNED:
-                require(
-                    name not in space,
-                    f"search ({place}) tunes {name!r}, which all trainings must share for the tuning to be equal. "
-                    "Take it out; search.updates sets the length of a trial, recipe.updates that of a training.",
-                )
+        for name in itertools.chain(self.space, *self.by_family.values(), *self.by_arm.values()):
+            require(
+                name not in NEVER_TUNED,
+                f"search tunes {name!r}, which all trainings must share for the tuning to be equal. "
+                "Take it out; search.updates sets the length of a trial, recipe.updates that of a training.",
+            )
         for name in self.by_family:
             require(
                 name in FAMILIES, f"search.by_family names {name!r}, no family of models. {nearest(name, FAMILIES)}"
             )
-        object.__setattr__(self, "space", MappingProxyType(dict(self.space)))
-        for name in ("by_family", "by_arm"):
-            spaces = {key: MappingProxyType(dict(space)) for key, space in getattr(self, name).items()}
-            object.__setattr__(self, name, MappingProxyType(spaces))
+        freeze(self, "space", "by_family", "by_arm")
 
     def space_of(self, arm: "Arm") -> dict[str, Distribution]:
         """The ranges for an arm: the common ones, its family's, its own."""
@@ -151,19 +140,13 @@ class Setting:
 def models_tried(space: Space, model: ModelSpec) -> list[ModelSpec]:
     """The models that a search of an arm tries: its own, and those of all values (of a range, of its ends)."""
     tuned = {name.removeprefix(OF_MODEL): extremes(space[name]) for name in space if name.startswith(OF_MODEL)}
-    number = math.prod(map(len, tuned.values()))
-    require(
-        number <= MOST_MODELS,
-        f"search tries {number:,} combinations of {', '.join(tuned)} of the model; at most {MOST_MODELS:,} can be "
-        "checked before anything is trained. Search fewer of them.",
-    )
-    found = [model]
-    for values in itertools.product(*tuned.values()) if tuned else ():
+    found = []
+    for values in itertools.islice(itertools.product(*tuned.values()), MOST_MODELS):
         made = model
         for name, value in zip(tuned, values, strict=True):
             made = replace_at(made, name, value)
         found.append(made)
-    return found
+    return [model, *found] if tuned else [model]
 
 
 def check_search(study: "ResolvedStudy") -> None:
@@ -171,15 +154,16 @@ def check_search(study: "ResolvedStudy") -> None:
     search = study.search
     for name in search.by_arm:
         study.arm(name)
+    found = {arm.name: Setting(arm.model, study.recipe_of(arm)) for arm in study.all_arms}
     for arm in study.all_arms:
-        space, setting = search.space_of(arm), Setting(arm.model, study.recipe_of(arm))
+        space, setting = search.space_of(arm), found[arm.name]
         require(
             bool(space) or search.trials <= 1,
             f"search.trials is {search.trials}, but nothing is searched for arm {arm.name!r}; "
             "declare search.space, or set search.trials=0.",
         )
         for parameter, distribution in space.items():
-            _check_parameter(study, arm, setting, parameter)
+            _check_parameter(study, arm, found, parameter)
             for value in extremes(distribution):
                 setting.with_value(parameter, value)
         try:
@@ -188,11 +172,11 @@ def check_search(study: "ResolvedStudy") -> None:
             raise InvalidInput(f"The search of arm {arm.name!r} tries an impossible model: {error}") from error
 
 
-def _check_parameter(study: "ResolvedStudy", arm: "Arm", setting: Setting, parameter: str) -> None:
+def _check_parameter(study: "ResolvedStudy", arm: "Arm", settings: Mapping[str, Setting], parameter: str) -> None:
     """Refuse a nuisance parameter that the arm lacks, or that arms without ranges of their own differ in."""
-    is_model = parameter.startswith(OF_MODEL)
+    is_model, search = parameter.startswith(OF_MODEL), study.search
     try:
-        setting.value(parameter)
+        value = settings[arm.name].value(parameter)
     except InvalidInput as error:
         if not is_model:
             raise
@@ -200,18 +184,12 @@ def _check_parameter(study: "ResolvedStudy", arm: "Arm", setting: Setting, param
             f"search tunes {parameter!r}, which the model of arm {arm.name!r} does not have: {error} Name it in "
             "search.by_family for the families that have it."
         ) from error
-    if parameter in study.search.by_arm.get(arm.name, {}):  # a range of its own is entered where the arm's change says
-        return
-    key = parameter if is_model else f"recipe.{parameter}"
-    remedy = "give the arm a range of its own in search.by_arm, or take it out of one of the two."
-    for changed in arm.changes:
-        overlap = f"{key}.".startswith(f"{changed}.") or f"{changed}.".startswith(f"{key}.")
-        require(not overlap, f"Arm {arm.name!r} changes {changed}, which the search tunes for every arm; {remedy}")
-    for other in study.all_arms if is_model else ():
-        alike = other.model.kind == arm.model.kind and parameter not in study.search.by_arm.get(other.name, {})
+    for other in study.all_arms:
+        own = [parameter in search.by_arm.get(name, {}) for name in (arm.name, other.name)]
+        comparable = parameter in search.space_of(other) and (not is_model or other.model.kind == arm.model.kind)
         require(
-            not alike or Setting(other.model, setting.recipe).value(parameter) == setting.value(parameter),
-            f"Arms {other.name!r} and {arm.name!r} differ in {parameter}, which the search tunes for both: it would "
+            any(own) or not comparable or settings[other.name].value(parameter) == value,
+            f"Arms {arm.name!r} and {other.name!r} differ in {parameter}, which the search tunes for both: it would "
             "undo the difference. Give the arms ranges of their own in search.by_arm, or take it out of the search.",
         )
 
@@ -229,8 +207,4 @@ def settings(space: Space, own: Mapping[str, Any]) -> float:
 
 def extremes(distribution: Distribution) -> tuple[Any, ...]:
     """Values that stand for all of a range: each must be one that recipe or model accepts."""
-    match distribution:
-        case Choice(values=values):
-            return values
-        case LogUniform(low=low, high=high) | Uniform(low=low, high=high):
-            return (low, high)
+    return distribution.values if isinstance(distribution, Choice) else (distribution.low, distribution.high)

@@ -1,26 +1,22 @@
 """The study: one ablation question, its arms, its protocol and the published findings it puts to the test."""
 
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from math import inf
-from types import MappingProxyType
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from harness.spec.checks import check_types, later, nearest, replace_at
+from harness.spec.checks import Positive, Within, check_types, freeze, later, nearest, replace_at
 from harness.spec.claims import Claim, check_own, is_own
 from harness.spec.data import DataSpec
-from harness.spec.errors import InvalidInput, require, require_choice, require_within
+from harness.spec.errors import InvalidInput, require, require_choice
 from harness.spec.model import ModelSpec
-from harness.spec.plural import plural
 from harness.spec.recipe import Recipe
 from harness.spec.run import leaves, to_plain
 from harness.spec.search import Search, Setting, check_search, extremes, models_tried, settings
 
-ScaleName = Literal["smoke", "laptop", "gpu", "paper"]
 T = TypeVar("T")
 
-SCALES: tuple[str, ...] = get_args(ScaleName)
+SCALES: tuple[str, ...] = get_args(Literal["smoke", "laptop", "gpu", "paper"])
 
 TUNE_SEED = 1_000_000
 """Seed of every tuning trial, the same for all arms; confirm seeds must stay below it."""
@@ -44,37 +40,47 @@ class Arm:
 
     def __post_init__(self) -> None:
         check_types(self)
-        require(bool(self.name.strip()), "An arm's name is empty; give it a name to stand in tables and figures.")
-        require(self.name.isprintable(), f"Arm name {self.name!r} holds unprintable characters.")
-        for field_name, text in (("name", self.name), ("series", self.series or "")):
+        for what, text in (("name", self.name), ("series", "none" if self.series is None else self.series)):
             require(
-                text == text.strip(),
-                f"Arm {field_name} {text!r} begins or ends with a blank, which nobody sees; leave it out.",
+                text.isprintable() and text.strip() == text != "",
+                f"Arm {what} is {text!r}; it must be of printable characters, without blanks at its ends.",
             )
         for key in self.changes:
             require(
                 key.partition(".")[0] in ("recipe", "data") and "." in key,
                 f"Arm {self.name!r} changes {key!r}; a change names a field as recipe.FIELD or data.FIELD.",
             )
-        object.__setattr__(self, "changes", MappingProxyType(dict(self.changes)))
+        freeze(self, "changes")
+
+    def changed(self, part: str, spec: T) -> T:
+        """The study's `recipe` or `data` with this arm's changes."""
+        for key, value in self.changes.items():
+            head, _, rest = key.partition(".")
+            if head == part:
+                try:
+                    spec = replace_at(spec, rest, value)
+                except InvalidInput as error:
+                    raise InvalidInput(f"Arm {self.name!r} changes {key}: {error}") from error
+        return spec
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
     """How much a study spends, and on what: its arms, data and protocol at one scale."""
 
+    _key = "study"
     data: DataSpec
     recipe: Recipe
     baseline: Arm
     """The arm that the others are compared with."""
     arms: tuple[Arm, ...]
     """In the order of the factor's levels, without the baseline."""
-    train_sizes: tuple[int, ...] = ()
+    train_sizes: tuple[Positive, ...] = ()
     """Training-set sizes of a two-factor study, ascending; empty for the one size of `data`."""
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[Annotated[int, Within(0, TUNE_SEED - 1)], ...] = (0, 1, 2)
     """Seeds of the confirm runs, the same for all arms."""
     search: Search = field(default_factory=Search)
-    test_shifts: tuple[int, ...] = ()
+    test_shifts: tuple[Positive, ...] = ()
     """Also test on images moved by this many pixels, ascending; empty for the plain test alone."""
     minutes: float | None = None
     """Expected wall time on the scale's usual machine (smoke, laptop: 2 CPU cores)."""
@@ -111,11 +117,14 @@ class Study:
         require(bool(self.scales), "Study.scales is empty; a study needs at least one scale.")
         for name in self.scales:
             require_choice("Study.scales: scale", name, SCALES)
-        object.__setattr__(self, "scales", MappingProxyType(dict(self.scales)))
-        _check_figures(self.figures)
         for name in self.changes_after_first_look:
             require_choice("Study.changes_after_first_look: scale", name, tuple(self.scales))
-        object.__setattr__(self, "changes_after_first_look", MappingProxyType(dict(self.changes_after_first_look)))
+        names = [getattr(figure, "__name__", "") for figure in self.figures]
+        require(
+            all(map(str.isidentifier, names)) and len(set(names)) == len(names),
+            f"Study.figures has {self.figures}; each must be a function with a name of its own, as its figure has it.",
+        )
+        freeze(self, "scales", "changes_after_first_look")
 
     def resolve(self, name: str, scale: str) -> "ResolvedStudy":
         """This study, called `name`, at one scale."""
@@ -148,14 +157,22 @@ class ResolvedStudy(Scale):
     """See `Study.figures`; of a study that was read back, the functions' names."""
 
     def __post_init__(self) -> None:
-        check_types(self)
-        self._check_seeds()
-        self._check_sizes()
+        super().__post_init__()
+        require(bool(self.seeds), "seeds is empty; at least one confirm seed is needed.")
+        require(len(set(self.seeds)) == len(self.seeds), f"seeds is {self.seeds}; each seed may stand there once.")
+        for name, values in (("train_sizes", self.train_sizes), ("test_shifts", self.test_shifts)):
+            require(list(values) == sorted(set(values)), f"{name} is {values}; they must ascend, each once.")
         self._check_arms()
         self._check_series()
         check_search(self)
-        self._check_images()
-        self._check_claims()
+        for arm in self.all_arms:
+            data = self.data_of(arm)
+            size = data.image_size or data.known_image_size
+            if size is not None:  # planning checks the others
+                self.check_image(arm, size)
+        for claim in self.claims:
+            check_own(claim)
+            claim.check(self)
 
     @property
     def all_arms(self) -> tuple[Arm, ...]:
@@ -195,11 +212,11 @@ class ResolvedStudy(Scale):
 
     def recipe_of(self, arm: Arm) -> Recipe:
         """The recipe with the arm's changes."""
-        return _with_changes(self.recipe, arm, "recipe")
+        return arm.changed("recipe", self.recipe)
 
     def data_of(self, arm: Arm, train_size: int | None = None) -> DataSpec:
         """The data with the arm's changes, at a training size of the study."""
-        data = _with_changes(self.data, arm, "data")
+        data = arm.changed("data", self.data)
         return data if train_size is None else replace(data, train_size=train_size)
 
     def trial_updates(self, recipe: Recipe) -> int:
@@ -230,90 +247,48 @@ class ResolvedStudy(Scale):
             if number < self.search.trials
         )
 
-    def _check_seeds(self) -> None:
-        require(bool(self.seeds), "seeds is empty; at least one confirm seed is needed.")
-        require(len(set(self.seeds)) == len(self.seeds), f"seeds is {self.seeds}; each seed may stand there once.")
-        for seed in self.seeds:
-            require_within("seeds: seed", seed, 0, TUNE_SEED - 1)
-
-    def _check_sizes(self) -> None:
-        for name, noun, values in (
-            ("train_sizes", "size", self.train_sizes),
-            ("test_shifts", "shift", self.test_shifts),
-        ):
-            for value in values:
-                require_within(f"{name}: {noun}", value, 1)
-            require(list(values) == sorted(set(values)), f"{name} is {values}; {plural(noun)} must ascend, each once.")
-
-    def _check_arms(self) -> None:
-        names = [arm.name for arm in self.all_arms]
-        for name in names:
-            require(names.count(name) == 1, f"Two arms are called {name!r}; every arm needs a name of its own.")
-        _require_look_different("Arms", names)
-        _require_look_different("Series", self.series)
-        seen: list[tuple[Any, str]] = []
-        for arm in self.all_arms:
-            content = (arm.model, self.recipe_of(arm).written_out(), self.data_of(arm))
-            for other, name in seen:
-                require(content != other, f"Arm {arm.name!r} equals arm {name!r}: same model, recipe and data.")
-            seen.append((content, arm.name))
-            require(
-                not arm.model.needs_teacher or self.recipe_of(arm).distillation is not None,
-                f"Arm {arm.name!r} has a distillation token, but its recipe has no teacher; set recipe.distillation.",
-            )
-
-    def _check_images(self) -> None:
-        """For sources whose image size is known without their files; planning checks the others."""
-        for arm in self.all_arms:
-            data = self.data_of(arm)
-            size = data.image_size or data.known_image_size
-            if size is not None:
-                self.check_image(arm, size)
+    def smallest_part(self, arm: Arm) -> int:
+        """Images of the smallest part of a batch that any training of an arm may take, by its recipe and its search."""
+        recipe, space = self.recipe_of(arm), self.search.space_of(arm)
+        sizes, parts = (
+            [getattr(recipe, name), *(extremes(space[name]) if name in space else ())]
+            for name in ("batch_size", "accumulate")
+        )
+        return int(max(1, min(sizes) // max(parts)))
 
     def check_image(self, arm: Arm, size: int) -> None:
-        """Refuse images of a side (pixels) that do not suit an arm: its model, its teacher, its batches, its tests."""
+        """Refuse images of a side (pixels) that do not suit an arm: its model, its teacher, its tests."""
         learned = self.recipe_of(arm).distillation
         try:
             self.data_of(arm).check_moved(size)
             models = models_tried(self.search.space_of(arm), arm.model)
             for model in (*models, *([learned.teacher] if learned else [])):
                 model.check_image(size)
-                self._check_batch_norm(arm, model, size)
+            require(
+                not self.test_shifts or self.test_shifts[-1] < size,
+                f"test_shifts is {self.test_shifts}; images have {size} pixels, and a shift must be below that.",
+            )
         except InvalidInput as error:
             raise InvalidInput(f"Arm {arm.name!r}: {error}") from error
-        require(
-            not self.test_shifts or self.test_shifts[-1] < size,
-            f"test_shifts is {self.test_shifts}; arm {arm.name!r} sees images of {size} pixels, "
-            f"and a shift must be below that.",
-        )
 
-    def smallest_batch(self, arm: Arm) -> tuple[int, int]:
-        """The smallest batch of any training of an arm, and the most parts of one, by its recipe and its search."""
-        recipe, space = self.recipe_of(arm), self.search.space_of(arm)
-        tried = {
-            name: [getattr(recipe, name), *(value for value in extremes(space[name]) if isinstance(value, int))]
-            for name in ("batch_size", "accumulate")
-            if name in space
-        }
-        return min(tried.get("batch_size", [recipe.batch_size])), max(tried.get("accumulate", [recipe.accumulate]))
-
-    def _check_batch_norm(self, arm: Arm, model: ModelSpec, size: int) -> None:
-        """Refuse a part of a batch that leaves BatchNorm one number per channel, which has no variance."""
-        side, (batch, parts) = model.batch_norm_side(size), self.smallest_batch(arm)
-        require(
-            side is None or max(1, batch // parts) * side**2 > 1,
-            f"recipe.batch_size is {batch} and recipe.accumulate {parts}: some part of a batch is a single image, of "
-            f"which BatchNorm's last map ({model.kind}, images of {size} pixels) is a single pixel, and one number has "
-            f"no variance. Set batch_size to {2 * parts} or more, or take larger images.",
-        )
+    def _check_arms(self) -> None:
+        seen: dict[str, Any] = {}
+        for arm in self.all_arms:
+            require(arm.name not in seen, f"Two arms are called {arm.name!r}; every arm needs a name of its own.")
+            content = (arm.model, self.recipe_of(arm).written_out(), self.data_of(arm))
+            for name, other in seen.items():
+                require(content != other, f"Arm {arm.name!r} equals arm {name!r}: same model, recipe and data.")
+            seen[arm.name] = content
+            require(
+                not arm.model.needs_teacher or self.recipe_of(arm).distillation is not None,
+                f"Arm {arm.name!r} has a distillation token, but its recipe has no teacher; set recipe.distillation.",
+            )
 
     def _check_series(self) -> None:
         for arm in self.all_arms:
-            other = self.against(arm).name
             require(
-                arm.against is None or (other != arm.name and arm is not self.baseline),
-                f"Arm {arm.name!r} is compared with {other!r}; "
-                + ("the baseline is compared with nothing." if arm is self.baseline else "name another arm."),
+                arm.against is None or (self.against(arm) is not arm and arm is not self.baseline),
+                f"Arm {arm.name!r} is compared with {arm.against!r}; name another arm, and none for the baseline.",
             )
         for name, arms in self.series.items():
             levels = [arm.level for arm in arms]
@@ -321,33 +296,6 @@ class ResolvedStudy(Scale):
                 all(isinstance(level, float) for level in levels) and len(set(levels)) == len(levels),
                 f"The arms of series {name!r} have the levels {levels}; each needs a number of its own.",
             )
-
-    def _check_claims(self) -> None:
-        for claim in self.claims:
-            check_own(claim)
-            claim.check(self)
-
-
-def _check_figures(figures: tuple[Callable[..., Any], ...]) -> None:
-    names = [getattr(figure, "__name__", "") for figure in figures]
-    for name, figure in zip(names, figures, strict=True):
-        require(
-            name.isidentifier(),
-            f"Study.figures has {figure!r}; a figure is a function with a name, which the figure is called by.",
-        )
-        require(names.count(name) == 1, f"Study.figures has {name!r} twice; give each function a name of its own.")
-
-
-def _require_look_different(what: str, names: Iterable[str]) -> None:
-    """Refuse names that differ in blanks alone, or in nothing but the form of their Unicode (NFC, NFD)."""
-    seen: dict[str, str] = {}
-    for name in names:
-        other = seen.setdefault("".join(unicodedata.normalize("NFC", name).split()), name)
-        require(
-            other == name,
-            f"{what} {other!a} and {name!a} differ in blanks or in the form of their Unicode alone; "
-            "give one of them another name.",
-        )
 
 
 def _level(arm: Arm) -> float:
@@ -358,14 +306,3 @@ def changed_fields(before: ResolvedStudy, now: ResolvedStudy) -> list[str]:
     """Dotted names of the fields in which two studies differ, sorted."""
     old, new = (leaves(to_plain(study)) for study in (before, now))
     return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-
-
-def _with_changes(spec: T, arm: Arm, part: str) -> T:
-    for key, value in arm.changes.items():
-        head, _, rest = key.partition(".")
-        if head == part:
-            try:
-                spec = replace_at(spec, rest, value)
-            except InvalidInput as error:
-                raise InvalidInput(f"Arm {arm.name!r} changes {key}: {error}") from error
-    return spec

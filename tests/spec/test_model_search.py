@@ -24,7 +24,6 @@ from harness.spec import (
 from harness.spec.checks import replace_at, value_at
 
 VIT = ViTSpec(patch_size=4, width=16, depth=1, heads=2)
-MANY = Choice(values=tuple(i / 100 for i in range(30)))
 RATE = {"learning_rate": LogUniform(low=1e-3, high=1e-1)}
 
 
@@ -79,11 +78,7 @@ def test_a_trial_has_the_model_that_its_values_say_and_trial_0_the_arms_own() ->
         (of_vits(patch_size=Choice(values=(4, 3))), "Arm 'ViT': patch_size 3 does not divide image_size 8"),
         (
             of_vits(width=Choice(values=(16, 24)), heads=Choice(values=(2, 16))),
-            "The search of arm 'ViT' tries an impossible model: ViTSpec.width is 24 and heads is 16",
-        ),
-        (
-            of_vits(**dict.fromkeys(("dropout", "mlp_dropout", "attention_dropout"), MANY)),
-            "tries 27,000 combinations of dropout, mlp_dropout, attention_dropout",
+            "The search of arm 'ViT' tries an impossible model: ViTSpec is of width 24 with 16 heads",
         ),
     ],
 )
@@ -94,7 +89,7 @@ def test_what_an_arm_lacks_or_cannot_be_is_refused(search: dict[str, Any], messa
 
 def test_a_search_does_not_undo_what_the_arms_differ_in() -> None:
     arms = (Arm("one", VIT, level=1), Arm("two", replace(VIT, depth=2), level=2))
-    with pytest.raises(InvalidInput, match=r"Arms 'two' and 'one' differ in model\.depth, which the search tunes"):
+    with pytest.raises(InvalidInput, match=r"Arms 'one' and 'two' differ in model\.depth, which the search tunes"):
         study(*arms, **of_vits(depth=Choice(values=(1, 2))))
     own = {name: {"model.depth": Choice(values=(1, 2))} for name in ("one", "two")}
     assert study(*arms, space=RATE, by_arm=own).trials_of(arms[0]) == 2
