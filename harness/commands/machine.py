@@ -13,8 +13,8 @@ from harness.records.data_facts import PART_NAMES
 from harness.spec.plural import counted
 
 if TYPE_CHECKING:
-    from harness.data.loading import Dataset
-    from harness.data.stream import AnySplit
+    from harness.data import Dataset
+    from harness.data.splits import AnySplit
     from harness.spec import DataSpec
 
 

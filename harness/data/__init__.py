@@ -1,35 +1,29 @@
 """The images a training sees: sources, splits, nested subsets, batches and batched augmentation.
 
-`facts`, `resolve`, `content_hash` and `derive` need no torch; the other names load it when first used.
+The names of `describe`, and `derive`, need no torch to be imported; the others load it when first used.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from harness.data.describe import content_hash, facts, resolve
-from harness.data.seeds import derive
+from harness.data.describe import Dataset, content_hash, facts, load, resolve
+from harness.data.subsets import derive, subset
 
 if TYPE_CHECKING:
     from harness.data.augmentation import augment, translated
     from harness.data.batches import Batches, normalisation
     from harness.data.inputs import Inputs, moved_order, prepare
-    from harness.data.loading import Dataset, load
-    from harness.data.splits import Split
-    from harness.data.stream import StreamedSplit
-    from harness.data.subsets import subset
+    from harness.data.splits import Split, StreamedSplit
 
 _HOME = {
     "Batches": "batches",
-    "Dataset": "loading",
     "Inputs": "inputs",
     "Split": "splits",
-    "StreamedSplit": "stream",
+    "StreamedSplit": "splits",
     "augment": "augmentation",
-    "load": "loading",
     "moved_order": "inputs",
     "normalisation": "batches",
     "prepare": "inputs",
-    "subset": "subsets",
     "translated": "augmentation",
 }
 

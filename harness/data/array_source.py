@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.cache import Bytes, stored
-from harness.data.duplicates import Place
 from harness.data.source import Pair, Part, Phase, check_memory, memory_needed
-from harness.data.subsets import Ints, parted
+from harness.data.subsets import parted
 from harness.spec import NAMED_SOURCES, DataSpec, InvalidInput, SourceFacts
 from harness.spec.errors import require
 from harness.spec.plural import counted
@@ -21,7 +20,9 @@ from harness.spec.plural import counted
 if TYPE_CHECKING:
     import torch
 
-    from harness.data.stream import AnySplit
+    from harness.data.splits import AnySplit
+
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 
 class ArraySource(ABC):
@@ -39,7 +40,7 @@ class ArraySource(ABC):
     def _parts(self) -> dict[Part, Pair]:
         """All parts, checked: of images of one shape and classes that `train` has all of."""
         found: dict[Part, Pair] = {}
-        for part in ("train", "validation", "test"):
+        for part in PARTS:
             pair = self.arrays(part)
             if pair is not None:
                 found[part] = as_pair(f"{part} in {self.name}", *pair)
@@ -52,16 +53,15 @@ class ArraySource(ABC):
         """See `Source`; a tenth is held out for validation where the source has no such part."""
         del channels
         images, labels = self._parts["train"]
-        classes = int(labels.max()) + 1
-        held_out = self._parts["validation"][1] if "validation" in self._parts else None
+        classes, own = int(labels.max()) + 1, self._parts.get("validation")
         return SourceFacts(
             image_size=image_size or images.shape[-1],
             channels=images.shape[1],
             classes=classes,
             train_images=len(labels),
             test_images=len(self._parts["test"][1]),
-            validation_images=max(classes, round(len(labels) / 10)) if held_out is None else len(held_out),
-            own_validation=held_out is not None,
+            validation_images=max(classes, round(len(labels) / 10)) if own is None else len(own[1]),
+            own_validation=own is not None,
         )
 
     def content_hash(self) -> str:
@@ -80,25 +80,23 @@ class ArraySource(ABC):
         from harness.data.splits import split
 
         check_memory(spec.source, facts, memory_needed(facts))
-        found: dict[Part, Pair] = {"train": self._resized("train", facts)}
-        if facts.own_validation:
-            found["validation"] = self._resized("validation", facts)
-        labels = {str(part): pair[1] for part, pair in found.items()}
-        chosen = parted(labels | {"test": np.zeros(0, dtype=np.int64)}, spec, tested=0)
-        parts = {"train": split(*_at(found["train"], chosen["train"]), device)}
-        held_out = found["validation"] if facts.own_validation else found["train"]
-        start = len(found["train"][1]) if facts.own_validation else 0
-        parts["validation"] = split(*_at(held_out, chosen["validation"] - start), device)
-        if phase == "confirm":
-            parts["test"] = split(*self._resized("test", facts), device)
-        return parts
+        wanted = {"train": True, "validation": facts.own_validation, "test": phase == "confirm"}
+        pairs = {part: self._resized(part, facts.image_size) for part in PARTS if wanted[part]}
+        labels = {"test": np.zeros(0, dtype=np.int64)} | {part: labels for part, (_, labels) in pairs.items()}
+        chosen = parted(labels, spec, tested=0)
+        return {
+            name: split(pairs[part][0][at], pairs[part][1][at], device)
+            for name, (part, at) in chosen.items()
+            if part in pairs
+        }
 
-    def _pair(self, part: Part) -> Pair:
+    def pair(self, part: Part) -> Pair:
+        """Images and labels of a part, checked."""
         return self._parts[part]
 
-    def _resized(self, part: Part, facts: SourceFacts) -> Pair:
+    def _resized(self, part: Part, side: int) -> Pair:
         """A part at the size asked for; what was resized is kept in the cache."""
-        (images, labels), side = self._pair(part), facts.image_size
+        images, labels = self.pair(part)
         if images.shape[-1] == side:
             return images, labels
         key, shape = f"resized 1 {self.content_hash()} {part} {side}", (*images.shape[:2], side, side)
@@ -108,14 +106,9 @@ class ArraySource(ABC):
         del spec
         return {"origins": {} if self.facts().own_validation else {"validation": "held out of the training part"}}
 
-    def places(self, spec: DataSpec, labels: Mapping[str, Ints]) -> list[Place]:
+    def names(self, spec: DataSpec) -> Mapping[str, Sequence[str]]:
         del spec
-        every = ((part, at, int(label)) for part, found in labels.items() for at, label in enumerate(found))
-        return [Place(part, label, f"{part}[{at}]") for part, at, label in every]
-
-
-def _at(pair: Pair, positions: Ints) -> Pair:
-    return pair[0][positions], pair[1][positions]
+        return {}
 
 
 def resized(images: Bytes, side: int) -> Iterator[Bytes]:
@@ -135,30 +128,29 @@ def as_pair(where: str, images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> P
     Images are uint8, (N, H, H), (N, H, H, C) or (N, C, H, H), with 1 or 3 channels; labels are whole numbers from 0,
     (N,) or (N, 1). Raises `InvalidInput`, naming `where`, for anything else.
     """
-    require(
-        images.dtype == np.uint8,
-        f"The images of {where} are of type {images.dtype}; they must be uint8, with levels of 0 to 255.",
-    )
     shape = images.shape
     if len(shape) == 3:
         images = images[:, None]
     elif len(shape) == 4 and shape[3] in (1, 3) and shape[1] == shape[2]:
         images = images.transpose(0, 3, 1, 2)
-    require(
-        images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[2] == images.shape[3] > 0,
-        f"The images of {where} are of shape {shape}; it must be (N, H, H), (N, H, H, C) or (N, C, H, H), of squares "
-        "with 1 or 3 channels.",
-    )
     flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    require(
+        images.dtype == np.uint8
+        and images.ndim == 4
+        and images.shape[1] in (1, 3)
+        and images.shape[2] == images.shape[3] > 0,
+        f"The images of {where} are of type {images.dtype} and shape {shape}; they must be uint8 (levels of 0 to 255) "
+        "of shape (N, H, H), (N, H, H, C) or (N, C, H, H), of squares with 1 or 3 channels.",
+    )
     require(
         flat.ndim == 1 and flat.dtype.kind in "iu",
         f"The labels of {where} are of type {labels.dtype} and shape {labels.shape}; they must be whole numbers, (N,).",
     )
     require(
-        len(flat) == len(images),
-        f"{where}: {counted(len(images), 'image')} but {counted(len(flat), 'label')}; they must match.",
+        len(flat) == len(images) > 0,
+        f"{where} has {counted(len(images), 'image')} and {counted(len(flat), 'label')}; it must have as many, and one "
+        "at least.",
     )
-    require(len(flat) > 0, f"{where} has no image.")
     low, high = int(flat.min()), int(flat.max())
     require(
         low >= 0 and high < len(flat) + 10**6,
@@ -171,8 +163,8 @@ def check_alike(name: str, parts: Mapping[Part, Pair]) -> None:
     """Refuse parts of different shapes, labels that `train` does not have, and fewer than two classes."""
     images, labels = parts["train"]
     counts = np.bincount(labels)
-    require(len(counts) >= 2, f"{name} has one class; it needs at least two.")
     rarest = int(counts.argmin())
+    require(len(counts) >= 2, f"{name} has one class; it needs at least two.")
     require(
         int(counts[rarest]) >= 2,
         f"Class {rarest} of {name} has {counted(int(counts[rarest]), 'training image')} of {len(counts)} classes, "
@@ -184,10 +176,10 @@ def check_alike(name: str, parts: Mapping[Part, Pair]) -> None:
             f"{name}: images of {part} have the shape {others.shape[1:]}, those of train {images.shape[1:]}; they must "
             "be the same.",
         )
-        if int(found.max()) >= len(counts):
-            raise InvalidInput(
-                f"{name}: {part} has class {found.max()}, which train does not have; its last is {len(counts) - 1}."
-            )
+        require(
+            int(found.max()) < len(counts),
+            f"{name}: {part} has class {found.max()}, which train does not have; its last is {len(counts) - 1}.",
+        )
 
 
 @dataclass
@@ -200,11 +192,14 @@ class NamedSource(ArraySource):
     def arrays(self, part: Part) -> Pair:
         """Images uint8 (N, C, H, H) and labels int64 (N,)."""
 
-    def facts(self, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
-        """Those of `NAMED_SOURCES`."""
-        del channels
-        known = NAMED_SOURCES[self.name]
-        return known if image_size is None else replace(known, image_size=image_size)
+    @property
+    def known(self) -> SourceFacts:
+        """Its shape and sizes."""
+        return NAMED_SOURCES[self.name]
 
-    def _pair(self, part: Part) -> Pair:
+    def facts(self, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
+        del channels
+        return replace(self.known, image_size=image_size or self.known.image_size)
+
+    def pair(self, part: Part) -> Pair:
         return self.arrays(part)

@@ -8,9 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from harness.data.seeds import derive
-from harness.data.splits import Split, in_parts
-from harness.data.stream import StreamedSplit
+from harness.data.splits import AnySplit
+from harness.data.subsets import derive
 from harness.spec import InvalidInput
 from harness.spec.plural import counted
 
@@ -22,16 +21,14 @@ class Batches:
     Where a pass ends within a batch, the next pass fills it up; a batch larger than the subset spans several passes.
     """
 
-    def __init__(self, split: Split | StreamedSplit, indices: Tensor, batch_size: int, *, seed: int) -> None:
+    def __init__(self, split: AnySplit, indices: Tensor, batch_size: int, *, seed: int) -> None:
         """`indices`: int64 (n,) on the CPU, the training subset as positions in `split`; `seed`: the run's own."""
         if len(indices) == 0 or batch_size < 1:
             raise InvalidInput(
                 f"A batch of {batch_size} from {counted(len(indices), 'image')}; both must be at least 1."
             )
         self.split = split
-        self.indices = np.array(
-            indices.tolist(), dtype=np.int64
-        )  # no tensor: works when batches are drawn in fake mode
+        self.indices = np.array(indices.tolist(), dtype=np.int64)  # no tensor: batches are drawn in fake mode, too
         self.batch_size = batch_size
         self.seed = seed
 
@@ -59,7 +56,7 @@ def _permutation(n: int, seed: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng(seed).permutation(n)
 
 
-def normalisation(split: Split | StreamedSplit, indices: Tensor) -> tuple[Tensor, Tensor]:
+def normalisation(split: AnySplit, indices: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation per channel, in units of 0..1, over the training subset `indices` only.
 
     Two float32 tensors (C,) on the split's device. A channel that never varies gets the deviation 1, so that nothing
@@ -71,7 +68,7 @@ def normalisation(split: Split | StreamedSplit, indices: Tensor) -> tuple[Tensor
         indices = indices[torch.linspace(0, len(indices) - 1, limit).long()]
     levels = torch.arange(256, dtype=torch.float64)
     counts: Tensor | None = None
-    for images, _ in split.read(in_parts(indices, 1000)):
+    for images, _ in split.read(torch.split(indices, 1000)):
         part = torch.stack([torch.bincount(channel.flatten().int(), minlength=256) for channel in images.unbind(1)])
         counts = part if counts is None else counts + part
     assert counts is not None

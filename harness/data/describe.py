@@ -1,13 +1,56 @@
-"""What is known of a data set before its images are loaded: its shape, its sizes, its identity. Needs no torch."""
+"""From a specification to what is known of its data, and to the splits of one training. Only `load` needs torch."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from harness.data.source import Source
+from harness.data.source import Phase, Source
 from harness.data.sources import find
 from harness.spec import DataSpec, InvalidInput, SourceFacts
 from harness.spec.data import WHITE
 from harness.spec.errors import require
 from harness.spec.plural import counted
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.data.splits import AnySplit
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The splits of a source, by purpose."""
+
+    train: "AnySplit"
+    """What training subsets are taken from: the training part without what is held out."""
+    validation: "AnySplit"
+    """Held out of the training part, stratified, by `split_seed`."""
+    facts: SourceFacts
+    """At the image size of the specification."""
+    hash: str
+    """`content_hash` of the specification."""
+    sealed_test: "AnySplit | None"
+    """Use `test`."""
+
+    @property
+    def test(self) -> "AnySplit":
+        """The test split: in the confirm phase only. Raises `RuntimeError` in a training of the tune phase."""
+        if self.sealed_test is None:
+            raise RuntimeError("The test split was asked for in the tune phase; selection may use validation only.")
+        return self.sealed_test
+
+
+def load(spec: DataSpec, *, device: "str | torch.device" = "cpu", phase: Phase = "tune") -> Dataset:
+    """The data set of a training: decoded in memory on `device`, or streamed to it where memory does not hold it.
+
+    In phase `tune` the test split is not even read. Raises `InvalidInput` for data that is missing, damaged or too
+    small, naming the file and the remedy.
+    """
+    import torch
+
+    source = find(spec.source)
+    spec, facts = resolve(spec, source)
+    splits = source.read(spec, facts, device=torch.device(device), phase=phase)
+    return Dataset(splits["train"], splits["validation"], facts, source.content_hash(), splits.get("test"))
 
 
 def facts(source: str, *, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
@@ -18,6 +61,11 @@ def facts(source: str, *, image_size: int | None = None, channels: int | None = 
     else 3. Raises `InvalidInput` for data that cannot be used.
     """
     return find(source).facts(image_size, channels)
+
+
+def content_hash(spec: DataSpec) -> str:
+    """SHA-256 identity of the source's images and labels, 64 hexadecimal digits; a source says how it is made."""
+    return find(spec.source).content_hash()
 
 
 def resolve(spec: DataSpec, source: Source | None = None) -> tuple[DataSpec, SourceFacts]:
@@ -60,8 +108,3 @@ def resolve(spec: DataSpec, source: Source | None = None) -> tuple[DataSpec, Sou
     return replace(
         spec, image_size=known.image_size, train_size=size, validation_size=held_out, channels=channels
     ), known
-
-
-def content_hash(spec: DataSpec) -> str:
-    """SHA-256 identity of the source's images and labels, 64 hexadecimal digits; a source says how it is made."""
-    return find(spec.source).content_hash()

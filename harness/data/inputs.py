@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.data.seeds import derive
+from harness.data.subsets import derive
 from harness.spec import DataSpec
 
 

@@ -1,7 +1,6 @@
 """How a file becomes pixels: the one reading of photographs, for folders, streams and loaded models."""
 
 import contextlib
-import hashlib
 import io
 import os
 import warnings
@@ -11,12 +10,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.cache import sha256
 from harness.spec import DataSpec, InvalidInput
 from harness.spec.data import Fit
 from harness.spec.errors import require
@@ -37,20 +35,24 @@ MOST_ASPECT = 200
 STREAM_SHARE = 7 / 8
 """Share of its side that a stream's square is evaluated on (at 224 pixels: resized to 256, the middle 224 taken)."""
 
-GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
+DEEP_GREYS = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
+GREY_MODES = DEEP_GREYS | {"1", "L", "LA"}
+
+BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262
+"""Tags of TIFF."""
 
 # Of odd but harmless metadata. Not by `catch_warnings`, which is not for threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What a file says of its image before it is decoded."""
 
     mode: str
     """As Pillow names it: `RGB`, `L`, `P`, `I;16`, ..."""
-    size: tuple[int, int]
-    """Pixels across and down, as they are stored: not yet turned upright."""
+    wide: int
+    """Pixels across, as they are stored: not yet turned upright."""
+    high: int
     is_grey: bool
     """By its mode, or by a palette of greys; an RGB file is not, whatever its pixels."""
     has_more: bool
@@ -77,27 +79,14 @@ Picture = Path | Encoded
 """What an image is decoded from."""
 
 
-def picture_size(picture: Picture) -> int:
-    """Bytes of the file."""
-    return len(picture.content) if isinstance(picture, Encoded) else picture.stat().st_size
-
-
-def picture_hash(picture: Picture) -> str:
-    """SHA-256 of the file's bytes, hexadecimal."""
-    return hashlib.sha256(picture.content).hexdigest() if isinstance(picture, Encoded) else sha256(picture)
-
-
 def look(path: Picture) -> Header:
     """Open a file's header. Raises `InvalidInput` where it is no image that can be read, or an absurd one."""
     with opened(path) as image:
-        return Header(image.mode, image.size, _is_grey(image), bool(getattr(image, "is_animated", False)))
-
-
-def _is_grey(image: Any) -> bool:
-    if image.mode != "P":
-        return image.mode in GREY_MODES
-    colours = np.array(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
-    return bool((colours == colours[:, :1]).all())
+        is_grey = image.mode in GREY_MODES
+        if image.mode == "P":
+            colours = np.array(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
+            is_grey = bool((colours == colours[:, :1]).all())
+        return Header(image.mode, image.width, image.height, is_grey, bool(getattr(image, "is_animated", False)))
 
 
 @cache
@@ -119,7 +108,17 @@ def opened(path: Picture) -> Iterator[Any]:
     try:
         # Given a path, Pillow would map the file into memory, and scramble a TIFF that lies on its side.
         with path.open("rb") as file, Image.open(file, formats=sorted(openable())) as image:
-            _check_size(path, *image.size)
+            wide, high = image.size
+            require(
+                wide * high <= MOST_PIXELS,
+                f"{path} is too large to be decoded safely: it has {wide}x{high} pixels, and {MOST_PIXELS:,} are the "
+                "limit. Scale it down, or remove it.",
+            )
+            require(
+                max(wide, high) <= MOST_ASPECT * min(wide, high),
+                f"{path} has {wide}x{high} pixels, more than {MOST_ASPECT} times as long in one direction as in the "
+                "other. Crop or remove it.",
+            )
             yield image
     except InvalidInput:
         raise
@@ -129,19 +128,6 @@ def opened(path: Picture) -> Iterator[Any]:
         raise InvalidInput(f"{path} is not an image that can be read. Replace or remove it.") from error
     except Exception as error:  # a damaged header leads Pillow's readers to whatever error comes next
         raise InvalidInput(f"{path} cannot be read as an image: {error}. Replace or remove it.") from error
-
-
-def _check_size(path: Picture, wide: int, high: int) -> None:
-    require(
-        wide * high <= MOST_PIXELS,
-        f"{path} is too large to be decoded safely: it has {wide}x{high} pixels, and {MOST_PIXELS:,} are the limit. "
-        "Scale it down, or remove it.",
-    )
-    require(
-        max(wide, high) <= MOST_ASPECT * min(wide, high),
-        f"{path} has {wide}x{high} pixels, more than {MOST_ASPECT} times as long in one direction as in the other. "
-        "Crop or remove it.",
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,12 +161,17 @@ class Reading:
 
         16-bit and float greys are scaled to 8 bits by their full range, transparent parts show `background`.
         """
+        from PIL import Image, ImageOps
+
         with opened(path) as image:
             image.load()
             with contextlib.suppress(Exception):  # metadata that cannot be read tell of no turn
-                _turn_upright(image)
-            found = self._composed(_in_eight_bits(path, image))
-            found = _of_lab(found) if found.mode == "LAB" else found
+                ImageOps.exif_transpose(image, in_place=True)
+            found = _in_eight_bits(path, image) if image.mode in DEEP_GREYS else image
+            if found.has_transparency_data:
+                canvas = Image.new("RGBA", found.size, (*self.background, 255))
+                canvas.alpha_composite(found.convert("RGBA"))
+                found = canvas
             return found.convert("L" if self.channels == 1 else "RGB")
 
     def frame(self, image: Any) -> tuple[int, int]:
@@ -205,21 +196,11 @@ class Reading:
             there = (across.low, along.low, across.high, along.high)
             part = image.resize((across.pixels, along.pixels), Image.Resampling.BILINEAR, box=there)
             canvas.paste(part, (across.at, along.at))
-        return planes(canvas)
-
-    def _composed(self, image: Any) -> Any:
-        from PIL import Image
-
-        if not image.has_transparency_data:
-            return image
-        above = image.convert("RGBA")
-        canvas = Image.new("RGBA", above.size, (*self.background, 255))
-        canvas.alpha_composite(above)
-        return canvas
+        values = np.asarray(canvas, dtype=np.uint8)
+        return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
 
 
-@dataclass(frozen=True)
-class _Overlap:
+class _Overlap(NamedTuple):
     low: float
     high: float
     at: int
@@ -236,53 +217,25 @@ def _overlap(low: float, high: float, length: int, side: int) -> _Overlap:
     return _Overlap(first, last, at, max(0, end - at))
 
 
-def planes(image: Any) -> npt.NDArray[np.uint8]:
-    """A PIL image of mode `L` or `RGB` as uint8 (C, H, W)."""
-    values = np.asarray(image, dtype=np.uint8)
-    return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
-
-
 def decoders() -> int:
     """Threads that decode side by side: Pillow lets go of the interpreter while it does."""
     return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def _turn_upright(image: Any) -> None:
-    from PIL import ImageOps
-
-    ImageOps.exif_transpose(image, in_place=True)
-
-
 def _in_eight_bits(path: Picture, image: Any) -> Any:
-    """Greys of 12, 16 and 32 bits and floats as `L` or `LA`; any other image as it is.
-
-    Integers are scaled by the full range of 12 or 16 bits, floats by 0..1. Raises `InvalidInput` for values beyond.
-    """
+    """Greys of 12, 16 and 32 bits and floats as `L` or `LA`: integers by the range of 12 or 16 bits, floats by 0..1."""
     from PIL import Image
 
-    if image.mode not in GREY_MODES - {"1", "L", "LA"}:
-        return image
     values, tags = np.asarray(image), getattr(image, "tag_v2", {})
-    full = 1 if image.mode == "F" else 4095 if tags.get(_BITS_PER_SAMPLE) == (12,) else 65_535
+    full = 1 if image.mode == "F" else 4095 if tags.get(BITS_PER_SAMPLE) == (12,) else 65_535
     low, high = values.min(), values.max()
     require(
         bool(low >= 0 and high <= full),  # false for a NaN, too
         f"{path} has grey levels from {low:g} to {high:g} (mode {image.mode}); floats must lie in 0 to 1, integers in "
         "0 to 65535. Save it with 8 or 16 bits, or scale its floats to 0 to 1.",
     )
-    levels = full - values if tags.get(_PHOTOMETRIC) == 0 else values  # 0: white is zero
+    levels = full - values if tags.get(PHOTOMETRIC) == 0 else values  # 0: white is zero
     grey = Image.fromarray(np.rint(levels * (255 / full)).astype(np.uint8))
     if "transparency" in image.info:
         grey.putalpha(Image.fromarray((values != image.info["transparency"]).astype(np.uint8) * np.uint8(255)))
     return grey
-
-
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
-"""Tags of TIFF."""
-
-
-def _of_lab(image: Any) -> Any:
-    from PIL import ImageCms
-
-    profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    return ImageCms.profileToProfile(image, *profiles, outputMode="RGB")

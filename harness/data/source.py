@@ -1,19 +1,18 @@
-"""What every source of images can tell and give; one file each in `harness/data/sources/`."""
+"""What every source of images can tell and give; the files in `harness/data/sources/` have one or more each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.duplicates import Place
 from harness.data.subsets import Ints
 from harness.spec import DataSpec, InvalidInput, SourceFacts
 
 if TYPE_CHECKING:  # plans ask for facts and hashes, and must not wait for torch
     import torch
 
-    from harness.data.stream import AnySplit
+    from harness.data.splits import AnySplit
 
 Part = Literal["train", "validation", "test"]
 Phase = Literal["tune", "confirm"]
@@ -46,8 +45,8 @@ class Source(Protocol):
     def outline(self, spec: DataSpec) -> Mapping[str, Any]:
         """Fields of `records.data_facts.DataFacts` that are known without decoding an image."""
 
-    def places(self, spec: DataSpec, labels: Mapping[str, Ints]) -> list[Place]:
-        """Part, class and name of every image, part after part; `labels` has the labels of each part."""
+    def names(self, spec: DataSpec) -> Mapping[str, Sequence[str]]:
+        """The images of each split by name; empty where they have none."""
 
 
 def memory_needed(facts: SourceFacts) -> int:
@@ -60,8 +59,7 @@ def memory_limit() -> int:
     """Bytes that a set may take: half of the machine's memory, as it is copied once."""
     import psutil
 
-    total: int = psutil.virtual_memory().total
-    return total // 2
+    return int(psutil.virtual_memory().total) // 2
 
 
 def check_memory(what: str, facts: SourceFacts, needed: int) -> None:

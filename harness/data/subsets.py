@@ -1,25 +1,31 @@
-"""Stratified choices of images: nested training subsets and what is held out."""
+"""Choices that follow from a seed: nested training subsets, and what is held out. All are stratified."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.seeds import derive
 from harness.spec import DataSpec
 from harness.spec.errors import require_within
 
 if TYPE_CHECKING:  # planning chooses nothing, and must not wait for torch
     from torch import Tensor
 
-    from harness.data.splits import Split
-    from harness.data.stream import StreamedSplit
+    from harness.data.splits import AnySplit
 
 Ints = npt.NDArray[np.int64]
 
 
-def subset(train: "Split | StreamedSplit", size: int, *, seed: int) -> "Tensor":
+def derive(seed: int, *purpose: str | int) -> int:
+    """A 63-bit seed for one purpose, e.g. `derive(0, "order", epoch)`; the same on every machine and version."""
+    text = json.dumps([seed, *purpose], separators=(",", ":"))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def subset(train: "AnySplit", size: int, *, seed: int) -> "Tensor":
     """Positions in `train` of a stratified subset: int64 (size,), ascending, on the CPU.
 
     Nested: for one seed, a smaller subset is part of every larger one. Each class has its share of `train`, to within
@@ -44,32 +50,28 @@ def stratified(labels: Ints, size: int, *, seed: int, leave: int = 0) -> Ints:
     return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
-def held_out(labels: Ints, size: int, *, split_seed: int) -> Ints:
-    """Ascending positions (size,) of the training images that are held out for validation."""
-    return stratified(labels, size, seed=derive(split_seed, "validation"), leave=1)
+def parted(labels: Mapping[str, Ints], data: DataSpec, *, tested: int) -> dict[str, tuple[str, Ints]]:
+    """Where the images of `train`, `validation` and `test` are: a part of the source, and positions in it, ascending.
 
-
-def parted(parts: Mapping[str, Ints], data: DataSpec, *, tested: int) -> dict[str, Ints]:
-    """Positions, ascending, of the images of `train`, `validation` and `test`, for a resolved specification.
-
-    `parts` has the labels of a source's own parts, in the order that positions count through: `train` first. What it
-    lacks is held out of `train`: `tested` images to test on, `data.validation_size` for validation.
+    `labels` has those of the source's own parts. What it lacks is held out of `train`: `tested` images to test on,
+    `data.validation_size` for validation.
     """
     assert data.validation_size is not None
-    starts = dict(zip(parts, np.cumsum([0, *map(len, parts.values())]), strict=False))
-    own = {part: start + np.arange(len(parts[part])) for part, start in starts.items()}
-    train, labels = own["train"], parts["train"]
-    if "test" not in parts:
-        seed = derive(data.split_seed, "test")
-        own["test"] = train[stratified(labels, tested, seed=seed, leave=2)]
-        train = np.setdiff1d(train, own["test"])
-        labels = labels[train]
-    if "validation" not in parts:
-        own["validation"] = train[held_out(labels, data.validation_size, split_seed=data.split_seed)]
+    train, found = np.arange(len(labels["train"])), {}
+    if "test" in labels:
+        found["test"] = "test", np.arange(len(labels["test"]))
     else:
-        seed = derive(data.split_seed, "validation")
-        own["validation"] = own["validation"][stratified(parts["validation"], data.validation_size, seed=seed)]
-    return {"train": np.setdiff1d(train, own["validation"]), "validation": own["validation"], "test": own["test"]}
+        out = stratified(labels["train"], tested, seed=derive(data.split_seed, "test"), leave=2)
+        found["test"] = "train", out
+        train = np.setdiff1d(train, out)
+    part, seed = "validation", derive(data.split_seed, "validation")
+    if part in labels:
+        found[part] = part, stratified(labels[part], data.validation_size, seed=seed)
+    else:
+        out = train[stratified(labels["train"][train], data.validation_size, seed=seed, leave=1)]
+        found[part] = "train", out
+        train = np.setdiff1d(train, out)
+    return {"train": ("train", train), **found}
 
 
 def apportion(counts: Ints, size: int, *, leave: int = 0) -> Ints:

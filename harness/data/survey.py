@@ -1,23 +1,29 @@
 """What a data set holds: images of each part and class, sizes, modes, duplicates, and what was passed over."""
 
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness.data.describe import resolve
-from harness.data.duplicates import MOST_BYTES, Keys, file_keys, pixel_keys
-from harness.data.duplicates import find as find_twice
+import numpy as np
+
+from harness.data.describe import load, resolve
 from harness.data.photograph_source import class_counts
 from harness.data.source import SizeNeeded, Source
 from harness.data.sources import find
-from harness.records.data_facts import PARTS, DataFacts
-from harness.spec import DataSpec, SourceFacts
+from harness.records.data_facts import PARTS, DataFacts, Duplicates, shown
+from harness.spec import DataSpec, InvalidInput, SourceFacts
+from harness.spec.plural import counted
 
 if TYPE_CHECKING:  # plans ask for an outline, and must not wait for torch
-    from harness.data.loading import Dataset
-    from harness.data.stream import AnySplit
+    from harness.data.describe import Dataset
+    from harness.data.splits import AnySplit
 
 CHECK_SIDE = 64
 """Pixels that images without a common size are compared at, where no size is asked for."""
+
+MOST_BYTES = 2**32
+"""Files that are hashed for nothing else are, for comparison, up to this many bytes, where not all are asked for."""
 
 
 def outline(spec: DataSpec) -> DataFacts:
@@ -45,8 +51,8 @@ def survey(spec: DataSpec, data: "Dataset", *, thorough: bool = False) -> DataFa
     """All that is known of a data set that has been loaded in phase `confirm`.
 
     Images in memory are compared by their pixels, at the size that models see; streamed ones by the bytes of their
-    files, of which those are read that share their size with another: not where that is more than `MOST_BYTES`, unless
-    `thorough`. Raises `InvalidInput` where every test image is a training image.
+    files: not where more than `MOST_BYTES` would be read for it, unless `thorough`. Raises `InvalidInput` where every
+    test image is a training image.
     """
     source = find(spec.source)
     spec, facts = resolve(spec, source)
@@ -62,10 +68,17 @@ def survey(spec: DataSpec, data: "Dataset", *, thorough: bool = False) -> DataFa
             distinct_sizes=1,
             modes={"L" if facts.channels == 1 else "RGB": images},
         )
-    compared, keys = _keys(data, [splits[part] for part in PARTS], thorough=thorough)
+    keys = _keys(source, splits, most_bytes=None if thorough else MOST_BYTES)
     if keys is None:
         return known
-    return replace(known, duplicates=find_twice(spec.source, compared, keys, source.places(spec, labels)))
+    names = source.names(spec)
+    places = [
+        (key, part, int(label), names[part][at] if names else f"{part}[{at}]")
+        for part in PARTS
+        for at, (key, label) in enumerate(zip(keys[part], labels[part], strict=True))
+    ]
+    compared = f"pixels at {facts.image_size} px" if hasattr(data.train, "images") else "bytes of the files"
+    return replace(known, duplicates=_duplicates(spec.source, compared, places))
 
 
 def check(spec: DataSpec) -> tuple[DataFacts, str]:
@@ -73,8 +86,6 @@ def check(spec: DataSpec) -> tuple[DataFacts, str]:
 
     Raises `InvalidInput` for data that cannot be used.
     """
-    from harness.data.loading import load
-
     lacking = ""
     try:
         resolve(spec)
@@ -83,12 +94,50 @@ def check(spec: DataSpec) -> tuple[DataFacts, str]:
     return survey(spec, load(spec, phase="confirm"), thorough=True), lacking
 
 
-def _keys(data: "Dataset", splits: "list[AnySplit]", *, thorough: bool) -> tuple[str, Keys | None]:
-    """What of the images is compared, and the keys of all of them, part after part."""
-    from harness.data.stream import StreamedSplit
+def _keys(source: Source, splits: "Mapping[str, AnySplit]", *, most_bytes: int | None) -> dict[str, list[str]] | None:
+    """What is equal for equal images, of those of each split; None where it takes too much reading."""
+    from harness.data.splits import Split
 
-    if isinstance(data.train, StreamedSplit):
-        pictures = [picture for split in splits if isinstance(split, StreamedSplit) for picture in split.pictures]
-        return "bytes of the files", file_keys(pictures, most_bytes=None if thorough else MOST_BYTES)
-    images = [split.images.cpu().numpy() for split in splits if not isinstance(split, StreamedSplit)]
-    return f"pixels at {data.facts.image_size} px", [key for part in images for key in pixel_keys(part)]
+    hashes: list[str] | None = None
+    keys: dict[str, list[str]] = {}
+    for part, split in splits.items():
+        if isinstance(split, Split):
+            pixels = np.ascontiguousarray(split.images.cpu().numpy())
+            keys[part] = [hashlib.blake2b(image.data, digest_size=16).hexdigest() for image in pixels]
+        else:
+            hashes = hashes or split.source.hashes(most_bytes)
+            if hashes is None:
+                return None
+            keys[part] = [hashes[at] for at in split.positions]
+    return keys
+
+
+def _duplicates(source: str, compared: str, images: Sequence[tuple[str, str, int, str]]) -> Duplicates:
+    """What is there more than once, of (key, part, class, name) of every image.
+
+    Raises `InvalidInput` where every test image is a training image, held out or not: there is nothing to test on.
+    """
+    import pandas as pd
+
+    every = pd.DataFrame(images, columns=["key", "part", "label", "name"])
+    twice = every[every.duplicated("key", keep=False)]
+    known = twice[twice["part"] != "test"]["key"]
+    leaked = twice[(twice["part"] == "test") & twice["key"].isin(known)]
+    held_out = twice[(twice["part"] == "validation") & twice["key"].isin(twice[twice["part"] == "train"]["key"])]
+    relabelled = twice[twice.groupby("key")["label"].transform("nunique") > 1]
+    tested = int((every["part"] == "test").sum())
+    if len(leaked) == tested > 0:
+        raise InvalidInput(
+            f"All {counted(tested, 'test image')} of {source} are training images, too (the same {compared}): there is "
+            "nothing to test on. Put other images into the test part."
+        )
+    names = pd.concat([leaked, relabelled, twice]).drop_duplicates("key")["key"]
+    ends = twice.groupby("key")["name"].agg(["first", "last"]).loc[names.head(5)]
+    return Duplicates(
+        compared=compared,
+        test_in_train=len(leaked),
+        validation_in_train=len(held_out),
+        relabelled=len(relabelled),
+        repeated=int(every.duplicated("key").sum()),
+        first=tuple(shown(f"{last} = {first}") for first, last in ends.itertuples(index=False)),
+    )

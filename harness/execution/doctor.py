@@ -186,30 +186,16 @@ def _results(results: Path) -> Iterator[Check]:
 
 
 def _data() -> Iterator[Check]:
-    from harness.data.cache import cache_folder
-    from harness.data.fetching import data_folders
-    from harness.data.sources.cifar import CIFAR
-    from harness.data.sources.fashion_mnist import FILES, SYSTEM_FOLDER
+    from harness.data.sources.named_files import CIFAR, FASHION_MNIST
 
     yield Check(what="data: digits", level="ok", found="comes with scikit-learn")
-    places = [*data_folders("fashion-mnist", "FashionMNIST/raw"), cache_folder() / "fashion_mnist", SYSTEM_FOLDER]
-    names = [file.name for pair in FILES.values() for file in pair]
-    yield _source("fashion_mnist", [place for place in places if _has_all(place, names)])
-    for source, archive in CIFAR.items():
-        places = [*data_folders(), cache_folder() / source]
-        found = [place for place in places for name in (archive.folder, archive.file.name) if (place / name).exists()]
-        yield _source(source, found)
-
-
-def _has_all(folder: Path, names: list[str]) -> bool:
-    return all((folder / name).is_file() or (folder / f"{name}.gz").is_file() for name in names)
-
-
-def _source(source: str, places: list[Path]) -> Check:
-    if places:
-        return Check(what=f"data: {source}", level="ok", found=f"in {places[0]}")
-    mend = f"patchbench data get {source} (needs a network), or set PATCHBENCH_DATA to a folder that has it."
-    return Check(what=f"data: {source}", level="warn", found="not on this machine yet", mend=mend)
+    for files in (FASHION_MNIST, *CIFAR.values()):
+        if place := files.where():
+            yield Check(what=f"data: {files.name}", level="ok", found=f"in {place}")
+        else:
+            get = f"patchbench data get {files.name} (needs a network)"
+            mend = f"{get}, or set PATCHBENCH_DATA to a folder that has it."
+            yield Check(what=f"data: {files.name}", level="warn", found="not on this machine yet", mend=mend)
 
 
 def _mlflow(results: Path) -> Iterator[Check]:

@@ -7,13 +7,9 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from harness.data import content_hash, facts, load, resolve
 from harness.data.array_source import as_pair
-from harness.data.sources.array_files import read_array
 from harness.data.survey import check
 from harness.spec import DataSpec, InvalidInput
 
@@ -126,12 +122,12 @@ def test_a_check_tells_classes_sizes_and_duplicates(saved):
 
 
 BAD = {
-    "objects": ({"y_train": np.array([{}] * 12, dtype=object)}, "y_train is of type object"),
-    "floats": ({"x_train": levels(12) / 255}, "images of train .* type float64; they must be uint8"),
-    "oblong": ({"x_train": levels(12)[:, :3]}, r"shape \(12, 3, 4\); it must be \(N, H, H\)"),
+    "objects": ({"y_train": np.array([{}] * 12, dtype=object)}, "Object arrays cannot be loaded"),
+    "floats": ({"x_train": levels(12) / 255}, "images of train .* type float64 .* they must be uint8"),
+    "oblong": ({"x_train": levels(12)[:, :3]}, r"shape \(12, 3, 4\); they must be .* \(N, H, H\)"),
     "flat": ({"x_train": levels(12).reshape(12, 16)}, r"shape \(12, 16\)"),
     "alpha": ({"x_train": np.zeros((12, 4, 4, 4), dtype=np.uint8)}, "with 1 or 3 channels"),
-    "labels are one too few": ({"y_train": two(11)}, "12 images but 11 labels; they must match"),
+    "labels are one too few": ({"y_train": two(11)}, "12 images and 11 labels"),
     "one-hot labels": ({"y_train": np.eye(12, dtype=np.int64)}, r"labels of train .* shape \(12, 12\)"),
     "float labels": ({"y_train": two(12) / 1}, "must be whole numbers"),
     "negative labels": ({"y_train": two(12) - 1}, "go from -1 to 0; they must number the classes from 0 on"),
@@ -142,7 +138,7 @@ BAD = {
     "another size": ({"x_test": levels(4, side=5)}, r"images of test have the shape \(1, 5, 5\), those of train"),
     "no test part": ({"x_test": None, "y_test": None}, "lacks x_test and y_test or test_images and test_labels"),
     "no labels": ({"y_test": None}, "lacks y_test; images and labels go together"),
-    "nothing": ({"x_train": levels(0), "y_train": two(0)}, "train in .* has no image"),
+    "nothing": ({"x_train": levels(0), "y_train": two(0)}, "train in .* has 0 images"),
 }
 
 
@@ -184,29 +180,12 @@ def test_a_header_allocates_nothing(tmp_path, shape):
             file = io.BytesIO()
             np.save(file, array)
             archive.writestr(f"{name}.npy", header(shape) + b"123456789" if name == "x_train" else file.getvalue())
-    with pytest.raises(InvalidInput, match=r"header that can be read|bytes follow"):
+    with pytest.raises(InvalidInput, match=r"cannot be read|shape \(2,\)"):
         load(DataSpec(source=f"npz:{tmp_path / 'set.npz'}"))
 
 
 def test_a_bomb_is_not_unpacked(saved, tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "set.npz", **content(x_train=np.zeros((10_000, 100, 100), dtype=np.uint8)))
     monkeypatch.setattr("harness.data.sources.array_files.memory_limit", lambda: 10**7)
-    with pytest.raises(InvalidInput, match=r"x_train takes 0\.1 GB, more than half of this machine's memory"):
+    with pytest.raises(InvalidInput, match=r"x_train of .* it takes 0\.1 GB, more than half of this machine's memory"):
         load(DataSpec(source=f"npz:{tmp_path / 'set.npz'}"))
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    array=arrays.arrays(
-        dtype=st.sampled_from(["u1", "<i4", ">i8", "<f4"]), shape=arrays.array_shapes(max_dims=4, max_side=4)
-    ),
-    fortran=st.booleans(),
-)
-def test_a_file_is_read_as_numpy_reads_it(array, fortran):
-    file = io.BytesIO()
-    np.save(file, np.asfortranarray(array) if fortran else array)
-    size = file.tell()
-    file.seek(0)
-    read = read_array(file, size, "x")
-    assert read.dtype == array.dtype
-    np.testing.assert_array_equal(read, array)

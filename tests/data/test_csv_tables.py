@@ -95,16 +95,6 @@ def test_a_check_finds_duplicates_by_their_rows(folder):
     assert [(row.name, row.train + row.validation, row.test) for row in found.classes] == [("a", 4, 2), ("b", 4, 2)]
 
 
-def test_links_are_followed_and_counted(folder, tmp_path):
-    (tmp_path / "shots").mkdir()
-    shutil.move(folder / "shots" / "3.png", tmp_path / "shots" / "3.png")
-    (folder / "shots" / "3.png").symlink_to(tmp_path / "shots" / "3.png")
-    assert find(table(folder, PARTED).source).outside == 1
-    shutil.move(folder / "shots", tmp_path / "all")
-    (folder / "shots").symlink_to(tmp_path / "all")
-    assert find(table(folder, PARTED).source).outside == 12
-
-
 BAD = {
     "no column": (["file,label", "shots/0.png,a"], "has no column path; its first line must be path,label"),
     "nothing": ([], "has no column path"),

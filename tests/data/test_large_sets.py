@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from harness.data import Batches, StreamedSplit, load, normalisation, photograph_source, stream
+from harness.data import Batches, StreamedSplit, load, normalisation, photograph_source, splits
 from harness.data import cache as kept
 from harness.data.photographs import Reading
 from harness.data.survey import check
@@ -165,14 +165,14 @@ def test_evaluations_of_an_imagenet_are_decoded_once_and_trainings_cropped(tmp_p
     spec = DataSpec(source=f"imagenet:{folder}", image_size=8)
     data = load(spec, phase="confirm")
     assert data.train.pixels is None
-    assert data.train.statistics_images == stream.CROPS_MEASURED
+    assert data.train.statistics_images == splits.CROPS_MEASURED
     first = [images for images, _ in [*data.validation.chunks(4), *data.test.chunks(4)]]
     second = [images for images, _ in [*data.validation.chunks(4), *data.test.chunks(4)]]
     assert equal(first, second)
     assert set(decoded.values()) == {1}
     assert len(decoded) == len(data.validation) + 8
     reading = Reading(side=8, channels=3, fit="crop", background=(255, 255, 255), share=7 / 8)
-    assert np.array_equal(first[-1][-1].numpy(), reading(data.test.pictures[-1]))
+    assert np.array_equal(first[-1][-1].numpy(), reading(data.test.source.picture(int(data.test.positions[-1]))))
 
 
 def test_a_set_of_which_memory_holds_no_batch_is_refused(folder, little_memory, monkeypatch):

@@ -266,7 +266,7 @@ def test_the_first_frame_or_page_is_read_and_that_there_are_more_is_known(put):
 
 def test_a_header_says_what_is_stored(put):
     header = look(put(saved(in_mode(UPRIGHT, "I;16"), "PNG")))
-    assert (header.mode, header.size, header.is_grey) == ("I;16", (48, 32), True)
+    assert (header.mode, header.wide, header.high, header.is_grey) == ("I;16", 48, 32, True)
 
 
 RAMP = np.tile(np.arange(200, dtype=np.uint8), (100, 1))  # 200 wide, 100 high, each column its own level

@@ -1,15 +1,16 @@
 """Where the named sources come from, in which order, and what happens to damaged files."""
 
-import errno
 import gzip
 import hashlib
 import io
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import tarfile
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,9 @@ import pytest
 import torch
 
 from harness.data import content_hash, fetching, load
-from harness.data.cache import stored, unkept, write_whole
+from harness.data.cache import stored, write_whole
 from harness.data.fetching import RawFile
-from harness.data.sources import cifar, fashion_mnist
+from harness.data.sources import named_files
 from harness.spec import NAMED_SOURCES, DataSpec, InvalidInput, SourceFacts
 
 SPEC = DataSpec()
@@ -57,7 +58,7 @@ def test_one_wrong_byte_in_the_users_folder_names_file_and_hashes(tiny, tmp_path
         path = path.with_name(f"{path.name}.gz")
     with pytest.raises(InvalidInput) as error:
         load(SPEC)
-    expected = fashion_mnist.FILES["train"][0].sha256
+    expected = named_files.FASHION_MNIST.files[0].sha256
     assert str(error.value) == (
         f"{path} is damaged: its content has SHA-256 {found} (47056 bytes), expected {expected} (47056 bytes). "
         "Replace it, or unset PATCHBENCH_DATA."
@@ -81,19 +82,13 @@ def test_a_cut_gzip_file_is_named(tiny, tmp_path, monkeypatch):
         load(SPEC)
 
 
-def test_system_files_are_kept_and_then_not_needed(tiny, tmp_path, cache):
-    system = tiny.put(tmp_path / "system", packed=True)
-    first = load(SPEC, phase="confirm")
-    for path in system.iterdir():
-        path.unlink()
-    second = load(SPEC, phase="confirm")
-    assert torch.equal(first.train.images, second.train.images)
-    assert torch.equal(first.test.labels, second.test.labels)
-    assert sorted(path.name for path in (cache / "fashion_mnist").iterdir()) == sorted(tiny.contents)
+def answering(contents):
+    """A server that has these files packed."""
+    return lambda url, timeout: io.BytesIO(gzip.compress(contents[url.rpartition("/")[2].removesuffix(".gz")]))
 
 
-def test_a_damaged_cache_is_set_aside_and_built_again(tiny, tmp_path, cache, caplog):
-    tiny.put(tmp_path / "system")
+def test_a_damaged_cache_is_set_aside_and_built_again(tiny, cache, caplog, monkeypatch):
+    monkeypatch.setattr(urllib.request, "urlopen", answering(tiny.contents))
     good = load(SPEC)
     kept = cache / "fashion_mnist" / "train-images-idx3-ubyte"
     flip_byte(kept)
@@ -110,14 +105,13 @@ def test_nothing_found_lists_every_place_and_the_files_that_would_do(tiny, tmp_p
     assert str(error.value) == (
         "Cannot find fashion_mnist's train-images-idx3-ubyte. Tried:\n"
         "  PATCHBENCH_DATA: not set\n"
-        f"  cache: no {cache}/fashion_mnist/train-images-idx3-ubyte\n"
-        f"  system: no train-images-idx3-ubyte or train-images-idx3-ubyte.gz in {tmp_path}/system\n"
-        "  Debian package dataset-fashion-mnist: apt-get and dpkg-deb not here\n"
+        f"  cache: no train-images-idx3-ubyte[.gz] in {cache}/fashion_mnist\n"
+        f"  system: no train-images-idx3-ubyte[.gz] in {tmp_path}/system\n"
+        "  Debian package dataset-fashion-mnist: [Errno 2] No such file or directory: 'apt-get'\n"
         "  download: http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/train-images-idx3-ubyte.gz: "
         "<urlopen error no network in tests>\n"
-        "Put these files into a folder and name it by PATCHBENCH_DATA: train-images-idx3-ubyte[.gz], "
-        "train-labels-idx1-ubyte[.gz], t10k-images-idx3-ubyte[.gz], t10k-labels-idx1-ubyte[.gz]; "
-        "or install dataset-fashion-mnist."
+        "Put train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-images-idx3-ubyte[.gz], "
+        "t10k-labels-idx1-ubyte[.gz] into a folder and name it by PATCHBENCH_DATA; or install dataset-fashion-mnist."
     )
     assert not cache.exists()
 
@@ -129,7 +123,6 @@ def test_a_damaged_system_file_is_passed_over_but_told(tiny, tmp_path):
 
 
 def test_the_package_is_unpacked_into_the_cache(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("shutil.which", lambda tool: f"/usr/bin/{tool}")
     commands = []
 
     def run(command, folder):
@@ -137,25 +130,22 @@ def test_the_package_is_unpacked_into_the_cache(tiny, tmp_path, monkeypatch):
         if command[0] == "apt-get":
             (Path(folder) / "dataset-fashion-mnist_1_all.deb").touch()
         else:
-            tiny.put(Path(folder) / "unpacked" / fashion_mnist.SYSTEM_FOLDER.relative_to("/"), packed=True)
+            tiny.put(Path(folder) / "unpacked" / named_files.FASHION_MNIST.system.relative_to("/"), packed=True)
 
     monkeypatch.setattr(fetching, "_run", run)
     assert len(load(SPEC, phase="confirm").test) == 20
     assert [command[0] for command in commands] == ["apt-get", "dpkg-deb"]
 
 
-def test_a_failing_command_gives_its_last_line(tmp_path):
-    with pytest.raises(fetching.Unusable, match=r"sh -c: E: no such package"):
-        fetching._run(["sh", "-c", "echo E: no such package >&2; exit 100"], str(tmp_path))
-    with pytest.raises(fetching.Unusable, match="No such file"):
-        fetching._run(["no-such-command-here"], str(tmp_path))
+def test_a_failing_command_gives_its_last_line(tiny, tmp_path):
+    (tmp_path / "apt-get").write_text("#!/bin/sh\necho trying >&2; echo E: no such package >&2; exit 100\n")
+    (tmp_path / "apt-get").chmod(0o755)
+    with pytest.raises(InvalidInput, match=r"Debian package dataset-fashion-mnist: E: no such package\n"):
+        load(SPEC)
 
 
 def test_a_download_is_checked_and_kept(tiny, monkeypatch):
-    def answer(url, timeout):
-        return io.BytesIO(gzip.compress(tiny.contents[url.rpartition("/")[2].removesuffix(".gz")]))
-
-    monkeypatch.setattr(urllib.request, "urlopen", answer)
+    monkeypatch.setattr(urllib.request, "urlopen", answering(tiny.contents))
     assert len(load(SPEC, phase="confirm").test) == 20
     monkeypatch.setattr(urllib.request, "urlopen", None)
     assert len(load(SPEC, phase="confirm").test) == 20
@@ -167,32 +157,25 @@ def test_a_wrong_number_of_labels_is_refused(tiny, tmp_path, monkeypatch):
     labels = tiny.contents["train-labels-idx1-ubyte"]
     short = labels[:7] + bytes([59]) + labels[8:-1]
     (own / "train-labels-idx1-ubyte").write_bytes(short)
-    images_file, _ = fashion_mnist.FILES["train"]
+    known = named_files.FASHION_MNIST
     wrong = RawFile("train-labels-idx1-ubyte", len(short), hashlib.sha256(short).hexdigest())
-    monkeypatch.setitem(fashion_mnist.FILES, "train", (images_file, wrong))
-    with pytest.raises(InvalidInput, match="60 images but 59 labels"):
+    files = (known.files[0], wrong, *known.files[2:])
+    monkeypatch.setattr(named_files, "FASHION_MNIST", replace(known, files=files))
+    with pytest.raises(InvalidInput, match="60 images and 59 labels"):
         load(SPEC)
 
 
 @pytest.mark.parametrize("raw", [b"", b"\0\0\x08", b"\0\0\x08\x00", b"\0\0\x08\x01\0\0\0\x05abc", b"PNG12345678"])
 def test_a_header_that_does_not_fit_is_refused(raw):
     with pytest.raises(InvalidInput, match="no IDX file"):
-        fashion_mnist.parse_idx(raw, "some-file")
-
-
-def test_space_is_asked_for_only_where_it_lacks(tmp_path):
-    for code, remedy in ((errno.ENOSPC, "Free some space there, or set PATCH"), (errno.EROFS, "Set PATCH")):
-        told = str(unkept("images", tmp_path, OSError(code, os.strerror(code))))
-        assert told.startswith(f"Cannot write images in {tmp_path}: {os.strerror(code)}. {remedy}")
+        named_files.parse_idx(raw, "some-file")
 
 
 def test_a_cache_that_cannot_be_written_says_what_to_do(tiny, tmp_path, monkeypatch):
-    tiny.put(tmp_path / "system")
+    monkeypatch.setattr(urllib.request, "urlopen", answering(tiny.contents))
     (tmp_path / "file").touch()
     monkeypatch.setenv("PATCHBENCH_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(
-        InvalidInput, match=r"Cannot write train-images-idx3-ubyte .*: Not a directory\. Set PATCHBENCH_CACHE"
-    ):
+    with pytest.raises(InvalidInput, match=r"Cannot write train-images-idx3-ubyte .*: Not a directory\. .* PATCH"):
         load(SPEC)
 
 
@@ -284,10 +267,9 @@ def test_a_missing_cifar_lists_what_was_tried(cache):
     assert str(error.value) == (
         "Cannot find cifar10's cifar-10-python.tar.gz. Tried:\n"
         "  PATCHBENCH_DATA: not set\n"
-        f"  cache: no {cache}/cifar10/cifar-10-python.tar.gz\n"
+        f"  cache: no cifar-10-python.tar.gz in {cache}/cifar10\n"
         "  download: https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz: <urlopen error no network in tests>\n"
-        "Put cifar-10-python.tar.gz, or the folder cifar-10-batches-py that it unpacks to, into a folder and name that "
-        "folder by PATCHBENCH_DATA."
+        "Put cifar-10-python.tar.gz or the folder cifar-10-batches-py into a folder and name it by PATCHBENCH_DATA."
     )
 
 
@@ -317,7 +299,7 @@ def tiny_cifar(tmp_path, monkeypatch):
             tar.addfile(info, io.BytesIO(raw))
     packed = path.read_bytes()
     file = RawFile(path.name, len(packed), hashlib.sha256(packed).hexdigest())
-    monkeypatch.setitem(cifar.CIFAR, "cifar10", cifar.Archive(file, "cifar-10-batches-py"))
+    monkeypatch.setitem(named_files.CIFAR, "cifar10", replace(named_files.CIFAR["cifar10"], files=(file,)))
     facts = SourceFacts(image_size=32, channels=3, classes=10, train_images=50, test_images=20, validation_images=10)
     monkeypatch.setitem(NAMED_SOURCES, "cifar10", facts)
     return path
@@ -328,7 +310,8 @@ def test_cifar_from_the_users_archive(tiny_cifar, monkeypatch, cache):
     data = load(DataSpec(source="cifar10"), phase="confirm")
     assert data.train.images.shape == (40, 3, 32, 32)
     assert torch.bincount(data.train.labels).tolist() == [4] * 10
-    raw = pickle.loads((cache / "cifar10/cifar-10-batches-py/test_batch").read_bytes())
+    with tarfile.open(tiny_cifar) as archive:
+        raw = pickle.loads(archive.extractfile("cifar-10-batches-py/test_batch").read())
     assert np.array_equal(data.test.images.numpy().reshape(20, 3072), raw["data"])
     monkeypatch.delenv("PATCHBENCH_DATA")
     assert len(load(DataSpec(source="cifar10"), phase="confirm").test) == 20
@@ -342,25 +325,45 @@ def test_a_damaged_cifar_archive_is_named(tiny_cifar, monkeypatch):
         load(DataSpec(source="cifar10"))
 
 
-def test_a_damaged_cifar_folder_is_named_or_built_again(tiny_cifar, monkeypatch, cache):
+def test_cifar_from_a_folder_that_is_unpacked(tiny_cifar, monkeypatch, cache):
     monkeypatch.setenv("PATCHBENCH_DATA", str(tiny_cifar.parent))
-    load(DataSpec(source="cifar10"))
-    unpacked = cache / "cifar10" / "cifar-10-batches-py"
-    flip_byte(unpacked / "data_batch_1", at=200)
-    assert len(load(DataSpec(source="cifar10")).train) == 40
-    assert len(list(unpacked.parent.glob("*.damaged-*"))) == 1
-    flip_byte(unpacked / "data_batch_1", at=200)
-    unpacked.rename(tiny_cifar.parent / unpacked.name)
-    with pytest.raises(
-        InvalidInput, match=r"data_batch_1 is damaged: MD5 .*, expected .* Replace the folder, or unset"
-    ):
+    with tarfile.open(tiny_cifar) as archive:
+        archive.extractall(tiny_cifar.parent, filter="data")
+    tiny_cifar.unlink()
+    batch = tiny_cifar.parent / "cifar-10-batches-py" / "data_batch_1"
+    flip_byte(batch, at=200)
+    with pytest.raises(InvalidInput, match=r"data_batch_1 is damaged: MD5 .*, expected .*\. Replace or remove it"):
         load(DataSpec(source="cifar10"))
-    (tiny_cifar.parent / unpacked.name / "data_batch_1").unlink()
+    flip_byte(batch, at=200)
+    assert len(load(DataSpec(source="cifar10")).train) == 40
+    shutil.rmtree(cache)
+    batch.unlink()
     with pytest.raises(InvalidInput, match=r"data_batch_1: No such file"):
         load(DataSpec(source="cifar10"))
 
 
-HERE = fashion_mnist.SYSTEM_FOLDER.is_dir()
+class Trap:
+    def __reduce__(self):
+        return os.mkdir, ("sprung",)
+
+
+def test_a_pickle_that_names_a_function_is_refused_and_nothing_is_called(tiny_cifar, monkeypatch, tmp_path):
+    """By its hash; and by what it names, were that the published one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATCHBENCH_DATA", str(tiny_cifar.parent))
+    batch = tiny_cifar.parent / "cifar-10-batches-py" / "data_batch_1"
+    batch.parent.mkdir()
+    batch.write_bytes(pickle.dumps({"data": Trap(), "labels": []}))
+    with pytest.raises(InvalidInput, match="data_batch_1 is damaged"):
+        load(DataSpec(source="cifar10"))
+    known = [["data_batch_1", hashlib.md5(batch.read_bytes()).hexdigest()]]
+    monkeypatch.setattr("torchvision.datasets.CIFAR10.train_list", known)
+    with pytest.raises(InvalidInput, match=r"names posix\.mkdir, which no batch does"):
+        load(DataSpec(source="cifar10"))
+    assert not (tmp_path / "sprung").exists()
+
+
+HERE = named_files.FASHION_MNIST.system.is_dir()
 
 
 @pytest.mark.skipif(not HERE, reason="needs the Debian package dataset-fashion-mnist")

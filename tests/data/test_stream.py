@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from harness.data import Batches, StreamedSplit, content_hash, facts, load, normalisation, resolve, subset
-from harness.data.stream import IMAGES_AHEAD, random_box
+from harness.data.splits import IMAGES_AHEAD, random_box
 from harness.spec import DataSpec, InvalidInput
 
 
@@ -103,7 +103,7 @@ def test_without_a_folder_it_can_be_planned_and_not_trained(tmp_path):
     assert resolve(DataSpec(source="imagenet"))
     with pytest.raises(InvalidInput, match=r"name its folder: data\.source=imagenet:PATH"):
         load(DataSpec(source="imagenet"))
-    with pytest.raises(InvalidInput, match=r"There is no folder .*/train .*val/CLASS"):
+    with pytest.raises(InvalidInput, match=r"has the folders : none of part train or test\. .*val/CLASS"):
         load(DataSpec(source=f"imagenet:{tmp_path}"))
 
 

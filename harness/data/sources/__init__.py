@@ -1,4 +1,4 @@
-"""The sources of images, one file each, named as the kind of `data.source`.
+"""The sources of images, in files named as the kind of `data.source`, or as told here.
 
 A file has `open_source(kind, argument)`, which gives a `harness.data.source.Source`. It may have `fetch(argument)`,
 which downloads what is missing.
@@ -10,7 +10,12 @@ from types import ModuleType
 from harness.data.source import Source
 from harness.spec.data import parse_source
 
-_FILES = {"cifar10": "cifar", "cifar100": "cifar", "csv": "csv_table", "npz": "array_files", "npy": "array_files"}
+_FILES = {
+    **dict.fromkeys(("fashion_mnist", "cifar10", "cifar100"), "named_files"),
+    **dict.fromkeys(("imagefolder", "imagenet"), "folders"),
+    **dict.fromkeys(("npz", "npy"), "array_files"),
+    "csv": "csv_table",
+}
 """Files of another name than their kind."""
 
 

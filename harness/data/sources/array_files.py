@@ -6,14 +6,12 @@ other names, `train_images`, `train_labels`, `test_images`, `test_labels`, `val_
 """
 
 import zipfile
-import zlib
-from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import prod
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,101 +28,67 @@ NAMES = {
 }
 """Images and labels of a part, by either of two names."""
 
-_DAMAGES = (ValueError, EOFError, OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
-
-def open_source(kind: str, path: str) -> "ArrayFiles":
+def open_source(kind: str, path: str) -> "Arrays":
     """The file or folder. Raises `InvalidInput` where it is not there."""
     place = Path(path).expanduser()
-    if kind == "npz":
-        require(place.is_file(), f"There is no file {place} (data.source=npz:{path}).")
-        return Npz(f"npz:{place}", place)
-    require(place.is_dir(), f"There is no folder {place} (data.source=npy:{path}).")
-    return NpyFolder(f"npy:{place}", place)
+    if kind == "npy":
+        require(place.is_dir(), f"There is no folder {place} (data.source=npy:{path}).")
+        return Arrays(f"npy:{place}", {path.stem: partial(_of_file, path) for path in place.glob("*.npy")})
+    require(place.is_file(), f"There is no file {place} (data.source=npz:{path}).")
+    with _refused(place), zipfile.ZipFile(place) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+    return Arrays(f"npz:{place}", {name: partial(_of_archive, place, name) for name in names})
 
 
 @dataclass
-class ArrayFiles(ArraySource):
-    """Arrays by name."""
+class Arrays(ArraySource):
+    """Arrays, tensors, or functions that read them, by name."""
 
     name: str
-    place: Path
-
-    @abstractmethod
-    def names(self) -> set[str]:
-        """Of the arrays that are there."""
-
-    @abstractmethod
-    def array(self, name: str) -> npt.NDArray[Any]:
-        """One of them."""
+    found: Mapping[str, Any]
 
     def arrays(self, part: Part) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
-        there = self.names()
-        for images, labels in NAMES[part]:
-            if images in there and labels in there:
-                return self.array(images), self.array(labels)
-            if {images, labels} & there:
-                lacking = labels if images in there else images
-                raise InvalidInput(f"{self.name} lacks {lacking}; images and labels go together.")
+        for pair in NAMES[part]:
+            there = [name for name in pair if name in self.found]
+            if there:
+                lacking = [name for name in pair if name not in self.found]
+                require(not lacking, f"{self.name} lacks {''.join(lacking)}; images and labels go together.")
+                return self._array(pair[0]), self._array(pair[1])
         if part == "validation":
             return None
         ways = " or ".join(" and ".join(pair) for pair in NAMES[part])
-        raise InvalidInput(f"{self.name} lacks {ways}. It has {', '.join(sorted(there)[:10]) or 'no array'}.")
+        raise InvalidInput(f"{self.name} lacks {ways}. It has {', '.join(sorted(self.found)[:10]) or 'no array'}.")
+
+    def _array(self, name: str) -> npt.NDArray[Any]:
+        with _refused(f"{name} of {self.name}"):
+            value = self.found[name]
+            value = value() if callable(value) else value
+            return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
 
 
-class Npz(ArrayFiles):
-    """One file."""
-
-    def names(self) -> set[str]:
-        with self._archive() as archive:
-            return {name.removesuffix(".npy") for name in archive.namelist()}
-
-    def array(self, name: str) -> npt.NDArray[Any]:
-        with self._archive() as archive, archive.open(f"{name}.npy") as file:
-            return read_array(file, archive.getinfo(f"{name}.npy").file_size, name)
-
-    @contextmanager
-    def _archive(self) -> Iterator[zipfile.ZipFile]:
-        with refused(self.place), zipfile.ZipFile(self.place) as archive:
-            yield archive
+def _of_file(path: Path) -> npt.NDArray[Any]:
+    _check_size(path.stat().st_size)
+    found: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+    return found
 
 
-class NpyFolder(ArrayFiles):
-    """A file for each array."""
+def _of_archive(place: Path, name: str) -> npt.NDArray[Any]:
+    with zipfile.ZipFile(place) as archive, archive.open(f"{name}.npy") as file:
+        _check_size(archive.getinfo(f"{name}.npy").file_size)
+        found: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+        return found
 
-    def names(self) -> set[str]:
-        return {path.stem for path in self.place.glob("*.npy") if path.is_file()}
 
-    def array(self, name: str) -> npt.NDArray[Any]:
-        path = self.place / f"{name}.npy"
-        with refused(path), path.open("rb") as file:
-            return read_array(file, path.stat().st_size, name)
+def _check_size(size: int) -> None:
+    if size > memory_limit():
+        raise ValueError(f"it takes {size / 1e9:.1f} GB, more than half of this machine's memory")
 
 
 @contextmanager
-def refused(path: Path) -> Iterator[None]:
+def _refused(what: object) -> Iterator[None]:
     """What a damaged file raises, as `InvalidInput` with its name."""
     try:
         yield
-    except InvalidInput:
-        raise
-    except _DAMAGES as error:
-        raise InvalidInput(f"{path} cannot be read: {error}. Replace it.") from error
-
-
-def read_array(file: IO[bytes], size: int, name: str) -> npt.NDArray[Any]:
-    """The array in the `size` bytes of a .npy file: nothing is unpickled, nor allocated that they do not fill."""
-    if size > memory_limit():
-        raise ValueError(f"{name} takes {size / 1e9:.1f} GB, more than half of this machine's memory")
-    version = np.lib.format.read_magic(file)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    try:
-        shape, is_fortran, dtype = readers[version](file)
-    except Exception as error:  # numpy parses a literal of Python, and passes on whatever its tokenizer raises
-        raise ValueError(f"{name} has no header that can be read") from error
-    if dtype.kind not in "biuf":
-        raise ValueError(f"{name} is of type {dtype}; images must be uint8, labels whole numbers")
-    content = file.read(size)
-    if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize != len(content):
-        raise ValueError(f"{name} announces the shape {shape} of {dtype}, but {len(content)} bytes follow")
-    return np.frombuffer(content, dtype=dtype).reshape(shape, order="F" if is_fortran else "C")
+    except Exception as error:  # numpy parses a literal of Python, and passes on whatever that raises
+        raise InvalidInput(f"{what} cannot be read: {type(error).__name__}: {error}. Replace it.") from error

@@ -4,38 +4,31 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
-from harness.data.labelled_files import LabelledFiles, labelled
-from harness.data.listing import PARTS
+from harness.data.photograph_source import PhotographSource
+from harness.data.sources.folders import PARTS
 from harness.records.data_facts import shown
 from harness.spec import InvalidInput
 from harness.spec.errors import require
 
-MOST_BYTES = 2**30
-"""The largest table that is read."""
 
-
-def open_source(kind: str, path: str) -> LabelledFiles:
+def open_source(kind: str, path: str) -> PhotographSource:
     """Read the table and look for its files; opens no image. Without a column `split`, it is split here.
 
     `split` is train, val (or validation) or test. Raises `InvalidInput` naming the line.
     """
     table = Path(path).expanduser()
     require(table.is_file(), f"There is no file {table} (data.source={kind}:{path}).")
-    require(table.stat().st_size <= MOST_BYTES, f"{table} has more than {MOST_BYTES:,} bytes. Split it.")
     parts: dict[str, list[tuple[str, str]]] = {}
     for part, name, label in _rows(table):
         parts.setdefault(part, []).append((name, label))
     require(bool(parts), f"{table} has no row below its header.")
-    if set(parts) != {"all"}:
-        for part in ("train", "test"):
-            require(part in parts, f"{table} has no row of split {part}. Add some, or leave the column split out.")
-    return labelled(
-        LabelledFiles,
-        f"{kind}:{table}",
-        table.parent,
-        {"train": parts["all"]} if "all" in parts else {part: parts[part] for part in PARTS if part in parts},
-        outside=_outside(table.parent, [name for rows in parts.values() for name, _ in rows]),
-    )
+    for part in ("train", "test"):
+        require(
+            part in parts or "all" in parts,
+            f"{table} has no row of split {part}. Add some, or leave the column split out.",
+        )
+    found = {"train": parts["all"]} if "all" in parts else {part: parts[part] for part in PARTS if part in parts}
+    return PhotographSource.of(f"{kind}:{table}", table.parent, found, is_table=True)
 
 
 def _rows(table: Path) -> Iterator[tuple[str, str, str]]:
@@ -54,31 +47,20 @@ def _rows(table: Path) -> Iterator[tuple[str, str, str]]:
                 where = f"{table}, line {reader.line_num}"
                 name, label = row["path"] or "", (row["label"] or "").strip()
                 part = splits.get((row["split"] or "").strip().lower()) if "split" in columns else "all"
+                path = PurePath(name)
                 require(bool(label), f"{where}: the label is empty.")
                 if part is None:
                     raise InvalidInput(f"{where}: split is {row['split']!r}; it must be train, val or test.")
-                _check_path(table.parent, name, where)
-                yield part, PurePath(name).as_posix(), label
+                require(bool(name.strip()), f"{where}: the path is empty.")
+                require(
+                    not path.is_absolute() and ".." not in path.parts,
+                    f"{where}: {shown(name)!r} leads out of the table's folder. Give a path relative to it.",
+                )
+                require(
+                    (table.parent / name).is_file(), f"{where}: there is no file {shown(str(table.parent / name))}."
+                )
+                yield part, path.as_posix(), label
     except (csv.Error, UnicodeDecodeError) as error:
         raise InvalidInput(f"{table} is not a table in CSV and UTF-8: {error}.") from error
     except OSError as error:
         raise InvalidInput(f"{table} cannot be read: {error.strerror}.") from error
-
-
-def _check_path(folder: Path, name: str, where: str) -> None:
-    path = PurePath(name)
-    require(bool(name.strip()), f"{where}: the path is empty.")
-    require(
-        not path.is_absolute() and ".." not in path.parts,
-        f"{where}: {shown(name)!r} leads out of the table's folder. Give a path relative to {folder}.",
-    )
-    require((folder / name).is_file(), f"{where}: there is no file {shown(str(folder / name))}.")
-
-
-def _outside(folder: Path, names: list[str]) -> int:
-    """Images that links lead out of the folder to."""
-    parents = {parent: (folder / parent).resolve() for parent in {PurePath(name).parent for name in names}}
-    real = (
-        (folder / name).resolve() if (folder / name).is_symlink() else parents[PurePath(name).parent] for name in names
-    )
-    return sum(not path.is_relative_to(folder.resolve()) for path in real)

@@ -6,7 +6,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from harness.data.array_source import NamedSource
 from harness.data.source import Pair, Part
@@ -36,20 +35,15 @@ class Digits(NamedSource):
 
 @cache
 def _part(part: Part) -> Pair:
-    levels, labels = _table()[:, :-1], _table()[:, -1].astype(np.int64)
-    images = np.rint(levels * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
+    package = find_spec("sklearn")  # not imported, which takes a second in every worker
+    assert package is not None
+    assert package.origin is not None
+    table = np.loadtxt(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    images, labels = (
+        np.rint(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8),
+        table[:, -1].astype(np.int64),
+    )
     test = np.zeros(len(labels), dtype=bool)
     test[stratified(labels, NAMED_SOURCES["digits"].test_images, seed=0)] = True
     chosen = test if part == "test" else ~test
     return images[chosen], labels[chosen]
-
-
-def _table() -> npt.NDArray[np.float64]:
-    """(1797, 65): 64 grey levels 0..16 and the class of each digit, from the file that comes with scikit-learn.
-
-    Read without importing scikit-learn, which takes a second in every worker.
-    """
-    package = find_spec("sklearn")
-    assert package is not None
-    assert package.origin is not None
-    return np.loadtxt(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")

@@ -3,16 +3,15 @@
 Needs the package `datasets`, which finds and downloads them. Nothing that a set brings along is executed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from harness.data.labelled_files import LabelledFiles, labelled
-from harness.data.photograph_source import ImageFile, index_place, read_index, write_index
+from harness.data.photograph_source import PhotographSource
 from harness.data.photographs import Encoded, Picture
-from harness.data.subsets import Ints
 from harness.spec import InvalidInput
 from harness.spec.errors import require
 
@@ -42,24 +41,30 @@ def open_source(kind: str, argument: str) -> "HubImages":
     features = found[splits["train"]].features
     image = _column(what, features, datasets.Image, "image", "")
     label = _column(what, features, datasets.ClassLabel, "label", column)
-    rows = {
-        part: found[split].cast_column(image, datasets.Image(decode=False)) for part, split in sorted(splits.items())
-    }
-    paths = [Path(file["filename"]) for split in splits.values() for file in found[split].cache_files]
-    files = " ".join(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in paths)
-    names = list(features[label].names)
-    parts: dict[str, list[tuple[str, str]]] = {}
-    for part in ("train", "validation", "test"):
-        if part in rows:
-            numbers = list(rows[part][label])
-            require(
-                all(number is not None and 0 <= number < len(names) for number in numbers),
-                f"{what}: split {splits[part]} has images without a label.",
-            )
-            parts[part] = [(f"{part}[{at}]", names[number]) for at, number in enumerate(numbers)]
+    names, parts = list(features[label].names), {}
+    for part, split in splits.items():
+        numbers = list(found[split][label])
+        require(
+            all(number is not None and 0 <= number < len(names) for number in numbers),
+            f"{what}: split {split} has images without a label.",
+        )
+        parts[part] = [(f"{part}[{at}]", names[number]) for at, number in enumerate(numbers)]
     used = {name for _, name in parts["train"]}
-    classes = [name for name in names if name in used]
-    return labelled(HubImages, what, Path(), parts, classes=classes, images=_Images(rows, image, files))
+    paths = [Path(file["filename"]) for split in splits.values() for file in found[split].cache_files]
+    return HubImages.of(
+        what,
+        Path(),
+        parts,
+        classes=[name for name in names if name in used],
+        is_table=True,
+        rows={part: found[split].cast_column(image, datasets.Image(decode=False)) for part, split in splits.items()},
+        column=image,
+        state=hashlib.sha256(
+            repr([(path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]).encode()
+        ).hexdigest()
+        if paths
+        else uuid4().hex,
+    )
 
 
 def _column(what: str, features: Mapping[str, Any], kind: type, noun: str, named: str) -> str:
@@ -75,40 +80,23 @@ def _column(what: str, features: Mapping[str, Any], kind: type, noun: str, named
     return columns[0]
 
 
-@dataclass(frozen=True)
-class _Images:
-    """The image files in the rows of each part."""
+@dataclass(frozen=True, kw_only=True)
+class HubImages(PhotographSource):
+    """Image files that are cells of tables."""
 
     rows: Mapping[str, Any]
+    """The table of each part."""
     column: str
-    files: str
-    """Names, sizes and times of the tables' files; empty where they are in memory."""
+    """Of the images."""
+    state: str
+    """Hash of names, sizes and times of the tables' files; where these are in memory, what no other opening has."""
 
-    def __getitem__(self, name: str) -> Picture:
+    def picture(self, at: int) -> Picture:
+        name = self.files[at][0]
         part, _, number = name.rstrip("]").partition("[")
         row = self.rows[part][int(number)][self.column]
         return Encoded(name, row["bytes"]) if row["bytes"] is not None else Path(row["path"])
 
-
-@dataclass(frozen=True, kw_only=True)
-class HubImages(LabelledFiles):
-    """Image files that are cells of tables."""
-
-    images: _Images
-
-    def pictures(self, positions: Iterable[int]) -> Sequence[Picture]:
-        return [self.images[self.files[at][0]] for at in positions]
-
-    @cached_property
-    def looked_at(self) -> tuple[ImageFile, ...]:
-        """See `PhotographSource`; kept for as long as the files of the tables stay as they are."""
-        place = index_place(f"{self.name} {self.images.files}")
-        index = read_index(place) if self.images.files else {}
-        if len(index) != len(self.files):
-            index = {name: ImageFile.look(self.images[name]) for name, _ in self.files}
-            if self.images.files:
-                write_index(place, index)
-        return tuple(map(ImageFile.of, index.values()))
-
-    def stamp(self, positions: Ints) -> str:
-        return f"{self.content_hash()} {positions.tolist()}"
+    def stamp(self, at: int) -> list[Any]:
+        del at
+        return [self.state]

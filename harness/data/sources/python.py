@@ -16,12 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from harness.data.array_source import ArraySource
 from harness.data.source import Source
-from harness.data.sources.array_files import ArrayFiles
+from harness.data.sources.array_files import Arrays
 from harness.spec import InvalidInput
 from harness.spec.checks import nearest
 from harness.spec.errors import require
@@ -38,7 +35,13 @@ def open_source(kind: str, argument: str) -> Source:
         require(path.is_file(), f"There is no file {path} (data.source={what}).")
         module = _file(path, path.stat().st_mtime_ns)
     else:
-        module = _module(place)
+        try:
+            module = importlib.import_module(place)
+        except Exception as error:
+            raise InvalidInput(
+                f"Module {place} cannot be imported: {type(error).__name__}: {error}. For a file, give its path: "
+                "python:PATH.py:FUNCTION."
+            ) from error
     function = getattr(module, name, None)
     if not callable(function):
         functions = [name for name, value in vars(module).items() if inspect.isfunction(value)]
@@ -46,33 +49,26 @@ def open_source(kind: str, argument: str) -> Source:
     file = Path(module.__file__ or "")
     made = _made(what, function, file)
     if isinstance(made, Mapping):
-        return Made(what, Path(), made, source_of(file, name) if file.suffix == ".py" else "")
-    if isinstance(made, Source):
-        return made
-    raise InvalidInput(
+        return Made(what, made, source_of(file, name) if file.suffix == ".py" else "")
+    require(
+        isinstance(made, Source),
         f"{what} returns {type(made).__name__}; it must return a dict of arrays with x_train, y_train, x_test, y_test, "
-        "or a harness.data.source.Source."
+        "or a harness.data.source.Source.",
     )
+    source: Source = made
+    return source
 
 
 @dataclass
-class Made(ArrayFiles):
+class Made(Arrays):
     """What a function returned."""
 
-    found: Mapping[str, Any]
     code: str
     """Hash of the function's source and of the user's code that it uses."""
 
-    def names(self) -> set[str]:
-        return set(self.found)
-
-    def array(self, name: str) -> npt.NDArray[Any]:
-        value = self.found[name]
-        return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
-
     def content_hash(self) -> str:
         """SHA-256 over the code and the arrays."""
-        return hashlib.sha256(f"{self.code}\n{ArraySource.content_hash(self)}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.code}\n{super().content_hash()}".encode()).hexdigest()
 
 
 @cache
@@ -88,16 +84,6 @@ def _made(what: str, function: Callable[[], Any], file: Path) -> Any:
     except (Exception, SystemExit) as error:
         where = f" at {line}" if (line := line_of(error, file)) else ""
         raise InvalidInput(f"{what} fails{where}: {type(error).__name__}: {error}") from error
-
-
-def _module(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except Exception as error:
-        raise InvalidInput(
-            f"Module {name} cannot be imported: {type(error).__name__}: {error}. For a file, give its path: "
-            "python:PATH.py:FUNCTION."
-        ) from error
 
 
 @cache
