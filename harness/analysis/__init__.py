@@ -1,9 +1,9 @@
 """Frames in, numbers out: comparisons, claims, crossover, budget curves. Pure; randomness comes from a Generator."""
 
 from harness.analysis.assemble import analyse
-from harness.analysis.evidence import Evidence
+from harness.analysis.evidence import Evidence, pilot
 from harness.analysis.findings import CLAIM_COLUMNS, COMPARISON_COLUMNS, VERDICTS, Findings
-from harness.analysis.power import pilot, seeds_needed
+from harness.analysis.power import seeds_needed
 from harness.analysis.tuning import EDGE, at_edge, edge_distance
 
 __all__ = [

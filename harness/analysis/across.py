@@ -1,58 +1,55 @@
 """Two studies side by side: which arms both have, how these differ, and what else was not the same."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from operator import eq
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from harness.analysis.cells import Cell, Cells, cells_of, frame, generator
-from harness.analysis.comparisons import holm
-from harness.analysis.estimate import MeanEstimate, estimate_mean
-from harness.analysis.summary import unfinished
-from harness.analysis.wording import listed
+from harness.analysis.estimate import MeanEstimate, estimate_mean, holm
+from harness.analysis.evidence import Evidence, evidence_of, generator, weighted_answers
+from harness.analysis.findings import columns, frame
+from harness.analysis.wording import Cell, listed
 from harness.records.run_table import StudyRecords
-from harness.spec import NAMED_SOURCES, DataSpec, Recipe, ResolvedStudy, to_plain
+from harness.spec import NAMED_SOURCES, DataSpec, to_plain
 from harness.spec.plural import counted
 from harness.spec.run import leaves
 
-SHARED_COLUMNS: dict[str, str] = {
-    "first_arm": "str",
-    "second_arm": "str",
-    "train_size": "Int64",
-    "n": "Int64",
-    "first_n": "Int64",
-    "first_mean": "float64",
-    "second_n": "Int64",
-    "second_mean": "float64",
-    "difference": "float64",
-    "ci_low": "float64",
-    "ci_high": "float64",
-    "p_value": "float64",
-    "p_holm": "float64",
-    "same_runs": "Int64",
-}
+_WHOLE = dict.fromkeys(("first_n", "second_n", "first_size", "second_size", "same_runs"), "Int64")
+_NAMES = dict.fromkeys(("first_arm", "second_arm", "differs"), "str")
+
+SHARED_COLUMNS = columns(
+    "first_arm second_arm train_size n first_n first_mean second_n second_mean difference ci_low ci_high "
+    "p_value p_holm same_runs",
+    **_WHOLE,
+    **_NAMES,
+)
 """Arms with the same model, recipe and data in both studies: mean test accuracy of each, and the paired difference
 (second - first) over the `n` seeds that completed in both, NaN where a run of either has no result; `same_runs` of them
 are of the very same configuration (tuned values too), so that they differ by chance, machine or code alone. `p_holm`
 corrects over the rows."""
 
-KIN_COLUMNS: dict[str, str] = {
-    "first_arm": "str",
-    "second_arm": "str",
-    "first_size": "Int64",
-    "second_size": "Int64",
-    "first_mean": "float64",
-    "second_mean": "float64",
-    "differs": "str",
-}
+KIN_COLUMNS = columns(
+    "first_arm second_arm first_size second_size first_mean second_mean differs",
+    **_WHOLE,
+    **_NAMES,
+)
 """Arms with the same model and training size whose recipe or data is another: `differs` names the fields."""
 
 PLACES = ("first", "second")
 """Tell two results of one study and scale apart."""
+
+_PROTOCOL = ("data", "recipe", "search", "seeds", "train_sizes", "test_shifts")
+"""Fields of a study that are compared as a whole: not its arms, claims and texts."""
+
+_ORIGINS = {
+    "numerics": "numerics of the training code; a difference may come from the code",
+    "device": "devices; images per second and memory are not comparable",
+    "precision": "precisions; a difference may come from rounding",
+    "torch": "versions of torch",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,173 +66,131 @@ class Across:
     """Sentences on what makes the two less comparable, or says that nothing is shared."""
 
 
-@dataclass(frozen=True)
-class _Side:
-    """One study with what its cells were trained on."""
-
-    records: StudyRecords
-    cells: Cells
-
-    @property
-    def study(self) -> ResolvedStudy:
-        return self.cells.study
-
-    def data(self, cell: Cell) -> DataSpec:
-        """The data of a cell with the source's numbers written out."""
-        spec = replace(self.study.data_of(self.study.arm(cell[0])), train_size=self.cells.train_size(cell))
-        facts = NAMED_SOURCES.get(spec.source)
-        if facts is None:
-            return spec
-        held_out = spec.validation_size or facts.validation_images
-        return replace(
-            spec,
-            image_size=spec.image_size or facts.image_size,
-            validation_size=held_out,
-            train_size=spec.train_size or facts.train_images - held_out,
-        )
-
-    def recipe(self, cell: Cell) -> Recipe:
-        """The recipe of a cell with its budget in updates, where the number of training images is known."""
-        recipe, size = self.study.recipe_of(self.study.arm(cell[0])), self.data(cell).train_size
-        if size is None:
-            return recipe
-        return replace(recipe, updates=recipe.resolved_updates(size), epochs=None, images=None)
-
-    def tuned(self, cell: Cell) -> set[str]:
-        """The fields of the recipe that a search has set."""
-        search = self.study.search
-        return set(search.space_of(self.study.arm(cell[0]))) if search.trials else set()
-
-    def known(self, key: str) -> str:
-        value = self.records.provenance.get(key, "1" if key == "numerics" else None)  # 1 before it was counted
-        return "" if value is None else str(value)
-
-
 def across(first: StudyRecords, second: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> Across:
     """Compare two studies; `seed` and `resamples` are those of the bootstrap over test images."""
-    one, two = (_Side(records, cells_of(records)) for records in (first, second))
-    hashes = {side.known("data_hash") for side in (one, two)} - {""}
-    same_data = len(hashes) < 2
+    one, two = (evidence_of(records, seed=seed, resamples=resamples) for records in (first, second))
+    same_data = len({_origin(side, "data_hash") for side in (one, two)} - {""}) < 2
     shared, kin = [], []
-    for cell in one.cells.rows:
-        for other in two.cells.rows:
+    for cell in one.rows:
+        for other in two.rows:
             if one.study.arm(cell[0]).model != two.study.arm(other[0]).model:
                 continue
-            differs = _differences(one, cell, two, other)
+            before, after = _setting(one, cell), _setting(two, other)
+            tuned = tuple(f"recipe.{name}." for name in _tuned(one, cell) & _tuned(two, other))
+            differs = [name for name in _differing(before, after) if not f"{name}.".startswith(tuned)]
+            sizes = before["data.train_size"], after["data.train_size"]
             if not differs and same_data:
-                shared.append(_shared_row(one, cell, two, other, seed, resamples))
-            elif one.data(cell).train_size == two.data(other).train_size:
-                kin.append(_kin_row(one, cell, two, other, differs or ["the data's content"]))
-    adjusted = holm([row["p_value"] for row in shared])
-    shared = [row | {"p_holm": p} for row, p in zip(shared, adjusted, strict=True)]
+                shared.append(
+                    _pair(one, cell, two, other) | _difference(one, cell, two, other) | {"train_size": sizes[0]}
+                )
+            elif sizes[0] == sizes[1]:
+                told = {"first_size": sizes[0], "second_size": sizes[1]}
+                differing = ", ".join(differs or ["the data's content"])
+                kin.append(_pair(one, cell, two, other) | told | {"differs": differing})
+    for row, adjusted in zip(shared, holm([row["p_value"] for row in shared]), strict=True):
+        row["p_holm"] = adjusted
+    old, new = (leaves({part: to_plain(getattr(side.study, part)) for part in _PROTOCOL}) for side in (one, two))
     return Across(
         shared=frame(shared, SHARED_COLUMNS),
         kin=frame(kin, KIN_COLUMNS),
-        settings=_settings(one, two),
+        settings=tuple((name, _told(old, name), _told(new, name)) for name in _differing(old, new)),
         cautions=tuple(_cautions(one, two, len(shared), same_data=same_data)),
     )
 
 
-def _differences(one: _Side, cell: Cell, two: _Side, other: Cell) -> list[str]:
-    """Dotted names of the fields of data and recipe in which two cells differ; a field that both tune is the same."""
-    before = {"data": to_plain(one.data(cell)), "recipe": to_plain(one.recipe(cell))}
-    after = {"data": to_plain(two.data(other)), "recipe": to_plain(two.recipe(other))}
-    old, new = leaves(before), leaves(after)
-    tuned = tuple(f"recipe.{key}." for key in one.tuned(cell) & two.tuned(other))
-    differing = (key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    return sorted(key for key in differing if not f"{key}.".startswith(tuned))
+def _setting(side: Evidence, cell: Cell) -> dict[str, Any]:
+    """Data and recipe of a cell by their dotted names: the source's numbers written out, the budget in updates."""
+    study, arm = side.study, side.study.arm(cell[0])
+    data = _written_out(replace(study.data_of(arm), train_size=side.train_size(cell)))
+    recipe = study.recipe_of(arm)
+    if data.train_size is not None:
+        recipe = replace(recipe, updates=recipe.resolved_updates(data.train_size), epochs=None, images=None)
+    return leaves({"data": to_plain(data), "recipe": to_plain(recipe)})
 
 
-def _shared_row(one: _Side, cell: Cell, two: _Side, other: Cell, seed: int, resamples: int) -> dict[str, Any]:
-    seeds = tuple(sorted(set(one.cells.completed(cell)) & set(two.cells.completed(other))))
-    rng = generator(seed, "across", one.study.name, cell, two.study.name, other)
-    paired = _difference(one.cells, cell, two.cells, other, seeds, rng, resamples)
+def _written_out(data: DataSpec) -> DataSpec:
+    facts = NAMED_SOURCES.get(data.source)
+    if facts is None:
+        return data
+    held_out = data.validation_size or facts.validation_images
+    size = data.train_size or facts.train_images - held_out
+    image_size = data.image_size or facts.image_size
+    return replace(data, image_size=image_size, validation_size=held_out, train_size=size)
+
+
+def _tuned(side: Evidence, cell: Cell) -> set[str]:
+    """The fields of the recipe that a search has set."""
+    search = side.study.search
+    return set(search.space_of(side.study.arm(cell[0]))) if search.trials else set()
+
+
+def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+
+
+def _origin(side: Evidence, key: str) -> str:
+    value = side.records.provenance.get(key, "1" if key == "numerics" else None)  # 1 before it was counted
+    return "" if value is None else str(value)
+
+
+def _pair(one: Evidence, cell: Cell, two: Evidence, other: Cell) -> dict[str, Any]:
     return {
         "first_arm": cell[0],
         "second_arm": other[0],
-        "train_size": one.data(cell).train_size,
-        "n": paired.n,
-        "first_n": len(one.cells.completed(cell)),
-        "first_mean": one.cells.mean(cell, "test_accuracy"),
-        "second_n": len(two.cells.completed(other)),
-        "second_mean": two.cells.mean(other, "test_accuracy"),
-        "difference": paired.value,
-        "ci_low": paired.ci_low,
-        "ci_high": paired.ci_high,
-        "p_value": paired.p_value(),
-        "same_runs": sum(map(eq, one.cells.digests(cell, seeds), two.cells.digests(other, seeds))),
+        "first_mean": one.mean(cell, "test_accuracy"),
+        "second_mean": two.mean(other, "test_accuracy"),
     }
 
 
-def _difference(
-    one: Cells, cell: Cell, two: Cells, other: Cell, seeds: tuple[int, ...], rng: np.random.Generator, resamples: int
-) -> MeanEstimate:
+def _difference(one: Evidence, cell: Cell, two: Evidence, other: Cell) -> dict[str, Any]:
     """The paired difference second - first: by seed, and by test image where both kept their predictions.
 
     NaN where runs lack a result: those that are left may flatter either.
     """
-    if unfinished(one, cell) or unfinished(two, other):
-        return MeanEstimate(seeds=seeds, value=math.nan)
-    values = two.values(other, "test_accuracy", seeds) - one.values(cell, "test_accuracy", seeds)
-    before, after = one.answers(cell, seeds), two.answers(other, seeds)
-    images = None
-    if before is not None and after is not None and before.shape == after.shape:
-        images = after.astype(np.int8) - before.astype(np.int8)
-    return estimate_mean(seeds, values, images, rng, resamples=resamples)
-
-
-def _kin_row(one: _Side, cell: Cell, two: _Side, other: Cell, differs: list[str]) -> dict[str, Any]:
+    completed = one.completed(cell), two.completed(other)
+    seeds = tuple(sorted(set(completed[0]) & set(completed[1])))
+    paired = MeanEstimate(seeds=seeds, value=math.nan)
+    if not (one.unfinished(cell) or two.unfinished(other)):
+        values = two.values(other, "test_accuracy", seeds) - one.values(cell, "test_accuracy", seeds)
+        images = weighted_answers([(1, two.predictions(other, seeds)), (-1, one.predictions(cell, seeds))])
+        rng = generator(one.seed, "across", one.study.name, cell, two.study.name, other)
+        paired = estimate_mean(seeds, values, images, rng, resamples=one.resamples)
     return {
-        "first_arm": cell[0],
-        "second_arm": other[0],
-        "first_size": one.data(cell).train_size,
-        "second_size": two.data(other).train_size,
-        "first_mean": one.cells.mean(cell, "test_accuracy"),
-        "second_mean": two.cells.mean(other, "test_accuracy"),
-        "differs": ", ".join(differs),
+        "n": paired.n,
+        "first_n": len(completed[0]),
+        "second_n": len(completed[1]),
+        "difference": paired.value,
+        "ci_low": paired.ci_low,
+        "ci_high": paired.ci_high,
+        "p_value": paired.p_value(),
+        "same_runs": sum(map(eq, one.digests(cell, seeds), two.digests(other, seeds))),
     }
 
 
-def _settings(one: _Side, two: _Side) -> tuple[tuple[str, str, str], ...]:
-    """Fields of the studies' protocol (not their arms, claims and texts) that differ, with both values as text."""
-    parts = ("data", "recipe", "search", "seeds", "train_sizes", "test_shifts")
-    old, new = (leaves({part: to_plain(getattr(side.study, part)) for part in parts}) for side in (one, two))
-    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    return tuple((key, _told(old, key), _told(new, key)) for key in keys)
+def _told(settings: Mapping[str, Any], name: str) -> str:
+    value = settings.get(name, "not set")
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else "none" if value is None else str(value)
 
 
-def _told(leaves: dict[str, Any], key: str) -> str:
-    if key not in leaves:
-        return "not set"
-    value = leaves[key]
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return "none" if value is None else str(value)
-
-
-def _cautions(one: _Side, two: _Side, shared: int, *, same_data: bool) -> Iterable[str]:
+def _cautions(one: Evidence, two: Evidence, shared: int, *, same_data: bool) -> Iterator[str]:
     names = [f"{side.study.name} ({side.study.scale})" for side in (one, two)]
-    names = names if names[0] != names[1] else [f"{name}, {place}" for name, place in zip(names, PLACES, strict=True)]
+    if names[0] == names[1]:
+        names = [f"{name}, {place}" for name, place in zip(names, PLACES, strict=True)]
     if not same_data:
         yield "The data are not the same (their SHA-256 differ), so no arm counts as shared."
     elif not shared:
         yield "No arm has the same model, recipe and data in both studies, so no difference between them is computed."
-    for key, told in (
-        ("numerics", "numerics of the training code; a difference may come from the code"),
-        ("device", "devices; images per second and memory are not comparable"),
-        ("precision", "precisions; a difference may come from rounding"),
-        ("torch", "versions of torch"),
-    ):
-        values = (one.known(key), two.known(key))
+    for key, told in _ORIGINS.items():
+        values = _origin(one, key), _origin(two, key)
         if all(values) and values[0] != values[1]:
             both = listed(f"{value} in {name}" for value, name in zip(values, names, strict=True))
             yield f"The studies were made with different {told}: {both}."
-    trials = tuple(side.study.search.trials for side in (one, two))
+    trials = one.study.search.trials, two.study.search.trials
     if trials[0] != trials[1]:
         both = listed(f"{counted(count, 'trial')} per arm in {name}" for count, name in zip(trials, names, strict=True))
         yield f"The arms were not tuned alike: {both}."
     for side, name in zip((one, two), names, strict=True):
-        lost = sum(side.cells.state(cell, each) != "completed" for cell in side.cells.rows for each in side.study.seeds)
+        lost = len(side.rows) * len(side.study.seeds) - sum(len(side.completed(cell)) for cell in side.rows)
         if lost:
             yield (
                 f"{counted(lost, 'confirm run')} of {name} {'has' if lost == 1 else 'have'} no result. Differences of "

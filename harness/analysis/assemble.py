@@ -1,23 +1,34 @@
 """The whole analysis of a study: records in, findings out."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
 from harness.analysis.answer import answer
-from harness.analysis.cells import Cells
-from harness.analysis.comparisons import comparisons_table
-from harness.analysis.conditions import length_warnings, machine_warnings, mixture_warnings
-from harness.analysis.crossover import crossovers_table, frontier_table, slopes_table
-from harness.analysis.estimate import FEWEST_SEEDS
-from harness.analysis.evidence import evidence_of
-from harness.analysis.findings import Findings
+from harness.analysis.conditions import condition_warnings
+from harness.analysis.crossover import frontier_table, tables_along
+from harness.analysis.estimate import over_seeds
+from harness.analysis.evidence import MISSING, Evidence, evidence_of, median_of
+from harness.analysis.findings import ARM_COLUMNS, SHIFT_COLUMNS, Findings, frame
 from harness.analysis.judging import claims_table
 from harness.analysis.laws import laws_table
-from harness.analysis.learning import doubtful, learning_cautions, learning_warnings
-from harness.analysis.shifts import shifts_table
-from harness.analysis.summary import arms_table, gaps
-from harness.analysis.tuning import audit_table, budget_table, trials_of, tuning_warnings
-from harness.analysis.wording import listed
-from harness.records.data_facts import of_provenance
+from harness.analysis.learning import doubtful, learning_cautions
+from harness.analysis.tuning import audit_table, budget_table, tuning_warnings
+from harness.analysis.wording import Cell, of_seeds, place
 from harness.records.run_table import StudyRecords
+from harness.records.runs import STATUSES
 from harness.spec.plural import counted
+
+_MEDIANS = (
+    "validation_accuracy",
+    "train_images_per_second",
+    "eval_images_per_second",
+    "peak_memory_bytes",
+    "train_seconds",
+)
+"""Told of completed runs only: an unfinished run's would mislead."""
 
 
 def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> Findings:
@@ -28,56 +39,72 @@ def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> F
     gives the same bytes. `resamples` is the number of bootstrap draws of test images and of crossover curves.
     """
     evidence = evidence_of(records, seed=seed, resamples=resamples)
-    cells = evidence.cells
-    trials = trials_of(records)
-    cautions = learning_cautions(evidence, records.curves, records.provenance)
+    cautions = learning_cautions(evidence)
+    crossovers, slopes = tables_along(evidence)
+    not_learned = (f"{place(cell)}: {'; '.join(clauses)}." for cell, clauses in cautions.items())
     return Findings(
-        arms=arms_table(cells, cautions),
-        comparisons=comparisons_table(evidence),
+        arms=frame([_arm_row(evidence, cell, cautions.get(cell, ())) for cell in evidence.rows], ARM_COLUMNS),
+        comparisons=evidence.comparisons,
         claims=claims_table(evidence),
-        crossovers=crossovers_table(evidence),
-        laws=laws_table(cells),
-        slopes=slopes_table(evidence),
-        budget=budget_table(cells, trials),
-        audit=audit_table(cells, trials),
-        gaps=gaps(cells),
-        warnings=(
-            *learning_warnings(cautions),
-            *_run_warnings(cells),
-            *(caution for facts in of_provenance(records.provenance) for caution in facts.cautions()),
-            *mixture_warnings(cells, trials),
-            *machine_warnings(records.provenance),
-            *length_warnings(cells),
-            *tuning_warnings(cells, trials),
-        ),
+        crossovers=crossovers,
+        laws=laws_table(evidence),
+        slopes=slopes,
+        budget=budget_table(evidence),
+        audit=audit_table(evidence),
+        gaps=tuple(filter(None, (_gap(evidence, cell) for cell in evidence.rows))),
+        warnings=(*not_learned, *condition_warnings(evidence), *tuning_warnings(evidence)),
         answer=f"{answer(evidence)}{doubtful(cautions)}",
         frontier=frontier_table(evidence),
-        shifts=shifts_table(cells, records.shifts),
-        main_factor_sizes=cells.study.train_sizes,
+        shifts=shifts_table(evidence),
+        main_factor_sizes=evidence.study.train_sizes,
     )
 
 
-def _run_warnings(cells: Cells) -> tuple[str, ...]:
-    """What limits the confirm runs' numbers, a sentence each."""
-    seeds = len(cells.study.seeds)
-    told = []
-    if seeds < FEWEST_SEEDS:
-        told.append(f"Only {counted(seeds, 'seed')} per arm: intervals and verdicts need at least {FEWEST_SEEDS}.")
-    completed = [(cell, seed) for cell in cells.rows for seed in cells.completed(cell)]
-    answers = (row for cell, seed in completed for row in cells.predictions(cell, (seed,)))
-    tested = [len(row) for row in answers if row is not None]
-    if len(tested) < len(completed):
-        told.append(
-            f"Predictions are missing for {len(completed) - len(tested):,} of "
-            f"{counted(len(completed), 'completed run')}: intervals with those runs rest on the seeds only "
-            "and leave out the choice of test images."
-        )
-    lengths = sorted(set(tested))
-    if len(lengths) > 1:
-        told.append(f"The runs were tested on different numbers of images: {listed(f'{n:,}' for n in lengths)}.")
-    if cells.repeated:
-        told.append(
-            f"{counted(cells.repeated, 'row')} {'repeats' if cells.repeated == 1 else 'repeat'} an arm, training size "
-            "and seed; one result of each was used."
-        )
-    return tuple(told)
+def _arm_row(evidence: Evidence, cell: Cell, cautions: Sequence[str]) -> dict[str, Any]:
+    study = evidence.study
+    arm, states = study.arm(cell[0]), [evidence.state(cell, seed) for seed in study.seeds]
+    accuracy = _over_known(evidence.values(cell, "test_accuracy"))
+    return {
+        "arm": arm.name,
+        "is_baseline": arm.name == study.baseline.name,
+        "level": arm.level,
+        "train_size": evidence.train_size(cell),
+        "planned": len(states),
+        **accuracy,
+        "n": states.count("completed"),
+        **{name: median_of(evidence.values(cell, name)) for name in _MEDIANS},
+        **{name: evidence.cost_of_model(cell, name) for name in ("params", "macs_per_image")},
+        **{status: states.count(status) for status in (*STATUSES[1:], MISSING)},
+        "caution": "; ".join(cautions),
+    }
+
+
+def _over_known(values: Any) -> dict[str, float]:
+    """Number, mean, standard deviation and interval (Student's t) of the values over seeds that are measured."""
+    known = values[np.isfinite(values)]
+    found = over_seeds(tuple(range(len(known))), known)
+    return {"n": found.n, "mean": found.value, "sd": found.sd, "ci_low": found.ci_low, "ci_high": found.ci_high}
+
+
+def _gap(evidence: Evidence, cell: Cell) -> str:
+    """Which planned runs of a cell did not complete, in a sentence; empty where all did."""
+    lost = evidence.unfinished(cell)
+    if not lost:
+        return ""
+    done, planned = len(evidence.completed(cell)), len(evidence.study.seeds)
+    first, *others = (f"{of_seeds(seeds)} {status}" for status, seeds in lost.items())
+    return f"{place(cell)}: {done} of {counted(planned, 'seed')} completed; {'; '.join((first, *others))}."
+
+
+def shifts_table(evidence: Evidence) -> pd.DataFrame:
+    """SHIFT_COLUMNS of the completed planned runs."""
+    rows = []
+    shifts = evidence.records.shifts
+    for cell in evidence.rows:
+        for shift, group in shifts[shifts["digest"].isin(evidence.digests(cell))].groupby("shift"):
+            for metric in ("test_accuracy", "agreement"):
+                values = _over_known(group[metric].to_numpy(dtype=np.float64, na_value=np.nan))
+                rows.append(
+                    {"arm": cell[0], "train_size": evidence.train_size(cell), "shift": shift, "metric": metric} | values
+                )
+    return frame(rows, SHIFT_COLUMNS)

@@ -1,13 +1,15 @@
 """What two arms, or two series of arms, are compared along: training sizes, or the levels of the study's factor."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import mean, pstdev
 
 import numpy as np
 
-from harness.analysis.cells import Cell, Floats
+from harness.analysis.estimate import Floats
+from harness.analysis.wording import Cell
 from harness.spec import ResolvedStudy
 from harness.spec.formats import count, plain, words
 
@@ -41,6 +43,11 @@ class Axis:
         return self.along == TRAIN_SIZE
 
     @property
+    def noun(self) -> str:
+        """What a point is."""
+        return "size" if self.sized else "level"
+
+    @property
     def cells(self) -> tuple[Cell, ...]:
         """All cells, point by point."""
         return tuple(cell for pair in self.pairs for cell in pair)
@@ -65,18 +72,12 @@ class Axis:
         """
         x = np.log10(np.array(self.points, dtype=np.float64)) if self.sized else self.positions
         centred = (x - x.mean()) / ((x - x.mean()) ** 2).sum() * (1.0 if self.sized else x[-1] - x[0])
-        weights = {arm: float(weight) for (arm, _), weight in zip(self.pairs, centred, strict=True)}
-        weights.update({other: -float(weight) for (_, other), weight in zip(self.pairs, centred, strict=True)})
-        return weights
+        arms, others = zip(*self.pairs, strict=True)
+        return dict(zip(arms, centred.tolist(), strict=True)) | dict(zip(others, (-centred).tolist(), strict=True))
 
     def flipped(self) -> "Axis":
         """The same with arm and other exchanged."""
         return replace(self, arm=self.other, other=self.arm, pairs=tuple((other, arm) for arm, other in self.pairs))
-
-    @property
-    def noun(self) -> str:
-        """What the points are: `sizes` or `levels`."""
-        return "sizes" if self.sized else "levels"
 
     def number(self, point: float) -> str:
         """A point without its unit."""
@@ -98,66 +99,53 @@ class Axis:
         if self.sized:
             line = f" (a line through {len(self.points)} sizes)" if len(self.points) > 2 else ""
             return f"per 10x training images{line}"
-        line = "a line over its logarithm" if self.log else "a straight line"
-        return f"from {self.span} along {line}"
+        return f"from {self.span} along {'a line over its logarithm' if self.log else 'a straight line'}"
 
 
 def size_axis(study: ResolvedStudy, arm: str, other: str) -> Axis:
     """Two arms over the training sizes of a study."""
-    return Axis(
-        along=TRAIN_SIZE,
-        arm=arm,
-        other=other,
-        points=tuple(map(float, study.train_sizes)),
-        pairs=tuple(((arm, size), (other, size)) for size in study.train_sizes),
-        log=True,
-    )
+    points = tuple(map(float, study.train_sizes))
+    pairs = tuple(((arm, size), (other, size)) for size in study.train_sizes)
+    return Axis(along=TRAIN_SIZE, arm=arm, other=other, points=points, pairs=pairs, log=True)
 
 
 def level_axis(study: ResolvedStudy, arm: str, other: str, size: int | None) -> Axis:
     """Two series over the levels that both have, at one training size."""
-    shared = shared_levels(study, arm, other)
+    first, second = ({of.level: of.name for of in study.series[name]} for name in (arm, other))
+    points = tuple(level for level in first if isinstance(level, float) and level in second)
     return Axis(
         along=study.factor,
         arm=arm,
         other=other,
-        points=tuple(shared),
-        pairs=tuple(((first, size), (second, size)) for first, second in shared.values()),
-        log=is_geometric(list(shared)),
+        points=points,
+        pairs=tuple(((first[level], size), (second[level], size)) for level in points),
+        log=is_geometric(points),
         train_size=size,
     )
 
 
-def shared_levels(study: ResolvedStudy, arm: str, other: str) -> dict[float, tuple[str, str]]:
-    """The levels that two series share, ascending, with the names of their arms there."""
-    first, second = ({of.level: of.name for of in study.series[name]} for name in (arm, other))
-    return {level: (first[level], second[level]) for level in first if isinstance(level, float) and level in second}
-
-
 def series_pairs(study: ResolvedStudy) -> list[tuple[str, str]]:
     """The series whose arms are compared with those of another one at the same level, at two levels or more."""
-    against = {arm.name: study.against(arm).name for arm in study.arms}
+    compared = {(arm.name, study.against(arm).name) for arm in study.arms}
     return [
         (arm, other)
         for arm in study.series
         for other in study.series
-        if sum(against.get(first) == second for first, second in shared_levels(study, arm, other).values()) > 1
+        if sum((one, two) in compared for (one, _), (two, _) in level_axis(study, arm, other, None).pairs) > 1
     ]
 
 
 def axes_of(study: ResolvedStudy) -> list[Axis]:
     """Every axis of a study: each arm and its partner along the training size, each pair of series along the factor."""
-    along_size = (
-        [size_axis(study, arm.name, study.against(arm).name) for arm in study.arms] if study.train_sizes else []
-    )
-    return along_size + [
+    arms = study.arms if study.train_sizes else ()
+    return [size_axis(study, arm.name, study.against(arm).name) for arm in arms] + [
         level_axis(study, arm, other, size)
         for arm, other in series_pairs(study)
         for size in study.train_sizes or (None,)
     ]
 
 
-def is_geometric(levels: list[float]) -> bool:
+def is_geometric(levels: Sequence[float]) -> bool:
     """Whether levels are more evenly spaced in their logarithms than as they are; false below three of them."""
     if len(levels) < 3 or min(levels) <= 0:
         return False

@@ -2,20 +2,16 @@
 
 import math
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import Any
+from itertools import groupby, pairwise
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import interpolate
 
-from harness.analysis.axis import Axis, axes_of, series_pairs, shared_levels, size_axis
-from harness.analysis.cells import Floats, frame, generator
-from harness.analysis.estimate import LEVEL, MeanEstimate, Numbers, in_blocks
-from harness.analysis.evidence import Evidence
-from harness.analysis.findings import CROSSOVER_COLUMNS, FRONTIER_COLUMNS, SLOPE_COLUMNS
-from harness.analysis.judgement import absent
+from harness.analysis.axis import Axis, axes_of, level_axis, series_pairs, size_axis
+from harness.analysis.estimate import LEVEL, Floats, MeanEstimate
+from harness.analysis.evidence import Evidence, generator
+from harness.analysis.findings import CROSSOVER_COLUMNS, FRONTIER_COLUMNS, SLOPE_COLUMNS, frame
 from harness.analysis.wording import described, listed
 from harness.spec import METRICS
 from harness.spec.formats import percent
@@ -45,13 +41,12 @@ class Crossing:
     @property
     def signs(self) -> tuple[int, ...]:
         """At each point the sign of the difference that its interval supports: 1, -1, or 0 where it includes zero."""
-        return tuple(map(supported_sign, self.differences))
+        return tuple(difference.sign for difference in self.differences)
 
     @property
     def changes(self) -> int:
         """How often the supported sign changes over all points."""
-        supported = [sign for sign in self.signs if sign]
-        return sum(one != other for one, other in pairwise(supported))
+        return sum(one != other for one, other in pairwise(filter(None, self.signs)))
 
     @property
     def shown(self) -> bool:
@@ -59,26 +54,23 @@ class Crossing:
         return self.changes == 1 and self.signs[0] * self.signs[-1] < 0
 
 
-def supported_sign(estimate: MeanEstimate) -> int:
-    """1 or -1 where the interval lies on one side of zero, else 0."""
-    return int(estimate.ci_low > 0) - int(estimate.ci_high < 0)
-
-
-def slope(evidence: Evidence, axis: Axis, metric: str = "test_accuracy") -> MeanEstimate | None:
+def slope(evidence: Evidence, axis: Axis, metric: str = "test_accuracy") -> MeanEstimate:
     """How (arm - other) changes along the axis (`Axis.slope_weights`), in the metric's unit.
 
-    None below two points and where runs lack a result: a line through the points that are left is another line.
+    NaN below two points and where runs lack a result: a line through the points that are left is another line.
     Each seed is a block over the points: a slope per seed (and test image), then their mean. So correlation between
     points needs no model, and the interval is as exact as that of one difference.
     """
-    return None if _trouble(evidence, axis, metric) else evidence.contrast(axis.slope_weights(), metric)
+    if _trouble(evidence, axis, metric):
+        return MeanEstimate(value=math.nan)
+    return evidence.contrast(axis.slope_weights(), metric)
 
 
 def _trouble(evidence: Evidence, axis: Axis, metric: str) -> str:
     """Why nothing can be judged along the axis; empty where it can."""
     if len(axis.points) < 2:
-        return f"{counted(len(axis.points), axis.noun.removesuffix('s'))} only, and at least 2 are needed"
-    return absent(evidence, list(axis.cells), metric)
+        return f"{counted(len(axis.points), axis.noun)} only, and at least 2 are needed"
+    return evidence.absent(axis.cells, metric)
 
 
 def crossing(evidence: Evidence, axis: Axis, metric: str = "test_accuracy") -> Crossing:
@@ -91,17 +83,22 @@ def crossing(evidence: Evidence, axis: Axis, metric: str = "test_accuracy") -> C
     holds the points whose interpolated difference could be zero (as Fieller's does). Nothing is extrapolated: resamples
     without a sign change count as beyond either end.
     """
-    trouble = _trouble(evidence, axis, metric)
-    if trouble:
+    if trouble := _trouble(evidence, axis, metric):
         return Crossing(axis=axis, metric=metric, trouble=trouble)
     sign = 1.0 if METRICS[metric] == "up" else -1.0
     differences = tuple(evidence.contrast({arm: sign, other: -sign}, metric) for arm, other in axis.pairs)
     # Which of the two is called the arm must not matter, so the draws are those of the pair in order of name.
-    in_order = axis if axis.arm <= axis.other else axis.flipped()
-    curves = _resampled_curves(evidence, in_order, evidence.shared_seeds(axis.cells, metric), metric)
+    curves = _resampled_curves(evidence, axis if axis.arm <= axis.other else axis.flipped(), metric)
     share = float(((curves > 0) != (curves[:, :1] > 0)).any(axis=1).mean())
     found = Crossing(axis=axis, metric=metric, differences=differences, share=share)
-    return _located(found, sign_changes(axis.positions, curves)) if found.shown else found
+    if not found.shown:
+        return found
+    changes = sign_changes(axis.positions, curves)
+    median = np.median(changes[np.isfinite(changes)])
+    low = np.quantile(changes, (1 - LEVEL) / 2, method="lower")
+    high = np.quantile(changes, (1 + LEVEL) / 2, method="higher")
+    points = [axis.point(float(position)) for position in (median, low, high)]
+    return replace(found, median=points[0], ci_low=points[1], ci_high=points[2])
 
 
 def sign_changes(positions: Floats, curves: Floats) -> Floats:
@@ -124,64 +121,50 @@ def sign_changes(positions: Floats, curves: Floats) -> Floats:
     return np.where(total % 2 == 1, places, beyond)
 
 
-def slopes_table(evidence: Evidence) -> pd.DataFrame:
-    """SLOPE_COLUMNS; see `Findings.slopes`."""
-    rows = []
+def tables_along(evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """CROSSOVER_COLUMNS and SLOPE_COLUMNS, a row of each per axis."""
+    crossovers, slopes = [], []
     for axis in axes_of(evidence.study):
-        fall = slope(evidence, axis)
-        numbers = (math.nan,) * 3 if fall is None else (fall.value, fall.ci_low, fall.ci_high)
-        rows.append((*_names(evidence, axis), *numbers))
-    return frame(rows, SLOPE_COLUMNS)
-
-
-def crossovers_table(evidence: Evidence) -> pd.DataFrame:
-    """CROSSOVER_COLUMNS; see `Findings.crossovers`."""
-    rows = []
-    for axis in axes_of(evidence.study):
-        found = crossing(evidence, axis)
-        points = axis.points
-        ends = (points[0], points[-1]) if points else (math.nan, math.nan)
-        rows.append(
-            (*_names(evidence, axis), found.median, found.ci_low, found.ci_high, found.share, *ends, statement(found))
-        )
-    return frame(rows, CROSSOVER_COLUMNS)
+        found, change = crossing(evidence, axis), slope(evidence, axis)
+        names = (axis.arm, axis.other, axis.along, None if axis.sized else evidence.train_size(axis.cells[0]))
+        numbers = (found.median, found.ci_low, found.ci_high, found.share, axis.points[0], axis.points[-1])
+        crossovers.append((*names, *numbers, statement(found)))
+        slopes.append((*names, change.value, change.ci_low, change.ci_high))
+    return frame(crossovers, CROSSOVER_COLUMNS), frame(slopes, SLOPE_COLUMNS)
 
 
 def frontier_table(evidence: Evidence) -> pd.DataFrame:
-    """FRONTIER_COLUMNS; see `Findings.frontier`."""
-    study = evidence.study
-    rows = []
+    """FRONTIER_COLUMNS: the crossing along the training size of each pair of arms at a level that two series share."""
+    study, rows = evidence.study, []
     for arm, other in series_pairs(study) if len(study.train_sizes) > 1 else ():
-        for level, pair in shared_levels(study, arm, other).items():
-            found = crossing(evidence, size_axis(study, *pair))
-            numbers = (found.median, found.ci_low, found.ci_high, found.share)
-            rows.append((arm, other, level, *numbers, statement(found)))
+        levels = level_axis(study, arm, other, None)
+        for level, ((one, _), (two, _)) in zip(levels.points, levels.pairs, strict=True):
+            found = crossing(evidence, size_axis(study, one, two))
+            rows.append((arm, other, level, found.median, found.ci_low, found.ci_high, found.share, statement(found)))
     return frame(rows, FRONTIER_COLUMNS)
-
-
-def _names(evidence: Evidence, axis: Axis) -> tuple[str, str, str, int | None]:
-    """The first columns of a row: arm, baseline, along and, along the factor, the training size."""
-    return axis.arm, axis.other, axis.along, None if axis.sized else evidence.cells.train_size(axis.cells[0])
 
 
 def statement(found: Crossing) -> str:
     """The crossover in a sentence: a point with its interval, or that none is shown and what is known at the points."""
-    axis = found.axis
-    where = "" if axis.train_size is None else f"At {counted(axis.train_size, 'training image')}: "
-    trouble = f"no crossing can be judged: {found.trouble}." if found.trouble else ""
-    told = trouble or _one_crossing(found) or _several(found) or _none_shown(found)
-    return f"{where}{told}" if where else f"{told[0].upper()}{told[1:]}"
+    if found.trouble:
+        told = f"no crossing can be judged: {found.trouble}."
+    else:
+        told = _one_crossing(found) if found.shown else _several(found) if found.changes else _none_shown(found)
+    if found.axis.train_size is not None:
+        return f"At {counted(found.axis.train_size, 'training image')}: {told}"
+    return f"{told[0].upper()}{told[1:]}"
 
 
 def _one_crossing(found: Crossing) -> str:
     axis = found.axis
-    if not found.shown:
-        return ""
     verb = "overtakes" if found.signs[-1] > 0 else "falls behind"
     logarithmic = ", interpolated over its logarithm" if axis.log and not axis.sized else ""
+    low, high = (
+        axis.number(bound) if math.isfinite(bound) else f"beyond {axis.number(end)}"
+        for bound, end in ((found.ci_low, axis.points[0]), (found.ci_high, axis.points[-1]))
+    )
     return (
-        f"{axis.arm} {verb} {axis.other} at about {axis.told(found.median)} "
-        f"[{_edge(axis, found.ci_low, 0)}, {_edge(axis, found.ci_high, -1)}]{logarithmic}; "
+        f"{axis.arm} {verb} {axis.other} at about {axis.told(found.median)} [{low}, {high}]{logarithmic}; "
         f"{percent(found.share, 0)} of resamples cross (n = {counted(found.differences[0].n, 'seed')})."
     )
 
@@ -189,63 +172,41 @@ def _one_crossing(found: Crossing) -> str:
 def _several(found: Crossing) -> str:
     """Who leads where, if that changes more than once, or once before an end at which no one leads."""
     axis = found.axis
-    if not found.changes:
-        return ""
-    leads: list[tuple[int, list[float]]] = []
-    for point, sign in zip(axis.points, found.signs, strict=True):
-        if sign and (not leads or leads[-1][0] != sign):
-            leads.append((sign, []))
-        if sign:
-            leads[-1][1].append(point)
-    told = [
-        f"{axis.arm if sign > 0 else axis.other} at {' to '.join(map(axis.number, dict.fromkeys((led[0], led[-1]))))}"
-        for sign, led in leads
-    ]
+    points = list(zip(axis.points, found.signs, strict=True))
+    leads = []
+    for sign, led in groupby((point for point in points if point[1]), key=lambda point: point[1]):
+        numbers = [axis.number(point) for point, _ in led]
+        leads.append(
+            f"{axis.arm if sign > 0 else axis.other} at {' to '.join(dict.fromkeys((numbers[0], numbers[-1])))}"
+        )
     times = {1: "once", 2: "twice"}.get(found.changes, f"{found.changes} times")
-    none = [axis.number(point) for point, sign in zip(axis.points, found.signs, strict=True) if not sign]
+    none = [axis.number(point) for point, sign in points if not sign]
     no_one = f", no one at {listed(none)}" if none else ""
     return (
-        f"the lead changes {times} in the measured range, {axis.span}: {listed(told)}{no_one}; "
+        f"the lead changes {times} in the measured range, {axis.span}: {listed(leads)}{no_one}; "
         "no single point of crossing is given."
     )
 
 
 def _none_shown(found: Crossing) -> str:
-    axis = found.axis
-    leader = axis.arm if found.signs[0] > 0 else axis.other
-    if all(found.signs):
-        return (
-            f"no crossing in the measured range, {axis.span}: {leader} leads at both ends; any crossing lies beyond it."
-        )
-    at = next(i for i in (-1, 0, *range(len(axis.points))) if not found.signs[i])
+    axis, signs = found.axis, found.signs
+    leader = f"{axis.arm if signs[0] > 0 else axis.other} leads at both ends"
+    if all(signs):
+        return f"no crossing in the measured range, {axis.span}: {leader}; any crossing lies beyond it."
+    at = next(i for i in (-1, 0, *range(len(signs))) if not signs[i])
     point = axis.number(axis.points[at]) if axis.sized else axis.told(axis.points[at])
-    ends = f"{leader} leads at both ends, but " if found.signs[0] and found.signs[-1] else ""
     return (
-        f"no crossing is shown in the measured range, {axis.span}: {ends}at {point} the difference is "
+        f"no crossing is shown in the measured range, {axis.span}: "
+        f"{f'{leader}, but ' if signs[0] and signs[-1] else ''}at {point} the difference is "
         f"{described(found.metric, found.differences[at])}; {percent(found.share, 0)} of resamples cross."
     )
 
 
-def _located(found: Crossing, changes: Floats) -> Crossing:
-    """With median and interval; an end of the interval beyond the measured range stays NaN."""
-    tail = (1 - LEVEL) / 2
-    low = np.quantile(changes, tail, method="lower")
-    high = np.quantile(changes, 1 - tail, method="higher")
-    median = np.median(changes[np.isfinite(changes)])
-    points = [found.axis.point(float(position)) for position in (median, low, high)]
-    return replace(found, median=points[0], ci_low=points[1], ci_high=points[2])
-
-
-def _edge(axis: Axis, bound: float, end: int) -> str:
-    """A bound of the interval, or which end of the measured range it lies beyond."""
-    return axis.number(bound) if math.isfinite(bound) else f"beyond {axis.number(axis.points[end])}"
-
-
-def _resampled_curves(evidence: Evidence, axis: Axis, seeds: tuple[int, ...], metric: str) -> Floats:
+def _resampled_curves(evidence: Evidence, axis: Axis, metric: str) -> Floats:
     """(resamples, points) draws of the mean difference arm - other at each point."""
-    cells = evidence.cells
+    seeds = evidence.shared_seeds(axis.cells, metric)
     blocks = np.stack(  # (seeds, points)
-        [cells.values(arm, metric, seeds) - cells.values(other, metric, seeds) for arm, other in axis.pairs],
+        [evidence.values(arm, metric, seeds) - evidence.values(other, metric, seeds) for arm, other in axis.pairs],
         axis=1,
     )
     where = () if axis.sized else (axis.along, axis.train_size)
@@ -263,21 +224,15 @@ def _image_root(evidence: Evidence, axis: Axis, seeds: tuple[int, ...]) -> Float
 
     The two-way analysis of variance of `image_components`, with covariances between points.
     """
-    layers: list[Numbers] = []
-    for arm, other in axis.pairs:
-        layer = evidence.images({arm: 1.0, other: -1.0}, seeds)
-        if layer is None or (layers and layer.shape != layers[0].shape):
-            return None
-        layers.append(layer)
-    values: npt.NDArray[Any] = np.stack(layers, axis=2)  # (seeds n, images m, points)
-    n, m = values.shape[:2]
+    found = [evidence.images({arm: 1.0, other: -1.0}, seeds) for arm, other in axis.pairs]
+    layers = [layer for layer in found if layer is not None]
+    if len(layers) < len(found) or len({layer.shape for layer in layers}) > 1:
+        return None
+    values = np.stack(layers, axis=2)  # (seeds n, images m, points)
+    n, m, points = values.shape
     column = values.mean(axis=0)
-    products = np.zeros((len(layers), len(layers)))
-    for block in in_blocks(values):
-        rest = block - column - block.mean(axis=1, keepdims=True) + column.mean(axis=0)
-        flat = rest.reshape(-1, len(layers))
-        products += flat.T @ flat
-    interaction = products / ((n - 1) * (m - 1))
+    rest = (values - column - values.mean(axis=1, keepdims=True) + column.mean(axis=0)).reshape(-1, points)
+    interaction = rest.T @ rest / ((n - 1) * (m - 1))
     image = (np.atleast_2d(np.cov(column, rowvar=False)) - interaction / n) / m
     spectrum, axes = np.linalg.eigh(image)
     return np.asarray((axes * np.sqrt(np.maximum(spectrum, 0.0))).T)

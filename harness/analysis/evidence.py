@@ -1,70 +1,182 @@
-"""Contrasts between cells: paired by seed and test image, each computed once per analysis."""
+"""The planned runs of a study by cell (arm, training size) and seed, and contrasts between cells."""
 
-from collections.abc import Mapping
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from harness.analysis.cells import Cell, Cells, cells_of, generator
-from harness.analysis.estimate import MeanEstimate, Numbers, estimate_mean
+from harness.analysis.estimate import FEWEST_SEEDS, Floats, MeanEstimate, estimate_mean, holm
+from harness.analysis.findings import COMPARISON_COLUMNS, PILOT_COLUMNS, frame
+from harness.analysis.power import seeds_needed, smallest_detectable
+from harness.analysis.wording import Cell, listed, named, of_seeds, place
+from harness.records.correctness import Correct
 from harness.records.run_table import StudyRecords
+from harness.records.runs import STATUSES
 from harness.spec import ResolvedStudy
 
-Key = tuple[tuple[tuple[Cell, float], ...], str, bool]
+Row = Mapping[str, Any]
+
+MISSING = "missing"
+"""State of a planned run that left no result."""
+
+_MOST_TOLD = 4
+"""Cells with lost runs that a sentence names; the report lists all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What claims and figures of a study are made from: its tidy frames, and contrasts between its cells.
+    """What tables, claims and figures of a study are made from.
 
-    The frames are copies, which may be changed; their columns are those of the tables of the same names.
+    The frames are copies, which may be changed; their columns are those of the tables of the same names. Runs of cells
+    or seeds that the study does not plan count nowhere else. Each contrast is computed once, from a generator of its
+    own (`generator`).
     """
 
-    cells: Cells
-    seed: int
-    """Root of the generators; see `generator`."""
-    resamples: int
-    records: StudyRecords | None = None
-    """None where nothing asks for frames."""
-    _known: dict[Key, MeanEstimate] = field(default_factory=dict, repr=False)
+    records: StudyRecords
+    rows: Mapping[Cell, Mapping[int, Row]]
+    """For each cell of the study, in its order, the row of `runs` of each planned seed that has a result."""
+    seed: int = 0
+    """Root of the generators."""
+    resamples: int = 2000
+    """Bootstrap draws of test images, and of curves."""
+    _known: dict[Any, MeanEstimate] = field(default_factory=dict, repr=False)
 
     @property
     def study(self) -> ResolvedStudy:
-        return self.cells.study
+        return self.records.study
 
     @property
     def runs(self) -> pd.DataFrame:
         """A row per confirm run that has a result, whatever its status."""
-        return self._frame("runs")
+        return self.records.runs.copy()
 
     @property
     def trials(self) -> pd.DataFrame:
         """A row per tuning trial that has a result."""
-        return self._frame("trials")
+        return self.records.trials.copy()
 
     @property
     def curves(self) -> pd.DataFrame:
         """A row per evaluation of a confirm run."""
-        return self._frame("curves")
+        return self.records.curves.copy()
 
     @property
     def shifts(self) -> pd.DataFrame:
         """A row per confirm run and shift of the test images."""
-        return self._frame("shifts")
+        return self.records.shifts.copy()
 
     @property
     def comparisons(self) -> pd.DataFrame:
-        """A row per arm and training size against the arm that it is compared with."""
-        from harness.analysis.comparisons import comparisons_table
+        """A row per arm and training size against the arm that it is compared with, COMPARISON_COLUMNS.
 
-        return comparisons_table(self)
+        Holm's correction runs over the arms of one training size: each size is a question of its own.
+        """
+        rows = []
+        for size in self.sizes:
+            found = [(arm, other, self.difference(arm, other, size)) for arm, other in self.against.items()]
+            adjusted = holm([paired.p_value() for *_, paired in found])
+            for (arm, other, paired), p_holm in zip(found, adjusted, strict=True):
+                accuracies = self.values((arm, size), "test_accuracy", paired.seeds)
+                rows.append(
+                    {
+                        "arm": arm,
+                        "baseline": other,
+                        "train_size": self.train_size((arm, size)),
+                        "n": paired.n,
+                        "mean": mean_of(accuracies),
+                        "sd": float(accuracies.std(ddof=1)) if paired.n > 1 else math.nan,
+                        "difference": paired.value,
+                        "ci_low": paired.ci_low,
+                        "ci_high": paired.ci_high,
+                        "p_value": paired.p_value(),
+                        "p_holm": p_holm,
+                        "probability_better": paired.probability_positive(),
+                        "smallest_detectable": smallest_detectable(paired),
+                    }
+                )
+        return frame(rows, COMPARISON_COLUMNS)
 
-    def _frame(self, name: str) -> pd.DataFrame:
-        frame: pd.DataFrame = getattr(self.records, name)
-        return frame.copy()
+    @cached_property
+    def searches(self) -> dict[Cell, list[Row]]:
+        """The rows of `trials` of each cell of the study, by number."""
+        return by_cell(self.study, self.records.trials, "trial")
+
+    @property
+    def against(self) -> dict[str, str]:
+        """The arm that each arm besides the baseline is compared with, by name."""
+        return {arm.name: self.study.against(arm).name for arm in self.study.arms}
+
+    @property
+    def sizes(self) -> tuple[int | None, ...]:
+        """The sizes of the cells: the study's training sizes, or (None,)."""
+        return self.study.train_sizes or (None,)
+
+    def state(self, cell: Cell, seed: int) -> str:
+        """Status of a planned run, or `missing`."""
+        row = self.rows[cell].get(seed)
+        return MISSING if row is None else str(row["status"])
+
+    def unfinished(self, cell: Cell) -> dict[str, list[int]]:
+        """The planned seeds that did not complete, by status (`missing` where there is no result at all)."""
+        states = {seed: self.state(cell, seed) for seed in sorted(self.study.seeds)}
+        found = {lost: [seed for seed, state in states.items() if state == lost] for lost in (*STATUSES[1:], MISSING)}
+        return {status.replace("_", " "): seeds for status, seeds in found.items() if seeds}
+
+    def absent(self, cells: Iterable[Cell], metric: str) -> str:
+        """Why nothing can be judged that rests on these cells, as a clause; empty where nothing is amiss.
+
+        Runs that did not complete (those that are left would flatter an arm), or too few seeds. What a claim is refused
+        for, the answer and a crossing are refused for too.
+        """
+        cells = list(dict.fromkeys(cells))
+        lost = [(cell, status, seeds) for cell in cells for status, seeds in self.unfinished(cell).items()]
+        if lost:
+            told = "; ".join(f"{place(cell)} {of_seeds(seeds)} {status}" for cell, status, seeds in lost[:_MOST_TOLD])
+            more = f"; and {len(lost) - _MOST_TOLD} more" if len(lost) > _MOST_TOLD else ""
+            return f"{told}{more}: runs without a result may be just those that would decide"
+        unmeasured = [place(cell) for cell in cells if not np.isfinite(self.values(cell, metric)).all()]
+        if unmeasured:
+            return f"not every run of {listed(unmeasured)} has measured its {named(metric)}"
+        n = len(self.study.seeds)
+        return f"{n} of at least {FEWEST_SEEDS} seeds planned: too few for an interval" if n < FEWEST_SEEDS else ""
+
+    def completed(self, cell: Cell) -> tuple[int, ...]:
+        """Seeds of the cell's completed runs, ascending."""
+        return tuple(seed for seed in sorted(self.rows[cell]) if self.state(cell, seed) == "completed")
+
+    def values(self, cell: Cell, metric: str, seeds: Iterable[int] | None = None) -> Floats:
+        """(n,) values of a column over the given seeds (all completed ones by default); NaN where not measured."""
+        chosen = self.completed(cell) if seeds is None else seeds
+        return np.array([number(self.rows[cell][seed][metric]) for seed in chosen], dtype=np.float64)
+
+    def mean(self, cell: Cell, metric: str) -> float:
+        """Mean of a column over the completed runs that have it; NaN without any."""
+        return mean_of(self.values(cell, metric))
+
+    def cost_of_model(self, cell: Cell, metric: str) -> float:
+        """A cost that the model alone decides, from whichever runs have it, also diverged ones; NaN without any."""
+        return median_of(self.values(cell, metric, sorted(self.rows[cell])))
+
+    def digests(self, cell: Cell, seeds: Iterable[int] | None = None) -> list[str]:
+        """Of the runs of the given seeds, all completed ones by default."""
+        return [str(self.rows[cell][seed]["digest"]) for seed in (self.completed(cell) if seeds is None else seeds)]
+
+    def predictions(self, cell: Cell, seeds: Iterable[int] | None = None) -> list[Correct | None]:
+        """Per seed, the (m,) correctness of the run on the m test images; None where it was not kept."""
+        return [self.records.correct.get(digest) for digest in self.digests(cell, seeds)]
+
+    def train_size(self, cell: Cell) -> int | None:
+        """Training images of a cell; for studies with one size as the rows have it, else as the study asks."""
+        for _, row in sorted(self.rows[cell].items()):
+            if cell[1] is None and not math.isnan(number(row["train_size"])):
+                return int(row["train_size"])
+        return self.study.data_of(self.study.arm(cell[0]), cell[1]).train_size
 
     def contrast(
         self, weights: Mapping[Cell, float], metric: str = "test_accuracy", *, log: bool = False
@@ -85,36 +197,23 @@ class Evidence:
         """The paired difference of `metric`, arm - other, at one training size (None in a study of one size)."""
         return self.contrast({(arm, size): 1.0, (other, size): -1.0}, metric)
 
-    def shared_seeds(self, cells: Mapping[Cell, float] | tuple[Cell, ...], metric: str) -> tuple[int, ...]:
+    def shared_seeds(self, cells: Iterable[Cell], metric: str) -> tuple[int, ...]:
         """Seeds that completed in every cell and have a value of `metric` there, ascending."""
-        shared = set(self.cells.study.seeds)
+        shared = set(self.study.seeds)
         for cell in cells:
-            seeds = self.cells.completed(cell)
-            measured = np.isfinite(self.cells.values(cell, metric, seeds))
-            shared &= {seed for seed, known in zip(seeds, measured, strict=True) if known}
+            seeds, values = self.completed(cell), self.values(cell, metric)
+            shared &= {seed for seed, value in zip(seeds, values, strict=True) if math.isfinite(value)}
         return tuple(sorted(shared))
 
-    def images(self, weights: Mapping[Cell, float], seeds: tuple[int, ...]) -> Numbers | None:
-        """(seeds, images) weighted sum over cells of the correctness; None where predictions are lacking or differ.
-
-        In int8 where the weights are whole numbers, as they are of a difference.
-        """
-        whole = all(float(weight).is_integer() for weight in weights.values())
-        kind = np.dtype(np.int8 if whole and sum(map(abs, weights.values())) <= 127 else np.float64)
-        total: npt.NDArray[Any] | None = None
-        for cell, weight in weights.items():
-            kept = self.cells.answers(cell, seeds)
-            if kept is None or (total is not None and total.shape != kept.shape):
-                return None
-            part = kept.astype(kind) * kind.type(weight)
-            total = part if total is None else total + part
-        return total
+    def images(self, weights: Mapping[Cell, float], seeds: tuple[int, ...]) -> Floats | None:
+        """(seeds, images) weighted sum over cells of the correctness; None where predictions are lacking or differ."""
+        return weighted_answers([(weight, self.predictions(cell, seeds)) for cell, weight in weights.items()])
 
     def _estimate(self, weights: dict[Cell, float], metric: str, *, log: bool) -> MeanEstimate:
         seeds = self.shared_seeds(weights, metric)
         values = np.zeros(len(seeds))
         for cell, weight in weights.items():
-            column = self.cells.values(cell, metric, seeds)
+            column = self.values(cell, metric, seeds)
             values += weight * (np.log(column) if log else column)
         images = self.images(weights, seeds) if metric == "test_accuracy" and not log else None
         rng = generator(self.seed, "contrast", metric, *weights.items())
@@ -122,5 +221,68 @@ class Evidence:
 
 
 def evidence_of(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> Evidence:
-    """The cells of a study, ready for contrasts; `resamples` is the number of bootstrap draws of test images."""
-    return Evidence(cells=cells_of(records), seed=seed, resamples=resamples, records=records)
+    """The planned runs of a study, whatever the order of the rows."""
+    rows: dict[Cell, dict[int, Row]] = {}
+    for cell, of_cell in by_cell(records.study, records.runs).items():
+        planned = (row for row in reversed(of_cell) if row["seed"] in records.study.seeds)
+        rows[cell] = {int(row["seed"]): row for row in planned}  # of a run that stands there twice, the first
+    return Evidence(records=records, rows=rows, seed=seed, resamples=resamples)
+
+
+def pilot(records: StudyRecords, *, differences: tuple[float, ...] = (0.005, 0.01, 0.02)) -> pd.DataFrame:
+    """PILOT_COLUMNS, a row per arm, training size and difference of test accuracy (fractions).
+
+    A standard deviation from few seeds is rough: from three it is easily off by a factor of two.
+    """
+    evidence = evidence_of(records)
+    rows = []
+    for size in evidence.sizes:
+        for arm, other in evidence.against.items():
+            paired = evidence.difference(arm, other, size)
+            for difference in differences:
+                needed = seeds_needed(paired.sd, difference) if paired.n > 1 else pd.NA
+                rows.append((arm, other, evidence.train_size((arm, size)), paired.n, paired.sd, difference, needed))
+    return frame(rows, PILOT_COLUMNS)
+
+
+def by_cell(study: ResolvedStudy, table: pd.DataFrame, *order: str) -> dict[Cell, list[Row]]:
+    """The rows of each cell of the study, in the order of some columns and then of the digests."""
+    found: dict[Cell, list[Row]] = {(arm.name, size): [] for arm, size in study.cells}
+    for row in table.sort_values([*order, "digest"]).to_dict("records"):
+        cell = (str(row["arm"]), int(row["train_size"]) if study.train_sizes else None)
+        found.get(cell, []).append({str(name): value for name, value in row.items()})
+    return found
+
+
+def weighted_answers(parts: Sequence[tuple[float, Sequence[Correct | None]]]) -> Floats | None:
+    """(seeds, images) weighted sum of the answers per seed; None where some are lacking or do not fit each other."""
+    images = {0 if row is None else len(row) for _, rows in parts for row in rows}
+    if len(images) != 1 or min(images) < 2:
+        return None
+    return np.asarray(sum(weight * np.array(rows, dtype=np.float64) for weight, rows in parts))
+
+
+def number(value: Any) -> float:
+    """A cell of a frame as a float; missing values as NaN."""
+    return math.nan if value is None or value is pd.NA else float(value)
+
+
+def mean_of(values: Floats) -> float:
+    """Mean of the values that are measured; NaN without any."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+def median_of(values: Floats) -> float:
+    """Median of the values that are measured; NaN without any."""
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else math.nan
+
+
+def generator(seed: int, *names: object) -> np.random.Generator:
+    """A generator for one computation, from the analysis' seed and the names of what it compares.
+
+    Each comparison has its own, so that a further arm in the study does not move the interval of another.
+    """
+    text = json.dumps([seed, *map(str, names)])
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big"))

@@ -1,46 +1,22 @@
-"""The verdict on each claim, of shipped kinds and of a study file's own, by one door: `judge(tables, rng)`.
+"""The verdict on each claim, of shipped kinds and of a study file's own.
 
-A judge gives an estimate, whose interval decides, or the verdict itself. What a study file's own class says needs that
-file: it is kept with the results (`own_verdicts`), so that a report can be made again without it.
+A study file's own class has a `judge(tables, rng)`, which gives an estimate, whose interval decides, or the verdict
+itself. It needs that file, so what it says is kept with the results (`own_verdicts`), and a report can be made without.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
-import numpy as np
 import pandas as pd
 
-from harness.analysis.cells import frame, generator
-from harness.analysis.contrast_claims import (
-    judge_better,
-    judge_crosses,
-    judge_equivalent,
-    judge_gains_more,
-    judge_gap_shrinks,
-)
 from harness.analysis.estimate import FEWEST_SEEDS, MeanEstimate
-from harness.analysis.evidence import Evidence
-from harness.analysis.findings import CLAIM_COLUMNS
-from harness.analysis.judgement import judged_by_margin, undecided
-from harness.analysis.ordered_claims import judge_cost_grows, judge_monotone
+from harness.analysis.evidence import Evidence, generator
+from harness.analysis.findings import CLAIM_COLUMNS, frame
 from harness.analysis.own_code import attempt, runs_of
-from harness.analysis.summary import unfinished
+from harness.analysis.shipped_claims import SHIPPED_JUDGES, Undecided, judged_by_margin, undecided
 from harness.analysis.wording import amount, bounds, described
-from harness.spec import (
-    Better,
-    Claim,
-    CostGrows,
-    Crosses,
-    Equivalent,
-    Estimate,
-    GainsMore,
-    GapShrinks,
-    Judgement,
-    Monotone,
-    canonical_json,
-    to_plain,
-)
+from harness.spec import Claim, Estimate, Judgement, canonical_json, to_plain
 from harness.spec.claims import KeptClaim, is_own
 from harness.spec.errors import require
 from harness.spec.plural import counted
@@ -50,18 +26,7 @@ KEY = "own_claims"
 """Of the provenance: what a study file's own claims said when they were last judged."""
 
 _NUMBERS = ("estimate", "ci_low", "ci_high")
-
-Judge = Callable[[Any, Evidence, np.random.Generator], Estimate | Judgement]
-
-_SHIPPED: Mapping[type[Claim], Judge] = {
-    Better: judge_better,
-    CostGrows: judge_cost_grows,
-    Crosses: judge_crosses,
-    Equivalent: judge_equivalent,
-    GainsMore: judge_gains_more,
-    GapShrinks: judge_gap_shrinks,
-    Monotone: judge_monotone,
-}
+_REMEDY = "give it as `patchbench report STUDY.py`"
 
 
 def claims_table(evidence: Evidence) -> pd.DataFrame:
@@ -76,88 +41,72 @@ def claims_table(evidence: Evidence) -> pd.DataFrame:
 
 def judge(claim: Claim, evidence: Evidence) -> Judgement:
     """The verdict on one claim."""
-    if isinstance(claim, KeptClaim):
-        found, _ = attempt(_kept, claim, evidence)
-        return found or undecided("the verdict that was kept in study.json cannot be read")
-    rng = generator(evidence.seed, "claim", canonical_json(claim))
-    if is_own(claim):
-        return _judged_by_file(claim, evidence, rng)
-    return _decided(claim, _SHIPPED[type(claim)](claim, evidence, rng))
+    try:
+        if isinstance(claim, KeptClaim):
+            found, _ = attempt(_kept, claim, evidence)
+            return found or undecided("the verdict that was kept in study.json cannot be read")
+        return _judged_by_file(claim, evidence) if is_own(claim) else SHIPPED_JUDGES[type(claim)](claim, evidence)
+    except Undecided as reason:
+        return undecided(str(reason))
 
 
 def own_verdicts(evidence: Evidence) -> list[dict[str, Any]]:
     """The verdicts on a study file's own claims, ready for JSON, with what tells whether they are of these runs."""
-    assert evidence.records is not None
-    runs = runs_of(evidence.records)
-    judged = [(claim, judge(claim, evidence)) for claim in evidence.study.claims if is_own(claim)]
-    return [
-        {
-            "claim": to_plain(claim),
-            "runs": runs,
-            **to_plain(found),
-            **{name: getattr(found, name) if math.isfinite(getattr(found, name)) else None for name in _NUMBERS},
-        }
-        for claim, found in judged
-    ]
+    kept = []
+    for claim in filter(is_own, evidence.study.claims):
+        found = to_plain(judge(claim, evidence))
+        found |= {name: None for name in _NUMBERS if math.isnan(found[name])}
+        kept.append({"claim": to_plain(claim), "runs": runs_of(evidence.records), **found})
+    return kept
 
 
-def _judged_by_file(claim: Claim, evidence: Evidence, rng: np.random.Generator) -> Judgement:
+def _judged_by_file(claim: Claim, evidence: Evidence) -> Judgement:
     """What the study file's class says; inconclusive, with the error, where it fails."""
     name, planned = type(claim).__name__, len(evidence.study.seeds)
-    given, failure = attempt(claim.judge, evidence, rng)
-    trouble = f"{name}.judge failed with {failure}" if failure else ""
-    if planned < FEWEST_SEEDS:
-        trouble = f"{planned} of at least {FEWEST_SEEDS} seeds planned: too few for an interval"
+    given, failure = attempt(claim.judge, evidence, generator(evidence.seed, "claim", canonical_json(claim)))
     try:
-        found = undecided(trouble) if trouble else _decided(claim, given)
+        if planned < FEWEST_SEEDS:
+            found = undecided(f"{planned} of at least {FEWEST_SEEDS} seeds planned: too few for an interval")
+        else:
+            found = undecided(f"{name}.judge failed with {failure}") if failure else _decided(claim, given)
     except (TypeError, ValueError) as error:
         found = undecided(f"what {name}.judge gave cannot be used: {error}")
-    lost = sum(
-        len(seeds)
-        for cell in evidence.cells.rows
-        if cell[0] in claim.arm_names or not claim.arm_names
-        for seeds in unfinished(evidence.cells, cell).values()
-    )
+    cells = [cell for cell in evidence.rows if cell[0] in claim.arm_names or not claim.arm_names]
+    lost = sum(len(seeds) for cell in cells for seeds in evidence.unfinished(cell).values())
     without = f" {counted(lost, 'planned run')} of these arms had no result then." if lost else ""
-    return Judgement(
-        **{**vars(found), "reason": f"{found.reason} Judged by the study file's own class {name}.{without}"}
-    )
+    return replace(found, reason=f"{found.reason} Judged by the study file's own class {name}.{without}")
 
 
-def _decided(claim: Claim, given: Estimate | Judgement | None) -> Judgement:
-    """The verdict that follows from what a judge gave; `InvalidInput` where nothing does."""
-    if isinstance(given, Judgement):
-        numbers = {key: float(getattr(given, key)) for key in _NUMBERS}
-        require(given.verdict in get_args(Verdict), f"the verdict is {given.verdict!r:.80}")
-        require(isinstance(given.reason, str), f"the reason {given.reason!r:.80} is no text")
-        require(
-            not numbers["ci_low"] > numbers["ci_high"] and not any(map(math.isinf, numbers.values())),
-            f"its numbers are {', '.join(f'{key} {value:g}' for key, value in numbers.items())}",
-        )
-        return Judgement(verdict=given.verdict, reason=given.reason, **numbers)
-    require(isinstance(given, Estimate), f"{given!r:.80} is no Estimate and no Judgement")
-    assert isinstance(given, Estimate)
+def _decided(claim: Claim, given: object) -> Judgement:
+    """The verdict that follows from what a judge gave; a TypeError or ValueError where nothing does."""
+    if not isinstance(given, Estimate | Judgement):
+        raise TypeError(f"{given!r:.80} is no Estimate and no Judgement")
     metric, margin = getattr(claim, "metric", None) or "", float(getattr(claim, "margin", 0.0))
     if isinstance(given, MeanEstimate):
         told = f"The estimate is {described(metric, given)}"
         return judged_by_margin(given, metric, margin, told) if given.judgeable else undecided(told)
-    value, low, high = (float(number) for number in (given.value, given.ci_low, given.ci_high))
-    told = f"[{low:g}, {high:g}]"
-    require(all(map(math.isfinite, (value, low, high))), f"{value:g} {told} is not finite")
-    require(low <= high, f"the interval {told} is upside down")
+    first = given.estimate if isinstance(given, Judgement) else given.value
+    value, low, high = numbers = [float(number) for number in (first, given.ci_low, given.ci_high)]
+    told = f"{value:g} [{low:g}, {high:g}]"
+    require(not low > high and not any(map(math.isinf, numbers)), f"its numbers are {told}")
+    if isinstance(given, Judgement):
+        known = given.verdict in get_args(Verdict) and isinstance(given.reason, str)
+        require(
+            known, f"{given!r:.80} has another verdict than {', '.join(get_args(Verdict))}, or no text as its reason"
+        )
+        return replace(given, estimate=value, ci_low=low, ci_high=high)
+    require(not any(map(math.isnan, numbers)), f"{told} is not finite")
     told = f"The estimate is {amount(metric, value)} {bounds(metric, low, high)}"
     return judged_by_margin(Estimate(value, low, high), metric, margin, told)
 
 
 def _kept(claim: KeptClaim, evidence: Evidence) -> Judgement:
     """The verdict that a study file's own class gave when it was last asked."""
-    assert evidence.records is not None
-    remedy = "give it as `patchbench report STUDY.py`"
-    kept = evidence.records.provenance.get(KEY)
-    found = next((item for item in kept if item["claim"] == to_plain(claim)), None) if kept else None
+    kept = evidence.records.provenance.get(KEY, ())
+    found = next((item for item in kept if item["claim"] == to_plain(claim)), None)
     if found is None:
-        return undecided(f"only the study's file can judge it: {remedy}")
+        return undecided(f"only the study's file can judge it: {_REMEDY}")
     if found["runs"] != runs_of(evidence.records):
-        return undecided(f"it was judged on other runs, and only the study's file can judge it on these: {remedy}")
+        return undecided(f"it was judged on other runs, and only the study's file can judge it on these: {_REMEDY}")
     numbers = {name: math.nan if found[name] is None else float(found[name]) for name in _NUMBERS}
-    return _decided(claim, Judgement(verdict=found["verdict"], reason=str(found["reason"]), **numbers))
+    return _decided(claim, Judgement(verdict=found["verdict"], reason=found["reason"], **numbers))

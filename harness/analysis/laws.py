@@ -8,25 +8,22 @@ import numpy as np
 import pandas as pd
 from scipy import optimize
 
-from harness.analysis.cells import Cells, Floats, frame
+from harness.analysis.estimate import Floats
+from harness.analysis.evidence import Evidence
+from harness.analysis.findings import LAW_COLUMNS, frame
 
 _MOST_SIZES_WITHOUT_SHIFT = 5
 """With this many training sizes or fewer, the scaling law has no shift d: the points do not tell it from b."""
 
 
-def laws_table(cells: Cells) -> pd.DataFrame:
-    """The scaling law error = a (n + d)^-b + c of each arm's mean error over the training sizes (at least three).
-
-    A row per arm: arm, a, b, c, d, r2; error as a fraction, n in training images. d = 0 for five sizes or fewer.
-    """
-    study = cells.study
-    rows = []
+def laws_table(evidence: Evidence) -> pd.DataFrame:
+    """LAW_COLUMNS, a row per arm of a study of several training sizes: the law of its mean error over these."""
+    study, rows = evidence.study, []
     for arm in study.all_arms if study.train_sizes else ():
-        errors = [(size, 1 - cells.mean((arm.name, size), "test_accuracy")) for size in study.train_sizes]
-        known = [point for point in errors if math.isfinite(point[1])]
-        rows.append((arm.name, *fit_law(np.array(known, dtype=np.float64).reshape(-1, 2))))
-    types = {"arm": "str"} | dict.fromkeys(("a", "b", "c", "d", "r2"), "float64")
-    return frame(rows, types)
+        errors = [(size, 1 - evidence.mean((arm.name, size), "test_accuracy")) for size in study.train_sizes]
+        points = np.array(errors, dtype=np.float64)
+        rows.append((arm.name, *fit_law(points[np.isfinite(points[:, 1])])))
+    return frame(rows, LAW_COLUMNS)
 
 
 def law_error(n: Floats, a: float, b: float, c: float, d: float = 0.0) -> Floats:
@@ -40,18 +37,21 @@ def law_formula(shifts: Iterable[float]) -> str:
 
 
 def fit_law(points: Floats) -> tuple[float, float, float, float, float]:
-    """a, b, c, d and r2 of error = a (n + d)^-b + c through (k, 2) points (n, error); NaN below three points."""
+    """a, b, c, d and r2 of error = a (n + d)^-b + c through (k, 2) points (n, error); NaN below three points.
+
+    d is 0 for five points or fewer.
+    """
     if len(points) < 3:
         return (math.nan,) * 5
     n, error = points.T
     scale = float(n[0])  # n in units of the smallest size, for a well-conditioned fit
-    shifted = len(points) > _MOST_SIZES_WITHOUT_SHIFT
-    start = [max(error[0] - error[-1], 1e-3), 0.5, max(0.5 * error.min(), 1e-6), 0.1][: 4 if shifted else 3]
-    upper = [np.inf, 5.0, 1.0, 10.0][: len(start)]
+    parameters = 4 if len(points) > _MOST_SIZES_WITHOUT_SHIFT else 3
+    start = [max(error[0] - error[-1], 1e-3), 0.5, max(0.5 * error.min(), 1e-6), 0.1][:parameters]
+    bounds = (0.0, [np.inf, 5.0, 1.0, 10.0][:parameters])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optimize.OptimizeWarning)  # about the covariance, which is not used
-            fitted, _ = optimize.curve_fit(law_error, n / scale, error, p0=start, bounds=(0.0, upper), max_nfev=2000)
+            fitted, _ = optimize.curve_fit(law_error, n / scale, error, p0=start, bounds=bounds, max_nfev=2000)
     except RuntimeError:  # no convergence: no law, rather than a bad one
         return (math.nan,) * 5
     a, b, c, d = (*map(float, fitted), 0.0)[:4]

@@ -6,16 +6,13 @@ its training loss: exp(-loss) is the geometric mean of the probability given to 
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from harness.analysis.cells import Cell, Cells, Floats
 from harness.analysis.evidence import Evidence
-from harness.analysis.wording import listed, place
-from harness.spec import NAMED_SOURCES
-from harness.spec.data import IMAGENET
+from harness.analysis.wording import Cell, listed
+from harness.spec import IMAGENET, NAMED_SOURCES
 from harness.spec.formats import percent
 
 LAST_SHARE = 0.2
@@ -39,26 +36,22 @@ _MOST_NAMED = 4
 Cautions = Mapping[Cell, tuple[str, ...]]
 
 
-def learning_cautions(evidence: Evidence, curves: pd.DataFrame, provenance: Mapping[str, Any]) -> Cautions:
-    """For each cell that seems not to have learned: why, a clause each. `curves` has CURVE_COLUMNS."""
-    cells = evidence.cells
-    ends = {cell: _mean_losses(cells, cell, curves) for cell in cells.rows}
-    found: dict[Cell, tuple[str, ...]] = {}
-    for cell in cells.rows:
+def learning_cautions(evidence: Evidence) -> Cautions:
+    """For each cell that seems not to have learned: why, a clause each."""
+    curves = evidence.records.curves.dropna(subset=["update", "train_loss"])
+    losses = {
+        cell: mean_curve(curves[curves["digest"].isin(evidence.digests(cell))], "train_loss") for cell in evidence.rows
+    }
+    found = {}
+    for cell in evidence.rows:
+        classes, largest_share = _classes(evidence, cell)
         told = (
-            _at_chance(evidence, cell, _chance(cells, cell, provenance)),
-            _cut_off(ends[cell], _classes(cells, cell, provenance)),
-            _far_behind(cells, cell, ends),
+            _at_chance(evidence, cell, largest_share),
+            _cut_off(losses[cell], classes),
+            _far_behind(evidence, cell, losses),
         )
-        clauses = tuple(clause for clause in told if clause)
-        if clauses:
-            found[cell] = clauses
-    return found
-
-
-def learning_warnings(cautions: Cautions) -> tuple[str, ...]:
-    """A sentence per cell."""
-    return tuple(f"{place(cell)}: {'; '.join(clauses)}." for cell, clauses in cautions.items())
+        found[cell] = tuple(filter(None, told))
+    return {cell: clauses for cell, clauses in found.items() if clauses}
 
 
 def doubtful(cautions: Cautions) -> str:
@@ -66,66 +59,8 @@ def doubtful(cautions: Cautions) -> str:
     if not cautions:
         return ""
     arms = list(dict.fromkeys(arm for arm, _ in cautions))
-    named = listed(arms) if len(arms) <= _MOST_NAMED else f"{len(arms)} arms"
-    return f" Caveat: {named} apparently did not learn, or did not finish learning."
-
-
-def _at_chance(evidence: Evidence, cell: Cell, chance: float) -> str:
-    """Whether the interval of the mean test accuracy, over seeds and test images, reaches down to chance.
-
-    Below three seeds an interval over test images alone.
-    """
-    mean = evidence.contrast({cell: 1.0})
-    if not mean.n or math.isnan(chance):
-        return ""
-    images = [len(row) for row in evidence.cells.predictions(cell, mean.seeds) if row is not None]
-    by_guessing = math.sqrt(chance * (1 - chance) / min(images)) if images else 0.0
-    low = mean.ci_low if mean.judgeable else mean.value - _TWO_SIDED * by_guessing
-    if low > chance:
-        return ""
-    return (
-        f"its test accuracy of {percent(mean.value, 1)} is not significantly above chance ({percent(chance, 1)}), "
-        "so it has not been shown to have learned anything"
-    )
-
-
-def _cut_off(losses: "pd.Series[float]", classes: float) -> str:
-    """Whether the training loss still falls steeply at the end. `losses`: by update, from three evaluations on."""
-    if len(losses) < 3 or math.isnan(classes):
-        return ""
-    updates: Floats = losses.index.to_numpy(dtype=np.float64)
-    begin, end = (1 - LAST_SHARE) * updates[-1], losses.iloc[-1]
-    whole = math.log(classes) - end
-    fall = float(np.interp(begin, updates, losses)) - end
-    if whole <= 0 or fall < STEEP_FALL * whole:
-        return ""
-    return (
-        f"its training loss still fell from {fall + end:.2f} to {end:.2f} in the last fifth of its updates: "
-        "it was stopped before it had learned what it could"
-    )
-
-
-def _far_behind(cells: Cells, cell: Cell, ends: Mapping[Cell, "pd.Series[float]"]) -> str:
-    """Whether an arm is far behind the best one of its training size, on its own training images too.
-
-    Far behind in validation alone is no sign: an arm that knows its training images by heart has learned.
-    """
-    scores = {other: cells.mean(other, "validation_accuracy") for other in cells.rows if other[1] == cell[1]}
-    best = max(scores, key=lambda other: (-math.inf if math.isnan(scores[other]) else scores[other], other[0]))
-    if cell == best or not scores[cell] < MUCH_LESS * scores[best] or ends[cell].empty or ends[best].empty:
-        return ""
-    if math.exp(-ends[cell].iloc[-1]) >= MUCH_LESS * math.exp(-ends[best].iloc[-1]):
-        return ""
-    return (
-        f"it fits neither its training images (loss {ends[cell].iloc[-1]:.2f}, {best[0]} {ends[best].iloc[-1]:.2f}) "
-        f"nor the validation images ({percent(scores[cell], 1)}, {best[0]} {percent(scores[best], 1)})"
-    )
-
-
-def _mean_losses(cells: Cells, cell: Cell, curves: pd.DataFrame) -> "pd.Series[float]":
-    """Mean training loss of the completed runs by update."""
-    of_cell = curves[curves["digest"].isin(cells.digests(cell))].dropna(subset=["update", "train_loss"])
-    return mean_curve(of_cell, "train_loss")
+    told = listed(arms) if len(arms) <= _MOST_NAMED else f"{len(arms)} arms"
+    return f" Caveat: {told} apparently did not learn, or did not finish learning."
 
 
 def mean_curve(evaluations: pd.DataFrame, column: str) -> "pd.Series[float]":
@@ -138,22 +73,70 @@ def mean_curve(evaluations: pd.DataFrame, column: str) -> "pd.Series[float]":
     return means
 
 
-def _chance(cells: Cells, cell: Cell, provenance: Mapping[str, Any]) -> float:
-    """Accuracy of always naming the test part's commonest class; 1 / classes where only these are known, or NaN."""
-    known, classes = _told(provenance, "largest_class_share"), _classes(cells, cell, provenance)
-    if 0 < known <= 1:
-        return known
-    return 1 / classes
+def _at_chance(evidence: Evidence, cell: Cell, chance: float) -> str:
+    """Whether the interval of the mean test accuracy, over seeds and test images, reaches down to chance.
+
+    Below three seeds an interval over test images alone.
+    """
+    mean = evidence.contrast({cell: 1.0})
+    low = mean.ci_low
+    if not mean.judgeable:
+        images = [len(row) for row in evidence.predictions(cell, mean.seeds) if row is not None]
+        low = mean.value - _TWO_SIDED * (math.sqrt(chance * (1 - chance) / min(images)) if images else 0.0)
+    if not low <= chance:
+        return ""
+    return (
+        f"its test accuracy of {percent(mean.value, 1)} is not significantly above chance ({percent(chance, 1)}), "
+        "so it has not been shown to have learned anything"
+    )
 
 
-def _classes(cells: Cells, cell: Cell, provenance: Mapping[str, Any]) -> float:
-    """Number of classes; NaN where neither the results nor the source's name tell."""
-    name = cells.study.data_of(cells.study.arm(cell[0])).kind
+def _cut_off(losses: "pd.Series[float]", classes: float) -> str:
+    """Whether the training loss still falls steeply at the end. `losses`: by update, from three evaluations on."""
+    if len(losses) < 3:
+        return ""
+    updates = losses.index.to_numpy(dtype=np.float64)
+    end = losses.iloc[-1]
+    before = float(np.interp((1 - LAST_SHARE) * updates[-1], updates, losses))
+    if not before - end >= STEEP_FALL * (math.log(classes) - end) > 0:
+        return ""
+    return (
+        f"its training loss still fell from {before:.2f} to {end:.2f} in the last fifth of its updates: "
+        "it was stopped before it had learned what it could"
+    )
+
+
+def _far_behind(evidence: Evidence, cell: Cell, losses: Mapping[Cell, "pd.Series[float]"]) -> str:
+    """Whether an arm is far behind the best one of its training size, on its own training images too.
+
+    Far behind in validation alone is no sign: an arm that knows its training images by heart has learned.
+    """
+    scores = {other: evidence.mean(other, "validation_accuracy") for other in evidence.rows if other[1] == cell[1]}
+    best = max(scores, key=lambda other: (-math.inf if math.isnan(scores[other]) else scores[other], other[0]))
+    if losses[cell].empty or losses[best].empty or not scores[cell] < MUCH_LESS * scores[best]:
+        return ""
+    loss, least = losses[cell].iloc[-1], losses[best].iloc[-1]
+    if math.exp(-loss) >= MUCH_LESS * math.exp(-least):
+        return ""
+    return (
+        f"it fits neither its training images (loss {loss:.2f}, {best[0]} {least:.2f}) "
+        f"nor the validation images ({percent(scores[cell], 1)}, {best[0]} {percent(scores[best], 1)})"
+    )
+
+
+def _classes(evidence: Evidence, cell: Cell) -> tuple[float, float]:
+    """Number of classes, and the share of the test part's commonest one (1 / classes where not known).
+
+    NaN where neither the results nor the source's name tell.
+    """
+    name = evidence.study.data_of(evidence.study.arm(cell[0])).kind
     facts = IMAGENET if name == "imagenet" else NAMED_SOURCES.get(name)
-    told = _told(provenance, "classes") if facts is None else facts.classes
-    return told if told > 1 else math.nan
+    classes = _told(evidence, "classes") if facts is None else facts.classes
+    classes = classes if classes > 1 else math.nan
+    share = _told(evidence, "largest_class_share")
+    return classes, share if 0 < share <= 1 else 1 / classes
 
 
-def _told(provenance: Mapping[str, Any], key: str) -> float:
-    value = provenance.get(key)
+def _told(evidence: Evidence, key: str) -> float:
+    value = evidence.records.provenance.get(key)
     return float(value) if isinstance(value, int | float) else math.nan

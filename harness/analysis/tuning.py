@@ -1,22 +1,22 @@
 """What the searches spent and found: budget curves, the audit of fairness, and values on the edge of their range."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import special
 
-from harness.analysis.cells import Cell, Cells, Floats, frame, number
 from harness.analysis.conditions import unequal_images
-from harness.analysis.wording import listed, place
-from harness.records.run_table import StudyRecords
-from harness.spec import Choice, InvalidInput, LogUniform, Uniform
+from harness.analysis.estimate import Floats
+from harness.analysis.evidence import Evidence, Row, number
+from harness.analysis.findings import AUDIT_COLUMNS, BUDGET_COLUMNS, frame
+from harness.analysis.wording import Cell, listed, place
+from harness.spec import Choice, InvalidInput, LogUniform, Space, Uniform
 from harness.spec.formats import plain
 from harness.spec.plural import counted
-from harness.spec.search import Distribution, Setting, Space
+from harness.spec.search import Distribution, Setting
 
 EDGE = 0.05
 """A chosen value within this share of its range from an edge asks for a wider range."""
@@ -24,44 +24,24 @@ EDGE = 0.05
 FAILED_SCORE = 0.0
 """What a trial without a score (diverged, failed) counts with beside others that have one."""
 
-Trials = dict[Cell, list[Mapping[str, Any]]]
-
 
 def edge_distance(distribution: Distribution, value: float | str | bool) -> float:
     """Distance of a value to the nearer edge of its range, as a share of the range's width on its own scale, 0 to .5.
 
     Logarithmic for LogUniform; NaN for a Choice, which has no edges. Below 0 for a value outside the range.
     """
-    match distribution:
-        case Choice():
-            return math.nan
-        case LogUniform(low=low, high=high):
-            if float(value) <= 0:
-                return -math.inf
-            position = (math.log(float(value)) - math.log(low)) / (math.log(high) - math.log(low))
-        case Uniform(low=low, high=high):
-            position = (float(value) - low) / (high - low)
+    if isinstance(distribution, Choice):
+        return math.nan
+    low, high, at = distribution.low, distribution.high, float(value)
+    if isinstance(distribution, LogUniform):
+        low, high, at = math.log(low), math.log(high), math.log(at) if at > 0 else -math.inf
+    position = (at - low) / (high - low)
     return min(position, 1 - position)
 
 
 def at_edge(space: Mapping[str, Distribution], values: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the parameters whose value lies within EDGE of an edge of its range, sorted."""
     return tuple(name for name in sorted(space) if name in values and edge_distance(space[name], values[name]) <= EDGE)
-
-
-def trials_of(records: StudyRecords) -> Trials:
-    """The trials of each cell of the study, by number."""
-    two_factor = bool(records.study.train_sizes)
-    trials: Trials = {(arm.name, size): [] for arm, size in records.study.cells}
-    rows = records.trials.to_dict("records")
-    for row in sorted(rows, key=lambda row: (number(row["trial"]), str(row["digest"]))):
-        size = number(row["train_size"])
-        if two_factor and math.isnan(size):
-            continue
-        cell = (str(row["arm"]), int(size) if two_factor else None)
-        if cell in trials:
-            trials[cell].append({str(name): value for name, value in row.items()})
-    return trials
 
 
 def expected_best(scores: Iterable[float]) -> Floats:
@@ -72,142 +52,112 @@ def expected_best(scores: Iterable[float]) -> Floats:
     """
     ordered = np.sort(np.array(list(scores), dtype=np.float64))
     n = len(ordered)
-    k = np.arange(1, n + 1)[:, None]
-    j = np.arange(1, n + 1)[None, :]
-    weights = special.comb(j - 1, k - 1) / special.comb(n, k)
-    return np.asarray(weights @ ordered, dtype=np.float64)
+    k, j = np.arange(1, n + 1)[:, None], np.arange(1, n + 1)[None, :]
+    return np.asarray(special.comb(j - 1, k - 1) / special.comb(n, k) @ ordered, dtype=np.float64)
 
 
-def budget_table(cells: Cells, trials: Trials) -> pd.DataFrame:
-    """Validation accuracy expected of the best of k trials: arm, train_size, trials (k), expected_best.
-
-    No rows for a cell none of whose trials has a score.
-    """
-    rows = [
-        (cell[0], cells.train_size(cell), k, float(score))
-        for cell, of_cell in trials.items()
-        if any(map(_has_score, of_cell))
-        for k, score in enumerate(expected_best(_score(trial) for trial in of_cell), start=1)
-    ]
-    types = {"arm": "str", "train_size": "Int64", "trials": "Int64", "expected_best": "float64"}
-    return frame(rows, types)
+def budget_table(evidence: Evidence) -> pd.DataFrame:
+    """BUDGET_COLUMNS; no rows for a cell none of whose trials has a score."""
+    rows = []
+    for cell, trials in evidence.searches.items():
+        scores = [_score(trial) for trial in trials]
+        if not all(map(math.isnan, scores)):
+            best = enumerate(expected_best(np.nan_to_num(scores, nan=FAILED_SCORE)), start=1)
+            rows += [(cell[0], evidence.train_size(cell), k, score) for k, score in best]
+    return frame(rows, BUDGET_COLUMNS)
 
 
-def audit_table(cells: Cells, trials: Trials) -> pd.DataFrame:
-    """What each search spent and chose; see `Findings.audit`. Cells without trials have no row."""
-    types = {
-        "arm": "str",
-        "train_size": "Int64",
-        "trials": "Int64",
-        "completed": "Int64",
-        "images": "Int64",
-        "best_validation_accuracy": "float64",
-        "at_edge": "str",
-    }
-    rows = [_audit_row(cells, cell, of_cell) for cell, of_cell in trials.items() if of_cell]
-    parameters = sorted({name for row in rows for name in row if name not in types})
-    return pd.DataFrame(rows, columns=[*types, *parameters]).astype(types)
+def audit_table(evidence: Evidence) -> pd.DataFrame:
+    """AUDIT_COLUMNS and those of the nuisance parameters; cells without trials have no row."""
+    rows = [_audit_row(evidence, cell, trials) for cell, trials in evidence.searches.items() if trials]
+    parameters = sorted({name for row in rows for name in row if name not in AUDIT_COLUMNS})
+    return pd.DataFrame(rows, columns=[*AUDIT_COLUMNS, *parameters]).astype(AUDIT_COLUMNS)
 
 
-def tuning_warnings(cells: Cells, trials: Trials) -> tuple[str, ...]:
+def tuning_warnings(evidence: Evidence) -> Iterator[str]:
     """What the searches leave unfair or unsure, a sentence each."""
-    if cells.study.search.trials == 0:
-        return ("No search: every arm ran with the recipe's own settings, which may suit one arm better than another.",)
-    return (*cells.study.used_up, *_unequal(cells, trials), *_fruitless(trials), *_edges(cells, trials))
+    if evidence.study.search.trials == 0:
+        yield "No search: every arm ran with the recipe's own settings, which may suit one arm better than another."
+        return
+    yield from evidence.study.used_up
+    for size in evidence.sizes:
+        where = "The" if size is None else f"At {counted(size, 'training image')} the"
+        numbers = {cell[0]: len(trials) for cell, trials in evidence.searches.items() if cell[1] == size}
+        if len(set(numbers.values())) > 1:
+            told = listed(f"{arm} {counted(trials, 'trial')}" for arm, trials in numbers.items())
+            yield f"{where} arms were not tuned equally: {told}."
+    searches = {cell: trials for cell, trials in evidence.searches.items() if trials}
+    lengths = {cell: _images_planned(evidence, cell, trials) for cell, trials in searches.items()}
+    yield from unequal_images(evidence, lengths, "arms' trials differ in length")
+    for cell, trials in searches.items():
+        if all(math.isnan(_score(trial)) for trial in trials):
+            told = f"none of its {counted(len(trials), 'trial')} has a score"
+            yield f"{place(cell)}: {told}, so the search chose no setting."
+    for cell, trials in searches.items():
+        yield from _edges(evidence, cell, trials)
 
 
-def _score(trial: Mapping[str, Any]) -> float:
-    return number(trial["validation_accuracy"]) if _has_score(trial) else FAILED_SCORE
+def _score(trial: Row) -> float:
+    """Validation accuracy of a completed trial; NaN without one."""
+    return number(trial["validation_accuracy"]) if trial["status"] == "completed" else math.nan
 
 
-def _has_score(trial: Mapping[str, Any]) -> bool:
-    return trial["status"] == "completed" and not math.isnan(number(trial["validation_accuracy"]))
+def _chosen(evidence: Evidence, cell: Cell, trials: Sequence[Row]) -> tuple[Space, dict[str, Any]]:
+    """What is searched for a cell's arm, and the values that were confirmed; none without a trial that has a score.
 
-
-def _chosen(of_cell: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The trial whose settings were confirmed; while the search goes on, the best so far. None without any score."""
-    for trial in of_cell:
-        if trial["chosen"]:
-            return trial
-    return max(filter(_has_score, of_cell), key=_score, default=None)
-
-
-def _chosen_values(cells: Cells, cell: Cell, of_cell: list[Mapping[str, Any]]) -> tuple[Space, dict[str, Any]]:
-    """What is searched for a cell's arm, and the values that were chosen; none without a chosen trial."""
-    space, trial = cells.study.search.space_of(cells.study.arm(cell[0])), _chosen(of_cell) or {}
-    found = {name: trial.get(f"p.{name}") for name in sorted(space)}
+    While the search goes on, those of the best trial so far.
+    """
+    space = evidence.study.search.space_of(evidence.study.arm(cell[0]))
+    scored = [trial for trial in trials if trial["chosen"] or not math.isnan(_score(trial))]
+    best = max(scored, key=lambda trial: (bool(trial["chosen"]), _score(trial)), default={})
+    found = {name: best.get(f"p.{name}") for name in sorted(space)}
     return space, {name: value for name, value in found.items() if value is not None and not pd.isna(value)}
 
 
-def _audit_row(cells: Cells, cell: Cell, of_cell: list[Mapping[str, Any]]) -> dict[str, Any]:
-    space, values = _chosen_values(cells, cell, of_cell)
-    images: npt.NDArray[np.float64] = np.array([number(trial["images_seen"]) for trial in of_cell])
+def _audit_row(evidence: Evidence, cell: Cell, trials: Sequence[Row]) -> dict[str, Any]:
+    space, values = _chosen(evidence, cell, trials)
+    scores = [score for score in map(_score, trials) if not math.isnan(score)]
     return {
         "arm": cell[0],
-        "train_size": cells.train_size(cell),
-        "trials": len(of_cell),
-        "completed": sum(trial["status"] == "completed" for trial in of_cell),
-        "images": int(np.nansum(images)),
-        "best_validation_accuracy": max(map(_score, filter(_has_score, of_cell)), default=math.nan),
+        "train_size": evidence.train_size(cell),
+        "trials": len(trials),
+        "completed": sum(trial["status"] == "completed" for trial in trials),
+        "images": int(np.nansum([number(trial["images_seen"]) for trial in trials])),
+        "best_validation_accuracy": max(scores, default=math.nan),
         "at_edge": ", ".join(at_edge(space, values)),
         **{f"p.{name}": value for name, value in values.items()},
         **{f"edge.{name}": edge_distance(space[name], value) for name, value in values.items()},
     }
 
 
-def _unequal(cells: Cells, trials: Trials) -> list[str]:
-    """Arms of one training size with other numbers of trials, or trials that were planned with other lengths."""
-    sentences = []
-    for size in cells.sizes:
-        where = "The" if size is None else f"At {counted(size, 'training image')} the"
-        of_size = {cell: of_cell for cell, of_cell in trials.items() if cell[1] == size}
-        numbers = {cell[0]: len(of_cell) for cell, of_cell in of_size.items()}
-        if len(set(numbers.values())) > 1:
-            told = listed(f"{arm} {counted(number, 'trial')}" for arm, number in numbers.items())
-            sentences.append(f"{where} arms were not tuned equally: {told}.")
-    planned = {cell: _images_planned(cells, cell, of_cell) for cell, of_cell in trials.items() if of_cell}
-    lengths = {cell: [images] for cell, images in planned.items() if images is not None}
-    return [*sentences, *unequal_images(cells, lengths, "arms' trials differ in length")]
+def _images_planned(evidence: Evidence, cell: Cell, trials: Sequence[Row]) -> list[int]:
+    """Training images of a trial that runs to its end: of the longest completed one, else as the study plans it.
 
-
-def _fruitless(trials: Trials) -> list[str]:
-    """Cells none of whose trials has a score."""
-    return [
-        f"{place(cell)}: none of its {counted(len(of_cell), 'trial')} has a score, so the search chose no setting."
-        for cell, of_cell in trials.items()
-        if of_cell and not any(map(_has_score, of_cell))
-    ]
-
-
-def _images_planned(cells: Cells, cell: Cell, of_cell: list[Mapping[str, Any]]) -> int | None:
-    """Training images of one trial that runs to its end: of the longest completed one, else as the study plans it."""
-    seen = [number(trial["images_seen"]) for trial in of_cell if trial["status"] == "completed"]
-    known = [images for images in seen if not math.isnan(images)]
-    if known:
-        return int(max(known))
-    study, size = cells.study, cells.train_size(cell)
+    None where the plan is in epochs of an unknown number of images.
+    """
+    seen = [number(trial["images_seen"]) for trial in trials if trial["status"] == "completed"]
+    if known := [images for images in seen if not math.isnan(images)]:
+        return [int(max(known))]
+    study, size = evidence.study, evidence.train_size(cell)
     recipe = study.recipe_of(study.arm(cell[0]))
     if recipe.epochs is not None and size is None:
-        return None
-    return study.trial_updates(recipe.resolved(size or 0)) * recipe.batch_size
+        return []
+    return [study.trial_updates(recipe.resolved(size or 0)) * recipe.batch_size]
 
 
-def _edges(cells: Cells, trials: Trials) -> list[str]:
+def _edges(evidence: Evidence, cell: Cell, trials: Sequence[Row]) -> Iterator[str]:
     """Values on an edge of their range, where the recipe or model takes values beyond it."""
-    sentences = []
-    for cell, of_cell in trials.items():
-        arm = cells.study.arm(cell[0])
-        own = Setting(arm.model, cells.study.recipe_of(arm))
-        space, values = _chosen_values(cells, cell, of_cell)
-        for name in at_edge(space, values):
-            found = space[name]
-            assert isinstance(found, LogUniform | Uniform)
-            if _can_be_wider(own, name, found, float(values[name])):
-                sentences.append(
-                    f"{place(cell)}: the chosen {name} {plain(values[name])} lies on the edge of its range "
-                    f"[{plain(found.low, 6)}, {plain(found.high, 6)}]; widen the range and search again."
-                )
-    return sentences
+    arm = evidence.study.arm(cell[0])
+    own = Setting(arm.model, evidence.study.recipe_of(arm))
+    space, values = _chosen(evidence, cell, trials)
+    for name in at_edge(space, values):
+        found = space[name]
+        assert isinstance(found, LogUniform | Uniform)
+        if _can_be_wider(own, name, found, float(values[name])):
+            yield (
+                f"{place(cell)}: the chosen {name} {plain(values[name])} lies on the edge of its range "
+                f"[{plain(found.low, 6)}, {plain(found.high, 6)}]; widen the range and search again."
+            )
 
 
 def _can_be_wider(own: Setting, name: str, found: LogUniform | Uniform, value: float) -> bool:

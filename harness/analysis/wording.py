@@ -1,26 +1,26 @@
 """Numbers as a reader meets them: accuracies in points, sizes with thousands separators, always with the interval."""
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from harness.analysis.cells import Cell
 from harness.analysis.estimate import MeanEstimate
-from harness.spec.formats import magnitude, memory, number, plain, points
-from harness.spec.plural import counted
+from harness.spec.formats import magnitude, memory, number, plain, points, words
+from harness.spec.plural import counted, plural
+
+Cell = tuple[str, int | None]
+"""Name of an arm and a training size; None in studies with one size, whatever that size is."""
 
 _SHARES = ("test_accuracy", "validation_accuracy", "shifted_accuracy", "shift_agreement")
 """Metrics between 0 and 1, told in percentage points."""
 
-_WRITTEN: dict[str, Callable[[Any], str]] = {
-    "train_images_per_second": magnitude,
-    "eval_images_per_second": magnitude,
-    "macs_per_image": magnitude,
-    "attention_macs_per_image": magnitude,
-    "params": magnitude,
-    "peak_memory_bytes": memory,
-}
-"""Metrics whose numbers are written with prefixes."""
+_PREFIXED = (
+    "params",
+    "macs_per_image",
+    "attention_macs_per_image",
+    "train_images_per_second",
+    "eval_images_per_second",
+)
+"""Metrics whose numbers are written with a prefix (k, M, G)."""
 
 _WORDS = {
     "shift_agreement": "agreement at the largest shift",
@@ -37,7 +37,7 @@ _WORDS = {
 
 def named(metric: str) -> str:
     """A metric as a reader calls it."""
-    return _WORDS.get(metric, metric.replace("_", " "))
+    return _WORDS.get(metric, words(metric))
 
 
 def form(metric: str) -> tuple[Callable[[Any], str], str]:
@@ -47,9 +47,11 @@ def form(metric: str) -> tuple[Callable[[Any], str], str]:
     """
     if metric in _SHARES:
         return points, "points" if metric == "test_accuracy" else f"points of {named(metric)}"
-    write = _WRITTEN.get(metric, plain)
-    unit = "of memory" if metric == "peak_memory_bytes" else named(metric)
-    return lambda value: f"{'+' * ((number(value) or 0) > 0)}{write(value)}", unit
+    in_memory = metric == "peak_memory_bytes"
+    write = memory if in_memory else magnitude if metric in _PREFIXED else plain
+    return lambda value: f"{'+' * ((number(value) or 0) > 0)}{write(value)}", "of memory" if in_memory else named(
+        metric
+    )
 
 
 def amount(metric: str, value: float, *, signed: bool = True) -> str:
@@ -71,18 +73,16 @@ def described(metric: str, estimate: MeanEstimate, *, of_metric: bool = False) -
     """
     if not estimate.n:
         return "no paired seeds"
-    told = amount(metric, estimate.value)
-    if of_metric and metric == "test_accuracy":
-        told += f" of {named(metric)}"
+    told = amount(metric, estimate.value) + (" of test accuracy" if of_metric and metric == "test_accuracy" else "")
+    n = f"n = {counted(estimate.n, 'seed')}"
     if not estimate.judgeable:
-        return f"{told} (n = {counted(estimate.n, 'seed')}, too few for an interval)"
-    return f"{told} {bounds(metric, estimate.ci_low, estimate.ci_high)} (n = {counted(estimate.n, 'seed')})"
+        return f"{told} ({n}, too few for an interval)"
+    return f"{told} {bounds(metric, estimate.ci_low, estimate.ci_high)} ({n})"
 
 
 def place(cell: Cell) -> str:
     """An arm, with its training size where the study varies that."""
-    arm, size = cell
-    return arm if size is None else f"{arm} at {counted(size, 'image')}"
+    return f"{cell[0]}{at_size(cell[1])}"
 
 
 def at_size(size: int | None) -> str:
@@ -90,15 +90,12 @@ def at_size(size: int | None) -> str:
     return "" if size is None else f" at {counted(size, 'image')}"
 
 
-def listed(words: Iterable[object]) -> str:
+def of_seeds(seeds: list[int]) -> str:
+    """`seed 3`, `seeds 0, 1 and 4`."""
+    return f"{'seed' if len(seeds) == 1 else plural('seed')} {listed(seeds)}"
+
+
+def listed(items: Iterable[object]) -> str:
     """`a`, `a and b`, `a, b and c`."""
-    items = [str(word) for word in words]
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
-
-
-def rounded_size(size: float) -> str:
-    """A number of images to two significant digits."""
-    if size <= 0 or not math.isfinite(size):
-        return "no"
-    digits = max(0, math.floor(math.log10(size)) - 1)
-    return f"{round(size, -digits):,.0f}"
+    texts = [str(item) for item in items]
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"

@@ -1,4 +1,4 @@
-"""Published findings as data: what each kind of claim means. `analysis.contrast_claims` judges most shipped kinds.
+"""Published findings as data: what each kind of claim means. `analysis.shipped_claims` judges the shipped kinds.
 
 Every claim is judged on the confirm runs, by an interval, never by a point estimate:
 `reproduced`, `contradicted` or `inconclusive`. A study file may have a kind of its own, a subclass of `Claim`.

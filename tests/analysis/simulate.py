@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from harness.analysis.cells import Cells
 from harness.analysis.estimate import MeanEstimate, estimate_mean
 from harness.analysis.evidence import Evidence, evidence_of
 from harness.analysis.judging import claims_table
@@ -101,6 +100,7 @@ def study(
     )
 
 
+NO_FRAME = pd.DataFrame()
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -199,7 +199,13 @@ def evidence(
         }
         for arm, size in of.cells
     }
-    return Evidence(cells=Cells(study=of, rows=rows, correct={}), seed=seed, resamples=resamples)
+    return Evidence(records=without_frames(of), rows=rows, seed=seed, resamples=resamples)
+
+
+def without_frames(of: ResolvedStudy, correct: Mapping[str, np.ndarray] | None = None) -> StudyRecords:
+    return StudyRecords(
+        study=of, provenance={}, runs=NO_FRAME, trials=NO_FRAME, curves=NO_FRAME, shifts=NO_FRAME, correct=correct or {}
+    )
 
 
 def verdicts(of: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> pd.DataFrame:

@@ -10,9 +10,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from harness.analysis.comparisons import holm
+from harness.analysis.estimate import holm, over_seeds
 from harness.analysis.power import detectable_effect, seeds_needed
-from harness.analysis.summary import mean_interval
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
@@ -33,10 +32,10 @@ def test_seeds_needed_is_the_size_by_statsmodels(effect: float) -> None:
 
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=12))
 def test_interval_of_a_mean_is_scipys(values: list[float]) -> None:
-    found = np.array(values)
-    error = stats.sem(found)
+    found = over_seeds(tuple(range(len(values))), np.array(values))
+    error = stats.sem(values)
     if error > 0:
-        expected = stats.t.interval(0.95, len(found) - 1, loc=found.mean(), scale=error)
-        assert mean_interval(found) == pytest.approx(expected, rel=1e-12, abs=1e-15)
+        expected = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=error)
+        assert (found.ci_low, found.ci_high) == pytest.approx(expected, rel=1e-12, abs=1e-15)
     else:
-        assert mean_interval(found) == (found.mean(), found.mean())
+        assert found.ci_low == found.ci_high == np.mean(values)

@@ -8,9 +8,9 @@ from scipy import stats
 from simulate import records, study, without_accuracy
 
 from harness.analysis import analyse
-from harness.analysis.cells import cells_of
+from harness.analysis.assemble import shifts_table
+from harness.analysis.evidence import evidence_of
 from harness.analysis.findings import SHIFT_COLUMNS
-from harness.analysis.shifts import shifts_table
 from harness.records.run_table import SHIFT_COLUMNS as MEASURED
 from harness.records.run_table import with_columns
 
@@ -41,7 +41,7 @@ def row_of(table, arm, shift, metric, size=55_000):
 
 def test_means_and_student_intervals():
     kept = measured(records(study(seeds=5), lambda arm, size: 0.8))
-    table = shifts_table(cells_of(kept), kept.shifts)
+    table = shifts_table(evidence_of(kept))
     assert list(table.columns) == list(SHIFT_COLUMNS)
     assert len(table) == 3 * 2 * 2
     row = row_of(table, "ViT/7", 2, "agreement")
@@ -59,7 +59,7 @@ def test_only_completed_planned_runs_count():
 
     kept = measured(records(study(seeds=3), lambda arm, size: 0.8, changes=diverged))
     fewer = replace(kept, study=study({"ViT/7": 7.0}, seeds=3))
-    table = shifts_table(cells_of(fewer), fewer.shifts)
+    table = shifts_table(evidence_of(fewer))
     assert set(table["arm"]) == {"ResNet-8", "ViT/7"}
     row = row_of(table, "ViT/7", 2, "test_accuracy")
     assert row["n"] == 2
@@ -71,14 +71,14 @@ def test_only_completed_planned_runs_count():
 def test_each_training_size_has_its_own_rows():
     kept = measured(records(study(seeds=3, sizes=(500, 2_000)), lambda arm, size: 0.8))
     low = kept.shifts["test_accuracy"].where(kept.shifts["train_size"] == 500, kept.shifts["test_accuracy"] + 0.05)
-    table = shifts_table(cells_of(kept), kept.shifts.assign(test_accuracy=low))
+    table = shifts_table(evidence_of(replace(kept, shifts=kept.shifts.assign(test_accuracy=low))))
     small, large = (row_of(table, "ViT/7", 0, "test_accuracy", size)["mean"] for size in (500, 2_000))
     assert large - small == pytest.approx(0.05)
 
 
 def test_a_study_without_these_tests_has_no_rows():
     kept = records(study(seeds=3), lambda arm, size: 0.8)
-    assert shifts_table(cells_of(kept), kept.shifts).empty
+    assert shifts_table(evidence_of(kept)).empty
     assert list(analyse(kept, resamples=20).shifts.columns) == list(SHIFT_COLUMNS)
 
 

@@ -14,8 +14,7 @@ from scipy import stats
 from simulate import records, study, without_accuracy
 
 from harness.analysis import COMPARISON_COLUMNS, analyse
-from harness.analysis.comparisons import holm
-from harness.analysis.estimate import MeanEstimate
+from harness.analysis.estimate import MeanEstimate, holm
 from harness.analysis.wording import amount, described
 from harness.records.run_table import StudyRecords
 from harness.spec import Better, LogUniform, Search
@@ -46,7 +45,7 @@ def test_arms_table_has_means_intervals_and_counts() -> None:
         [values.mean(), values.std(), low, high]
     )
     assert arms.loc["ViT/14", "train_images_per_second"] == pytest.approx(1400 * 1.002)
-    assert found.gaps == ("ViT/7: 3 of 5 seeds completed; seeds 1 diverged; 0 missing.",)
+    assert found.gaps == ("ViT/7: 3 of 5 seeds completed; seed 1 diverged; seed 0 missing.",)
 
 
 def test_comparison_is_paired_by_seed() -> None:

@@ -6,10 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
-from simulate import World, at_most, evidence, records, share, study, verdicts, without_accuracy
+from simulate import World, at_most, evidence, records, share, study, verdicts, without_accuracy, without_frames
 
 from harness.analysis import CLAIM_COLUMNS, VERDICTS
-from harness.analysis.cells import Cells
 from harness.analysis.evidence import Evidence
 from harness.analysis.judging import judge
 from harness.analysis.wording import named
@@ -292,8 +291,7 @@ def judged(correct: dict[str, np.ndarray], of: ResolvedStudy, seed: int) -> Judg
         }
         for arm in correct
     }
-    cells = Cells(study=of, rows=rows, correct=kept)
-    return judge(of.claims[0], Evidence(cells=cells, seed=seed, resamples=100))
+    return judge(of.claims[0], Evidence(records=without_frames(of, kept), rows=rows, seed=seed, resamples=100))
 
 
 @pytest.mark.parametrize("n", [3, 5])

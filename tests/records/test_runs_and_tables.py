@@ -726,7 +726,7 @@ def test_the_fingerprint_is_of_the_training_code_alone(package):
     assert len(before) == 16
     kept = [
         "report/page.py",
-        "analysis/contrast_claims.py",
+        "analysis/shipped_claims.py",
         "execution/runner.py",
         "records/files.py",
         "tracking/mirror.py",

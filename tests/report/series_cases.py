@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from report_cases import NAN, make_study, simulate
 
-from harness.analysis.cells import cells_of
+from harness.analysis.assemble import shifts_table
+from harness.analysis.evidence import evidence_of
 from harness.analysis.findings import CROSSOVER_COLUMNS, FRONTIER_COLUMNS, SLOPE_COLUMNS
-from harness.analysis.shifts import shifts_table
 from harness.records.run_table import SHIFT_COLUMNS, with_columns
 from harness.spec import Arm, GapShrinks, ResNetSpec, ViTSpec
 
@@ -127,7 +127,7 @@ def with_shifts(records, findings):
                 kept | {"shift": shift, "test_accuracy": run["test_accuracy"] - loss, "agreement": 1 - 1.5 * abs(loss)}
             )
     records = replace(records, shifts=with_columns(rows, SHIFT_COLUMNS))
-    return records, replace(findings, shifts=shifts_table(cells_of(records), records.shifts))
+    return records, replace(findings, shifts=shifts_table(evidence_of(records)))
 
 
 @cache

@@ -42,8 +42,8 @@ def reported(study: str) -> frozenset[Triple]:
 def between_arms(study: str) -> frozenset[Triple]:
     """The difference of every two arms of a study, in points: a report has only those to the baseline."""
     evidence = evidence_of(load_records(RESULTS / study / "laptop"))
-    arms = [arm.name for arm in evidence.cells.study.all_arms]
-    pairs = itertools.product(itertools.combinations(arms, 2), evidence.cells.sizes)
+    arms = [arm.name for arm in evidence.study.all_arms]
+    pairs = itertools.product(itertools.combinations(arms, 2), evidence.sizes)
     found = (evidence.contrast({(one, size): 1.0, (other, size): -1.0}) for (one, other), size in pairs)
     return frozenset(unsigned(*(100 * end for end in (it.value, it.ci_low, it.ci_high))) for it in found)
 
