@@ -1,6 +1,6 @@
 """The images a training sees: sources, splits, nested subsets, batches and batched augmentation.
 
-The names of `describe`, and `derive`, need no torch to be imported; the others load it when first used.
+The names of `describe` and `subsets` need no torch to be imported; the others load it when first used.
 """
 
 from importlib import import_module
@@ -11,21 +11,8 @@ from harness.data.subsets import derive, subset
 
 if TYPE_CHECKING:
     from harness.data.augmentation import augment, translated
-    from harness.data.batches import Batches, normalisation
-    from harness.data.inputs import Inputs, moved_order, prepare
+    from harness.data.batches import Batches, Inputs, moved_order, normalisation, prepare
     from harness.data.splits import Split, StreamedSplit
-
-_HOME = {
-    "Batches": "batches",
-    "Inputs": "inputs",
-    "Split": "splits",
-    "StreamedSplit": "splits",
-    "augment": "augmentation",
-    "moved_order": "inputs",
-    "normalisation": "batches",
-    "prepare": "inputs",
-    "translated": "augmentation",
-}
 
 __all__ = [
     "Batches",
@@ -48,6 +35,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    for home in ("augmentation", "batches", "splits") if name in __all__ else ():
+        module = import_module(f"{__name__}.{home}")
+        if hasattr(module, name):
+            return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from harness.data.cache import Bytes, stored
 from harness.data.source import Pair, Part, Phase, check_memory, memory_needed
 from harness.data.subsets import parted
-from harness.spec import NAMED_SOURCES, DataSpec, InvalidInput, SourceFacts
+from harness.spec import NAMED_SOURCES, DataSpec, SourceFacts
 from harness.spec.errors import require
 from harness.spec.plural import counted
 
@@ -39,14 +39,29 @@ class ArraySource(ABC):
     @cached_property
     def _parts(self) -> dict[Part, Pair]:
         """All parts, checked: of images of one shape and classes that `train` has all of."""
-        found: dict[Part, Pair] = {}
-        for part in PARTS:
-            pair = self.arrays(part)
-            if pair is not None:
-                found[part] = as_pair(f"{part} in {self.name}", *pair)
-            elif part != "validation":
-                raise InvalidInput(f"{self.name} has no part {part}; it must have train and test.")
-        check_alike(self.name, found)
+        given = {part: pair for part in PARTS if (pair := self.arrays(part)) is not None}
+        require(
+            {"train", "test"} <= set(given), f"{self.name} has parts {', '.join(given)}; it must have train and test."
+        )
+        found = {part: as_pair(f"{part} in {self.name}", *pair) for part, pair in given.items()}
+        images, classes = found["train"][0], np.bincount(found["train"][1])
+        require(len(classes) >= 2, f"{self.name} has one class; it needs at least two.")
+        require(
+            int(classes.min()) >= 2,
+            f"Class {classes.argmin()} of {self.name} has {counted(classes.min(), 'training image')} of {len(classes)} "
+            "classes, numbered from 0; each needs at least 2: one each to train and to validate on.",
+        )
+        for part, (others, numbers) in found.items():
+            require(
+                others.shape[1:] == images.shape[1:],
+                f"{self.name}: images of {part} have the shape {others.shape[1:]}, those of train {images.shape[1:]}; "
+                "they must be the same.",
+            )
+            require(
+                int(numbers.max()) < len(classes),
+                f"{self.name}: {part} has class {numbers.max()}, which train does not have; its last is "
+                f"{len(classes) - 1}.",
+            )
         return found
 
     def facts(self, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
@@ -157,29 +172,6 @@ def as_pair(where: str, images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> P
         f"The labels of {where} go from {low} to {high}; they must number the classes from 0 on.",
     )
     return np.ascontiguousarray(images), flat.astype(np.int64)
-
-
-def check_alike(name: str, parts: Mapping[Part, Pair]) -> None:
-    """Refuse parts of different shapes, labels that `train` does not have, and fewer than two classes."""
-    images, labels = parts["train"]
-    counts = np.bincount(labels)
-    rarest = int(counts.argmin())
-    require(len(counts) >= 2, f"{name} has one class; it needs at least two.")
-    require(
-        int(counts[rarest]) >= 2,
-        f"Class {rarest} of {name} has {counted(int(counts[rarest]), 'training image')} of {len(counts)} classes, "
-        "numbered from 0; each needs at least 2: one each to train and to validate on.",
-    )
-    for part, (others, found) in parts.items():
-        require(
-            others.shape[1:] == images.shape[1:],
-            f"{name}: images of {part} have the shape {others.shape[1:]}, those of train {images.shape[1:]}; they must "
-            "be the same.",
-        )
-        require(
-            int(found.max()) < len(counts),
-            f"{name}: {part} has class {found.max()}, which train does not have; its last is {len(counts) - 1}.",
-        )
 
 
 @dataclass

@@ -1,7 +1,9 @@
 """Files kept between trainings: written whole or not at all, checked by SHA-256 at each load."""
 
+import contextlib
 import hashlib
 import logging
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterable
@@ -60,10 +62,8 @@ def set_aside(path: Path, why: object) -> None:
     """Rename a damaged file of the cache, so that it can be looked at and is not used again."""
     aside = path.with_name(f"{path.name}.damaged-{os.getpid()}")
     log.warning("%s is damaged (%s); set aside as %s, and built again from its source.", path, why, aside.name)
-    try:
+    with contextlib.suppress(FileNotFoundError):  # another process was first
         path.replace(aside)
-    except FileNotFoundError:  # another process was first
-        return
 
 
 def stored(key: str, shape: tuple[int, ...], build: Callable[[], Iterable[Bytes]], *, mapped: bool = False) -> Bytes:
@@ -80,6 +80,9 @@ def stored(key: str, shape: tuple[int, ...], build: Callable[[], Iterable[Bytes]
         if kept is not None:
             return kept
 
+    there = next(place for place in folder.absolute().parents if place.exists())
+    if mapped and math.prod(shape) > shutil.disk_usage(there).free // 2:
+        raise Unkept(f"{math.prod(shape) / 1e9:.1f} GB would take more than half of what is free in {folder}.")
     blocks = iter(build())
     first = next(blocks)  # before there is a file: most that is wrong is wrong with the first one, too
 
@@ -111,10 +114,3 @@ def _whole(path: Path, *, mapped: bool) -> Bytes | None:
         return kept
     except FileNotFoundError:  # set aside by another process
         return None
-
-
-def has_room(size: int) -> bool:
-    """Whether `size` bytes more take at most half of the free space where the cache is."""
-    place = cache_folder().absolute()
-    there = next(folder for folder in (place, *place.parents) if folder.exists())
-    return size <= shutil.disk_usage(there).free // 2

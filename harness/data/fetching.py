@@ -2,18 +2,17 @@
 
 import gzip
 import hashlib
-import io
 import logging
 import os
 import subprocess
 import tempfile
 import urllib.request
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import IO
 
 from harness.data.cache import cache_folder, set_aside, write_whole
 from harness.spec import InvalidInput
@@ -36,13 +35,6 @@ class RawFile:
     """Bytes, unpacked."""
     sha256: str
     """Of the unpacked bytes."""
-
-    def __str__(self) -> str:
-        return f"{self.name.removesuffix('.gz')}{'.gz' if self.name.endswith('.gz') else '[.gz]'}"
-
-
-class Unusable(Exception):  # a reason to try the next place, never an error by itself
-    """A place does not have the file, or has something else than it; says which."""
 
 
 def data_folders(*below: str) -> list[Path]:
@@ -94,59 +86,54 @@ class FileSet:
         for place, folders in self.folders().items():
             path = _in(folders, file)
             if path is None:
-                told = f"no {file} in {' or '.join(map(str, folders))}" if folders else "not set"
-                reasons.append(f"{place}: {told}")
+                reasons.append(f"{place}: no {file.name} in {', '.join(map(str, folders)) or 'it'}")
                 continue
             try:
-                return _checked(path.open("rb"), file, path)
-            except Unusable as error:
+                return _checked(path, file)
+            except OSError as error:
                 if place == OWN:  # named by the user: never passed over in silence
                     raise InvalidInput(f"{error}. Replace it, or unset {OWN}.") from error
                 if place == "cache":
                     set_aside(path, error)
                 reasons.append(f"{place}: {error}")
-        for bring in (self._unpack, self._download) if self.package else (self._download,):
+        package = f"Debian package {self.package}"
+        for place, bring in {package: self._unpack, "download": self._download}.items():
             try:
-                return bring(file)
-            except Unusable as error:
-                reasons.append(str(error))
-        names = ", ".join(map(str, self.files))
-        instead = f" or the folder {self.unpacked}" if self.unpacked else ""
-        raise InvalidInput(
-            f"Cannot find {self.name}'s {file.name}. Tried:\n  "
-            + "\n  ".join(reasons)
-            + f"\nPut {names}{instead} into "
-            f"a folder and name it by {OWN}{f'; or install {self.package}' * bool(self.package)}."
-        )
-
-    def _keep(self, file: RawFile, raw: bytes) -> bytes:
-        write_whole(self.kept, file.name, lambda path: path.write_bytes(raw))
-        return raw
-
-    def _download(self, file: RawFile) -> bytes:
-        url = f"{self.url}{file.name}{self.packed}"
-        log.info("Downloading %s", url)
-        try:
-            with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - fixed http(s) addresses
-                found = io.BytesIO(answer.read(file.size + 1024))  # a tiny file grows when packed
-        except (OSError, ValueError) as error:
-            raise Unusable(f"download: {url}: {error}") from error
-        return self._keep(file, _checked(found, file, url))
-
-    def _unpack(self, file: RawFile) -> bytes:
-        """From the Debian package, downloaded and unpacked without root; all its files are kept."""
-        with tempfile.TemporaryDirectory(prefix="patchbench-") as at:
-            folder = Path(at) / "unpacked" / self.system.relative_to("/")
-            try:
-                _run(["apt-get", "download", self.package], at)
-                _run(["dpkg-deb", "-x", *map(str, Path(at).glob("*.deb")), "unpacked"], at)
-                for each in self.files:
-                    path = _in([folder], each) or folder / each.name
-                    self._keep(each, _checked(path.open("rb"), each, path))
+                if place != package or self.package:
+                    self._keep(bring)
+                    return _checked(self.kept / file.name, file)
             except (OSError, subprocess.SubprocessError) as error:
                 told = str(getattr(error, "stderr", None) or error).strip().splitlines()[-1]
-                raise Unusable(f"Debian package {self.package}: {told}") from error
-        return (self.kept / file.name).read_bytes()
+                reasons.append(f"{place}: {told}")
+        names = ", ".join(file.name for file in self.files) + (f" or {self.unpacked}/" if self.unpacked else "")
+        told = "\n  ".join(["Tried:", *reasons])
+        instead = f"; or install {self.package}" if self.package else ""
+        raise InvalidInput(
+            f"Cannot find {self.name}'s {file.name}. {told}\nPut {names} into a folder and name it by {OWN}{instead}."
+        )
+
+    def _keep(self, bring: Callable[[Path], Path]) -> None:
+        """Keep all files, which `bring` puts into a folder."""
+        with tempfile.TemporaryDirectory(prefix="patchbench-") as at:
+            folder = bring(Path(at))
+            for file in self.files:
+                raw = _checked(_in([folder], file) or folder / file.name, file)
+                write_whole(self.kept, file.name, partial(Path.write_bytes, data=raw))
+
+    def _download(self, at: Path) -> Path:
+        for file in self.files:
+            url = f"{self.url}{file.name}{self.packed}"
+            log.info("Downloading %s", url)
+            with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - fixed http(s) addresses
+                raw = answer.read(file.size + 1024)  # small files grow when they are packed
+            (at / f"{file.name}{self.packed}").write_bytes(raw)
+        return at
+
+    def _unpack(self, at: Path) -> Path:
+        """Of the Debian package, without root."""
+        _run(["apt-get", "download", self.package], at)
+        _run(["dpkg-deb", "-x", *map(str, at.glob("*.deb")), "unpacked"], at)
+        return at / "unpacked" / self.system.relative_to("/")
 
 
 def _in(folders: Iterable[Path], file: RawFile) -> Path | None:
@@ -155,27 +142,26 @@ def _in(folders: Iterable[Path], file: RawFile) -> Path | None:
     return next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
 
 
-def _checked(file: IO[bytes], expected: RawFile, where: Path | str) -> bytes:
-    """The unpacked content of an open file, if it is the expected. Raises `Unusable`, naming it with both hashes.
+def _checked(path: Path, expected: RawFile) -> bytes:
+    """The unpacked content of a file, if it is the expected. Raises `OSError`, naming it with both hashes.
 
     Reads one byte more than expected at most, so that no file, however packed, fills the memory.
     """
-    is_packed = str(where).endswith(".gz") and not expected.name.endswith(".gz")
     try:
-        with file, gzip.GzipFile(fileobj=file) if is_packed else file as opened:
-            raw = opened.read(expected.size + 1)
+        with gzip.open(path) if path.name == f"{expected.name}.gz" else path.open("rb") as file:
+            raw = file.read(expected.size + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise Unusable(f"{where} cannot be read: {error}") from error
+        raise OSError(f"{path} cannot be read: {error}") from error
     found = hashlib.sha256(raw).hexdigest()
     if found != expected.sha256:
         size = f"{len(raw)} bytes" if len(raw) <= expected.size else f"more than {expected.size} bytes"
-        raise Unusable(
-            f"{where} is damaged: its content has SHA-256 {found} ({size}), expected {expected.sha256} "
+        raise OSError(
+            f"{path} is damaged: its content has SHA-256 {found} ({size}), expected {expected.sha256} "
             f"({expected.size} bytes)"
         )
     return raw
 
 
-def _run(command: Sequence[str], folder: str) -> None:
+def _run(command: list[str], folder: Path) -> None:
     log.info("Running %s", " ".join(command))
     subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=600)  # noqa: S603

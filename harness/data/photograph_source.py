@@ -6,16 +6,15 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from harness.data.cache import Unkept, cache_folder, has_room, sha256, stored, write_whole
+from harness.data.cache import Bytes, Unkept, cache_folder, sha256, stored, write_whole
 from harness.data.photographs import READING, Header, Picture, Reading, decoders, look
 from harness.data.source import Phase, SizeNeeded, check_memory, memory_limit, memory_needed
 from harness.data.subsets import Ints, parted
@@ -52,7 +51,7 @@ class PhotographSource:
     classes: tuple[str, ...]
     parts: Mapping[str, tuple[tuple[str, int], ...]]
     """(name, class) of every image of `train`; of `validation` and `test` where these are not held out of it."""
-    folders: Mapping[str, str] = field(default_factory=dict)
+    folders: Mapping[str, str]
     """Names of the parts in the source; none where it has no parts."""
     is_table: bool = False
     """Whether class and part of an image stand elsewhere than in its path; they then count for the identity."""
@@ -73,8 +72,6 @@ class PhotographSource:
         known = list(classes) or in_order({label for _, label in parts["train"]})
         number = {label: at for at, label in enumerate(known)}
         require(len(number) >= 2, f"{name} has {counted(len(number), 'class')}; it needs at least two.")
-        ((often, times),) = Counter(file for rows in parts.values() for file, _ in rows).most_common(1) or [("", 0)]
-        require(times < 2, f"{name} names {shown(often)!r} more than once. Remove all rows of it but one.")
         for part, rows in parts.items():
             require(bool(rows), f"{name} has no image of part {part}.")
             for label in in_order({label for _, label in rows} - set(known)):
@@ -82,17 +79,18 @@ class PhotographSource:
                     f"{name}: part {part} has the class {shown(label)!r}, which train does not have. "
                     f"{did_you_mean(label, known)}Rename it, or add training images."
                 )
-        counts = Counter(label for _, label in parts["train"])
-        rarest, fewest = min(known, key=lambda label: counts[label]), 4 - len(parts)
-        why = ("to train, to validate and to test on", "to train and to validate on", "to train on")[len(parts) - 1]
+        ((often, times),) = Counter(file for file, _ in chain(*parts.values())).most_common(1)
+        require(times < 2, f"{name} names {shown(often)!r} more than once. Remove all rows of it but one.")
+        counts, fewest = Counter(label for _, label in parts["train"]), 4 - len(parts)
+        rarest = min(known, key=lambda label: counts[label])
         require(
             counts[rarest] >= fewest,
             f"Class {shown(rarest)!r} of {name} has {counted(counts[rarest], 'image')}; a class needs at least "
-            f"{fewest}: one each {why}.",
+            f"{fewest}: one to train on, and one for each part that is held out.",
         )
         numbered = {part: tuple((file, number[label]) for file, label in rows) for part, rows in parts.items()}
-        folders = {part: f"part {part}" for part in parts} if len(parts) > 1 else {}
-        return cls(name=name, root=root, classes=tuple(known), parts=numbered, **({"folders": folders} | more))
+        more.setdefault("folders", {part: f"part {part}" for part in parts} if len(parts) > 1 else {})
+        return cls(name=name, root=root, classes=tuple(known), parts=numbered, **more)
 
     @cached_property
     def files(self) -> tuple[tuple[str, int], ...]:
@@ -113,11 +111,7 @@ class PhotographSource:
 
         The time of modification can be set by whoever copies a file; the time of change cannot.
         """
-        path = self.root / self.files[at][0]
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise InvalidInput(f"{path} cannot be read: {error.strerror}. Replace or remove it.") from error
+        status = (self.root / self.files[at][0]).stat()
         return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
     @cached_property
@@ -129,20 +123,21 @@ class PhotographSource:
             known = dict(json.loads(place.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):  # not there yet, or damaged: files are hashed again
             known = {}
-        index = {name: self._entry(at, known.get(name)) for at, (name, _) in enumerate(self.files)}
+        try:
+            index = {name: self._entry(at, known.get(name)) for at, (name, _) in enumerate(self.files)}
+        except OSError as error:
+            raise InvalidInput(f"{error.filename} cannot be read: {error.strerror}. Replace or remove it.") from error
         if index != known:
             write_whole(place.parent, place.name, lambda path: path.write_text(json.dumps(index), encoding="utf-8"))
         return [(content, Header(*header)) for _, content, *header in index.values()]
 
     def _entry(self, at: int, kept: Any) -> list[Any]:
         """Stamp, SHA-256 and header of a file; what is kept of it, where it is as it was."""
-        stamp, picture = self.stamp(at), self.picture(at)
+        stamp = self.stamp(at)
         if isinstance(kept, list) and len(kept) == 2 + len(Header._fields) and kept[0] == stamp:
             return kept
-        try:
-            return [stamp, sha256(picture), *look(picture)]
-        except OSError as error:
-            raise InvalidInput(f"{picture} cannot be read: {error.strerror}. Replace or remove it.") from error
+        picture = self.picture(at)
+        return [stamp, sha256(picture), *look(picture)]
 
     def headers(self) -> list[Header]:
         """Of all images; a source of too many opens a sample."""
@@ -176,11 +171,11 @@ class PhotographSource:
 
     def facts(self, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
         """Shape and sizes; what is None is taken from the images, whose headers are then all known."""
-        train = len(self.parts["train"]) - (0 if "test" in self.parts else self.test_images)
-        own = self.parts.get("validation")
         if image_size is None or channels is None:
             image_size = image_size or self._side()
             channels = channels or (1 if all(header.is_grey for _, header in self.looked_at) else 3)
+        train = len(self.parts["train"]) - (0 if "test" in self.parts else self.test_images)
+        own = self.parts.get("validation")
         return SourceFacts(
             image_size=image_size,
             channels=channels,
@@ -192,46 +187,40 @@ class PhotographSource:
         )
 
     def _side(self) -> int:
-        sizes: dict[str, str] = {}
-        for (name, _), (_, header) in zip(self.files, self.looked_at, strict=True):
-            sizes.setdefault(f"{header.wide}x{header.high}", name)
-        first = self.looked_at[0][1]
-        if len(sizes) == 1 and first.wide == first.high:
-            return first.wide
-        found = " and ".join(f"{size} pixels ({name})" for size, name in list(sizes.items())[:2])
-        raise SizeNeeded(
-            f"Images of {self.name} are not squares of one size: there are {found}. Set data.image_size, the side that "
-            f"all are resized to, e.g. data.image_size={min(first.wide, first.high) if len(sizes) == 1 else 32}."
-        )
+        sizes = {
+            (header.wide, header.high): name for (name, _), (_, header) in zip(self.files, self.looked_at, strict=True)
+        }
+        (side, high), *others = sizes
+        if others or side != high:
+            found = " and ".join(f"{wide}x{high} pixels ({name})" for (wide, high), name in list(sizes.items())[:2])
+            raise SizeNeeded(
+                f"Images of {self.name} are not squares of one size: there are {found}. Set data.image_size, the side "
+                f"that all are resized to, e.g. data.image_size={32 if others else min(side, high)}."
+            )
+        return side
 
     def positions(self, spec: DataSpec) -> dict[str, Ints]:
         """Positions in `files` of the images of each split, ascending, for a resolved specification."""
-        ends = list(accumulate(map(len, self.parts.values()), initial=0))
-        starts = dict(zip(self.parts, ends[:-1], strict=True))
-        labels = dict(zip(self.parts, np.split(self.labels, ends[1:-1]), strict=True))
+        starts = list(accumulate(map(len, self.parts.values()), initial=0))[:-1]
+        labels = dict(zip(self.parts, np.split(self.labels, starts[1:]), strict=True))
         chosen = parted(labels, spec, tested=self.test_images)
-        return {split: starts[part] + found for split, (part, found) in chosen.items()}
+        return {split: starts[list(self.parts).index(part)] + found for split, (part, found) in chosen.items()}
 
     def read(
         self, spec: DataSpec, facts: SourceFacts, *, device: "torch.device", phase: Phase
     ) -> "Mapping[str, AnySplit]":
         """See `Source`: in memory where all images fit into half of it, else streamed, with the same pixels."""
+        from harness.data.splits import split
+
         parts = self.positions(spec)
         if phase == "tune":
             del parts["test"]
         reading = Reading.of(spec, side=facts.image_size, channels=facts.channels)
         if self.crops or memory_needed(facts) > memory_limit():
-            batch = min(1000, len(self.files)) * reading.channels * reading.side**2
-            check_memory(spec.source, facts, batch)
+            check_memory(spec.source, facts, min(1000, len(self.files)) * reading.channels * reading.side**2)
             return {part: self._streamed(part, chosen, reading, device) for part, chosen in parts.items()}
-        from harness.data.splits import split
-
-        every = range(len(self.files))
-        images = stored(
-            f"folder {READING} {self.content_hash()} {reading}",
-            (len(every), reading.channels, reading.side, reading.side),
-            lambda: self.decoded(every, reading),
-        )
+        key = f"folder {READING} {self.content_hash()} {reading}"
+        images = self._decoded(key, np.arange(len(self.files)), reading, mapped=False)
         return {part: split(images[chosen], self.labels[chosen], device) for part, chosen in parts.items()}
 
     def _streamed(self, part: str, chosen: Ints, reading: Reading, device: "torch.device") -> "AnySplit":
@@ -239,7 +228,18 @@ class PhotographSource:
 
         from harness.data.splits import StreamedSplit
 
-        crops = self.crops and part == "train"
+        crops, pixels = self.crops and part == "train", None
+        if not crops:
+            stamps = hashlib.sha256(self.name.encode("utf-8", "surrogateescape"))
+            for at in chosen.tolist():
+                stamps.update(json.dumps([self.files[at][0], self.stamp(at)]).encode())
+            try:
+                pixels = self._decoded(
+                    f"streamed {READING} {stamps.hexdigest()} {reading}", chosen, reading, mapped=True
+                )
+            except Unkept as error:
+                what = counted(len(chosen), f"{part} image")
+                log.warning("%s of %s are decoded in each pass, not kept: %s", what, self.name, error)
         return StreamedSplit(
             source=self,
             positions=chosen,
@@ -248,35 +248,20 @@ class PhotographSource:
             crops=crops,
             threads=min(decoders(), torch.get_num_threads()),  # of one training, where several run side by side
             device=device,
-            pixels=None if crops else self._mapped(part, chosen, reading),
+            pixels=pixels,
         )
 
-    def _mapped(self, part: str, chosen: Ints, reading: Reading) -> npt.NDArray[np.uint8] | None:
-        """The images at `chosen`, decoded once and kept on the disk; None where it has no room for them."""
-        shape = len(chosen), reading.channels, reading.side, reading.side
-        size = int(np.prod(shape, dtype=np.int64))
-        what = f"{counted(len(chosen), f'{part} image')} of {self.name}, {size / 1e9:.1f} GB"
-        stamps = hashlib.sha256(self.name.encode("utf-8", "surrogateescape"))
-        for at in chosen.tolist():
-            stamps.update(json.dumps([self.files[at][0], self.stamp(at)]).encode())
+    def _decoded(self, key: str, positions: Ints, reading: Reading, *, mapped: bool) -> Bytes:
+        """The images at `positions` as `reading` has them, (n, C, side, side), decoded once and kept under `key`."""
 
-        def blocks() -> Iterator[npt.NDArray[np.uint8]]:
-            if not has_room(size):
-                raise Unkept(f"they would take more than half of what is free in {cache_folder()}")
-            log.info("Decoding %s, into %s", what, cache_folder())
-            return self.decoded(chosen.tolist(), reading)
+        def blocks() -> Iterator[Bytes]:
+            log.info("Decoding %s of %s", counted(len(positions), "image"), self.name)
+            with ThreadPoolExecutor(decoders()) as pool:
+                for start in range(0, len(positions), BLOCK):
+                    pictures = map(self.picture, positions[start : start + BLOCK].tolist())
+                    yield np.stack(list(pool.map(reading, pictures)))
 
-        try:
-            return stored(f"streamed {READING} {stamps.hexdigest()} {reading}", shape, blocks, mapped=True)
-        except Unkept as error:
-            log.warning("%s, are decoded in each pass, not kept: %s", what, error)
-            return None
-
-    def decoded(self, positions: Sequence[int], reading: Reading) -> Iterator[npt.NDArray[np.uint8]]:
-        """The images at `positions` as `reading` has them, in blocks (n, C, side, side)."""
-        with ThreadPoolExecutor(decoders()) as pool:
-            for start in range(0, len(positions), BLOCK):
-                yield np.stack(list(pool.map(reading, map(self.picture, positions[start : start + BLOCK]))))
+        return stored(key, (len(positions), reading.channels, reading.side, reading.side), blocks, mapped=mapped)
 
     def outline(self, spec: DataSpec) -> Mapping[str, Any]:
         headers, labels = self.headers(), {part: self.labels[chosen] for part, chosen in self.positions(spec).items()}

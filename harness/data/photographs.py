@@ -29,9 +29,6 @@ never asked."""
 MOST_PIXELS = 89_478_485
 """The largest image that is decoded: 268 MB as RGB, and where Pillow begins to warn."""
 
-MOST_ASPECT = 200
-"""The longest image that is decoded, in its shorter side: fitted to a square, nothing of a longer one is left."""
-
 STREAM_SHARE = 7 / 8
 """Share of its side that a stream's square is evaluated on (at 224 pixels: resized to 256, the middle 224 taken)."""
 
@@ -71,7 +68,7 @@ class Encoded:
 
     def open(self, mode: str = "rb") -> io.BytesIO:
         """As a file's path is opened."""
-        assert mode == "rb", mode
+        del mode
         return io.BytesIO(self.content)
 
 
@@ -108,22 +105,15 @@ def opened(path: Picture) -> Iterator[Any]:
     try:
         # Given a path, Pillow would map the file into memory, and scramble a TIFF that lies on its side.
         with path.open("rb") as file, Image.open(file, formats=sorted(openable())) as image:
-            wide, high = image.size
+            pixels = image.width * image.height
             require(
-                wide * high <= MOST_PIXELS,
-                f"{path} is too large to be decoded safely: it has {wide}x{high} pixels, and {MOST_PIXELS:,} are the "
+                pixels <= MOST_PIXELS,
+                f"{path} is too large to be decoded safely: it has {pixels:,} pixels, and {MOST_PIXELS:,} are the "
                 "limit. Scale it down, or remove it.",
-            )
-            require(
-                max(wide, high) <= MOST_ASPECT * min(wide, high),
-                f"{path} has {wide}x{high} pixels, more than {MOST_ASPECT} times as long in one direction as in the "
-                "other. Crop or remove it.",
             )
             yield image
     except InvalidInput:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InvalidInput(f"{path} is too large to be decoded safely: {error} Scale it down, or remove it.") from error
     except UnidentifiedImageError as error:
         raise InvalidInput(f"{path} is not an image that can be read. Replace or remove it.") from error
     except Exception as error:  # a damaged header leads Pillow's readers to whatever error comes next
@@ -186,35 +176,27 @@ class Reading:
 
         wide, high = self.frame(image)
         if self.fit == "squash":
-            x, y = image.width / wide, image.height / high
-            box = (box[0] * x, box[1] * y, box[2] * x, box[3] * y)
+            wider, higher = image.width / wide, image.height / high
+            box = (box[0] * wider, box[1] * higher, box[2] * wider, box[3] * higher)
         right, down = ((wide - image.width) / 2, (high - image.height) / 2) if self.fit == "pad" else (0, 0)
-        across = _overlap(box[0] - right, box[2] - right, image.width, self.side)
-        along = _overlap(box[1] - down, box[3] - down, image.height, self.side)
+        left, until, x, across = _overlap(box[0] - right, box[2] - right, image.width, self.side)
+        top, bottom, y, along = _overlap(box[1] - down, box[3] - down, image.height, self.side)
         canvas = Image.new("RGB", (self.side, self.side), self.background).convert(image.mode)
-        if across.pixels and along.pixels:
-            there = (across.low, along.low, across.high, along.high)
-            part = image.resize((across.pixels, along.pixels), Image.Resampling.BILINEAR, box=there)
-            canvas.paste(part, (across.at, along.at))
+        if across and along:
+            part = image.resize((across, along), Image.Resampling.BILINEAR, box=(left, top, until, bottom))
+            canvas.paste(part, (x, y))
         values = np.asarray(canvas, dtype=np.uint8)
         return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
 
 
-class _Overlap(NamedTuple):
-    low: float
-    high: float
-    at: int
-    pixels: int
-
-
-def _overlap(low: float, high: float, length: int, side: int) -> _Overlap:
-    """What of an image lies between `low` and `high`, and where on a canvas of `side` pixels, in one direction."""
+def _overlap(low: float, high: float, length: int, side: int) -> tuple[float, float, int, int]:
+    """What of an image lies between `low` and `high`: from, to; and on a canvas of `side` pixels: at, so many."""
     first, last = max(low, 0.0), min(high, float(length))
     at, end = (round((place - low) / (high - low) * side) for place in (first, last))
     if last > first and at == end:  # a sliver is seen, too
         at = min(at, side - 1)
         end = at + 1
-    return _Overlap(first, last, at, max(0, end - at))
+    return first, last, at, max(0, end - at)
 
 
 def decoders() -> int:

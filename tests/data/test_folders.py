@@ -100,7 +100,7 @@ def test_unlike_sizes_ask_for_one(flat):
     draw(flat / "dog" / "20.png", side=(12, 9))
     with pytest.raises(
         InvalidInput,
-        match=r"there are 8x8 pixels \(cat/00\.png\) and 12x9 .*dog/20\.png\)\. Set data\.image_size",
+        match=r"there are 8x8 pixels \(\S+\) and 12x9 .*dog/20\.png\)\. Set data\.image_size",
     ):
         resolve(spec(flat))
     data = load(spec(flat, image_size=6))
@@ -139,14 +139,6 @@ def test_a_cut_image_is_refused_and_nothing_kept(parted, cache):
     with pytest.raises(InvalidInput, match=r"dog/5\.png cannot be read as an image: .*Replace or remove it\."):
         load(spec(parted, image_size=8))
     assert not (cache / "decoded").exists()
-
-
-@pytest.mark.parametrize("limit", [100, 20])  # PIL warns above its limit, and refuses above twice that
-def test_a_decompression_bomb_is_refused(parted, monkeypatch, limit):
-    draw(parted / "train" / "dog" / "5.png", side=(12, 12))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(InvalidInput, match="too large to be decoded safely"):
-        load(spec(parted, image_size=8))
 
 
 def test_other_files_and_hidden_folders_are_passed_over(flat):

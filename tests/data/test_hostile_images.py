@@ -46,11 +46,9 @@ def png(wide, high):
 @pytest.mark.parametrize(
     ("size", "message"),
     [
-        ((60_000, 60_000), "too large to be decoded safely"),
-        ((12_000, 12_000), "too large to be decoded safely"),
-        ((2**31 - 1, 1), "too large to be decoded safely"),
-        ((2_001, 10), "has 2001x10 pixels, more than 200 times as long in one direction"),
-        ((1, 30_000), "has 1x30000 pixels, more than 200 times as long in one direction"),
+        ((60_000, 60_000), "exceeds limit"),
+        ((12_000, 12_000), "exceeds limit"),
+        ((2**31 - 1, 1), "exceeds limit"),
     ],
 )
 def test_an_absurd_image_is_refused_by_its_header(folder, size, message):
@@ -59,9 +57,11 @@ def test_an_absurd_image_is_refused_by_its_header(folder, size, message):
         read(folder, image_size=8)
 
 
-def test_long_images_within_reason_are_read(folder):
-    Image.new("RGB", (200, 1)).save(folder / "dog" / "5.png")
-    assert len(read(folder, image_size=8).train) > 0
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+@pytest.mark.parametrize("size", [(200, 1), (3, 30_000)])
+def test_long_images_are_read(folder, size, fit):
+    Image.new("RGB", size).save(folder / "dog" / "5.png")
+    assert len(read(folder, image_size=8, fit=fit).train) > 0
 
 
 @pytest.mark.parametrize("head", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"SIMPLE  =", b"8BPS\0\1"])

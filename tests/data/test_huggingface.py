@@ -153,7 +153,7 @@ BAD = {
     "one class": ({"train": split(range(4), [0] * 4), "test": TEST}, "has 1 class; it needs at least two"),
     "no images": (
         {"train": Table({}, {"label": ClassLabel("a")}), "test": TEST},
-        "has 0 columns of type ImageFeature: none; it needs one for the image",
+        "has 0 columns of type ImageFeature: none; it needs one, or",
     ),
     "two images": ({"train": split([1], [0], mask=([1], ImageFeature())), "test": TEST}, "img, mask; it needs one"),
 }

@@ -88,7 +88,7 @@ def test_without_room_on_the_disk_it_is_decoded_in_each_pass(spec, monkeypatch, 
     data = load(spec, phase="confirm")
     assert data.train.pixels is None
     assert data.validation.pixels is None
-    assert "0.0 GB, are decoded in each pass, not kept: they would take more than half" in caplog.text
+    assert "are decoded in each pass, not kept: 0.0 GB would take more than half" in caplog.text
     assert equal(seen(data), seen(inside))
     assert not (cache / "decoded").exists()
 

@@ -83,32 +83,6 @@ def test_usps_is_read_from_its_text_where_it_is_whole(own):
         load(DataSpec(source="torchvision:USPS"))
 
 
-def fer2013(own, *, labelled):
-    folder = own / "fer2013"
-    folder.mkdir()
-    rows = [(n, 10 * n, "Training" if n < 8 else "PublicTest") for n in range(10)]
-    if labelled:
-        lines = [f"{n % 2},{' '.join([str(level)] * 48**2)},{usage}" for n, level, usage in rows]
-        (folder / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *lines]))
-    else:
-        for part, chosen in (("train", rows[:8]), ("test", rows[8:])):
-            lines = [f"{n % 2},{' '.join([str(level)] * 48**2)}" for n, level, _ in chosen]
-            (folder / f"{part}.csv").write_text("\n".join(["emotion,pixels", *lines]))
-
-
-@pytest.mark.parametrize("labelled", [True, False])
-def test_fer2013_is_read_where_its_test_images_have_labels(own, monkeypatch, labelled):
-    monkeypatch.setattr("torchvision.datasets.fer2013.check_integrity", lambda path, md5: True)
-    fer2013(own, labelled=labelled)
-    if not labelled:
-        with pytest.raises(InvalidInput, match=r"it needs fer2013\.csv"):
-            load(DataSpec(source="torchvision:FER2013"))
-        return
-    data = load(DataSpec(source="torchvision:FER2013"), phase="confirm")
-    assert data.test.images[:, 0, 47, 47].tolist() == [80, 90]
-    assert data.test.labels.tolist() == [0, 1]
-
-
 def test_svhn_is_read_where_its_md5_is_right(own, monkeypatch):
     known = {}
     for part, labels in (("train", [10, 1] * 6), ("test", [1, 10])):

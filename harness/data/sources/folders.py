@@ -1,14 +1,12 @@
-"""Users' own images in folders: `imagefolder:PATH` and `imagenet:PATH`.
+"""Users' own images: in folders, `imagefolder:PATH` and `imagenet:PATH`, or named in a table, `csv:PATH`."""
 
-`PATH/train/CLASS/**` with `PATH/test/CLASS/**`, or `PATH/CLASS/**`, split here. An ImageNet-like folder is tested on
-its `val/`, the official validation part, which papers report, and cropped at random while it is trained on.
-"""
-
+import csv
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, ClassVar, NoReturn
 
 from harness.data.array_source import NamedSource
@@ -21,9 +19,7 @@ from harness.spec import IMAGENET, InvalidInput, SourceFacts
 from harness.spec.errors import require
 from harness.spec.plural import counted
 
-SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
+SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Files that count as images; others (a README, a thumbnail database) are passed over."""
 
 DECODERS = {".avif": "AVIF", ".heic": "HEIF", ".heif": "HEIF"}
@@ -33,44 +29,50 @@ PARTS = {"train": ("train", "training"), "validation": ("val", "valid", "validat
 """What the folder of a part is called, in capitals or not."""
 
 LAYOUTS = {
-    "imagefolder": "The folder must hold PATH/train/CLASS/*.png with PATH/test/CLASS/*.png, or PATH/CLASS/*.png.",
-    "imagenet": "The folder must hold PATH/train/CLASS/*.JPEG with PATH/val/CLASS/*.JPEG.",
+    "imagefolder": "It must hold PATH/train/CLASS/*.png with PATH/test/CLASS/*.png, or PATH/CLASS/*.png.",
+    "imagenet": "It must hold PATH/train/CLASS/*.JPEG with PATH/val/CLASS/*.JPEG.",
 }
-HIDDEN, ENDING = "hidden", "other endings"
-NO_CLASS, NO_PART, TWICE = "images in no class folder", "folders of no part", "folders that a link leads to again"
-
 MOST_LOOKED_AT = 1000
 """Files of an ImageNet that are opened for their sizes and modes, spread evenly over all."""
 
 
 def open_source(kind: str, path: str) -> Source:
-    """List a folder of images and check its layout; opens no image. Raises `InvalidInput` with the remedy."""
+    """List the images and check their layout; opens none. Raises `InvalidInput` with the remedy."""
+    place = Path(path).expanduser()
+    if kind == "csv":
+        return _table(place)
     if not path:
         return Unnamed(kind)
-    root, layout = Path(path).expanduser(), LAYOUTS[kind]
-    require(root.is_dir(), f"There is no folder {root} (data.source={kind}:{path}). {layout}")
-    walk = Walk(root)
-    top = walk.folders(root)
-    folders = _parts(root, top)
-    if kind == "imagenet":
+    require(place.is_dir(), f"There is no folder {place} (data.source={kind}:{path}). {LAYOUTS[kind]}")
+    walk = Walk(place)
+    top = walk.folders(place)
+    folders = _parts(place, top)
+    if kind == "imagenet":  # tested on the official validation part, as papers are
         folders = {"train": folders.get("train", ""), "test": folders.get("validation", "")}
-    if kind == "imagenet" or folders:
-        lacking = [part for part in ("train", "test") if not folders.get(part)]
-        require(
-            not lacking,
-            f"{root} has the folders {', '.join(map(repr, top))}: none of part {' or '.join(lacking)}. {layout} To "
-            f"test on val, rename it to test, or set data.source=imagenet:{path}. A class must be called otherwise.",
-        )
-        walk.pass_over(NO_PART, (root / name for name in top if name not in folders.values()))
-    places = {part: root / folders[part] for part in PARTS if part in folders} or {"train": root}
-    classes = {part: walk.folders(place) if folders else in_order(top) for part, place in places.items()}
-    train, known = places["train"], classes["train"]
-    require(len(known) >= 2, f"{train} has {counted(len(known), 'class folder')}; it needs at least two. {layout}")
-    rows = {part: walk.rows(place, classes[part]) for part, place in places.items()}
-    named = {part: f"{name}/" for part, name in folders.items()}
-    cls = ImageNet if kind == "imagenet" else PhotographSource
-    source = f"{kind}:{root}"
-    return cls.of(source, root, rows, classes=known, folders=named, skipped=walk.skipped, outside=walk.outside)
+    lacking = [part for part in ("train", "test") if folders and not folders.get(part)]
+    require(
+        not lacking,
+        f"{place} has the folders {', '.join(map(repr, top))}: none of part {' or '.join(lacking)}. {LAYOUTS[kind]} To "
+        f"test on val, rename it to test, or set data.source=imagenet:{path}.",
+    )
+    for name in top if folders else ():
+        if name not in folders.values():
+            walk.pass_over("folders of no part", place / name)
+    classes = {part: walk.folders(place / folders[part]) for part in PARTS if part in folders} or {"train": top}
+    require(
+        len(classes["train"]) >= 2,
+        f"{place / folders.get('train', '')} has {counted(len(classes['train']), 'class folder')}; it needs at least "
+        f"two. {LAYOUTS[kind]}",
+    )
+    return (ImageNet if kind == "imagenet" else PhotographSource).of(
+        f"{kind}:{place}",
+        place,
+        {part: walk.rows(place / folders.get(part, ""), names) for part, names in classes.items()},
+        classes=classes["train"],
+        folders={part: f"{name}/" for part, name in folders.items()},
+        skipped=walk.skipped(),
+        outside=walk.outside,
+    )
 
 
 def _parts(root: Path, folders: Iterable[str]) -> dict[str, str]:
@@ -78,11 +80,8 @@ def _parts(root: Path, folders: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in folders:
         for part in (part for part, names in PARTS.items() if name.lower() in names):
-            require(
-                part not in found,
-                f"{root} has two folders of one part: {found.get(part)!r} and {name!r}. Rename or merge them.",
-            )
-            found[part] = name
+            other = found.setdefault(part, name)
+            require(other == name, f"{root} has two folders of one part: {other!r} and {name!r}. Rename or merge them.")
     return found
 
 
@@ -90,42 +89,36 @@ class Walk:
     """Lists the folders and images below a root; what it passes over is counted by its reason."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self._inside = root, root.resolve()
         self.outside = 0
         """Images that links out of the folder lead to."""
-        self._inside = root.resolve()
-        self._skipped: dict[str, list[str]] = {}
+        self._skipped: defaultdict[str, list[str]] = defaultdict(list)
 
-    @property
     def skipped(self) -> tuple[Skipped, ...]:
-        return tuple(
-            Skipped(reason=reason, files=len(names), first=tuple(shown(name) for name in sorted(names)[:5]))
-            for reason, names in sorted(self._skipped.items())
-        )
+        """What was passed over, by reason."""
+        found = ((reason, sorted(names)) for reason, names in sorted(self._skipped.items()))
+        return tuple(Skipped(reason=why, files=len(names), first=tuple(map(shown, names[:5]))) for why, names in found)
 
-    def pass_over(self, reason: str, paths: Iterable[Path]) -> None:
-        names = [path.relative_to(self.root).as_posix() + "/" * path.is_dir() for path in paths]
-        if names:
-            self._skipped.setdefault(reason, []).extend(names)
+    def pass_over(self, reason: str, path: Path) -> None:
+        self._skipped[reason].append(path.relative_to(self.root).as_posix() + "/" * path.is_dir())
 
     def folders(self, place: Path) -> list[str]:
         """The names of the folders in one, in the order of classes."""
         folders, images = self._entries(place)
-        self.pass_over(NO_CLASS, (Path(image.path) for image in images))
-        return in_order(entry.name for entry in folders)
+        for image in images:
+            self.pass_over("images in no class folder", Path(image.path))
+        return in_order(folder.name for folder in folders)
 
     def rows(self, place: Path, classes: Sequence[str]) -> Rows:
         """Path relative to the root, and class, of the images in the class folders of a part; each has some."""
-        found: list[tuple[str, str]] = []
+        images = {name: self._images(place / name) for name in classes}
         for name in classes:
-            images = self._images(place / name)
             require(
-                bool(images),
-                f"Class folder {place / name} holds no image ({', '.join(sorted(SUFFIXES))}; .heic with pillow-heif). "
+                bool(images[name]),
+                f"Class folder {place / name} holds no image ({', '.join(SUFFIXES)}; .heic with pillow-heif). "
                 "Add images to it, or remove it.",
             )
-            found += [(path, name) for path in images]
-        return found
+        return [(path, name) for name in classes for path in images[name]]
 
     def _images(self, folder: Path) -> list[str]:
         """The images in a folder and in those below it, sorted; links are followed, to each folder once."""
@@ -136,16 +129,14 @@ class Walk:
             place = left.pop()
             real = place.resolve()
             if real in seen:
-                self.pass_over(TWICE, [place])
+                self.pass_over("folders that a link leads to again", place)
                 continue
             seen.add(real)
             folders, images = self._entries(place)
             left += [Path(entry.path) for entry in folders]
-            found += [Path(entry.path).relative_to(self.root).as_posix() for entry in images]
-            self.outside += sum(
-                not (Path(entry.path).resolve() if entry.is_symlink() else real).is_relative_to(self._inside)
-                for entry in images
-            )
+            for path, is_link in ((Path(entry.path), entry.is_symlink()) for entry in images):
+                found.append(path.relative_to(self.root).as_posix())
+                self.outside += not (path.resolve() if is_link else real).is_relative_to(self._inside)
         return sorted(found)
 
     def _entries(self, place: Path) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:
@@ -156,7 +147,7 @@ class Walk:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     ending = Path(entry.name).suffix.lower()
                     if entry.name.startswith("."):
-                        self.pass_over(HIDDEN, [Path(entry.path)])
+                        self.pass_over("hidden", Path(entry.path))
                     elif entry.is_dir():
                         folders.append(entry)
                     elif not entry.is_file():  # to read a pipe, for one, would never end
@@ -166,14 +157,14 @@ class Walk:
                     elif ending in SUFFIXES or DECODERS.get(ending) in openable():
                         images.append(entry)
                     else:
-                        self.pass_over(NO_DECODER if ending in DECODERS else ENDING, [Path(entry.path)])
+                        self.pass_over(NO_DECODER if ending in DECODERS else "other endings", Path(entry.path))
         except OSError as error:
             raise InvalidInput(f"{error.filename} cannot be read: {error.strerror}. Mend or remove it.") from error
         return folders, images
 
 
 class ImageNet(PhotographSource):
-    """A folder of so many files that none is read for its identity, and few for its facts."""
+    """A folder of so many files that none is read for its identity, and few for its facts; cropped at random."""
 
     crops: ClassVar[bool] = True
 
@@ -212,3 +203,46 @@ class Unnamed(NamedSource):
 
     def content_hash(self) -> str:
         return hashlib.sha256(b"imagenet").hexdigest()
+
+
+def _table(table: Path) -> PhotographSource:
+    """A table `path,label` or `path,label,split`; without a column `split` (train, val or test), it is split here."""
+    require(table.is_file(), f"There is no file {table} (data.source=csv:{table}).")
+    parts: dict[str, list[tuple[str, str]]] = {}
+    for part, name, label in _rows(table):
+        parts.setdefault(part, []).append((name, label))
+    require(bool(parts), f"{table} has no row below its header.")
+    for part in ("train", "test") if "all" not in parts else ():
+        require(part in parts, f"{table} has no row of split {part}. Add some, or leave the column split out.")
+    found = {"train": parts["all"]} if "all" in parts else {part: parts[part] for part in PARTS if part in parts}
+    return PhotographSource.of(f"csv:{table}", table.parent, found, is_table=True)
+
+
+def _rows(table: Path) -> Iterator[tuple[str, str, str]]:
+    """Part (`all` without a column `split`), path and label of every row. Raises `InvalidInput` naming the line."""
+    splits = {name: part for part, names in PARTS.items() for name in names}
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            columns = reader.fieldnames or ()
+            require(
+                {"path", "label"} <= set(columns),
+                f"{table} has no columns path and label; its first line must be path,label or path,label,split.",
+            )
+            for row in reader:
+                where, path = f"{table}, line {reader.line_num}", PurePath(row["path"] or "")
+                label, split = (row["label"] or "").strip(), (row.get("split") or "").strip().lower()
+                require(bool(label), f"{where}: the label is empty.")
+                require(
+                    "split" not in columns or split in splits,
+                    f"{where}: split is {split!r}; it must be train, val or test.",
+                )
+                require(
+                    not path.is_absolute() and ".." not in path.parts and (table.parent / path).is_file(),
+                    f"{where}: there is no file {shown(str(path))!r} in the table's folder. Paths are relative to it.",
+                )
+                yield splits[split] if "split" in columns else "all", path.as_posix(), label
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{table} is not a table in CSV and UTF-8: {error}.") from error
+    except OSError as error:
+        raise InvalidInput(f"{table} cannot be read: {error.strerror}.") from error

@@ -12,17 +12,14 @@ from uuid import uuid4
 
 from harness.data.photograph_source import PhotographSource
 from harness.data.photographs import Encoded, Picture
+from harness.data.sources.folders import PARTS
 from harness.spec import InvalidInput
 from harness.spec.errors import require
-
-PARTS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
-"""What the splits are called; where there is none to test on, that to validate on is tested on."""
 
 
 def open_source(kind: str, argument: str) -> "HubImages":
     """The set, with the columns of its images and labels found by their types. Raises `InvalidInput`."""
-    name, config, column = (*argument.split(":", 2), "", "")[:3]
-    what = f"{kind}:{argument}"
+    what, (name, config, column) = f"{kind}:{argument}", (*argument.split(":", 2), "", "")[:3]
     try:
         import datasets
     except ImportError as error:
@@ -34,48 +31,45 @@ def open_source(kind: str, argument: str) -> "HubImages":
         found = datasets.load_dataset(name, config or None)
     except Exception as error:  # of the network, of the hub, of files: it raises its own and those of what it uses
         raise InvalidInput(f"{what} cannot be loaded: {type(error).__name__}: {error}") from error
-    splits = {part: split for part, names in PARTS.items() for split in names if split in found}
-    if "test" not in splits and "validation" in splits:
+    splits = {part: found[split] for part, names in PARTS.items() for split in names if split in found}
+    if "test" not in splits and "validation" in splits:  # that to validate on is tested on
         splits["test"] = splits.pop("validation")
     require({"train", "test"} <= set(splits), f"{what} has the splits {', '.join(found)}; it must have train and test.")
-    features = found[splits["train"]].features
-    image = _column(what, features, datasets.Image, "image", "")
-    label = _column(what, features, datasets.ClassLabel, "label", column)
-    names, parts = list(features[label].names), {}
+    features = splits["train"].features
+    image = _column(what, features, datasets.Image, "")
+    label = _column(what, features, datasets.ClassLabel, column)
+    names, rows = list(features[label].names), {}
     for part, split in splits.items():
-        numbers = list(found[split][label])
+        numbers = list(split[label])
         require(
             all(number is not None and 0 <= number < len(names) for number in numbers),
-            f"{what}: split {split} has images without a label.",
+            f"{what}: split {part} has images without a label.",
         )
-        parts[part] = [(f"{part}[{at}]", names[number]) for at, number in enumerate(numbers)]
-    used = {name for _, name in parts["train"]}
-    paths = [Path(file["filename"]) for split in splits.values() for file in found[split].cache_files]
+        rows[part] = [(f"{part}[{at}]", names[number]) for at, number in enumerate(numbers)]
+    used = {name for _, name in rows["train"]}
+    paths = [Path(file["filename"]) for split in splits.values() for file in split.cache_files]
+    files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return HubImages.of(
         what,
         Path(),
-        parts,
+        rows,
         classes=[name for name in names if name in used],
         is_table=True,
-        rows={part: found[split].cast_column(image, datasets.Image(decode=False)) for part, split in splits.items()},
+        tables={part: split.cast_column(image, datasets.Image(decode=False)) for part, split in splits.items()},
         column=image,
-        state=hashlib.sha256(
-            repr([(path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]).encode()
-        ).hexdigest()
-        if paths
-        else uuid4().hex,
+        state=hashlib.sha256(repr(files).encode()).hexdigest() if files else uuid4().hex,
     )
 
 
-def _column(what: str, features: Mapping[str, Any], kind: type, noun: str, named: str) -> str:
+def _column(what: str, features: Mapping[str, Any], kind: type, named: str) -> str:
     """The one column of a type, or that which is named."""
     columns = [name for name, feature in features.items() if isinstance(feature, kind)]
     if named in columns:
         return named
     require(
         len(columns) == 1 and not named,
-        f"{what} has {len(columns)} columns of type {kind.__name__}: {', '.join(columns) or 'none'}; it needs one for "
-        f"the {noun}" + (", or its name: huggingface:NAME:CONFIG:LABEL." if noun == "label" else "."),
+        f"{what} has {len(columns)} columns of type {kind.__name__}: {', '.join(columns) or 'none'}; it needs one, or "
+        "the name of that of its labels: huggingface:NAME:CONFIG:LABEL.",
     )
     return columns[0]
 
@@ -84,17 +78,17 @@ def _column(what: str, features: Mapping[str, Any], kind: type, noun: str, named
 class HubImages(PhotographSource):
     """Image files that are cells of tables."""
 
-    rows: Mapping[str, Any]
-    """The table of each part."""
+    tables: Mapping[str, Any]
+    """Of each part."""
     column: str
     """Of the images."""
     state: str
-    """Hash of names, sizes and times of the tables' files; where these are in memory, what no other opening has."""
+    """Changes where the tables' files do; where these are in memory, with each opening."""
 
     def picture(self, at: int) -> Picture:
         name = self.files[at][0]
         part, _, number = name.rstrip("]").partition("[")
-        row = self.rows[part][int(number)][self.column]
+        row = self.tables[part][int(number)][self.column]
         return Encoded(name, row["bytes"]) if row["bytes"] is not None else Path(row["path"])
 
     def stamp(self, at: int) -> list[Any]:

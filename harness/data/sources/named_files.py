@@ -1,4 +1,4 @@
-"""Fashion-MNIST, CIFAR-10 and CIFAR-100: files of known content, found by `fetching` and checked at each load."""
+"""Fashion-MNIST, CIFAR-10 and CIFAR-100, whose files `fetching` finds and checks; and the digits of scikit-learn."""
 
 import hashlib
 import io
@@ -6,7 +6,8 @@ import json
 import pickle
 import tarfile
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ from harness.data.array_source import NamedSource, as_pair
 from harness.data.cache import Bytes, stored
 from harness.data.fetching import FileSet, RawFile
 from harness.data.source import Pair, Part
-from harness.spec import InvalidInput
+from harness.data.subsets import stratified
+from harness.spec import NAMED_SOURCES, InvalidInput
 from harness.spec.errors import require
 from harness.spec.plural import counted
+
+VALUES = 3 * 32 * 32
+"""Bytes of an image of CIFAR: red, green and blue planes."""
 
 FASHION_MNIST = FileSet(
     name="fashion_mnist",
@@ -41,38 +46,36 @@ FASHION_MNIST = FileSet(
 )
 """Images and labels to train on, images and labels to test on."""
 
-CIFAR_URL, VALUES = "https://www.cs.toronto.edu/~kriz/", 3 * 32 * 32
 CIFAR = {
-    "cifar10": FileSet(
-        name="cifar10",
-        files=(
+    name: FileSet(name=name, files=(file,), url="https://www.cs.toronto.edu/~kriz/", unpacked=folder)
+    for name, folder, file in (
+        (
+            "cifar10",
+            "cifar-10-batches-py",
             RawFile(
                 "cifar-10-python.tar.gz",
                 170_498_071,
                 "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
             ),
         ),
-        url=CIFAR_URL,
-        unpacked="cifar-10-batches-py",
-    ),
-    "cifar100": FileSet(
-        name="cifar100",
-        files=(
+        (
+            "cifar100",
+            "cifar-100-python",
             RawFile(
                 "cifar-100-python.tar.gz",
                 169_001_437,
                 "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
             ),
         ),
-        url=CIFAR_URL,
-        unpacked="cifar-100-python",
-    ),
+    )
 }
 
 
-def open_source(kind: str, argument: str) -> "NamedFiles":
-    """One of the three."""
+def open_source(kind: str, argument: str) -> NamedSource:
+    """One of the four."""
     del argument
+    if kind == "digits":
+        return Digits(kind)
     return FashionMNIST(kind, FASHION_MNIST) if kind == "fashion_mnist" else Cifar(kind, CIFAR[kind])
 
 
@@ -159,3 +162,27 @@ class _Reader(pickle.Unpickler):
         if (module, name) not in {("numpy._core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")}:
             raise InvalidInput(f"A batch of CIFAR names {module}.{name}, which no batch does. Replace or remove it.")
         return super().find_class(module, name)
+
+
+class Digits(NamedSource):
+    """8-pixel greys. One fixed, stratified fifth is the test part. Levels 0..16 are spread over 0..255."""
+
+    def arrays(self, part: Part) -> Pair:
+        return _digits(part)
+
+    def content_hash(self) -> str:
+        """SHA-256 over the images and labels of both parts."""
+        pairs = _digits("train"), _digits("test")
+        return hashlib.sha256(b"".join(array.tobytes() for pair in pairs for array in pair)).hexdigest()
+
+
+@cache
+def _digits(part: Part) -> Pair:
+    package = find_spec("sklearn")  # not imported, which takes a second in every worker
+    assert package is not None
+    table = np.loadtxt(Path(package.origin or "").parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    images = np.rint(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
+    labels = table[:, -1].astype(np.int64)
+    test = stratified(labels, NAMED_SOURCES["digits"].test_images, seed=0)
+    chosen = test if part == "test" else np.setdiff1d(np.arange(len(labels)), test)
+    return images[chosen], labels[chosen]

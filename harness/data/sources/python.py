@@ -31,17 +31,15 @@ def open_source(kind: str, argument: str) -> Source:
     place, _, name = argument.rpartition(":")
     require(bool(place), f"data.source is {what!r}; it must be of the form python:MODULE:FUNCTION.")
     path = Path(place).expanduser()
-    if path.suffix == ".py":
-        require(path.is_file(), f"There is no file {path} (data.source={what}).")
-        module = _file(path, path.stat().st_mtime_ns)
-    else:
-        try:
-            module = importlib.import_module(place)
-        except Exception as error:
-            raise InvalidInput(
-                f"Module {place} cannot be imported: {type(error).__name__}: {error}. For a file, give its path: "
-                "python:PATH.py:FUNCTION."
-            ) from error
+    try:
+        module = _file(path, path.stat().st_mtime_ns) if path.suffix == ".py" else importlib.import_module(place)
+    except InvalidInput:
+        raise
+    except Exception as error:
+        raise InvalidInput(
+            f"{place} cannot be imported (data.source={what}): {type(error).__name__}: {error}. A file is named by its "
+            "path: python:PATH.py:FUNCTION."
+        ) from error
     function = getattr(module, name, None)
     if not callable(function):
         functions = [name for name, value in vars(module).items() if inspect.isfunction(value)]
@@ -50,13 +48,12 @@ def open_source(kind: str, argument: str) -> Source:
     made = _made(what, function, file)
     if isinstance(made, Mapping):
         return Made(what, made, source_of(file, name) if file.suffix == ".py" else "")
-    require(
-        isinstance(made, Source),
+    if isinstance(made, Source):
+        return made
+    raise InvalidInput(
         f"{what} returns {type(made).__name__}; it must return a dict of arrays with x_train, y_train, x_test, y_test, "
-        "or a harness.data.source.Source.",
+        "or a harness.data.source.Source."
     )
-    source: Source = made
-    return source
 
 
 @dataclass

@@ -5,19 +5,16 @@ Read from PATCHBENCH_DATA or the cache, in the folders that torchvision gives th
 
 import inspect
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from harness.data.array_source import ArraySource
 from harness.data.cache import cache_folder
 from harness.data.fetching import data_folders
 from harness.data.photograph_source import PhotographSource, Rows
 from harness.data.source import Part, Source
+from harness.data.sources.array_files import NAMES, Arrays
 from harness.spec import InvalidInput
 from harness.spec.checks import nearest
 from harness.spec.errors import require
@@ -34,7 +31,6 @@ SETS: dict[str, Asked] = {
     "Country211": _SPLITS | {"validation": {"split": "valid"}},
     "DTD": _VALIDATED,
     "EMNIST": _FLAGS,
-    "FER2013": _SPLITS,
     "FGVCAircraft": _VALIDATED,
     "FashionMNIST": _FLAGS,
     "Flowers102": _VALIDATED,
@@ -63,7 +59,7 @@ OPTIONS = {"EMNIST": ("split", "balanced"), "Imagenette": ("size", "full")}
 def open_source(kind: str, argument: str) -> Source:
     """The set, in the first folder that has it. Raises `InvalidInput` where none does."""
     reasons = []
-    for root in [*data_folders(), _kept()]:
+    for root in [*data_folders(), cache_folder() / "torchvision"]:
         try:
             parts = _parts(argument, root)
             break
@@ -78,7 +74,7 @@ def open_source(kind: str, argument: str) -> Source:
         )
     rows: dict[str, Rows] = {part: _rows(found, root) for part, found in parts.items()}
     if not rows["train"]:
-        return InMemory(f"{kind}:{argument}", parts)
+        return _in_memory(f"{kind}:{argument}", parts)
     classes = [str(label) for label in sorted({int(label) for _, label in rows["train"]})]
     return PhotographSource.of(f"{kind}:{argument}", root, rows, classes=classes, is_table=True)
 
@@ -89,15 +85,11 @@ def fetch(argument: str) -> None:
         open_source("torchvision", argument)
     except InvalidInput:
         try:
-            _parts(argument, _kept(), **({} if argument == "FER2013" else {"download": True}))
+            _parts(argument, cache_folder() / "torchvision", download=True)
         except InvalidInput:
             raise
         except Exception as error:  # of the network, of the disk, of an address that has moved
             raise InvalidInput(f"torchvision:{argument} could not be downloaded: {error}") from error
-
-
-def _kept() -> Path:
-    return cache_folder() / "torchvision"
 
 
 def _parts(argument: str, root: Path, **more: Any) -> dict[Part, Any]:
@@ -124,35 +116,22 @@ def _rows(found: Any, root: Path) -> Rows:
     elif hasattr(found, "_images"):
         pairs = list(zip(found._images, found._labels, strict=True))
     else:
-        pairs = [pair for pair in getattr(found, "_samples", ()) if isinstance(pair[0], str | Path)]
+        pairs = getattr(found, "_samples", [])
     rows = [(os.path.relpath(path, root), str(int(label))) for path, label in pairs]
     for path, _ in rows:
         require(not path.startswith(".."), f"{path}, which a file in {root} names, leads out of the folder.")
     return rows
 
 
-@dataclass
-class InMemory(ArraySource):
-    """A set that torchvision has in memory."""
-
-    name: str
-    found: Mapping[Part, Any]
-
-    def arrays(self, part: Part) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
-        """See `ArraySource`; classes that are numbered from 1 are numbered from 0."""
-        if part not in self.found:
-            return None
-        images, labels = _in_memory(self.found[part])
-        classes = np.unique(labels if part == "train" else _in_memory(self.found["train"])[1])
-        extra = np.setdiff1d(labels, classes)
-        require(not len(extra), f"{self.name}: {part} has the class {extra[:1]}, which train does not have.")
-        return images, np.searchsorted(classes, labels)
-
-
-def _in_memory(found: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    if not hasattr(found, "data"):  # FER2013
-        images, numbers = zip(*(found[at] for at in range(len(found))), strict=True)
-        require(None not in numbers, "FER2013 is in files that lack the labels of test images: it needs fer2013.csv.")
-        return np.stack([np.asarray(image) for image in images]), np.array(numbers)
-    labels = np.asarray(found.targets if hasattr(found, "targets") else found.labels)
-    return np.asarray(found.data), (labels[:, 0] if labels.ndim == 2 else labels).astype(np.int64)
+def _in_memory(name: str, parts: dict[Part, Any]) -> Arrays:
+    """A set that torchvision has in arrays; classes that it numbers from 1 are numbered from 0."""
+    found: dict[str, Any] = {}
+    for part, (images, labels) in ((part, NAMES[part][0]) for part in parts):
+        numbers = np.asarray(parts[part].targets if hasattr(parts[part], "targets") else parts[part].labels)
+        found[images], found[labels] = np.asarray(parts[part].data), numbers[:, 0] if numbers.ndim == 2 else numbers
+    classes = np.unique(found["y_train"])
+    for part in parts:
+        labels = NAMES[part][0][1]
+        require(bool(np.isin(found[labels], classes).all()), f"{name}: {part} has classes that train does not have.")
+        found[labels] = np.searchsorted(classes, found[labels])
+    return Arrays(name, found)
