@@ -1,54 +1,68 @@
 """How a bench is shown: tables for the console and the Markdown page, and a figure of its ratios."""
 
+import math
+import re
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from pathlib import Path
 
 import matplotlib.pyplot as plt
-import pandas as pd
+import numpy as np
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.bench.bench_file import Bench
-from harness.bench.rows import PARTS, Row
-from harness.bench.targets import Target
+from harness.bench.bench_file import PARTS, Bench, Row, write_bench
+from harness.records.files import write_bytes, write_text
 from harness.report.markdown import escape
 from harness.report.markdown import table as as_markdown
-from harness.report.style import INK, MUTED, theme
+from harness.report.style import INK, png, svg, theme
 from harness.report.table import Table, text_of, text_table
 from harness.spec.formats import count, plain, words
 from harness.spec.plural import counted
 
-PRECISIONS = {"bf16 to fp32": "D", "bf16 to bf16": "o", "fp32 to fp32": "s"}
-"""Our precision and the rival's, with their marker; colours go by place."""
+BF16 = "patchbench.*, bf16"
+TARGETS = (
+    ("ViT step in bf16, against timm's in fp32", 3.0, ("step", "ViT.*", BF16, "timm, fp32")),
+    ("ViT step in bf16, against torchvision's in fp32", 3.0, ("step", "ViT.*", BF16, "torchvision, fp32")),
+    ("ViT step in bf16, against timm's in bf16", 2.0, ("step", "ViT.*", BF16, "timm, bf16")),
+    ("ViT step in bf16, against torchvision's in bf16", 2.0, ("step", "ViT.*", BF16, "torchvision, bf16")),
+    ("ViT step in bf16, against vit-pytorch SimpleViT's in bf16", 1.2, ("step", "ViT.*", BF16, "vit-pytorch .*, bf16")),
+    ("ResNet step in bf16, against torchvision's in fp32", 1.5, ("step", "ResNet.*", BF16, "torchvision, fp32")),
+    ("data to weights, against the usual stack at its best", 4.0, ("data", ".*", ".* a training per .*, bf16", ".*")),
+    ("a study of 12 trainings, against a shell loop", 4.0, ("study", "12 trainings.*", ".*", ".*")),
+)
+"""The least ratios that are meant to be reached on two processor cores, each by all rows that fit its patterns.
+
+The patterns are of a part, of what is measured, and of our contender and the other, with their precisions.
+"""
 
 
-def tables(bench: Bench, targets: Sequence[Target]) -> list[Table]:
-    """The targets, then the ratios of each part, with the speeds that they are of."""
+def tables(bench: Bench, *, threads: int) -> list[Table]:
+    """The targets, by the worst that was measured with some threads, then the ratios and speeds of each part."""
     judged = []
-    for target in targets:
-        row = target.worst
-        where, found = (f"{row.what}; {row.other_label}", f"{row.ratio:.2f}") if row else ("", "")
-        judged.append((target.name, target.verdict, where, f"{target.bound:g}", found))
+    for name, bound, patterns in TARGETS:
+        meant = [
+            (row.ratio, f"{row.what}; {row.other_label}")
+            for row in bench.rows
+            if row.threads == threads
+            and all(map(re.fullmatch, patterns, (row.part, row.what, row.own_label, row.other_label)))
+        ]
+        found, where = min(meant, default=(math.nan, ""))
+        verdict = "not measured" if not meant else "met" if found >= bound else "not met"
+        judged.append((name, verdict, where, f"{bound:g}", f"{found:.2f}" if meant else ""))
     headings: tuple[str, ...] = ("target", "verdict", "worst case", "at least", "found")
     made = [text_table("Targets", "Targets", headings, judged, numbers=2)]
+    headings = ("what", "setting", "this", "against", "times as fast", "this one's speed", "the other's")
     for part, title in PARTS.items():
-        cells = [
-            (
-                row.what,
-                f"{row.threads} thread{'s' * (row.threads != 1)}, batch {row.batch}{'; ' * bool(row.note)}{row.note}",
-                row.own_label,
-                row.other_label,
-                f"{row.ratio:.2f} [{row.low:.2f}, {row.high:.2f}]",
-                *(f"{count(one) if one >= 100 else plain(one)} {row.unit}" for one in (row.value, row.other_value)),
-            )
-            for row in bench.rows
-            if row.part == part
-        ]
-        headings = ("what", "setting", "this", "against", "times as fast", "this one's speed", "the other's")
-        made += [text_table(title, title, headings, cells, numbers=3)] if cells else []
+        if cells := [_cells(row) for row in bench.rows if row.part == part]:
+            made.append(text_table(title, title, headings, cells, numbers=3))
     return made
+
+
+def _cells(row: Row) -> list[str]:
+    setting = f"{counted(row.threads, 'thread')}, batch {row.batch}{'; ' * bool(row.note)}{row.note}"
+    speeds = (f"{count(one) if one >= 100 else plain(one)} {row.unit}" for one in (row.value, row.other_value))
+    found = f"{row.ratio:.2f} [{row.low:.2f}, {row.high:.2f}]"
+    return [row.what, setting, row.own_label, row.other_label, found, *speeds]
 
 
 def page(bench: Bench, shown: Sequence[Table], *, picture: str) -> str:
@@ -72,46 +86,37 @@ def page(bench: Bench, shown: Sequence[Table], *, picture: str) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def figure(rows: Sequence[Row], *, threads: int) -> Figure:
-    """Ratios with a number of threads, a panel per part; an empty panel where there is none to draw."""
-    frame = pd.DataFrame([asdict(row) for row in rows if row.threads == threads], columns=list(Row.__annotations__))
-    frame["what"] += frame["contender"].str.removeprefix("patchbench")
-    frame["precisions"] = frame["precision"] + " to " + frame["other_precision"]
-    panels = [(PARTS[str(part)], group) for part, group in frame.groupby("part", sort=False)] or [("", frame)]
-    lines = [len(group[["what", "other"]].drop_duplicates()) + group["what"].nunique() + 2 for _, group in panels]
+def figure(rows: Sequence[Row]) -> Figure:
+    """A line per two contenders, each in its last precision, the fastest: ratio and interval, coloured by part."""
+    rows = list({(row.what, row.contender, row.other): row for row in rows}.values())
     with theme():
-        drawn = plt.figure(figsize=(8.0, 1.0 + 0.21 * sum(lines)), layout="constrained")
-        grid = drawn.subplots(len(panels), height_ratios=lines, sharex=True, squeeze=False)
-        shown: dict[str, Any] = {}
-        for axes, (title, group) in zip(grid[:, 0], panels, strict=True):
-            shown |= _draw(axes, group)
-            axes.set_title(title, loc="right")  # over the names too: it is longer than the panel
-        axes.set_xlabel("Times as fast as the other (median over rounds, 95% interval)")
-        drawn.legend(shown.values(), shown.keys(), loc="outside upper right", ncols=len(PRECISIONS), frameon=False)
+        drawn = plt.figure(figsize=(8.0, 1.2 + 0.16 * len(rows)), layout="constrained")
+        axes = drawn.subplots()
+        for part, colour in zip(PARTS, sns.color_palette("colorblind"), strict=False):
+            if of_part := {place: row for place, row in enumerate(rows) if row.part == part}:
+                ratio, low, high = zip(*((row.ratio, row.low, row.high) for row in of_part.values()), strict=True)
+                ends = np.abs(np.subtract([low, high], ratio))
+                axes.errorbar(ratio, list(of_part), xerr=ends, fmt="o", markersize=3.5, color=colour, label=PARTS[part])
+        axes.axvline(1, color=INK, linewidth=0.8)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter("{x:g}")
+        names = [f"{row.what}{row.contender.removeprefix('patchbench')}: to {row.other_label}" for row in rows]
+        axes.set_yticks(range(len(rows)), names)
+        axes.tick_params(axis="y", length=0, labelsize=6.5)
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_xlabel("Times as fast as the other")
+        drawn.legend(loc="outside upper right")
         plt.close(drawn)
     return drawn
 
 
-def _draw(axes: Axes, frame: pd.DataFrame) -> dict[str, Any]:
-    """Below the name of each model a line per rival; returns what the legend shows."""
-    labels, at, shown = list[str](), {}, {}
-    for what, others in frame.groupby("what", sort=False)["other"]:
-        labels.append(str(what))
-        for other in others.unique():
-            at[what, other] = len(labels)
-            labels.append(other)
-    for place, (name, marker) in enumerate(PRECISIONS.items()):
-        part, colour = frame[frame["precisions"] == name], sns.color_palette("colorblind")[place]
-        if len(part):
-            ends = [part["ratio"] - part["low"], part["high"] - part["ratio"]]
-            lines = [at[key] + 0.25 * (place - 1) for key in zip(part["what"], part["other"], strict=True)]
-            shown[name] = axes.errorbar(part["ratio"], lines, xerr=ends, fmt=marker, markersize=3.5, color=colour)
-    axes.axvline(1, color=INK, linewidth=0.8)
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_yticks(range(len(labels)), labels)
-    axes.tick_params(axis="y", length=0)
-    for label in axes.get_yticklabels():
-        label.set_color(INK if label.get_text() in set(frame["what"]) else MUTED)
-    axes.set_ylim(len(labels) - 0.4, -0.6)
-    return shown
+def show(bench: Bench, stem: Path) -> tuple[list[Table], list[Path]]:
+    """Write all files of a bench; `stem` is their path without the ending. Returns tables to print, and the files."""
+    threads = max((row.threads for row in bench.rows), default=1)
+    shown, drawn = tables(bench, threads=threads), figure([row for row in bench.rows if row.threads == threads])
+    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in ("md", "png", "svg", "json")]
+    write_text(paths[0], page(bench, shown, picture=paths[1].name))
+    write_bytes(paths[1], png(drawn))
+    write_bytes(paths[2], svg(drawn))
+    write_bench(bench, paths[3])
+    return shown, paths

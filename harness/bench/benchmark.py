@@ -4,20 +4,17 @@ import importlib.util
 import os
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from datetime import UTC, datetime
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from harness.bench.bench_file import Bench, file_stem, read_bench, this_machine, write_bench
-from harness.bench.contest import Settings
-from harness.bench.rows import PARTS, Row
-from harness.bench.targets import judged
+import psutil
+
+from harness.bench.bench_file import PARTS, Bench, Row, file_stem, read_bench, write_bench
 from harness.records import provenance
-from harness.records.files import write_bytes, write_text
 from harness.report.table import Table
-from harness.spec import InvalidInput
+from harness.spec import InvalidInput, to_plain
 
 PEERS = {"timm": "timm", "vit_pytorch": "vit-pytorch"}
 """Libraries beside torchvision that the models are compared with: module and package."""
@@ -38,63 +35,58 @@ def bench(
     missing = [package for module, package in PEERS.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise InvalidInput(
-            f"The bench compares with {' and '.join(missing)}, which {'are' if len(missing) > 1 else 'is'} not "
-            "installed. Use `make bench`, which installs what it needs, or: pip install 'patchbench[bench]'."
+            f"The bench lacks {' and '.join(missing)}. Use `make bench`, which installs what it needs, or: "
+            "pip install 'patchbench[bench]'."
         )
-    settings = _settings(quick=quick, say=say)
-    machine = this_machine(settings.device)
+    import torch
+
+    from harness.bench.bench_page import show
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    hardware = provenance.hardware()
+    machine = {
+        "cpu": hardware["cpu"],
+        "cores": hardware["cores"],
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else "",
+    }
     stem = output / (file_stem(machine["cpu"], machine["cores"], machine["gpu"]) + ("-quick" if quick else ""))
     path = stem.with_name(f"{stem.name}.json")
     kept = read_bench(path) if path.exists() else Bench(machine)
     for part, title in PARTS.items():
         if part in names or not names:
             say(f"{part}: {title}")
-            kept = kept.with_part(part, *_measured(part, settings))
+            kept = kept.with_part(part, *_measured(part, device, quick=quick, say=say))
             write_bench(kept, path)
     return show(kept, stem)
 
 
-def show(kept: Bench, stem: Path) -> tuple[list[Table], list[Path]]:
-    """Write all files of a bench; `stem` is their path without the ending. Returns tables to print, and the files."""
-    from harness.bench.bench_page import figure, page, tables
-    from harness.report.style import png, svg
-
-    threads = max((row.threads for row in kept.rows), default=1)
-    targets = judged(kept.rows, threads=threads)
-    shown, drawn = tables(kept, targets), figure(kept.rows, threads=threads)
-    paths = {ending: stem.with_name(f"{stem.name}.{ending}") for ending in ("md", "png", "svg", "json")}
-    write_bytes(paths["png"], png(drawn))
-    write_bytes(paths["svg"], svg(drawn))
-    write_text(paths["md"], page(kept, shown, picture=paths["png"].name))
-    write_bench(kept, paths["json"])
-    return shown, list(paths.values())
-
-
-def _settings(*, quick: bool, say: Callable[[str], object]) -> Settings:
-    import torch
-
+def _measured(part: str, device: str, *, quick: bool, say: Callable[[str], object]) -> tuple[list[Row], dict[str, Any]]:
+    """The rows of a part, and when and with what they were measured."""
+    from harness.bench import contest, contestants
     from harness.training.device import choose
 
-    device, cores = "cuda" if torch.cuda.is_available() else "cpu", provenance.available_cores()
-    best = choose(device).precision  # bf16 where the processor has it in hardware
+    cores, best = provenance.available_cores(), choose(device).precision  # bf16 where the processor has it in hardware
     if quick:
-        return Settings(
-            quick=True, device=device, threads=(cores,), precisions=(best,), rounds=2, seconds=0.05, say=say
+        settings = contestants.Settings(
+            quick=True, device=device, threads=(cores,), precisions=(best,), rounds=2, seconds=0.05
         )
-    threads = (cores,) if device == "cuda" else tuple(sorted({1, min(2, cores), cores}))
-    return Settings(device=device, threads=threads, precisions=tuple(dict.fromkeys(("fp32", best))), say=say)
-
-
-def _measured(part: str, settings: Settings) -> tuple[list[Row], dict[str, object]]:
-    """The rows of a part, and when and with what they were measured."""
-    now, began, load_before = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), time.perf_counter(), os.getloadavg()[0]
-    rows = list[Row](import_module(f"harness.bench.part_{part}").measure(settings))
+    else:
+        threads = (cores,) if device == "cuda" else tuple(sorted({1, min(2, cores), cores}))
+        precisions = tuple(dict.fromkeys(("fp32", best)))
+        settings = contestants.Settings(device=device, threads=threads, precisions=precisions)
+    began, now, load_before = time.perf_counter(), datetime.now(UTC), os.getloadavg()[0]
+    rows = []
+    for heat in getattr(contestants, part)(settings):
+        say(f"  {heat.what}")
+        rows += contest.race(heat)
     return rows, {
-        "measured": now,
+        "measured": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "seconds": round(time.perf_counter() - began, 1),
         "load_before": round(load_before, 2),
         "load_after": round(os.getloadavg()[0], 2),
-        "settings": {item.name: getattr(settings, item.name) for item in fields(settings) if item.name != "say"},
+        "settings": to_plain(settings),
         "versions": provenance.versions() | {package: version(package) for package in PEERS.values()},
         **({"git_revision": "unknown", "git_dirty": False} | provenance.git_state()),
     }

@@ -4,12 +4,11 @@ import importlib.util
 import json
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 from bench_rows import made_row
 
-from harness.bench import benchmark
+from harness.bench import contest, contestants
 from harness.bench.benchmark import bench
 from harness.records.files import read_json
 from harness.spec import InvalidInput
@@ -27,28 +26,26 @@ def test_an_unknown_part_is_refused_with_the_valid_ones(tmp_path):
 
 @pytest.mark.parametrize(
     ("missing", "said"),
-    [({"timm"}, "timm, which is not"), ({"timm", "vit_pytorch"}, "timm and vit-pytorch, which are not")],
+    [({"timm"}, "timm"), ({"timm", "vit_pytorch"}, "timm and vit-pytorch")],
 )
 def test_a_missing_library_ends_it_before_any_work(tmp_path, monkeypatch, missing, said):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else found(name))
-    monkeypatch.setattr(benchmark, "import_module", lambda name: pytest.fail("something was measured"))
-    with pytest.raises(InvalidInput, match=f"compares with {said} installed. Use `make bench`.*bench.'"):
+    monkeypatch.setattr(contest, "race", lambda heat: pytest.fail("something was measured"))
+    with pytest.raises(InvalidInput, match=f"lacks {said}. Use `make bench`.*bench.'"):
         bench((), output=tmp_path / "bench", quick=True, say=nothing)
     assert not (tmp_path / "bench").exists()
 
 
 def test_parts_measured_one_by_one_stand_side_by_side(tmp_path, monkeypatch):
-    def part(name):
-        return SimpleNamespace(measure=lambda settings: [made_row(part=name[-4:], rounds=settings.rounds)])
-
-    monkeypatch.setattr(benchmark, "import_module", part)
+    monkeypatch.setattr(contestants, "load", lambda spec: None)
+    monkeypatch.setattr(contest, "race", lambda heat: [made_row(part=heat.part, rounds=heat.rounds)])
     bench(("data",), output=tmp_path, quick=False, say=nothing)
     shown, files = bench(("step",), output=tmp_path, quick=False, say=nothing)
     bench(("step",), output=tmp_path, quick=True, say=nothing)
     (path,) = (path for path in files if path.suffix == ".json")
     kept = read_json(path)
-    assert [row["part"] for row in kept["rows"]] == ["step", "data"]
+    assert [row["part"] for row in kept["rows"]] == [*5 * ["step"], *2 * ["data"]]  # a row for each heat
     assert set(kept["parts"]) == {"step", "data"}
     assert len(shown) == 3
     assert {"cpu", "cores", "instructions"} <= set(kept["machine"])

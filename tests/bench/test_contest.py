@@ -5,12 +5,13 @@ import subprocess
 import sys
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from harness.bench import contest
-from harness.bench.contest import Contender, race
+from harness.bench.contest import Contender, Heat, race
 
 
 def sleeper(seconds):
@@ -41,13 +42,19 @@ def _small(monkeypatch):
     monkeypatch.setattr(contest, "LOADED", ("torch", "harness.bench.contest"))
 
 
+def heat(*contenders, threads=(1,), rounds=1, seconds=0.0):
+    return Heat(
+        part="step", what="sleep", batch=1, unit="s",
+        contenders=contenders, threads=threads, rounds=rounds, seconds=seconds,
+    )  # fmt: skip
+
+
 def test_the_slower_one_is_told_by_its_times():
-    contenders = [Contender(name, partial(sleeper, seconds)) for name, seconds in (("a", 0.01), ("b", 0.04))]
+    contenders = [Contender(name, partial(sleeper, took), rivals=["b"]) for name, took in (("a", 0.01), ("b", 0.04))]
     before = {process.pid for process in psutil.Process().children(recursive=True)}
-    (found,) = race(contenders, threads=[1], rounds=6, seconds=0.05).values()
-    assert [len(times) for times in found] == [6, 6]
-    assert all(one < other for one, other in zip(*found, strict=True))
-    assert all(one >= 0.01 for one in found[0])
+    found = race(heat(*contenders, threads=(1, 2), rounds=6, seconds=0.05))
+    assert [(row.threads, row.rounds) for row in found] == [(1, 6), (2, 6)]
+    assert all(0.01 <= row.value < row.other_value and row.low > 1 for row in found)
     left = [one for one in psutil.Process().children(recursive=True) if one.pid not in before and is_contender(one)]
     assert left == []
 
@@ -57,46 +64,45 @@ def is_contender(process):
     return psutil.Process().pid != process.ppid()
 
 
-@pytest.mark.parametrize(("rounds", "seconds", "found"), [(12, 0.01, contest.LEAST_ROUNDS), (2, 0.01, 2), (3, 0.0, 3)])
-def test_slow_steps_have_fewer_rounds_but_never_too_few(rounds, seconds, found):
-    times = race([Contender("slow", partial(sleeper, 0.05))], threads=[1, 2], rounds=rounds, seconds=seconds)
-    assert {threads: len(taken) for threads, (taken,) in times.items()} == {1: found, 2: found}
-
-
 def test_copies_work_at_the_same_time_with_a_thread_each(monkeypatch):
-    def answers(team, do, *arguments):
-        asked.append(arguments[:1])
-        return [0.1 * (place + 1) for place in range(len(team._pools))] if do is contest._take_turn else []
+    class Pool:
+        def submit(self, do, make, threads, block, seconds):
+            asked.append(threads)
+            return SimpleNamespace(result=lambda: 0.1 * len(asked))
 
-    asked = []
-    monkeypatch.setattr(contest._Team, "_all", answers)
-    contenders = [Contender("one", int), Contender("two", int, copies=2)]
-    ((one,), (two,)) = race(contenders, threads=[4], rounds=1, seconds=0.0)[4]
-    assert (one, two) == (pytest.approx(0.1), pytest.approx(1 / (1 / 0.1 + 1 / 0.2)))
-    assert asked[-2:] == [(4,), (1,)]
+    for copies, found, expected in ((1, 0.1, [4]), (2, 1 / (1 / 0.2 + 1 / 0.2), [1, 1])):
+        asked = []
+        taken = contest._turn(Contender("one", int, copies=copies), Pool(), 4, 0.0)
+        assert (taken, asked) == (pytest.approx(found), expected)
+
+
+def test_everybody_takes_as_many_turns_and_goes_first_as_often(monkeypatch):
+    turns = []
+    monkeypatch.setattr(contest, "_turn", lambda contender, *given: turns.append(contender.name) or 1.0)
+    race(heat(Contender("a", int), Contender("b", int), Contender("c", int), rounds=3))
+    assert "".join(turns) == "abcbcacab"
 
 
 @pytest.mark.parametrize(("make", "said"), [(broken, "no such model"), (quitter, "terminated abruptly")])
 def test_a_contender_that_fails_is_named(make, said):
     with pytest.raises(RuntimeError, match=f"(?s)the poor one .*{said}"):
-        race([Contender("the poor one", make)], threads=[1], rounds=1, seconds=0.01)
+        race(heat(Contender("the poor one", make), seconds=0.01))
 
 
 def test_an_interrupt_ends_contenders_and_what_they_started(tmp_path, monkeypatch):
     path = tmp_path / "pid"
 
-    def interrupted(team, *arguments, **options):
-        if team._contender.name == "second":
+    def interrupted(contender, pool, *given):
+        if contender.name == "second":
             while not path.exists() or not path.read_text():
                 time.sleep(0.01)
             raise KeyboardInterrupt
-        team._pools[0].submit(contest._take_turn, 1, 0.0, 1)
+        pool.submit(contest._take_turn, contender.make, 1, 1, 0.0)
         return 1.0
 
-    monkeypatch.setattr(contest._Team, "turn", interrupted)
-    contenders = [Contender("first", partial(starter, path)), Contender("second", partial(sleeper, 0.01))]
+    monkeypatch.setattr(contest, "_turn", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        race(contenders, threads=[1], rounds=1, seconds=0.0)
+        race(heat(Contender("first", partial(starter, path)), Contender("second", partial(sleeper, 0.01))))
     assert has_ended(int(path.read_text()))
 
 

@@ -6,10 +6,8 @@ from pathlib import Path
 import pytest
 from bench_rows import FACTS, MACHINE, made_row
 
-from harness.bench.bench_file import Bench, file_stem, read_bench, write_bench
-from harness.bench.bench_page import figure, page, tables
-from harness.bench.rows import PARTS
-from harness.bench.targets import judged
+from harness.bench.bench_file import PARTS, Bench, file_stem, read_bench, write_bench
+from harness.bench.bench_page import TARGETS, figure, page, tables
 from harness.records.files import RecordsError
 from harness.report.style import svg
 
@@ -49,7 +47,7 @@ def test_the_published_bench_is_what_its_rows_say(tmp_path):
     assert set(bench.parts) == {row.part for row in bench.rows} == set(PARTS)
     write_bench(bench, tmp_path / kept.name)
     assert (tmp_path / kept.name).read_bytes() == kept.read_bytes()
-    shown = tables(bench, judged(bench.rows, threads=2))
+    shown = tables(bench, threads=2)
     assert page(bench, shown, picture=f"{kept.stem}.png") == kept.with_suffix(".md").read_text(encoding="utf-8")
 
 
@@ -65,27 +63,28 @@ def test_targets_are_judged_by_the_worst_case():
         made_row("timm", 0.1, threads=1),
         made_row("timm", 0.1, part="data"),
     ]
-    found = {target.name: target for target in judged(rows, threads=2)}
+    found = judged(rows)
     for name, ratio, verdict in (
-        ("ViT step in bf16, against timm's in fp32", 2.5, "not met"),
-        ("ViT step in bf16, against timm's in bf16", 2.5, "met"),
-        ("ViT step in bf16, against vit-pytorch SimpleViT's in bf16", 1.19, "not met"),
-        ("ResNet step in bf16, against torchvision's in fp32", 2.5, "met"),
+        ("ViT step in bf16, against timm's in fp32", "2.50", "not met"),
+        ("ViT step in bf16, against timm's in bf16", "2.50", "met"),
+        ("ViT step in bf16, against vit-pytorch SimpleViT's in bf16", "1.19", "not met"),
+        ("ResNet step in bf16, against torchvision's in fp32", "2.50", "met"),
     ):
-        assert (found[name].worst.ratio, found[name].verdict) == (ratio, verdict), name
-    assert found["a study of 12 trainings, against a shell loop"].verdict == "not measured"
-    bounds = [(target.part, target.bound) for target in judged([], threads=2)]
-    assert bounds == [*(("step", bound) for bound in (3.0, 3.0, 2.0, 2.0, 1.2, 1.5)), ("data", 4.0), ("study", 4.0)]
+        assert (found[name][-1], found[name][0]) == (ratio, verdict), name
+    assert found["a study of 12 trainings, against a shell loop"][0] == "not measured"
+    assert {verdict for verdict, *_ in judged([]).values()} == {"not measured"}
+    assert judged(rows).keys() == {name for name, *_ in TARGETS}
 
 
-def test_without_bf16_the_steps_are_compared_in_fp32():
-    found = [target for target in judged([made_row(precision="fp32")], threads=2) if target.part == "step"]
-    assert [(target.bound, target.verdict) for target in found] == [(1.3, "met"), *2 * [(1.3, "not measured")]]
+def judged(rows):
+    """By target: verdict, worst case, bound and what was found."""
+    targets, *_ = tables(Bench(MACHINE, tuple(rows)), threads=2)
+    return {name.text: [cell.text for cell in cells] for name, *cells in targets.rows}
 
 
 def test_the_page_shows_targets_ratios_and_where_they_come_from():
     bench = Bench(MACHINE).with_part("step", [made_row()], FACTS)
-    shown = tables(bench, judged(bench.rows, threads=2))
+    shown = tables(bench, threads=2)
     told = page(bench, shown, picture="machine.png").replace("\\", "")
     assert "| patchbench, bf16 | timm, fp32 | 2.50 [2.25, 2.75] | 4,000 images/s | 1,600 images/s |" in told
     assert (
@@ -96,18 +95,21 @@ def test_the_page_shows_targets_ratios_and_where_they_come_from():
     assert [table.caption for table in shown] == ["Targets", PARTS["step"]]
 
 
-def test_the_figure_has_a_panel_per_part_and_a_place_per_rival():
-    rows = [made_row(), made_row("timm", 2.0, "bf16"), made_row("torchvision"), made_row(threads=1, ratio=9.0)]
-    rows.append(made_row("shell loop", 4.0, part="study", contender="patchbench, so"))
-    drawn = figure(rows, threads=2)
-    assert [axes.get_title(loc="right") for axes in drawn.axes] == [PARTS["step"], PARTS["study"]]
-    names = [[label.get_text() for label in axes.get_yticklabels()] for axes in drawn.axes]
-    model = "ViT p7 w64 d4, 28 px"
-    assert names == [[model, "timm", "torchvision"], [f"{model}, so", "shell loop"]]
-    places = [sorted(x for line in axes.containers for x in line[0].get_xdata()) for axes in drawn.axes]
-    assert places == [[2.0, 2.5, 2.5], [4.0]]
-    assert svg(drawn) == svg(figure(rows, threads=2))
-    assert figure([], threads=2).axes[0].get_title(loc="right") == ""
+def test_the_figure_has_a_line_per_row_and_a_colour_per_part():
+    rows = [
+        made_row(ratio=9.0),
+        made_row(other_precision="bf16"),
+        made_row("torchvision"),
+        made_row("shell loop", 4.0, part="study", contender="patchbench, so"),
+    ]
+    drawn = figure(rows)
+    (axes,) = drawn.axes
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels[0] == "ViT p7 w64 d4, 28 px: to timm, bf16"
+    assert labels[2] == "ViT p7 w64 d4, 28 px, so: to shell loop, fp32"
+    assert [sorted(line[0].get_xdata()) for line in axes.containers] == [[2.5, 2.5], [4.0]]
+    assert [text.get_text() for text in drawn.legends[0].texts] == [PARTS["step"], PARTS["study"]]
+    assert svg(drawn) == svg(figure(rows))
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.bench.contest import Contender, rows_of
-from harness.bench.rows import ratio
+from harness.bench.contest import Contender, Heat, ratio, rows_of
 
 SECONDS = st.lists(st.tuples(st.floats(1e-3, 10), st.floats(1e-3, 10)), min_size=1, max_size=20)
 
@@ -46,7 +45,8 @@ def test_rows_have_speeds_and_ratios_to_fair_rivals_only(unit, values):
     names = [("own", "fp32"), ("own", "bf16"), ("peer", "fp32"), ("peer", "bf16"), ("another", "fp32")]
     contenders = [Contender(name, int, precision, rivals=["peer"] * (name == "own")) for name, precision in names]
     seconds = [[0.2, 0.2, 0.3], [0.1, 0.1, 0.1], [0.4, 0.4, 0.4], [0.5, 0.5, 0.5], [1.0, 1.0, 1.0]]
-    rows = rows_of(contenders, {2: seconds}, part="step", what="a model", batch=64, unit=unit)
+    shape = {"batch": 64, "unit": unit, "threads": (2,), "rounds": 3, "seconds": 0.0}
+    rows = rows_of(Heat(part="step", what="a model", contenders=contenders, **shape), 2, seconds)
     assert [(row.own_label, row.other_label, row.ratio) for row in rows] == [
         ("own, fp32", "peer, fp32", pytest.approx(2.0)),
         ("own, bf16", "peer, fp32", pytest.approx(4.0)),
