@@ -7,21 +7,19 @@ from typing import NoReturn
 
 import click
 
-from harness.commands import machine, results, running, studies
-from harness.commands.exits import DEFECT, GAPS, INTERRUPTED, USER_ERROR, carry_out, last_words
-from harness.commands.streams import harden
+from harness.commands import machine, results, studies
+from harness.commands.exits import carry_out, harden
 from harness.records.layout import default_results
 
-__all__ = ["DEFECT", "GAPS", "INTERRUPTED", "USER_ERROR", "cli", "main"]
 
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option(
     "--results",
     "folder",
     type=click.Path(path_type=Path),
     default=default_results,
-    help="Folder of all results (or PATCHBENCH_RESULTS); default: results.",
+    show_default="results",
+    help="Folder of all results (or PATCHBENCH_RESULTS).",
 )
 @click.version_option(package_name="patchbench", prog_name="patchbench")
 @click.pass_context
@@ -31,8 +29,7 @@ def cli(context: click.Context, folder: Path) -> None:
 
 
 for verb in (
-    *(studies.list_, studies.show, studies.plan),
-    *(running.run, running.status),
+    *(studies.list_, studies.show, studies.plan, studies.run, studies.status),
     *(results.report, results.verify, results.compare, results.load, results.sync, results.ui),
     *(machine.doctor, machine.bench, machine.data),
 ):
@@ -43,7 +40,7 @@ def main() -> NoReturn:
     """Run the command line and exit with the contract's code."""
     os.environ.pop("MPLBACKEND", None)  # figures go to files; with a name that matplotlib lacks its import would fail
     harden()
-    sys.exit(last_words(carry_out(cli)))
+    sys.exit(carry_out(cli))
 
 
 if __name__ == "__main__":

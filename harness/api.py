@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from harness.analysis import Findings
 from harness.execution.model_export import LoadedModel, load_model
 from harness.execution.overrides import as_overrides, default_scale, resolve_study
 from harness.execution.publish import read_results
 from harness.execution.runner import Options, Silent, run_study
 from harness.records.files import read_bytes
 from harness.records.layout import default_results
-from harness.records.run_table import StudyRecords
 from harness.spec import InvalidInput, ResolvedStudy, Study, study_name
 from harness.spec.catalogue import found_by
 
@@ -24,48 +22,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A study's tidy frames and what was found in them.
+    """A study's tidy frames, with the columns of the files of these names; in a notebook, the report page itself.
 
     >>> report = results("patch_size")
     >>> "ViT/7" in set(report.runs["arm"])
+    True
+    >>> bool((report.comparisons["ci_low"] <= report.comparisons["difference"]).all())
     True
     >>> sorted(set(report.claims["verdict"]) - {"reproduced", "contradicted", "inconclusive"})
     []
     """
 
-    records: StudyRecords
-    findings: Findings
+    runs: pd.DataFrame
+    """A row per confirm run."""
+    trials: pd.DataFrame
+    """A row per tuning trial."""
+    comparisons: pd.DataFrame
+    """A row per arm (and training size) against the baseline; differences are fractions, arm minus baseline."""
+    claims: pd.DataFrame
+    """A row per claim with its verdict."""
     folder: Path
 
-    @property
-    def runs(self) -> pd.DataFrame:
-        """A row per confirm run: the columns of runs.csv."""
-        return self.records.runs
-
-    @property
-    def trials(self) -> pd.DataFrame:
-        """A row per tuning trial: the columns of trials.csv."""
-        return self.records.trials
-
-    @property
-    def comparisons(self) -> pd.DataFrame:
-        """A row per arm (and training size) against the baseline: the columns of comparisons.csv.
-
-        Differences and their bounds are fractions, arm minus baseline.
-
-        >>> frame = results("patch_size").comparisons
-        >>> bool((frame["ci_low"] <= frame["difference"]).all())
-        True
-        """
-        return self.findings.comparisons
-
-    @property
-    def claims(self) -> pd.DataFrame:
-        """A row per claim with its verdict: the columns of claims.csv."""
-        return self.findings.claims
-
     def _repr_html_(self) -> str:
-        """The report page itself, for notebooks."""
         return read_bytes(self.folder / "report.html").decode()
 
 
@@ -75,13 +53,9 @@ def load_study(name: str, *, scale: str | None = None, overrides: Sequence[str] 
     With no scale: `gpu` where CUDA is there, else `laptop`, as the command.
     Raises `InvalidInput` for a name, scale or override that is not there; the message names the nearest one.
 
-    >>> study = load_study("patch_size", scale="smoke")
-    >>> study.question
-    'Do smaller patches help a vision transformer, and what do they cost?'
-    >>> [arm.name for arm in study.arms]
-    ['ViT/4', 'ViT/2']
-    >>> load_study("patch_size", scale="smoke", overrides=["recipe.updates=20"]).recipe.updates
-    20
+    >>> study = load_study("patch_size", scale="smoke", overrides=["recipe.updates=20"])
+    >>> study.recipe.updates, [arm.name for arm in study.arms]
+    (20, ['ViT/4', 'ViT/2'])
     """
     return resolve_study(name, scale, overrides)
 
@@ -97,20 +71,12 @@ def run(study: ResolvedStudy, *, results: str | Path | None = None, device: str 
     >>> report = run(load_study("patch_size", scale="smoke", overrides=tiny), results=mkdtemp(), device="cpu")
     >>> list(report.runs["status"].unique()), len(report.runs)
     (['completed'], 6)
-    >>> (report.folder / "report.html").exists()
-    True
     """
     if isinstance(study, Study):
         scales = ", ".join(study.scales)
         raise InvalidInput(f"This study is not at a scale; run STUDY.resolve(NAME, SCALE), where SCALE is of {scales}.")
-    place = _folder(results)
-    options = Options(
-        results=place,
-        device=device,
-        workers=workers,
-        engine="inline" if workers == 1 else "processes",
-        command=_call(study, place),
-    )
+    place, engine = _folder(results), "inline" if workers == 1 else "processes"
+    options = Options(results=place, device=device, workers=workers, engine=engine, command=_call(study, place))
     return _report(run_study(study, options, Silent()))
 
 
@@ -145,7 +111,8 @@ def results(name: str, *, scale: str | None = None, results: str | Path | None =
 
 def _report(folder: Path) -> Report:
     records, findings = read_results(folder)
-    return Report(records=records, findings=findings, folder=folder)
+    comparisons, claims = findings.comparisons, findings.claims
+    return Report(runs=records.runs, trials=records.trials, comparisons=comparisons, claims=claims, folder=folder)
 
 
 def load(digest: str, *, results: str | Path | None = None) -> "tuple[nn.Module, LoadedModel]":
@@ -165,8 +132,5 @@ def load(digest: str, *, results: str | Path | None = None) -> "tuple[nn.Module,
     >>> model, found = load(report.runs["digest"][0][:8], results=folder)
     >>> found.study, found.facts.arm, found.spec.depth, model.training
     ('patch_size/smoke', 'ResNet-8', 8, False)
-    >>> import torch
-    >>> model(found.inputs(torch.zeros(3, 1, 8, 8, dtype=torch.uint8))).shape
-    torch.Size([3, 10])
     """
     return load_model(_folder(results), digest)

@@ -1,21 +1,26 @@
-"""What a terminal shows while a study runs, and its tables. Plain lines where the output is not a terminal."""
+"""What is printed: lines, JSON, tables, and how far a study is while it runs."""
 
-import heapq
+import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import click
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from harness.records.files import read_json
+from harness.records.layout import REPORT_FILE
 from harness.spec import Run
-from harness.spec.formats import count, duration, words
+from harness.spec.formats import count, duration, plain, words
 from harness.spec.plural import counted
 
 if TYPE_CHECKING:  # a message needs neither plans nor records
@@ -32,254 +37,42 @@ WIDE = 105
 """Columns from which the final table has room for costs."""
 
 
-@dataclass
-class _Running:
-    run: Run
-    began: float
-    update: int = 0
-    first: tuple[float, int] | None = None
-    """Time and update of the first sign of life: a training that is resumed does not begin at 0."""
-    seconds: float = 0.0
-    """From the first sign of life to the last."""
-
-    @property
-    def images(self) -> int:
-        return self.update * self.run.config.recipe.batch_size
-
-    @property
-    def images_watched(self) -> int:
-        return 0 if self.first is None else (self.update - self.first[1]) * self.run.config.recipe.batch_size
+def make_console(*, stderr: bool = False) -> Console:
+    """A console as wide as the terminal, else of 140 columns."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(width=None if stream.isatty() else 140, stderr=stderr)
 
 
-@dataclass
-class _Arm:
-    """Runs of one arm, at all training sizes."""
-
-    planned: int = 0
-    done: int = 0
-    missed: Counter[str] = field(default_factory=Counter)
-    """Of those done: the ones without the result that was wanted, by status."""
-    images: int = 0
-    seconds: float = 0.0
-    """That finished runs took for these images, evaluation and start included."""
+def say(console: Console, *texts: str) -> None:
+    """Texts as they are, each on lines of its own, not wrapped."""
+    for text in texts:
+        console.print(Text(text), soft_wrap=True)
 
 
-@dataclass
-class _Left:
-    """What a cell still has to do; runs under way count as a whole."""
-
-    arm: str
-    trials: int
-    confirms: int
-    trial_images: int
-    confirm_images: int
-    is_searching: bool = False
-    """Whether one of its trials is under way: the next waits for it."""
-    under_way: int = 0
-    """Confirm runs under way."""
-
-    @property
-    def images(self) -> int:
-        return self.trials * self.trial_images + self.confirms * self.confirm_images
-
-    @property
-    def is_ready(self) -> bool:
-        return not self.is_searching if self.trials > 0 else self.confirms > self.under_way
-
-    def start(self) -> tuple[bool, int]:
-        """Begin the next run: whether it is a trial, and its images."""
-        if self.trials:
-            self.is_searching = True
-            return True, self.trial_images
-        self.under_way += 1
-        return False, self.confirm_images
-
-    def end(self, *, is_trial: bool) -> None:
-        if is_trial:
-            self.trials, self.is_searching = self.trials - 1, False
-        else:
-            self.confirms, self.under_way = self.confirms - 1, self.under_way - 1
+def echo(text: str, *, err: bool = False) -> None:
+    """A line of text as it is, in the encoding of the stream."""
+    click.echo(text, file=sys.stderr if err else sys.stdout)
 
 
-class Progress:
-    """Follows a study: runs done, running and not completed by arm, images per second, time left."""
+def echo_json(content: Any, *, indent: int | None = None) -> None:
+    """One JSON document; its letters as they are where standard output has them all, else escaped."""
+    has_all = (sys.stdout.encoding or "").lower().startswith("utf")
+    echo(json.dumps(content, ensure_ascii=not has_all, indent=indent))
 
-    def __init__(
-        self,
-        console: Console,
-        *,
-        quiet: bool = False,
-        workers: int | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """`workers`: runs at the same time; None for as many as are seen, which can be fewer while arms are tuned."""
-        self._console = console
-        self._quiet = quiet
-        self._clock = clock
-        self._title = ""
-        self._arms: dict[str, _Arm] = {}
-        self._left: dict[tuple[str, int | None], _Left] = {}
-        self._running: dict[str, _Running] = {}
-        self._slots = workers or 1
-        self._last_line = clock()
-        self._live = Live(console=console, refresh_per_second=4, transient=True)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
-
-    def planned(self, plan: "Plan", done: Sequence[Run]) -> None:
-        """Begin to follow a plan, of which some runs have been done earlier."""
-        for cell in plan.cells:
-            trial_images = cell.trial_updates * cell.recipe.batch_size
-            self._left[cell.key] = _Left(
-                cell.arm.name, cell.trials, len(cell.seeds), trial_images, cell.recipe.total_images
-            )
-            arm = self._arms.setdefault(cell.arm.name, _Arm())
-            arm.planned += cell.trials + len(cell.seeds)
-        for run in done:
-            self._count(run)
-        self._title = f"{plan.study.name} at scale {plan.study.scale}"
-        self._last_line = self._clock()
-        images = sum(left.images for left in self._left.values())
-        already = f"; {len(done):,} {'is' if len(done) == 1 else 'are'} done already" if done else ""
-        self.note(f"{self._title}: {counted(plan.runs, 'run')}, {counted(images, 'image')} to train on{already}")
-        self._live.update(self.display())
-        if self._console.is_terminal and not self._quiet:
-            self._live.start()
-
-    def started(self, run: Run) -> None:
-        self._running[run.digest] = _Running(run, self._clock())
-        self._slots = max(self._slots, len(self._running))
-        self._show()
-
-    def beat(self, run: Run, update: int) -> None:
-        running, now = self._running[run.digest], self._clock()
-        running.update = update
-        if running.first is None:
-            running.first = (now, update)
-        running.seconds = now - running.first[0]
-        self._show()
-
-    def ended(self, run: Run, result: "RunResult | None") -> None:
-        running = self._running.pop(run.digest, None)
-        if result is None:
-            return
-        arm = self._count(run)
-        if running is not None and result.images_seen:
-            arm.images += result.images_seen
-            # Of a run that was resumed, only the last part was watched.
-            arm.seconds += max(self._clock() - running.began, result.train_seconds or 0.0)
-        if result.status != "completed":
-            arm.missed[result.status] += 1
-            self.note(f"{run.label}: {result.status}: {result.reason}")
-        self._show()
-
-    def note(self, text: str) -> None:
-        if not self._quiet:
-            self._console.print(Text(text))
-
-    def display(self) -> Group:
-        """What a terminal shows: a table of the arms, the totals and what is running."""
-        if not self._arms:
-            return Group()
-        lines = [f"{self._title}: {self.summary()}"]
-        for item in list(self._running.values())[:LARGEST_TABLE]:
-            updates = counted(item.run.config.recipe.updates or 0, "update")
-            lines.append(f"  {item.run.label}: {count(item.update)} of {updates}")
-        totals = Text("\n".join(lines))
-        return Group(self._table(), totals) if len(self._arms) <= LARGEST_TABLE else Group(totals)
-
-    def summary(self) -> str:
-        """Totals of the study in one line."""
-        done = sum(arm.done for arm in self._arms.values())
-        missed = sum((arm.missed for arm in self._arms.values()), Counter[str]())
-        of_these = ", ".join(f"{runs} {words(status)}" for status, runs in sorted(missed.items()))
-        running, speeds = self._running.values(), self._speeds()
-        planned = counted(sum(arm.planned for arm in self._arms.values()), "run")
-        parts = [f"{count(done)} of {planned} done" + (f" ({of_these})" if of_these else "")]
-        parts.append(f"{len(running)} running")
-        known = [1 / speeds[item.run.arm] for item in running if item.run.arm in speeds]
-        if known:
-            # Those whose speed is not known yet count as the others do.
-            parts.append(f"{count(sum(known) * len(running) / len(known))} images/s")
-        left = self.seconds_left()
-        parts.append("time left not known yet" if left is None else f"time left {duration(round(left))}")
-        return ", ".join(parts)
-
-    def seconds_left(self) -> float | None:
-        """Until the last run ends: the runs that are left, put in the order in which they will be carried out.
-
-        Each takes as long as its arm's runs have taken per image so far; an arm that was not seen yet is taken to be
-        as fast as the others on average. None before any speed is known.
-        """
-        speeds, left = self._speeds(), {key: replace(cell) for key, cell in self._left.items()}
-        if not any(cell.images for cell in left.values()):
-            return 0.0
-        if not speeds:
-            return None
-        usual = sum(speeds.values()) / len(speeds)
-        under_way: list[tuple[float, tuple[str, int | None], bool]] = []
-        for item in self._running.values():
-            cell, is_trial = left[_key(item.run)], item.run.trial is not None
-            cell.is_searching |= is_trial
-            cell.under_way += not is_trial
-            images = (cell.trial_images if is_trial else cell.confirm_images) - item.images
-            under_way.append((images * speeds.get(cell.arm, usual), _key(item.run), is_trial))
-        heapq.heapify(under_way)
-        now = 0.0
-        while True:
-            ready = [key for key, cell in left.items() if cell.is_ready]
-            while ready and len(under_way) < self._slots:
-                key = max(ready, key=lambda key: left[key].images)
-                is_trial, images = left[key].start()
-                heapq.heappush(under_way, (now + images * speeds.get(left[key].arm, usual), key, is_trial))
-                ready = [key for key in ready if left[key].is_ready]
-            if not under_way:
-                return now
-            now, key, is_trial = heapq.heappop(under_way)
-            left[key].end(is_trial=is_trial)
-
-    def _count(self, run: Run) -> _Arm:
-        """Take note that a run has a result."""
-        left, is_trial = self._left[_key(run)], run.trial is not None
-        left.trials -= is_trial
-        left.confirms -= not is_trial
-        arm = self._arms[run.arm]
-        arm.done += 1
-        return arm
-
-    def _speeds(self) -> dict[str, float]:
-        """Seconds per image of one run, of every arm that was seen for long enough."""
-        images = {name: arm.images for name, arm in self._arms.items()}
-        seconds = {name: arm.seconds for name, arm in self._arms.items()}
-        for item in self._running.values():
-            if item.seconds >= SPEED_SECONDS:
-                images[item.run.arm] += item.images_watched
-                seconds[item.run.arm] += item.seconds
-        return {name: seconds[name] / images[name] for name in images if images[name] and seconds[name]}
-
-    def _show(self) -> None:
-        now = self._clock()
-        if self._quiet:
-            return
-        if self._console.is_terminal:
-            self._live.update(self.display())
-        elif now - self._last_line >= PLAIN_SECONDS:
-            self._last_line = now
-            self._console.print(Text(f"{self._title}: {self.summary()}"))
-
-    def _table(self) -> Table:
-        speeds, active = self._speeds(), Counter(item.run.arm for item in self._running.values())
-        rows = []
-        for name, arm in self._arms.items():
-            runs = (arm.done, active[name], arm.missed.total(), arm.planned)
-            rows.append([name, *map(count, runs), count(1 / speeds[name]) if name in speeds else "-"])
-        return table("", ["arm", "done", "running", "not completed", "planned", "images/s of a run"], rows)
+def tell(console: Console, folder: Path, *, as_json: bool) -> dict[str, Any]:
+    """What a study's report says, for a person or for a program; returns the content of report.json."""
+    found: dict[str, Any] = read_json(folder / REPORT_FILE)
+    if as_json:
+        echo_json({"folder": str(folder), **found})
+        return found
+    console.print(findings_table(found["summary"], console.width))
+    for claim in found["claims"]:
+        console.print(Text(f"{claim['verdict']}: {claim['statement']} {claim['reason']}"))
+    for text in (*(f"note: {note}" for note in (*found["gaps"], *found["warnings"])), found["answer"]):
+        console.print(Text(text))
+    say(console, f"Report: {folder / 'report.html'}")
+    return found
 
 
 def error_box(console: Console, text: str) -> None:
@@ -287,10 +80,10 @@ def error_box(console: Console, text: str) -> None:
     if console.is_terminal:
         console.print(Panel(Text(text), title="error", border_style="red"))
     else:
-        console.print(Text(f"error: {text}"), soft_wrap=True)
+        say(console, f"error: {text}")
 
 
-def table(title: str, columns: list[str], rows: list[list[str]], *, texts: int = 1) -> Table:
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> Table:
     """A table whose cells are plain text; the first `texts` columns stand at the left, the others at the right."""
     shown = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
     for index, name in enumerate(columns):
@@ -315,17 +108,179 @@ def findings_table(summary: Mapping[str, Any], width: int) -> Table:
     return shown
 
 
-def checklist(lines: Sequence[tuple[str, str, str, str]]) -> Table:
-    """Lines of (level, what, found, mend), the level in colour and in words."""
-    colours = {"ok": "green", "warn": "yellow", "bad": "red"}
-    shown = Table(box=None, pad_edge=False, show_header=False)
-    for style in ("", "bold", ""):
-        shown.add_column(style=style, overflow="fold")
-    for level, what, found, mend in lines:
-        text = Text.assemble(found, (f"\n→ {mend}" if mend else "", "dim"))
-        shown.add_row(Text(level, colours[level]), Text(what), text)
-    return shown
+def frame_table(title: str, rows: Sequence[Mapping[Any, Any]]) -> Table:
+    """A table of rows with the same fields, whose names are its columns."""
+    shown = [[value if isinstance(value, str) else _number(value) for value in row.values()] for row in rows]
+    columns = [words(name) for name in rows[0]] if rows else []
+    return table(title, columns, shown, texts=sum(isinstance(value, str) for value in rows[0].values()) if rows else 0)
 
 
-def _key(run: Run) -> tuple[str, int | None]:
-    return run.arm, run.config.data.train_size
+def _number(value: Any) -> str:
+    return plain(value) if isinstance(value, float) and abs(value) < 100 else count(value)
+
+
+@dataclass
+class _Running:
+    run: Run
+    began: float
+    update: int = 0
+    first: tuple[float, int] | None = None
+    """Time and update of the first sign of life: a training that is resumed does not begin at 0."""
+    seconds: float = 0.0
+    """From the first sign of life to the last."""
+
+    @property
+    def images_watched(self) -> int:
+        return 0 if self.first is None else (self.update - self.first[1]) * self.run.config.recipe.batch_size
+
+
+class Progress(AbstractContextManager["Progress"]):
+    """Follows a study: runs done, running and not completed by arm, images per second, time left."""
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        quiet: bool = False,
+        workers: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`workers`: runs at the same time; None for as many as are seen, which can be fewer while arms are tuned."""
+        self._console, self._quiet, self._clock = console, quiet, clock
+        self._title = ""
+        self._planned, self._done, self._images = Counter[str](), Counter[str](), Counter[str]()
+        self._seconds: dict[str, float] = {}
+        """By arm, that finished runs took for their images, evaluation and start included."""
+        self._missed = Counter[tuple[str, str]]()
+        """By arm and status, of those done: runs without the result that was wanted."""
+        self._left = Counter[str]()
+        """By arm, images to train on; runs under way count as a whole."""
+        self._running: dict[str, _Running] = {}
+        self._slots = workers or 1
+        self._last_line = clock()
+        self._live = Live(console=console, refresh_per_second=4, transient=True)
+
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
+
+    def planned(self, plan: "Plan", done: Sequence[Run]) -> None:
+        """Begin to follow a plan, of which some runs have been done earlier."""
+        for cell in plan.cells:
+            self._left[cell.arm.name] += cell.images_planned
+            self._planned[cell.arm.name] += cell.trials + len(cell.seeds)
+        for run in done:
+            self._count(run)
+        self._title = f"{plan.study.name} at scale {plan.study.scale}"
+        self._last_line = self._clock()
+        images = self._left.total()
+        already = f"; {len(done):,} {'is' if len(done) == 1 else 'are'} done already" if done else ""
+        self.note(f"{self._title}: {counted(plan.runs, 'run')}, {counted(images, 'image')} to train on{already}")
+        if self._console.is_terminal and not self._quiet:
+            self._live.update(self.display())
+            self._live.start()
+
+    def started(self, run: Run) -> None:
+        self._running[run.digest] = _Running(run, self._clock())
+        self._slots = max(self._slots, len(self._running))
+        self._show()
+
+    def beat(self, run: Run, update: int) -> None:
+        running, now = self._running[run.digest], self._clock()
+        running.update = update
+        running.first = running.first or (now, update)
+        running.seconds = now - running.first[0]
+        self._show()
+
+    def ended(self, run: Run, result: "RunResult | None") -> None:
+        running = self._running.pop(run.digest, None)
+        if result is None:
+            return
+        self._count(run)
+        if running is not None and result.images_seen:
+            self._images[run.arm] += result.images_seen
+            # Of a run that was resumed, only the last part was watched.
+            took = max(self._clock() - running.began, result.train_seconds or 0.0)
+            self._seconds[run.arm] = self._seconds.get(run.arm, 0.0) + took
+        if result.status != "completed":
+            self._missed[run.arm, result.status] += 1
+            self.note(f"{run.label}: {result.status}: {result.reason}")
+        self._show()
+
+    def note(self, text: str) -> None:
+        if not self._quiet:
+            self._console.print(Text(text))
+
+    def display(self) -> Group:
+        """What a terminal shows: a table of the arms, the totals and what is running."""
+        lines = [f"{self._title}: {self.summary()}"]
+        for item in list(self._running.values())[:LARGEST_TABLE]:
+            updates = counted(item.run.config.recipe.updates or 0, "update")
+            lines.append(f"  {item.run.label}: {count(item.update)} of {updates}")
+        if len(self._planned) > LARGEST_TABLE:
+            return Group(Text("\n".join(lines)))
+        speeds, active, rows = self._speeds(), Counter(item.run.arm for item in self._running.values()), []
+        for name, planned in self._planned.items():
+            missed = sum(runs for (arm, _), runs in self._missed.items() if arm == name)
+            numbers = map(count, (self._done[name], active[name], missed, planned))
+            rows.append([name, *numbers, count(1 / speeds[name]) if name in speeds else "-"])
+        columns = ["arm", "done", "running", "not completed", "planned", "images/s of a run"]
+        return Group(table("", columns, rows), Text("\n".join(lines)))
+
+    def summary(self) -> str:
+        """Totals of the study in one line."""
+        missed = Counter[str]()
+        for (_, status), runs in sorted(self._missed.items()):
+            missed[status] += runs
+        of_these = ", ".join(f"{runs} {words(status)}" for status, runs in sorted(missed.items()))
+        planned = counted(self._planned.total(), "run")
+        parts = [f"{count(self._done.total())} of {planned} done" + (f" ({of_these})" if of_these else "")]
+        running, speeds = self._running.values(), self._speeds()
+        parts.append(f"{len(running)} running")
+        if known := [1 / speeds[item.run.arm] for item in running if item.run.arm in speeds]:
+            # Those whose speed is not known yet count as the others do.
+            parts.append(f"{count(sum(known) * len(running) / len(known))} images/s")
+        left = self.seconds_left()
+        parts.append("time left not known yet" if left is None else f"time left {duration(round(left))}")
+        return ", ".join(parts)
+
+    def seconds_left(self) -> float | None:
+        """The work that is left, shared by all workers, but no less than the longest run under way takes.
+
+        An arm takes as long as its runs have taken per image so far; one that was not seen yet is taken to be as fast
+        as the others on average. None before any speed is known.
+        """
+        speeds, left, longest = self._speeds(), Counter(self._left), 0.0
+        if not left.total():
+            return 0.0
+        if not speeds:
+            return None
+        usual = sum(speeds.values()) / len(speeds)
+        for run, seen in (
+            (item.run, item.update * item.run.config.recipe.batch_size) for item in self._running.values()
+        ):
+            left[run.arm] -= seen
+            longest = max(longest, (run.config.recipe.total_images - seen) * speeds.get(run.arm, usual))
+        work = sum(images * speeds.get(name, usual) for name, images in left.items())
+        return max(work / self._slots, longest)
+
+    def _count(self, run: Run) -> None:
+        self._left[run.arm] -= run.config.recipe.total_images
+        self._done[run.arm] += 1
+
+    def _speeds(self) -> dict[str, float]:
+        """Seconds per image of one run, of every arm that was seen for long enough."""
+        images, seconds = Counter(self._images), dict(self._seconds)
+        for item in self._running.values():
+            if item.seconds >= SPEED_SECONDS:
+                images[item.run.arm] += item.images_watched
+                seconds[item.run.arm] = seconds.get(item.run.arm, 0.0) + item.seconds
+        return {name: took / images[name] for name, took in seconds.items() if images[name] and took}
+
+    def _show(self) -> None:
+        if self._quiet:
+            return
+        if self._console.is_terminal:
+            self._live.update(self.display())
+        elif (now := self._clock()) - self._last_line >= PLAIN_SECONDS:
+            self._last_line = now
+            self._console.print(Text(f"{self._title}: {self.summary()}"))

@@ -90,9 +90,19 @@ def rows_of(heat: Heat, threads: int, times: Sequence[Sequence[float]]) -> list[
     for (own, taken), (other, others) in permutations(zip(heat.contenders, times, strict=True), 2):
         if other.name in own.rivals and other.precision in (own.precision, "fp32"):
             middle, low, high = ratio(taken, others)
-            ours = {"contender": own.name, "precision": own.precision, "value": value(taken)}
-            theirs = {"other": other.name, "other_precision": other.precision, "other_value": value(others)}
-            found = {"ratio": middle, "low": low, "high": high, "rounds": len(taken), "threads": threads}
+            ours: dict[str, Any] = {"contender": own.name, "precision": own.precision, "value": value(taken)}
+            theirs: dict[str, Any] = {
+                "other": other.name,
+                "other_precision": other.precision,
+                "other_value": value(others),
+            }
+            found: dict[str, Any] = {
+                "ratio": middle,
+                "low": low,
+                "high": high,
+                "rounds": len(taken),
+                "threads": threads,
+            }
             rows.append(Row(**shared, **ours, **theirs, **found))
     return rows
 
@@ -104,7 +114,8 @@ def ratio(own: Sequence[float], other: Sequence[float]) -> tuple[float, float, f
     if len(ratios) == 1:
         return median, median, median
     found = bootstrap((ratios,), np.median, n_resamples=2000, method="percentile", rng=np.random.default_rng(0))
-    return median, *map(float, found.confidence_interval)
+    low, high = found.confidence_interval
+    return median, float(low), float(high)
 
 
 def _turn(contender: Contender, pool: ProcessPoolExecutor, threads: int, seconds: float) -> float:

@@ -95,7 +95,7 @@ def step(settings: Settings) -> Iterator[Heat]:
                 for name in (own, *rivals):
                     make = partial(own_step if name == own else peer_step, name, workload, precision, settings.device)
                     raced.append(Contender(name, make, rivals=rivals if name == own else (), **given))
-        shape = {"what": workload.name, "batch": workload.batch, "threads": settings.threads}
+        shape: dict[str, Any] = {"what": workload.name, "batch": workload.batch, "threads": settings.threads}
         yield Heat(part="step", contenders=raced, rounds=settings.rounds, seconds=settings.seconds, **shape)
 
 
@@ -111,7 +111,8 @@ def own_step(name: str, workload: Workload, precision: str, device: str, images:
 
 def own_model(name: str, workload: Workload) -> ModelSpec:
     """The specification of our contender of a name."""
-    return replace(workload.model, pool="cls") if name == WITH_TOKEN else workload.model  # type: ignore[call-arg]
+    model = workload.model
+    return replace(model, pool="cls") if name == WITH_TOKEN and isinstance(model, ViTSpec) else model
 
 
 def peer_step(name: str, workload: Workload, precision: str, device: str) -> Step:
@@ -168,7 +169,7 @@ def data(settings: Settings) -> Iterator[Heat]:
                 at_once = f"usual stack{AT_ONCE}"
                 raced.append(Contender(OWN + AT_ONCE, own, rivals=(*names, at_once), copies=cores, **given))
                 raced.append(Contender(at_once, partial(usual, 0), copies=cores, **given))
-        shape = {"what": workload.name, "batch": workload.batch, "threads": (cores,)}
+        shape: dict[str, Any] = {"what": workload.name, "batch": workload.batch, "threads": (cores,)}
         rounds, seconds = max(2, round(settings.rounds / TURN)), TURN * settings.seconds
         yield Heat(part="data", contenders=raced, rounds=rounds, seconds=seconds, **shape)
 
@@ -200,7 +201,7 @@ def study(settings: Settings) -> Iterator[Heat]:
         precision = choose(settings.device).precision
         raced = [Contender(OWN, partial(_shell, own), precision, (usual,)), Contender(usual, partial(_shell, loop))]
         what = f"{2 * seeds} trainings, ViT p7 w64 d4 and ResNet-8 w16, 28 px"
-        shape = {"what": what, "batch": PLAIN.batch_size, "threads": settings.threads[-1:], "unit": "s"}
+        shape: dict[str, Any] = {"what": what, "batch": PLAIN.batch_size, "threads": settings.threads[-1:], "unit": "s"}
         yield Heat(part="study", contenders=raced, rounds=rounds, seconds=0.0, note=f"{updates} updates", **shape)
 
 

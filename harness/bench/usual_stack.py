@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 
 from harness.bench.twelve_trainings import LAPTOP, PLAIN, RESNET, VIT
 from harness.data import load
-from harness.data.stream import AnySplit
+from harness.data.splits import AnySplit
 from harness.spec import ModelSpec, ResNetSpec, ViTSpec
 
 CLASSES = 10

@@ -1,72 +1,109 @@
-"""How a command ends: the exit codes and what is said with each."""
+"""How a command ends: exit codes, what is said with each, and standard streams that never end a study themselves."""
 
+import codecs
+import io
+import os
 import shlex
 import shutil
 import sys
 import tempfile
 import traceback
-from pathlib import Path
+import unicodedata
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
-from harness.commands.streams import lost
+from harness.console import error_box
 from harness.execution import StudyInterrupted
 from harness.records.files import mendable
 from harness.spec import InvalidInput
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 DEFECT, USER_ERROR, GAPS, INTERRUPTED = 1, 2, 3, 75
 """Exit codes besides 0; see README."""
+_PLAIN = {"−": "-", "–": "-", "—": "-", "·": "*", "×": "x", "→": "->", "≥": ">=", "≤": "<=", "±": "+-", "…": "..."}
 
 
 def carry_out(command: click.Command) -> int:
     """Run a command with the process's arguments; its exit code, after what is to be said about it."""
-    from harness.console import error_box
-
     try:
         with mendable():
             command.main(standalone_mode=False)
     except InvalidInput as error:
-        error_box(Console(stderr=True), str(error))
-        return USER_ERROR
+        return _refused(str(error))
     except click.ClickException as error:
-        error_box(Console(stderr=True), error.format_message())
-        return USER_ERROR
+        return _refused(error.format_message())
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else DEFECT
     except (StudyInterrupted, KeyboardInterrupt, click.Abort):
         program = ["patchbench"] if shutil.which("patchbench") else [sys.executable, "-m", "harness"]
-        again = shlex.join([*program, *sys.argv[1:]])
-        click.echo(f"Interrupted; nothing is lost. Go on with: {again}", err=True)
+        click.echo(f"Interrupted; nothing is lost. Go on with: {shlex.join([*program, *sys.argv[1:]])}", err=True)
         return INTERRUPTED
     except Exception as error:
         from harness.execution.engines.endings import is_short_of_memory, shortage
 
         if is_short_of_memory(error):
-            error_box(Console(stderr=True), shortage(error))
-            return USER_ERROR
-        log = _keep_traceback()
+            return _refused(shortage(error))
+        with tempfile.NamedTemporaryFile("w", prefix="patchbench-", suffix=".log", delete=False) as file:
+            file.write(traceback.format_exc())
         traceback.print_exc()
-        click.echo(f"This is a defect of patchbench. The traceback is kept in {log}.", err=True)
+        click.echo(f"This is a defect of patchbench. The traceback is kept in {file.name}.", err=True)
         return DEFECT
-    return 0
-
-
-def last_words(code: int) -> int:
-    """The exit code `code`, unless standard output was to be kept, in a file for one, and could not be."""
-    from harness.console import error_box
-
     sys.stdout.flush()
-    error = lost()
-    if code or error is None:
-        return code
-    error_box(
-        Console(stderr=True), f"Standard output could not be written: {error.strerror}. What was asked for is done."
-    )
+    lost = getattr(getattr(getattr(sys.stdout, "buffer", None), "raw", None), "error", None)
+    if lost is None or isinstance(lost, BrokenPipeError):  # its reader has had enough: `| head`
+        return 0
+    return _refused(f"Standard output could not be written: {lost.strerror}. What was asked for is done.")
+
+
+def _refused(text: str) -> int:
+    error_box(Console(stderr=True), text)
     return USER_ERROR
 
 
-def _keep_traceback() -> Path:
-    with tempfile.NamedTemporaryFile("w", prefix="patchbench-", suffix=".log", delete=False) as file:
-        file.write(traceback.format_exc())
-    return Path(file.name)
+def harden() -> None:
+    """Make standard output and error write whatever they can encode, whether anybody reads it or not.
+
+    Where they are closed, /dev/null stands in their place. Streams that a program has put there are left alone.
+    """
+    codecs.register_error("patchbench", _as_plain)
+    for number in (0, 1, 2):  # else the next file that is opened, a record perhaps, would get what programs print
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name)
+        if stream is getattr(sys, f"__{name}__"):
+            encoding = "utf-8" if stream is None else stream.encoding
+            if stream is not None:
+                stream.flush()
+            written = io.BufferedWriter(_Output(number, "w", closefd=False))
+            setattr(sys, name, io.TextIOWrapper(written, encoding, errors="patchbench", line_buffering=True))
+
+
+class _Output(io.FileIO):
+    """A descriptor to write to; from the first error on, what is written is lost and nobody is told."""
+
+    error: OSError | None = None
+
+    def write(self, content: "Buffer") -> int:
+        if self.error is None:
+            try:
+                return super().write(content)
+            except OSError as error:
+                self.error = error
+        return memoryview(content).nbytes
+
+
+def _as_plain(error: UnicodeError) -> tuple[str, int]:
+    """Signs that an encoding lacks by those that it has: −1.5 ± .2 is -1.5 +- .2 in ASCII; ? where there is none."""
+    assert isinstance(error, UnicodeEncodeError)
+    signs = (
+        _PLAIN.get(sign) or unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode() or "?"
+        for sign in error.object[error.start : error.end]
+    )
+    return "".join(signs), error.end

@@ -1,5 +1,6 @@
 """Options that several verbs share, and the folder that they stand for."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,21 @@ def complete_study(context: click.Context, parameter: click.Parameter, incomplet
     return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
 
 
-def scale_option(function: Any) -> Any:
-    """Add `--scale`."""
-    return click.option("--scale", type=click.Choice(SCALES), help="Default: gpu where CUDA is there, else laptop.")(
-        function
-    )
-
-
 study_argument = click.argument("name", shell_complete=complete_study)
-device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-brief_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+overrides_argument = click.argument("overrides", nargs=-1)
+scale_option = click.option("--scale", type=click.Choice(SCALES), help="Default: gpu where CUDA is there, else laptop.")
+device_option = click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps.")
+workers_option = click.option(
+    "--workers", type=click.IntRange(1), help="Runs at the same time; default: one per core, one on a GPU."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document; all else goes to stderr.")
+ABOVE_0 = click.FloatRange(min=0, min_open=True)
+
+
+def output_option(text: str, *, is_file: bool = True) -> Callable[[Any], Any]:
+    """Add `--output`, a file or a folder."""
+    kind = click.Path(path_type=Path, dir_okay=not is_file, file_okay=is_file)
+    return click.option("--output", type=kind, help=text)
 
 
 def existing(results: Path, name: str, scale: str | None) -> Path:
@@ -38,8 +43,7 @@ def existing(results: Path, name: str, scale: str | None) -> Path:
         find_study(name)
     folder = results / stem / (scale or default_scale())
     if not StudyFolder(folder).latest_study_file.exists():
-        scales = sorted((results / stem).glob("*"))
-        there = [at.name for at in scales if StudyFolder(at).latest_study_file.exists()]
+        there = [at.name for at in sorted((results / stem).glob("*")) if StudyFolder(at).latest_study_file.exists()]
         raise InvalidInput(
             f"Study {stem!r} has no results at scale {folder.name!r} in {results}. "
             + (f"There are results at: {', '.join(there)}. " if there else "")

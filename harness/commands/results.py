@@ -3,29 +3,23 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-from rich.text import Text
 
 from harness.commands.exits import USER_ERROR
 from harness.commands.options import (
-    brief_json_option,
+    ABOVE_0,
     complete_study,
     existing,
     json_option,
+    output_option,
     scale_option,
     study_argument,
 )
-from harness.commands.printing import echo, echo_json, make_console, tell
+from harness.console import echo, echo_json, make_console, say, table, tell
 from harness.records.layout import StudyFolder
 from harness.spec import SCALES, InvalidInput
 from harness.spec.plural import counted
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from harness.execution.model_export import LoadedModel
 
 MIRROR_SECONDS = 30.0
 """What a report gives MLflow to take in what it lacks."""
@@ -38,14 +32,15 @@ MIRROR_SECONDS = 30.0
 @click.pass_obj
 def report(results: Path, name: str, scale: str | None, as_json: bool) -> None:
     """Rebuild a study's tables, figures and report from what is kept; trains nothing."""
-    from harness.console import Progress
     from harness.execution.own_results import study_of_file
     from harness.execution.publish import rebuild
 
-    console = make_console(stderr=as_json)
-    with Progress(console) as progress:
-        folder = existing(results, name, scale)
-        rebuild(folder, progress.note, study_of_file(name, folder.name, progress.note))
+    console, folder = make_console(stderr=as_json), existing(results, name, scale)
+
+    def note(text: str) -> None:
+        say(console, text)
+
+    rebuild(folder, note, study_of_file(name, folder.name, note))
     tell(console, folder, as_json=as_json)
     if StudyFolder(folder).runs.is_dir():  # in a process of its own: a report needs no MLflow
         command = [sys.executable, "-m", "harness", "--results", str(results), "sync", folder.parent.name]
@@ -57,11 +52,10 @@ def report(results: Path, name: str, scale: str | None, as_json: bool) -> None:
 @click.command()
 @study_argument
 @scale_option
-@brief_json_option
+@json_option
 @click.pass_obj
 def verify(results: Path, name: str, scale: str | None, as_json: bool) -> None:
     """Check every hash of a study's results, and make its tables and report again to compare; changes nothing."""
-    from harness.console import table
     from harness.execution.verify import verify as verified
 
     found = verified(existing(results, name, scale))
@@ -71,11 +65,7 @@ def verify(results: Path, name: str, scale: str | None, as_json: bool) -> None:
         console = make_console()
         rows = [[check.what, f"{check.checked:,}", check.outcome] for check in found.checks]
         console.print(table(f"{found.folder}", ["checked", "how many", "outcome"], rows))
-        for text in (
-            *(f"note: {note}" for note in found.notes),
-            *(f"does not hold: {fault}" for fault in found.faults),
-        ):
-            console.print(Text(text), soft_wrap=True)
+        say(console, *(f"note: {text}" for text in found.notes), *(f"does not hold: {text}" for text in found.faults))
     if found.faults:
         raise SystemExit(USER_ERROR)
 
@@ -84,11 +74,7 @@ def verify(results: Path, name: str, scale: str | None, as_json: bool) -> None:
 @click.argument("first", metavar="A", shell_complete=complete_study)
 @click.argument("second", metavar="B", shell_complete=complete_study)
 @scale_option
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The page to write, FILE.html; the same as Markdown stands beside it. Default: in RESULTS/comparisons.",
-)
+@output_option("The page to write, FILE.html, with the same as Markdown beside it. Default: in RESULTS/comparisons.")
 @click.pass_obj
 def compare(results: Path, first: str, second: str, scale: str | None, output: Path | None) -> None:
     """Set two studies side by side. A and B: a study's name, NAME/SCALE, or a folder that holds a study.json."""
@@ -109,20 +95,16 @@ def _compared(results: Path, name: str, scale: str | None) -> Path:
     if (Path(name) / "study.json").is_file():
         return Path(name).absolute()
     stem, _, own = name.partition("/")
-    if own in SCALES:
-        if scale not in (None, own):
-            raise InvalidInput(f"{name!r} names the scale {own!r}, --scale says {scale!r}; leave one of them out.")
-        return existing(results, stem, own)
-    return existing(results, name, scale)
+    if own not in SCALES:
+        return existing(results, name, scale)
+    if scale not in (None, own):
+        raise InvalidInput(f"{name!r} names the scale {own!r}, --scale says {scale!r}; leave one of them out.")
+    return existing(results, stem, own)
 
 
 @click.command()
 @click.argument("digest")
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Copy the weights to this new file, FILE.safetensors, and what describes them beside it, as FILE.json.",
-)
+@output_option("Copy the weights to this new file, FILE.safetensors, and what describes them beside it, as FILE.json.")
 @click.option("--register", metavar="NAME", help="Register the model in MLflow under this name.")
 @json_option
 @click.pass_obj
@@ -131,6 +113,7 @@ def load(results: Path, digest: str, output: Path | None, register: str | None, 
     from harness.execution.model_export import load_model
 
     model, found = load_model(results, digest)
+    facts, config = found.facts, found.facts.config
     written = found.folder.copy_to(output) if output else []
     version = ""
     if register:
@@ -138,39 +121,23 @@ def load(results: Path, digest: str, output: Path | None, register: str | None, 
 
         version = register_in_mlflow(found.folder, register, results=results)
     if as_json:
-        echo_json({"study": found.study, "path": str(found.folder.path), **found.facts.as_json()})
+        echo_json({"study": found.study, "path": str(found.folder.path), **facts.as_json()})
     else:
-        echo(_description(model, found))
+        weights, shape = sum(part.numel() for part in model.parameters()), f"{config.data.image_size} px"
+        shape += f", {counted(config.channels, 'channel')}, {counted(config.classes, 'class')}"
+        echo(f"arm       {facts.arm} of {found.study}, {config.data.train_size:,} training images, seed {config.seed}")
+        echo(f"digest    {facts.digest}")
+        echo(f"model     {type(found.spec).__name__}, {weights:,} parameters; {shape}")
+        echo(f"accuracy  {facts.validation_accuracy:.2%} validation, {facts.test_accuracy:.2%} test")
+        echo(f"weights   {facts.bytes:,} bytes, SHA-256 {facts.sha256}, in {found.folder.weights_path}")
     for path in written:
         echo(f"Written: {path}", err=as_json)
     if version:
         echo(f"Registered in MLflow: models:/{register}/{version}", err=as_json)
 
 
-def _description(model: "nn.Module", found: "LoadedModel") -> str:
-    """A kept model for a person, a line per fact."""
-    facts, data = found.facts, found.facts.config.data
-    channels, classes = counted(facts.config.channels, "channel"), counted(facts.config.classes, "class")
-    lines = {
-        "arm": f"{facts.arm} of {found.study}, seed {facts.config.seed}, {data.train_size:,} training images",
-        "digest": facts.digest,
-        "model": f"{type(found.spec).__name__}, {sum(part.numel() for part in model.parameters()):,} parameters",
-        "images": f"{data.image_size} px, {channels}, {classes}",
-        "normalisation": f"mean {_numbers(facts.mean)}, standard deviation {_numbers(facts.std)} (of 0..1)",
-        "accuracy": f"{facts.validation_accuracy:.2%} validation, {facts.test_accuracy:.2%} test",
-        "weights": f"{facts.bytes:,} bytes, SHA-256 {facts.sha256}",
-        "training code": facts.code_fingerprint,
-        "file": str(found.folder.weights_path),
-    }
-    return "\n".join(f"{name:<14} {text}" for name, text in lines.items())
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:.4f}" for value in values)
-
-
 @click.command()
-@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=5000)
 @click.pass_obj
 def ui(results: Path, port: int) -> None:
     """Serve the MLflow UI over the results, on loopback."""
@@ -184,9 +151,8 @@ def ui(results: Path, port: int) -> None:
 @scale_option
 @click.option(
     "--limit",
-    type=click.FloatRange(min=0, min_open=True),
+    type=ABOVE_0,
     default=600.0,
-    show_default=True,
     help="Seconds that it may take; the next call goes on where this one stopped.",
 )
 @click.pass_obj

@@ -12,7 +12,7 @@ import pytest
 
 import harness
 from harness import api
-from harness.commands.running import _as_typed
+from harness.commands.studies import _as_typed
 from harness.execution.overrides import resolve_study
 from harness.records.layout import command_line, default_results
 from harness.spec import InvalidInput

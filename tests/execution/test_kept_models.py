@@ -353,7 +353,7 @@ def test_the_command_describes_copies_and_prints_json(results: Path, tmp_path: P
     output = tmp_path / "best.safetensors"
     told = CliRunner().invoke(cli, [*asked, "--output", str(output)])
     assert told.exit_code == 0, told.output
-    assert f"digest         {kept.facts.digest}\n" in told.output
+    assert f"digest    {kept.facts.digest}\n" in told.output
     assert f"{kept.facts.validation_accuracy:.2%} validation" in told.output
     assert f"Written: {output}\n" in told.output
     assert output.read_bytes() == kept.weights_path.read_bytes()

@@ -12,7 +12,7 @@ from small_study import FaultStudy
 from stage import Launch
 from what_is_kept import differences
 
-from harness.commands.streams import harden
+from harness.commands.exits import harden
 
 NOBODY = 65534
 may_mount = (
