@@ -1,11 +1,13 @@
 """What is known of the images that a study is trained and tested on: plain numbers, kept with its provenance."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from harness.records.files import RecordsError
-from harness.spec.plural import counted, plural
+from harness.records.files import adapter, reading
+from harness.records.layout import STUDY_FILE
+from harness.spec.plural import counted
 
 PARTS = ("train", "validation", "test")
 PART_NAMES = {"train": "training", "validation": "validation", "test": "test"}
@@ -49,6 +51,20 @@ class Duplicates:
     first: tuple[str, ...] = ()
     """`test/cat/1.png = train/cat/2.png`: at most five of those that matter most."""
 
+    def in_words(self) -> str:
+        """Their numbers, what was compared, and examples."""
+        if not self.repeated:
+            return f"none (compared: {self.compared})"
+        parts = (
+            (self.repeated, "in all"),
+            (self.test_in_train, "of the test images in training"),
+            (self.validation_in_train, "of the validation images in training"),
+            (self.relabelled, "under more than one class"),
+        )
+        told = ", ".join(f"{number:,} {text}" for number, text in parts if number)
+        examples = f"; e.g. {', '.join(self.first)}" if self.first else ""
+        return f"{told} (compared: {self.compared}{examples})"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassCount:
@@ -58,6 +74,10 @@ class ClassCount:
     train: int
     validation: int
     test: int
+
+    @property
+    def total(self) -> int:
+        return self.train + self.validation + self.test
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +120,18 @@ class DataFacts:
             origin = f", {self.origins[part]}" if part in self.origins else ""
             yield f"{name.capitalize()} images", f"{self.part(part):,}{origin}"
         if self.classes:
-            totals = [sum(getattr(row, part) for part in PARTS) for row in self.classes]
-            yield "Classes", f"{len(self.classes):,}, of {_range(min(totals), max(totals))}"
-        if self.sizes:
-            yield "Sizes", _tally(self.sizes, self.distinct_sizes) + self._of_how_many()
-        if self.modes:
-            yield "Modes", _tally(self.modes, len(self.modes)) + self._of_how_many()
+            totals = sorted(row.total for row in self.classes)
+            least = "" if totals[0] == totals[-1] else f"{totals[0]:,} to "
+            yield "Classes", f"{len(self.classes):,}, of {least}{counted(totals[-1], 'image')}"
+        looked_at = "" if self.looked_at is None else f" (of {counted(self.looked_at, 'file')} looked at)"
+        for heading, numbers, distinct in (
+            ("Sizes", self.sizes, self.distinct_sizes),
+            ("Modes", self.modes, len(self.modes)),
+        ):
+            if numbers:
+                more = f" and {counted(distinct - len(numbers), 'other size')}" if distinct > len(numbers) else ""
+                told = ", ".join(f"{name} {number:,}" for name, number in numbers.items()) + more
+                yield heading, (next(iter(numbers)) if distinct == 1 else told) + looked_at
         if self.several_frames:
             yield "Several frames or pages", f"{counted(self.several_frames, 'file')}; the first of each is read"
         if self.outside:
@@ -113,20 +139,18 @@ class DataFacts:
         for item in self.skipped:
             more = ", ..." if item.files > len(item.first) else ""
             yield f"Skipped: {item.reason}", f"{item.files:,} ({', '.join(item.first)}{more})"
-        yield "Duplicates", _duplicates(self.duplicates)
+        found = self.duplicates
+        yield "Duplicates", "not looked for here; `patchbench data check` does" if found is None else found.in_words()
 
     def in_words(self) -> Iterator[str]:
         """What is known in a line, and one for each reason why files were skipped."""
-        known = [(heading, text) for heading, text in self.lines() if not heading.startswith("Skipped")]
-        yield f"{self.source}: {'; '.join(f'{heading.lower()} {text}' for heading, text in known)}"
-        yield from (f"{heading}: {text}" for heading, text in self.lines() if (heading, text) not in known)
-
-    def _of_how_many(self) -> str:
-        return "" if self.looked_at is None else f" (of {counted(self.looked_at, 'file')} looked at)"
+        known = [f"{heading.lower()} {text}" for heading, text in self.lines() if not heading.startswith("Skipped")]
+        yield f"{self.source}: {'; '.join(known)}"
+        yield from (f"{heading}: {text}" for heading, text in self.lines() if heading.startswith("Skipped"))
 
     def cautions(self) -> tuple[str, ...]:
         """What makes a result on these images less than it seems, a sentence each."""
-        return (*self._few(), *self._missing(), *self._uneven(), *self._left_out(), *self._twice())
+        return (*self._few(), *self._uneven(), *self._left_out(), *self._twice())
 
     def _few(self) -> Iterator[str]:
         if 0 < self.test < FEWEST_TEST_IMAGES:
@@ -134,27 +158,22 @@ class DataFacts:
                 f"{self.source} has only {counted(self.test, 'test image')}: one of them is "
                 f"{100 / self.test:.2g} points of accuracy."
             )
-
-    def _missing(self) -> Iterator[str]:
         for part in PARTS[1:]:
             without = [f"'{row.name}'" for row in self.classes if not getattr(row, part)]
             if without and self.part(part):
+                more = f" and {len(without) - 5:,} more" if len(without) > 5 else ""
                 yield (
-                    f"The {PART_NAMES[part]} images of {self.source} lack {_named(without, 'class')}: accuracy there "
-                    "says nothing of what is not there."
+                    f"The {PART_NAMES[part]} images of {self.source} lack {counted(len(without), 'class')}, "
+                    f"{', '.join(without[:5])}{more}: accuracy there says nothing of what is not there."
                 )
 
     def _uneven(self) -> Iterator[str]:
-        numbers = {"": [(sum(getattr(row, part) for part in PARTS), row.name) for row in self.classes]}
-        numbers |= {
-            f"{PART_NAMES[part]} ": [(getattr(row, part), row.name) for row in self.classes if getattr(row, part)]
-            for part in ("train", "test")
-        }
-        for part, rows in numbers.items():
-            if rows and max(rows)[0] >= MOST_UNEVEN * min(rows)[0]:
-                (few, rare), (many, frequent) = min(rows), max(rows)
+        for part, name in (("total", ""), ("train", "training "), ("test", "test ")):
+            numbers = sorted((getattr(row, part), row.name) for row in self.classes if getattr(row, part))
+            if numbers and numbers[-1][0] >= MOST_UNEVEN * numbers[0][0]:
+                (few, rare), (many, frequent) = numbers[0], numbers[-1]
                 yield (
-                    f"Classes of {self.source} are uneven: '{frequent}' has {many:,} {part}images, '{rare}' {few:,}. "
+                    f"Classes of {self.source} are uneven: '{frequent}' has {many:,} {name}images, '{rare}' {few:,}. "
                     "Accuracy is mostly that of the frequent classes."
                 )
                 return
@@ -163,24 +182,20 @@ class DataFacts:
         for item in self.skipped:
             if item.reason == NO_DECODER:
                 yield (
-                    f"{counted(item.files, 'image')} of {self.source} {'is' if item.files == 1 else 'are'} left out: "
-                    f"{item.reason}. Install pillow-heif for HEIC, Pillow 11.3 or newer for AVIF, or convert them."
+                    f"{counted(item.files, 'image')} of {self.source} left out: {item.reason}. Install pillow-heif for "
+                    "HEIC, Pillow 11.3 or newer for AVIF, or convert them."
                 )
 
     def _twice(self) -> Iterator[str]:
         found = self.duplicates
-        if found is None:
-            return
-        if found.test_in_train:
+        if found is not None and found.test_in_train:
             yield (
-                f"{found.test_in_train:,} of {counted(self.test, 'test image')} of {self.source} "
-                f"{'is a training image' if found.test_in_train == 1 else 'are training images'}, too "
-                f"(the same {found.compared}): there, accuracy tells what was memorised."
+                f"{found.test_in_train:,} of {counted(self.test, 'test image')} of {self.source} also among the "
+                f"training images (the same {found.compared}): there, accuracy tells what was memorised."
             )
-        if found.relabelled:
+        if found is not None and found.relabelled:
             yield (
-                f"{counted(found.relabelled, 'image')} of {self.source} "
-                f"{'stands' if found.relabelled == 1 else 'stand'} under more than one class (the same "
+                f"{counted(found.relabelled, 'image')} of {self.source} under more than one class (the same "
                 f"{found.compared}): no model can be right about all of them."
             )
 
@@ -190,47 +205,11 @@ def of_provenance(provenance: Mapping[str, Any]) -> tuple[DataFacts, ...]:
 
     Raises `RecordsError` for what cannot be such facts.
     """
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(tuple[DataFacts, ...]).validate_python(provenance.get(KEY, ()))
-    except ValidationError as error:
-        raise RecordsError(f"The provenance of this study holds no facts of its data: {error}") from error
+    with reading(Path(STUDY_FILE)):
+        facts: tuple[DataFacts, ...] = adapter(tuple[DataFacts, ...]).validate_python(provenance.get(KEY, ()))
+    return facts
 
 
 def shown(name: str) -> str:
     """A file's name as it can be written anywhere: what does not print, and bytes that are no text, as escapes."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in name)
-
-
-def _named(names: Sequence[str], noun: str) -> str:
-    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-    return f"the {noun if len(names) == 1 else plural(noun)} {', '.join(names[:5])}{more}"
-
-
-def _range(low: int, high: int) -> str:
-    return counted(high, "image") if low == high else f"{low:,} to {counted(high, 'image')}"
-
-
-def _tally(numbers: Mapping[str, int], distinct: int) -> str:
-    """`RGB 20, L 3`, the most frequent first; a single one without its number."""
-    if distinct == 1:
-        return next(iter(numbers))
-    more = f" and {counted(distinct - len(numbers), 'other size')}" if distinct > len(numbers) else ""
-    return ", ".join(f"{name} {number:,}" for name, number in numbers.items()) + more
-
-
-def _duplicates(found: Duplicates | None) -> str:
-    if found is None:
-        return "not looked for here; `patchbench data check` does"
-    if not found.repeated:
-        return f"none (compared: {found.compared})"
-    parts = [
-        (found.repeated, "in all"),
-        (found.test_in_train, "of the test images in training"),
-        (found.validation_in_train, "of the validation images in training"),
-        (found.relabelled, "under more than one class"),
-    ]
-    told = ", ".join(f"{number:,} {text}" for number, text in parts if number)
-    examples = f"; e.g. {', '.join(found.first)}" if found.first else ""
-    return f"{told} (compared: {found.compared}{examples})"

@@ -15,22 +15,15 @@ from harness.records.files import write_bytes
 _SCHEME = "sqlite:///"
 
 _SHARED = (
-    "pandas",
-    "scipy.interpolate",
-    "scipy.optimize",
-    "scipy.special",
-    "sqlalchemy.dialects.sqlite",
-    "sqlalchemy.orm",
-    "alembic.command",
-    "optuna.storages._rdb.models",
+    *("pandas", "scipy.interpolate", "scipy.optimize", "scipy.special", "sqlalchemy.dialects.sqlite"),
+    *("sqlalchemy.orm", "alembic.command", "optuna.storages._rdb.models"),
 )
 
 
 def load_shared_libraries() -> None:
     """Load what the study's thread and those of its databases would load at the same time; before these are started.
 
-    Packages whose modules import each other must not be loaded by two threads: where both wait for each other, Python
-    goes on with half a module in one of them, and the library stays broken for as long as the process lives.
+    Of packages whose modules import each other, two threads that load them may leave half a module behind.
     """
     for name in _SHARED:
         import_module(name)

@@ -6,26 +6,29 @@ And every read: a record may come from anybody, so it is bounded in size and dep
 import contextlib
 import errno
 import fcntl
+import functools
 import hashlib
 import io
 import json
 import math
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 from harness.records.failpoints import reached
 from harness.spec import InvalidInput
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
 MOST_BYTES = 2**28
 """The largest record that is read, packed or unpacked: several times what the largest study leaves."""
-
-
-UNFINISHED = ".*.tmp"
-"""What a file is called until it is whole; a pattern."""
 
 
 class RecordsError(InvalidInput):
@@ -60,13 +63,12 @@ def unfinished_file(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
 
     It is locked for as long as it is open: what is not locked belongs to nobody, and `remove_unfinished` takes it away.
     """
-    file: IO[bytes] | None = None
-    while file is None:
+    while True:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         temporary, file = Path(name), os.fdopen(handle, "wb")
-        if not _locks(file) or not temporary.exists():  # somebody took it for forgotten before it was locked
-            file.close()
-            file = None
+        if try_lock(file) and temporary.exists():
+            break
+        file.close()  # somebody took it for forgotten before it was locked
     with file:
         try:
             yield temporary, file
@@ -75,13 +77,22 @@ def unfinished_file(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
                 temporary.unlink(missing_ok=True)
 
 
-def _locks(file: IO[bytes]) -> bool:
+def try_lock(file: IO[bytes], kind: int = fcntl.LOCK_EX) -> bool:
     """Lock an open file until it is closed, or its process ends; False where another has it locked."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the temporary files that killed writers have left in a folder; what a living one writes is left alone."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError), os.fdopen(os.open(path, flags), "rb") as file:
+            if try_lock(file):
+                path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -102,42 +113,46 @@ def write_json(path: Path, content: Any, *, keep_same: bool = False) -> None:
         write_bytes(path, written)
 
 
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong over a damaged record, in whatever library, into one `RecordsError` that names it."""
+    try:
+        yield
+    except RecordsError:
+        raise
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if hasattr(error, "errors"):  # pydantic's, of many lines
+            wrong = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+            reason = "; ".join(wrong[:3])
+        raise RecordsError(f"Could not read {path}: {reason.rstrip('.')}.") from error
+
+
 def read_bytes(path: Path) -> bytes:
     """The content of a plain file; `RecordsError` where it is something else, cannot be read or exceeds MOST_BYTES."""
-    with open_to_read(path) as file:
-        try:
-            content = file.read(MOST_BYTES + 1)
-        except OSError as error:
-            raise RecordsError(f"Could not read {path}: {error.strerror}.") from error
-    if len(content) > MOST_BYTES:
-        raise RecordsError(f"Could not read {path}: it has more than {MOST_BYTES:,} bytes; no record is as large.")
+    with reading(path), open_to_read(path) as file:
+        content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ValueError(f"it has more than {MOST_BYTES:,} bytes; no record is as large")
     return content
 
 
 def open_to_read(path: Path) -> io.BufferedReader:
     """A plain file; `RecordsError` where it is something else or cannot be opened, with the `OSError` as its cause."""
-    try:
-        # Without waiting: a pipe that nobody writes to would never open.
+    with reading(path):  # without waiting: a pipe that nobody writes to would never open
         return os.fdopen(_plain(path, os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)), "rb")
-    except OSError as error:
-        raise RecordsError(f"Could not read {path}: {error.strerror}.") from error
-    except ValueError as error:  # a zero byte in its name
-        raise RecordsError(f"Could not read {path}: {error}.") from error
 
 
 def open_to_append(path: Path) -> IO[bytes]:
     """A plain file of one's own, unbuffered, to be read, cut and appended to; made where it is not there.
 
-    `RecordsError` for a link, which may lead to somebody's file, for whatever else is no plain file, and where it
-    cannot be opened.
+    `RecordsError` where it cannot be opened, and for a link, which may lead to somebody's file.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.fdopen(_plain(path, os.open(path, flags, 0o644)), "a+b", buffering=0)
     except OSError as error:
-        if path.is_symlink():
-            raise RecordsError(f"{path} is a link; a record is a plain file. Remove it.") from error
         raise unwritable(path, error) from error
 
 
@@ -150,21 +165,39 @@ def _plain(path: Path, descriptor: int) -> int:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file; `RecordsError` when it is not whole."""
-    content = read_bytes(path)
-    try:
-        return parse_json(content)
-    except ValueError as error:
-        raise RecordsError(f"Could not read {path}: {error}.") from error
+    with reading(path):
+        return parse_json(read_bytes(path))
+
+
+def read_record(path: Path, kind: type[T]) -> T:
+    """A JSON file as a dataclass or another type; `RecordsError` where it does not hold one."""
+    with reading(path):
+        return cast("T", adapter(kind).validate_python(read_json(path)))
+
+
+@functools.cache
+def adapter(kind: Any) -> "TypeAdapter[Any]":
+    """Reads plain values as a type; made once, which takes longer than to read with it."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def parse_json(content: bytes) -> Any:
     """JSON that tables can hold: finite numbers, whole ones of 64 bits, text of UTF-8. Else a `ValueError`."""
     try:
-        value = json.loads(content, parse_constant=_refuse, parse_float=_finite, parse_int=_bounded)
+        value = json.loads(content, parse_constant=_number, parse_float=_number, parse_int=_number)
     except RecursionError:
         raise ValueError("it is nested too deeply; no record is") from None
     if b"\\u" in content:  # an escaped half of a surrogate pair is no text
         json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def _number(text: str) -> float:
+    value = int(text) if text.removeprefix("-").isdigit() else float(text)
+    if not (-(2**63) <= value < 2**63 if isinstance(value, int) else math.isfinite(value)):
+        raise ValueError(f"{text[:40]} is not JSON; no record holds it")
     return value
 
 
@@ -200,15 +233,6 @@ def sync_folder(folder: Path) -> None:
 def sha256(content: bytes) -> str:
     """Hexadecimal SHA-256."""
     return hashlib.sha256(content).hexdigest()
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove the temporary files that killed writers have left in a folder; what a living one writes is left alone."""
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    for path in folder.glob(UNFINISHED):
-        with contextlib.suppress(OSError), os.fdopen(os.open(path, flags), "rb") as file:
-            if _locks(file):
-                path.unlink(missing_ok=True)
 
 
 def set_aside(path: Path, folder: Path) -> Path:
@@ -254,48 +278,27 @@ def _unused(folder: Path, name: str) -> Path:
     return target
 
 
-def _finite(text: str) -> float:
-    value = float(text)
-    return value if math.isfinite(value) else _refuse(text[:40])
-
-
-def _bounded(text: str) -> int:
-    value = int(text)
-    return value if -(2**63) <= value < 2**63 else _refuse(text[:40])
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON; no record holds it")
-
-
 def _remedy(error: OSError, path: Path) -> str:
-    advice = _REMEDIES.get(error.errno or 0, _RIGHTS)
-    free = _free_at(path) if advice in (_SPACE, _LIMIT) else ""
+    advice, free = _REMEDIES.get(error.errno or 0, _RIGHTS), ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        free = f"{shutil.disk_usage(folder).free:,} bytes are free there. "
     return f"{free}{advice}, then run the same command again; nothing finished is lost."
 
 
-def _free_at(path: Path) -> str:
-    with contextlib.suppress(OSError):
-        folder = next((parent for parent in path.parents if parent.exists()), Path("/"))
-        status = os.statvfs(folder)
-        return f"{status.f_bavail * status.f_frsize:,} bytes are free there. "
-    return ""
-
-
-_SPACE = "Free some space"
-_LIMIT = "Lift the limit on the size of files (ulimit -f)"
 _RIGHTS = "Give this user the right to read and write there, or name another folder with --results"
-_IN_THE_WAY = "Remove what stands in the place of a file or a folder"
 _REMEDIES = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _SPACE),
-    errno.EFBIG: _LIMIT,
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space"),
+    errno.EFBIG: "Lift the limit on the size of files (ulimit -f)",
     **dict.fromkeys((errno.EACCES, errno.EPERM), _RIGHTS),
-    **dict.fromkeys((errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENXIO, errno.EBUSY), _IN_THE_WAY),
+    **dict.fromkeys(
+        (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENXIO, errno.EBUSY),
+        "Remove what stands in the place of a file or a folder",
+    ),
     **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENODEV), "Mend the disk or the connection to it"),
     errno.EROFS: "Mount that file system for writing, or name another folder with --results",
     errno.ENAMETOOLONG: "Name a folder with a shorter path with --results",
     errno.ENOLCK: "Name a folder on a file system that has locks with --results",
     errno.ENOMEM: "Close other programs or lift the limit on memory (ulimit -v)",
-    errno.EMFILE: "Allow more open files (ulimit -n)",
-    errno.ENFILE: "Close other programs: this machine has no more files to open",
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Close other programs, or allow more open files (ulimit -n)"),
 }

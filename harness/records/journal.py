@@ -3,7 +3,6 @@
 import json
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,8 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        whole = whole_lines(read_bytes(path)) if path.exists() else b""
         self._file = open_to_append(path)
-        if self.length != len(whole):
-            self._file.truncate(len(whole))
+        self.rewind(len(whole_lines(read_bytes(path))))
 
     def append(self, event: str, **fields: Any) -> Event:
         """Write one event with the present time; returns it."""
@@ -59,7 +56,10 @@ class Journal:
 
 def read_journal(path: Path) -> list[Event]:
     """All whole events of a journal; an unreadable line in the middle is a `RecordsError`."""
-    return list(_events(path, whole_lines(read_bytes(path)))) if path.exists() else []
+    events = [_event(line) for line in whole_lines(read_bytes(path)).splitlines()] if path.exists() else []
+    if None in events:
+        raise RecordsError(f"{path}, line {events.index(None) + 1} is not an event.")
+    return [event for event in events if event is not None]
 
 
 def whole_lines(content: bytes) -> bytes:
@@ -69,16 +69,7 @@ def whole_lines(content: bytes) -> bytes:
     return whole if not whole or _event(last) is not None else whole[: -len(last) - 1]
 
 
-def _events(path: Path, content: bytes) -> Iterator[Event]:
-    for number, line in enumerate(content.splitlines(), start=1):
-        event = _event(line)
-        if event is None:
-            raise RecordsError(f"{path}, line {number} is not an event.")
-        yield event
-
-
 def _event(line: bytes) -> Event | None:
-    """What a line holds; None where it is no event."""
     try:
         event = parse_json(line)
     except ValueError:

@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +16,11 @@ from typing import Any, Self
 
 from harness.records.failpoints import reached
 from harness.records.files import (
-    RecordsError,
+    adapter,
     atomic_writer,
     open_to_read,
     read_json,
+    reading,
     remove_unfinished,
     sha256,
     sync_folder,
@@ -30,13 +31,11 @@ from harness.records.files import (
 from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder, place_of, with_place
 from harness.spec import InvalidInput, RunConfig, canonical_json, to_plain
-from harness.spec.plural import counted
 
 WEIGHTS, FACTS = "model.safetensors", "model.json"
 SHORTEST_PREFIX = 6
 """Fewest hexadecimal digits that name a model."""
 
-_PART = 1 << 20
 _MOST_LISTED = 12
 
 
@@ -63,9 +62,7 @@ class ModelFacts:
             "arm": self.arm,
             "digest": self.digest,
             "model": to_plain(self.config.model),
-            "image_size": self.config.data.image_size,
-            "channels": self.config.channels,
-            "classes": self.config.classes,
+            **self.config.shape,
             "normalisation": {"mean": list(self.mean), "std": list(self.std)},
             "accuracy": {"validation": self.validation_accuracy, "test": self.test_accuracy},
             "code_fingerprint": self.code_fingerprint,
@@ -75,52 +72,29 @@ class ModelFacts:
 
     @classmethod
     def from_json(cls, content: Any) -> Self:
-        """Read back `as_json`; `ValueError`, `TypeError` or `LookupError` for what it cannot have written."""
-        from pydantic import TypeAdapter
-
-        digest = sha256(canonical_json(content["config"]).encode())
-        if content["digest"] != digest:
-            raise ValueError(f"its configuration has the digest {digest}, not {content['digest']}")
-        facts = cls(
-            arm=str(content["arm"]),
-            config=with_place(TypeAdapter(RunConfig).validate_python(content["config"]), content),
-            digest=digest,
-            mean=tuple(map(float, content["normalisation"]["mean"])),
-            std=tuple(map(float, content["normalisation"]["std"])),
-            validation_accuracy=float(content["accuracy"]["validation"]),
-            test_accuracy=float(content["accuracy"]["test"]),
-            code_fingerprint=str(content["code_fingerprint"]),
-            sha256=str(content["weights"]["sha256"]),
-            bytes=int(content["weights"]["bytes"]),
-        )
-        if facts.config.data.image_size is None:
-            raise ValueError("its configuration has no image size")
-        channels = facts.config.channels
-        if not len(facts.mean) == len(facts.std) == channels:
-            raise ValueError(
-                f"it has {len(facts.mean)} means and {len(facts.std)} deviations for {counted(channels, 'channel')}"
-            )
+        """Read back `as_json`; an exception for what it cannot have written."""
+        if content["digest"] != sha256(canonical_json(content["config"]).encode()):
+            raise ValueError("its configuration has another digest")
+        config = with_place(adapter(RunConfig).validate_python(content["config"]), content)
+        flat = content["normalisation"] | content["weights"] | {"config": config}
+        flat |= {f"{part}_accuracy": content["accuracy"][part] for part in ("validation", "test")}
+        facts: Self = adapter(cls).validate_python(content | flat)
+        if config.data.image_size is None or not len(facts.mean) == len(facts.std) == config.channels:
+            raise ValueError("it lacks the image size, or means and deviations of every channel")
         return facts
 
 
-@dataclass(frozen=True)
 class ModelFolder:
     """A folder that holds a kept model; without its model.json it holds none."""
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.weights_path, self.facts_path = path / WEIGHTS, path / FACTS
 
     @classmethod
     def of_run(cls, folder: RunFolder) -> Self:
         """Where a run leaves its model."""
         return cls(folder.path / "model")
-
-    @property
-    def weights_path(self) -> Path:
-        return self.path / WEIGHTS
-
-    @property
-    def facts_path(self) -> Path:
-        return self.path / FACTS
 
     @property
     def exists(self) -> bool:
@@ -134,11 +108,8 @@ class ModelFolder:
     @cached_property
     def facts(self) -> ModelFacts:
         """What model.json says; `RecordsError` where it is damaged or of another run than its digest says."""
-        content = read_json(self.facts_path)
-        try:
-            return ModelFacts.from_json(content)
-        except (ValueError, TypeError, LookupError, OverflowError) as error:
-            raise RecordsError(f"{self.facts_path} does not describe a model: {error}. {_REMEDY}") from error
+        with reading(self.facts_path):
+            return ModelFacts.from_json(read_json(self.facts_path))
 
     def write(self, weights: bytes, facts: ModelFacts) -> None:
         """Keep a model: the facts come last, so that a kill leaves no model rather than half of one."""
@@ -149,16 +120,12 @@ class ModelFolder:
 
     def require_whole(self) -> None:
         """Raise `RecordsError` unless the weights are a plain file with the size and the SHA-256 of model.json."""
-        path, facts = self.weights_path, self.facts
-        try:
-            with open_to_read(path) as file:
-                if (size := os.fstat(file.fileno()).st_size) != facts.bytes:
-                    raise RecordsError(f"{path} has {size:,} bytes; {FACTS} says {facts.bytes:,}. {_REMEDY}")
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise RecordsError(f"Could not read {path}: {error}. {_REMEDY}") from error
-        if digest != facts.sha256:
-            raise RecordsError(f"{path} has the SHA-256 {digest}; {FACTS} says {facts.sha256}. {_REMEDY}")
+        facts = self.facts
+        with reading(self.weights_path), open_to_read(self.weights_path) as file:
+            if (size := os.fstat(file.fileno()).st_size) != facts.bytes:
+                raise ValueError(f"it has {size:,} bytes; {FACTS} says {facts.bytes:,}. {_REMEDY}")
+            if (digest := hashlib.file_digest(file, "sha256").hexdigest()) != facts.sha256:
+                raise ValueError(f"it has the SHA-256 {digest}; {FACTS} says {facts.sha256}. {_REMEDY}")
 
     def move_to(self, target: "ModelFolder") -> None:
         """Take the place of another model, in one step: a kill before it leaves this one where it is."""
@@ -189,7 +156,7 @@ class ModelFolder:
             if taken.exists() or taken == facts_path == path:
                 raise InvalidInput(f"{taken} is there already; --output names a new file, FILE.safetensors.")
         with open_to_read(self.weights_path) as source, atomic_writer(path) as copy:
-            shutil.copyfileobj(source, copy, _PART)
+            shutil.copyfileobj(source, copy)
         write_json(facts_path, self.facts.as_json())
         return [path, facts_path]
 
@@ -207,7 +174,13 @@ def arm_folders(folder: Path, arms: Iterable[str]) -> dict[str, ModelFolder]:
 
 def models_in(folder: Path) -> list[ModelFolder]:
     """The models of a study's results folder, by name; damaged ones are left out."""
-    return list(_readable(sorted(StudyFolder(folder).models.glob(f"*/{FACTS}"))))
+    found = []
+    for path in sorted(StudyFolder(folder).models.glob(f"*/{FACTS}")):
+        model = ModelFolder(path.parent)
+        with contextlib.suppress(InvalidInput):
+            _ = model.facts
+            found.append(model)
+    return found
 
 
 def find_model(results: Path, prefix: str) -> ModelFolder:
@@ -217,33 +190,16 @@ def find_model(results: Path, prefix: str) -> ModelFolder:
     is too short, unknown or ambiguous.
     """
     kept = [model for study in sorted(results.glob("*/*")) for model in models_in(study)]
-    if not re.fullmatch(f"[0-9a-f]{{{SHORTEST_PREFIX},64}}", prefix.lower()):
-        raise InvalidInput(
-            f"The digest is {prefix!r}; it must be the first {SHORTEST_PREFIX} or more of 64 hexadecimal digits. "
-            + _listed(kept, results)
-        )
     found = [model for model in kept if model.facts.digest.startswith(prefix.lower())]
-    if not found:
-        raise InvalidInput(f"No model of a run {prefix!r} is kept in {results}. {_listed(kept, results)}")
-    if len({model.facts.digest for model in found}) > 1:
-        raise InvalidInput(f"Several digests start with {prefix!r}; give more digits. {_listed(found, results)}")
-    return found[0]
+    if len(prefix) >= SHORTEST_PREFIX and len({model.facts.digest for model in found}) == 1:
+        return found[0]
+    names = [f"{model.facts.digest[:12]} ({model.study}, {model.facts.arm})" for model in found or kept]
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    raise InvalidInput(
+        f"The digest is {prefix!r}; it must be the first {SHORTEST_PREFIX} or more digits of the digest of one model "
+        f"that is kept in {results}, where a complete study keeps the best run of each arm. "
+        f"There are: {', '.join(names[:_MOST_LISTED]) or 'none'}{more}."
+    )
 
 
-def _readable(paths: Iterable[Path]) -> Iterator[ModelFolder]:
-    for path in paths:
-        model = ModelFolder(path.parent)
-        with contextlib.suppress(RecordsError):
-            _ = model.facts
-            yield model
-
-
-def _listed(models: list[ModelFolder], results: Path) -> str:
-    if not models:
-        return f"No model is kept in {results}: a study keeps the best run of each arm once it is complete."
-    names = [f"{model.facts.digest[:12]} ({model.study}, {model.facts.arm})" for model in models[:_MOST_LISTED]]
-    more = f" and {len(models) - _MOST_LISTED} more" if len(models) > _MOST_LISTED else ""
-    return f"There are: {', '.join(names)}{more}; of each arm only the best run's model is kept."
-
-
-_REMEDY = "Remove the folder; to have the model again, remove the run's folder too and run the study again."
+_REMEDY = "Remove the folder; to have the model again, remove the run's folder too and run the study again"

@@ -2,8 +2,6 @@
 
 import os
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.spec import InvalidInput, ResolvedStudy
@@ -16,66 +14,31 @@ REPORT_FILE = "report.json"
 _PUBLISHED = ("report.html", "REPORT.md", REPORT_FILE, "runs.csv", "trials.csv", "comparisons.csv", "claims.csv")
 
 
-@dataclass(frozen=True)
 class StudyFolder:
     """The folder `results/<study>/<scale>`; names places, opens nothing.
 
     The tables, pages and figures in it are published; `work/` is what trainings leave, and is never shared.
     """
 
-    path: Path
-
-    @property
-    def study_file(self) -> Path:
-        return self.path / STUDY_FILE
-
-    @property
-    def figures(self) -> Path:
-        return self.path / "figures"
-
-    @property
-    def work(self) -> Path:
-        return self.path / "work"
-
-    @property
-    def runs(self) -> Path:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.study_file, self.figures, self.work = path / STUDY_FILE, path / "figures", path / "work"
+        self.runs = self.work / "runs"
         """A folder per run, by its digest."""
-        return self.work / "runs"
-
-    @property
-    def models(self) -> Path:
+        self.models = self.work / "models"
         """A folder per arm: the best model."""
-        return self.work / "models"
-
-    @property
-    def searches(self) -> Path:
+        self.searches = self.work / "searches"
         """An Optuna database per search."""
-        return self.work / "searches"
-
-    @property
-    def aside(self) -> Path:
+        self.aside = self.work / "set_aside"
         """What was damaged, or is of other settings or other code."""
-        return self.work / "set_aside"
-
-    @property
-    def lock(self) -> Path:
+        self.lock = self.work / "lock"
         """Held by the coordinator."""
-        return self.work / "lock"
-
-    @property
-    def write_lock(self) -> Path:
+        self.write_lock = self.work / "turn"
         """Held while the tables and the report are written."""
-        return self.work / "turn"
-
-    @property
-    def status(self) -> Path:
+        self.status = self.work / "status.json"
         """What the coordinator says of itself."""
-        return self.work / "status.json"
-
-    @property
-    def launched_study_file(self) -> Path:
+        self.launched_study_file = self.work / STUDY_FILE
         """The study as it was last launched, whose runs need not be in the tables yet."""
-        return self.work / STUDY_FILE
 
     @property
     def latest_study_file(self) -> Path:
@@ -84,8 +47,7 @@ class StudyFolder:
 
     def report_files(self) -> list[Path]:
         """What a report consists of, as far as it is there: pages, tables and the folder of figures."""
-        paths = [*(self.path / name for name in _PUBLISHED), self.figures]
-        return [path for path in paths if path.exists()]
+        return [path for path in (*map(self.path.joinpath, _PUBLISHED), self.figures) if path.exists()]
 
     def require_inside(self, results: Path) -> None:
         """Refuse links that lead out of the results folder: what is written would land, and replace files, elsewhere.
@@ -93,17 +55,13 @@ class StudyFolder:
         `results` itself may be a link, and the folder of results may come from anybody. Raises `InvalidInput`.
         """
         inside = os.path.realpath(results)  # which, unlike `resolve`, takes a link to itself for a file
-        for place in self._folders():
+        places = [self.path.parent, self.path, self.work, self.figures, self.searches, self.aside]
+        for parent in (self.runs, self.models):
+            folders = list(parent.iterdir()) if parent.is_dir() else []
+            places += [parent, *(place for own in folders for place in (own, own / "damaged", own / "model"))]
+        for place in places:
             if place.is_symlink() and not Path(os.path.realpath(place)).is_relative_to(inside):
                 raise InvalidInput(f"{place} is a link that leads out of {results}. Put the folder itself there.")
-
-    def _folders(self) -> Iterator[Path]:
-        yield from (self.path.parent, self.path, self.work, self.figures, self.searches, self.aside)
-        for place in (self.runs, self.models):
-            yield place
-            if place.is_dir():
-                for folder in place.iterdir():
-                    yield from (folder, folder / "damaged", folder / "model")
 
 
 def default_results() -> Path:

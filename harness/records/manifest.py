@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from harness.records.files import RecordsError, read_bytes, read_json, sha256, write_json
+from harness.records.files import RecordsError, read_bytes, read_record, sha256, write_json
 
 NAME = "manifest.json"
 SOURCES = ("study.json", "runs.csv", "trials.csv", "curves.csv", "shifts.csv", "predictions.npz")
@@ -46,19 +46,17 @@ def read_manifest(folder: Path) -> Manifest | None:
     path = folder / NAME
     if not path.exists():
         return None
-    content = read_json(path)
-    if not isinstance(content, dict) or not all(_is_texts(content.get(key)) for key in ("files", "made_by")):
-        raise RecordsError(f"{path} is not a manifest. Remove it, and make it again with `patchbench report`.")
-    for name in content["files"]:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name:
-            raise RecordsError(f"{path} names {name!r}, which is not a file of this folder.")
-    return Manifest(files=content["files"], made_by=content["made_by"])
+    manifest = read_record(path, Manifest)
+    for name in map(PurePosixPath, manifest.files):
+        if name.is_absolute() or ".." in name.parts or "\0" in str(name):
+            raise RecordsError(f"{path} names {str(name)!r}, which is not a file of this folder.")
+    return manifest
 
 
-def mismatches(folder: Path, manifest: Manifest) -> list[Mismatch]:
-    """The files that are missing or changed, by name."""
+def mismatches(folder: Path, files: dict[str, str]) -> list[Mismatch]:
+    """Of files with their hashes, those that are missing or changed, by name."""
     wrong = []
-    for name, expected in sorted(manifest.files.items()):
+    for name, expected in sorted(files.items()):
         try:
             found = sha256(read_bytes(folder / name))
         except RecordsError as error:
@@ -71,15 +69,9 @@ def mismatches(folder: Path, manifest: Manifest) -> list[Mismatch]:
 def require_unchanged(folder: Path) -> None:
     """Refuse tables that were changed after they were published, so that no report is made from them."""
     manifest = read_manifest(folder)
-    if manifest is None:
-        return
-    sources = Manifest(files={name: manifest.files[name] for name in SOURCES if name in manifest.files}, made_by={})
-    for wrong in mismatches(folder, sources):
+    known = {} if manifest is None else manifest.files
+    for wrong in mismatches(folder, {name: known[name] for name in SOURCES if name in known}):
         raise RecordsError(
             f"{folder / wrong.name} was changed after it was written: {NAME} expects SHA-256 {wrong.expected}, found "
             f"{wrong.found}. Restore the file; or remove {NAME} to accept it as it is."
         )
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())

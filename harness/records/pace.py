@@ -6,7 +6,7 @@ Kept in the results folder's own `work/`, which is never shared: another machine
 from pathlib import Path
 from statistics import median
 
-from harness.records.files import RecordsError, read_json, remove_unfinished, write_json
+from harness.records.files import RecordsError, read_record, remove_unfinished, write_json
 from harness.records.layout import shared_write_lock
 from harness.records.write_lock import write_lock
 
@@ -20,14 +20,14 @@ def remember_pace(results: Path, study: str, scale: str, *, stated: float | None
         return
     with write_lock(shared_write_lock(results)):
         remove_unfinished(_path(results).parent)
-        known = {key: ratio for key, ratio in _known(results).items() if key != f"{study}/{scale}"}
-        kept = dict(list({**known, f"{study}/{scale}": minutes / stated}.items())[-LATEST:])
-        write_json(_path(results), kept)
+        known, own = _known(results), f"{study}/{scale}"
+        known.pop(own, None)
+        write_json(_path(results), dict([*known.items(), (own, minutes / stated)][-LATEST:]))
 
 
 def pace(results: Path) -> float | None:
     """Minutes here per stated minute: the median of what was seen; None before anything was."""
-    ratios = list(_known(results).values())
+    ratios = _known(results).values()
     return median(ratios) if ratios else None
 
 
@@ -38,9 +38,6 @@ def _path(results: Path) -> Path:
 def _known(results: Path) -> dict[str, float]:
     """What was seen so far; a file that is damaged or not there is nothing seen."""
     try:
-        content = read_json(_path(results))
-    except (OSError, RecordsError):
+        return {key: ratio for key, ratio in read_record(_path(results), dict[str, float]).items() if 0 < ratio < 1e9}
+    except RecordsError:
         return {}
-    if not isinstance(content, dict):
-        return {}
-    return {key: float(value) for key, value in content.items() if isinstance(value, float | int) and 0 < value < 1e9}

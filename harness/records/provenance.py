@@ -27,8 +27,8 @@ _REPORT_CODE = ("spec", "records", "analysis", "report", "execution/collect.py")
 UNKNOWN = "unknown"
 """What a revision that git does not tell starts with; the reason follows."""
 
-_LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "optuna", "mlflow")
-_REPORT_LIBRARIES = ("numpy", "pandas", "scipy", "matplotlib", "seaborn", "jinja2", "pillow")
+_LIBRARIES = ("patchbench", "torch", "torchvision", "numpy", "pandas", "optuna", "mlflow")
+_REPORT_LIBRARIES = ("patchbench", "numpy", "pandas", "scipy", "matplotlib", "seaborn", "jinja2", "pillow")
 
 
 @cache
@@ -37,31 +37,37 @@ def code_fingerprint() -> str:
 
     A note of which code it was: what the numbers depend on is `harness.training.numerics.NUMERICS`.
     """
-    return _fingerprint(_TRAINING_CODE, _syntax)
+    return _fingerprint(_TRAINING_CODE, lambda source: ast.dump(without_texts(ast.parse(source))).encode())
 
 
 @cache
 def report_maker() -> dict[str, str]:
     """What must be the same for a report to be the same bytes: its code, the libraries that draw it, the processor."""
-    found = {name: _version(name) for name in _REPORT_LIBRARIES}
-    return found | {
-        "patchbench": _version("patchbench"),
-        "python": platform.python_version(),
+    return versions(_REPORT_LIBRARIES) | {
         "machine": platform.machine(),
         "report_code": _fingerprint(_REPORT_CODE, bytes),
     }
 
 
-def versions() -> dict[str, str]:
+def versions(libraries: Iterable[str] = _LIBRARIES) -> dict[str, str]:
     """Versions of Python, this package and the libraries that matter, without importing them."""
-    found = {"python": platform.python_version(), "patchbench": _version("patchbench")}
-    return found | {name: _version(name) for name in _LIBRARIES}
+    found = {"python": platform.python_version()}
+    for name in libraries:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
 
 
 @cache
 def hardware() -> dict[str, Any]:
     """The machine: system, processor, cores."""
-    return {"platform": platform.platform(), "cpu": _cpu_name(), "cores": available_cores()}
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cpu = names[0] if names else platform.processor() or UNKNOWN
+    return {"platform": platform.platform(), "cpu": cpu, "cores": available_cores()}
 
 
 def available_cores() -> int:
@@ -83,14 +89,9 @@ def git_state() -> dict[str, Any]:
     except FileNotFoundError:
         reason = "git is not installed"
     except subprocess.CalledProcessError as error:
-        told = str(error.stderr)
-        reason = (
-            "git refuses a checkout of dubious ownership"
-            if "dubious ownership" in told
-            else "the code is not in a git checkout"
-            if "not a git repository" in told or "did not match any file" in told
-            else f"git says: {(told.splitlines() or ['nothing'])[0]}"
-        )
+        told = str(error.stderr).partition("\n")[0]
+        outside = "not a git repository" in told or "did not match any file" in told
+        reason = "the code is not in a git checkout" if outside else f"git says: {told}"
     except (OSError, subprocess.SubprocessError) as error:
         reason = f"git cannot be asked: {type(error).__name__}"
     return {"git_revision": f"{UNKNOWN} ({reason})"}
@@ -106,26 +107,6 @@ def _fingerprint(names: Iterable[str], content: Callable[[bytes], bytes]) -> str
             digest.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0")
             digest.update(content(file.read_bytes()) + b"\0")
     return digest.hexdigest()[:16]
-
-
-def _syntax(source: bytes) -> bytes:
-    """Python code as a syntax tree, without comments, places and docstrings."""
-    return ast.dump(without_texts(ast.parse(source))).encode()
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def _git(*arguments: str) -> str:

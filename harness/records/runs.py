@@ -4,24 +4,25 @@ import dataclasses
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self, TextIO, get_args
+from typing import Any, Literal, TextIO, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.records.arrays import read_arrays
+from harness.records.correctness import read_arrays, write_arrays
 from harness.records.failpoints import reached
 from harness.records.files import (
     RecordsError,
+    adapter,
     open_to_append,
     read_bytes,
     read_json,
+    reading,
     remove_unfinished,
     set_aside,
     sha256,
-    write_bytes,
     write_json,
 )
 from harness.records.journal import Event, read_journal
@@ -101,39 +102,15 @@ class RunResult:
             return ()
         return Shift(pixels=0, accuracy=self.test_accuracy, agreement=1.0), *self.shifts
 
-    @classmethod
-    def from_plain(cls, body: Mapping[str, Any]) -> Self:
-        """The result that `to_plain` made `body` of; what other versions have written besides is left out."""
-        shifts = tuple(Shift(**_known(Shift, shift)) for shift in body.get("shifts", ()))
-        environment = _shared(body.get("environment", {}))
-        return cls(**_known(cls, body) | {"shifts": shifts, "environment": environment})
 
-
-@dataclass(frozen=True)
 class RunFolder:
     """Reads and writes one run's folder; anything damaged in it is noticed by its hash."""
 
-    path: Path
-
-    @property
-    def config_path(self) -> Path:
-        return self.path / "config.json"
-
-    @property
-    def journal_path(self) -> Path:
-        return self.path / "journal.jsonl"
-
-    @property
-    def result_path(self) -> Path:
-        return self.path / "result.json"
-
-    @property
-    def predictions_path(self) -> Path:
-        return self.path / "predictions.npz"
-
-    @property
-    def log_path(self) -> Path:
-        return self.path / "log.txt"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_path, self.journal_path = path / "config.json", path / "journal.jsonl"
+        self.result_path, self.predictions_path = path / "result.json", path / "predictions.npz"
+        self.log_path = path / "log.txt"
 
     def open_log(self) -> TextIO:
         """The log, to append lines to; a link there is refused, as a folder may come from anybody."""
@@ -153,37 +130,36 @@ class RunFolder:
 
     def config(self) -> dict[str, Any]:
         """`{"digest", "arm", "trial", "values", "config"}` as written; `RecordsError` when it is not whole."""
-        content = read_json(self.config_path)
-        if (
-            not isinstance(content, dict)
-            or content.get("digest") != self.path.name
-            or sha256(canonical_json(content.get("config")).encode()) != self.path.name
-        ):
-            raise RecordsError(f"{self.config_path} does not match the digest in its folder's name; it was changed.")
+        with reading(self.config_path):
+            content: dict[str, Any] = read_json(self.config_path)
+            if not content["digest"] == sha256(canonical_json(content["config"]).encode()) == self.path.name:
+                raise ValueError("it does not match the digest in its folder's name; it was changed")
         return content
 
     def journal(self) -> list[Event]:
         return read_journal(self.journal_path)
 
     def result(self) -> RunResult | None:
-        """The run's result; None while there is none. `RecordsError` when it, or a file of it, is damaged."""
+        """The run's result; None while there is none. `RecordsError` when it, or a file of it, is damaged.
+
+        What other versions have written besides is left out.
+        """
         if not self.result_path.exists():
             return None
-        content = read_json(self.result_path)
-        try:
-            body, expected = content["result"], content["sha256"]
-            result = RunResult.from_plain(body)
-        except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
-            raise RecordsError(f"{self.result_path} is not a result: {error}") from error
-        if sha256(canonical_json(body).encode()) != expected or result.digest != self.path.name:
-            raise RecordsError(f"{self.result_path} is damaged: its hash does not match its content.")
-        for name, digest in result.files.items():
-            if name not in FILES:
-                raise RecordsError(f"{self.result_path} names the file {name!r}; it may name {' and '.join(FILES)}.")
-            path = self.path / name
-            if not path.exists() or sha256(read_bytes(path)) != digest:
+        with reading(self.result_path):
+            content = read_json(self.result_path)
+            body = canonical_json(content["result"])
+            result: RunResult = adapter(RunResult).validate_json(body, strict=True)
+            if sha256(body.encode()) != content["sha256"] or result.digest != self.path.name:
+                raise ValueError("its hash does not match its content")
+            if not set(result.files) <= set(FILES):
+                raise ValueError(f"it names the files {', '.join(result.files)}; it may name {' and '.join(FILES)}")
+        for path in map(self.path.joinpath, result.files):
+            if not path.exists() or sha256(read_bytes(path)) != result.files[path.name]:
                 raise RecordsError(f"{path} is missing or damaged: its hash does not match the result's.")
-        return result
+        # One object for the runs of one environment, which would else fill most of a large study's memory.
+        shared = _environments.setdefault(json.dumps(result.environment, sort_keys=True), result.environment)
+        return dataclasses.replace(result, environment=shared)
 
     def write_result(self, result: RunResult) -> None:
         """Keep the result, atomically; from here on the run is finished."""
@@ -195,10 +171,8 @@ class RunFolder:
 
         The whole split is kept, so that two runs can be compared image by image.
         """
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, labels=labels, predicted=predicted)
-        write_bytes(self.predictions_path, buffer.getvalue())
-        return {self.predictions_path.name: sha256(buffer.getvalue())}
+        content = write_arrays(self.predictions_path, labels=labels, predicted=predicted)
+        return {self.predictions_path.name: sha256(content)}
 
     def predictions(self) -> tuple[Labels, Labels]:
         """Labels and predicted classes (N,) of the test split."""
@@ -220,6 +194,8 @@ class RunFolder:
             set_aside(self.path, aside)
 
 
+_environments: dict[str, Mapping[str, Any]] = {}
+
 PLACE = "model_code"
 """Key of the file or module with the user's code that builds a run's model: no part of the configuration."""
 
@@ -232,19 +208,3 @@ def place_of(config: RunConfig) -> dict[str, str]:
 def with_place(config: RunConfig, content: Mapping[str, Any]) -> RunConfig:
     """A configuration that was read from `content`, its model's code where that says."""
     return dataclasses.replace(config, model=config.model.found_at(content[PLACE])) if PLACE in content else config
-
-
-_environments: dict[str, Any] = {}
-
-
-def _shared(environment: Any) -> Any:
-    """One object for the runs of one environment, which would else fill most of a large study's memory.
-
-    Not to be changed.
-    """
-    return _environments.setdefault(json.dumps(environment, sort_keys=True), environment)
-
-
-def _known(cls: type[Shift] | type[RunResult], body: Mapping[str, Any]) -> dict[str, Any]:
-    names = {item.name for item in fields(cls)}
-    return {key: value for key, value in body.items() if key in names}

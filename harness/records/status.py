@@ -3,27 +3,40 @@
 import contextlib
 import csv
 import io
-import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.records.files import RecordsError, read_bytes, read_json
+from harness.records.files import RecordsError, read_bytes, read_json, read_record, reading
 from harness.records.layout import REPORT_FILE, StudyFolder, command_line
 from harness.records.runs import STATUSES
-from harness.records.study_file import latest_study, read_study
+from harness.records.study_file import latest_study
 from harness.records.write_lock import StudyLock
-from harness.spec import InvalidInput, ResolvedStudy, to_plain
+from harness.spec import ResolvedStudy, to_plain
 from harness.spec.plural import counted
-from harness.spec.recipe import BUDGET_UNITS
 from harness.spec.run import leaves
-from harness.spec.search import OF_MODEL
+from harness.spec.search import Setting
 
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error)
-"""What reading a record raises that is not whole."""
+
+@dataclass(frozen=True, kw_only=True)
+class UnderWay:
+    """A training under way."""
+
+    run: str
+    update: int
+    updates: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Said:
+    """What the coordinator that is at work last said of itself."""
+
+    process: int
+    host: str
+    done: dict[str, int]
+    running: list[UnderWay]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +48,8 @@ class StudyStatus:
     planned: int
     statuses: dict[str, int]
     """Number of the planned runs by status: completed, diverged, out_of_memory, failed."""
-    running: list[dict[str, Any]]
-    """`run`, `update`, `updates` of each training under way; empty when no coordinator is at work."""
+    running: list[UnderWay]
+    """Empty when no coordinator is at work."""
     coordinator: str
     """Process and host, or what is to be done where nothing is running."""
     command: str
@@ -50,55 +63,55 @@ class StudyStatus:
     def as_text(self) -> str:
         """A few lines for a terminal."""
         counts = ", ".join(f"{number} {status}" for status, number in sorted(self.statuses.items())) or "none finished"
-        lines = [
-            f"{self.study} at scale {self.scale}: {counted(self.planned, 'run')} planned; {counts}.",
-            self.coordinator,
-        ]
-        lines += [
-            f"  {item['run']}: {item['update']:,} of {counted(item['updates'], 'update')}" for item in self.running
-        ]
-        return "\n".join(lines)
+        lines = [f"{self.study} at scale {self.scale}: {counted(self.planned, 'run')} planned; {counts}."]
+        running = [f"  {item.run}: {item.update:,} of {counted(item.updates, 'update')}" for item in self.running]
+        return "\n".join([*lines, self.coordinator, *running])
 
 
 def read_status(folder: Path) -> StudyStatus:
     """The status of the study that was last launched into the results folder `folder`.
 
-    A coordinator is at work while it holds the study's lock; what it says of itself is then taken. Otherwise the
-    tables tell, where they are of this study, else the run folders.
+    A coordinator is at work while it holds the study's lock; what it says of itself is then taken. Otherwise the run
+    folders are counted, or the tables in a copy without them.
     """
     places = StudyFolder(folder)
     study, provenance = latest_study(folder)
     holder = StudyLock(places.lock).holder()
-    said = _said(places.status, holder)
-    statuses = said.get("done") or dict(_count(folder, study, is_running=holder is not None))
+    said = None if holder is None else _said(places.status, holder)
+    statuses = dict(_count(places, study)) if said is None else said.done
     planned = sum(study.trials_of(arm) + len(study.seeds) for arm, _ in study.cells)
     command, complete = _command(provenance.get("command"), folder, study), sum(statuses.values()) >= planned
+    if holder is not None:
+        by = "Process {pid} on {host}".format(**holder) if holder else "Another process"
+        coordinator = f"{by} is at work."
+    elif not complete:
+        coordinator = f"Nothing is running; go on with: {command}"
+    elif not (folder / REPORT_FILE).exists():
+        coordinator = f"Every run has a result, but there is no report; make it with: {command}"
+    else:
+        failed = statuses.get("failed", 0)
+        again = f" The {failed} failed are tried again by: {command}" if failed else ""
+        coordinator = f"Complete: every run has a result.{again}"
     return StudyStatus(
         study=study.name,
         scale=study.scale,
         planned=planned,
         statuses=statuses,
-        running=said.get("running", []),
-        coordinator=(
-            _next_step(places, command, statuses.get("failed", 0), complete=complete)
-            if holder is None
-            else f"Process {holder['pid']} on {holder['host']} is at work."
-            if holder.keys() >= {"pid", "host"}
-            else "Another process is at work."
-        ),
+        running=[] if said is None else said.running,
+        coordinator=coordinator,
         command=command,
         complete=complete,
     )
 
 
-def _command(kept: object, folder: Path, study: ResolvedStudy) -> str:
+def _command(told: object, folder: Path, study: ResolvedStudy) -> str:
     """The command that the study was last launched with, for the folder of results as it is called now."""
-    results, told = folder.parents[1], kept if isinstance(kept, str) and kept.isprintable() else ""
-    if told.startswith("harness.run("):
-        return told
-    words: list[str] = []
-    with contextlib.suppress(ValueError):
-        words = shlex.split(told)
+    results, words = folder.parents[1], list[str]()
+    if isinstance(told, str) and told.isprintable():
+        if told.startswith("harness.run("):
+            return told
+        with contextlib.suppress(ValueError):
+            words = shlex.split(told)
     if words[:1] != ["patchbench"]:  # the records may come from anybody, and this is going to be typed
         return command_line(results, "run", study.name, "--scale", study.scale)
     del words[0]
@@ -107,98 +120,48 @@ def _command(kept: object, folder: Path, study: ResolvedStudy) -> str:
     return command_line(results, *words)
 
 
-def _next_step(places: StudyFolder, command: str, failed: int, *, complete: bool) -> str:
-    if not complete:
-        return f"Nothing is running; go on with: {command}"
-    if not (places.path / REPORT_FILE).exists():
-        return f"Every run has a result, but there is no report; make it with: {command}"
-    if failed:
-        return f"Complete: every run has a result. The {failed} failed are tried again by: {command}"
-    return "Complete: every run has a result."
+def _said(path: Path, holder: dict[str, Any]) -> _Said | None:
+    """None for what a killed coordinator has left."""
+    with contextlib.suppress(RecordsError):
+        said = read_record(path, _Said)
+        if (said.process, said.host) == (holder.get("pid"), holder.get("host")) and said.done.keys() <= set(STATUSES):
+            return said
+    return None
 
 
-def _said(path: Path, holder: dict[str, Any] | None) -> dict[str, Any]:
-    """What the coordinator that is at work last said of itself; a killed one may have left a file, too."""
-    if holder is not None:
-        with contextlib.suppress(RecordsError, *_DAMAGED):
-            content = dict(read_json(path))
-            if (content["process"], content["host"]) == (holder["pid"], holder["host"]):
-                return {"done": _counts(content["done"]), "running": [_training(item) for item in content["running"]]}
-    return {}
-
-
-def _counts(content: dict[str, Any]) -> dict[str, int]:
-    return {status: int(number) for status, number in content.items() if status in STATUSES}
-
-
-def _training(content: dict[str, Any]) -> dict[str, Any]:
-    return {"run": str(content["run"]), "update": int(content["update"]), "updates": int(content["updates"])}
-
-
-def _count(folder: Path, study: ResolvedStudy, *, is_running: bool) -> Counter[str]:
-    if not is_running and _has_tables_of(folder, study):
-        rows = list(_rows(folder))
-        runs = StudyFolder(folder).runs
-        # A run that was set aside after the tables were written is to be trained again.
-        return Counter(
-            status for digest, status in rows if not runs.exists() or (runs / digest / "result.json").exists()
-        )
-    found: dict[tuple[object, ...], str] = {}
-    for path in StudyFolder(folder).runs.glob("*/result.json"):
-        with contextlib.suppress(InvalidInput, *_DAMAGED):
-            status = read_json(path)["result"]["status"]
-            place = _place(study, read_json(path.parent / "config.json"))
-            if place is not None and status in STATUSES:
-                found[place] = status
-    return Counter(found.values())
-
-
-def _has_tables_of(folder: Path, study: ResolvedStudy) -> bool:
-    with contextlib.suppress(InvalidInput):
-        return (folder / "runs.csv").exists() and read_study(folder)[0] == study
-    return False
-
-
-def _rows(folder: Path) -> Iterator[tuple[str, str]]:
-    """Digest and status of every run in the tables."""
-    for name in ("runs.csv", "trials.csv"):
-        with contextlib.suppress(*_DAMAGED):
-            for row in csv.DictReader(io.StringIO(read_bytes(folder / name).decode(), newline="")):
-                if row["status"] in STATUSES and _is_digest(row["digest"]):
-                    yield row["digest"], row["status"]
-
-
-def _is_digest(text: object) -> bool:
-    return isinstance(text, str) and re.fullmatch("[0-9a-f]{64}", text) is not None
+def _count(places: StudyFolder, study: ResolvedStudy) -> Counter[Any]:
+    found: dict[tuple[object, ...], Any] = {}
+    if places.runs.exists() or places.launched_study_file.exists():
+        for path in places.runs.glob("*/result.json"):
+            with contextlib.suppress(RecordsError), reading(path):
+                place = _place(study, read_json(path.parent / "config.json"))
+                found |= {} if place is None else {place: read_json(path)["result"]["status"]}
+    else:
+        for path in (places.path / "runs.csv", places.path / "trials.csv"):
+            with contextlib.suppress(RecordsError), reading(path):
+                rows = csv.DictReader(io.StringIO(read_bytes(path).decode(), newline=""))
+                found |= {(path, place): row["status"] for place, row in enumerate(rows)}
+    return Counter(status for status in found.values() if status in STATUSES)
 
 
 def _place(study: ResolvedStudy, content: dict[str, Any]) -> tuple[object, ...] | None:
-    """Where in the study's plan a run stands, from its config.json: arm, training size, trial or seed.
+    """Where in the study's plan a run stands, from its config.json; None for a run of other settings.
 
-    None for a run of other settings. Two searches that differ only in their updates, or in what they proposed, are not
-    told apart, but no place is counted twice.
+    Two searches that proposed other values are not told apart, but no place is counted twice.
     """
     arm, config, trial = study.arm(content["arm"]), content["config"], content["trial"]
-    size, updates = config["data"]["train_size"], config["recipe"]["updates"]
-    sizes = study.train_sizes or (study.data_of(arm).train_size or size,)
+    size = config["data"]["train_size"]
     recipe = study.recipe_of(arm).resolved(size)
-    images, all_images = updates * config["recipe"]["batch_size"], recipe.total_images
-    if trial is None:
-        is_planned = config["seed"] in study.seeds and images == all_images
-    else:
-        is_whole = images == all_images or study.search.updates is not None
-        is_planned = trial < study.trials_of(arm) and images <= all_images and is_whole
-    space = study.search.space_of(arm)
-    free = [name if name.startswith(OF_MODEL) else f"recipe.{name}" for name in (*BUDGET_UNITS, *space)]
-    data = {key: value for key, value in to_plain(study.data_of(arm, size)).items() if value is not None}
-    asked = leaves({"model": to_plain(arm.model), "data": data, "recipe": to_plain(recipe)})
+    own = Setting(arm.model, recipe if trial is None else replace(recipe, updates=study.trial_updates(recipe)))
+    images = own.recipe.total_images
+    for name, value in content["values"].items():
+        own = own.with_value(name, value)
+    own = replace(own, recipe=replace(own.recipe, updates=images // own.recipe.batch_size))
+    asked = leaves({"model": to_plain(own.model), "recipe": to_plain(own.recipe)})
+    asked |= {f"data.{key}": value for key, value in to_plain(study.data_of(arm, size)).items() if value is not None}
+    is_planned = config["seed"] in study.seeds if trial is None else trial < study.trials_of(arm)
+    is_size = size in (study.train_sizes or (study.data_of(arm).train_size or size,))
     got = leaves(config)
-    is_same = all(got.get(key) == value for key, value in asked.items() if not _is_within(key, free))
-    if not (is_planned and is_same and size in sizes):
+    if not (is_planned and is_size and all(got.get(key) == value for key, value in asked.items())):
         return None
-    return arm.name, size, trial, None if trial is not None else config["seed"]
-
-
-def _is_within(key: str, fields: Sequence[str]) -> bool:
-    """Whether a dotted key is one of `fields`, or a part of one."""
-    return any(f"{key}.".startswith(f"{field}.") for field in fields)
+    return arm.name, size, trial, config["seed"] if trial is None else None

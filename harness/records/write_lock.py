@@ -12,11 +12,8 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from harness.records.failpoints import reached
-from harness.records.files import RecordsError, open_to_append, open_to_read, parse_json, unwritable
+from harness.records.files import RecordsError, open_to_append, open_to_read, parse_json, try_lock, unwritable
 from harness.spec import InvalidInput
-
-MOST_SAID = 4096
-"""Bytes of a holder's introduction that are read."""
 
 LOOK_SECONDS, TRY_SECONDS = 0.1, 0.02
 """How long a study's lock is asked for, as whoever looks at it in `holder` may hold it for an instant; how often."""
@@ -29,29 +26,24 @@ WAIT_SECONDS = 60.0
 def write_lock(path: Path) -> Iterator[None]:
     """Write while nobody else who asks for `path` does; waits for it, `RecordsError` after WAIT_SECONDS."""
     with open_to_append(path) as file:
-        try:
-            _take(file, WAIT_SECONDS)
-        except BlockingIOError:
+        if not _take(file, WAIT_SECONDS):
             raise RecordsError(
                 f"Another process has been writing beside {path} for {WAIT_SECONDS:.0f} s. Wait for it or end it (it "
                 "may be stopped), then run the same command again; nothing is lost."
-            ) from None
+            )
         try:
             yield
         finally:  # explicitly: a forked child may still hold the open file
             fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def _take(file: IO[bytes], seconds: float) -> None:
-    """Lock an open file; `BlockingIOError` where another process holds it for so long."""
+def _take(file: IO[bytes], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(TRY_SECONDS)
+    while not try_lock(file):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(TRY_SECONDS)
+    return True
 
 
 class StudyLock:
@@ -71,37 +63,25 @@ class StudyLock:
 
         Empty where it is held by a process that has not said who it is.
         """
-        try:
-            opened = open_to_read(self._path)
-        except RecordsError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                return None
-            raise
-        with opened as file:
-            if not file.read(1):  # a holder that ends empties it
-                return None
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                return _who(file.read(MOST_SAID))
-        return None
+        if not os.path.lexists(self._path):
+            return None
+        with open_to_read(self._path) as file:
+            said = file.read(4096)
+            # A holder that ends empties the file.
+            return None if not said or try_lock(file, fcntl.LOCK_SH) else _who(said)
 
     def __enter__(self) -> Self:
         self._file = open_to_append(self._path)
-        try:
-            _take(self._file, LOOK_SECONDS)
-        except BlockingIOError:
+        if not _take(self._file, LOOK_SECONDS):
             self._file.seek(0)
-            held = _who(self._file.read(MOST_SAID))
+            held = _who(self._file.read(4096))
             self._file.close()
-            raise self._refusal(held) from None
+            raise self._refusal(held)
         reached("taken", self._path)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
-        who = json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}).encode()
         try:
             self._file.truncate(0)
-            self._file.write(who)
+            self._file.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}).encode())
         except OSError as error:
             self._file.close()
             raise unwritable(self._path, error) from error
@@ -120,17 +100,16 @@ class StudyLock:
                 raise unwritable(self._path, unwritten) from unwritten
 
     def _refusal(self, held: dict[str, Any]) -> InvalidInput:
-        known = held.keys() >= {"pid", "host", "since"}
-        by = "process {pid} on {host} since {since}".format(**held) if known else "another process holds its lock"
-        return InvalidInput(f"This study is already running: {by}. {self._remedy()}")
-
-    def _remedy(self) -> str:
-        return f"Wait for it, follow it with `patchbench status`, or end that process; the lock is {self._path}."
+        by = "process {pid} on {host} since {since}".format(**held) if held else "another process holds its lock"
+        return InvalidInput(
+            f"This study is already running: {by}. Wait for it, follow it with `patchbench status`, or end that "
+            f"process; the lock is {self._path}."
+        )
 
 
 def _who(content: bytes) -> dict[str, Any]:
-    try:
+    with contextlib.suppress(ValueError):
         said = parse_json(content)
-    except ValueError:
-        return {}
-    return said if isinstance(said, dict) else {}
+        if isinstance(said, dict) and said.keys() >= {"pid", "host", "since"}:
+            return said
+    return {}

@@ -1,36 +1,27 @@
 """What MLflow should hold about one training, computed from the run's folder alone; nothing here knows MLflow."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 from harness.records.files import sha256
-from harness.records.journal import Event
-from harness.records.runs import RunFolder, RunResult
+from harness.records.runs import RunFolder
 from harness.spec import canonical_json
 from harness.spec.plural import counted
+from harness.spec.run import leaves
 
 LONGEST_PARAM = 6000
 """MLflow's limit for the value of a parameter, characters."""
 
 FINAL_METRICS = (
-    "test_accuracy",
-    "test_loss",
-    "train_images_per_second",
-    "eval_images_per_second",
-    "train_seconds",
-    "peak_memory_bytes",
-    "eval_peak_memory_bytes",
-    "params",
-    "macs_per_image",
-    "attention_macs_per_image",
+    *("test_accuracy", "test_loss", "train_images_per_second", "eval_images_per_second", "train_seconds"),
+    *("peak_memory_bytes", "eval_peak_memory_bytes", "params", "macs_per_image", "attention_macs_per_image"),
 )
 """Metrics that a run has once, with its result; named as in runs.csv."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Point:
+class Point(NamedTuple):
     """One value of a metric."""
 
     key: str
@@ -50,6 +41,7 @@ class Entry:
     tags: Mapping[str, str]
     params: Mapping[str, str]
     points: tuple[Point, ...]
+    """In the order in which they are measured, so that what MLflow has of a training under way begins them."""
     start: int
     """ms since 1970."""
     end: int | None
@@ -58,10 +50,10 @@ class Entry:
     source: str
     data_hash: str
 
-    @property
-    def fingerprint(self) -> str:
-        """Changes whenever anything changes that MLflow should show; tells whether the mirror is up to date."""
-        return sha256(canonical_json(self).encode())[:16]
+    def mark(self, number: int | None = None) -> str:
+        """Tells the first `number` points (all by default) from any others: their number and a hash."""
+        points = self.points[:number]
+        return f"{len(points)} {sha256(canonical_json(points).encode())[:16]}"
 
 
 def read_entry(folder: RunFolder, study: str, scale: str) -> Entry | None:
@@ -69,20 +61,39 @@ def read_entry(folder: RunFolder, study: str, scale: str) -> Entry | None:
     if not folder.config_path.exists():
         return None
     content, events, result = folder.config(), folder.journal(), folder.result()
-    config = content["config"]
-    written = folder.config_path.stat().st_mtime_ns // 1_000_000
+    config, written = content["config"], folder.config_path.stat().st_mtime_ns // 1_000_000
     finished = [event for event in events if event["event"] == "finished"]
-    end = (finished or events or [{"time": written}])[-1]["time"]
-    tags = {"study": study, "scale": scale} | _tags(content)
+    end = int((finished or events or [{"time": written}])[-1]["time"])
+    # From the first event where there is one, so that a rebuilt mirror says the same.
+    start = int(events[0]["time"] - 1000 * events[0].get("seconds", 0)) if events else written
+    size, trial = config["data"]["train_size"], content["trial"]
+    part = f"seed {config['seed']}" if trial is None else f"trial {trial}"
+    tags = {"study": study, "scale": scale, "arm": content["arm"], "phase": config["phase"], "seed": config["seed"]}
+    tags |= {"train_size": size, "digest": content["digest"]} | ({} if trial is None else {"trial": trial})
     if result is not None:
         tags |= {"status": result.status, "code_fingerprint": result.code_fingerprint}
+    points = [
+        Point(key, float(value), event["time"], event["update"])
+        for event in events
+        if event["event"] == "evaluated"
+        for key, value in event.items()
+        if key not in ("time", "update") and isinstance(value, int | float)
+    ]
+    if result is not None:
+        # From the result, not from the event `finished`: a run killed between the two writes that event again.
+        # At step 0: then MLflow draws them as bars, a bar per run.
+        finals = ((key, getattr(result, key)) for key in FINAL_METRICS)
+        points += [Point(key, float(value), end, 0) for key, value in finals if value is not None]
+        for shift in result.shift_curve:
+            points.append(Point("shifted_accuracy", shift.accuracy, end, shift.pixels))
+            points.append(Point("shift_agreement", shift.agreement, end, shift.pixels))
     return Entry(
         digest=content["digest"],
-        name=_name(content),
-        tags=tags,
-        params={key: value[:LONGEST_PARAM] for key, value in _flat(config)},
-        points=(*_evaluations(events), *_finals(result, end), *_shifts(result, end)),
-        start=_start(events, written),
+        name=f"{content['arm']} · {part} · {counted(size, 'image')}",  # lists cut what comes last
+        tags={key: str(value) for key, value in tags.items()},
+        params={key: _text(value)[:LONGEST_PARAM] for key, value in leaves(config).items()},
+        points=tuple(points),
+        start=start,
         end=None if result is None else end,
         status=None if result is None else "FINISHED" if result.status == "completed" else "FAILED",
         source=config["data"]["source"],
@@ -90,64 +101,5 @@ def read_entry(folder: RunFolder, study: str, scale: str) -> Entry | None:
     )
 
 
-def _name(content: Mapping[str, Any]) -> str:
-    config = content["config"]
-    part = f"trial {content['trial']}" if config["phase"] == "tune" else f"seed {config['seed']}"
-    return f"{content['arm']} · {part} · {counted(config['data']['train_size'], 'image')}"  # lists cut what comes last
-
-
-def _tags(content: Mapping[str, Any]) -> dict[str, str]:
-    config = content["config"]
-    values = {
-        "arm": content["arm"],
-        "phase": config["phase"],
-        "seed": config["seed"],
-        "train_size": config["data"]["train_size"],
-        "digest": content["digest"],
-        "trial": content["trial"],
-    }
-    return {key: str(value) for key, value in values.items() if value is not None}
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested fields as `recipe.augmentation.flip`; lists as JSON."""
-    for key, value in config.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", json.dumps(value) if isinstance(value, list) else str(value)
-
-
-def _evaluations(events: list[Event]) -> Iterator[Point]:
-    for event in events:
-        if event["event"] == "evaluated":
-            for key, value in event.items():
-                if key not in ("time", "update") and isinstance(value, int | float):
-                    yield Point(key=key, value=float(value), time=event["time"], step=event["update"])
-
-
-def _finals(result: RunResult | None, time: int) -> Iterator[Point]:
-    """From the result, not from the event `finished`: a run killed between the two writes that event again.
-
-    At step 0: then MLflow draws them as bars, a bar per run.
-    """
-    if result is not None:
-        for key in FINAL_METRICS:
-            value = getattr(result, key)
-            if value is not None:
-                yield Point(key=key, value=float(value), time=time, step=0)
-
-
-def _shifts(result: RunResult | None, time: int) -> Iterator[Point]:
-    """The test of shifted images, from the plain test on: a curve over the shift."""
-    for shift in () if result is None else result.shift_curve:
-        yield Point(key="shifted_accuracy", value=shift.accuracy, time=time, step=shift.pixels)
-        yield Point(key="shift_agreement", value=shift.agreement, time=time, step=shift.pixels)
-
-
-def _start(events: list[Event], written: int) -> int:
-    """When training began, from the first event where there is one, so that a rebuilt mirror says the same."""
-    if not events:
-        return written
-    first = events[0]
-    return int(first["time"] - 1000 * first.get("seconds", 0))
+def _text(value: object) -> str:
+    return json.dumps(value) if isinstance(value, list | dict) else str(value)

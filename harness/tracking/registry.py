@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from harness.records.kept_models import ModelFacts, ModelFolder
+from harness.records.kept_models import ModelFolder
 from harness.spec import InvalidInput
 from harness.tracking.experiment import Experiment
 from harness.tracking.store import Store
@@ -14,7 +14,6 @@ LOADER = "harness.execution.model_export"
 """Its `_load_pyfunc` reads a model back; nothing in a version is unpickled."""
 
 _ARTIFACT = "registered_model"
-_DIGEST, _SHA256, _LOADER = "digest", "sha256", "loader"
 
 
 def register(model: ModelFolder, name: str, *, results: Path) -> str:
@@ -44,7 +43,7 @@ def register(model: ModelFolder, name: str, *, results: Path) -> str:
 
 
 def _registered(client: Any, run_id: str, model: ModelFolder, name: str) -> str:
-    wanted = {_DIGEST: model.facts.digest, _SHA256: model.facts.sha256, _LOADER: LOADER}
+    wanted = {"digest": model.facts.digest, "sha256": model.facts.sha256, "loader": LOADER}
     if not any(found.name == name for found in client.search_registered_models()):
         client.create_registered_model(name)
     for version in client.search_model_versions():
@@ -60,25 +59,20 @@ def _registered(client: Any, run_id: str, model: ModelFolder, name: str) -> str:
 
 def _save(model: ModelFolder, path: Path) -> None:
     """A folder that `mlflow.pyfunc.load_model` reads: images uint8 (N, C, H, W) to logits float32 (N, classes)."""
+    import numpy as np
     from mlflow import pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
 
+    config = model.facts.config
+    images = TensorSpec(np.dtype("uint8"), (-1, config.channels, config.image_size, config.image_size))
+    logits = TensorSpec(np.dtype("float32"), (-1, config.classes))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # it would rather have an example and type hints of its own
         pyfunc.save_model(
             str(path),
             loader_module=LOADER,
             data_path=str(model.path),
-            signature=_signature(model.facts),
+            signature=ModelSignature(inputs=Schema([images]), outputs=Schema([logits])),
             pip_requirements=["patchbench"],
         )
-
-
-def _signature(facts: ModelFacts) -> Any:
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
-
-    side = facts.config.image_size
-    images = TensorSpec(np.dtype("uint8"), (-1, facts.config.channels, side, side))
-    logits = TensorSpec(np.dtype("float32"), (-1, facts.config.classes))
-    return ModelSignature(inputs=Schema([images]), outputs=Schema([logits]))

@@ -1,13 +1,13 @@
 """The way to MLflow's database or server: loaded late, quiet, and safe for several processes at once."""
 
 import contextlib
+import itertools
 import logging
 import os
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -33,8 +33,17 @@ _BOUNDED = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT
 
 _BUSY_SECONDS = 2.0
 
-_opened: dict[Path, tuple[tuple[int, int] | None, int]] = {}
-"""Which file each database was when this process opened it last, and how often it was another than before."""
+_PLACES = {
+    "experiments": ("artifact_location",),
+    "runs": ("artifact_uri",),
+    "logged_models": ("artifact_location",),
+    "model_versions": ("source", "storage_location"),
+}
+"""Where MLflow's database says, as whole addresses, where artifacts lie: columns by table."""
+
+_opened: dict[tuple[Path, tuple[int, int] | None], int] = {}
+"""A number for each file that this process has opened as a database."""
+_numbers = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -58,11 +67,6 @@ class Store:
         """Where it is, for a person."""
         return str(self.database or self.named)
 
-    @property
-    def is_own(self) -> bool:
-        """Whether it is the database of the results folder, wherever that is now."""
-        return self.database == self.results / DATABASE
-
     def artifact_location(self, experiment: str) -> str | None:
         """Where an experiment's artifacts lie; None leaves it to the server."""
         return None if self.database is None else (self.results / ARTIFACTS / experiment).as_uri()
@@ -71,104 +75,79 @@ class Store:
         """Keep other processes of this machine from writing: the schema's creation and find-or-create are racy."""
         return write_lock((self.database or self.results / DATABASE).with_suffix(".db.lock"))
 
-    def connect(self) -> Any:
-        """An `MlflowClient`; to be called under `locked`. `InvalidInput` for a database of another MLflow's schema."""
+    def connect(self, say: Callable[[str], object] = lambda line: None) -> Any:
+        """An `MlflowClient`; to be called under `locked`. `InvalidInput` for a database of another MLflow's schema.
+
+        Our own database is moved away, which is said, where SQLite cannot read it, and a new one made.
+        """
         mlflow_client = _load()
+        from mlflow.exceptions import MlflowException
+
         if self.database is None:
             return mlflow_client(tracking_uri=self.named)
-        created = not self.database.exists()
-        if created:
+        is_own = self.database == self.results / DATABASE
+        if is_own and self._is_damaged():
+            aside, *_ = [set_aside(path, shared_aside(self.results)) for path in self._files()]
+            say(
+                f"MLflow's database was damaged; it is kept as {aside}, and a new one is made up from the records. Of "
+                "other studies, by their next run, report or `patchbench sync`."
+            )
+        if created := not self.database.exists():
             with new_database(self.database) as url:
                 mlflow_client(tracking_uri=url)
-        self.check()
-        require_schema(self.database)
-        if self.is_own:
+        self.require_free()
+        if is_own:
             renew_artifact_places(self.results)
-        before, times = _opened.get(self.database, (self.identity(), 0))
-        times += created or before != self.identity()
+        known = self.database, self.identity()
+        if created or known not in _opened:
+            _opened[known] = next(_numbers)
         # MLflow keeps a connection per URI for the life of the process, also to a deleted file;
         # another spelling of the same path gets a new one.
         folder, _, name = sqlite_url(self.database).rpartition("/")
-        client = mlflow_client(tracking_uri=f"{folder}/{'./' * times}{name}")
-        _opened[self.database] = (self.identity(), times)
-        return client
-
-    def set_damaged_aside(self) -> Path | None:
-        """Move our own database away where SQLite cannot read it, so that the next `connect` makes a new one.
-
-        Returns where it is now. A database that the user named is left alone. To be called under `locked`.
-        """
-        if self.database is None or not self.is_own or not self.database.is_file():
-            return None
         try:
-            self.check(wait=0)
-            with _reading(self.database) as db:
-                if db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",):
-                    return None
-        except sqlite3.OperationalError:  # locked, or not to be opened: not known to be damaged
-            return None
-        except sqlite3.DatabaseError:
-            pass
-        folder = shared_aside(self.results)
-        for ending in ("-journal", "-wal", "-shm"):  # SQLite would apply them to the new database
-            companion = self.database.with_name(self.database.name + ending)
-            if companion.exists():
-                set_aside(companion, folder)
-        return set_aside(self.database, folder)
+            return mlflow_client(tracking_uri=f"{folder}/{'./' * _opened[known]}{name}")
+        except MlflowException as error:
+            if "database schema" not in str(error):
+                raise
+            raise InvalidInput(
+                f"{self.database} is of another version of MLflow than is installed here. Bring MLflow (pip install "
+                f"--upgrade mlflow) or the file (mlflow db upgrade sqlite:///{DATABASE}, in its folder) up to date, or "
+                "move the file away: `patchbench sync NAME` makes it again from the records, for each study."
+            ) from error
 
-    def check(self, wait: float = _BUSY_SECONDS) -> None:
+    def _files(self) -> list[Path]:
+        """The database and what SQLite keeps beside it, which it would apply to a new one."""
+        assert self.database is not None
+        beside = (self.database.with_name(self.database.name + end) for end in ("-journal", "-wal", "-shm"))
+        return [self.database, *(path for path in beside if path.exists())]
+
+    def _is_damaged(self) -> bool:
+        """False where it is locked, or not to be opened: then it is not known to be damaged."""
+        assert self.database is not None
+        if not self.database.is_file():
+            return False
+        try:
+            self.require_free(wait=0)
+            with contextlib.closing(sqlite3.connect(self.database)) as db:
+                return bool(db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",))
+        except sqlite3.OperationalError:
+            return False
+        except sqlite3.DatabaseError:
+            return True
+
+    def require_free(self, wait: float = _BUSY_SECONDS) -> None:
         """Raise when the database is locked for `wait` seconds or not writable: MLflow would wait for many."""
-        if self.database is not None:
-            with contextlib.closing(sqlite3.connect(self.database, timeout=wait, isolation_level=None)) as db:
-                db.execute("BEGIN IMMEDIATE")
-                db.execute("ROLLBACK")
+        assert self.database is not None
+        with contextlib.closing(sqlite3.connect(self.database, timeout=wait, isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("ROLLBACK")
 
     def identity(self) -> tuple[int, int] | None:
         """Which file the database is now; None where there is none."""
-        if self.database is None:
+        if self.database is None or not self.database.exists():
             return None
-        try:
-            status = self.database.stat()
-        except OSError:
-            return None
+        status = self.database.stat()
         return status.st_dev, status.st_ino
-
-
-def require_schema(database: Path) -> None:
-    """Refuse, as `InvalidInput`, an SQLite database whose tables are those of another version of MLflow.
-
-    `sqlite3.DatabaseError` where it cannot be read.
-    """
-    from alembic.script import ScriptDirectory
-
-    with _reading(database) as db:
-        if not db.execute("select 1 from sqlite_master where name = 'alembic_version'").fetchone():
-            return  # empty: MLflow fills it
-        (found,) = db.execute("select version_num from alembic_version").fetchone() or ("",)
-    spec = find_spec("mlflow")
-    assert spec is not None
-    assert spec.origin is not None
-    scripts = ScriptDirectory(str(Path(spec.origin).parent / "store" / "db_migrations"))
-    if found == scripts.get_current_head():
-        return
-    is_older = any(script.revision == found for script in scripts.walk_revisions())
-    upgrade = f"mlflow db upgrade sqlite:///{database.name}, in its folder"
-    remedy = upgrade if is_older else "pip install --upgrade mlflow"
-    raise InvalidInput(
-        f"{database} is of {'an older' if is_older else 'a newer'} version of MLflow than is installed here (schema "
-        f"{found}). Bring {'it' if is_older else 'MLflow'} up to date ({remedy}), or move the file away: "
-        "`patchbench sync NAME` makes it again from the records, for each study."
-    )
-
-
-_PLACES = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-    ("model_versions", "source"),
-    ("model_versions", "storage_location"),
-)
-"""Where MLflow's database says, as whole addresses, where artifacts lie."""
 
 
 def renew_artifact_places(results: Path) -> None:
@@ -177,28 +156,19 @@ def renew_artifact_places(results: Path) -> None:
     What lies elsewhere is left as it is. `sqlite3.Error` where the database cannot be written.
     """
     now = (results / ARTIFACTS).as_uri()
-    with _reading(results / DATABASE) as db:
+    with contextlib.closing(sqlite3.connect(results / DATABASE, timeout=_BUSY_SECONDS)) as db, db:
         if not db.execute("select 1 from sqlite_master where name = 'experiments'").fetchone():
             return
         rows = db.execute("select artifact_location, name from experiments where artifact_location is not null")
-        ended = [(place, f"/{ARTIFACTS}/{quote(name)}") for place, name in rows.fetchall()]
-    before = {place.removesuffix(end) + f"/{ARTIFACTS}" for place, end in ended if place.endswith(end)} - {now}
-    if not before:
-        return
-    with contextlib.closing(sqlite3.connect(results / DATABASE, timeout=_BUSY_SECONDS)) as db, db:
-        for old in before:
-            for table, column in _PLACES:
-                db.execute(
-                    f"update {table} set {column} = ? || substr({column}, ?) "  # noqa: S608 (fixed names)
-                    f"where substr({column}, 1, ?) = ?",
-                    (now, len(old) + 1, len(old) + 1, f"{old}/"),
-                )
-
-
-@contextlib.contextmanager
-def _reading(database: Path) -> Iterator[sqlite3.Connection]:
-    with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)) as db:
-        yield db
+        ends = [(place, f"/{ARTIFACTS}/{quote(name)}") for place, name in rows.fetchall()]
+        for old in {f"{place.removesuffix(end)}/{ARTIFACTS}" for place, end in ends if place.endswith(end)} - {now}:
+            for table, columns in _PLACES.items():
+                for column in columns:
+                    db.execute(
+                        f"update {table} set {column} = ? || substr({column}, ?) "  # noqa: S608 (fixed names)
+                        f"where substr({column}, 1, ?) = ?",
+                        (now, len(old) + 1, len(old) + 1, f"{old}/"),
+                    )
 
 
 def _load() -> Any:

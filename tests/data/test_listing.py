@@ -241,7 +241,7 @@ def test_small_and_odd_sets_are_told(root):
     assert len(told) == 4
     assert "has only 5 test images: one of them is 20 points" in told[0]
     assert told[1].startswith("The validation images of")
-    assert "lack the class 'eel'" in told[1]
+    assert "lack 1 class, 'eel'" in told[1]
     assert told[2].startswith("The test images of")
     assert "'cat' has 30 training images, 'dog' 3" in told[3] or "'cat' has 35 images" in told[3]
     assert outline(DataSpec(source="digits")).cautions() == ()

@@ -9,7 +9,6 @@ from small_study import FaultStudy
 from test_processes import reaches, wait_until
 from what_is_kept import differences
 
-from harness.records.files import UNFINISHED
 
 
 def test_a_second_launch_is_refused_and_a_dead_ones_lock_is_taken_over(
@@ -60,4 +59,4 @@ def test_two_first_runs_and_a_report_in_a_new_folder_at_once(fresh: Callable[[],
         assert launch.wait() == 0, launch.said()
         assert "Report: " in launch.said()
         assert "cannot be written" not in launch.said()
-    assert list(one.results.rglob(UNFINISHED)) == []
+    assert list(one.results.rglob(".*.tmp")) == []

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.records.files import UNFINISHED
 
 CLOCKS = ("time", "seconds", "per_second", "peak_memory_bytes", "wall", "created", "started", "ended")
 """Parts of the names of what differs from one time to the next."""
@@ -30,7 +29,7 @@ def kept(results: Path, study: str) -> dict[str, Any]:
         result = json.loads((path / "result.json").read_bytes())["result"]
         found[f"result {path.name[:8]}"] = timeless(result | {"files": sorted(result["files"]), "environment": None})
     found["files"] = files(folder)
-    found["unfinished files"] = sorted(str(path.relative_to(results)) for path in results.rglob(UNFINISHED))
+    found["unfinished files"] = sorted(str(path.relative_to(results)) for path in results.rglob(".*.tmp"))
     found["study"] = json.loads((folder / "study.json").read_bytes())["study"]
     for path in sorted(folder.glob("work/searches/*.db")):
         found[f"search {path.name}"] = search(path)
