@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.analysis import at_edge
 from harness.execution.progress import Finished
-from harness.records.correctness import Correct, Correctness
+from harness.records.correctness import Correct
 from harness.records.files import RecordsError
 from harness.records.run_table import (
     CURVE_COLUMNS,
@@ -39,9 +39,7 @@ def collect(study: ResolvedStudy, finished: Sequence[Finished], provenance: dict
         trials=with_columns([_trial_row(study, item) for item in trials], TRIAL_COLUMNS),
         curves=in_batches((row for item in confirmed for row in _curve_rows(item)), CURVE_COLUMNS),
         shifts=in_batches((row for item in confirmed for row in _shift_rows(item)), SHIFT_COLUMNS),
-        correct=Correctness(
-            (item.run.digest, _correct(item.folder)) for item in confirmed if item.result.status == "completed"
-        ),
+        correct={item.run.digest: _correct(item.folder) for item in confirmed if item.result.status == "completed"},
     )
 
 

@@ -83,7 +83,7 @@ def check_files(folder: Path) -> Check:
         note = f"There is no {manifest.NAME}: these results are of an earlier version, and no file has a hash."
         return Check(what=what, checked=0, notes=(note,))
     wrong = manifest.mismatches(folder, known.files)
-    faults = [Fault(path=item.name, expected=f"SHA-256 {item.expected}", found=item.found) for item in wrong]
+    faults = [Fault(path=name, expected=f"SHA-256 {known.files[name]}", found=wrong[name]) for name in wrong]
     unlisted = [name for name in manifest.SOURCES if name not in known.files and (folder / name).exists()]
     faults += [Fault(path=name, expected=f"an entry in {manifest.NAME}", found="none") for name in unlisted]
     return Check(what=what, checked=len(known.files), faults=tuple(faults))

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,39 +41,27 @@ def read_arrays(path: Path, kinds: Mapping[str, str]) -> dict[str, npt.NDArray[A
     return arrays
 
 
-class Correctness(Mapping[str, Correct]):
-    """The answers of each run by its digest; unpacked when they are asked for, as ten thousand runs fill a gigabyte."""
+def write_answers(path: Path, answers: Mapping[str, Correct]) -> None:
+    """Keep each run's answers, by its digest, in an .npz file: digests in order, lengths (images), and all bits."""
+    digests = sorted(answers)
+    write_arrays(
+        path,
+        digests=np.array(digests, dtype="U64"),
+        lengths=np.array([len(answers[digest]) for digest in digests], dtype=np.int64),
+        bits=np.concatenate([np.zeros(0, dtype=np.uint8), *(np.packbits(answers[digest]) for digest in digests)]),
+    )
 
-    def __init__(self, answers: Iterable[tuple[str, Correct]] = ()) -> None:
-        self._kept = {digest: (np.packbits(correct), len(correct)) for digest, correct in answers}
 
-    def __getitem__(self, digest: str) -> Correct:
-        bits, length = self._kept[digest]
-        return np.unpackbits(bits, count=length).astype(np.bool_)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._kept)
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def write(self, path: Path) -> None:
-        """Keep them in an .npz file: digests in order, lengths (images), and all bits one after the other."""
-        digests = sorted(self._kept)
-        lengths = np.array([self._kept[digest][1] for digest in digests], dtype=np.int64)
-        joined = np.concatenate([np.zeros(0, dtype=np.uint8), *(self._kept[digest][0] for digest in digests)])
-        write_arrays(path, digests=np.array(digests, dtype="U64"), lengths=lengths, bits=joined)
-
-    @classmethod
-    def read(cls, path: Path) -> "Correctness":
-        """What `write` kept; `RecordsError` for a file whose parts do not fit each other."""
-        kept, answers = read_arrays(path, {"digests": "U", "lengths": "i", "bits": "u"}), cls()
-        with reading(path):
-            digests, lengths = kept["digests"].tolist(), kept["lengths"].tolist()
-            sizes = [(length + 7) // 8 for length in lengths]
-            # Checked before anything is unpacked: a length beyond the bits would be filled up with zeros.
-            if len(lengths) != len(digests) or min(lengths, default=0) < 0 or sum(sizes) != kept["bits"].nbytes:
-                raise ValueError("its numbers of runs, images and answers do not fit each other")
-            parts = np.split(kept["bits"].view(np.uint8), np.cumsum(sizes)[:-1]) if sizes else []
-            answers._kept = dict(zip(digests, zip(parts, lengths, strict=True), strict=True))
-        return answers
+def read_answers(path: Path) -> dict[str, Correct]:
+    """What `write_answers` kept; `RecordsError` for a file whose parts do not fit each other."""
+    kept = read_arrays(path, {"digests": "U", "lengths": "i", "bits": "u"})
+    with reading(path):
+        digests, lengths, bits = kept["digests"].tolist(), kept["lengths"].tolist(), kept["bits"].view(np.uint8)
+        ends = np.cumsum([(length + 7) // 8 for length in lengths], dtype=np.int64).tolist()
+        # Checked before anything is unpacked: a length beyond the bits would be filled up with zeros.
+        if len(lengths) != len(digests) or min(lengths, default=0) < 0 or [0, *ends][-1] != len(bits):
+            raise ValueError("its numbers of runs, images and answers do not fit each other")
+        return {
+            digest: np.unpackbits(bits[start:end], count=length).astype(np.bool_)
+            for digest, length, start, end in zip(digests, lengths, [0, *ends], ends, strict=False)
+        }

@@ -9,8 +9,8 @@ from harness.records.files import adapter, reading
 from harness.records.layout import STUDY_FILE
 from harness.spec.plural import counted
 
-PARTS = ("train", "validation", "test")
 PART_NAMES = {"train": "training", "validation": "validation", "test": "test"}
+PARTS = tuple(PART_NAMES)
 
 FEWEST_TEST_IMAGES = 200
 """With fewer, one image is more than half a point of accuracy."""
@@ -109,16 +109,11 @@ class DataFacts:
     duplicates: Duplicates | None = None
     """None where they have not been looked for."""
 
-    def part(self, name: str) -> int:
-        """Images of a part of `PARTS`."""
-        number: int = getattr(self, name)
-        return number
-
     def lines(self) -> Iterator[tuple[str, str]]:
         """What is known, as pairs of a heading and a text; the classes apart."""
         for part, name in PART_NAMES.items():
             origin = f", {self.origins[part]}" if part in self.origins else ""
-            yield f"{name.capitalize()} images", f"{self.part(part):,}{origin}"
+            yield f"{name.capitalize()} images", f"{getattr(self, part):,}{origin}"
         if self.classes:
             totals = sorted(row.total for row in self.classes)
             least = "" if totals[0] == totals[-1] else f"{totals[0]:,} to "
@@ -150,24 +145,17 @@ class DataFacts:
 
     def cautions(self) -> tuple[str, ...]:
         """What makes a result on these images less than it seems, a sentence each."""
-        return (*self._few(), *self._uneven(), *self._left_out(), *self._twice())
+        return (*self._of_images(), *self._of_classes())
 
-    def _few(self) -> Iterator[str]:
-        if 0 < self.test < FEWEST_TEST_IMAGES:
-            yield (
-                f"{self.source} has only {counted(self.test, 'test image')}: one of them is "
-                f"{100 / self.test:.2g} points of accuracy."
-            )
+    def _of_classes(self) -> Iterator[str]:
         for part in PARTS[1:]:
             without = [f"'{row.name}'" for row in self.classes if not getattr(row, part)]
-            if without and self.part(part):
+            if without and getattr(self, part):
                 more = f" and {len(without) - 5:,} more" if len(without) > 5 else ""
                 yield (
                     f"The {PART_NAMES[part]} images of {self.source} lack {counted(len(without), 'class')}, "
                     f"{', '.join(without[:5])}{more}: accuracy there says nothing of what is not there."
                 )
-
-    def _uneven(self) -> Iterator[str]:
         for part, name in (("total", ""), ("train", "training "), ("test", "test ")):
             numbers = sorted((getattr(row, part), row.name) for row in self.classes if getattr(row, part))
             if numbers and numbers[-1][0] >= MOST_UNEVEN * numbers[0][0]:
@@ -178,24 +166,24 @@ class DataFacts:
                 )
                 return
 
-    def _left_out(self) -> Iterator[str]:
+    def _of_images(self) -> Iterator[str]:
+        test, source, found = counted(self.test, "test image"), self.source, self.duplicates
+        if 0 < self.test < FEWEST_TEST_IMAGES:
+            yield f"{source} has only {test}: one of them is {100 / self.test:.2g} points of accuracy."
         for item in self.skipped:
             if item.reason == NO_DECODER:
                 yield (
-                    f"{counted(item.files, 'image')} of {self.source} left out: {item.reason}. Install pillow-heif for "
-                    "HEIC, Pillow 11.3 or newer for AVIF, or convert them."
+                    f"{counted(item.files, 'image')} of {source} left out: {NO_DECODER}. Install pillow-heif for HEIC, "
+                    "Pillow 11.3 or newer for AVIF, or convert them."
                 )
-
-    def _twice(self) -> Iterator[str]:
-        found = self.duplicates
         if found is not None and found.test_in_train:
             yield (
-                f"{found.test_in_train:,} of {counted(self.test, 'test image')} of {self.source} also among the "
-                f"training images (the same {found.compared}): there, accuracy tells what was memorised."
+                f"{found.test_in_train:,} of {test} of {source} also among the training images (the same "
+                f"{found.compared}): there, accuracy tells what was memorised."
             )
         if found is not None and found.relabelled:
             yield (
-                f"{counted(found.relabelled, 'image')} of {self.source} under more than one class (the same "
+                f"{counted(found.relabelled, 'image')} of {source} under more than one class (the same "
                 f"{found.compared}): no model can be right about all of them."
             )
 

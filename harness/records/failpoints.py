@@ -39,6 +39,13 @@ def reached(what: str, path: Path | None = None) -> None:
             _fail(action or "KILL")
 
 
+def _fail(action: str) -> None:
+    if action == "sleep":
+        time.sleep(3600)
+    else:
+        os.kill(os.getpid(), signal.Signals[f"SIG{action}"])
+
+
 def _count(name: str) -> int:
     """How often `name` was reached, this time included."""
     if LOG not in os.environ:
@@ -50,10 +57,3 @@ def _count(name: str) -> int:
         end = log.tell()  # behind the own line, whoever else appends
         log.seek(0)
         return log.read(end).splitlines(keepends=True).count(line)
-
-
-def _fail(action: str) -> None:
-    if action == "sleep":
-        time.sleep(3600)
-    else:
-        os.kill(os.getpid(), signal.Signals[f"SIG{action}"])

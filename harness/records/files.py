@@ -9,6 +9,7 @@ import fcntl
 import functools
 import hashlib
 import io
+import itertools
 import json
 import math
 import os
@@ -17,15 +18,13 @@ import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any
 
 from harness.records.failpoints import reached
 from harness.spec import InvalidInput
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
-
-T = TypeVar("T")
 
 MOST_BYTES = 2**28
 """The largest record that is read, packed or unpacked: several times what the largest study leaves."""
@@ -42,7 +41,7 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     Raises `RecordsError` with the path when the disk is full or not writable; the earlier file then stays whole.
     """
     reached("begin", path)
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with unfinished_file(path) as (temporary, file):
             yield file
@@ -53,8 +52,6 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
             temporary.replace(path)
             reached("renamed", path)
         sync_folder(path.parent)
-    except OSError as error:
-        raise unwritable(path, error) from error
 
 
 @contextlib.contextmanager
@@ -149,11 +146,9 @@ def open_to_append(path: Path) -> IO[bytes]:
     `RecordsError` where it cannot be opened, and for a link, which may lead to somebody's file.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.fdopen(_plain(path, os.open(path, flags, 0o644)), "a+b", buffering=0)
-    except OSError as error:
-        raise unwritable(path, error) from error
 
 
 def _plain(path: Path, descriptor: int) -> int:
@@ -169,10 +164,10 @@ def read_json(path: Path) -> Any:
         return parse_json(read_bytes(path))
 
 
-def read_record(path: Path, kind: type[T]) -> T:
+def read_record(path: Path, kind: Any) -> Any:
     """A JSON file as a dataclass or another type; `RecordsError` where it does not hold one."""
     with reading(path):
-        return cast("T", adapter(kind).validate_python(read_json(path)))
+        return adapter(kind).validate_python(read_json(path))
 
 
 @functools.cache
@@ -201,9 +196,13 @@ def _number(text: str) -> float:
     return value
 
 
-def unwritable(path: Path, error: OSError) -> RecordsError:
-    """What to tell of a file that could not be written: the path, why, and what to do about it."""
-    return RecordsError(f"Could not write {path}: {error.strerror or error}. {_remedy(error, path)}")
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn any `OSError` into a `RecordsError`: the path, why it cannot be written, and what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        raise RecordsError(f"Could not write {path}: {error.strerror or error}. {_remedy(error, path)}") from error
 
 
 @contextlib.contextmanager
@@ -238,9 +237,7 @@ def sha256(content: bytes) -> str:
 def set_aside(path: Path, folder: Path) -> Path:
     """Move a damaged or outdated file or folder into `folder`, under a name of its own; returns the new path."""
     folder.mkdir(parents=True, exist_ok=True)
-    target = _unused(folder, path.name)
-    path.rename(target)
-    return target
+    return path.rename(_unused(folder, path.name))
 
 
 def set_aside_together(paths: Iterable[Path], folder: Path, name: str) -> Path | None:
@@ -272,10 +269,8 @@ def is_being_set_aside(folder: Path, name: str) -> bool:
 
 
 def _unused(folder: Path, name: str) -> Path:
-    number = 0
-    while (target := folder / f"{name}.{number}").exists():
-        number += 1
-    return target
+    targets = (folder / f"{name}.{number}" for number in itertools.count())
+    return next(target for target in targets if not target.exists())
 
 
 def _remedy(error: OSError, path: Path) -> str:

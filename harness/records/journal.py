@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records import failpoints
-from harness.records.files import RecordsError, open_to_append, parse_json, read_bytes, unwritable
+from harness.records.files import RecordsError, open_to_append, parse_json, read_bytes, writing
 
 Event = dict[str, Any]
 """`event` (started, evaluated, checkpointed, finished, ...), `time` (ms since 1970) and the event's own fields."""
@@ -27,13 +27,14 @@ class Journal:
         line = json.dumps(entry, allow_nan=False).encode() + b"\n"
         before = self.length
         half = len(line) // 2 if failpoints.active() else len(line)
-        try:
-            self._write(line[:half])
-            failpoints.reached(f"half a line of {event}", self.path)
-            self._write(line[half:])
-        except OSError as error:
-            self._file.truncate(before)
-            raise unwritable(self.path, error) from error
+        with writing(self.path):
+            try:
+                self._write(line[:half])
+                failpoints.reached(f"half a line of {event}", self.path)
+                self._write(line[half:])
+            except OSError:
+                self._file.truncate(before)
+                raise
         failpoints.reached(f"a line of {event}", self.path)
         return entry
 

@@ -24,9 +24,9 @@ from harness.records.files import (
     remove_unfinished,
     sha256,
     sync_folder,
-    unwritable,
     write_bytes,
     write_json,
+    writing,
 )
 from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder, place_of, with_place
@@ -129,15 +129,13 @@ class ModelFolder:
 
     def move_to(self, target: "ModelFolder") -> None:
         """Take the place of another model, in one step: a kill before it leaves this one where it is."""
-        try:
+        with writing(target.path):
             target.path.parent.mkdir(parents=True, exist_ok=True)
             target.remove()
             reached("begin:move of model")
             self.path.rename(target.path)
             reached("moved model")
             sync_folder(target.path.parent)
-        except OSError as error:
-            raise unwritable(target.path, error) from error
 
     def remove(self) -> None:
         """Remove the model; the facts go first."""

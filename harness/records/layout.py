@@ -10,7 +10,6 @@ STUDY_FILE = "study.json"
 
 REPORT_FILE = "report.json"
 """What a report says, for programs."""
-
 _PUBLISHED = ("report.html", "REPORT.md", REPORT_FILE, "runs.csv", "trials.csv", "comparisons.csv", "claims.csv")
 
 

@@ -25,16 +25,6 @@ class Manifest:
     """See `provenance.report_maker`."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mismatch:
-    """A file that does not have the hash of the manifest."""
-
-    name: str
-    expected: str
-    found: str
-    """The SHA-256 found, or why there is none."""
-
-
 def write_manifest(folder: Path, paths: Iterable[Path], made_by: dict[str, str]) -> None:
     """Keep the hashes of `paths`, files in `folder` or below; written last, when all of them are whole."""
     hashes = {path.relative_to(folder).as_posix(): sha256(read_bytes(path)) for path in paths}
@@ -53,25 +43,23 @@ def read_manifest(folder: Path) -> Manifest | None:
     return manifest
 
 
-def mismatches(folder: Path, files: dict[str, str]) -> list[Mismatch]:
-    """Of files with their hashes, those that are missing or changed, by name."""
-    wrong = []
-    for name, expected in sorted(files.items()):
+def mismatches(folder: Path, files: dict[str, str]) -> dict[str, str]:
+    """Of files with their hashes, those that are missing or changed: the SHA-256 found, or why there is none."""
+    found = {}
+    for name in sorted(files):
         try:
-            found = sha256(read_bytes(folder / name))
+            found[name] = sha256(read_bytes(folder / name))
         except RecordsError as error:
-            found = "no such file" if isinstance(error.__cause__, FileNotFoundError) else str(error)
-        if found != expected:
-            wrong.append(Mismatch(name=name, expected=expected, found=found))
-    return wrong
+            found[name] = "no such file" if isinstance(error.__cause__, FileNotFoundError) else str(error)
+    return {name: told for name, told in found.items() if told != files[name]}
 
 
 def require_unchanged(folder: Path) -> None:
     """Refuse tables that were changed after they were published, so that no report is made from them."""
     manifest = read_manifest(folder)
     known = {} if manifest is None else manifest.files
-    for wrong in mismatches(folder, {name: known[name] for name in SOURCES if name in known}):
+    for name, found in mismatches(folder, {name: known[name] for name in SOURCES if name in known}).items():
         raise RecordsError(
-            f"{folder / wrong.name} was changed after it was written: {NAME} expects SHA-256 {wrong.expected}, found "
-            f"{wrong.found}. Restore the file; or remove {NAME} to accept it as it is."
+            f"{folder / name} was changed after it was written: {NAME} expects SHA-256 {known[name]}, found {found}. "
+            f"Restore the file; or remove {NAME} to accept it as it is."
         )

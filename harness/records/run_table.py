@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from harness.records import csv_text
-from harness.records.correctness import Correct, Correctness
+from harness.records.correctness import Correct, read_answers, write_answers
 from harness.records.files import RecordsError, atomic_writer, read_bytes, reading
 from harness.records.runs import STATUSES
 from harness.records.study_file import read_study, write_study
@@ -85,7 +85,7 @@ class StudyRecords:
     """A row per evaluation; CURVE_COLUMNS."""
     shifts: pd.DataFrame = field(default_factory=lambda: with_columns([], SHIFT_COLUMNS))
     """A row per shift of the test images, where the study has test_shifts; SHIFT_COLUMNS."""
-    correct: Mapping[str, Correct] = field(default_factory=Correctness)
+    correct: Mapping[str, Correct] = field(default_factory=dict)
     """For each completed confirm run's digest: per test image, in the test split's order, whether it was right."""
     folder: Path | None = None
     """Where the study's results lie."""
@@ -113,7 +113,7 @@ def write_tables(folder: Path, records: StudyRecords) -> None:
     for name, frame in tables.items():
         with atomic_writer(folder / f"{name}.csv") as file:
             file.writelines(line.encode() for line in csv_text.parts(frame))
-    Correctness(records.correct.items()).write(folder / "predictions.npz")
+    write_answers(folder / "predictions.npz", records.correct)
     write_study(folder, records.study, records.provenance)
 
 
@@ -133,7 +133,7 @@ def load_records(folder: Path) -> StudyRecords:
         shifts=_read_csv(folder / "shifts.csv", SHIFT_COLUMNS)
         if study.test_shifts
         else with_columns([], SHIFT_COLUMNS),
-        correct=Correctness.read(folder / "predictions.npz"),
+        correct=read_answers(folder / "predictions.npz"),
         folder=folder,
     )
 

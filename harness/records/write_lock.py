@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from harness.records.failpoints import reached
-from harness.records.files import RecordsError, open_to_append, open_to_read, parse_json, try_lock, unwritable
+from harness.records.files import RecordsError, open_to_append, open_to_read, parse_json, try_lock, writing
 from harness.spec import InvalidInput
 
 LOOK_SECONDS, TRY_SECONDS = 0.1, 0.02
@@ -79,25 +79,19 @@ class StudyLock:
             raise self._refusal(held)
         reached("taken", self._path)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
-        try:
+        with writing(self._path):
             self._file.truncate(0)
             self._file.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}).encode())
-        except OSError as error:
-            self._file.close()
-            raise unwritable(self._path, error) from error
         reached("signed", self._path)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            with self._file:  # which lets go of it, whatever happens
-                self._file.truncate(0)
-                reached("emptied", self._path)
-        except OSError as unwritten:
-            if error is None:  # else there is more to tell of than a lock that keeps its text
-                raise unwritable(self._path, unwritten) from unwritten
+        untold = () if error is None else (RecordsError,)  # there is more to tell of than a lock that keeps its text
+        with contextlib.suppress(*untold), writing(self._path), self._file:  # closed, it is free
+            self._file.truncate(0)
+            reached("emptied", self._path)
 
     def _refusal(self, held: dict[str, Any]) -> InvalidInput:
         by = "process {pid} on {host} since {since}".format(**held) if held else "another process holds its lock"

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import harness
 from harness.records import csv_text, run_table
-from harness.records.correctness import Correctness
+from harness.records.correctness import read_answers, write_answers
 from harness.records.files import RecordsError, sha256, write_json
 from harness.records.run_table import (
     ADDED_COLUMNS,
@@ -295,8 +295,8 @@ def test_a_table_without_a_column_is_named(tmp_path):
 @given(st.dictionaries(st.text("0123456789abcdef", min_size=1, max_size=64), st.lists(st.booleans(), max_size=20)))
 def test_predictions_unpacked_are_those_packed(tmp_path_factory, answers):
     path = tmp_path_factory.getbasetemp() / "predictions.npz"
-    Correctness((digest, np.array(bits, dtype=np.bool_)) for digest, bits in answers.items()).write(path)
-    assert {digest: bits.tolist() for digest, bits in Correctness.read(path).items()} == answers
+    write_answers(path, {digest: np.array(bits, dtype=np.bool_) for digest, bits in answers.items()})
+    assert {digest: bits.tolist() for digest, bits in read_answers(path).items()} == answers
 
 
 def test_a_long_table_is_the_same_in_one_piece_and_in_several(monkeypatch):
