@@ -21,16 +21,10 @@ from harness.tracking.store import Store
 Unfinished = Literal["RUNNING", "KILLED"]
 """How MLflow shows a training without a result: at work, or waiting to be resumed."""
 
-MIRRORED = "mirrored"
-"""Tag of a child run: the mark of the points that it shows."""
-LAUNCH = "launch"
-"""Tag of a parent run: the launch's own key."""
-MODEL = "model_sha256"
-"""Tag of a child run that is or was the best of its arm: SHA-256 of the weights that it has as an artifact."""
-ATTACHED = "attached"
-"""Tag of a parent run: what a server has got of its artifacts; a mark of name and content each."""
-PROCESS = "process"
-"""Tag of a parent run: host and process that write it."""
+MIRRORED, MODEL = "mirrored", "model_sha256"
+"""Tags of a child run: the mark of the points that it shows; of the weights that it has as an artifact."""
+LAUNCH, PROCESS, ATTACHED = "launch", "process", "attached"
+"""Tags of a parent run: the launch's own key; host and process that write it; marks of what a server has got."""
 
 _PAGE = 50
 """Runs that are asked for at once: MLflow makes some 150 kB of objects of each."""

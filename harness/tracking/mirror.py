@@ -102,7 +102,8 @@ class Mirror:
             while time.monotonic() < self._deadline:
                 closing, anew = self._closing.is_set(), self._experiment is None
                 try:
-                    self._pass(closing=closing)
+                    if closing or self._command is not None:
+                        self._pass(closing=closing)
                     if closing:
                         self._is_whole = True
                         return
@@ -125,47 +126,43 @@ class Mirror:
 
     def _pass(self, *, closing: bool) -> None:
         """Mirror every run that changed; all runs after MLflow was opened (again). In the end close the launch."""
-        if self._command is None and not closing:
-            return
         self._wake.clear()
         experiment = self._experiment
         with self._guard:
-            digests = set(self._pending)
+            digests, live = set(self._pending), set(self._live)
             self._pending.clear()
         if experiment is None or experiment.replaced:
-            study = self._study
-            experiment = Experiment(self._store, study.name, study.scale, say=self._say, ends=lambda: self._deadline)
+            name, scale = self._study.name, self._study.scale
+            experiment = Experiment(self._store, name, scale, say=self._say, ends=lambda: self._deadline)
             self._experiment = experiment
             experiment.end_dead_launches()
             digests = run_digests(self._folder)
-        if self._command is not None:
-            parent = experiment.launch(self._key, start=self._began, command=self._command)
-        elif (newest := experiment.newest_launch) is not None:
-            parent = newest
-        else:
-            parent = experiment.launch(self._key, start=self._began, command="made up from the records")
-            experiment.end_launch(parent, "FINISHED")
-        self._bring_up_to_date(experiment, digests, parent, closing=False)
+        # A launch that is at work mirrors its unfinished trainings itself.
+        finished_only = self._command is None and experiment.has_live_launch
+        parent, waiting = self._parent(experiment), False
+        for entry in self._read(digests | live if closing else digests):
+            is_live = entry.status is None and entry.digest in live
+            waiting |= is_live
+            unfinished: Unfinished = "RUNNING" if is_live and not closing else "KILLED"
+            is_asked = entry.status is not None or not finished_only
+            if is_asked and not experiment.is_current(entry, unfinished=unfinished):
+                experiment.update(entry, parent=parent, unfinished=unfinished)
+                self.updated.add(entry.digest)
         if closing:
-            waiting = self._bring_up_to_date(experiment, self._live, parent, closing=True)
             experiment.attach(parent, [path for path in self._artifacts if path.exists()])
             for model in models_in(self._folder):
                 experiment.attach_model(model)
-            if self._command is not None:
+            if self._command is not None:  # without a result a training waits to be resumed
                 experiment.end_launch(parent, "KILLED" if waiting or self._failed_launch else "FINISHED")
 
-    def _bring_up_to_date(self, experiment: Experiment, digests: Iterable[str], parent: str, *, closing: bool) -> int:
-        """Returns how many of the runs have no result; at the end of a launch these wait to be resumed."""
-        others_live = self._command is None and experiment.has_live_launch  # it mirrors its unfinished trainings itself
-        waiting = 0
-        for entry in self._read(digests):
-            waiting += entry.status is None
-            unfinished: Unfinished = "RUNNING" if entry.digest in self._live and not closing else "KILLED"
-            if experiment.is_current(entry, unfinished=unfinished) or (entry.status is None and others_live):
-                continue
-            experiment.update(entry, parent=parent, unfinished=unfinished)
-            self.updated.add(entry.digest)
-        return waiting
+    def _parent(self, experiment: Experiment) -> str:
+        """The run of this launch; of what is made up, that of the newest."""
+        if self._command is None and experiment.newest_launch is not None:
+            return experiment.newest_launch
+        parent = experiment.launch(self._key, start=self._began, command=self._command or "made up from the records")
+        if self._command is None:
+            experiment.end_launch(parent, "FINISHED")
+        return parent
 
     def _read(self, digests: Iterable[str]) -> Iterator[Entry]:
         """Entries of runs, one at a time, as they began; a damaged run is named once and left out."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -111,12 +112,10 @@ def served(folder: Path) -> Iterator[str]:
     """An MLflow server of its own, with its own artifacts; its address."""
     port = free_port()
     options = ["--backend-store-uri", f"sqlite:///{folder}/served.db", "--artifacts-destination", f"{folder}/served"]
-    command = [sys.executable, "-m", "harness.tracking.server_process", *options, "--port", str(port), "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "server", *options, "--port", str(port), "--workers", "1"]
     environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with (folder / "log").open("w") as log:
-        server = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True
-        )
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
     try:
         deadline = time.monotonic() + 120
         while not is_listening(port):
@@ -124,8 +123,7 @@ def served(folder: Path) -> Iterator[str]:
             time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"
     finally:
-        assert server.stdin is not None
-        server.stdin.close()  # its end is the server's end, and that of all its processes
+        os.killpg(server.pid, signal.SIGKILL)
         server.wait(30)
 
 

@@ -81,9 +81,13 @@ def test_artifacts_elsewhere_stay_where_they_are(odd: Records, tmp_path: Path) -
         ("451aebb31d03", "mlflow db upgrade"),
     ],
 )
-def test_a_database_of_another_schema_is_refused_with_the_remedy(odd: Records, version: str, said: str) -> None:
+def test_a_database_of_another_schema_is_refused_with_the_remedy(
+    odd: Records, tmp_path: Path, version: str, said: str
+) -> None:
     with contextlib.closing(sqlite3.connect(odd.results / "mlflow.db")) as database, database:
         database.execute("update alembic_version set version_num = ?", (version,))
+    shutil.copy(odd.results / "mlflow.db", tmp_path / "other.db")  # a file that this process has not opened yet
+    (tmp_path / "other.db").replace(odd.results / "mlflow.db")
     before = (odd.results / "mlflow.db").read_bytes()
     with pytest.raises(InvalidInput, match=said):
         serve(odd.results, port=free_port(), say=print)
