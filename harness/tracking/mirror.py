@@ -129,7 +129,7 @@ class Mirror:
         self._wake.clear()
         experiment = self._experiment
         with self._guard:
-            digests, live = set(self._pending), set(self._live)
+            digests = set(self._pending)
             self._pending.clear()
         if experiment is None or experiment.replaced:
             name, scale = self._study.name, self._study.scale
@@ -140,8 +140,8 @@ class Mirror:
         # A launch that is at work mirrors its unfinished trainings itself.
         finished_only = self._command is None and experiment.has_live_launch
         parent, waiting = self._parent(experiment), False
-        for entry in self._read(digests | live if closing else digests):
-            is_live = entry.status is None and entry.digest in live
+        for entry in self._read(digests | self._live if closing else digests):
+            is_live = entry.status is None and entry.digest in self._live
             waiting |= is_live
             unfinished: Unfinished = "RUNNING" if is_live and not closing else "KILLED"
             is_asked = entry.status is not None or not finished_only
