@@ -2,9 +2,7 @@
 
 import hashlib
 import io
-import pickle
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +22,6 @@ from harness.records.files import (
 )
 from harness.records.journal import Journal
 from harness.records.provenance import code_fingerprint
-from harness.records.runs import STATE_FILES
 from harness.training.device import Placement
 from harness.training.state import Training
 
@@ -32,18 +29,6 @@ KEPT = 2
 """Checkpoints kept: when the newest is damaged, the one before serves."""
 
 TEACHER = "teacher.pt"
-
-_DAMAGES = (
-    OSError,
-    RuntimeError,
-    KeyError,
-    ValueError,
-    TypeError,
-    EOFError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-)
-"""What reading a state that is damaged or of another training raises."""
 
 T = TypeVar("T")
 
@@ -56,11 +41,9 @@ class CheckpointFolder:
 
     def __init__(self, folder: Path, journal: Journal, *, every_seconds: float, say: Callable[[str], object]) -> None:
         """`say` receives a message when a checkpoint is restored or found damaged."""
-        self._folder = folder
-        self._journal = journal
-        self._every_seconds = every_seconds
+        self._folder, self._journal = folder, journal
+        self._every_seconds, self._saved_at = every_seconds, time.monotonic()
         self._say = say
-        self._saved_at = time.monotonic()
 
     def save_if_due(self, training: Training) -> None:
         """Keep the state where `every_seconds` have passed since the last time."""
@@ -73,7 +56,9 @@ class CheckpointFolder:
         place = {"journal_bytes": self._journal.length, "update": training.update}
         _write(path, _state(training), training.placement, place)
         for old in self._newest_first()[KEPT:]:
-            self._remove(old)
+            old.with_suffix(".json").unlink(missing_ok=True)
+            reached("half removed", old)
+            old.unlink(missing_ok=True)
         self._saved_at = time.monotonic()
 
     def restore(self, prepare: Callable[[], Training]) -> Training:
@@ -82,22 +67,21 @@ class CheckpointFolder:
         Checkpoints that are damaged, or that other code or another device made, are set aside, and said so. Without
         one that serves, training and journal start anew.
         """
+
+        def restored(state: dict[str, Any], manifest: dict[str, Any]) -> Training:
+            if not 0 <= manifest["journal_bytes"] <= self._journal.length:
+                raise RecordsError("it belongs to a longer journal than the one beside it")
+            _restore(training, state)
+            self._journal.rewind(manifest["journal_bytes"])
+            return training
+
         remove_unfinished(self._folder)
         training = prepare()
         for path in self._newest_first():
-            try:
-                manifest = self._verified(path, training.placement)
-                _restore(training, _load(path, training.placement))
-            except torch.OutOfMemoryError:
-                raise
-            except _DAMAGES as error:
-                self._say(f"Checkpoint {path} cannot be used and was set aside; looking for the one before. ({error})")
-                self._set_aside(path)
-                training = prepare()  # the failure may have left it half restored
-            else:
-                self._journal.rewind(manifest["journal_bytes"])
+            if self._used(path, training.placement, restored, "looking for the one before") is not None:
                 self._say(f"Resumed after update {training.update} from {path.name}.")
                 return training
+            training = prepare()  # the failure may have left it half restored
         self._journal.rewind(0)
         return training
 
@@ -110,43 +94,27 @@ class CheckpointFolder:
         path = self._folder / TEACHER
         if not path.exists():
             return None
-        try:
-            _verified(path, placement)
-            teacher = use(_load(path, placement))
-        except torch.OutOfMemoryError:
-            raise
-        except _DAMAGES as error:
-            self._say(f"{path} cannot be used and was set aside; the teacher is trained again. ({error})")
-            self._set_aside(path)
-            return None
-        self._say(f"The teacher is the one in {path.name}.")
+        teacher = self._used(path, placement, lambda state, _: use(state), "the teacher is trained again")
+        if teacher is not None:
+            self._say(f"The teacher is the one in {path.name}.")
         return teacher
-
-    def clear(self) -> None:
-        """Remove all checkpoints and the teacher: the run has its result."""
-        for pattern in STATE_FILES:
-            for path in self._folder.glob(pattern):
-                reached("remove", path)
-                path.unlink(missing_ok=True)
 
     def _newest_first(self) -> list[Path]:
         return sorted(self._folder.glob("checkpoint-*.pt"), reverse=True)
 
-    def _verified(self, path: Path, placement: Placement) -> dict[str, Any]:
-        manifest = _verified(path, placement)
-        if not 0 <= manifest["journal_bytes"] <= self._journal.length:
-            raise RecordsError(f"{path} belongs to a longer journal than the one beside it.")
-        return manifest
-
-    def _set_aside(self, path: Path) -> None:
-        for part in (path, path.with_suffix(".json")):
-            if part.exists():
-                set_aside(part, self._folder / "damaged")
-
-    def _remove(self, path: Path) -> None:
-        path.with_suffix(".json").unlink(missing_ok=True)
-        reached("half removed", path)
-        path.unlink(missing_ok=True)
+    def _used(self, path: Path, placement: Placement, use: Callable[..., T], remedy: str) -> T | None:
+        """What `use` makes of a kept state and its manifest; one that is damaged or of other code is set aside."""
+        try:
+            manifest = _verified(path, placement)
+            return use(torch.load(path, map_location=placement.device, weights_only=True), manifest)
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:
+            self._say(f"{path} cannot be used and was set aside; {remedy}. ({error})")
+            for part in (path, path.with_suffix(".json")):
+                if part.exists():
+                    set_aside(part, self._folder / "damaged")
+            return None
 
 
 def _write(path: Path, state: dict[str, Any], placement: Placement, facts: dict[str, Any]) -> None:
@@ -160,25 +128,18 @@ def _write(path: Path, state: dict[str, Any], placement: Placement, facts: dict[
 
 
 def _verified(path: Path, placement: Placement) -> dict[str, Any]:
-    """The manifest of a state that is whole and made by what runs now; `RecordsError` where it is not."""
-    manifest = read_json(path.with_suffix(".json"))
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("made_by"), dict) or "sha256" not in manifest:
-        raise RecordsError(f"{path.with_suffix('.json')} is not a checkpoint's manifest.")
-    if (before := manifest["made_by"]) != (now := _made_by(placement)):
-        raise RecordsError(f"{path} was made with {_differences(before, now)}.")
+    """The manifest of a state that is whole and made by what runs now; any error where it is not."""
+    manifest: dict[str, Any] = read_json(path.with_suffix(".json"))
+    before, now = manifest["made_by"], _made_by(placement)
+    changed = [
+        f"{key} {before.get(key)} (now {now.get(key)})" for key in now | before if before.get(key) != now.get(key)
+    ]
+    if changed:
+        raise RecordsError(f"it was made with {', '.join(changed)}")
     with open_to_read(path) as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != manifest["sha256"]:
-            raise RecordsError(f"{path} does not have the hash of its manifest.")
+            raise RecordsError("it does not have the hash of its manifest")
     return manifest
-
-
-def _load(path: Path, placement: Placement) -> dict[str, Any]:
-    """What a state's file holds, which takes no more memory than the file has bytes; no code in it is run."""
-    with zipfile.ZipFile(path) as archive:
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-            raise RecordsError(f"{path} is packed, as no state that is kept here is.")
-    state: dict[str, Any] = torch.load(path, map_location=placement.device, weights_only=True)
-    return state
 
 
 def _made_by(placement: Placement) -> dict[str, str | int]:
@@ -192,13 +153,7 @@ def _made_by(placement: Placement) -> dict[str, str | int]:
     }
 
 
-def _differences(before: dict[str, Any], now: dict[str, str | int]) -> str:
-    """In words: what a state was made with, and what there is now instead."""
-    changed = [key for key in {**now, **before} if before.get(key) != now.get(key)]
-    return ", ".join(f"{key} {before.get(key, 'unknown')} (now {now.get(key, 'nothing')})" for key in changed)
-
-
-_NUMBERS = ("update", "evaluated_at", "seconds", "train_loss", "validation_loss", "validation_accuracy")
+_NUMBERS = ("update", "evaluated_at", "seconds", "train_loss", "validation_loss", "validation_accuracy", "last_loss")
 
 
 def _state(training: Training) -> dict[str, Any]:
@@ -212,7 +167,6 @@ def _state(training: Training) -> dict[str, Any]:
         "host_generator": torch.get_rng_state(),
         "device_generator": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         "loss_sum": training.loss_sum,
-        "last_loss": training.last_loss,
         "numbers": {name: getattr(training, name) for name in _NUMBERS},
     }
 
@@ -228,6 +182,5 @@ def _restore(training: Training, state: dict[str, Any]) -> None:
     if state["device_generator"] is not None:
         torch.cuda.set_rng_state(state["device_generator"].cpu(), training.placement.device)
     training.loss_sum.copy_(state["loss_sum"])
-    training.last_loss = state["last_loss"]
     for name in _NUMBERS:
         setattr(training, name, state["numbers"][name])

@@ -35,6 +35,11 @@ class Placement:
     def precision(self) -> str:
         return "fp32" if self.autocast_dtype is None else "bf16"
 
+    @property
+    def device_name(self) -> str:
+        """The model of a GPU, else the device's type."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+
     def autocast(self) -> AbstractContextManager[Any]:
         """The context for a forward pass. Casts of the weights are not cached across the passes of an update."""
         if self.autocast_dtype is None:
@@ -61,7 +66,7 @@ class Placement:
         before = self._peak()
         if self.device.type == "cpu":
             give_back_freed_memory()
-        watched = self._forget_peak()
+        watched = self.begin_peak()
         if watched:
             self.peaks["before"] = max(before, self.peaks.get("before", 0))
         yield
@@ -76,22 +81,22 @@ class Placement:
         """The same of the evaluation that was watched last; None without one."""
         return self.peaks.get("evaluation")
 
+    def begin_peak(self) -> bool:
+        """Forget the most memory so far; whether that was possible."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        else:
+            try:
+                Path("/proc/self/clear_refs").write_text("5")  # see proc(5); Linux only
+            except OSError:
+                return False
+        return self.device.type != "mps"
+
     def _peak(self) -> int:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
-
-    def _forget_peak(self) -> bool:
-        """Begin a new peak; whether that was possible."""
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-            return True
-        try:
-            Path("/proc/self/clear_refs").write_text("5")  # see proc(5); Linux only
-        except OSError:
-            return False
-        return self.device.type == "cpu"
 
 
 def choose(name: str, precision: str = "auto", *, deterministic: bool = False) -> Placement:
@@ -99,13 +104,12 @@ def choose(name: str, precision: str = "auto", *, deterministic: bool = False) -
 
     Raises `InvalidInput` for a device that is not there.
     """
-    device = _device(name)
-    if precision == "fp32":
-        dtype = None
-    elif precision == "bf16" or _has_fast_bf16(device):
-        dtype = torch.bfloat16
-    else:
-        dtype = None
+    valid = available_devices()
+    if name == "auto":
+        name = next(found for found in ("cuda", "mps", "cpu") if found in valid)
+    elif name not in valid:
+        raise InvalidInput(f"Device {name!r} is not there; valid on this machine: auto, {', '.join(valid)}.")
+    device = torch.device(name)
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
@@ -113,6 +117,8 @@ def choose(name: str, precision: str = "auto", *, deterministic: bool = False) -
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses deterministic mode
         torch.use_deterministic_algorithms(mode=True)
+    is_bf16 = precision == "bf16" or (precision == "auto" and _has_fast_bf16(device))
+    dtype = torch.bfloat16 if is_bf16 else None
     return Placement(device=device, autocast_dtype=dtype, deterministic=deterministic)
 
 
@@ -126,21 +132,10 @@ def available_devices() -> list[str]:
     return found
 
 
-def _device(name: str) -> torch.device:
-    valid = available_devices()
-    if name == "auto":
-        return torch.device("cuda" if "cuda" in valid else "mps" if "mps" in valid else "cpu")
-    if name not in valid:
-        raise InvalidInput(f"Device {name!r} is not there; valid on this machine: auto, {', '.join(valid)}.")
-    return torch.device(name)
-
-
 def _has_fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        return bool(torch.cpu._is_avx512_bf16_supported())
-    return False
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
 @contextlib.contextmanager
@@ -148,15 +143,9 @@ def out_of_memory_as(error: type[Exception]) -> Iterator[None]:
     """Turn a device's or the host's failure to allocate into `error`; other errors pass."""
     try:
         yield
-    except torch.OutOfMemoryError as cause:
-        raise error(_first_line(cause) or "the device has no memory left") from cause
-    except MemoryError as cause:
-        raise error(_first_line(cause) or "the host has no memory left") from cause
-    except RuntimeError as cause:
-        if any(sign in str(cause) for sign in _ALLOCATION_FAILURES):
-            raise error(_first_line(cause)) from cause
-        raise
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+    except (MemoryError, RuntimeError) as cause:
+        is_one = isinstance(cause, MemoryError | torch.OutOfMemoryError)
+        if not is_one and not any(sign in str(cause) for sign in _ALLOCATION_FAILURES):
+            raise
+        where = "host" if isinstance(cause, MemoryError) else "device"
+        raise error(str(cause).partition("\n")[0] or f"the {where} has no memory left") from cause

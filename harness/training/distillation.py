@@ -1,36 +1,16 @@
 """The teacher of a run (arXiv 2012.12877, section 4): trained first, on the run's own images, and kept beside it."""
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from harness.data import Dataset
 from harness.spec import RunConfig
+from harness.training.checkpoint import CheckpointFolder
 from harness.training.device import Placement
 from harness.training.evaluation import evaluate
-from harness.training.loop import prepare_training, run_updates
+from harness.training.loop import prepare_training, require_finite, run_updates
 from harness.training.state import Diverged, Interrupted, Teacher, Training
-
-T = TypeVar("T")
-
-
-class Keeper(Protocol):
-    """Keeps a trained teacher until its run has a result."""
-
-    def save_teacher(self, state: dict[str, Any], placement: Placement) -> None:
-        """Keep the state now."""
-
-    def restore_teacher(self, use: Callable[[dict[str, Any]], T], placement: Placement) -> T | None:
-        """What `use` makes of the kept state; None without one that serves."""
-
-
-class TeacherDiverged(Diverged):
-    """A loss of the teacher became NaN or infinite, before the run's own first update."""
-
-    def __init__(self, error: Diverged) -> None:
-        Exception.__init__(self, f"the teacher diverged: {error}")
-        self.update = 0
 
 
 def train_teacher(
@@ -38,7 +18,7 @@ def train_teacher(
     dataset: Dataset,
     placement: Placement,
     *,
-    keeper: Keeper,
+    keeper: CheckpointFolder,
     heartbeat: Callable[[int], object] = lambda update: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Teacher:
@@ -48,7 +28,7 @@ def train_teacher(
     scored on validation once, after the last update; the test split is never read. `heartbeat` receives 0, the updates
     that the run itself has done, after each update. A teacher that is stopped or killed in training starts anew.
 
-    Raises `TeacherDiverged`, `Interrupted`, and `InvalidInput` for images that are too small for it.
+    Raises `Diverged` at update 0, `Interrupted`, and `InvalidInput` for images that are too small for it.
     """
     own = teacher_config(config)
     own.model.check_image(own.image_size)
@@ -66,10 +46,9 @@ def train_teacher(
             if stop():
                 raise Interrupted
         validation = evaluate(training, dataset.validation, lambda: heartbeat(0))
-        if not math.isfinite(validation.loss):
-            raise Diverged("validation", validation.loss, training.update)
+        require_finite("validation", validation.loss, training.update)
     except Diverged as error:
-        raise TeacherDiverged(error) from error
+        raise Diverged(f"the teacher diverged: {error}", update=0) from error
     state = {
         "model": training.evaluated_model.state_dict(),
         "validation_accuracy": validation.accuracy,

@@ -98,9 +98,7 @@ def evaluate_shifted(
     model = training.evaluated_model.eval()
     hits = torch.zeros(len(shifts), 2, dtype=torch.int64, device=training.placement.device)  # of labels, of classes
     unshifted, done = unshifted.to(training.placement.device), 0
-    for images, labels in split.chunks(
-        training.images_per_pass
-    ):  # once for all shifts: decoding may cost more than a pass
+    for images, labels in split.chunks(training.images_per_pass):  # once for all shifts: images may have to be decoded
         wanted = torch.stack([labels, unshifted[done : done + len(labels)]])  # (2, B)
         done += len(labels)
         for row, pixels in enumerate(shifts):

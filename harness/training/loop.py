@@ -9,61 +9,34 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (the field's usual name)
 
-from harness.data import (
-    Batches,
-    Dataset,
-    Inputs,
-    augment,
-    derive,
-    normalisation,
-    subset,
-)
+from harness.data import Batches, Dataset, Inputs, augment, derive, normalisation, subset
 from harness.models import build
 from harness.records.runs import Shift
 from harness.spec import Recipe, RunConfig
 from harness.spec.errors import require_within
 from harness.spec.recipe import evaluation_points
-from harness.training.averaging import decay_after, renew
+from harness.training.checkpoint import CheckpointFolder
 from harness.training.device import Placement
 from harness.training.evaluation import Evaluation, evaluate, evaluate_shifted, images_per_pass
-from harness.training.loss import loss_of
 from harness.training.optimizer import build_optimizers, learning_rates
 from harness.training.state import Diverged, Interrupted, Teacher, Training
 
 
-class Emit(Protocol):
-    """Receives an event and its fields."""
-
-    def __call__(self, event: str, **fields: Any) -> object: ...
-
-
-class Checkpoints(Protocol):
-    """Keeps and gives back the state of a training."""
-
-    def restore(self, prepare: Callable[[], Training]) -> Training:
-        """The training that `prepare` makes, brought to the newest whole checkpoint, if there is one."""
-
-    def save_if_due(self, training: Training) -> None:
-        """Keep the state where the interval since the last checkpoint is over."""
-
-    def save(self, training: Training) -> None:
-        """Keep the state now."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What a training ends with."""
+    """What a training ends with; the tests in the confirm phase only."""
 
     training: Training
     test: Evaluation | None
-    """Confirm phase only."""
     shifts: tuple[Shift, ...] = ()
-    """The test of shifted images: confirm phase only, where the run asks for it."""
+    """The test of shifted images, where the run asks for it."""
 
 
 def train(
@@ -71,22 +44,23 @@ def train(
     dataset: Dataset,
     placement: Placement,
     *,
-    emit: Emit,
+    emit: Callable[..., object],
     teacher: Teacher | None = None,
-    checkpoints: Checkpoints | None = None,
+    checkpoints: CheckpointFolder | None = None,
     heartbeat: Callable[[int], object] = lambda update: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Trained:
     """Train and evaluate as `config` says, with the `teacher` that a recipe with distillation needs.
 
-    `emit` receives `evaluated` events (and first a `taught` one, where there is a teacher); `heartbeat` the number of
-    updates done, after each update and each forward pass of an evaluation; `stop` is asked after each update. The test
-    split is read here and only here, after the last update, in the confirm phase.
+    `emit(event, **fields)` receives `evaluated` events (and first a `taught` one, where there is a teacher);
+    `heartbeat` the number of updates done, after each update and each forward pass of an evaluation; `stop` is asked
+    after each update. The test split is read here and only here, after the last update, in the confirm phase.
 
     Raises `Diverged`, `Interrupted`, what the device raises when it is out of memory, and `InvalidInput` for
     a test of images shifted by their side or more.
     """
-    _check_shifts(config, dataset)
+    for pixels in config.test_shifts:
+        require_within("test_shifts: shift (pixels)", pixels, 1, dataset.facts.image_size - 1)
 
     def prepared() -> Training:
         return prepare_training(config, dataset, placement, teacher=None if teacher is None else teacher.model)
@@ -101,7 +75,7 @@ def train(
     for _ in run_updates(training):
         beat()
         if training.update in points:
-            _validate(training, dataset, emit, beat)
+            emit("evaluated", **_validate(training, dataset, beat))
         if stop():
             if checkpoints is not None:
                 checkpoints.save(training)
@@ -110,7 +84,7 @@ def train(
             checkpoints.save_if_due(training)
     if config.phase != "confirm":
         return Trained(training=training, test=None)
-    return _test(training, dataset, config.test_shifts, beat)
+    return _tested(training, dataset, config.test_shifts, beat)
 
 
 def prepare_training(
@@ -135,11 +109,14 @@ def prepare_training(
     torch.manual_seed(derive(seed, weights))
     model = placement.place(build(config.model, **config.shape))
     torch.manual_seed(derive(seed, "dropout"))
+    # One compilation, which takes minutes, serves all updates: parts of two sizes make it one for any size.
+    # Evaluations do without: another mode and another number of images would each be a compilation of its own.
+    is_uneven = recipe.batch_size % recipe.accumulate != 0
     return Training(
         recipe=recipe,
         placement=placement,
         model=model,
-        compiled=_compiled(model, recipe) if recipe.compile else None,
+        compiled=torch.compile(model, dynamic=is_uneven) if recipe.compile else None,
         average=None if recipe.ema_decay is None else copy.deepcopy(model),
         optimizers=build_optimizers(model, recipe),
         batches=Batches(dataset.train, indices, recipe.batch_size, seed=seed),
@@ -154,16 +131,6 @@ def prepare_training(
     )
 
 
-def _compiled(model: nn.Module, recipe: Recipe) -> Callable[[Tensor], Tensor]:
-    """One compilation, which takes minutes, serves all updates: parts of two sizes make it one for any size.
-
-    Evaluations do without: another mode and another number of images would each be a compilation of its own.
-    """
-    is_uneven = recipe.batch_size % recipe.accumulate != 0
-    compiled: Callable[[Tensor], Tensor] = torch.compile(model, dynamic=is_uneven)
-    return compiled
-
-
 def run_updates(training: Training) -> Iterator[None]:
     """Do the updates that remain; control returns to the caller after each.
 
@@ -174,11 +141,11 @@ def run_updates(training: Training) -> Iterator[None]:
     began = time.perf_counter()
     for images, labels in training.batches.between(training.update, updates):
         loss = _update(training, images, labels)
-        _require_finite("training", training.last_loss.item(), training.update)
+        require_finite("training", training.last_loss.item(), training.update)
         training.last_loss = loss
         training.update += 1
         if training.update == updates:
-            _require_finite("training", loss.item(), training.update)
+            require_finite("training", loss.item(), training.update)
             training.placement.synchronise()
         training.seconds += time.perf_counter() - began
         yield
@@ -215,9 +182,29 @@ def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     if training.average is not None and recipe.ema_decay is not None:
-        renew(training.average, training.model, decay_after(training.update, recipe.ema_decay))
+        # The decay rises from .1: with a constant one a short training's average would be mostly the initial weights.
+        decay = min(recipe.ema_decay, (1 + training.update) / (10 + training.update))
+        _renew(training.average, training.model, decay)
     training.loss_sum += loss
     return loss
+
+
+def loss_of(logits: Tensor, targets: Tensor, taught: Tensor | None, recipe: Recipe) -> Tensor:
+    """Mean cross-entropy with the labels and, where there is a teacher, with its answers; a scalar.
+
+    `logits` float32 (B, K), or (B, 2, K) of a class head and a distillation head; `targets` int64 (B,) or, where
+    images were mixed, float32 (B, K), both smoothed as the recipe says; `taught` int64 (B,), the teacher's classes.
+
+    Hard distillation (arXiv 2012.12877, section 4): each head learns from its own part. A model with one head learns
+    from both parts with it.
+    """
+    own, distilled = logits.unbind(1) if logits.ndim == 3 else (logits, logits)
+    loss = F.cross_entropy(own, targets, label_smoothing=recipe.label_smoothing)
+    if taught is None:
+        return loss
+    assert recipe.distillation is not None
+    weight = recipe.distillation.weight
+    return (1 - weight) * loss + weight * F.cross_entropy(distilled, taught)
 
 
 @torch.no_grad()
@@ -228,41 +215,51 @@ def _answers(teacher: nn.Module, inputs: Tensor, placement: Placement) -> Tensor
     return logits.argmax(1)
 
 
-def _validate(training: Training, dataset: Dataset, emit: Emit, beat: Callable[[], object]) -> None:
+@torch.no_grad()
+def _renew(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Let each number of `average` be `decay` times itself and the rest that of `model`, of the same architecture.
+
+    Buffers too: BatchNorm's running statistics are those of the activations that the averaged weights make, not the
+    last ones. Buffers of integers, which count, are copied.
+    """
+    both = zip(chain(average.parameters(), average.buffers()), chain(model.parameters(), model.buffers()), strict=True)
+    means, latest = list[Tensor](), list[Tensor]()
+    for mean, now in both:
+        if mean.is_floating_point():
+            means.append(mean)
+            latest.append(now)
+        else:
+            mean.copy_(now)
+    torch._foreach_lerp_(means, latest, 1 - decay)
+
+
+def _validate(training: Training, dataset: Dataset, beat: Callable[[], object]) -> dict[str, Any]:
+    """Evaluate on validation; returns what is told of it."""
     training.train_loss = training.loss_sum.item() / (training.update - training.evaluated_at)
-    _require_finite("training", training.train_loss, training.update)
+    require_finite("training", training.train_loss, training.update)
     is_last = training.update == training.recipe.updates
     with training.placement.watching_evaluation() if is_last else nullcontext():
         validation = evaluate(training, dataset.validation, beat)
-    _require_finite("validation", validation.loss, training.update)
+    require_finite("validation", validation.loss, training.update)
     training.validation_loss, training.validation_accuracy = validation.loss, validation.accuracy
     training.evaluated_at = training.update
     training.loss_sum.zero_()
-    emit(
-        "evaluated",
-        update=training.update,
-        images_seen=training.images_seen,
-        train_loss=training.train_loss,
-        validation_loss=validation.loss,
-        validation_accuracy=validation.accuracy,
-        learning_rate=training.learning_rates[training.update - 1],
-        seconds=round(training.seconds, 3),
-    )
+    told = ("update", "images_seen", "train_loss", "validation_loss", "validation_accuracy")
+    return {name: getattr(training, name) for name in told} | {
+        "learning_rate": training.learning_rates[training.update - 1],
+        "seconds": round(training.seconds, 3),
+    }
 
 
-def _check_shifts(config: RunConfig, dataset: Dataset) -> None:
-    for pixels in config.test_shifts:
-        require_within("test_shifts: shift (pixels)", pixels, 1, dataset.facts.image_size - 1)
-
-
-def _test(training: Training, dataset: Dataset, shifts: tuple[int, ...], beat: Callable[[], object]) -> Trained:
+def _tested(training: Training, dataset: Dataset, shifts: tuple[int, ...], beat: Callable[[], object]) -> Trained:
     split = dataset.test
     test = evaluate(training, split, beat)
-    _require_finite("test", test.loss, training.update)
+    require_finite("test", test.loss, training.update)
     shifted = evaluate_shifted(training, split, test.predicted, shifts, beat) if shifts else ()
     return Trained(training=training, test=test, shifts=shifted)
 
 
-def _require_finite(which: str, loss: float, update: int) -> None:
+def require_finite(which: str, loss: float, update: int) -> None:
+    """Raise `Diverged` for a loss that is no number or infinite."""
     if not math.isfinite(loss):
-        raise Diverged(which, loss, update)
+        raise Diverged(f"the {which} loss became {loss} at update {update}", update)

@@ -1,9 +1,9 @@
 """One planned run, from its folder to its result: what a worker does."""
 
 import contextlib
-import dataclasses
 import platform
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,11 @@ from harness.training.allocator import keep_freed_memory
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.device import Placement, choose, out_of_memory_as
 from harness.training.distillation import train_teacher
-from harness.training.evaluation import Evaluation
 from harness.training.loop import Trained, train
 from harness.training.numerics import NUMERICS
 from harness.training.profiling import profile
 from harness.training.settings import WorkerSettings
-from harness.training.state import Diverged, Interrupted, Teacher, Training
+from harness.training.state import Diverged, Interrupted
 from harness.training.weights import keep_model
 
 
@@ -52,12 +51,9 @@ def perform(
         keep_freed_memory()
     placement = choose(settings.device, run.config.recipe.precision, deterministic=settings.deterministic)
     if placement.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(placement.device)
+        placement.begin_peak()
     folder.write_config(run)
-    with (
-        contextlib.closing(Journal(folder.journal_path)) as journal,
-        folder.open_log() as log,
-    ):
+    with contextlib.closing(Journal(folder.journal_path)) as journal, folder.open_log() as log:
 
         def say(message: str) -> None:
             log.write(message + "\n")
@@ -65,131 +61,50 @@ def perform(
 
         checkpoints = CheckpointFolder(folder.path, journal, every_seconds=settings.checkpoint_seconds, say=say)
         say(f"{run.label} on {placement.device}, {placement.precision}, {counted(settings.threads, 'thread')}")
-        blank = RunResult(
-            digest=run.digest,
-            status="failed",
-            device=_device_name(placement),
-            precision=placement.precision,
-            code_fingerprint=provenance.code_fingerprint(),
-            numerics=NUMERICS,
-            environment=_environment(settings),
-        )
+        result = _blank(run, placement, settings)
         try:
-            result = _outcome(blank, run, folder, lambda: _train(run, placement, journal, checkpoints, heartbeat, stop))
+            with out_of_memory_as(OutOfMemory):
+                trained = _train(run, placement, journal, checkpoints, heartbeat=heartbeat, stop=stop)
+            result = _completed(result, run, folder, trained)
+        except Diverged as error:
+            images = error.update * run.config.recipe.batch_size
+            result = replace(result, status="diverged", reason=str(error), updates=error.update, images_seen=images)
+        except OutOfMemory as error:
+            result = replace(result, status="out_of_memory", reason=str(error))
         except Interrupted:
             say("Interrupted; a training goes on from its last state, a teacher in training starts anew.")
             raise
         if placement.device.type == "cpu" and not settings.own_process:
-            result = dataclasses.replace(result, peak_memory_bytes=None, eval_peak_memory_bytes=None)
-        journal.append("finished", status=result.status, reason=result.reason, **_final_metrics(result))
+            result = replace(result, peak_memory_bytes=None, eval_peak_memory_bytes=None)
+        told = ("test_accuracy", "test_loss", "train_images_per_second", "peak_memory_bytes")
+        metrics = {name: value for name in told if (value := getattr(result, name)) is not None}
+        journal.append("finished", status=result.status, reason=result.reason, **metrics)
         # The curves come from the journal: it is part of the result.
         journalled = {folder.journal_path.name: sha256(read_bytes(folder.journal_path))}
-        result = dataclasses.replace(result, files={**result.files, **journalled})
+        result = replace(result, files={**result.files, **journalled})
         folder.write_result(result)
-        checkpoints.clear()
+        folder.tidy()
         say(f"{result.status} {result.reason}".strip())
         if settings.profile and result.status == "completed":
             say(f"profile: {profile(run, folder.path, placement)}")
     return result
 
 
-def _outcome(blank: RunResult, run: Run, folder: RunFolder, train_it: Callable[[], Trained]) -> RunResult:
-    """`blank` filled in with how the training ended; predictions are kept where there are any."""
-    try:
-        with out_of_memory_as(OutOfMemory):
-            trained = train_it()
-        return _completed(blank, run, folder, trained)
-    except Diverged as error:
-        return _diverged(blank, run, error)
-    except OutOfMemory as error:
-        return dataclasses.replace(blank, status="out_of_memory", reason=str(error))
-
-
 def _train(
-    run: Run,
-    placement: Placement,
-    journal: Journal,
-    checkpoints: CheckpointFolder,
-    heartbeat: Callable[[int], object],
-    stop: Callable[[], bool],
+    run: Run, placement: Placement, journal: Journal, checkpoints: CheckpointFolder, **signs: Callable[..., Any]
 ) -> Trained:
-    dataset = load(run.config.data, device=placement.device, phase=run.config.phase)
-    if dataset.hash != run.config.data_hash:
-        raise RuntimeError(f"the data changed since the run was planned: {run.config.data_hash} -> {dataset.hash}")
-    teacher: Teacher | None = None
-    if run.config.recipe.distillation is not None:
-        teacher = train_teacher(run.config, dataset, placement, keeper=checkpoints, heartbeat=heartbeat, stop=stop)
-    return train(
-        run.config,
-        dataset,
-        placement,
-        emit=journal.append,
-        teacher=teacher,
-        checkpoints=checkpoints,
-        heartbeat=heartbeat,
-        stop=stop,
-    )
+    config, teacher = run.config, None
+    dataset = load(config.data, device=placement.device, phase=config.phase)
+    if dataset.hash != config.data_hash:
+        raise RuntimeError(f"the data changed since the run was planned: {config.data_hash} -> {dataset.hash}")
+    if config.recipe.distillation is not None:
+        teacher = train_teacher(config, dataset, placement, keeper=checkpoints, **signs)
+    return train(config, dataset, placement, emit=journal.append, teacher=teacher, checkpoints=checkpoints, **signs)
 
 
-def _completed(result: RunResult, run: Run, folder: RunFolder, trained: Trained) -> RunResult:
-    """`result` with all that a whole training tells. Of a teacher, only the forward passes count: in its times."""
-    training, config = trained.training, run.config
-    test = trained.test
-    files = {} if test is None else _keep_predictions(folder, test)
-    if test is not None:
-        keep_model(run, folder, trained, code_fingerprint=result.code_fingerprint)
-    return dataclasses.replace(
-        result,
-        status="completed",
-        test_accuracy=None if test is None else test.accuracy,
-        test_loss=None if test is None else test.loss,
-        shifts=trained.shifts,
-        params=parameters(training.model),
-        macs_per_image=macs_per_image(config.model, **config.shape),
-        attention_macs_per_image=attention_macs_per_image(config.model, **config.shape),
-        eval_images_per_second=None if test is None else len(test.labels) / test.seconds,
-        peak_memory_bytes=training.placement.peak_memory_bytes(),
-        eval_peak_memory_bytes=training.placement.eval_peak_memory_bytes(),
-        files=files,
-        **_measured(training),
-    )
-
-
-def _measured(training: Training) -> dict[str, Any]:
-    """What is known of a training after any evaluation."""
-    return {
-        "validation_accuracy": training.validation_accuracy,
-        "validation_loss": training.validation_loss,
-        "train_loss": training.train_loss,
-        "updates": training.update,
-        "images_seen": training.images_seen,
-        "train_seconds": training.seconds,
-        "train_images_per_second": training.images_seen / training.seconds,
-    }
-
-
-def _diverged(result: RunResult, run: Run, error: Diverged) -> RunResult:
-    images = error.update * run.config.recipe.batch_size
-    return dataclasses.replace(result, status="diverged", reason=str(error), updates=error.update, images_seen=images)
-
-
-def _keep_predictions(folder: RunFolder, test: Evaluation) -> dict[str, str]:
-    return folder.write_predictions(test.labels.numpy().astype(np.uint16), test.predicted.numpy().astype(np.uint16))
-
-
-def _final_metrics(result: RunResult) -> dict[str, Any]:
-    names = ("test_accuracy", "test_loss", "train_images_per_second", "peak_memory_bytes")
-    return {name: value for name in names if (value := getattr(result, name)) is not None}
-
-
-def _device_name(placement: Placement) -> str:
-    if placement.device.type == "cuda":
-        return torch.cuda.get_device_name(placement.device)
-    return placement.device.type
-
-
-def _environment(settings: WorkerSettings) -> dict[str, Any]:
-    return {
+def _blank(run: Run, placement: Placement, settings: WorkerSettings) -> RunResult:
+    """What is known of a result before its training."""
+    environment: dict[str, Any] = {
         "host": platform.node(),
         "threads": settings.threads,
         "deterministic": settings.deterministic,
@@ -197,3 +112,44 @@ def _environment(settings: WorkerSettings) -> dict[str, Any]:
         **provenance.hardware(),
         **provenance.git_state(),
     }
+    return RunResult(
+        digest=run.digest,
+        status="failed",
+        device=placement.device_name,
+        precision=placement.precision,
+        code_fingerprint=provenance.code_fingerprint(),
+        numerics=NUMERICS,
+        environment=environment,
+    )
+
+
+def _completed(result: RunResult, run: Run, folder: RunFolder, trained: Trained) -> RunResult:
+    """`result` with all that a whole training tells. Of a teacher, only the forward passes count: in its times."""
+    training, config, test = trained.training, run.config, trained.test
+    if test is not None:
+        parts = (part.numpy().astype(np.uint16) for part in (test.labels, test.predicted))
+        result = replace(
+            result,
+            test_accuracy=test.accuracy,
+            test_loss=test.loss,
+            shifts=trained.shifts,
+            eval_images_per_second=len(test.labels) / test.seconds,
+            files=folder.write_predictions(*parts),
+        )
+        keep_model(run, folder, trained, code_fingerprint=result.code_fingerprint)
+    return replace(
+        result,
+        status="completed",
+        validation_accuracy=training.validation_accuracy,
+        validation_loss=training.validation_loss,
+        train_loss=training.train_loss,
+        updates=training.update,
+        images_seen=training.images_seen,
+        train_seconds=training.seconds,
+        train_images_per_second=training.images_seen / training.seconds,
+        params=parameters(training.model),
+        macs_per_image=macs_per_image(config.model, **config.shape),
+        attention_macs_per_image=attention_macs_per_image(config.model, **config.shape),
+        peak_memory_bytes=training.placement.peak_memory_bytes(),
+        eval_peak_memory_bytes=training.placement.eval_peak_memory_bytes(),
+    )

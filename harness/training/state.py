@@ -15,8 +15,8 @@ from harness.training.device import Placement
 class Diverged(Exception):
     """A loss became NaN or infinite, by update `update`."""
 
-    def __init__(self, which: str, value: float, update: int) -> None:
-        super().__init__(f"the {which} loss became {value} at update {update}")
+    def __init__(self, reason: str, update: int) -> None:
+        super().__init__(reason)
         self.update = update
 
 
@@ -73,10 +73,9 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher:
-    """A trained teacher, and what is known of it."""
+    """A trained teacher, in eval mode, without gradients, on the device that trains."""
 
     model: nn.Module
-    """In eval mode, without gradients, on the device that trains."""
     validation_accuracy: float
     seconds: float
     """Time in its training steps."""

@@ -320,28 +320,19 @@ def test_the_weights_of_every_shipped_arm_can_be_kept_and_loaded(name: str, tmp_
     """Names, types and shapes by the specification alone are those of the built model."""
     import safetensors.torch
 
-    from harness.training.weights import _plain, _shapes_in, _shapes_of
+    from harness.models import outline
+    from harness.training.weights import _kept
 
     study = harness.load_study(name, scale="smoke")
     for arm in study.all_arms:
         side = study.data_of(arm, None).image_size or study.data.known_image_size
         assert side is not None
-        model = build(arm.model, image_size=side, channels=1, classes=10)
-        path = tmp_path / WEIGHTS
-        path.write_bytes(safetensors.torch.save(_plain(model.state_dict())))
-        with safetensors.safe_open(path, framework="pt") as file:
-            found = _shapes_of(file)
-        config = kept_config(arm, side)
-        assert found == _shapes_in(config), arm.name
-
-
-def kept_config(arm: Arm, side: int) -> Any:
-    from harness.spec import RunConfig
-
-    data = DataSpec(source="digits", image_size=side, train_size=100, validation_size=60)
-    recipe = Recipe(updates=1)
-    fields = {"phase": "confirm", "seed": 0, "data_hash": "0" * 64, "channels": 1, "classes": 10}
-    return RunConfig(model=arm.model, recipe=recipe, data=data, **fields)  # type: ignore[arg-type]
+        state = build(arm.model, image_size=side, channels=1, classes=10).state_dict()
+        kept = safetensors.torch.load(safetensors.torch.save({name: _kept(it) for name, it in state.items()}))
+        with outline(arm.model):
+            expected = build(arm.model, image_size=side, channels=1, classes=10).state_dict()
+        found, known = ({name: (it.dtype, it.shape) for name, it in part.items()} for part in (kept, expected))
+        assert found == known, arm.name
 
 
 def test_the_command_describes_copies_and_prints_json(results: Path, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from harness.data import augment, prepare
 from harness.models import build
 from harness.spec import Augmentation, Distillation, InvalidInput, Recipe, ResNetSpec
 from harness.training import checkpoint, loop, state
-from harness.training.distillation import TeacherDiverged, teacher_config, train_teacher
-from harness.training.loss import loss_of
+from harness.training.distillation import teacher_config, train_teacher
+from harness.training.loop import loss_of
 
 TEACHER = Distillation(teacher=RESNET, learning_rate=2e-2, weight_decay=0.01, weight=0.7)
 MIXED = Augmentation(shift=1, mixup=0.2, cutmix=1.0)
@@ -317,7 +317,7 @@ def test_a_teacher_that_diverges_is_named(tmp_path, monkeypatch, digits):
     hot = replace(TEACHER, learning_rate=1e30)
     recipe = replace(make_config(optimizer="sgd", warmup=0.0).recipe, distillation=hot)
     config = replace(make_config(), recipe=recipe)
-    with pytest.raises(TeacherDiverged):
+    with pytest.raises(state.Diverged, match="the teacher diverged"):
         teacher_of(config, digits)
     done = carry_out(config, tmp_path, monkeypatch)
     assert done.result.status == "diverged"
