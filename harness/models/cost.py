@@ -49,8 +49,7 @@ def _macs(spec: ModelSpec, *, image_size: int, channels: int, classes: int) -> M
     Attention alone multiplies batches of matrices (`bmm`) in our models: every linear map has one weight for a batch.
     """
     with outline(spec):
-        # Explicit attention, because the counter does not see into every fused kernel.
-        model = build(spec, image_size=image_size, channels=channels, classes=classes, attention="explicit").eval()
+        model = build(spec, image_size=image_size, channels=channels, classes=classes).eval()
         image = torch.zeros(1, channels, image_size, image_size)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             model(image)
@@ -65,7 +64,7 @@ def activation_bytes(spec: ModelSpec, *, training: bool, image_size: int, channe
     In `training` most of them wait for the backward pass. Counted in outline, like `macs_per_image`.
     """
     with outline(spec):
-        model = build(spec, image_size=image_size, channels=channels, classes=classes, attention="explicit")
+        model = build(spec, image_size=image_size, channels=channels, classes=classes)
         images = torch.zeros(2, channels, image_size, image_size)  # one alone would not do for BatchNorm
         with torch.set_grad_enabled(training), _LiveBytes(model) as live:
             model.train(training)(images)
@@ -73,27 +72,22 @@ def activation_bytes(spec: ModelSpec, *, training: bool, image_size: int, channe
 
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch publishes no types for it
-    """Counts the bytes of what is computed while it is on and is still there."""
+    """Counts the bytes of what is computed while it is on and is still there, without the model's own."""
 
     def __init__(self, model: nn.Module) -> None:
-        """`model`: whose parameters and buffers are not counted."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.most = 0
         self._known = {id(tensor.untyped_storage()) for tensor in chain(model.parameters(), model.buffers())}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor):
-                self._count(tensor.untyped_storage())
+        for storage in (leaf.untyped_storage() for leaf in tree_leaves(result) if isinstance(leaf, Tensor)):
+            if id(storage) not in self._known:  # a storage has one Python object for as long as it lives
+                self._known.add(id(storage))
+                weakref.finalize(storage, self._forget, id(storage), storage.nbytes())
+                self.now += storage.nbytes()
+        self.most = max(self.most, self.now)
         return result
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        if id(storage) not in self._known:  # a storage has one Python object for as long as it lives
-            self._known.add(id(storage))
-            weakref.finalize(storage, self._forget, id(storage), storage.nbytes())
-            self.now += storage.nbytes()
-            self.most = max(self.most, self.now)
 
     def _forget(self, storage: int, size: int) -> None:
         self._known.discard(storage)

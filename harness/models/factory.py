@@ -1,8 +1,7 @@
 """From a specification to a model."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -12,7 +11,7 @@ from harness.models.family import Family
 from harness.models.foreign import MODULE, TIMM, TORCHVISION
 from harness.models.resnet import RESNET
 from harness.models.swin import SWIN
-from harness.models.vit import VIT, AttentionMode
+from harness.models.vit import VIT
 from harness.spec import ModelSpec
 from harness.spec.errors import require_within
 from harness.spec.model import Architecture
@@ -28,15 +27,11 @@ def family_of(spec: Architecture) -> Family:
     return _BY_SPEC[type(spec)]
 
 
-def build(
-    spec: ModelSpec, *, image_size: int, channels: int, classes: int, attention: AttentionMode = "auto"
-) -> nn.Module:
+def build(spec: ModelSpec, *, image_size: int, channels: int, classes: int) -> nn.Module:
     """A model with fresh parameters: images (B, channels, image_size, image_size), normalised, to logits (B, classes).
 
-    Parameters come from torch's global CPU generator: seed it for the same model again. `attention` picks how a ViT's
-    attention is computed, not what; `auto` takes the faster one for the device and the number of tokens.
-
-    A ViT with a distillation token returns the logits of both its heads, (B, 2, classes), while it is in training mode.
+    Parameters come from torch's global CPU generator: seed it for the same model again. A ViT with a distillation token
+    returns the logits of both its heads, (B, 2, classes), while it is in training mode.
 
     Raises InvalidInput if the image does not fit the spec, `channels` is below 1 or `classes` below 2.
     """
@@ -44,8 +39,7 @@ def build(
     require_within("channels", channels, 1)
     require_within("classes", classes, 2)
     family = family_of(spec)
-    mode: dict[str, Any] = {"attention": attention} if family.has_attention_modes else {}
-    model = family.build(spec, image_size=image_size, channels=channels, classes=classes, **mode)
+    model = family.build(spec, image_size=image_size, channels=channels, classes=classes)
     if family.parts is not None:
         object.__setattr__(model, "parts", family.parts)  # they decide the groups of its parameters
     return model
@@ -63,9 +57,9 @@ def outline(spec: ModelSpec) -> Iterator[None]:
             yield
         return
     fast = torch.backends.mha.get_fastpath_enabled()
-    with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng(devices=[]))
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
+    with torch.random.fork_rng(devices=[]), sdpa_kernel(SDPBackend.MATH):
         torch.backends.mha.set_fastpath_enabled(False)
-        yield
+        try:
+            yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
-from torch import nn
+from torch import Tensor, nn
 
 from harness.spec.errors import InvalidInput
 from harness.spec.model import Architecture
@@ -65,8 +65,6 @@ class Family:
     """`build(spec, image_size=, channels=, classes=)` draws a model from torch's global generator."""
     parts: Parts | None = None
     """None for models of others, of whose insides nothing is known."""
-    has_attention_modes: bool = False
-    """Whether its attention can be looked into: `build` then has an argument `attention`, with the mode `explicit`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +75,14 @@ class ParameterGroups:
     """Weights that Muon updates, and how many matrices each is."""
     decayed: Set[str]
     undecayed: Set[str]
+
+
+def check_images(images: Tensor, expected: tuple[int, int, int]) -> None:
+    """Raise ValueError unless `images` is (B, *expected) and floating point."""
+    if images.ndim != 4 or tuple(images.shape[1:]) != expected or not images.is_floating_point():
+        shape = ", ".join(map(str, expected))
+        found = f"{tuple(images.shape)} {images.dtype}"
+        raise ValueError(f"Expected images (B, {shape}) of a floating-point type, normalised; found {found}.")
 
 
 def parameter_groups(model: nn.Module) -> ParameterGroups:
@@ -97,23 +103,19 @@ def parameter_groups(model: nn.Module) -> ParameterGroups:
         raise InvalidInput(f"{what} returns {declared!r}; it must return a dict with the keys muon, decay, no_decay.")
     everything = dict(model.named_parameters())
     trained = {name for name, parameter in everything.items() if parameter.requires_grad}
-    named = Counter(name for names in declared.values() for name in names)
-    for names, wrong in (
-        (sorted(trained - named.keys()), "leaves out"),
-        (sorted(name for name in named if named[name] > 1), "has in more than one group"),
-        (sorted(named.keys() - everything.keys()), "names what are no parameters:"),
-        ([name for name in declared.get(MUON, ()) if name in trained and everything[name].ndim < 2], "gives to Muon"),
-    ):
-        if names:
-            raise InvalidInput(
-                f"{what} {wrong} {', '.join(names)}; each trained parameter must be in exactly one of muon (of rank 2 "
-                "or more), decay and no_decay."
-            )
-    muon = declared.get(MUON, ())
+    muon, decayed, undecayed = (declared.get(group, ()) for group in (MUON, DECAY, NO_DECAY))
+    named = Counter(name for names in (muon, decayed, undecayed) for name in names)
+    wrong = {name for name in trained if named[name] != 1 or (name in muon and everything[name].ndim < 2)}
+    wrong |= {name for name in named if named[name] > 1 or name not in everything}
+    if wrong:
+        raise InvalidInput(
+            f"{what} is wrong on {', '.join(sorted(wrong))}; it must name parameters of the model, each trained one in "
+            "exactly one of muon (of rank 2 or more), decay and no_decay."
+        )
     return ParameterGroups(
         hidden={name: muon[name] if isinstance(muon, Mapping) else 1 for name in muon if name in trained},
-        decayed=trained & set(declared.get(DECAY, ())),
-        undecayed=trained & set(declared.get(NO_DECAY, ())),
+        decayed=trained & set(decayed),
+        undecayed=trained & set(undecayed),
     )
 
 
@@ -126,8 +128,7 @@ def usual_groups(model: nn.Module) -> dict[str, Names]:
     names, as models of timm have it, is not decayed.
     """
     parameters = dict(model.named_parameters())
-    method = getattr(model, "no_weight_decay", None)
-    exempt = set(method()) if callable(method) else set()
+    exempt = set(getattr(model, "no_weight_decay", set)())
     hidden = {name: parts for name, parts in list(_maps(model))[1:-1] if parts and name in parameters}
     matrices = {name for name, parameter in parameters.items() if parameter.ndim > 1} - exempt
     return {

@@ -6,16 +6,14 @@ from functools import partial
 from typing import Any
 from weakref import WeakSet
 
-import torch
 from torch import Tensor, nn
 
 from harness.models.family import Family
 from harness.spec import InvalidInput, Module, Timm, Torchvision
-from harness.spec.checks import nearest
+from harness.spec.checks import did_you_mean
 from harness.spec.errors import require
 
 _MADE = WeakSet[nn.Module]()
-_KEPT_TYPES = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def _build_module(spec: Module, *, image_size: int, channels: int, classes: int) -> nn.Module:
@@ -49,12 +47,8 @@ def _build_torchvision(spec: Torchvision, *, image_size: int, channels: int, cla
 
 def _require_name(library: str, name: str, known: list[str]) -> None:
     bare = name.partition(".")[0]  # of timm's names, what follows a point is which weights
-    require(bare in known, f"{library} has no model {name!r}. {_few(bare, known)}")
-
-
-def _few(name: str, known: list[str]) -> str:
-    suggestion, _, _ = nearest(name, known).partition("Valid: ")
-    return suggestion or f"It has {len(known)}, such as {', '.join(known[:3])}."
+    others = did_you_mean(bare, known) or f"It has {len(known)}, such as {', '.join(known[:3])}."
+    require(bare in known, f"{library} has no model {name!r}. {others}")
 
 
 def _first_accepted(
@@ -96,15 +90,14 @@ def _checked(model: object, what: str, classes: int) -> nn.Module:
     )
     for name, value in model.state_dict().items():
         require(
-            isinstance(value, Tensor) and (value.is_floating_point() or value.dtype in _KEPT_TYPES),
+            isinstance(value, Tensor) and not value.is_complex(),
             f"{what} returned a model whose state has {name}, which is no tensor of real numbers: it cannot be kept.",
         )
     model.register_forward_hook(partial(_check_logits, what, classes))
     return model
 
 
-def _check_logits(what: str, classes: int, model: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
-    del model
+def _check_logits(what: str, classes: int, _: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
     expected = (len(inputs[0]), classes)
     found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
     if found != expected:

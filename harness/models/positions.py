@@ -12,7 +12,7 @@ from harness.spec import ViTSpec
 
 
 def position_embedding(spec: ViTSpec, grid: int) -> nn.Module:
-    """What adds the positions of g x g patches to the tokens; the identity where nothing does."""
+    """What adds the positions of g x g patches to the tokens (B, N, D); the identity where nothing does."""
     match spec.position:
         case "learned_1d":
             return LearnedPosition(_first_patch(spec) + grid**2, spec.width)
@@ -32,7 +32,6 @@ class LearnedPosition(nn.Module):
         self.table = nn.Parameter(torch.empty(1, tokens, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens with their position."""
         return x + self.table
 
 
@@ -48,10 +47,7 @@ class LearnedPosition2D(nn.Module):
         self.columns = nn.Parameter(torch.empty(1, grid, width - width // 2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens with their position."""
-        g = len(self.rows)
-        table = torch.cat([self.rows.expand(-1, g, -1), self.columns.expand(g, -1, -1)], dim=2)  # (g, g, D)
-        return _add_to_patches(x, table.flatten(0, 1))
+        return _add_to_patches(x, _table(self.rows, self.columns))
 
 
 class SinCosPosition2D(nn.Module):
@@ -67,18 +63,17 @@ class SinCosPosition2D(nn.Module):
         frequencies = 10_000 ** (-torch.arange(width // 4) / (width // 4))
         angles = torch.arange(grid)[:, None] * frequencies  # (g, D/4)
         axis = torch.cat([angles.sin(), angles.cos()], dim=1)  # (g, D/2)
-        rows, columns = axis[:, None].expand(-1, grid, -1), axis[None].expand(grid, -1, -1)
-        self.register_buffer("table", torch.cat([rows, columns], dim=2).flatten(0, 1), persistent=False)  # (P, D)
+        self.register_buffer("table", _table(axis[:, None], axis[None]), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens with their position."""
         return _add_to_patches(x, self.table)
 
 
 class RelativePosition(nn.Module):
-    """A learned bias of the attention scores per head and 2-D offset between patches (appendix D.4): (H, N, N).
+    """A learned bias of the attention scores per head and 2-D offset between patches (appendix D.4).
 
-    Class and distillation token have no offset to anything: their scores get no bias.
+    `forward` gives it from query (second) to key (third): (H, N, N). Class and distillation token have no offset to
+    anything: their scores get no bias.
     """
 
     index: Tensor
@@ -92,7 +87,6 @@ class RelativePosition(nn.Module):
         self.register_buffer("index", index.flatten(), persistent=False)
 
     def forward(self) -> Tensor:
-        """The bias (H, N, N) from query (second) to key (third)."""
         patches = round(self.index.numel() ** 0.5)
         bias = self.table.index_select(1, self.index).view(-1, patches, patches)
         return F.pad(bias, (self.first_patch, 0, self.first_patch, 0))
@@ -101,6 +95,12 @@ class RelativePosition(nn.Module):
 def _first_patch(spec: ViTSpec) -> int:
     """Number of tokens before the patches: class token, distillation token."""
     return (spec.pool != "mean") + spec.distillation_token
+
+
+def _table(rows: Tensor, columns: Tensor) -> Tensor:
+    """The vectors of rows (g, 1, d) beside those of columns (1, g, e), for each patch: (P, d + e)."""
+    g = len(rows)
+    return torch.cat([rows.expand(-1, g, -1), columns.expand(g, -1, -1)], dim=2).flatten(0, 1)
 
 
 def _add_to_patches(x: Tensor, table: Tensor) -> Tensor:

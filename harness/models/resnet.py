@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torchvision.models import resnet as torchvision_resnet
 
-from harness.models.family import Family, Parts
-from harness.models.input import check_images
+from harness.models.family import Family, Parts, check_images
 from harness.spec import ResNetSpec
 from harness.spec.model import SMALL_RESNET_DEPTHS
 
@@ -35,7 +34,6 @@ class SmallResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, K) of images (B, C, r, r)."""
         check_images(images, self.image_shape)
         x = F.relu(self.bn1(self.conv1(images)))  # (B, w, r, r)
         x = _pixels(self.stages(x)).mean(dim=(1, 2))  # (B, 4w)
@@ -59,7 +57,6 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(after)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The block's output (B, after, h / stride, h / stride)."""
         branch = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         if self.stride > 1 or self.new_channels:
             kept = _pixels(x)[:, :: self.stride, :: self.stride]
@@ -85,7 +82,6 @@ class TorchvisionResNet(torchvision_resnet.ResNet):  # type: ignore[misc]  # tor
         nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, K) of images (B, C, r, r)."""
         check_images(images, self.image_shape)
         logits: Tensor = super().forward(images)
         return logits

@@ -9,8 +9,7 @@ from functools import partial
 from torch import Tensor, nn
 from torchvision.models import swin_transformer
 
-from harness.models.family import Family, Parts
-from harness.models.input import check_images
+from harness.models.family import Family, Parts, check_images
 from harness.spec import SwinSpec
 
 _PARTS = Parts(
@@ -49,7 +48,6 @@ class Swin(swin_transformer.SwinTransformer):  # type: ignore[misc]  # torchvisi
             self.features[0][0] = nn.Conv2d(channels, spec.width, spec.patch_size, stride=spec.patch_size)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, K) of images (B, C, r, r)."""
         check_images(images, self.image_shape)
         x = images
         for part in self.features:  # stem, blocks of a stage, merging, blocks of a stage, ...

@@ -11,26 +11,20 @@ adding up many branches loses no digits.
 """
 
 from math import log2
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from harness.models.family import Family, Parts
-from harness.models.input import check_images
+from harness.models.family import Family, Parts, check_images
 from harness.models.positions import RelativePosition, position_embedding
 from harness.models.resnet import BasicBlock
 from harness.spec import ViTSpec
-from harness.spec.errors import require_choice
 from harness.spec.model import Initialisation
 
-AttentionMode = Literal["auto", "explicit", "fused"]
-"""`explicit`: matrix products and softmax; `fused`: torch's scaled_dot_product_attention; the same mathematics."""
-
 EXPLICIT_TOKENS = 512
-"""On a CPU, `auto` takes explicit attention up to this many tokens: the fused backward pass is slow there, and beyond
-this the memory of the explicit N x N weights (B * H * N * N numbers per block) is the larger evil."""
+"""On a CPU attention is explicit up to this many tokens: the fused backward pass is slow there, and beyond this the
+memory of the explicit N x N weights (B * H * N * N numbers per block) is the larger evil."""
 
 _PARTS = Parts(
     stem=("stem",),
@@ -49,20 +43,18 @@ class ViT(nn.Module):
     Parameters are drawn from torch's global random generator. Raises ValueError in `forward` on another shape.
     """
 
-    def __init__(
-        self, spec: ViTSpec, *, image_size: int, channels: int, classes: int, attention: AttentionMode = "auto"
-    ) -> None:
+    def __init__(self, spec: ViTSpec, *, image_size: int, channels: int, classes: int) -> None:
         super().__init__()
-        require_choice("attention", attention, get_args(AttentionMode))
         self.image_shape = (channels, image_size, image_size)
         grid = image_size // spec.patch_size
-        self.stem = _stem(spec, channels)
+        stem = PatchStem if spec.stem == "patch" else ConvolutionStem
+        self.stem = stem(spec, channels)
         self.pool, self.pool_norm = spec.pool, spec.pool_norm
         self.class_token = nn.Parameter(torch.empty(1, 1, spec.width)) if spec.pool != "mean" else None
         self.distillation_token = nn.Parameter(torch.empty(1, 1, spec.width)) if spec.distillation_token else None
         self.position = position_embedding(spec, grid)
         self.dropout = _dropout(spec.dropout)
-        self.blocks = nn.ModuleList(Block(spec, grid, index, attention) for index in range(spec.depth))
+        self.blocks = nn.ModuleList(Block(spec, grid, index) for index in range(spec.depth))
         self.norm = _layer_norm(spec) if spec.norm == "pre" else nn.Identity()
         self.head = _head(spec, classes)
         self.distillation_head = _head(spec, classes) if spec.distillation_token else None
@@ -87,18 +79,14 @@ class ViT(nn.Module):
             x = self.norm(x[:, :2])
             both = torch.stack([self.head(x[:, 0]), self.distillation_head(x[:, 1])], dim=1)  # (B, 2, K)
             return both if self.training else both.mean(dim=1)
-        logits: Tensor = self.head(self._pooled(x))
-        return logits
-
-    def _pooled(self, x: Tensor) -> Tensor:
-        """What the head reads, (B, D), of the last block's tokens (B, N, D)."""
         if self.pool == "cls":
             x = self.norm(x[:, 0])  # LayerNorm acts on each token by itself, so this one alone needs it
         elif self.pool_norm == "before":
             x = self.norm(x).mean(dim=1)
         else:
             x = self.norm(x.mean(dim=1))
-        return x
+        logits: Tensor = self.head(x)
+        return logits
 
 
 class Block(nn.Module):
@@ -107,12 +95,12 @@ class Block(nn.Module):
     With `residual` "branch" the second sum forgets the block's input, as some tutorials have it.
     """
 
-    def __init__(self, spec: ViTSpec, grid: int, index: int, attention: AttentionMode) -> None:
+    def __init__(self, spec: ViTSpec, grid: int, index: int) -> None:
         super().__init__()
         self.pre_norm, self.full_residual = spec.norm == "pre", spec.residual == "full"
         hidden = max(1, round(spec.width * spec.mlp_ratio))
         self.norm1 = _layer_norm(spec)
-        self.attention = Attention(spec, grid, attention)
+        self.attention = Attention(spec, grid)
         self.branch1 = Branch(spec, index, spec.projection_dropout)
         self.norm2 = _layer_norm(spec)
         self.mlp = nn.Sequential(
@@ -121,7 +109,6 @@ class Block(nn.Module):
         self.branch2 = Branch(spec, index, spec.mlp_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens (B, N, D) after both residual branches."""
         if not self.pre_norm:
             x = self.norm1(x + self.branch1(self.attention(x)))
             x = self.norm2(x + self.branch2(self.mlp(x)))
@@ -145,12 +132,10 @@ class Branch(nn.Module):
         super().__init__()
         self.keep = 1 - spec.stochastic_depth * index / max(1, spec.depth - 1)
         self.dropout = _dropout(dropout)
-        self.layer_scale = (
-            None if spec.layer_scale is None else nn.Parameter(torch.full((spec.width,), spec.layer_scale))
-        )
+        scale = spec.layer_scale
+        self.layer_scale = None if scale is None else nn.Parameter(torch.full((spec.width,), scale))
 
     def forward(self, x: Tensor) -> Tensor:
-        """What is added to the residual stream, (B, N, D)."""
         x = self.dropout(x)
         if self.layer_scale is not None:
             x = x * self.layer_scale
@@ -163,32 +148,26 @@ class Branch(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention (appendix A): tokens (B, N, D) to (B, N, D), with a relative bias if the spec asks."""
 
-    def __init__(self, spec: ViTSpec, grid: int, mode: AttentionMode) -> None:
+    def __init__(self, spec: ViTSpec, grid: int) -> None:
         super().__init__()
-        self.mode = mode
-        self.heads = spec.heads
-        self.dropout = spec.attention_dropout
+        self.heads, self.dropout = spec.heads, spec.attention_dropout
         self.qkv = nn.Linear(spec.width, 3 * spec.width, bias=spec.qkv_bias)
         self.relative_position = RelativePosition(spec, grid) if spec.position == "relative" else None
         self.output = nn.Linear(spec.width, spec.width, bias=spec.output_bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens (B, N, D) after attention and the output projection."""
         B, N, D = x.shape  # noqa: N806
         # Taking q, k and v apart at dim 2 lets the backward pass write their gradients in place, without one more copy.
         qkv = self.qkv(x).view(B, N, 3, self.heads, D // self.heads).unbind(2)
         q, k, v = (part.transpose(1, 2) for part in qkv)  # (B, H, N, d) each
         bias = None if self.relative_position is None else self.relative_position().to(q.dtype)  # (H, N, N)
         dropout = self.dropout if self.training else 0.0
-        attend = explicit_attention if self._explicit(x) else fused_attention
+        # In outline always explicit: its products can be counted.
+        few = x.device.type == "meta" or (x.device.type == "cpu" and N <= EXPLICIT_TOKENS)
+        attend = explicit_attention if few else fused_attention
         y = attend(q, k, v, bias, dropout).transpose(1, 2).reshape(B, N, D)
         out: Tensor = self.output(y)
         return out
-
-    def _explicit(self, x: Tensor) -> bool:
-        if self.mode == "auto":
-            return x.device.type == "cpu" and x.shape[1] <= EXPLICIT_TOKENS
-        return self.mode == "explicit"
 
 
 def explicit_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
@@ -211,19 +190,18 @@ def fused_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropou
 
 
 class PatchStem(nn.Module):
-    """The linear map of flattened patches (equation 1): images (B, C, r, r) to tokens (B, P, D).
+    """The linear map of flattened patches (equation 1): images (B, C, r, r) to tokens (B, P, D), row by row.
 
     A convolution with stride p and kernel p, written as a reshape and one matrix product; the weight (D, C * p * p) is
     that convolution's kernel, flattened.
     """
 
-    def __init__(self, patch_size: int, channels: int, width: int) -> None:
+    def __init__(self, spec: ViTSpec, channels: int) -> None:
         super().__init__()
-        self.patch_size = patch_size
-        self.projection = nn.Linear(channels * patch_size**2, width)
+        self.patch_size = spec.patch_size
+        self.projection = nn.Linear(channels * spec.patch_size**2, spec.width)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Tokens (B, P, D), row by row."""
         B, C, r, _ = images.shape  # noqa: N806
         p, g = self.patch_size, r // self.patch_size
         patches = images.reshape(B, C, g, p, g, p).permute(0, 2, 4, 1, 3, 5)  # (B, g, g, C, p, p)
@@ -255,7 +233,6 @@ class ConvolutionStem(nn.Module):
         self.projection = nn.Linear(widths[-1], spec.width)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Tokens (B, P, D), row by row."""
         features = self.features(images)  # (B, channels, g, g)
         tokens: Tensor = self.projection(features.flatten(2).mT)  # the 1x1 convolution
         return tokens
@@ -308,12 +285,6 @@ def _truncated_normal(parameter: Tensor, sd: float) -> None:
     nn.init.trunc_normal_(parameter, std=sd, a=-2 * sd, b=2 * sd)
 
 
-def _stem(spec: ViTSpec, channels: int) -> nn.Module:
-    if spec.stem == "patch":
-        return PatchStem(spec.patch_size, channels, spec.width)
-    return ConvolutionStem(spec, channels)
-
-
 def _convolution(before: int, after: int, stride: int) -> list[nn.Module]:
     return [nn.Conv2d(before, after, 3, stride, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
 
@@ -336,4 +307,4 @@ def _head(spec: ViTSpec, classes: int) -> nn.Sequential:
     return head
 
 
-VIT = Family(spec=ViTSpec, build=ViT, parts=_PARTS, has_attention_modes=True)
+VIT = Family(spec=ViTSpec, build=ViT, parts=_PARTS)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -62,8 +63,8 @@ def train(
     for pixels in config.test_shifts:
         require_within("test_shifts: shift (pixels)", pixels, 1, dataset.facts.image_size - 1)
 
-    def prepared() -> Training:
-        return prepare_training(config, dataset, placement, teacher=None if teacher is None else teacher.model)
+    taught_by = None if teacher is None else teacher.model
+    prepared = partial(prepare_training, config, dataset, placement, teacher=taught_by)
 
     def beat() -> None:
         heartbeat(training.update)

@@ -180,7 +180,7 @@ def test_hidden_weights_of_a_resnet_are_its_kernels_but_the_first(spec, kernels)
 )
 def test_activations_of_training_are_those_that_autograd_keeps(spec):
     """And a few more, which a pass holds beside them; an evaluation keeps one layer's, whatever the depth."""
-    model = build(spec, **SMALL, **({"attention": "explicit"} if spec.kind == "vit" else {})).train()
+    model = build(spec, **SMALL).train()
     own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     kept = {}
 

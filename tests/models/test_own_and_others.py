@@ -87,7 +87,6 @@ def test_every_family_has_a_record_and_ours_name_parts_that_there_are() -> None:
             parts.part_of(name) for name, module in model.named_modules() if list(module.parameters(recurse=False))
         }
         assert found >= {"stem", "blocks", "head"}
-    assert [family.spec for family in FAMILIES if family.has_attention_modes] == [ViTSpec]
 
 
 @pytest.mark.parametrize(
@@ -206,10 +205,13 @@ EVERY = ["first.weight", "first.bias", "middle.weight", "middle.bias", "last.wei
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
-        ({"decay": EVERY[:4]}, r"leaves out last\.bias, last\.weight; each trained parameter must be in exactly one"),
-        ({"decay": EVERY, "muon": ["middle.weight"]}, r"has in more than one group middle\.weight; "),
-        ({"decay": [*EVERY, "other"]}, r"names what are no parameters: other; "),
-        ({"decay": EVERY[:-1], "muon": EVERY[-1:]}, r"gives to Muon last\.bias; "),
+        (
+            {"decay": EVERY[:4]},
+            r"is wrong on last\.bias, last\.weight; it must name .* each trained one in exactly one",
+        ),
+        ({"decay": EVERY, "muon": ["middle.weight"]}, r"is wrong on middle\.weight; "),
+        ({"decay": [*EVERY, "other"]}, r"is wrong on other; "),
+        ({"decay": EVERY[:-1], "muon": EVERY[-1:]}, r"is wrong on last\.bias; "),
         ({"decayed": EVERY}, r"must return a dict with the keys muon, decay, no_decay"),
         ([EVERY], r"must return a dict with the keys"),
     ],

@@ -97,7 +97,7 @@ def test_a_stack_of_models_runs_under_vmap():
 @pytest.mark.parametrize("depth", [8, 18])
 def test_images_of_another_shape_are_refused(depth):
     model = build(ResNetSpec(depth=depth), image_size=8, channels=1, classes=3)
-    with pytest.raises(ValueError, match=r"^Expected images of shape \(B, 1, 8, 8\), found \(2, 3, 8, 8\)\.$"):
+    with pytest.raises(ValueError, match=r"Expected images \(B, 1, 8, 8\) of .*; found \(2, 3, 8, 8\) "):
         model(torch.zeros(2, 3, 8, 8))
 
 

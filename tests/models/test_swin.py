@@ -244,7 +244,7 @@ def test_muon_moves_every_parameter_once():
 
 
 def test_images_of_another_shape_are_refused():
-    with pytest.raises(ValueError, match=r"^Expected images of shape \(B, 3, 16, 16\), found \(2, 1, 16, 16\)\.$"):
+    with pytest.raises(ValueError, match=r"Expected images \(B, 3, 16, 16\) of .*; found \(2, 1, 16, 16\) "):
         small()(torch.zeros(2, 1, 16, 16))
 
 
