@@ -1,17 +1,7 @@
 """What is asked: studies, arms, recipes, claims, as frozen dataclasses. Needs the standard library only."""
 
 from harness.spec.catalogue import find_study, study_name, study_names
-from harness.spec.claims import (
-    METRICS,
-    Better,
-    Claim,
-    CostGrows,
-    Crosses,
-    Equivalent,
-    GainsMore,
-    GapShrinks,
-    Monotone,
-)
+from harness.spec.claims import METRICS, Better, Claim, CostGrows, Crosses, Equivalent, GainsMore, GapShrinks, Monotone
 from harness.spec.data import IMAGENET, NAMED_SOURCES, SOURCES, DataSpec, SourceFacts
 from harness.spec.errors import InvalidInput
 from harness.spec.model import ModelSpec, Module, ResNetSpec, SwinSpec, Timm, Torchvision, ViTSpec
@@ -21,52 +11,12 @@ from harness.spec.search import Choice, LogUniform, Search, Space, Uniform
 from harness.spec.study import SCALES, TUNE_SEED, Arm, ResolvedStudy, Scale, Study, changed_fields
 from harness.spec.verdict import Estimate, Judgement
 
-__all__ = [
-    "BUDGET_UNITS",
-    "IMAGENET",
-    "METRICS",
-    "NAMED_SOURCES",
-    "SCALES",
-    "SOURCES",
-    "TUNE_SEED",
-    "Arm",
-    "Augmentation",
-    "Better",
-    "Choice",
-    "Claim",
-    "CostGrows",
-    "Crosses",
-    "DataSpec",
-    "Distillation",
-    "Equivalent",
-    "Estimate",
-    "GainsMore",
-    "GapShrinks",
-    "InvalidInput",
-    "Judgement",
-    "LogUniform",
-    "ModelSpec",
-    "Module",
-    "Monotone",
-    "Recipe",
-    "ResNetSpec",
-    "ResolvedStudy",
-    "Run",
-    "RunConfig",
-    "Scale",
-    "Search",
-    "SourceFacts",
-    "Space",
-    "Study",
-    "SwinSpec",
-    "Timm",
-    "Torchvision",
-    "Uniform",
-    "ViTSpec",
-    "canonical_json",
-    "changed_fields",
-    "find_study",
-    "study_name",
-    "study_names",
-    "to_plain",
-]
+__all__ = ["SCALES", "TUNE_SEED", "Arm", "ResolvedStudy", "Scale", "Study", "changed_fields"]
+__all__ += ["find_study", "study_name", "study_names"]
+__all__ += ["ModelSpec", "Module", "ResNetSpec", "SwinSpec", "Timm", "Torchvision", "ViTSpec"]
+__all__ += ["BUDGET_UNITS", "Augmentation", "Distillation", "Recipe"]
+__all__ += ["IMAGENET", "NAMED_SOURCES", "SOURCES", "DataSpec", "SourceFacts"]
+__all__ += ["Choice", "LogUniform", "Search", "Space", "Uniform"]
+__all__ += ["METRICS", "Better", "Claim", "CostGrows", "Crosses", "Equivalent", "GainsMore", "GapShrinks", "Monotone"]
+__all__ += ["Estimate", "Judgement"]
+__all__ += ["InvalidInput", "Run", "RunConfig", "canonical_json", "to_plain"]

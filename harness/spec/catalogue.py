@@ -1,9 +1,7 @@
 """Where studies are found: the shipped ones by name, a user's own by the path of its file."""
 
-import ast
 import importlib
 import importlib.util
-import re
 from pathlib import Path
 from types import ModuleType
 
@@ -75,12 +73,5 @@ def _study_of(module: ModuleType, path: Path) -> Study:
         try:
             study.resolve(path.stem, scale)
         except InvalidInput as error:
-            raise InvalidInput(f"{path}{_line_of(str(error), path)}: scale {scale!r}: {error}") from error
+            raise InvalidInput(f"{path}: scale {scale!r}: {error}") from error
     return study
-
-
-def _line_of(message: str, path: Path) -> str:
-    """`:LINE` of a study file that a message is about: where its first quoted word stands, if it does."""
-    tree = ast.walk(ast.parse(path.read_bytes()))  # bytes: in whatever encoding it declares
-    words = {node.value: node.lineno for node in reversed(list(tree)) if isinstance(node, ast.Constant)}
-    return next((f":{words[word]}" for word in re.findall(r"'([^']+)'", message) if word in words), "")

@@ -23,7 +23,7 @@ def number(value: Any) -> float | None:
 def percent(value: Any, digits: int = 2) -> str:
     """A fraction in percent: `91.27%`."""
     fraction = number(value)
-    return NONE if fraction is None else f"{_signed(100 * fraction, digits)}%"
+    return NONE if fraction is None else f"{_signed(100 * fraction, f'.{digits}f')}%"
 
 
 def percent_interval(value: Any, low: Any, high: Any) -> str:
@@ -34,7 +34,7 @@ def percent_interval(value: Any, low: Any, high: Any) -> str:
 def points(value: Any, digits: int = 2) -> str:
     """A difference of fractions in percentage points, signed: `+1.23`."""
     fraction = number(value)
-    return NONE if fraction is None else _signed(100 * fraction, digits, plus=True)
+    return NONE if fraction is None else _signed(100 * fraction, f"+.{digits}f")
 
 
 def points_interval(value: Any, low: Any, high: Any) -> str:
@@ -56,18 +56,16 @@ def with_interval(text: str, low: str, high: str) -> str:
 def count(value: Any) -> str:
     """A whole number with thousands separators: `60,000`."""
     whole = number(value)
-    return NONE if whole is None else f"{round(whole):,}".replace("-", MINUS)
+    return NONE if whole is None else _signed(round(whole), ",")
 
 
 def magnitude(value: Any) -> str:
     """Three significant digits and a prefix: `950`, `12.3 M`, `4.60 G` (parameters, multiply-accumulates)."""
-    amount = number(value)
-    if amount is None:
-        return NONE
+    amount = number(value) or 0.0
     for size, prefix in _MAGNITUDES:
         if abs(amount) >= size * 0.9995:  # 999.6 M is 1.00 G, not 1000 M
             return f"{_three_digits(amount / size)} {prefix}"
-    return count(amount)
+    return count(value)
 
 
 def memory(value: Any) -> str:
@@ -75,8 +73,8 @@ def memory(value: Any) -> str:
     size = number(value)
     if size is None:
         return NONE
-    amount, unit = (size / 2**30, "GiB") if abs(size) >= 2**30 else (size / 2**20, "MiB")
-    return f"{_three_digits(amount)} {unit}"
+    power, unit = (30, "GiB") if abs(size) >= 2**30 else (20, "MiB")
+    return f"{_three_digits(size / 2**power)} {unit}"
 
 
 def duration(seconds: Any) -> str:
@@ -90,20 +88,16 @@ def duration(seconds: Any) -> str:
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
-        parts = f"{whole // 60} min", f"{whole % 60:02d} s"
-    elif whole < 48 * 3600:
-        parts = f"{whole // 3600} h", f"{whole % 3600 // 60:02d} min"
-    else:
-        parts = f"{whole // 86400:,} days", f"{whole % 86400 // 3600:02d} h"
-    return " ".join(parts)
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400:,} days {whole % 86400 // 3600:02d} h"
 
 
 def p_value(value: Any) -> str:
     """A p value with three decimals: `0.012`, `< 0.001`."""
     p = number(value)
-    if p is None:
-        return NONE
-    return "< 0.001" if p < 0.0005 else f"{p:.3f}"
+    return NONE if p is None else "< 0.001" if p < 0.0005 else f"{p:.3f}"
 
 
 def plain(value: Any, digits: int = 3) -> str:
@@ -118,13 +112,12 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _signed(value: float, digits: int, *, plus: bool = False) -> str:
-    text = f"{value:+.{digits}f}" if plus else f"{value:.{digits}f}"
-    if float(text) == 0:  # neither +0.00 nor -0.00: a zero has no sign
-        text = f"{0:.{digits}f}"
+def _signed(value: float, form: str) -> str:
+    text = f"{value:{form}}"
+    if float(text.replace(",", "")) == 0:  # neither +0.00 nor -0.00: a zero has no sign
+        text = text.lstrip("+-")
     return text.replace("-", MINUS)
 
 
 def _three_digits(value: float) -> str:
-    digits = 0 if abs(value) >= 99.95 else 1 if abs(value) >= 9.995 else 2
-    return f"{value:.{digits}f}".replace("-", MINUS)
+    return _signed(value, ".0f" if abs(value) >= 99.95 else ".1f" if abs(value) >= 9.995 else ".2f")

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import Any, Literal, TypedDict
 
@@ -104,13 +104,18 @@ def to_plain(value: Any) -> Any:
     if hasattr(value, "kept_as") and not isinstance(value, type):
         return to_plain(value.kept_as())
     if is_dataclass(value) and not isinstance(value, type):
-        kept = (item.name for item in fields(value) if not (_is_neutral(value, item) or UNKEPT in item.metadata))
-        return {name: to_plain(getattr(value, name)) for name in kept}
+        return {item.name: to_plain(getattr(value, item.name)) for item in fields(value) if _is_kept(value, item)}
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [to_plain(item) for item in value]
     return value.__name__ if callable(value) else value
+
+
+def _is_kept(owner: Any, item: Field[Any]) -> bool:
+    return UNKEPT not in item.metadata and not (
+        NEUTRAL in item.metadata and getattr(owner, item.name) == item.metadata[NEUTRAL]
+    )
 
 
 def leaves(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -119,11 +124,6 @@ def leaves(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in plain.items():
         found |= leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
     return found
-
-
-def _is_neutral(owner: Any, item: Field[Any]) -> bool:
-    neutral: Any = item.metadata.get(NEUTRAL, MISSING)
-    return neutral is not MISSING and getattr(owner, item.name) == neutral
 
 
 def canonical_json(value: Any) -> str:

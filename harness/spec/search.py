@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from harness.spec.checks import AboveZero, Count, Positive, check_types, freeze, nearest, replace_at, value_at
@@ -127,14 +127,15 @@ class Setting:
 
     def value(self, parameter: str) -> Any:
         """The value of a nuisance parameter; `InvalidInput` for one that there is not."""
-        is_model = parameter.startswith(OF_MODEL)
-        return value_at(self.model if is_model else self.recipe, parameter.removeprefix(OF_MODEL))
+        return value_at(self, _place(parameter), asked=parameter.removeprefix(OF_MODEL))
 
     def with_value(self, parameter: str, value: Any) -> "Setting":
         """The setting with another value of a nuisance parameter; `InvalidInput` for an impossible one."""
-        if parameter.startswith(OF_MODEL):
-            return replace(self, model=replace_at(self.model, parameter.removeprefix(OF_MODEL), value))
-        return replace(self, recipe=replace_at(self.recipe, parameter, value))
+        return replace_at(self, _place(parameter), value)
+
+
+def _place(parameter: str) -> str:
+    return parameter if parameter.startswith(OF_MODEL) else f"recipe.{parameter}"
 
 
 def models_tried(space: Space, model: ModelSpec) -> list[ModelSpec]:

@@ -58,24 +58,22 @@ def evaluate(training: Training, split: Split | StreamedSplit, beat: Callable[[]
 
     `beat` is called after each forward pass, as a sign of life.
     """
-    began = time.perf_counter()
-    model = training.evaluated_model.eval()
-    loss = torch.zeros((), dtype=torch.float64, device=training.placement.device)
-    hits = torch.zeros((), dtype=torch.int64, device=training.placement.device)
+    began, device = time.perf_counter(), training.placement.device
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    hits = torch.zeros((), dtype=torch.int64, device=device)
     predicted, seen = [], []
+    training.evaluated_model.eval()
     for images, labels in split.chunks(training.images_per_pass):
-        with training.placement.autocast():
-            logits = model(training.inputs(images)).float()
+        logits = _logits(training, images)
         loss += F.cross_entropy(logits, labels, reduction="sum")
         predicted.append(logits.argmax(1))
         seen.append(labels)
         hits += (predicted[-1] == labels).sum()
         beat()
-    model.train()
-    total = len(split)
+    training.evaluated_model.train()
     return Evaluation(
-        loss=loss.item() / total,
-        accuracy=hits.item() / total,
+        loss=loss.item() / len(split),
+        accuracy=hits.item() / len(split),
         labels=torch.cat(seen).cpu(),
         predicted=torch.cat(predicted).cpu(),
         seconds=time.perf_counter() - began,
@@ -95,22 +93,27 @@ def evaluate_shifted(
     `unshifted` int64 (N,) are the classes predicted for the images as they are; `shifts` are in pixels, each smaller
     than the image's side. What moves in is black. `beat` is called after each forward pass.
     """
-    model = training.evaluated_model.eval()
-    hits = torch.zeros(len(shifts), 2, dtype=torch.int64, device=training.placement.device)  # of labels, of classes
-    unshifted, done = unshifted.to(training.placement.device), 0
+    device, done = training.placement.device, 0
+    hits = torch.zeros(len(shifts), 2, dtype=torch.int64, device=device)  # of labels, of classes
+    training.evaluated_model.eval()
     for images, labels in split.chunks(training.images_per_pass):  # once for all shifts: images may have to be decoded
-        wanted = torch.stack([labels, unshifted[done : done + len(labels)]])  # (2, B)
+        wanted = torch.stack([labels, unshifted[done : done + len(labels)].to(device)])  # (2, B)
         done += len(labels)
         for row, pixels in enumerate(shifts):
             for down, right in SIDES:
-                inputs = training.inputs(translated(images, down=down * pixels, right=right * pixels))
-                with training.placement.autocast():
-                    predicted = model(inputs).float().argmax(1)
-                hits[row] += (predicted == wanted).sum(1)
+                moved = translated(images, down=down * pixels, right=right * pixels)
+                hits[row] += (_logits(training, moved).argmax(1) == wanted).sum(1)
                 beat()
-    model.train()
+    training.evaluated_model.train()
     total = len(SIDES) * len(split)
     return tuple(
         Shift(pixels=pixels, accuracy=right / total, agreement=same / total)
         for pixels, (right, same) in zip(shifts, hits.tolist(), strict=True)
     )
+
+
+def _logits(training: Training, images: Tensor) -> Tensor:
+    """The evaluated model's, (B, K) in float32, of images (B, C, H, W) uint8."""
+    with training.placement.autocast():
+        logits: Tensor = training.evaluated_model(training.inputs(images)).float()
+    return logits

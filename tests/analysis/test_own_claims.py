@@ -162,17 +162,6 @@ class NoJudge(Claim):
     pass
 
 
-class Forgets(Claim):
-    def __post_init__(self) -> None:
-        pass
-
-    def judge(self, tables: Any, rng: Any) -> Any: ...
-
-
-class better(Claim):  # noqa: N801
-    def judge(self, tables: Any, rng: Any) -> Any: ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Unkept(Claim):
     what: Any
@@ -193,8 +182,6 @@ class Names(Claim):
     ("claim", "message"),
     [
         (NoJudge(**SAID), "NoJudge has no judge"),
-        (Forgets(**SAID), r"Forgets.__post_init__ does not call super\(\)"),
-        (better(**SAID), "as a shipped kind of claim is"),
         (Unkept(**SAID, what=object()), "cannot be kept in study.json"),
         (Names(**SAID), "No arm is called 'ViT/70'. Did you mean"),
     ],

@@ -201,7 +201,7 @@ def test_an_image_that_patches_do_not_tile_is_refused_when_the_study_is_loaded(t
         "    arms=(Arm('even', vit(2)),\n"
         "          Arm('odd', vit(3))))})\n"
     )
-    with pytest.raises(InvalidInput, match=r"torn\.py:8: scale 'smoke': Arm 'odd': patch_size 3 does not divide"):
+    with pytest.raises(InvalidInput, match=r"torn\.py: scale 'smoke': Arm 'odd': patch_size 3 does not divide"):
         find_study(str(path))
 
 

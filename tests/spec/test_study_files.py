@@ -59,13 +59,12 @@ ENCODINGS = {
 
 
 @pytest.mark.parametrize("content", ENCODINGS.values(), ids=ENCODINGS)
-def test_an_invalid_study_is_placed_whatever_its_encoding(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_study_is_named_whatever_its_encoding(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "my_study.py"
     path.write_bytes(content)
-    line = content.decode("latin-1").splitlines().index('    arms=(Arm("ViT", ViTSpec(patch_size=3)),),') + 1
     with pytest.raises(InvalidInput) as caught:
         find_study(str(path))
-    assert str(caught.value).startswith(f"{path}:{line}: scale 'smoke': Arm 'ViT': patch_size 3 does not divide")
+    assert str(caught.value).startswith(f"{path}: scale 'smoke': Arm 'ViT': patch_size 3 does not divide")
 
 
 @pytest.mark.parametrize(
