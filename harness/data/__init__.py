@@ -1,18 +1,17 @@
 """The images a training sees: sources, splits, nested subsets, batches and batched augmentation.
 
-The names of `describe` and `subsets` need no torch to be imported; the others load it when first used.
+The names of `survey` and `subsets` need no torch to be imported; the others load it when first used.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from harness.data.describe import Dataset, content_hash, facts, load, resolve
 from harness.data.subsets import derive, subset
+from harness.data.survey import Dataset, content_hash, facts, load, resolve
 
 if TYPE_CHECKING:
     from harness.data.augmentation import augment, translated
-    from harness.data.batches import Batches, Inputs, moved_order, normalisation, prepare
-    from harness.data.splits import Split, StreamedSplit
+    from harness.data.splits import Batches, Inputs, Split, StreamedSplit, moved_order, normalisation, prepare
 
 __all__ = [
     "Batches",
@@ -35,7 +34,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    for home in ("augmentation", "batches", "splits") if name in __all__ else ():
+    for home in ("augmentation", "splits") if name in __all__ else ():
         module = import_module(f"{__name__}.{home}")
         if hasattr(module, name):
             return getattr(module, name)

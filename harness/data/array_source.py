@@ -44,23 +44,17 @@ class ArraySource(ABC):
             {"train", "test"} <= set(given), f"{self.name} has parts {', '.join(given)}; it must have train and test."
         )
         found = {part: as_pair(f"{part} in {self.name}", *pair) for part, pair in given.items()}
-        images, classes = found["train"][0], np.bincount(found["train"][1])
-        require(len(classes) >= 2, f"{self.name} has one class; it needs at least two.")
+        shape, counts = found["train"][0].shape[1:], np.bincount(found["train"][1])
         require(
-            int(classes.min()) >= 2,
-            f"Class {classes.argmin()} of {self.name} has {counted(classes.min(), 'training image')} of {len(classes)} "
-            "classes, numbered from 0; each needs at least 2: one each to train and to validate on.",
+            len(counts) >= 2 and bool(counts.min() >= 2),
+            f"{self.name} has {counted(len(counts), 'class')}, numbered from 0, and class {counts.argmin()} has "
+            f"{counted(counts.min(), 'training image')}; it needs at least two of each: to train and to validate on.",
         )
-        for part, (others, numbers) in found.items():
+        for part, (images, labels) in found.items():
             require(
-                others.shape[1:] == images.shape[1:],
-                f"{self.name}: images of {part} have the shape {others.shape[1:]}, those of train {images.shape[1:]}; "
-                "they must be the same.",
-            )
-            require(
-                int(numbers.max()) < len(classes),
-                f"{self.name}: {part} has class {numbers.max()}, which train does not have; its last is "
-                f"{len(classes) - 1}.",
+                images.shape[1:] == shape and bool(labels.max() < len(counts)),
+                f"{self.name}: images of {part} have the shape {images.shape[1:]} and classes up to {labels.max()}, "
+                f"those of train {shape} and {len(counts) - 1}; they must be the same, and no class new.",
             )
         return found
 
@@ -158,18 +152,13 @@ def as_pair(where: str, images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> P
         "of shape (N, H, H), (N, H, H, C) or (N, C, H, H), of squares with 1 or 3 channels.",
     )
     require(
-        flat.ndim == 1 and flat.dtype.kind in "iu",
-        f"The labels of {where} are of type {labels.dtype} and shape {labels.shape}; they must be whole numbers, (N,).",
+        flat.ndim == 1 and flat.dtype.kind in "iu" and len(flat) == len(images) > 0,
+        f"The labels of {where} are of type {labels.dtype} and shape {labels.shape}; they must be whole numbers, one "
+        f"for each of {counted(len(images), 'image')}.",
     )
     require(
-        len(flat) == len(images) > 0,
-        f"{where} has {counted(len(images), 'image')} and {counted(len(flat), 'label')}; it must have as many, and one "
-        "at least.",
-    )
-    low, high = int(flat.min()), int(flat.max())
-    require(
-        low >= 0 and high < len(flat) + 10**6,
-        f"The labels of {where} go from {low} to {high}; they must number the classes from 0 on.",
+        flat.min() >= 0 and flat.max() < len(flat) + 10**6,
+        f"The labels of {where} go from {flat.min()} to {flat.max()}; they must number the classes from 0 on.",
     )
     return np.ascontiguousarray(images), flat.astype(np.int64)
 

@@ -1,19 +1,23 @@
-"""Finding the files of a named source: in the user's folder, the cache, the system, a package, the web."""
+"""Sources whose files are known by their hashes: found in the user's folder, the cache, the system or the web."""
 
 import gzip
 import hashlib
+import io
+import json
 import logging
 import os
 import subprocess
+import tarfile
 import tempfile
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from harness.data.array_source import NamedSource
 from harness.data.cache import cache_folder, set_aside, write_whole
 from harness.spec import InvalidInput
 
@@ -25,109 +29,104 @@ OWN = "PATCHBENCH_DATA"
 TIMEOUT = 60
 """Seconds without an answer after which a download is given up."""
 
-
-@dataclass(frozen=True)
-class RawFile:
-    """A file of a named source, known by the content that it has once unpacked; an archive, by that which it has."""
-
-    name: str
-    size: int
-    """Bytes, unpacked."""
-    sha256: str
-    """Of the unpacked bytes."""
+MOST_BYTES = 2**28
+"""More than any file has: however packed, none fills the memory."""
 
 
 def data_folders(*below: str) -> list[Path]:
     """The user's own folder and those subfolders of it that are looked at; empty where not set."""
     named = os.environ.get(OWN)
-    return [Path(named or "").expanduser() / name for name in ("", *below)] if named else []
+    return [Path(named).expanduser() / name for name in ("", *below)] if named else []
 
 
-@dataclass(frozen=True, kw_only=True)
-class FileSet:
-    """The files of a named source, and where they may be found."""
+@dataclass(kw_only=True)
+class PublishedSource(NamedSource):
+    """A set that is known by the hashes of its files."""
 
-    name: str
-    files: tuple[RawFile, ...]
+    files: Mapping[str, str]
+    """SHA-256 of the content of each, not packed; MD5 of those of an archive, for which no other is published."""
+    archive: Mapping[str, str] = field(default_factory=dict)
+    """The one that has the files, where they are published in one, and its SHA-256."""
     url: str
     """Of a file without its name."""
     packed: str = ""
     """Ending of the files at `url`: `.gz` where they are packed there."""
-    unpacked: str = ""
-    """The folder that an archive unpacks to, which does as well."""
     below: tuple[str, ...] = ()
     """Subfolders of the user's folder that are looked at, too."""
     package: str = ""
     """A Debian package that has the files in `system`."""
     system: Path = Path()
 
-    @property
-    def kept(self) -> Path:
-        """Where the cache keeps them."""
-        return cache_folder() / self.name
+    def content_hash(self) -> str:
+        """From the published hashes: reads no data."""
+        return hashlib.sha256(json.dumps([self.name, *(self.archive or self.files).values()]).encode()).hexdigest()
 
-    def folders(self) -> dict[str, list[Path]]:
+    def _folders(self) -> dict[str, list[Path]]:
         """Places on this machine, in order."""
-        places = {OWN: data_folders(*self.below), "cache": [self.kept]}
+        places = {OWN: data_folders(*self.below), "cache": [cache_folder() / self.name]}
         return places | ({"system": [self.system]} if self.package else {})
 
     def where(self) -> Path | None:
-        """The first place on this machine that has all files, unchecked."""
-        for folder in chain(*self.folders().values()):
-            if self.unpacked and (folder / self.unpacked).is_dir():
-                return folder / self.unpacked
-            if all(_in([folder], file) for file in self.files):
-                return folder
-        return None
+        """The first folder on this machine that has all files, or their archive; unchecked."""
+        return next((folder for folder in chain(*self._folders().values()) if self._is_in(folder)), None)
 
-    def content(self, file: RawFile) -> bytes:
+    def _is_in(self, folder: Path) -> bool:
+        there = [all(_in([folder], name) for name in names) for names in (self.files, self.archive) if names]
+        return any(there)
+
+    def content(self, name: str) -> bytes:
         """The unpacked content of a file, checked; `InvalidInput` with every place that was tried, and a remedy."""
-        reasons = []
-        for place, folders in self.folders().items():
-            path = _in(folders, file)
-            if path is None:
-                reasons.append(f"{place}: no {file.name} in {', '.join(map(str, folders)) or 'it'}")
-                continue
+        reasons = ["Tried:"]
+        for place, read in self._ways(name):
             try:
-                return _checked(path, file)
-            except OSError as error:
-                if place == OWN:  # named by the user: never passed over in silence
+                return read()
+            except (OSError, subprocess.SubprocessError, tarfile.TarError) as error:
+                if not isinstance(error, FileNotFoundError) and place == OWN:  # named by the user: not passed over
                     raise InvalidInput(f"{error}. Replace it, or unset {OWN}.") from error
-                if place == "cache":
-                    set_aside(path, error)
-                reasons.append(f"{place}: {error}")
-        package = f"Debian package {self.package}"
-        for place, bring in {package: self._unpack, "download": self._download}.items():
-            try:
-                if place != package or self.package:
-                    self._keep(bring)
-                    return _checked(self.kept / file.name, file)
-            except (OSError, subprocess.SubprocessError) as error:
+                if not isinstance(error, FileNotFoundError) and place == "cache":
+                    set_aside(cache_folder() / self.name / name, error)
                 told = str(getattr(error, "stderr", None) or error).strip().splitlines()[-1]
-                reasons.append(f"{place}: {told}")
-        names = ", ".join(file.name for file in self.files) + (f" or {self.unpacked}/" if self.unpacked else "")
-        told = "\n  ".join(["Tried:", *reasons])
+                reasons.append(f"  {place}: {told}")
+        names = ", ".join(self.archive or self.files)
         instead = f"; or install {self.package}" if self.package else ""
-        raise InvalidInput(
-            f"Cannot find {self.name}'s {file.name}. {told}\nPut {names} into a folder and name it by {OWN}{instead}."
-        )
+        remedy = f"Put {names} into a folder and name it by {OWN}{instead}."
+        raise InvalidInput("\n".join([f"Cannot find {self.name}'s {name}.", *reasons, remedy]))
 
-    def _keep(self, bring: Callable[[Path], Path]) -> None:
-        """Keep all files, which `bring` puts into a folder."""
+    def _ways(self, name: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        for place, folders in self._folders().items():
+            yield place, partial(self._read, folders, name)
+        if self.archive:
+            yield OWN, partial(self._kept, name, self._own)
+        if self.package:
+            yield f"Debian package {self.package}", partial(self._kept, name, self._unpack)
+        yield "download", partial(self._kept, name, self._download)
+
+    def _read(self, folders: Iterable[Path], name: str) -> bytes:
+        path = _in(folders, name)
+        if path is None:
+            raise FileNotFoundError(f"no {name} in {', '.join(map(str, folders)) or 'it'}")
+        return _checked(path, self.files[name])
+
+    def _kept(self, name: str, bring: Callable[[Path], Path]) -> bytes:
+        """The content of a file, once all are kept in the cache that `bring` puts into a folder."""
+        kept = cache_folder() / self.name
         with tempfile.TemporaryDirectory(prefix="patchbench-") as at:
             folder = bring(Path(at))
-            for file in self.files:
-                raw = _checked(_in([folder], file) or folder / file.name, file)
-                write_whole(self.kept, file.name, partial(Path.write_bytes, data=raw))
+            for archive, expected in self.archive.items():
+                with tarfile.open(fileobj=io.BytesIO(_checked(folder / archive, expected))) as tar:
+                    tar.extractall(at, filter="data")
+                folder = Path(at)
+            for each in self.files:
+                path, raw = kept / each, self._read([folder], each)
+                write_whole(path.parent, path.name, partial(Path.write_bytes, data=raw))
+        return self._read([kept], name)
 
-    def _download(self, at: Path) -> Path:
-        for file in self.files:
-            url = f"{self.url}{file.name}{self.packed}"
-            log.info("Downloading %s", url)
-            with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - fixed http(s) addresses
-                raw = answer.read(file.size + 1024)  # small files grow when they are packed
-            (at / f"{file.name}{self.packed}").write_bytes(raw)
-        return at
+    def _own(self, at: Path) -> Path:
+        del at
+        found = [folder for folder in data_folders() if (folder / next(iter(self.archive))).is_file()]
+        if not found:
+            raise FileNotFoundError(f"no {', '.join(self.archive)} in it")
+        return found[0]
 
     def _unpack(self, at: Path) -> Path:
         """Of the Debian package, without root."""
@@ -135,30 +134,32 @@ class FileSet:
         _run(["dpkg-deb", "-x", *map(str, at.glob("*.deb")), "unpacked"], at)
         return at / "unpacked" / self.system.relative_to("/")
 
+    def _download(self, at: Path) -> Path:
+        for name in self.archive or self.files:
+            url = f"{self.url}{name}{self.packed}"
+            log.info("Downloading %s", url)
+            with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - fixed http(s) addresses
+                (at / f"{name}{self.packed}").write_bytes(answer.read(MOST_BYTES))
+        return at
 
-def _in(folders: Iterable[Path], file: RawFile) -> Path | None:
+
+def _in(folders: Iterable[Path], name: str) -> Path | None:
     """The file in the first of `folders` that has it, raw or as .gz."""
-    names = (file.name, f"{file.name}.gz")
+    names = (name, f"{name}.gz")
     return next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
 
 
-def _checked(path: Path, expected: RawFile) -> bytes:
-    """The unpacked content of a file, if it is the expected. Raises `OSError`, naming it with both hashes.
-
-    Reads one byte more than expected at most, so that no file, however packed, fills the memory.
-    """
+def _checked(path: Path, expected: str) -> bytes:
+    """The unpacked content of a file, if it has the hash. Raises `OSError`, naming it with both hashes."""
     try:
-        with gzip.open(path) if path.name == f"{expected.name}.gz" else path.open("rb") as file:
-            raw = file.read(expected.size + 1)
+        with gzip.open(path) if path.suffix == ".gz" and path.stem[-4:] != ".tar" else path.open("rb") as file:
+            raw = file.read(MOST_BYTES)
     except (OSError, EOFError, zlib.error) as error:
         raise OSError(f"{path} cannot be read: {error}") from error
-    found = hashlib.sha256(raw).hexdigest()
-    if found != expected.sha256:
-        size = f"{len(raw)} bytes" if len(raw) <= expected.size else f"more than {expected.size} bytes"
-        raise OSError(
-            f"{path} is damaged: its content has SHA-256 {found} ({size}), expected {expected.sha256} "
-            f"({expected.size} bytes)"
-        )
+    kind = "SHA-256" if len(expected) == 64 else "MD5"
+    found = hashlib.new(kind.replace("-", ""), raw, usedforsecurity=False).hexdigest()
+    if found != expected:
+        raise OSError(f"{path} is damaged: its content has {kind} {found} ({len(raw):,} bytes), expected {expected}")
     return raw
 
 

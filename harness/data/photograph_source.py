@@ -31,12 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TEST_SHARE = 5
-"""One image in so many is tested on, where a source has no test part of its own."""
-
-BLOCK = 256
-"""Images that are decoded, and kept, at a time."""
-
 Rows = Sequence[tuple[str, str]]
 """(name, class) of every image; a name is a path relative to the root."""
 
@@ -51,13 +45,9 @@ class PhotographSource:
     classes: tuple[str, ...]
     parts: Mapping[str, tuple[tuple[str, int], ...]]
     """(name, class) of every image of `train`; of `validation` and `test` where these are not held out of it."""
-    folders: Mapping[str, str]
-    """Names of the parts in the source; none where it has no parts."""
     is_table: bool = False
     """Whether class and part of an image stand elsewhere than in its path; they then count for the identity."""
     skipped: tuple[Skipped, ...] = ()
-    outside: int = 0
-    """Images that links out of the folder lead to."""
 
     photographs: ClassVar[bool] = True
     crops: ClassVar[bool] = False
@@ -89,7 +79,6 @@ class PhotographSource:
             f"{fewest}: one to train on, and one for each part that is held out.",
         )
         numbered = {part: tuple((file, number[label]) for file, label in rows) for part, rows in parts.items()}
-        more.setdefault("folders", {part: f"part {part}" for part in parts} if len(parts) > 1 else {})
         return cls(name=name, root=root, classes=tuple(known), parts=numbered, **more)
 
     @cached_property
@@ -143,10 +132,10 @@ class PhotographSource:
         """Of all images; a source of too many opens a sample."""
         return [header for _, header in self.looked_at]
 
-    def hashes(self, most_bytes: int | None) -> list[str] | None:
-        """SHA-256 of every file; None where that takes reading more than `most_bytes` again."""
+    def hashes(self, positions: Ints, most_bytes: int | None) -> list[str] | None:
+        """SHA-256 of the files at `positions`; None where that takes reading more than `most_bytes` again."""
         del most_bytes
-        return [content for content, _ in self.looked_at]
+        return [self.looked_at[at][0] for at in positions]
 
     def content_hash(self) -> str:
         """SHA-256 over the classes in order, and the path and SHA-256 of every file."""
@@ -167,7 +156,7 @@ class PhotographSource:
     def test_images(self) -> int:
         """Size of the test part: the source's own, or a fifth and at least one per class."""
         own = self.parts.get("test")
-        return max(len(self.classes), round(len(self.files) / TEST_SHARE)) if own is None else len(own)
+        return max(len(self.classes), round(len(self.files) / 5)) if own is None else len(own)
 
     def facts(self, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
         """Shape and sizes; what is None is taken from the images, whose headers are then all known."""
@@ -219,24 +208,18 @@ class PhotographSource:
         if self.crops or memory_needed(facts) > memory_limit():
             check_memory(spec.source, facts, min(1000, len(self.files)) * reading.channels * reading.side**2)
             return {part: self._streamed(part, chosen, reading, device) for part, chosen in parts.items()}
-        key = f"folder {READING} {self.content_hash()} {reading}"
-        images = self._decoded(key, np.arange(len(self.files)), reading, mapped=False)
+        images = self._decoded(np.arange(len(self.files)), reading, mapped=False)
         return {part: split(images[chosen], self.labels[chosen], device) for part, chosen in parts.items()}
 
     def _streamed(self, part: str, chosen: Ints, reading: Reading, device: "torch.device") -> "AnySplit":
         import torch
 
-        from harness.data.splits import StreamedSplit
+        from harness.data.splits import CROPS_MEASURED, StreamedSplit
 
         crops, pixels = self.crops and part == "train", None
         if not crops:
-            stamps = hashlib.sha256(self.name.encode("utf-8", "surrogateescape"))
-            for at in chosen.tolist():
-                stamps.update(json.dumps([self.files[at][0], self.stamp(at)]).encode())
             try:
-                pixels = self._decoded(
-                    f"streamed {READING} {stamps.hexdigest()} {reading}", chosen, reading, mapped=True
-                )
+                pixels = self._decoded(chosen, reading, mapped=True)
             except Unkept as error:
                 what = counted(len(chosen), f"{part} image")
                 log.warning("%s of %s are decoded in each pass, not kept: %s", what, self.name, error)
@@ -248,28 +231,29 @@ class PhotographSource:
             crops=crops,
             threads=min(decoders(), torch.get_num_threads()),  # of one training, where several run side by side
             device=device,
+            statistics_images=CROPS_MEASURED if crops else None,
             pixels=pixels,
         )
 
-    def _decoded(self, key: str, positions: Ints, reading: Reading, *, mapped: bool) -> Bytes:
-        """The images at `positions` as `reading` has them, (n, C, side, side), decoded once and kept under `key`."""
+    def _decoded(self, positions: Ints, reading: Reading, *, mapped: bool) -> Bytes:
+        """The images at `positions` as `reading` has them, (n, C, side, side), decoded once and kept."""
 
         def blocks() -> Iterator[Bytes]:
             log.info("Decoding %s of %s", counted(len(positions), "image"), self.name)
             with ThreadPoolExecutor(decoders()) as pool:
-                for start in range(0, len(positions), BLOCK):
-                    pictures = map(self.picture, positions[start : start + BLOCK].tolist())
+                for start in range(0, len(positions), 256):
+                    pictures = map(self.picture, positions[start : start + 256].tolist())
                     yield np.stack(list(pool.map(reading, pictures)))
 
+        key = f"folder {READING} {self.content_hash()} {reading} {hashlib.sha256(positions.tobytes()).hexdigest()}"
         return stored(key, (len(positions), reading.channels, reading.side, reading.side), blocks, mapped=mapped)
 
     def outline(self, spec: DataSpec) -> Mapping[str, Any]:
         headers, labels = self.headers(), {part: self.labels[chosen] for part, chosen in self.positions(spec).items()}
         sizes = Counter(f"{header.wide}x{header.high}" for header in headers)
         return {
-            "origins": self._origins(spec),
+            "origins": {part: "held out of the training part" for part in PARTS if part not in self.parts},
             "classes": class_counts([shown(name) for name in self.classes], labels),
-            "outside": self.outside,
             "skipped": self.skipped,
             "sizes": dict(sizes.most_common(5)),
             "distinct_sizes": len(sizes),
@@ -277,15 +261,6 @@ class PhotographSource:
             "looked_at": len(headers) if len(headers) < len(self.files) else None,
             "several_frames": sum(header.has_more for header in headers),
         }
-
-    def _origins(self, spec: DataSpec) -> dict[str, str]:
-        if not self.folders:
-            return {"validation": "held out", "test": "held out"}
-        found = {"validation": f"held out of {self.folders['train']}"} | dict(self.folders)
-        own = len(self.parts.get("validation", ()))
-        if own and own != spec.validation_size:
-            found["validation"] += f", {own:,} in all"
-        return found
 
     def names(self, spec: DataSpec) -> Mapping[str, Sequence[str]]:
         return {part: [self.files[at][0] for at in chosen] for part, chosen in self.positions(spec).items()}

@@ -1,6 +1,8 @@
 """What every source of images can tell and give; the files in `harness/data/sources/` have one or more each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -8,6 +10,8 @@ import numpy.typing as npt
 
 from harness.data.subsets import Ints
 from harness.spec import DataSpec, InvalidInput, SourceFacts
+from harness.spec.errors import require
+from harness.spec.functions import line_of
 
 if TYPE_CHECKING:  # plans ask for facts and hashes, and must not wait for torch
     import torch
@@ -49,6 +53,18 @@ class Source(Protocol):
         """The images of each split by name; empty where they have none."""
 
 
+@contextmanager
+def refused(what: str, remedy: str = "", *, file: Path | None = None) -> Iterator[None]:
+    """Turn whatever is raised within into an `InvalidInput` that says `what` went wrong, and where in `file`."""
+    try:
+        yield
+    except InvalidInput:
+        raise
+    except (Exception, SystemExit) as error:
+        where = f" at {line}" if file and (line := line_of(error, file)) else ""
+        raise InvalidInput(f"{what}{where}: {type(error).__name__}: {error}. {remedy}") from error
+
+
 def memory_needed(facts: SourceFacts) -> int:
     """Bytes of all images."""
     images = facts.train_images + facts.test_images + (facts.validation_images if facts.own_validation else 0)
@@ -64,9 +80,8 @@ def memory_limit() -> int:
 
 def check_memory(what: str, facts: SourceFacts, needed: int) -> None:
     """Refuse `needed` bytes of images that cannot be held."""
-    limit = memory_limit()
-    if needed > limit:
-        raise InvalidInput(
-            f"{what} at {facts.image_size} pixels takes {needed / 1e9:.1f} GB of memory, more than half of this "
-            f"machine's ({limit / 1e9:.1f} GB). Lower data.image_size."
-        )
+    require(
+        needed <= memory_limit(),
+        f"{what} at {facts.image_size} pixels takes {needed / 1e9:.1f} GB of memory, more than half of this machine's "
+        f"({memory_limit() / 1e9:.1f} GB). Lower data.image_size.",
+    )

@@ -1,18 +1,22 @@
-"""A part of a data set, named by its purpose: held in memory, or read from the disk by threads while a model trains."""
+"""Parts of a data set, in memory or read from the disk; the order of batches; and what makes them a network's input."""
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from harness.data.cache import Bytes
 from harness.data.photographs import Reading
 from harness.data.subsets import Ints, derive
+from harness.spec import DataSpec, InvalidInput
+from harness.spec.plural import counted
 
 if TYPE_CHECKING:
     from harness.data.photograph_source import PhotographSource
@@ -23,44 +27,27 @@ IMAGES_AHEAD = 512
 CROPS_MEASURED = 2_000
 """Images that the normalisation is computed from, where they are cropped at random."""
 
-Pixels = npt.NDArray[np.uint8]
 
+class AnySplit(ABC):
+    """Images and labels of one purpose."""
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """N decoded images of C channels and side H = W, and their labels, on the device that trains."""
-
-    images: Tensor
-    """uint8 (N, C, H, W)."""
+    device: torch.device
+    """Where `read` puts its batches."""
     labels: Tensor
     """int64 (N,), each in 0..classes-1."""
-
-    statistics_images: ClassVar[int | None] = None
+    statistics_images: int | None = None
     """Images that the normalisation is computed from; None for all."""
 
-    def __post_init__(self) -> None:
-        assert self.images.dtype == torch.uint8, self.images.dtype
-        assert self.images.ndim == 4, self.images.shape
-        assert self.labels.shape == self.images.shape[:1], (self.labels.shape, self.images.shape)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def device(self) -> torch.device:
-        """Where `read` puts its batches."""
-        return self.images.device
-
+    @abstractmethod
     def read(self, orders: Iterable[Tensor], *, seed: int = 0, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """A batch per order: images uint8 (B, C, H, W) and labels (B,), on `device`.
 
-        An order is int64 (B,), positions in this split, on the CPU. `seed` and `start` (the number of the first order)
-        matter to a split that crops at random while it reads; this one does not.
+        An order is int64 (B,), positions in this split, on the CPU. Where images are cropped at random, the crops of
+        the n-th order follow from `seed` and `start` + n alone.
         """
-        del seed, start
-        for order in orders:
-            at = order.to(self.device, non_blocking=True)
-            yield self.images.index_select(0, at), self.labels.index_select(0, at)
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in their own order, at most `size` at a time: for evaluation."""
@@ -68,36 +55,47 @@ class Split:
 
 
 @dataclass(frozen=True, eq=False)
-class StreamedSplit:
-    """Images that memory does not hold, with the interface of `Split`."""
+class Split(AnySplit):
+    """N decoded images of C channels and side H = W, on the device that trains."""
+
+    images: Tensor
+    """uint8 (N, C, H, W)."""
+    labels: Tensor
+    device: torch.device = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "device", self.images.device)
+        assert self.images.dtype == torch.uint8, self.images.dtype
+        assert self.images.ndim == 4, self.images.shape
+        assert self.labels.shape == self.images.shape[:1], (self.labels.shape, self.images.shape)
+
+    def read(self, orders: Iterable[Tensor], *, seed: int = 0, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        del seed, start
+        for order in orders:
+            at = order.to(self.device, non_blocking=True)
+            yield self.images.index_select(0, at), self.labels.index_select(0, at)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StreamedSplit(AnySplit):
+    """Images that memory does not hold, read by threads while a model trains; labels are on the CPU."""
 
     source: "PhotographSource"
     positions: Ints
     """Of this split's images in `source.files`."""
     labels: Tensor
-    """int64 (N,), on the CPU."""
     reading: Reading
     crops: bool
     """Random resized crop and random mirror (training), or resize and centre crop (evaluation)."""
     threads: int
-    """Threads that read."""
     device: torch.device
-    """Where `read` puts its batches."""
-    pixels: Pixels | None = None
+    statistics_images: int | None = None
+    pixels: Bytes | None = None
     """The images decoded, (N, C, side, side), in a file; None where each reading decodes them anew."""
 
-    @property
-    def statistics_images(self) -> int | None:
-        """As of a split in memory, but where images are cropped at random."""
-        return CROPS_MEASURED if self.crops else None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
     def read(self, orders: Iterable[Tensor], *, seed: int = 0, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """As of `Split`. The crops of the n-th order follow from `seed` and `start` + n alone."""
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="decoder")
-        ahead: deque[tuple[Tensor, Iterator[Pixels]]] = deque()
+        ahead: deque[tuple[Tensor, Iterator[Bytes]]] = deque()
         try:
             for number, order in enumerate(orders, start):
                 seeds = [derive(seed, number, place) if self.crops else 0 for place in range(len(order))]
@@ -109,11 +107,7 @@ class StreamedSplit:
         finally:  # also where nobody asks for the rest
             pool.shutdown(cancel_futures=True)
 
-    def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """As of `Split`."""
-        return self.read(torch.split(torch.arange(len(self)), size))
-
-    def _image(self, at: int, seed: int) -> Pixels:
+    def _image(self, at: int, seed: int) -> Bytes:
         if self.pixels is not None:
             return np.asarray(self.pixels[at])
         picture = self.source.picture(int(self.positions[at]))
@@ -124,15 +118,12 @@ class StreamedSplit:
         pixels = self.reading.part(image, box)
         return pixels[:, :, ::-1] if is_mirrored else pixels
 
-    def _batch(self, order: Tensor, decoded: Iterator[Pixels]) -> tuple[Tensor, Tensor]:
+    def _batch(self, order: Tensor, decoded: Iterator[Bytes]) -> tuple[Tensor, Tensor]:
         images = torch.from_numpy(np.stack(list(decoded)))
         return images.to(self.device, non_blocking=True), self.labels[order].to(self.device, non_blocking=True)
 
 
-AnySplit = Split | StreamedSplit
-
-
-def split(images: Pixels, labels: Ints, device: torch.device) -> Split:
+def split(images: Bytes, labels: Ints, device: torch.device) -> Split:
     """The images and labels of one purpose, on `device`."""
     images, labels = np.require(images, requirements="W"), np.require(labels, requirements="W")
     return Split(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device))
@@ -151,3 +142,122 @@ def random_box(wide: int, high: int, seed: int) -> tuple[tuple[float, float, flo
             w, h = across, down
             break
     return (left, top, left + w, top + h), bool(rng.random() < 0.5)
+
+
+class Batches:
+    """Shuffled passes over a training subset, without replacement, in batches of one constant size.
+
+    Stateless: the images of update k follow from the seed and k alone, so that a resumed training needs no saved state.
+    Where a pass ends within a batch, the next pass fills it up; a batch larger than the subset spans several passes.
+    """
+
+    def __init__(self, split: AnySplit, indices: Tensor, batch_size: int, *, seed: int) -> None:
+        """`indices`: int64 (n,) on the CPU, the training subset as positions in `split`; `seed`: the run's own."""
+        if len(indices) == 0 or batch_size < 1:
+            raise InvalidInput(
+                f"A batch of {batch_size} from {counted(len(indices), 'image')}; both must be at least 1."
+            )
+        self.split = split
+        self.indices = np.array(indices.tolist(), dtype=np.int64)  # no tensor: batches are drawn in fake mode, too
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def batch_indices(self, update: int) -> Tensor:
+        """int64 (batch_size,): the positions in the split of update number `update`, counted from 0; on the CPU."""
+        n = len(self.indices)
+        start, stop = update * self.batch_size, (update + 1) * self.batch_size
+        parts = []
+        for epoch in range(start // n, (stop - 1) // n + 1):
+            low, high = max(start - epoch * n, 0), min(stop - epoch * n, n)
+            parts.append(_permutation(n, derive(self.seed, "order", epoch))[low:high])
+        return torch.tensor(self.indices[np.concatenate(parts)])
+
+    def between(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of the updates start..stop-1: uint8 (B, C, H, W) and labels int64 (B,), on the split's device.
+
+        Take one iterator for the whole training: a streamed split starts its threads for each.
+        """
+        orders = (self.batch_indices(update) for update in range(start, stop))
+        return self.split.read(orders, seed=derive(self.seed, "crop"), start=start)
+
+
+@lru_cache(maxsize=4)
+def _permutation(n: int, seed: int) -> Ints:
+    return np.random.default_rng(seed).permutation(n)
+
+
+def normalisation(split: AnySplit, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation per channel, in units of 0..1, over the training subset `indices` only.
+
+    Two float32 tensors (C,) on the split's device. A channel that never varies gets the deviation 1, so that nothing
+    is divided by zero. A streamed split is sampled, `statistics_images` images evenly over the subset.
+    """
+    indices = indices.cpu()
+    limit = split.statistics_images
+    if limit is not None and len(indices) > limit:
+        indices = indices[torch.linspace(0, len(indices) - 1, limit).long()]
+    levels = torch.arange(256, dtype=torch.float64)
+    counts: Tensor | int = 0
+    for images, _ in split.read(torch.split(indices, 1000)):
+        counts = counts + torch.stack([channel.flatten().int().bincount(minlength=256) for channel in images.unbind(1)])
+    assert isinstance(counts, Tensor)
+    share = counts.cpu().double()
+    share /= share.sum(1, keepdim=True)
+    mean = share @ levels
+    variance = (share * (levels - mean[:, None]).square()).sum(1)
+    std = torch.where(variance > 0, variance.sqrt(), 255.0)
+    return (mean / 255).float().to(split.device), (std / 255).float().to(split.device)
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Normalises images by channel, then moves their pixels, where the data moves any."""
+
+    mean: Tensor
+    """float32 (C,), in units of 0..1, like `std`."""
+    std: Tensor
+    moved: Tensor | None
+    """int64 (H * W,): the pixel of the image that each pixel of the network's input is."""
+
+    @classmethod
+    def of(cls, data: DataSpec, *, side: int, mean: Tensor, std: Tensor) -> Self:
+        """For images of `side` pixels, on the device of `mean`."""
+        moved = moved_order(side, data)
+        return cls(mean, std, None if moved is None else moved.to(mean.device))
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """The network's input, float32 (B, C, H, W), from images uint8 or float in 0..255."""
+        inputs = prepare(images, self.mean, self.std)
+        if self.moved is None:
+            return inputs
+        pixels = inputs.flatten(2)  # (B, C, H * W); on a CPU gather takes half the time of index_select, or less
+        return pixels.gather(2, self.moved.expand_as(pixels)).view_as(inputs)
+
+
+def prepare(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """float32 (B, C, H, W), normalised per channel, from uint8 or float images in 0..255."""
+    scale = (1 / (255 * std)).view(1, -1, 1, 1)
+    return (images * scale).sub_((mean / std).view(1, -1, 1, 1))
+
+
+def moved_order(image_size: int, data: DataSpec) -> Tensor | None:
+    """Where each pixel of a moved image comes from, an intervention on locality; None where nothing is moved.
+
+    int64 (H * W,), on the CPU, for images of side `image_size` pixels: pixel i of the moved image, counted by rows, is
+    pixel order[i] of the image. One seed puts the patches in one random order; the first `moved_share` of them change
+    places by a cyclic shift along it. So each of them moves, and those moved at a smaller share are among those of a
+    larger one. Within a patch the pixels stay where they are.
+
+    Raises `InvalidInput` for patches that do not tile the image, and for a share of fewer than two of them.
+    """
+    if data.moved_share == 0:
+        return None
+    data.check_moved(image_size)
+    side, grid = data.moved_patch, image_size // data.moved_patch
+    chosen = np.random.default_rng(derive(data.moved_seed, "moved")).permutation(grid**2)
+    chosen = chosen[: round(data.moved_share * grid**2)]
+    source = np.arange(grid**2)
+    source[chosen] = np.roll(chosen, 1)
+    pixels = np.arange(image_size**2).reshape(grid, side, grid, side).swapaxes(1, 2)  # (g, g, p, p)
+    moved = pixels.reshape(grid**2, side, side)[source].reshape(grid, grid, side, side)
+    return torch.from_numpy(moved.swapaxes(1, 2).reshape(-1))

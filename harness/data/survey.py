@@ -1,22 +1,27 @@
-"""What a data set holds: images of each part and class, sizes, modes, duplicates, and what was passed over."""
+"""From a specification to its data: what is known of it, the splits of a training, and what there is to tell of them.
+
+Nothing here needs torch to be imported: plans ask for facts and hashes, and must not wait for it.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.data.describe import load, resolve
 from harness.data.photograph_source import class_counts
-from harness.data.source import SizeNeeded, Source
+from harness.data.source import Phase, SizeNeeded, Source
 from harness.data.sources import find
 from harness.records.data_facts import PARTS, DataFacts, Duplicates, shown
 from harness.spec import DataSpec, InvalidInput, SourceFacts
+from harness.spec.data import WHITE
+from harness.spec.errors import require
 from harness.spec.plural import counted
 
-if TYPE_CHECKING:  # plans ask for an outline, and must not wait for torch
-    from harness.data.describe import Dataset
+if TYPE_CHECKING:
+    import torch
+
     from harness.data.splits import AnySplit
 
 CHECK_SIDE = 64
@@ -26,16 +31,106 @@ MOST_BYTES = 2**32
 """Files that are hashed for nothing else are, for comparison, up to this many bytes, where not all are asked for."""
 
 
-def outline(spec: DataSpec) -> DataFacts:
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The splits of a source, by purpose."""
+
+    train: "AnySplit"
+    """What training subsets are taken from: the training part without what is held out."""
+    validation: "AnySplit"
+    """Held out of the training part, stratified, by `split_seed`."""
+    facts: SourceFacts
+    """At the image size of the specification."""
+    hash: str
+    """`content_hash` of the specification."""
+    sealed_test: "AnySplit | None"
+    """Use `test`."""
+
+    @property
+    def test(self) -> "AnySplit":
+        """The test split: in the confirm phase only. Raises `RuntimeError` in a training of the tune phase."""
+        if self.sealed_test is None:
+            raise RuntimeError("The test split was asked for in the tune phase; selection may use validation only.")
+        return self.sealed_test
+
+
+def load(spec: DataSpec, *, device: "str | torch.device" = "cpu", phase: Phase = "tune") -> Dataset:
+    """The data set of a training: decoded in memory on `device`, or streamed to it where memory does not hold it.
+
+    In phase `tune` the test split is not even read. Raises `InvalidInput` for data that is missing, damaged or too
+    small, naming the file and the remedy.
+    """
+    import torch
+
+    source = find(spec.source)
+    spec, facts = resolve(spec, source)
+    splits = source.read(spec, facts, device=torch.device(device), phase=phase)
+    return Dataset(splits["train"], splits["validation"], facts, source.content_hash(), splits.get("test"))
+
+
+def facts(source: str, *, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
+    """Shape and sizes of a source; loads no images where it can, but opens the headers of photographs.
+
+    `image_size` (pixels) is what images will be resized to; None for their own size, which photographs have only where
+    all are squares of one side. `channels` is what photographs will be read as; None for 1 where all of them are grey,
+    else 3. Raises `InvalidInput` for data that cannot be used.
+    """
+    return find(source).facts(image_size, channels)
+
+
+def content_hash(spec: DataSpec) -> str:
+    """SHA-256 identity of the source's images and labels, 64 hexadecimal digits; a source says how it is made."""
+    return find(spec.source).content_hash()
+
+
+def resolve(spec: DataSpec, source: Source | None = None) -> tuple[DataSpec, SourceFacts]:
+    """The spec with image_size, train_size and validation_size written out, and the facts at that image_size.
+
+    With photographs, their channels too. `source` is the specification's, where it has been opened. Raises
+    `InvalidInput` where the training part has too few images for both sizes, where a size is below the number of
+    classes, and where arrays are to be read as photographs are.
+    """
+    source = source or find(spec.source)
+    require(
+        source.photographs or (spec.fit, spec.background, spec.channels) == ("crop", WHITE, None),
+        f"data.fit, data.background and data.channels say how photographs are read; {spec.source} has none. Leave them "
+        "out, or set data.source=imagefolder:PATH.",
+    )
+    is_tinted = len(set(spec.background)) > 1  # then transparent and padded parts have a colour
+    known = source.facts(spec.image_size, spec.channels or (3 if is_tinted else None))
+    own, held_out = known.own_validation, spec.validation_size or known.validation_images
+    require(
+        not own or held_out <= known.validation_images,
+        f"data.validation_size is {held_out}, but {spec.source} has {counted(known.validation_images, 'image')} of "
+        "its own to validate on. Leave data.validation_size out for all of them, or lower it.",
+    )
+    left = known.train_images - (0 if own else held_out)
+    size = spec.train_size or left
+    require(
+        1 <= size <= left,
+        f"data.train_size is {spec.train_size or 'all'} and data.validation_size {held_out}, but {spec.source} has "
+        f"{counted(known.train_images, 'training image')}{'' if own else ' to take both from'}; "
+        f"{f'at most {left} are left for training' if left > 0 else 'hold fewer out'}.",
+    )
+    for field, value in {"train_size": size, **({} if own else {"validation_size": held_out})}.items():
+        require(
+            value >= known.classes,
+            f"data.{field} is {value}, fewer than the {counted(known.classes, 'class')} of {spec.source}; it must be "
+            f"at least {known.classes}, so that every class is there.",
+        )
+    channels = known.channels if source.photographs and spec.source != "imagenet" else None
+    return replace(
+        spec, image_size=known.image_size, train_size=size, validation_size=held_out, channels=channels
+    ), known
+
+
+def outline(spec: DataSpec, source: Source | None = None) -> DataFacts:
     """What is known without decoding an image: all but duplicates, and but the classes of arrays.
 
     Raises `InvalidInput` for data that cannot be used.
     """
-    source = find(spec.source)
-    return _outline(source, *resolve(spec, source))
-
-
-def _outline(source: Source, spec: DataSpec, facts: SourceFacts) -> DataFacts:
+    source = source or find(spec.source)
+    spec, facts = resolve(spec, source)
     assert spec.validation_size is not None
     return DataFacts(
         source=spec.source,
@@ -47,16 +142,15 @@ def _outline(source: Source, spec: DataSpec, facts: SourceFacts) -> DataFacts:
     )
 
 
-def survey(spec: DataSpec, data: "Dataset", *, thorough: bool = False) -> DataFacts:
+def survey(spec: DataSpec, data: Dataset, *, thorough: bool = False) -> DataFacts:
     """All that is known of a data set that has been loaded in phase `confirm`.
 
     Images in memory are compared by their pixels, at the size that models see; streamed ones by the bytes of their
     files: not where more than `MOST_BYTES` would be read for it, unless `thorough`. Raises `InvalidInput` where every
     test image is a training image.
     """
-    source = find(spec.source)
-    spec, facts = resolve(spec, source)
-    known = _outline(source, spec, facts)
+    source, facts = find(spec.source), data.facts
+    known = outline(spec, source)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     labels = {part: split.labels.cpu().numpy() for part, split in splits.items()}
     if not source.photographs:
@@ -71,7 +165,7 @@ def survey(spec: DataSpec, data: "Dataset", *, thorough: bool = False) -> DataFa
     keys = _keys(source, splits, most_bytes=None if thorough else MOST_BYTES)
     if keys is None:
         return known
-    names = source.names(spec)
+    names = source.names(resolve(spec, source)[0])
     places = [
         (key, part, int(label), names[part][at] if names else f"{part}[{at}]")
         for part in PARTS
@@ -96,19 +190,18 @@ def check(spec: DataSpec) -> tuple[DataFacts, str]:
 
 def _keys(source: Source, splits: "Mapping[str, AnySplit]", *, most_bytes: int | None) -> dict[str, list[str]] | None:
     """What is equal for equal images, of those of each split; None where it takes too much reading."""
-    from harness.data.splits import Split
+    from harness.data.splits import Split, StreamedSplit
 
-    hashes: list[str] | None = None
     keys: dict[str, list[str]] = {}
     for part, split in splits.items():
         if isinstance(split, Split):
             pixels = np.ascontiguousarray(split.images.cpu().numpy())
             keys[part] = [hashlib.blake2b(image.data, digest_size=16).hexdigest() for image in pixels]
-        else:
-            hashes = hashes or split.source.hashes(most_bytes)
-            if hashes is None:
+        elif isinstance(split, StreamedSplit):
+            found = split.source.hashes(split.positions, most_bytes)
+            if found is None:
                 return None
-            keys[part] = [hashes[at] for at in split.positions]
+            keys[part] = found
     return keys
 
 

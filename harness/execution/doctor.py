@@ -186,16 +186,16 @@ def _results(results: Path) -> Iterator[Check]:
 
 
 def _data() -> Iterator[Check]:
-    from harness.data.sources.named_files import CIFAR, FASHION_MNIST
+    from harness.data.sources.named_files import PUBLISHED
 
     yield Check(what="data: digits", level="ok", found="comes with scikit-learn")
-    for files in (FASHION_MNIST, *CIFAR.values()):
-        if place := files.where():
-            yield Check(what=f"data: {files.name}", level="ok", found=f"in {place}")
+    for name, source in PUBLISHED.items():
+        if place := source.where():
+            yield Check(what=f"data: {name}", level="ok", found=f"in {place}")
         else:
-            get = f"patchbench data get {files.name} (needs a network)"
+            get = f"patchbench data get {name} (needs a network)"
             mend = f"{get}, or set PATCHBENCH_DATA to a folder that has it."
-            yield Check(what=f"data: {files.name}", level="warn", found="not on this machine yet", mend=mend)
+            yield Check(what=f"data: {name}", level="warn", found="not on this machine yet", mend=mend)
 
 
 def _mlflow(results: Path) -> Iterator[Check]:

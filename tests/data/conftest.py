@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from idx_files import idx
 
-from harness.data.fetching import RawFile
 from harness.data.sources import named_files
 from harness.spec import NAMED_SOURCES, SourceFacts
 
@@ -47,15 +46,14 @@ class Tiny:
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
-    contents, files = {}, []
+    contents = {}
     for stem, n in (("train", 60), ("t10k", 20)):
         images = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
         labels = (np.arange(n) % 10).astype(np.uint8)
-        pair = {f"{stem}-images-idx3-ubyte": idx(images), f"{stem}-labels-idx1-ubyte": idx(labels)}
-        contents |= pair
-        files += [RawFile(name, len(raw), hashlib.sha256(raw).hexdigest()) for name, raw in pair.items()]
-    published = replace(named_files.FASHION_MNIST, files=tuple(files), system=tmp_path / "system")
-    monkeypatch.setattr(named_files, "FASHION_MNIST", published)
+        contents |= {f"{stem}-images-idx3-ubyte": idx(images), f"{stem}-labels-idx1-ubyte": idx(labels)}
+    hashes = {name: hashlib.sha256(raw).hexdigest() for name, raw in contents.items()}
+    published = replace(named_files.PUBLISHED["fashion_mnist"], files=hashes, system=tmp_path / "system")
+    monkeypatch.setitem(named_files.PUBLISHED, "fashion_mnist", published)
     monkeypatch.setenv("PATH", str(tmp_path))  # without apt-get
     facts = SourceFacts(image_size=28, channels=1, classes=10, train_images=60, test_images=20, validation_images=10)
     monkeypatch.setitem(NAMED_SOURCES, "fashion_mnist", facts)

@@ -127,18 +127,24 @@ BAD = {
     "oblong": ({"x_train": levels(12)[:, :3]}, r"shape \(12, 3, 4\); they must be .* \(N, H, H\)"),
     "flat": ({"x_train": levels(12).reshape(12, 16)}, r"shape \(12, 16\)"),
     "alpha": ({"x_train": np.zeros((12, 4, 4, 4), dtype=np.uint8)}, "with 1 or 3 channels"),
-    "labels are one too few": ({"y_train": two(11)}, "12 images and 11 labels"),
+    "labels are one too few": (
+        {"y_train": two(11)},
+        r"shape \(11,\); they must be .* each of 12 images",
+    ),
     "one-hot labels": ({"y_train": np.eye(12, dtype=np.int64)}, r"labels of train .* shape \(12, 12\)"),
     "float labels": ({"y_train": two(12) / 1}, "must be whole numbers"),
     "negative labels": ({"y_train": two(12) - 1}, "go from -1 to 0; they must number the classes from 0 on"),
-    "a gap": ({"y_train": two(12) * 2}, "Class 1 of .* has 0 training images of 3 classes"),
+    "a gap": ({"y_train": two(12) * 2}, "has 3 classes, numbered from 0, and class 1 has 0 training images"),
     "huge labels": ({"y_train": two(12) * 10**12}, "go from 0 to 1000000000000"),
-    "one class": ({"y_train": two(12) * 0}, "has one class; it needs at least two"),
-    "a class of the test part alone": ({"y_test": np.array([0, 1, 2, 0])}, "test has class 2, which train does not"),
-    "another size": ({"x_test": levels(4, side=5)}, r"images of test have the shape \(1, 5, 5\), those of train"),
+    "one class": ({"y_train": two(12) * 0}, "has 1 class, .* it needs at least two"),
+    "a class of the test part alone": (
+        {"y_test": np.array([0, 1, 2, 0])},
+        "classes up to 2, those of train .* and 1;",
+    ),
+    "another size": ({"x_test": levels(4, side=5)}, r"images of test have the shape \(1, 5, 5\) and"),
     "no test part": ({"x_test": None, "y_test": None}, "lacks x_test and y_test or test_images and test_labels"),
     "no labels": ({"y_test": None}, "lacks y_test; images and labels go together"),
-    "nothing": ({"x_train": levels(0), "y_train": two(0)}, "train in .* has 0 images"),
+    "nothing": ({"x_train": levels(0), "y_train": two(0)}, "each of 0 images"),
 }
 
 
@@ -186,6 +192,6 @@ def test_a_header_allocates_nothing(tmp_path, shape):
 
 def test_a_bomb_is_not_unpacked(saved, tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "set.npz", **content(x_train=np.zeros((10_000, 100, 100), dtype=np.uint8)))
-    monkeypatch.setattr("harness.data.sources.array_files.memory_limit", lambda: 10**7)
-    with pytest.raises(InvalidInput, match=r"x_train of .* it takes 0\.1 GB, more than half of this machine's memory"):
+    monkeypatch.setattr("harness.data.sources.arrays.memory_limit", lambda: 10**7)
+    with pytest.raises(InvalidInput, match=r"An array takes 0\.1 GB, more than half of this machine's memory"):
         load(DataSpec(source=f"npz:{tmp_path / 'set.npz'}"))

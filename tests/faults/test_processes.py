@@ -17,7 +17,7 @@ from small_study import FaultStudy
 from stage import Launch
 from what_is_kept import differences
 
-from harness.data.sources.named_files import FASHION_MNIST
+from harness.data.sources.named_files import PUBLISHED
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
@@ -173,8 +173,8 @@ SOURCES = {
 def test_every_source_runs_through_every_engine_killed_and_resumed_too(
     fresh: Callable[[], FaultStudy], tmp_path: Path, source: str
 ) -> None:
-    if source == "fashion_mnist" and not FASHION_MNIST.system.is_dir():
-        pytest.skip(f"{FASHION_MNIST.system} is not there")
+    if source == "fashion_mnist" and not PUBLISHED["fashion_mnist"].system.is_dir():
+        pytest.skip(f"{PUBLISHED['fashion_mnist'].system} is not there")
     options = (*SOURCES[source](tmp_path / "photographs"), "trials=0", "seeds=0")
     study, place = fresh(), "half a line of evaluated:journal.jsonl"  # in the middle of the first training
     study.finish(*options)

@@ -14,7 +14,7 @@ from harness.spec.data import parse_source
 _FILES = {
     **dict.fromkeys(NAMED_SOURCES, "named_files"),
     **dict.fromkeys(("imagefolder", "imagenet", "csv"), "folders"),
-    **dict.fromkeys(("npz", "npy"), "array_files"),
+    **dict.fromkeys(("npz", "npy", "python"), "arrays"),
 }
 """Files of another name than their kind."""
 

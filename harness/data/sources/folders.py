@@ -14,6 +14,7 @@ from harness.data.cache import sha256
 from harness.data.photograph_source import PhotographSource, Rows, in_order
 from harness.data.photographs import Header, look, openable
 from harness.data.source import Part, Source
+from harness.data.subsets import Ints
 from harness.records.data_facts import NO_DECODER, Skipped, shown
 from harness.spec import IMAGENET, InvalidInput, SourceFacts
 from harness.spec.errors import require
@@ -69,9 +70,7 @@ def open_source(kind: str, path: str) -> Source:
         place,
         {part: walk.rows(place / folders.get(part, ""), names) for part, names in classes.items()},
         classes=classes["train"],
-        folders={part: f"{name}/" for part, name in folders.items()},
         skipped=walk.skipped(),
-        outside=walk.outside,
     )
 
 
@@ -89,9 +88,7 @@ class Walk:
     """Lists the folders and images below a root; what it passes over is counted by its reason."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self._inside = root, root.resolve()
-        self.outside = 0
-        """Images that links out of the folder lead to."""
+        self.root = root
         self._skipped: defaultdict[str, list[str]] = defaultdict(list)
 
     def skipped(self) -> tuple[Skipped, ...]:
@@ -134,9 +131,7 @@ class Walk:
             seen.add(real)
             folders, images = self._entries(place)
             left += [Path(entry.path) for entry in folders]
-            for path, is_link in ((Path(entry.path), entry.is_symlink()) for entry in images):
-                found.append(path.relative_to(self.root).as_posix())
-                self.outside += not (path.resolve() if is_link else real).is_relative_to(self._inside)
+            found += [Path(entry.path).relative_to(self.root).as_posix() for entry in images]
         return sorted(found)
 
     def _entries(self, place: Path) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:
@@ -182,11 +177,10 @@ class ImageNet(PhotographSource):
     def headers(self) -> list[Header]:
         return [look(self.picture(at)) for at in range(0, len(self.files), -(-len(self.files) // MOST_LOOKED_AT))]
 
-    def hashes(self, most_bytes: int | None) -> list[str] | None:
-        every = range(len(self.files))
-        if most_bytes is not None and sum(self.stamp(at)[0] for at in every) > most_bytes:
+    def hashes(self, positions: Ints, most_bytes: int | None) -> list[str] | None:
+        if most_bytes is not None and sum(self.stamp(at)[0] for at in positions) > most_bytes:
             return None
-        return [sha256(self.picture(at)) for at in every]
+        return [sha256(self.picture(at)) for at in positions]
 
 
 class Unnamed(NamedSource):

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from harness.data.photograph_source import PhotographSource
 from harness.data.photographs import Encoded, Picture
+from harness.data.source import refused
 from harness.data.sources.folders import PARTS
 from harness.spec import InvalidInput
 from harness.spec.errors import require
@@ -27,10 +28,8 @@ def open_source(kind: str, argument: str) -> "HubImages":
             f"data.source is {what!r}, which needs the package datasets. Install it: pip install "
             "'patchbench[huggingface]'."
         ) from error
-    try:
+    with refused(f"{what} cannot be loaded"):
         found = datasets.load_dataset(name, config or None)
-    except Exception as error:  # of the network, of the hub, of files: it raises its own and those of what it uses
-        raise InvalidInput(f"{what} cannot be loaded: {type(error).__name__}: {error}") from error
     splits = {part: found[split] for part, names in PARTS.items() for split in names if split in found}
     if "test" not in splits and "validation" in splits:  # that to validate on is tested on
         splits["test"] = splits.pop("validation")

@@ -13,8 +13,8 @@ import numpy as np
 from harness.data.cache import cache_folder
 from harness.data.fetching import data_folders
 from harness.data.photograph_source import PhotographSource, Rows
-from harness.data.source import Part, Source
-from harness.data.sources.array_files import NAMES, Arrays
+from harness.data.source import Part, Source, refused
+from harness.data.sources.arrays import NAMES, Arrays
 from harness.spec import InvalidInput
 from harness.spec.checks import nearest
 from harness.spec.errors import require
@@ -22,31 +22,16 @@ from harness.spec.errors import require
 Asked = dict[Part, dict[str, Any]]
 """Arguments of a set's class, by part."""
 
-_SPLITS: Asked = {"train": {"split": "train"}, "test": {"split": "test"}}
 _FLAGS: Asked = {"train": {"train": True}, "test": {"train": False}}
-_VALIDATED: Asked = _SPLITS | {"validation": {"split": "val"}}
-_TEST_IS_VAL: Asked = _SPLITS | {"test": {"split": "val"}}
+_SPLITS: Asked = {"train": {"split": "train"}, "test": {"split": "test"}}
 SETS: dict[str, Asked] = {
-    "CLEVRClassification": _TEST_IS_VAL,
+    **dict.fromkeys(("EMNIST", "FashionMNIST", "KMNIST", "MNIST", "QMNIST", "USPS"), _FLAGS),
+    **dict.fromkeys(("Food101", "GTSRB", "STL10", "SVHN", "StanfordCars"), _SPLITS),
+    **dict.fromkeys(("DTD", "FGVCAircraft", "Flowers102", "RenderedSST2"), _SPLITS | {"validation": {"split": "val"}}),
+    **dict.fromkeys(("CLEVRClassification", "Imagenette"), _SPLITS | {"test": {"split": "val"}}),
     "Country211": _SPLITS | {"validation": {"split": "valid"}},
-    "DTD": _VALIDATED,
-    "EMNIST": _FLAGS,
-    "FGVCAircraft": _VALIDATED,
-    "FashionMNIST": _FLAGS,
-    "Flowers102": _VALIDATED,
-    "Food101": _SPLITS,
-    "GTSRB": _SPLITS,
-    "Imagenette": _TEST_IS_VAL,
-    "KMNIST": _FLAGS,
-    "MNIST": _FLAGS,
     "OxfordIIITPet": _SPLITS | {"train": {"split": "trainval"}},
-    "Places365": _TEST_IS_VAL | {"train": {"split": "train-standard"}},
-    "QMNIST": _FLAGS,
-    "RenderedSST2": _VALIDATED,
-    "STL10": _SPLITS,
-    "SVHN": _SPLITS,
-    "StanfordCars": _SPLITS,
-    "USPS": _FLAGS,
+    "Places365": {"train": {"split": "train-standard"}, "test": {"split": "val"}},
 }
 """How torchvision's class of a set is asked for its parts.
 
@@ -84,12 +69,8 @@ def fetch(argument: str) -> None:
     try:
         open_source("torchvision", argument)
     except InvalidInput:
-        try:
+        with refused(f"torchvision:{argument} could not be downloaded"):
             _parts(argument, cache_folder() / "torchvision", download=True)
-        except InvalidInput:
-            raise
-        except Exception as error:  # of the network, of the disk, of an address that has moved
-            raise InvalidInput(f"torchvision:{argument} could not be downloaded: {error}") from error
 
 
 def _parts(argument: str, root: Path, **more: Any) -> dict[Part, Any]:
