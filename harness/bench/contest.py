@@ -19,11 +19,8 @@ from scipy.stats import bootstrap
 
 from harness.bench.bench_file import Row
 
-LOADED = (
-    *("harness.execution.engines.server", "harness.execution.engines.bound_server"),
-    *("torchvision", "timm", "vit_pytorch", "harness.bench.contestants"),
-)
-"""Modules that are loaded once, in the process that contenders are forked from; the first two end it with this one."""
+LOADED = ("harness.execution.engines.server", "torchvision", "timm", "vit_pytorch", "harness.bench.contestants")
+"""Modules that are loaded once, in the process that contenders are forked from; the first ends it with this one."""
 
 
 @dataclass(frozen=True)

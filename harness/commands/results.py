@@ -32,8 +32,7 @@ MIRROR_SECONDS = 30.0
 @click.pass_obj
 def report(results: Path, name: str, scale: str | None, as_json: bool) -> None:
     """Rebuild a study's tables, figures and report from what is kept; trains nothing."""
-    from harness.execution.own_results import study_of_file
-    from harness.execution.publish import rebuild
+    from harness.execution.publish import rebuild, study_of_file
 
     console, folder = make_console(stderr=as_json), existing(results, name, scale)
 
@@ -114,14 +113,14 @@ def load(results: Path, digest: str, output: Path | None, register: str | None, 
 
     model, found = load_model(results, digest)
     facts, config = found.facts, found.facts.config
-    written = found.folder.copy_to(output) if output else []
+    written = found.copy_to(output) if output else []
     version = ""
     if register:
         from harness.tracking import register as register_in_mlflow
 
-        version = register_in_mlflow(found.folder, register, results=results)
+        version = register_in_mlflow(found, register, results=results)
     if as_json:
-        echo_json({"study": found.study, "path": str(found.folder.path), **facts.as_json()})
+        echo_json({"study": found.study, "path": str(found.path), **facts.as_json()})
     else:
         weights, shape = sum(part.numel() for part in model.parameters()), f"{config.data.image_size} px"
         shape += f", {counted(config.channels, 'channel')}, {counted(config.classes, 'class')}"
@@ -129,7 +128,7 @@ def load(results: Path, digest: str, output: Path | None, register: str | None, 
         echo(f"digest    {facts.digest}")
         echo(f"model     {type(found.spec).__name__}, {weights:,} parameters; {shape}")
         echo(f"accuracy  {facts.validation_accuracy:.2%} validation, {facts.test_accuracy:.2%} test")
-        echo(f"weights   {facts.bytes:,} bytes, SHA-256 {facts.sha256}, in {found.folder.weights_path}")
+        echo(f"weights   {facts.bytes:,} bytes, SHA-256 {facts.sha256}, in {found.weights_path}")
     for path in written:
         echo(f"Written: {path}", err=as_json)
     if version:

@@ -28,7 +28,7 @@ from harness.spec.formats import duration
 from harness.spec.plural import counted
 
 if TYPE_CHECKING:
-    from harness.execution.forecast import Forecasts
+    from harness.execution.rehearsal import Forecasts
 
 
 @click.command("list")
@@ -103,8 +103,8 @@ def plan(
     made = make_plan(study)
     # Torch loads from here on: a mistake in the study has been told before.
     from harness.data.survey import outline
-    from harness.execution.forecast import forecast
     from harness.execution.progress import open_cells
+    from harness.execution.rehearsal import forecast
     from harness.records.pace import remember_pace
     from harness.records.provenance import available_cores
     from harness.training.device import choose

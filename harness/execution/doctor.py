@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.metadata
-import importlib.util
 import os
 import re
 import shlex
@@ -12,29 +11,22 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from harness.records.layout import StudyFolder, command_line
-from harness.records.provenance import PACKAGE, UNKNOWN, available_cores, git_state
+from harness.records.provenance import PACKAGE, UNKNOWN, available_cores, git_state, versions
 from harness.records.write_lock import StudyLock
 from harness.spec.plural import counted
 
-Level = Literal["ok", "warn", "bad"]
 
-OLDEST_PYTHON = (3, 11)
-LITTLE_MEMORY, TOO_LITTLE_MEMORY = 4e9, 1e9
-"""Bytes available below which a line warns, and below which studies cannot be trained."""
-LITTLE_DISK, TOO_LITTLE_DISK = 5e9, 5e8
-"""Free bytes, likewise."""
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Check:
     """One thing that was looked at."""
 
     what: str
-    level: Level
+    level: Literal["ok", "warn", "bad"]
     found: str
     mend: str = ""
     """What to do about it; empty where nothing is to do."""
@@ -45,58 +37,43 @@ class Check:
 
 def examine(results: Path) -> list[Check]:
     """All checks, in the order in which a run would stumble; one that cannot be made is itself a line."""
-    steps: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
-        ("Python", _python),
-        ("packages", _packages),
-        ("git", _git),
-        ("torch", _torch),
-        ("memory", _memory),
-        ("results folder", lambda: _results(results)),
-        ("disk space", lambda: _disk(results)),
-        ("data", _data),
-        ("MLflow", lambda: _mlflow(results)),
-        ("lock", lambda: _locks(results)),
-    )
-    return [check for what, step in steps for check in _guarded(what, step)]
+    steps: dict[str, Callable[[], Iterator[Check]]] = {
+        "Python": _python,
+        "git": _git,
+        "torch": _torch,
+        "threads": _threads,
+        "memory": _memory,
+        "results folder": partial(_results, results),
+        "disk space": partial(_disk, results),
+        "data": _data,
+        "MLflow": partial(_mlflow, results),
+        "lock": partial(_locks, results),
+    }
+    return [check for what, step in steps.items() for check in _guarded(what, step)]
 
 
-def _guarded(what: str, step: Callable[[], Iterator[Check]]) -> list[Check]:
-    """The checks of a step; whatever goes wrong in one is what it found."""
-    made = []
+def _guarded(what: str, step: Callable[[], Iterator[Check]]) -> Iterator[Check]:
     try:
-        for check in step():
-            made.append(check)  # noqa: PERF402 (those before an error count)
+        yield from step()
     except Exception as error:
         found = f"could not be looked at: {type(error).__name__}: {error}"
-        made.append(Check(what=what, level="bad", found=found, mend="Mend what it names, then look again."))
-    return made
+        yield Check(what, "bad", found, "Mend what it names, then look again.")
+
+
+def _weighed(what: str, found: str, mend: str, *, bad: bool = False, warn: bool = False) -> Check:
+    """A check with its remedy, unless all is well."""
+    if bad or warn:
+        return Check(what, "bad" if bad else "warn", found, mend)
+    return Check(what, "ok", found)
 
 
 def _python() -> Iterator[Check]:
-    version = ".".join(map(str, sys.version_info[:3]))
-    is_old = sys.version_info < OLDEST_PYTHON
-    least = ".".join(map(str, OLDEST_PYTHON))
-    mend = f"Use Python {least} or newer." if is_old else ""
-    yield Check(what="Python", level="bad" if is_old else "ok", found=f"{version}, {sys.executable}", mend=mend)
-
-
-def _packages() -> Iterator[Check]:
-    """Whether what patchbench requires is installed; versions are pip's business."""
-    required = importlib.metadata.requires("patchbench") or []
-    plain = [text for text in required if "extra ==" not in text]
-    names = [match[0] for text in plain if (match := re.match(r"[A-Za-z0-9._-]+", text))]
-    missing = [name for name in names if not _is_installed(name)]
-    if missing:
-        mend = f"python -m pip install {' '.join(missing)}"
-        yield Check(what="packages", level="bad", found=f"not installed: {', '.join(missing)}", mend=mend)
-    else:
-        yield Check(what="packages", level="ok", found=f"all {len(names)} that patchbench requires")
-
-
-def _is_installed(name: str) -> bool:
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        return bool(importlib.metadata.version(name))
-    return False
+    yield Check("Python", "ok", f"{versions()['python']}, {sys.executable}")
+    required = [text for text in importlib.metadata.requires("patchbench") or [] if "extra ==" not in text]
+    names = [re.split(r"[^A-Za-z0-9._-]", text)[0] for text in required]
+    missing = [name for name in names if not any(importlib.metadata.Distribution.discover(name=name))]
+    found = f"not installed: {', '.join(missing)}" if missing else f"all {len(names)} that patchbench requires"
+    yield _weighed("packages", found, f"python -m pip install {' '.join(missing)}", bad=bool(missing))
 
 
 def _git() -> Iterator[Check]:
@@ -105,14 +82,13 @@ def _git() -> Iterator[Check]:
     revision = str(state["git_revision"])
     if not revision.startswith(UNKNOWN):
         changed = ", with uncommitted changes" if state["git_dirty"] else ""
-        yield Check(what="git", level="ok", found=f"revision {revision[:12]}{changed}")
+        yield Check("git", "ok", f"revision {revision[:12]}{changed}")
         return
-    mend = "Results will not say which revision of the code made them. "
+    mend = "Install git, and run from a clone, where that matters."
     if "dubious ownership" in revision:
-        mend += shlex.join(["git", "config", "--global", "--add", "safe.directory", str(PACKAGE.parent)])
-    else:
-        mend += "Install git, and run from a clone, where that matters."
-    yield Check(what="git", level="warn", found=f"revision {revision}", mend=mend)
+        mend = shlex.join(["git", "config", "--global", "--add", "safe.directory", str(PACKAGE.parent)])
+    told = f"Results will not say which revision of the code made them. {mend}"
+    yield Check("git", "warn", f"revision {revision}", told)
 
 
 def _torch() -> Iterator[Check]:
@@ -121,123 +97,98 @@ def _torch() -> Iterator[Check]:
 
         from harness.training.device import available_devices, choose
     except ImportError as error:
-        yield Check(what="torch", level="bad", found=str(error), mend="python -m pip install torch torchvision")
+        yield Check("torch", "bad", str(error), "python -m pip install torch torchvision")
         return
-    yield Check(what="torch", level="ok", found=str(torch.__version__))
+    yield Check("torch", "ok", str(torch.__version__))
     placement = choose("auto")
     name = torch.cuda.get_device_name(placement.device) if placement.device.type == "cuda" else "processor"
     others = ", ".join(each for each in available_devices() if each != placement.device.type)
-    yield Check(
-        what="device", level="ok", found=f"{placement.device} ({name})" + (f"; also {others}" if others else "")
-    )
-    if placement.precision == "bf16":
-        yield Check(what="bf16", level="ok", found="in hardware; precision auto takes it")
-    else:
-        slow = "Nothing is wrong; trainings take longer than the stated minutes."
-        yield Check(what="bf16", level="warn", found="not in hardware; precision auto takes fp32", mend=slow)
-    yield from _threads()
+    yield Check("device", "ok", f"{placement.device} ({name})" + (f"; also {others}" if others else ""))
+    is_fast = placement.precision == "bf16"
+    found = "in hardware; precision auto takes it" if is_fast else "not in hardware; precision auto takes fp32"
+    slow = "Nothing is wrong; trainings take longer than the stated minutes."
+    yield _weighed("bf16", found, slow, warn=not is_fast)
 
 
 def _threads() -> Iterator[Check]:
-    cores = available_cores()
-    limit = os.environ.get("OMP_NUM_THREADS", "")
+    cores, limit = available_cores(), os.environ.get("OMP_NUM_THREADS", "")
     found = f"{counted(cores, 'core')} to use" + (f", OMP_NUM_THREADS={limit}" if limit else "")
     is_odd = bool(limit) and (not limit.isdigit() or int(limit) > cores)
-    mend = f"Unset OMP_NUM_THREADS, or set it to {cores} at most." if is_odd else ""
-    yield Check(what="threads", level="warn" if is_odd else "ok", found=found, mend=mend)
+    yield _weighed("threads", found, f"Unset OMP_NUM_THREADS, or set it to {cores} at most.", warn=is_odd)
 
 
 def _memory() -> Iterator[Check]:
     import psutil
 
-    free = psutil.virtual_memory().available
-    mend = "Close other programs, or run with --workers 1."
-    yield _amount("memory", free, f"{free / 2**30:.1f} GiB available", (LITTLE_MEMORY, TOO_LITTLE_MEMORY), mend)
+    free, mend = psutil.virtual_memory().available, "Close other programs, or run with --workers 1."
+    yield _weighed("memory", f"{free / 2**30:.1f} GiB available", mend, bad=free < 1e9, warn=free < 4e9)
 
 
 def _disk(results: Path) -> Iterator[Check]:
     place = _existing(results)
-    free = shutil.disk_usage(place).free
-    mend = "Free some space, or name another folder with --results."
-    yield _amount("disk space", free, f"{free / 2**30:.1f} GiB free at {place}", (LITTLE_DISK, TOO_LITTLE_DISK), mend)
-
-
-def _amount(what: str, amount: float, found: str, least: tuple[float, float], mend: str) -> Check:
-    level: Level = "bad" if amount < least[1] else "warn" if amount < least[0] else "ok"
-    return Check(what=what, level=level, found=found, mend="" if level == "ok" else mend)
+    free, mend = shutil.disk_usage(place).free, "Free some space, or name another folder with --results."
+    yield _weighed("disk space", f"{free / 2**30:.1f} GiB free at {place}", mend, bad=free < 5e8, warn=free < 5e9)
 
 
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest one above it that is there."""
-    return next((place for place in (folder, *folder.parents) if place.exists()), Path("/"))
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
 
 
 def _results(results: Path) -> Iterator[Check]:
     place = _existing(results)
     try:
         with tempfile.TemporaryFile(dir=place):
-            pass
+            found = f"{results} can be written" if place == results else f"{results} will be made"
+            yield Check("results folder", "ok", found)
     except OSError as error:
         mend = f"Mend the rights of {place}, or name another folder with --results."
-        yield Check(what="results folder", level="bad", found=f"{place}: {error.strerror or error}", mend=mend)
-        return
-    told = f"{results} can be written" if place == results else f"{results} will be made"
-    yield Check(what="results folder", level="ok", found=told)
+        yield Check("results folder", "bad", f"{place}: {error.strerror or error}", mend)
 
 
 def _data() -> Iterator[Check]:
     from harness.data.sources.named_files import PUBLISHED
 
-    yield Check(what="data: digits", level="ok", found="comes with scikit-learn")
+    yield Check("data: digits", "ok", "comes with scikit-learn")
     for name, source in PUBLISHED.items():
-        if place := source.where():
-            yield Check(what=f"data: {name}", level="ok", found=f"in {place}")
-        else:
-            get = f"patchbench data get {name} (needs a network)"
-            mend = f"{get}, or set PATCHBENCH_DATA to a folder that has it."
-            yield Check(what=f"data: {name}", level="warn", found="not on this machine yet", mend=mend)
+        place = source.where()
+        mend = f"patchbench data get {name} (needs a network), or set PATCHBENCH_DATA to a folder that has it."
+        yield _weighed(f"data: {name}", f"in {place}" if place else "not on this machine yet", mend, warn=not place)
 
 
 def _mlflow(results: Path) -> Iterator[Check]:
     from harness.tracking.store import Store
 
-    store = Store.of(results)
-    if store.database is None:
+    path = Store.of(results).database
+    if path is None:
         mend = "Nothing is looked up over the network here; patchbench sync tells whether it answers."
-        yield Check(what="MLflow", level="warn", found="the server that MLFLOW_TRACKING_URI names", mend=mend)
-    elif not store.database.exists():
-        yield Check(what="MLflow", level="ok", found=f"{store.database} will be made by the first run")
-    else:
-        yield _database(store.database)
-
-
-def _database(path: Path) -> Check:
+        yield Check("MLflow", "warn", "the server that MLFLOW_TRACKING_URI names", mend)
+        return
+    if not path.exists():
+        yield Check("MLflow", "ok", f"{path} will be made by the first run")
+        return
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2)) as opened:
             (count,) = opened.execute("select count(*) from runs").fetchone()
     except sqlite3.Error as error:
         mend = f"Move {path.name} away and make it again: patchbench sync NAME, for each study."
-        return Check(what="MLflow", level="bad", found=f"{path} is damaged or locked: {error}", mend=mend)
-    if not os.access(path, os.W_OK):
-        mend = f"Mend its rights: chmod u+w {path}"
-        return Check(what="MLflow", level="bad", found=f"{path} cannot be written", mend=mend)
-    return Check(what="MLflow", level="ok", found=f"{path} with {counted(count, 'run')}")
+        yield Check("MLflow", "bad", f"{path} is damaged or locked: {error}", mend)
+        return
+    is_writable = os.access(path, os.W_OK)
+    found = f"{path} with {counted(count, 'run')}" + ("" if is_writable else ", which cannot be written")
+    yield _weighed("MLflow", found, f"Mend its rights: chmod u+w {path}", bad=not is_writable)
 
 
 def _locks(results: Path) -> Iterator[Check]:
     """Which studies are at work, by whom: another run of the same study would be refused."""
     held = 0
-    for folder in sorted(results.glob("*/*")):
-        lock = StudyFolder(folder).lock
-        holder = StudyLock(lock).holder() if lock.exists() else None
-        if holder is None:
-            continue
-        held += 1
-        name, scale = folder.parts[-2:]
-        who = "process {pid} on {host} since {since}".format(
-            **{"pid": "?", "host": "?", "since": "?"} | {key: str(value) for key, value in holder.items()}
-        )
-        follow = f"Follow it with: {command_line(results, 'status', name, '--scale', scale)}"
-        yield Check(what="lock", level="warn", found=f"{name} at scale {scale} is being run by {who}", mend=follow)
+    for folder in sorted(path for path in results.glob("*/*") if path.is_dir()):
+        holder = StudyLock(StudyFolder(folder).lock).holder()
+        if holder is not None:
+            held, (name, scale) = held + 1, folder.parts[-2:]
+            pid, host, since = (holder.get(key, "?") for key in ("pid", "host", "since"))
+            found = f"{name} at scale {scale} is being run by process {pid} on {host} since {since}"
+            follow = command_line(results, "status", name, "--scale", scale)
+            yield Check("lock", "warn", found, f"Follow it with: {follow}")
     if not held:
-        yield Check(what="lock", level="ok", found="no study is being run")
+        yield Check("lock", "ok", "no study is being run")

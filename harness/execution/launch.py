@@ -2,8 +2,7 @@
 
 import contextlib
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,11 @@ from typing import Any
 from harness.execution.engines import Engine, Prepared, Rehearsal
 from harness.execution.plan import Plan
 from harness.execution.progress import Finished
-from harness.records import data_facts
 from harness.records import provenance as origin
-from harness.records.data_facts import DataFacts
+from harness.records.data_facts import KEY, of_provenance
 from harness.records.layout import StudyFolder
 from harness.records.study_file import read_study
-from harness.spec import InvalidInput, ResolvedStudy, changed_fields
+from harness.spec import InvalidInput, changed_fields, to_plain
 from harness.spec.plural import counted
 from harness.training.numerics import HISTORY, NUMERICS
 from harness.training.settings import WorkerSettings
@@ -68,94 +66,60 @@ def to_train_again(finished: Iterable[Finished], folder: Path, options: Options)
         changes = "; ".join(text for number, text in HISTORY.items() if number > before[0])
         raise InvalidInput(
             f"{counted(len(other), 'finished run')} in {folder} {'has' if len(other) == 1 else 'have'} numerics "
-            f"{', '.join(map(str, before))}, and this code has {NUMERICS}: the same training gives other numbers "
-            f"now{f' ({changes})' if changes else ''}. "
-            "Give --set-aside to keep them apart and train those runs again, or --accept-code-change to mix them "
-            "(the report will say so)."
+            f"{', '.join(map(str, before))}, and this code has {NUMERICS}: the same training gives other numbers now "
+            f"({changes or 'for no stated reason'}). Give --set-aside to keep them apart and train those runs again, "
+            "or --accept-code-change to mix them (the report will say so)."
         )
     return failed + other
 
 
 def prepare(plan: Plan, tried: list[Rehearsal], options: Options) -> Prepared:
     """Data, device and models, checked where the trainings will run."""
-    asked = plan.data, plan.surveyed, options.device, plan.study.recipe.precision
+    precision = plan.study.recipe.precision
+    asked = plan.data, plan.surveyed, options.device, precision, tried, options.deterministic
     if options.is_inline:
         from harness.execution import rehearsal
 
-        prepared = rehearsal.prepare(*asked)
-        rehearsal.rehearse(tried, options.device, deterministic=options.deterministic)
+        (prepared,) = rehearsal.check(*asked)
         return prepared
     from harness.execution.engines import processes
 
-    return processes.prepare(*asked, tried, deterministic=options.deterministic)
+    return processes.prepare(*asked)
 
 
 def make_engine(plan: Plan, options: Options, device: str) -> Engine:
     """The engine asked for; `device` is the one that `prepare` has found."""
     cores = origin.available_cores()
-    if options.is_inline:
-        from harness.execution.engines.inline import InlineEngine
-
-        return InlineEngine(_settings(options, options.device, threads=cores))
-    from harness.execution.engines.processes import ProcessEngine
-
-    workers = min(options.workers or (cores if device == "cpu" else 1), plan.runs)
-    settings = _settings(options, device, threads=max(1, cores // workers))
-    return ProcessEngine(settings, workers=workers, patience_seconds=options.patience_seconds)
-
-
-def _settings(options: Options, device: str, *, threads: int) -> WorkerSettings:
-    return WorkerSettings(
+    workers = 1 if options.is_inline else min(options.workers or (cores if device == "cpu" else 1), plan.runs)
+    settings = WorkerSettings(
         device=device,
-        threads=threads,
+        threads=max(1, cores // workers),
         deterministic=options.deterministic,
         checkpoint_seconds=options.checkpoint_seconds,
         own_process=not options.is_inline,
         profile=options.profile,
     )
+    if options.is_inline:
+        from harness.execution.engines.worker import InlineEngine
+
+        return InlineEngine(settings)
+    from harness.execution.engines.processes import ProcessEngine
+
+    return ProcessEngine(settings, workers=workers, patience_seconds=options.patience_seconds)
 
 
-def tell_of_data(data: Iterable[DataFacts], say: Callable[[str], object]) -> None:
-    """What is known of the data, with what makes a result on it less than it seems."""
-    for facts in data:
-        for line in (*facts.in_words(), *(f"note: {caution}" for caution in facts.cautions())):
-            say(line)
-
-
-def tell_of_libraries(finished: Iterable[Finished], say: Callable[[str], object]) -> None:
-    """Say so where finished runs were made with another torch than what is still to be trained."""
-    now = origin.versions()["torch"]
-    made = Counter(
-        str(item.result.environment["torch"]) for item in finished if item.result.environment.get("torch", now) != now
-    )
-    for version, number in sorted(made.items()):
-        say(
-            f"{counted(number, 'finished run')} {'was' if number == 1 else 'were'} made with torch {version}; the "
-            f"others will be with {now}, whose numbers may differ in their last digits. The report's provenance "
-            "names both."
-        )
-
-
-def known_data(plan: Plan, folder: Path) -> tuple[DataFacts, ...]:
-    """What an earlier launch has found out about the data of a plan; nothing where it is of other data."""
-    hashes = {cell.data.source: cell.data_hash for cell in plan.cells}
-    asked = [(spec.source, hashes[spec.source], spec.validation_size) for spec in plan.surveyed]
-    for place in (StudyFolder(folder).work, folder):
-        with contextlib.suppress(InvalidInput):
-            facts = data_facts.of_provenance(read_study(place)[1])
-            if [(found.source, found.data_hash, found.validation) for found in facts] == asked:
-                return facts
-    return ()
-
-
-def provenance_of(study: ResolvedStudy, folder: Path, options: Options) -> dict[str, Any]:
+def provenance_of(plan: Plan, folder: Path, options: Options, prepared: Prepared | None) -> dict[str, Any]:
     """Where the results come from; carries on what earlier launches of the same study have left here."""
     earlier: dict[str, Any] = {}
+    data = prepared.data if prepared else ()
     with contextlib.suppress(InvalidInput):
         before, found = read_study(StudyFolder(folder).work)
-        same = {field.partition(".")[0] for field in changed_fields(before, study)} <= {"seeds", "search"}
-        earlier = found if same else {}
-    return {
+        if {field.partition(".")[0] for field in changed_fields(before, plan.study)} <= {"seeds", "search"}:
+            earlier = found
+        if prepared is None:
+            hashes = {cell.data_hash for cell in plan.cells}
+            data = tuple(facts for facts in of_provenance(found) if facts.data_hash in hashes)
+    made = {
         "created": earlier.get("created", time.strftime("%Y-%m-%d %H:%M:%S %z")),
         "command": options.command,
         "wall_seconds": earlier.get("wall_seconds", 0.0),
@@ -163,3 +127,4 @@ def provenance_of(study: ResolvedStudy, folder: Path, options: Options) -> dict[
         "code_change_accepted": options.accept_code_change or earlier.get("code_change_accepted", False),
         "deterministic": options.deterministic,
     }
+    return made | ({KEY: to_plain(data)} if data else {})

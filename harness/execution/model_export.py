@@ -1,12 +1,11 @@
 """The best model of each arm: chosen by validation, kept in `work/models/`, and loaded again."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.execution.progress import Finished
-from harness.records.kept_models import ModelFacts, ModelFolder, arm_folders, find_model
+from harness.records.kept_models import ModelFolder, arm_folders, find_model
 from harness.spec import ModelSpec, ResolvedStudy
 
 if TYPE_CHECKING:
@@ -14,26 +13,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-@dataclass(frozen=True)
-class LoadedModel:
-    """What is known of a model that was loaded."""
-
-    folder: ModelFolder
-
-    @property
-    def facts(self) -> ModelFacts:
-        """Digest, arm, configuration, normalisation, accuracies, code fingerprint and hash."""
-        return self.folder.facts
+class LoadedModel(ModelFolder):
+    """What is known of a model that was loaded: `facts`, `study`, and how its input is made."""
 
     @property
     def spec(self) -> ModelSpec:
         """The model's specification; `facts.config` has image size, channels and classes."""
         return self.facts.config.model
-
-    @property
-    def study(self) -> str:
-        """Study and scale, `patch_size/laptop`."""
-        return self.folder.study
 
     def read(self, paths: "Iterable[str | Path]") -> "Tensor":
         """Photographs as `inputs` takes them, uint8 (B, C, H, W): read as the run's own images were.
@@ -63,65 +49,56 @@ class LoadedModel:
         return Inputs.of(config.data, side=config.image_size, mean=mean, std=std)(images)
 
 
-class _Predictor:
+class _Predictor(NamedTuple):
     """What MLflow wants of a model."""
 
-    def __init__(self, folder: ModelFolder) -> None:
-        from harness.training.weights import restore_model
-
-        self._model, self._loaded = restore_model(folder), LoadedModel(folder)
+    model: "nn.Module"
+    loaded: LoadedModel
 
     def predict(self, images: "np.ndarray[Any, Any]", params: object = None) -> "np.ndarray[Any, Any]":
         """Images uint8 (N, C, H, W) to logits float32 (N, classes)."""
         import torch
 
         with torch.inference_mode():
-            logits: np.ndarray[Any, Any] = self._model(self._loaded.inputs(torch.tensor(images))).numpy()
+            logits: np.ndarray[Any, Any] = self.model(self.loaded.inputs(torch.tensor(images))).numpy()
         return logits
 
 
 def _load_pyfunc(path: str) -> _Predictor:
     """Called by `mlflow.pyfunc.load_model` with the copy of the model's folder that it has fetched."""
-    return _Predictor(ModelFolder(Path(path)))
+    return _Predictor(*_loaded(ModelFolder(Path(path))))
 
 
 def load_model(results: Path, digest: str) -> "tuple[nn.Module, LoadedModel]":
     """The kept model of a run, by 6 or more digits of its digest; in eval mode, on the CPU. See `harness.load`."""
+    return _loaded(find_model(results, digest))
+
+
+def _loaded(folder: ModelFolder) -> "tuple[nn.Module, LoadedModel]":
     from harness.training.weights import restore_model
 
-    folder = find_model(results, digest)
-    return restore_model(folder), LoadedModel(folder)
+    return restore_model(folder), LoadedModel(folder.path)
 
 
-def best_runs(finished: Iterable[Finished]) -> dict[str, Finished]:
-    """The completed confirm run of each arm with the highest validation accuracy.
+def keep_best(finished: Iterable[Finished]) -> dict[str, Finished]:
+    """The best confirm run of each arm by name; the models of the others are removed.
 
-    Among equal ones that with more training images, then that with the smaller seed. The test split has no say.
+    The best has the highest validation accuracy; among equal ones it is that with more training images, then that with
+    the smaller seed. The test split has no say.
     """
-    best: dict[str, Finished] = {}
-    for item in finished:
-        if item.run.config.phase == "confirm" and item.result.status == "completed":
-            before = best.get(item.run.arm)
-            if before is None or _rank(item) > _rank(before):
-                best[item.run.arm] = item
-    return best
-
-
-def keep_best(finished: Iterable[Finished]) -> None:
-    """Remove the models of runs that are not the best of their arm: the disk holds one of each arm."""
-    items = list(finished)
-    best = {item.run.digest for item in best_runs(items).values()}
-    for item in items:
-        if item.run.digest not in best:
+    confirmed = [item for item in finished if item.run.trial is None]
+    completed = [item for item in confirmed if item.result.status == "completed"]
+    best = {item.run.arm: item for item in sorted(completed, key=_rank)}
+    for item in confirmed:
+        if item is not best.get(item.run.arm):
             ModelFolder.of_run(item.folder).remove()
+    return best
 
 
 def export_models(study: ResolvedStudy, finished: Iterable[Finished], folder: Path) -> None:
     """Move the best run's model of each arm to `work/models/<arm>/`, unless it is there already."""
-    items = list(finished)
-    keep_best(items)
     places = arm_folders(folder, [arm.name for arm in study.all_arms])
-    for arm, item in best_runs(items).items():
+    for arm, item in keep_best(finished).items():
         kept = ModelFolder.of_run(item.folder)
         if kept.exists:
             kept.move_to(places[arm])
@@ -129,4 +106,4 @@ def export_models(study: ResolvedStudy, finished: Iterable[Finished], folder: Pa
 
 def _rank(item: Finished) -> tuple[float, int, int]:
     config = item.run.config
-    return item.result.validation_accuracy or 0.0, config.data.train_size or 0, -config.seed
+    return item.result.validation_accuracy or 0.0, config.train_size, -config.seed

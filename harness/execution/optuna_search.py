@@ -1,8 +1,7 @@
 """The search of one cell: what to try next, and which setting is chosen. The only file that imports optuna.
 
-A proposal is a function of (study, arm, training size, trial number) and of the finished trials before it, so that a
-search that was killed and resumed proposes exactly what an undisturbed one would. The database that Optuna's own
-tools can read is a mirror of the run records and is rebuilt from them when it is lost.
+A proposal is a function of the study, the trial's number and the finished trials before it: a search that was killed
+and resumed proposes exactly what an undisturbed one would. Optuna's database is made from the run records.
 """
 
 import itertools
@@ -10,17 +9,18 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.data import derive
+from harness.records.databases import new_database
 from harness.spec import Choice, LogUniform, Search, Uniform
 from harness.spec.search import STARTUP_TRIALS, Distribution, settings
 
 if TYPE_CHECKING:
     import optuna
 
-ATTEMPTS = 100
-"""Draws for a setting that has not been tried; from the second half on, one that has not failed will do."""
+ATTEMPTS = 100  # draws for a setting that has not been tried; from the second half on, one that has not failed will do
 
 SIGNIFICANT_DIGITS = 4
 """A proposed number is rounded to these: finer differences mean nothing, and tables stay readable."""
@@ -39,20 +39,21 @@ class Trial:
 def propose(search: Search, space: Mapping[str, Distribution], study: str, history: Sequence[Trial]) -> dict[str, Any]:
     """Values for the next trial after `history` (which holds trial 0, the recipe's own setting).
 
-    What is drawn follows from the name of the study and the number of the trial alone: all arms with the same ranges
-    try the same settings until the sampler learns from their scores, so that luck in the draws does not part them.
-
-    A setting that diverged or ran out of memory counts as the worst to the sampler and is never proposed again; one
-    that completed only where nothing else can be found. From a space of choices no setting is proposed twice
-    while there is another.
+    Draws follow from the study's name and the trial's number alone: all arms with the same ranges try the same settings
+    until the sampler learns from their scores. A setting that diverged or ran out of memory is never proposed again;
+    one that completed only where nothing else can be found.
     """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     tried = [dict(trial.values) for trial in history]
     failed = [dict(trial.values) for trial in history if trial.status != "completed"]
+    distributions = {key: _distribution(space[key]) for key in sorted(space)}
     values: dict[str, Any] = {}
     for attempt in range(ATTEMPTS):
-        seed = derive(0, study, len(history), attempt) % 2**32
-        known = _study(history, space, _sampler(search, seed))
-        distributions = {key: _distribution(space[key]) for key in sorted(space)}
+        sampler = _sampler(search, seed=derive(0, study, len(history), attempt) % 2**32)
+        known = optuna.create_study(direction="maximize", sampler=sampler)
+        known.add_trials([_frozen(trial, space) for trial in history])
         asked = known.ask(distributions)
         values = {key: _rounded(space[key], asked.params[key]) for key in distributions}
         if values not in (tried if attempt < ATTEMPTS // 2 else failed):
@@ -69,41 +70,19 @@ def chosen(history: Sequence[Trial]) -> Trial | None:
     return max(scored, key=lambda trial: (trial.score, -trial.number), default=None)
 
 
-def mirror(storage: str, name: str, space: Mapping[str, Distribution], history: Sequence[Trial]) -> None:
-    """Bring an Optuna database (URL) up to date with the finished trials, for Optuna's own tools and dashboard."""
+def write_database(path: Path, name: str, space: Mapping[str, Distribution], history: Sequence[Trial]) -> None:
+    """Make a new Optuna database of finished trials, for Optuna's own tools and dashboard."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    frozen = {trial.number: _frozen(trial, space) for trial in history}
-    database = optuna.storages.RDBStorage(storage)
-    try:
-        study = optuna.create_study(storage=database, study_name=name, direction="maximize", load_if_exists=True)
-        kept = {trial.user_attrs.get("number"): trial for trial in study.get_trials(deepcopy=False)}
-        if any(number not in frozen or not _agree(trial, frozen[number]) for number, trial in kept.items()):
-            optuna.delete_study(study_name=name, storage=database)
-            study = optuna.create_study(storage=database, study_name=name, direction="maximize")
-            kept = {}
-        for number, trial in frozen.items():
-            if number not in kept:
-                study.add_trial(trial)
-    finally:  # else connections and statements of every search stay in memory
-        database.remove_session()
-        database.engine.dispose()
-
-
-def _agree(one: "optuna.trial.FrozenTrial", other: "optuna.trial.FrozenTrial") -> bool:
-    return (one.state, one.params, one.values) == (other.state, other.params, other.values)
-
-
-def _study(
-    history: Sequence[Trial], space: Mapping[str, Distribution], sampler: "optuna.samplers.BaseSampler"
-) -> "optuna.Study":
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    study.add_trials([_frozen(trial, space) for trial in sorted(history, key=lambda trial: trial.number)])
-    return study
+    with new_database(path) as url:
+        storage = optuna.storages.RDBStorage(url)
+        try:
+            study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+            study.add_trials([_frozen(trial, space) for trial in history])
+        finally:  # else connections and statements of every search stay in memory
+            storage.remove_session()
+            storage.engine.dispose()
 
 
 def _sampler(search: Search, seed: int) -> "optuna.samplers.BaseSampler":

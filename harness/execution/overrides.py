@@ -1,10 +1,10 @@
 """`key=value` pairs from the command line, applied to a study with their declared types."""
 
-import types
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import is_dataclass, replace
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -45,8 +45,8 @@ def override(study: ResolvedStudy, pairs: Iterable[str]) -> ResolvedStudy:
     written = study
     for pair in pairs:
         key, value = _key_and_value(pair)
-        group, _, field = key.partition(".")
-        if group == "recipe" and field in BUDGET_UNITS and value is not None:
+        field = key.removeprefix("recipe.")
+        if field in BUDGET_UNITS and value is not None:
             units.append(field)
             require(len(units) == 1, f"The budget is given in two units: {', '.join(units)}. Give one of them.")
             budget: dict[str, Any] = dict.fromkeys(BUDGET_UNITS) | {field: value}
@@ -61,23 +61,20 @@ def override(study: ResolvedStudy, pairs: Iterable[str]) -> ResolvedStudy:
 def as_overrides(written: ResolvedStudy, study: ResolvedStudy) -> list[str] | None:
     """The pairs that make `study` of the study as it is written; None where no pairs do."""
     pairs = []
-    try:
+    with suppress(InvalidInput):
         for key in changed_fields(written, study):
             value = value_at(study, key)
             if key.partition(".")[0] in OVERRIDABLE and not (value is None and key.partition(".")[2] in BUDGET_UNITS):
                 pairs.append(f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
         return pairs if override(written, pairs) == study else None
-    except InvalidInput:
-        return None
+    return None
 
 
 def override_data(spec: DataSpec, pairs: Iterable[str]) -> DataSpec:
     """The data with each `data.FIELD=value` applied, as `override` applies them to a study."""
     for pair in pairs:
-        name = pair.partition("=")[0]
-        if not name.startswith("data."):
-            known = nearest(f"data.{name}", (f"data.{field}" for field in field_types(DataSpec)))
-            raise InvalidInput(f"{pair!r} is no override of the data. {known}")
+        known = nearest(f"data.{pair.partition('=')[0]}", [f"data.{field}" for field in field_types(DataSpec)])
+        require(pair.startswith("data."), f"{pair!r} is no override of the data. {known}")
         key, value = _key_and_value(pair)
         spec = replace_at(spec, key.removeprefix("data."), value)
     return spec
@@ -86,38 +83,29 @@ def override_data(spec: DataSpec, pairs: Iterable[str]) -> DataSpec:
 def _key_and_value(pair: str) -> tuple[str, Any]:
     """The two sides of an override, the right one with the type that the left one has."""
     key, sign, text = pair.partition("=")
-    if not sign or not key:
-        raise InvalidInput(f"Override {pair!r} is not of the form key=value, e.g. recipe.updates=500.")
+    require(bool(key and sign), f"Override {pair!r} is not of the form key=value, e.g. recipe.updates=500.")
     key = "search.trials" if key == "trials" else key
-    if key.partition(".")[0] not in OVERRIDABLE:
-        raise InvalidInput(f"{key!r} cannot be overridden. {nearest(key.partition('.')[0], OVERRIDABLE)}")
-    return key, _parse(key, text, _type_at(ResolvedStudy, key))
-
-
-def _type_at(cls: type, key: str) -> Any:
-    name, _, rest = key.partition(".")
-    fields = field_types(cls)
-    if name not in fields:
-        raise InvalidInput(f"{key!r} is not a field of {cls.__name__}. {nearest(name, fields)}")
-    hint = fields[name]
-    if not rest:
-        if is_dataclass(hint):
-            inner = ", ".join(f"{name}.{field}" for field in field_types(hint))  # type: ignore[arg-type]
-            raise InvalidInput(f"{key!r} is a group of fields; override one of them: {inner}.")
-        return hint
-    if not is_dataclass(hint):
-        raise InvalidInput(f"{name!r} is a plain value and has no field {rest!r}.")
-    assert isinstance(hint, type)
-    return _type_at(hint, rest)
+    names = key.split(".")
+    require(names[0] in OVERRIDABLE, f"{key!r} cannot be overridden. {nearest(names[0], OVERRIDABLE)}")
+    hint: Any = ResolvedStudy
+    for name in names:
+        require(is_dataclass(hint), f"{key!r} names a field of a plain value, which has none.")
+        fields = field_types(hint)
+        require(name in fields, f"{key!r} is not a field of {hint.__name__}. {nearest(name, fields)}")
+        hint = fields[name]
+    if is_dataclass(hint):
+        inner = ", ".join(f"{key}.{field}" for field in field_types(hint))  # type: ignore[arg-type]
+        raise InvalidInput(f"{key!r} is a group of fields; override one of them: {inner}.")
+    return key, _parse(key, text.strip(), hint)
 
 
 def _parse(key: str, text: str, hint: Any) -> Any:
-    raw: Any = text.strip()
-    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    if type(None) in options and raw.lower() in ("null", "none", ""):
+    options = get_args(hint) or (hint,)
+    if type(None) in options and text.lower() in ("null", "none", ""):
         return None
-    if any(get_origin(option) is tuple for option in options):
-        raw = tuple(part.strip() for part in raw.strip("()[]").split(",") if part.strip())
+    raw: Any = text
+    if any(get_origin(option) is tuple for option in (hint, *options)):
+        raw = tuple(part.strip() for part in text.strip("()[]").split(",") if part.strip())
     try:
         return TypeAdapter(hint).validate_python(raw)
     except ValidationError:

@@ -2,21 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import product
 from typing import Any
 
 from harness.data import content_hash, resolve
-from harness.spec import (
-    TUNE_SEED,
-    Arm,
-    Choice,
-    DataSpec,
-    Recipe,
-    ResolvedStudy,
-    Run,
-    RunConfig,
-    SourceFacts,
-)
+from harness.spec import TUNE_SEED, Arm, DataSpec, Recipe, ResolvedStudy, Run, RunConfig, SourceFacts
 from harness.spec.checks import known
 from harness.spec.errors import require
 from harness.spec.run import Phase
@@ -69,21 +60,15 @@ class Cell:
         """Training images over all trials and confirm runs."""
         return self.trials * self.trial_updates * self.recipe.batch_size + len(self.seeds) * self.recipe.total_images
 
-    @property
-    def trial_recipe(self) -> Recipe:
-        """The recipe of a trial, which may be shorter than a confirm run."""
-        return replace(self.recipe, updates=self.trial_updates)
-
     def trial(self, number: int, values: Mapping[str, Any]) -> Run:
         """A training of the search: scored on validation, on a seed that no confirm run has."""
-        return self._run("tune", TUNE_SEED, self.trial_recipe, values, number)
+        return self._run("tune", TUNE_SEED, replace(self.recipe, updates=self.trial_updates), values, number)
 
     def confirm(self, seed: int, values: Mapping[str, Any]) -> Run:
         """A training of the chosen setting on a fresh seed, scored once on the test split."""
-        run = self._run("confirm", seed, self.recipe, values, None)
-        return replace(run, config=replace(run.config, test_shifts=self.test_shifts))
+        return self._run("confirm", seed, self.recipe, values)
 
-    def _run(self, phase: Phase, seed: int, recipe: Recipe, values: Mapping[str, Any], trial: int | None) -> Run:
+    def _run(self, phase: Phase, seed: int, recipe: Recipe, values: Mapping[str, Any], trial: int | None = None) -> Run:
         own = Setting(self.arm.model, recipe)
         found = _with_values(own, tuple((name, type(value), value) for name, value in values.items()))
         config = RunConfig(
@@ -95,6 +80,7 @@ class Cell:
             data_hash=self.data_hash,
             channels=self.facts.channels,
             classes=self.facts.classes,
+            test_shifts=self.test_shifts if phase == "confirm" else (),
         )
         return Run(arm=self.arm.name, config=config, trial=trial, values=dict(values))
 
@@ -126,60 +112,45 @@ class Plan:
 
 
 def make_plan(study: ResolvedStudy) -> Plan:
-    """Resolve every cell of a study; trains nothing.
+    """Resolve every cell of a study; trains nothing. A source is looked through once, however many cells train on it.
 
     Raises `InvalidInput` for what cannot be trained: an image that a model's patches do not tile, more training images
     than there are, data that is not there.
     """
-    sources = _KnownData()
-    return Plan(study=study, cells=tuple(_cell(study, arm, size, sources) for arm, size in study.cells))
+    resolved, hashes, cells = cache(resolve), dict[str, str](), []
+    for arm, size in study.cells:
+        asked = study.data_of(arm, size)
+        data, facts = resolved(asked)
+        if asked.source not in hashes:
+            hashes[asked.source] = content_hash(asked)
+        study.check_image(arm, facts.image_size)  # a folder's images are known only now
+        recipe = study.recipe_of(arm).resolved(known(data.train_size))
+        trial_updates = study.trial_updates(recipe)
+        _check_batch_sizes(study, arm, recipe, (trial_updates, recipe.total_updates))
+        cell = Cell(
+            arm=arm,
+            recipe=recipe,
+            data=data,
+            facts=facts,
+            data_hash=hashes[asked.source],
+            trial_updates=trial_updates,
+            trials=study.trials_of(arm),
+            seeds=study.seeds,
+            test_shifts=study.test_shifts,
+            parameters=tuple(sorted(study.search.space_of(arm))),
+        )
+        cells.append(cell)
+    return Plan(study=study, cells=tuple(cells))
 
 
 def _check_batch_sizes(study: ResolvedStudy, arm: Arm, recipe: Recipe, lengths: tuple[int, ...]) -> None:
     """Refuse a tuned batch size in which no number of updates sees the images of a training of these updates."""
     tuned = study.search.space_of(arm).get("batch_size")
-    for size in tuned.values if isinstance(tuned, Choice) else ():
-        for images in (updates * recipe.batch_size for updates in lengths):
-            assert isinstance(size, int)
-            require(
-                images % size == 0,
-                f"search tunes the batch size of arm {arm.name!r} and tries {size}, but {images:,} images, what a "
-                f"training sees, are not a whole number of batches of {size}. Take batch sizes that divide {images:,}, "
-                "or another number of updates.",
-            )
-
-
-class _KnownData:
-    """What is known of the data of one plan: a source is looked through once, however many cells train on it."""
-
-    def __init__(self) -> None:
-        self._resolved: dict[DataSpec, tuple[DataSpec, SourceFacts]] = {}
-        self._hashes: dict[str, str] = {}
-
-    def of(self, asked: DataSpec) -> tuple[DataSpec, SourceFacts, str]:
-        """The data with every size written out, its shape and its content's hash."""
-        if asked not in self._resolved:
-            self._resolved[asked] = resolve(asked)
-        if asked.source not in self._hashes:
-            self._hashes[asked.source] = content_hash(asked)
-        return *self._resolved[asked], self._hashes[asked.source]
-
-
-def _cell(study: ResolvedStudy, arm: Arm, size: int | None, sources: _KnownData) -> Cell:
-    data, facts, data_hash = sources.of(study.data_of(arm, size))
-    study.check_image(arm, facts.image_size)  # a folder's images are known only now
-    recipe = study.recipe_of(arm).resolved(known(data.train_size))
-    trial_updates = study.trial_updates(recipe)
-    _check_batch_sizes(study, arm, recipe, (trial_updates, recipe.total_updates))
-    return Cell(
-        arm=arm,
-        recipe=recipe,
-        data=data,
-        facts=facts,
-        data_hash=data_hash,
-        trial_updates=trial_updates,
-        trials=study.trials_of(arm),
-        seeds=study.seeds,
-        test_shifts=study.test_shifts,
-        parameters=tuple(sorted(study.search.space_of(arm))),
-    )
+    for size, updates in product(getattr(tuned, "values", ()), lengths):
+        images = updates * recipe.batch_size
+        require(
+            images % size == 0,
+            f"search tunes the batch size of arm {arm.name!r} and tries {size}, but {images:,} images, what a training "
+            f"sees, are not a whole number of batches of {size}. Take batch sizes that divide {images:,}, or another "
+            "number of updates.",
+        )

@@ -6,30 +6,26 @@ Each process is forked from a server that has loaded torch and the training code
 import contextlib
 import multiprocessing
 import os
+import resource
 import signal
 import threading
-from collections.abc import Callable
-from multiprocessing import forkserver
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+import traceback
+from multiprocessing import forkserver, parent_process
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
 from typing import Any
 
-from harness.execution.engines.endings import ending, is_short_of_memory, memory_here, shortage
 from harness.spec import InvalidInput
 
-ENGINES = "harness.execution.engines"
+END_SECONDS = 10.0  # how long the end of a process is waited for
+DUMP_SIGNAL = signal.SIGUSR1  # makes the process of a run write the stacks of its threads to the run's log
 
-FIRST_SIGN_SECONDS = 120.0
-"""How long the first sign of a process is waited for: torch may have to be loaded first, on a busy machine."""
+asked_to_stop = threading.Event()
+"""In the process of a call: set by SIGTERM."""
 
-END_SECONDS = 10.0
-"""How long the end of a process that has been killed is waited for."""
-
-HERE, DONE, INVALID, ERROR = ("here",), ("done",), "invalid", "error"
-"""The first sign, the last word, and the first part of the last word of a call that raises."""
-
-DUMP_SIGNAL = signal.SIGUSR1
-"""Makes the process of a run write the stacks of its threads to the run's log."""
+_SHORTAGES = ("cannot allocate memory", "failed to map segment", "can't start new thread", "bad_alloc")
+"""What libraries say that lack memory."""
 
 
 class CallFailedError(RuntimeError):
@@ -43,61 +39,37 @@ class CallEndedError(Exception):
 class Call:
     """A call of a function of `engines.worker` that is carried out in a process of its own."""
 
-    def __init__(self, function: str, *arguments: Any, name: str | None = None) -> None:
-        """Begin it. Raises `InvalidInput` where no process gives a sign, at the second attempt either."""
-        started = _start(function, arguments, name) or _start(function, arguments, name)
-        if started is None:
-            raise InvalidInput(
-                f"A process for the work gave no sign within {FIRST_SIGN_SECONDS:.0f} s, or died, and so did another "
-                f"({memory_here()}). The machine may have too much to do or too little memory. Run the same command "
-                "again; nothing is lost."
-            )
-        self.process, self.pipe = started
+    def __init__(self, function: str, *arguments: Any) -> None:
+        """Begin it. Raises `InvalidInput` where no process can be started."""
+        for _ in range(2):  # a server that has died is replaced at the second attempt
+            context = _context()
+            self.pipe, there = context.Pipe()
+            self.process = context.Process(target=_carry_out, args=(function, there, arguments), daemon=True)
+            with contextlib.suppress(EOFError, OSError), there:
+                self.process.start()
+                return
+        raise InvalidInput(f"No process can be started for the work ({memory_here()}). Run the same command again.")
 
-    def say(self, message: object) -> None:
-        """Send something to the function. Raises `CallEndedError` where its process has ended."""
-        try:
-            self.pipe.send(message)
-        except OSError:
-            raise CallEndedError(self.ending()) from None
-
-    def hear(self) -> tuple[Any, ...]:
-        """Wait for its next event, of which DONE is the last.
+    def hear(self) -> Any:
+        """Wait for its next event, of which None is the last.
 
         Raises `InvalidInput` where the function did, `CallFailedError` or `CallEndedError`.
         """
         try:
-            event: tuple[Any, ...] = self.pipe.recv()
+            event = self.pipe.recv()
         except (EOFError, OSError):
-            raise CallEndedError(self.ending()) from None
-        match event:
-            case (kind, str(text)) if kind == INVALID:
-                raise InvalidInput(text)
-            case (kind, str(text)) if kind == ERROR:
-                raise CallFailedError(text)
+            self.process.join(END_SECONDS)
+            code = self.process.exitcode
+            how = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+            raise CallEndedError(f"{how} ({memory_here()})") from None
+        if isinstance(event, Exception):
+            raise event
         return event
-
-    def ending(self, peak: int = 0) -> str:
-        """Wait for its process to end: how it did, and what is known of memory; `peak`: bytes it was seen to take."""
-        self.process.join(END_SECONDS)
-        if self.process.is_alive():
-            self.kill()
-        return ending(self.process, peak)
-
-    def dump_stacks(self) -> None:
-        """Have the process of a run write the stacks of its threads to the run's log."""
-        if self.process.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.process.pid, DUMP_SIGNAL)
-
-    def kill(self) -> None:
-        """End the process now."""
-        self.process.kill()
-        self.process.join(END_SECONDS)
 
     def close(self) -> None:
         """End the process now, and let go of its pipe."""
-        self.kill()
+        self.process.kill()
+        self.process.join(END_SECONDS)
         self.pipe.close()
 
 
@@ -107,63 +79,70 @@ def warm_up() -> None:
     forkserver.ensure_running()
 
 
-def _start(function: str, arguments: tuple[Any, ...], name: str | None) -> tuple[ForkServerProcess, Connection] | None:
-    """A process and this end of its pipe; None where no sign came."""
-    context = _context()
-    here, there = context.Pipe()
-    process = context.Process(target=_enter, args=(function, there, arguments), daemon=True, name=name)
-    # The start itself waits for the server, without a limit; once that is killed there is nothing to wait for.
-    limit = threading.Timer(FIRST_SIGN_SECONDS, _end_server)
-    limit.daemon = True
-    is_there = False
-    try:
-        limit.start()
-        process.start()
-        limit.cancel()
-        there.close()
-        is_there = here.poll(FIRST_SIGN_SECONDS) and here.recv() == HERE
-    except (EOFError, OSError):  # it has ended, or the server has
-        pass
-    finally:
-        limit.cancel()
-        if limit.is_alive():
-            limit.join()
-        if not is_there:
-            for end in (here, there):
-                end.close()
-            if process.pid is not None:
-                process.kill()
-                process.join(END_SECONDS)
-    return (process, here) if is_there else None
-
-
-def _end_server() -> None:
-    """Kill the server, and wait until it is dead: the next attempt would take it for alive."""
-    pid = getattr(forkserver, "_forkserver")._forkserver_pid  # noqa: B009 (nothing public tells it)
-    if pid is not None:
-        with contextlib.suppress(ProcessLookupError, ChildProcessError):
-            os.kill(pid, signal.SIGKILL)
-            if hasattr(os, "waitid"):  # not on macOS; unlike `waitpid` it can leave its end to be seen by the next
-                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-
-
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
+    # `server` ends it with the thread that has started it, which is to be the process's own.
     is_main = threading.current_thread() is threading.main_thread()
-    modules = ("server", "bound_server", "worker") if is_main else ("server", "worker")
-    context.set_forkserver_preload([f"{ENGINES}.{name}" for name in modules])
+    modules = ("server", "worker") if is_main else ("worker",)
+    context.set_forkserver_preload([f"harness.execution.engines.{name}" for name in modules])
     return context
 
 
-def _enter(function: str, pipe: Connection, arguments: tuple[Any, ...]) -> None:
-    """First step in the process: a sign, then the work. Its code is imported here, where a failure can be told."""
-    pipe.send(HERE)
+def _carry_out(function: str, pipe: Connection, arguments: tuple[Any, ...]) -> None:
+    """What a process does: call `function(pipe, *arguments)`, which sends events of its own, and send how it ended.
+
+    The terminal's signals are the coordinator's affair; without a coordinator the process ends.
+    """
+    signal.signal(signal.SIGTERM, lambda number, frame: asked_to_stop.set())
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     try:
-        from harness.execution.engines import worker
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        from harness.execution.engines import worker  # the server has loaded it, if it could
     except Exception as error:
-        if not is_short_of_memory(error):
-            raise
-        pipe.send((INVALID, shortage(error)))
+        pipe.send(
+            InvalidInput(shortage(error)) if is_short_of_memory(error) else CallFailedError(traceback.format_exc())
+        )
         return
-    entry: Callable[..., None] = getattr(worker, function)
-    worker.carry_out(entry, pipe, *arguments)
+    try:
+        getattr(worker, function)(pipe, *arguments)
+    except InvalidInput as error:
+        pipe.send(InvalidInput(str(error)))
+    except BaseException:
+        pipe.send(CallFailedError(traceback.format_exc()))
+    else:
+        pipe.send(None)
+
+
+def _end_with_parent() -> None:
+    if (parent := parent_process()) is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def is_short_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there is too little memory for this program itself."""
+    return isinstance(error, MemoryError) or any(text in str(error).lower() for text in _SHORTAGES)
+
+
+def shortage(error: BaseException) -> str:
+    """What to tell of an error that `is_short_of_memory`."""
+    reason = str(error) or type(error).__name__
+    return f"Memory is short ({reason}): {memory_here()}. Close other programs, or lift the limit; then run it again."
+
+
+def memory_here() -> str:
+    """The memory of this machine, and the limits that are set: `of 15.6 GiB of memory here, 2.1 GiB are free`."""
+    import psutil
+
+    memory, (limit, _) = psutil.virtual_memory(), resource.getrlimit(resource.RLIMIT_AS)
+    text = f"of {_size(memory.total)} of memory here, {_size(memory.available)} are free"
+    if limit != resource.RLIM_INFINITY:
+        text += f", each process may have {_size(limit)} of addresses (ulimit -v)"
+    with contextlib.suppress(OSError, ValueError):  # "max" is no number
+        text += f", this container may have {_size(int(Path('/sys/fs/cgroup/memory.max').read_text()))}"
+    return text
+
+
+def _size(amount: int) -> str:
+    return f"{amount / 2**30:.1f} GiB"

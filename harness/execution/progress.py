@@ -1,20 +1,18 @@
 """How far each cell of a study is: its search, the setting it chose, its confirm runs."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 
 from harness.execution.engines import Rehearsal
-from harness.execution.optuna_search import Trial, chosen, mirror, propose
+from harness.execution.optuna_search import Trial, chosen, propose, write_database
 from harness.execution.plan import Cell, Plan
-from harness.records.files import RecordsError
+from harness.records.files import RecordsError, sha256
 from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder, RunResult
-from harness.spec import ResolvedStudy, Run
-
-NONE: Mapping[str, RunResult] = MappingProxyType({})
-"""No results."""
+from harness.spec import ResolvedStudy, Run, canonical_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,39 +44,32 @@ class CellProgress:
         self.cell = cell
         self.damaged: dict[str, str] = {}
         """What is wrong with a run's result, by digest; such a run counts as not done."""
-        self._study = study
+        self._study, self._runs = study, runs
         self._space = study.search.space_of(cell.arm)
-        self._runs = runs
         self._known = {} if known is None else known
         self._trials: list[Finished] = []
         self._history: list[Trial] = []
         """The trials as the search sees them."""
         self._confirmed: dict[int, Finished] = {}
         self._to_try: Run | None = None
-        self._to_confirm: dict[str, Run] | None = None
-        """Confirm runs without a result by digest, in the order of their seeds; None until a setting is chosen."""
 
-    def ready(self) -> list[Run]:
-        """The runs that can be trained now and have no result yet. Trials of a cell come one after the other.
-
-        Looks for the result of every run that has none so far.
-        """
+    def catch_up(self) -> None:
+        """Look for the results of the runs that can be trained now. Trials of a cell come one after the other."""
         while not self.is_tuned:
             if not self._take_in(self._next_trial()):
-                return [self._next_trial()]
-        for run in list(self._unconfirmed().values()):
+                return
+        for run in list(self._unconfirmed.values()):
             self._take_in(run)
-        return list(self._unconfirmed().values())
 
     def ended(self, run: Run, result: RunResult) -> None:
         """Take in the result that a run has left."""
         self._known[run.digest] = result
         if self._take_in(run) and run.trial is not None:
-            self.ready()  # what comes next may have a result from an earlier launch
+            self.catch_up()  # what comes next may have a result from an earlier launch
 
     def next_run(self, under_way: Collection[str]) -> Run | None:
         """The first run that can be trained now and is not among the digests `under_way`; reads no files."""
-        runs = self._unconfirmed() if self.is_tuned else {self._next_trial().digest: self._next_trial()}
+        runs = self._unconfirmed if self.is_tuned else {self._next_trial().digest: self._next_trial()}
         return next((run for digest, run in runs.items() if digest not in under_way), None)
 
     @property
@@ -92,10 +83,19 @@ class CellProgress:
         recipe = replace(config.recipe, batch_size=self._study.smallest_part(self.cell.arm), accumulate=1)
         return Rehearsal(arm=self.cell.arm.name, config=replace(config, recipe=recipe), facts=self.cell.facts)
 
-    def keep_search(self, storage: str) -> None:
-        """Mirror the finished trials into an Optuna database, for Optuna's own tools."""
-        study, (arm, size) = self._study, self.cell.key
-        mirror(storage, f"{study.name} · {study.scale} · {arm} · {size}", self._space, self._history)
+    def keep_search(self, folder: Path) -> None:
+        """Keep the trials of a finished search in `folder` as an Optuna database, which its content names."""
+        arm, size = self.cell.key
+        readable = re.sub(r"[^A-Za-z0-9]+", "-", arm).strip("-")[:40]
+        name = f"{readable}-{size}-{sha256(arm.encode())[:8]}"
+        content = sha256(canonical_json(self._history).encode())[:8]
+        path = folder / f"{name}-{content}.db"
+        if self.cell.trials and self.is_tuned and not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            title = f"{self._study.name} · {self._study.scale} · {arm} · {size}"
+            write_database(path, title, self._space, self._history)
+            for earlier in set(folder.glob(f"{name}-*.db")) - {path}:
+                earlier.unlink()
 
     @property
     def values(self) -> dict[str, object]:
@@ -106,17 +106,15 @@ class CellProgress:
     @property
     def remaining(self) -> int:
         """Training images still to be seen: a measure of the work that is left in this cell."""
-        updates = self.cell.recipe.updates or 0
         left = (self.cell.trials - len(self._trials)) * self.cell.trial_updates
-        left += (len(self.cell.seeds) - len(self._confirmed)) * updates
+        left += (len(self.cell.seeds) - len(self._confirmed)) * self.cell.recipe.total_updates
         return left * self.cell.recipe.batch_size
 
     def finished(self) -> Iterator[Finished]:
         """Every run of the cell that has a result: trials in order, then confirm runs by seed."""
         best = chosen(self._history) if self.is_tuned else None
         for item in self._trials:
-            is_chosen = best is not None and item.run.trial == best.number
-            yield Finished(cell=item.cell, run=item.run, result=item.result, runs=item.runs, chosen=is_chosen)
+            yield replace(item, chosen=best is not None and item.run.trial == best.number)
         for seed in self.cell.seeds:
             if seed in self._confirmed:
                 yield self._confirmed[seed]
@@ -126,14 +124,17 @@ class CellProgress:
 
     def _next_trial(self) -> Run:
         if self._to_try is None:
-            self._to_try = self._propose()
+            values = self.cell.own_values
+            if self._history and self._space:
+                values = propose(self._study.search, self._space, self._study.name, self._history)
+            self._to_try = self.cell.trial(len(self._history), values)
         return self._to_try
 
+    @cached_property
     def _unconfirmed(self) -> dict[str, Run]:
-        if self._to_confirm is None:
-            runs = [self.cell.confirm(seed, self.values) for seed in self.cell.seeds]
-            self._to_confirm = {run.digest: run for run in runs}
-        return self._to_confirm
+        """Confirm runs without a result by digest, in the order of their seeds; once a setting is chosen."""
+        runs = [self.cell.confirm(seed, self.values) for seed in self.cell.seeds]
+        return {run.digest: run for run in runs}
 
     def _take_in(self, run: Run) -> bool:
         """Keep the result of a run, which is the next trial or unconfirmed; False where it has none."""
@@ -143,27 +144,14 @@ class CellProgress:
         item = Finished(cell=self.cell, run=run, result=result, runs=self._runs)
         if run.trial is None:
             self._confirmed[run.config.seed] = item
-            self._unconfirmed().pop(run.digest, None)
+            self._unconfirmed.pop(run.digest, None)
         else:
+            score = result.validation_accuracy if result.status == "completed" else None
+            trial = Trial(number=len(self._history), values=run.values, status=result.status, score=score)
             self._trials.append(item)
-            self._history.append(self._as_trial(item))
+            self._history.append(trial)
             self._to_try = None
         return True
-
-    def _as_trial(self, item: Finished) -> Trial:
-        return Trial(
-            number=len(self._history),
-            values=item.run.values,
-            status=item.result.status,
-            score=item.result.validation_accuracy if item.result.status == "completed" else None,
-        )
-
-    def _propose(self) -> Run:
-        number, history = len(self._trials), self._history
-        values = self.cell.own_values
-        if number and self._space:
-            values = propose(self._study.search, self._space, self._study.name, history)
-        return self.cell.trial(number, values)
 
     def _result_of(self, run: Run) -> RunResult | None:
         if run.digest in self._known:
@@ -175,12 +163,12 @@ class CellProgress:
             return None
 
 
-def open_cells(plan: Plan, folder: Path, known: Mapping[str, RunResult] = NONE) -> list[CellProgress]:
+def open_cells(plan: Plan, folder: Path, known: Mapping[str, RunResult] | None = None) -> list[CellProgress]:
     """The progress of each cell, as far as the run folders tell; reads only, and no result that is `known`."""
-    shared = dict(known)
+    shared = dict(known or {})
     cells = [CellProgress(plan.study, cell, StudyFolder(folder).runs, shared) for cell in plan.cells]
     for cell in cells:
-        cell.ready()
+        cell.catch_up()
     return cells
 
 

@@ -1,87 +1,86 @@
-"""A study's results folder: its tables and its report, from the run folders or from the tables alone."""
+"""A study's results folder: its tables and its report, from the run folders or from the tables alone.
 
+What a study file's own claims and figures make of the results is kept with them, in study.json and figures/: such a
+file is asked at the end of `run` and by `patchbench report FILE.py`; every other report shows what was kept.
+"""
+
+import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from harness.analysis import Findings, analyse
-from harness.execution import own_results
-from harness.execution.collect import collect
+import numpy as np
+
+from harness.analysis import Findings, analyse, at_edge
+from harness.analysis.evidence import evidence_of
+from harness.analysis.judging import KEY as CLAIMS
+from harness.analysis.judging import own_verdicts
 from harness.execution.plan import make_plan
-from harness.execution.progress import NONE, open_cells
+from harness.execution.progress import Finished, open_cells
 from harness.records import manifest
+from harness.records.correctness import Correct
 from harness.records.files import RecordsError, is_being_set_aside, remove_unfinished, set_aside_together
 from harness.records.layout import StudyFolder, shared_write_lock
 from harness.records.provenance import report_maker
-from harness.records.run_table import StudyRecords, load_records, load_runs, write_tables
+from harness.records.run_table import (
+    CURVE_COLUMNS,
+    RUN_COLUMNS,
+    SHIFT_COLUMNS,
+    TRIAL_COLUMNS,
+    StudyRecords,
+    in_batches,
+    load_records,
+    load_runs,
+    with_columns,
+    write_tables,
+)
 from harness.records.runs import RunResult
-from harness.records.study_file import latest_study, read_study
+from harness.records.study_file import latest_study, read_study, write_study
 from harness.records.write_lock import write_lock
 from harness.report import write_index, write_report
-from harness.spec import InvalidInput, ResolvedStudy, changed_fields
+from harness.report.own_figures import KEY as FIGURES
+from harness.report.own_figures import draw_own, kept_figures
+from harness.spec import InvalidInput, ResolvedStudy, canonical_json, changed_fields, find_study
+from harness.spec.claims import is_own
 
 Say = Callable[[str], object]
 
-ASIDE = "results"
-"""What a set of results of other settings is called where it is kept; a number follows."""
+ASIDE = "results"  # what a set of results of other settings is called where it is kept; a number follows
 
 
-def write_results(records: StudyRecords, folder: Path, say: Say, own: ResolvedStudy | None = None) -> Findings:
-    """Write the tables, figures and pages of a study; returns what was found.
+ADDED_ORIGINS = ("classes", "largest_class_share")  # of the test part; what study.json of version 0.1 lacks
 
-    `own`: the study itself, where it is at hand and has claims or figures that only its file can make. Results of
-    other settings that stand there are set aside first, in one folder, and what changed is said.
-    To be called in the study's write lock.
-    """
-    if _kept_digests(folder) - set(records.runs["digest"]) or is_being_set_aside(StudyFolder(folder).aside, ASIDE):
-        _set_results_aside(folder, records, say)
-    kept = own_results.kept_of(folder)
-    (folder / manifest.NAME).unlink(missing_ok=True)  # it speaks of the files that are written over now
-    write_tables(folder, replace(records, provenance=records.provenance | kept))
-    return _report(folder, own)
+_OF_RUNS = ("device", "precision", "code_fingerprint", "numerics", "data_hash", "data_source")
 
 
-def _set_results_aside(folder: Path, records: StudyRecords, say: Say) -> None:
-    try:
-        changed = ", ".join(_changes(folder, records)) or "the runs' configurations"
-    except RecordsError:  # an earlier move was killed in the middle
-        changed = "see its study.json"
-    places = StudyFolder(folder)
-    published = {*places.report_files(), *(folder / name for name in (*manifest.SOURCES, manifest.NAME))}
-    aside = set_aside_together(sorted(published), places.aside, ASIDE)
-    say(f"The results that stood here were of other settings ({changed}); they are kept in {aside}.")
-
-
-def publish(folder: Path, say: Say, known: Mapping[str, RunResult], own: ResolvedStudy | None = None) -> Findings:
+def publish(
+    folder: Path, say: Say, known: Mapping[str, RunResult] | None = None, own: ResolvedStudy | None = None
+) -> Findings:
     """Collect the runs of the study that was last launched into a folder, and write its tables and its report.
 
-    `known` are results by digest, which are not read again.
+    `known` are results by digest, which are not read again; `own` is the study itself, where it is at hand and has
+    claims or figures that only its file can make. Results of other settings that stand there are set aside first.
     """
     with write_lock(StudyFolder(folder).write_lock):
-        return write_results(_collected(folder, known), folder, say, own)
+        return _write(_collected(folder, known), folder, say, own)
 
 
 def rebuild(folder: Path, say: Say, own: ResolvedStudy | None = None) -> Findings:
     """Make a study's tables and report again from what is kept; trains nothing."""
     StudyFolder(folder).require_inside(folder.parents[1])
     if own is not None:
-        own_results.tell_of_changes(own, folder, say)
-    if StudyFolder(folder).runs.exists():
-        with write_lock(StudyFolder(folder).write_lock):
-            fresh = _collected(folder)
-            if _kept_digests(folder) <= set(fresh.runs["digest"]):
-                return write_results(fresh, folder, say, own)
-            say("The work folder lacks runs that the tables have; the report is made from the tables.")
-            return _report(folder, own)
-    return _report(folder, own)
-
-
-def _collected(folder: Path, known: Mapping[str, RunResult] = NONE) -> StudyRecords:
-    """The frames of all runs that have a result, by the study as it was last launched."""
-    study, provenance = latest_study(folder)
-    cells = open_cells(make_plan(study), folder, known)
-    return collect(study, [item for cell in cells for item in cell.finished()], provenance)
+        _tell_of_changes(own, folder, say)
+    if not StudyFolder(folder).runs.exists():
+        return _report(folder, own)
+    with write_lock(StudyFolder(folder).write_lock):
+        fresh = _collected(folder)
+        if _kept_digests(folder) <= set(fresh.runs["digest"]):
+            return _write(fresh, folder, say, own)
+        say("The work folder lacks runs that the tables have; the report is made from the tables.")
+        return _report(folder, own)
 
 
 def read_results(folder: Path) -> tuple[StudyRecords, Findings]:
@@ -93,12 +92,50 @@ def read_results(folder: Path) -> tuple[StudyRecords, Findings]:
     return kept, analyse(kept)
 
 
-def _changes(folder: Path, records: StudyRecords) -> list[str]:
+def study_of_file(name: str, scale: str, say: Say) -> ResolvedStudy | None:
+    """The study of a file `path/to/my_study.py` at a scale; None, which is said, where the file does not give it."""
+    if Path(name).suffix != ".py" or not Path(name).is_file():
+        return None
+    try:
+        found, study = find_study(name)
+        return study.resolve(found, scale)
+    except InvalidInput as error:
+        say(f"{error} Claims and figures of this file's own are shown as they were kept.")
+        return None
+
+
+def _collected(folder: Path, known: Mapping[str, RunResult] | None = None) -> StudyRecords:
+    """The frames of all runs that have a result, by the study as it was last launched."""
+    study, provenance = latest_study(folder)
+    cells = open_cells(make_plan(study), folder, known)
+    return collect(study, [item for cell in cells for item in cell.finished()], provenance)
+
+
+def _write(records: StudyRecords, folder: Path, say: Say, own: ResolvedStudy | None) -> Findings:
+    """Write the tables, figures and pages; what results of other settings are set aside for, is said."""
+    places, kept = StudyFolder(folder), dict[str, Any]()
+    if _kept_digests(folder) - set(records.runs["digest"]) or is_being_set_aside(places.aside, ASIDE):
+        changed = _changes(folder, records)
+        published = {*places.report_files(), *(folder / name for name in (*manifest.SOURCES, manifest.NAME))}
+        aside = set_aside_together(sorted(published), places.aside, ASIDE)
+        say(f"The results that stood here were of other settings ({changed}); they are kept in {aside}.")
+    with contextlib.suppress(InvalidInput):
+        before = read_study(folder)[1]
+        kept = {key: before[key] for key in (CLAIMS, FIGURES) if key in before}
+    (folder / manifest.NAME).unlink(missing_ok=True)  # it speaks of the files that are written over now
+    write_tables(folder, replace(records, provenance=records.provenance | kept))
+    return _report(folder, own)
+
+
+def _changes(folder: Path, records: StudyRecords) -> str:
     """What differs between the study whose tables stand in `folder` and another: its fields, or the data's content."""
-    before, origin = read_study(folder)
+    try:
+        before, origin = read_study(folder)
+    except RecordsError:  # an earlier move was killed in the middle
+        return "see its study.json"
     old, new = origin.get("data_hash"), records.provenance.get("data_hash")
     data = [f"the content of {records.provenance.get('data_source')}"] if old and new and old != new else []
-    return changed_fields(before, records.study) + data
+    return ", ".join([*changed_fields(before, records.study), *data]) or "the runs' configurations"
 
 
 def _kept_digests(folder: Path) -> set[str]:
@@ -113,7 +150,7 @@ def _kept_digests(folder: Path) -> set[str]:
 def _report(folder: Path, own: ResolvedStudy | None) -> Findings:
     """A report from the tables alone, so that it can be made again, to the same bytes, wherever they are."""
     if own is not None and own.has_own_code:
-        own_results.take_in(own, folder)
+        _take_in(own, folder)
     kept, findings = read_results(folder)
     report = write_report(kept, findings, folder)
     sources = [folder / name for name in manifest.SOURCES if (folder / name).exists()]
@@ -124,3 +161,117 @@ def _report(folder: Path, own: ResolvedStudy | None) -> Findings:
             remove_unfinished(results)
             write_index(results)
     return findings
+
+
+def _tell_of_changes(study: ResolvedStudy, folder: Path, say: Say) -> None:
+    """Say so where the claims of a study file are not those that its results were given."""
+    with contextlib.suppress(InvalidInput):
+        if canonical_json(study.claims) != canonical_json(read_study(folder)[0].claims):
+            say(
+                "The claims of the study file were changed after its last run; the report has those of that run. "
+                "`patchbench run` judges the new ones, and trains nothing again."
+            )
+
+
+def _take_in(study: ResolvedStudy, folder: Path) -> None:
+    """Judge a study's own claims on the results in a folder, draw its own figures, and keep both there.
+
+    Of the claims, those that the results have; a claim that the study has no longer stays as it was kept. So do all
+    figures where the study itself was read back and has their names only.
+    """
+    manifest.require_unchanged(folder)
+    records = load_records(folder)
+    own = {canonical_json(claim): claim for claim in study.claims if is_own(claim)}
+    claims = tuple(own.get(canonical_json(kept), kept) for kept in records.study.claims)
+    records = replace(records, study=replace(records.study, claims=claims, figures=study.figures))
+    evidence = evidence_of(records)
+    before = {figure["name"] for figure in kept_figures(records)}
+    made: dict[str, Any] = {CLAIMS: own_verdicts(evidence)}
+    if all(map(callable, study.figures)):
+        made[FIGURES] = draw_own(study.figures, evidence, folder)
+        for name in before - {figure["name"] for figure in made[FIGURES] if not figure["failure"]}:
+            for kind in ("png", "svg"):
+                (StudyFolder(folder).figures / f"{name}.{kind}").unlink(missing_ok=True)
+    (folder / manifest.NAME).unlink(missing_ok=True)  # it speaks of the study.json that is written over now
+    write_study(folder, records.study, records.provenance | made)
+
+
+def collect(study: ResolvedStudy, finished: Sequence[Finished], provenance: dict[str, Any]) -> StudyRecords:
+    """The frames of everything that has a result, in the order of the plan."""
+    confirmed = [item for item in finished if item.run.trial is None]
+    trials = [item for item in finished if item.run.trial is not None]
+    completed = [item for item in confirmed if item.result.status == "completed"]
+    return StudyRecords(
+        study=study,
+        provenance=provenance | results_provenance(finished) | _test_classes(completed),
+        runs=with_columns([_row(study, item) for item in confirmed], RUN_COLUMNS),
+        trials=with_columns([_row(study, item) for item in trials], TRIAL_COLUMNS),
+        curves=in_batches((row for item in confirmed for row in _curve(item)), CURVE_COLUMNS),
+        shifts=in_batches((row for item in confirmed for row in _shifts(item)), SHIFT_COLUMNS),
+        correct={item.run.digest: _correct(item) for item in completed},
+    )
+
+
+def results_provenance(finished: Iterable[Finished]) -> dict[str, Any]:
+    """What the runs themselves say of where they came from; several values are joined by a comma."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    changed = set()
+    for item in finished:
+        config, result = item.run.config, item.result
+        own = {**vars(result), "data_hash": config.data_hash, "data_source": config.data.source}
+        for key, value in {**result.environment, **{key: own[key] for key in _OF_RUNS}}.items():
+            found[key].add(str(value))
+        changed.add(result.environment.get("git_dirty"))
+    joined: dict[str, Any] = {key: ", ".join(sorted(found[key])) for key in (*found, *_OF_RUNS)}
+    return joined | {"git_dirty": True if True in changed else None if None in changed else False}
+
+
+def _test_classes(completed: Sequence[Finished]) -> dict[str, Any]:
+    """Number of classes, and the share of the commonest one in the test part, where all arms have the same data."""
+    if len({item.run.config.data_hash for item in completed}) != 1:
+        return {}
+    labels, _ = completed[0].folder.predictions()
+    share = round(np.bincount(labels).max() / len(labels), 6)
+    return dict(zip(ADDED_ORIGINS, (completed[0].run.config.classes, share), strict=True))
+
+
+def _row(study: ResolvedStudy, item: Finished) -> dict[str, Any]:
+    """What runs.csv and trials.csv have columns for, and more."""
+    arm, run, result = item.cell.arm, item.run, item.result
+    own = vars(result) | _place(item) | {"study": study.name, "scale": study.scale}
+    if run.trial is not None:
+        edges = at_edge(study.search.space_of(arm), run.values) if item.chosen else ()
+        score = result.validation_accuracy if result.status == "completed" else None
+        own |= {"trial": run.trial, "validation_accuracy": score, "chosen": item.chosen, "at_edge": ", ".join(edges)}
+    else:
+        own |= {"is_baseline": arm.name == study.baseline.name, "level": arm.level, "series": arm.series or ""}
+        if result.shifts:
+            largest = result.shifts[-1]
+            own |= {"shifted_accuracy": largest.accuracy, "shift_agreement": largest.agreement}
+    return own | {f"p.{name}": value for name, value in run.values.items()}
+
+
+def _curve(item: Finished) -> Iterator[dict[str, Any]]:
+    try:
+        events = item.folder.journal()
+    except RecordsError:  # the result is whole; only its curve is lost
+        return
+    yield from (_place(item) | event for event in events if event["event"] == "evaluated")
+
+
+def _shifts(item: Finished) -> Iterator[dict[str, Any]]:
+    for shift in item.result.shift_curve:
+        tested = {"shift": shift.pixels, "test_accuracy": shift.accuracy, "agreement": shift.agreement}
+        yield _place(item) | tested
+
+
+def _place(item: Finished) -> dict[str, Any]:
+    config = item.run.config
+    name = item.cell.arm.name
+    return {"arm": name, "train_size": config.data.train_size, "seed": config.seed, "digest": item.run.digest}
+
+
+def _correct(item: Finished) -> Correct:
+    labels, predicted = item.folder.predictions()
+    correct: Correct = np.equal(labels, predicted)
+    return correct

@@ -1,11 +1,9 @@
-"""What is checked where the trainings will run, before the first: data, device, and an update of every model.
+"""What a few updates on made-up images tell: whether every model can be trained, and how long a study will take."""
 
-The update is made on made-up images: what only a first batch finds, is found here.
-"""
-
-from collections.abc import Collection, Iterable, Iterator
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,8 +11,10 @@ import torch
 from harness.data import Dataset, Split, load
 from harness.data.survey import survey
 from harness.execution.engines import Prepared, Rehearsal
+from harness.execution.plan import Cell, Plan
 from harness.models import family_of, macs_per_image
 from harness.spec import DataSpec, InvalidInput, RunConfig, SourceFacts
+from harness.spec.checks import known
 from harness.spec.functions import line_of
 from harness.training.device import Placement, choose, out_of_memory_as
 from harness.training.distillation import teacher_config
@@ -22,11 +22,25 @@ from harness.training.evaluation import evaluate
 from harness.training.loop import prepare_training, run_updates
 from harness.training.state import Diverged, Training
 
+TIMED_UPDATES = 4
+LARGEST_PROBE_MACS = {"cpu": 1e10, "cuda": 5e11, "mps": 2e10}
+"""A probe's batch is cut so that one forward pass stays below this, on a kind of device; the time is scaled up."""
+BUSY_BELOW = 0.8
+"""Share of a core: a probe that gets less shares the machine with other programs. It waits for nothing itself."""
+START_SECONDS = 0.5  # from the start of a worker to its first update, with the data in the cache
 
-def prepare(data: Iterable[DataSpec], surveyed: Collection[DataSpec], device: str, precision: str) -> Prepared:
+
+def check(
+    data: Iterable[DataSpec],
+    surveyed: Collection[DataSpec],
+    device: str,
+    precision: str,
+    rehearsals: Iterable[Rehearsal] = (),
+    deterministic: bool = False,
+) -> Iterator[Prepared]:
     """Load every data set once (which checks and caches it), look at those `surveyed`, and choose the device.
 
-    Raises `InvalidInput` for data or a device that will not do.
+    Yields what was found, then tries the models. Raises `InvalidInput` for what will not do.
     """
     placement = choose(device, precision)
     found = []
@@ -34,7 +48,8 @@ def prepare(data: Iterable[DataSpec], surveyed: Collection[DataSpec], device: st
         loaded = load(spec, device="cpu", phase="confirm")
         if spec in surveyed:
             found.append(survey(spec, loaded))
-    return Prepared(device=str(placement.device), precision=placement.precision, data=tuple(found))
+    yield Prepared(device=str(placement.device), precision=placement.precision, data=tuple(found))
+    rehearse(rehearsals, device, deterministic=deterministic)
 
 
 def rehearse(rehearsals: Iterable[Rehearsal], device: str, *, deterministic: bool = False) -> None:
@@ -44,16 +59,17 @@ def rehearse(rehearsals: Iterable[Rehearsal], device: str, *, deterministic: boo
     refused: they are results, which the arm's runs will record.
     """
     first: dict[RunConfig, Rehearsal] = {}
+    is_cpu = choose(device).device.type == "cpu"
     for item in rehearsals:
-        first.setdefault(_shape(item), item)
+        first.setdefault(_single_update(item.config, most=2 if is_cpu else None), item)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # more have nothing to do with two images but to wait for each other
     try:
-        for shape, item in first.items():
-            placement = choose(device, shape.recipe.precision, deterministic=deterministic)
-            with suppress(MemoryError, Diverged), refused_by_name(item.arm, shape), out_of_memory_as(MemoryError):
-                _try(shape, item.facts, placement)
-            if placement.device.type == "cuda":
+        for config, item in first.items():
+            placement = choose(device, config.recipe.precision, deterministic=deterministic)
+            with suppress(MemoryError, Diverged), refused_by_name(item.arm, config), out_of_memory_as(MemoryError):
+                _try(config, item.facts, placement)
+            if not is_cpu:
                 torch.cuda.empty_cache()  # the trainings may be in other processes
     finally:
         torch.set_num_threads(threads)
@@ -78,29 +94,22 @@ def refused_by_name(arm: str, config: RunConfig) -> Iterator[None]:
         ) from error
 
 
-def _shape(item: Rehearsal) -> RunConfig:
-    """The configuration of a single update on the smallest part of a batch.
+def _single_update(config: RunConfig, most: int | None) -> RunConfig:
+    """A single update on the smallest part of a batch, of `most` images: on a CPU more of them only take longer.
 
-    Without torch.compile, which would take minutes. The update is the same for a part of two images as for a larger
-    one but for its time, which on a CPU counts.
+    Without torch.compile, which would take minutes.
     """
-    recipe = item.config.recipe
-    smallest = recipe.batch_size // recipe.accumulate
-    recipe = replace(
-        recipe, updates=1, evaluations=1, batch_size=smallest, accumulate=1, compile=False, learning_rate=1e-6
-    )
-    return replace(item.config, seed=0, recipe=recipe, data=replace(item.config.data, train_size=smallest))
+    part = config.recipe.batch_size // config.recipe.accumulate
+    images = min(part, most or part)
+    recipe = replace(config.recipe, batch_size=images, accumulate=1, updates=1, evaluations=1)
+    recipe = replace(recipe, learning_rate=1e-6, compile=False)
+    return replace(config, seed=0, recipe=recipe, data=replace(config.data, train_size=images))
 
 
 def _try(config: RunConfig, facts: SourceFacts, placement: Placement) -> None:
-    images = config.recipe.batch_size
-    if placement.device.type == "cpu":
-        images = min(images, 2)
-    recipe = replace(config.recipe, batch_size=images)
-    config = replace(config, recipe=recipe, data=replace(config.data, train_size=images))
-    dataset = made_up(config, facts, images, placement)
+    dataset = made_up(config, facts, config.recipe.batch_size, placement)
     teacher = None
-    if recipe.distillation is not None:
+    if config.recipe.distillation is not None:
         teacher = _updated(prepare_training(teacher_config(config), dataset, placement)).model.eval()
     evaluate(_updated(prepare_training(config, dataset, placement, teacher=teacher)), dataset.validation)
     if family_of(config.model).parts is None:
@@ -120,3 +129,117 @@ def made_up(config: RunConfig, facts: SourceFacts, images: int, placement: Place
     pixels = torch.randint(256, (images, config.channels, side, side), dtype=torch.uint8, generator=generator)
     split = Split(pixels.to(placement.device), (torch.arange(images) % classes).to(placement.device))
     return Dataset(train=split, validation=split, facts=facts, hash=config.data_hash, sealed_test=None)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What one cell will cost on one worker. A teacher is trained before its own student; 0 without one."""
+
+    cell: Cell
+    macs_per_image: int
+    seconds_per_image: float
+    evaluation_seconds_per_image: float
+    teacher_seconds_per_image: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Time of all trials and confirm runs of the cell."""
+        cell, seeds = self.cell, len(self.cell.seeds)
+        runs, tests = cell.trials + seeds, 1 + 4 * len(cell.test_shifts)  # each shift in four directions
+        validated = runs * cell.recipe.evaluations * known(cell.data.validation_size)
+        evaluated = validated + seeds * tests * cell.facts.test_images
+        trained = cell.images_planned * (self.seconds_per_image + self.teacher_seconds_per_image)
+        return trained + evaluated * self.evaluation_seconds_per_image + runs * START_SECONDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecasts:
+    """What a plan will cost, and how far the measurement is to be trusted."""
+
+    cells: Sequence[Forecast]
+    core_share: float | None
+    """Processor time per second of measuring: 1 or more on an idle machine; None on an accelerator."""
+
+    @property
+    def seconds(self) -> float:
+        """Time of all cells on one worker."""
+        return sum(item.seconds for item in self.cells)
+
+    @property
+    def busy(self) -> bool:
+        """Whether other programs took so much of the machine that the study will be faster without them."""
+        return self.core_share is not None and self.core_share < BUSY_BELOW
+
+
+def forecast(plan: Plan, placement: Placement, *, threads: int) -> Forecasts:
+    """Time every distinct model of a plan for a moment; nothing is kept, no real image is read."""
+    torch.set_num_threads(threads)
+    timed: dict[object, tuple[int, float, float]] = {}
+
+    def time_of(cell: Cell) -> tuple[int, float, float]:
+        key = (cell.arm.model, cell.recipe.batch_size, cell.data.image_size)
+        if key not in timed:
+            with refused_by_name(cell.arm.name, cell.confirm(0, {}).config):
+                timed[key] = _time(cell, placement)
+        return timed[key]
+
+    began, used = time.perf_counter(), time.process_time()
+    cells = []
+    for cell in plan.cells:
+        (learner, *teachers) = _apart(cell)
+        macs, train, evaluation = time_of(learner)
+        # A student's update also costs a forward pass of the teacher, about an evaluation of the same images.
+        taught = sum(sum(time_of(teacher)[1:]) for teacher in teachers)
+        cells.append(Forecast(cell, macs, train, evaluation, taught))
+    share = (time.process_time() - used) / (time.perf_counter() - began)
+    return Forecasts(cells=cells, core_share=share if placement.device.type == "cpu" else None)
+
+
+def _apart(cell: Cell) -> tuple[Cell, ...]:
+    """A cell whose model learns from the labels alone, and one that trains its teacher, if it has one."""
+    learned = cell.recipe.distillation
+    if learned is None:
+        return (cell,)
+    recipe = replace(cell.recipe, distillation=None)
+    student = replace(cell, arm=replace(cell.arm, model=cell.arm.model.without_teacher()), recipe=recipe)
+    return student, replace(student, arm=replace(cell.arm, model=learned.teacher))
+
+
+def _time(cell: Cell, placement: Placement) -> tuple[int, float, float]:
+    """MACs of an image, seconds of training per image, seconds of evaluation per image."""
+    config = cell.confirm(0, {}).config
+    macs = macs_per_image(config.model, **config.shape)
+    batch, timed = probe_size(macs, cell.recipe.batch_size, placement.device.type)
+    recipe = replace(cell.recipe, batch_size=batch, accumulate=1, updates=1 + timed, compile=False)
+    is_cut = batch < cell.recipe.batch_size
+    if is_cut:
+        recipe = replace(recipe, optimizer="sgd", momentum=0.0, clip_norm=None, ema_decay=None)
+    # No dataset is made up beyond the batch, though a real one has at least an image of each class.
+    config = replace(config, recipe=recipe, data=replace(cell.data, train_size=batch))
+    dataset = made_up(config, cell.facts, batch, placement)
+    training = prepare_training(config, dataset, placement)
+    if is_cut:
+        # An optimiser's step is for the whole batch: next to a few images it would pass for most of the work, and
+        # gradients of all weights at once for most of the memory.
+        for parameter in training.model.parameters():
+            parameter.register_post_accumulate_grad_hook(_forget)  # type: ignore[no-untyped-call]
+    steps = run_updates(training)
+    next(steps)
+    training.seconds = 0.0
+    for _ in steps:
+        pass
+    evaluate(training, dataset.validation)
+    evaluation = evaluate(training, dataset.validation).seconds
+    return macs, training.seconds / (timed * batch), evaluation / len(dataset.validation)
+
+
+def _forget(parameter: torch.Tensor) -> None:
+    parameter.grad = None
+
+
+def probe_size(macs: int, batch_size: int, device: str) -> tuple[int, int]:
+    """Images per update of a probe, and how many updates are timed after the first."""
+    largest = LARGEST_PROBE_MACS.get(device, LARGEST_PROBE_MACS["cpu"])
+    if macs > largest:
+        return 1, TIMED_UPDATES // 2
+    return min(batch_size, int(largest / macs)), TIMED_UPDATES

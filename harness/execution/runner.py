@@ -5,30 +5,18 @@ import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from harness.execution import StudyInterrupted
-from harness.execution.engines import Beat, Engine, Outcome
-from harness.execution.launch import (
-    Options,
-    known_data,
-    make_engine,
-    prepare,
-    provenance_of,
-    tell_of_data,
-    tell_of_libraries,
-    to_train_again,
-)
+from harness.execution.engines import Beat, Engine, Outcome, Prepared
+from harness.execution.launch import Options, make_engine, prepare, provenance_of, to_train_again
 from harness.execution.model_export import export_models, keep_best
 from harness.execution.plan import Plan, make_plan
+from harness.execution.process import Call, CallEndedError
 from harness.execution.progress import CellProgress, Finished, open_cells, rehearsals
-from harness.execution.reporting import Reporter
-from harness.execution.search_mirror import SearchMirror
-from harness.execution.stopping import interruptible, told_to_stop
-from harness.records.data_facts import KEY, DataFacts
+from harness.execution.stopping import StudyInterrupted, interruptible, told_to_stop
 from harness.records.databases import load_shared_libraries
 from harness.records.files import RecordsError, remove_unfinished, write_json
 from harness.records.layout import StudyFolder, study_folder
@@ -36,21 +24,16 @@ from harness.records.provenance import code_fingerprint
 from harness.records.runs import RunResult
 from harness.records.study_file import without_passwords, write_study
 from harness.records.write_lock import StudyLock, write_lock
-from harness.spec import ResolvedStudy, Run, to_plain
-from harness.spec.plural import counted
+from harness.spec import InvalidInput, ResolvedStudy, Run
 from harness.tracking import Mirror
 from harness.training.numerics import NUMERICS
 
 __all__ = ["Observer", "Options", "Runner", "Silent", "run_study"]
 
-ATTEMPTS = 3
-"""How often a run is tried before it is recorded as failed."""
+ATTEMPTS = 3  # how often a run is tried before it is recorded as failed
+STATUS_SECONDS = 2.0  # how often work/status.json is renewed, for `patchbench status` in another terminal
 
-STATUS_SECONDS = 2.0
-"""How often work/status.json is renewed, for `patchbench status` in another terminal."""
-
-DRAIN_SECONDS = 30.0
-"""How long a study that is told to stop waits for its trainings to keep their state."""
+DRAIN_SECONDS = 30.0  # how long a study that is told to stop waits for its trainings to keep their state
 
 
 class Observer(Protocol):
@@ -97,17 +80,16 @@ class Runner:
     """Carries out a plan: trains what has no result, then writes tables and report; see `run_study`."""
 
     _mirror: Mirror
-    _searches: SearchMirror
-    _reporter: Reporter
+    _processes: contextlib.ExitStack
+    """Ends what else is at work."""
 
     def __init__(self, plan: Plan, options: Options, observer: Observer) -> None:
-        """Begins nothing."""
         self._plan, self._options, self._observer = plan, options, observer
         self._folder = study_folder(plan.study, options.results)
         self._places = StudyFolder(self._folder)
         self._cells: list[CellProgress] = []
-        self._engine: Engine | None = None
-        """None where nothing is left to train."""
+        self._engine: Engine | None = None  # where something is left to train
+        self._report: Call | None = None  # once its process has been started
         self._active: dict[str, _Active] = {}
         self._attempts: Counter[str] = Counter()
         self._stopping = False
@@ -115,61 +97,52 @@ class Runner:
 
     def run(self) -> Path:
         """Do so; returns the study's results folder."""
+        study = self._plan.study
         self._places.require_inside(self._options.results)
         lock = StudyLock(self._places.lock)
         lock.require_free()
         self._cells = open_cells(self._plan, self._folder)
         again = to_train_again(self._finished(), self._folder, self._options)
-        data = self._look_ahead(again)
+        prepared = self._look_ahead(again)
         with lock:
-            began, provenance = time.monotonic(), provenance_of(self._plan.study, self._folder, self._options)
-            provenance |= {KEY: to_plain(data)} if data else {}
-            write_study(self._places.work, self._plan.study, provenance)
+            began, provenance = time.monotonic(), provenance_of(self._plan, self._folder, self._options, prepared)
+            write_study(self._places.work, study, provenance)
             self._tidy(again)
-            study, command, note = self._plan.study, without_passwords(self._options.command), self._observer.note
-            is_apart = not (self._options.is_inline or study.has_own_code)
             load_shared_libraries()
-            with (
-                Mirror(study, self._folder, results=self._options.results, command=command, say=note) as self._mirror,
-                contextlib.closing(Reporter(study, self._folder, own_process=is_apart)) as self._reporter,
-            ):
-                self._searches = SearchMirror(self._places.searches, say=note)
+            command, note = without_passwords(self._options.command), self._observer.note
+            mirror = Mirror(study, self._folder, results=self._options.results, command=command, say=note)
+            with mirror as self._mirror, contextlib.ExitStack() as self._processes:
                 try:
                     self._train()
                 finally:
                     self._places.status.unlink(missing_ok=True)
-                    self._searches.make_up(self._cells, all_of_them=self._engine is not None)
-                    self._searches.close()
                     provenance["wall_seconds"] = round(provenance["wall_seconds"] + time.monotonic() - began, 1)
                     with contextlib.suppress(RecordsError):  # a full disk is told of by whatever has found it first
                         write_study(self._places.work, study, provenance)
-                finished = self._finished()
-                self._reporter.write({item.run.digest: item.result for item in finished}, note)
-                export_models(study, finished, self._folder)
+                keep_searches(self._cells, self._places.searches, note)
+                self._write_report()
+                export_models(study, self._finished(), self._folder)
                 self._mirror.close(artifacts=self._places.report_files())
         return self._folder
 
-    def _look_ahead(self, again: Sequence[Finished]) -> tuple[DataFacts, ...]:
-        """Check what trainings need, where any are left, and choose their engine; returns what is known of the data."""
+    def _look_ahead(self, again: Sequence[Finished]) -> Prepared | None:
+        """Check what trainings need, where any are left, and choose their engine."""
         if not again and not any(cell.remaining for cell in self._cells):
-            return known_data(self._plan, self._folder)
+            return None
         prepared = prepare(self._plan, rehearsals(self._cells, again), self._options)
         self._engine = make_engine(self._plan, self._options, prepared.device)
-        tell_of_data(prepared.data, self._observer.note)
-        repeated = {item.run.digest for item in again}
-        tell_of_libraries((item for item in self._finished() if item.run.digest not in repeated), self._observer.note)
-        return prepared.data
+        for facts in prepared.data:
+            for line in (*facts.in_words(), *(f"note: {caution}" for caution in facts.cautions())):
+                self._observer.note(line)
+        return prepared
 
     def _tidy(self, again: Sequence[Finished]) -> None:
         """Set aside what is trained `again`, and remove what a launch that was killed has left."""
+        known = self._results()
         for item in again:
             item.folder.clear(self._places.aside)
-        if again:
-            repeated = {item.run.digest for item in again}
-            known = {item.run.digest: item.result for item in self._finished() if item.run.digest not in repeated}
-            self._cells = open_cells(self._plan, self._folder, known)
-        for cell in self._cells:
-            cell.ready()  # another launch may have ended since they were opened
+            del known[item.run.digest]
+        self._cells = open_cells(self._plan, self._folder, known)  # another launch may have ended in between
         with write_lock(self._places.write_lock):
             for place in (self._places.path, self._places.figures, self._places.work, self._places.searches):
                 remove_unfinished(place)
@@ -180,16 +153,12 @@ class Runner:
         """Every run of the study that has a result."""
         return [item for cell in self._cells for item in cell.finished()]
 
+    def _results(self) -> dict[str, RunResult]:
+        return {item.run.digest: item.result for item in self._finished()}
+
     def _train(self) -> None:
         """Train everything that has no result. Raises `StudyInterrupted` after a signal."""
-        finished = self._finished()
-        self._observer.planned(self._plan, [item.run for item in finished])
-        others = sum(1 for _ in self._places.runs.glob("*/result.json")) - len(finished)
-        if others > 0:
-            self._observer.note(
-                f"{counted(others, 'finished run')} of other settings {'is' if others == 1 else 'are'} kept in "
-                f"{self._folder} and not used here."
-            )
+        self._observer.planned(self._plan, [item.run for item in self._finished()])
         if self._engine is None:
             return
         try:
@@ -214,8 +183,8 @@ class Runner:
                     self._start(engine, run, cell)
                     break
             else:
-                if all(cell.is_tuned for cell in self._cells):
-                    self._reporter.begin()  # the last runs are under way
+                if all(cell.is_tuned for cell in self._cells):  # the last runs are under way
+                    self._begin_report()
                 return
 
     def _start(self, engine: Engine, run: Run, cell: CellProgress) -> None:
@@ -238,38 +207,30 @@ class Runner:
                     self._observer.beat(self._active[digest].run, update)
                     self._mirror.changed(digest)
                 case Outcome(run=run):
-                    active = self._active.pop(run.digest)
-                    result = event.result or self._after_failure(event, active)
+                    progress = self._active.pop(run.digest).progress
+                    result = event.result or self._after_failure(event, progress)
                     self._observer.ended(run, result)
                     self._mirror.changed(run.digest)
-                    if result is None:
-                        continue
-                    active.progress.ended(run, result)
-                    if run.trial is None:
+                    if result is not None:
+                        progress.ended(run, result)
+                    if result is not None and run.trial is None:
                         of_arm = (cell for cell in self._cells if cell.cell.arm.name == run.arm)
                         keep_best(item for cell in of_arm for item in cell.finished())
-                    elif active.progress.is_tuned:
-                        self._searches.keep(active.progress)
         self._write_status()
 
-    def _after_failure(self, outcome: Outcome, active: _Active) -> RunResult | None:
+    def _after_failure(self, outcome: Outcome, progress: CellProgress) -> RunResult | None:
         """Leave the run to be tried again, or record it as failed after the last attempt."""
-        run, folder = outcome.run, active.progress.folder_of(outcome.run)
+        run, folder = outcome.run, progress.folder_of(outcome.run)
         if outcome.interrupted:
             return None
         self._attempts[run.digest] += 1
-        cause = outcome.error.strip().splitlines()[-1] if outcome.error.strip() else "no reason was given"
+        cause = (outcome.error.strip().splitlines() or ["no reason was given"])[-1]
         if self._attempts[run.digest] < ATTEMPTS:
             self._observer.note(f"{run.label}: attempt {self._attempts[run.digest]} of {ATTEMPTS} failed: {cause}")
             return None
         reason = f"{ATTEMPTS} attempts failed, the last with: {cause}"
-        result = RunResult(
-            digest=run.digest,
-            status="failed",
-            reason=reason,
-            code_fingerprint=code_fingerprint(),
-            numerics=NUMERICS,
-        )
+        code = code_fingerprint()
+        result = RunResult(digest=run.digest, status="failed", reason=reason, code_fingerprint=code, numerics=NUMERICS)
         folder.write_result(result)
         self._observer.note(f"{run.label}: {reason} (log: {folder.log_path})")
         return result
@@ -289,20 +250,52 @@ class Runner:
 
     def _write_status(self) -> None:
         """Renew work/status.json, for `patchbench status`."""
-        now = time.monotonic()
-        if now - self._status_at < STATUS_SECONDS:
+        if time.monotonic() - self._status_at < STATUS_SECONDS:
             return
-        self._status_at = now
+        self._status_at = time.monotonic()
+        done = Counter(item.result.status for item in self._finished())
         running = [
             {"run": item.run.label, "update": item.update, "updates": item.run.config.recipe.updates}
             for item in self._active.values()
         ]
-        status = {
-            "process": os.getpid(),
-            "host": platform.node(),
-            "time": time.time(),
-            "planned": self._plan.runs,
-            "done": dict(Counter(item.result.status for item in self._finished())),
-            "running": running,
-        }
-        write_json(self._places.status, status)
+        said = {"process": os.getpid(), "host": platform.node(), "done": dict(done), "running": running}
+        write_json(self._places.status, said)
+
+    def _begin_report(self) -> None:
+        """Have a process of its own load what a report takes, which is more than all else that a coordinator does."""
+        if self._report is None and is_reported_apart(self._plan.study, self._options):
+            self._report = self._processes.enter_context(contextlib.closing(Call("report", self._folder)))
+
+    def _write_report(self) -> None:
+        """Write the tables and the report; the results that are known are not read again."""
+        self._begin_report()
+        if self._report is None:
+            from harness.execution.publish import publish
+
+            publish(self._folder, self._observer.note, self._results(), self._plan.study)
+            return
+        with contextlib.suppress(OSError):  # it has ended, which is told when it is heard
+            self._report.pipe.send(self._results())
+        try:
+            while (note := self._report.hear()) is not None:
+                self._observer.note(note)
+        except CallEndedError as error:
+            raise InvalidInput(
+                f"The process that writes the report ended with {error}. "
+                "Every training is kept: the same command writes the report."
+            ) from None
+
+
+def is_reported_apart(study: ResolvedStudy, options: Options) -> bool:
+    """Whether the report is written in a process of its own, which knows no claims and figures of a study's file."""
+    return not (options.is_inline or study.has_own_code)
+
+
+def keep_searches(cells: Iterable[CellProgress], folder: Path, say: Callable[[str], object]) -> None:
+    """Make the Optuna databases that `folder` lacks, for Optuna's own tools; a study needs none of them."""
+    try:
+        for cell in cells:
+            cell.keep_search(folder)
+    except Exception as error:  # whatever a database raises
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        say(f"The Optuna databases cannot be written ({reason}); the study goes on, and the next launch makes them.")

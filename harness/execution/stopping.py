@@ -6,9 +6,13 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-Handler = Callable[[int, FrameType | None], None]
+class StudyInterrupted(Exception):
+    """The study was asked to stop; everything is kept and the same command goes on."""
+
+
+_stops: list[Callable[[], object]] = []
+"""What the first signal calls, instead of raising anything."""
 
 
 @contextlib.contextmanager
@@ -17,50 +21,43 @@ def interruptible() -> Iterator[None]:
 
     Python calls handlers in the main thread only; in any other one a study runs without them.
     """
-    if signal.getsignal(signal.SIGTERM) is _interrupt:
+    if not _is_main() or signal.getsignal(signal.SIGTERM) is _answer:
         yield
         return
-    with _handled(_interrupt):
-        yield
-
-
-@contextlib.contextmanager
-def told_to_stop(stop: Callable[[], object]) -> Iterator[None]:
-    """The first signal calls `stop` instead of raising anything."""
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        _let_the_next_quit()
-        stop()
-
-    with _handled(ask):
-        yield
-
-
-@contextlib.contextmanager
-def _handled(handler: Handler) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number in _answered()}
+    before = {number: signal.signal(number, _answer) for number in _answered()}
     try:
         yield
     finally:
         for number, earlier in before.items():
-            # After a first signal the next one quits, whatever block has been left in between.
-            if signal.getsignal(number) is handler or earlier is not _interrupt:
-                signal.signal(number, earlier)
+            signal.signal(number, earlier)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    _let_the_next_quit()
-    raise KeyboardInterrupt
+@contextlib.contextmanager
+def told_to_stop(stop: Callable[[], object]) -> Iterator[None]:
+    """Within an `interruptible` block: the first signal calls `stop` instead."""
+    is_main = _is_main()
+    if is_main:
+        _stops.append(stop)
+    try:
+        yield
+    finally:
+        if is_main:
+            _stops.pop()
 
 
-def _let_the_next_quit() -> None:
-    for number in _answered():
-        signal.signal(number, signal.SIG_DFL)
+def _answer(number: int, frame: FrameType | None) -> None:
+    for each in _answered():
+        signal.signal(each, signal.SIG_DFL)
+    if not _stops:
+        raise KeyboardInterrupt
+    _stops[-1]()
+
+
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _answered() -> list[signal.Signals]:
-    """All of them, but for a SIGHUP that was to be ignored from the start: `nohup`."""
-    return [number for number in SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    """All three, but for a SIGHUP that was to be ignored from the start: `nohup`."""
+    is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if is_ignored else [signal.SIGHUP])]

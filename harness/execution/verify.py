@@ -6,31 +6,85 @@ is a value that cannot be what the study left. No key signs anything here: this 
 
 import csv
 import io
+import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain, repeat, zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from harness.analysis import analyse
-from harness.execution.collect import ADDED_ORIGINS, collect
-from harness.execution.consistency import check_identities, check_tables
-from harness.execution.faults import Check, Fault, same
-from harness.execution.plan import make_plan
-from harness.execution.progress import Finished, open_cells
+from harness.execution.plan import Cell, make_plan
+from harness.execution.progress import open_cells
+from harness.execution.publish import ADDED_ORIGINS, collect
 from harness.records import manifest
 from harness.records.files import RecordsError, read_bytes, sha256
-from harness.records.journal import read_journal, whole_lines
 from harness.records.layout import StudyFolder
 from harness.records.provenance import report_maker
 from harness.records.run_table import StudyRecords, load_records, write_tables
-from harness.records.runs import RunFolder, RunResult
+from harness.records.runs import RunFolder
 from harness.records.write_lock import StudyLock
 from harness.report import write_report
 from harness.spec import InvalidInput
 from harness.spec.plural import counted
+from harness.spec.search import Distribution
+
+TOLERANCE = 1e-9  # largest relative difference between a number and itself once written with ten digits
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A file that does not hold."""
+
+    path: str
+    """Relative to the study's results folder."""
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: expected {self.expected}; found {self.found}."
+
+
+Findings = Iterator[Fault | str | int]
+"""What a check yields: faults, notes, and how many things it has compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One kind of check, and what it came to."""
+
+    what: str
+    checked: int
+    """How many things were compared."""
+    faults: tuple[Fault, ...]
+    notes: tuple[str, ...]
+    """What could not be compared, and why."""
+
+    @classmethod
+    def of(cls, what: str, path: str, found: Findings) -> "Check":
+        """A check from what it finds; what cannot be read is a fault of `path`, what this machine lacks a note."""
+        findings: list[Fault | str | int] = []
+        try:
+            findings.extend(found)
+        except RecordsError as error:
+            findings.append(Fault(path, "what can be read", str(error)))
+        except InvalidInput as error:
+            findings.append(f"This cannot be made again here: {error}")
+        faults = tuple(item for item in findings if isinstance(item, Fault))
+        notes = tuple(item for item in findings if isinstance(item, str))
+        checked = sum(item for item in findings if isinstance(item, int))
+        return cls(what=what, checked=checked, faults=faults, notes=notes)
+
+    @property
+    def outcome(self) -> str:
+        """In a word or two, for a table."""
+        if self.faults:
+            return f"{len(self.faults):,} do not hold"
+        return "holds" if self.checked else "not compared"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +96,11 @@ class Verification:
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        return tuple(fault for check in self.checks for fault in check.faults)
+        return tuple(chain.from_iterable(check.faults for check in self.checks))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return tuple(note for check in self.checks for note in check.notes)
+        return tuple(chain.from_iterable(check.notes for check in self.checks))
 
     def as_json(self) -> dict[str, Any]:
         """`folder`, `holds`, and `checks`, each with `what`, `checked`, `faults` and `notes`."""
@@ -59,230 +113,143 @@ def verify(folder: Path) -> Verification:
     Raises `InvalidInput` while the study is running, as its files change then.
     """
     StudyLock(StudyFolder(folder).lock).require_free()
-    checks = [check_files(folder), check_runs(folder)]
+    checks = [
+        Check.of("published files, by their SHA-256", manifest.NAME, _check_files(folder)),
+        Check.of("run folders: configuration, journal, result", "work/runs", _check_runs(folder)),
+    ]
     if not StudyFolder(folder).study_file.exists():
         note = "There are no tables yet: the study was launched, and no results were written."
-        return Verification(folder=folder, checks=(*checks, Check(what="tables", checked=0, notes=(note,))))
+        return Verification(folder=folder, checks=(*checks, Check.of("tables", "tables", iter([note]))))
     try:
         kept = load_records(folder)
     except RecordsError as error:
-        fault = Fault(path="tables", expected="readable tables", found=str(error))
-        return Verification(folder=folder, checks=(*checks, Check(what="tables", checked=1, faults=(fault,))))
-    checks += [check_tables(kept), check_identities(kept), check_origins(folder, kept), check_report(folder, kept)]
+        fault = Fault("tables", "readable tables", str(error))
+        return Verification(folder=folder, checks=(*checks, Check.of("tables", "tables", iter([fault]))))
+    checks += [
+        Check.of("rows of the tables, against study.json", "tables", _check_tables(kept)),
+        Check.of("digests, made again from study.json", "tables", _check_digests(kept)),
+        Check.of("tables, made again from the run folders", "tables", _check_origins(folder, kept)),
+        Check.of("report, made again", "study.json", _check_report(folder, kept)),
+    ]
     return Verification(folder=folder, checks=tuple(checks))
 
 
-def check_files(folder: Path) -> Check:
-    """Every published file against its SHA-256 in the manifest."""
-    what = "published files, by their SHA-256"
-    try:
-        known = manifest.read_manifest(folder)
-    except RecordsError as error:
-        return Check(what=what, checked=1, faults=(Fault(path=manifest.NAME, expected="a manifest", found=str(error)),))
+def _check_files(folder: Path) -> Findings:
+    known = manifest.read_manifest(folder)
     if known is None:
-        note = f"There is no {manifest.NAME}: these results are of an earlier version, and no file has a hash."
-        return Check(what=what, checked=0, notes=(note,))
-    wrong = manifest.mismatches(folder, known.files)
-    faults = [Fault(path=name, expected=f"SHA-256 {known.files[name]}", found=wrong[name]) for name in wrong]
-    unlisted = [name for name in manifest.SOURCES if name not in known.files and (folder / name).exists()]
-    faults += [Fault(path=name, expected=f"an entry in {manifest.NAME}", found="none") for name in unlisted]
-    return Check(what=what, checked=len(known.files), faults=tuple(faults))
-
-
-def check_runs(folder: Path) -> Check:
-    """Every run folder: its configuration, journal, result and predictions."""
-    runs = StudyFolder(folder).runs
-    if not runs.is_dir():
-        note = "There is no work folder (a copy, or a clone): the tables cannot be held against the runs."
-        return Check(what="run folders", checked=0, notes=(note,))
-    paths = sorted(path for path in runs.iterdir() if path.is_dir())
-    faults = tuple(fault for path in paths for fault in _run_faults(path, folder))
-    unfinished = sum(not RunFolder(path).result_path.exists() for path in paths)
-    notes = (f"{unfinished:,} run folders have no result yet.",) if unfinished else ()
-    return Check(what="run folders: configuration, journal, result", checked=len(paths), faults=faults, notes=notes)
-
-
-def _run_faults(path: Path, folder: Path) -> Iterator[Fault]:
-    run = RunFolder(path)
-    result: RunResult | None = None
-    for part, read in ((run.config_path, run.config), (run.journal_path, run.journal), (run.result_path, run.result)):
-        try:
-            found = read()
-        except RecordsError as error:
-            yield Fault(path=_relative(part, folder), expected="the run that its folder names", found=str(error))
-        else:
-            result = found if isinstance(found, RunResult) else result
-    if result is not None and result.status == "completed" and result.files:
-        yield from _prediction_faults(run, result, folder)
-    if result is not None and result.status != "failed" and run.journal_path.exists():
-        yield from _journal_faults(run, result, folder)
-
-
-def _prediction_faults(run: RunFolder, result: RunResult, folder: Path) -> Iterator[Fault]:
-    if run.predictions_path.name not in result.files:
+        yield f"There is no {manifest.NAME}: these results are of an earlier version, and no file has a hash."
         return
-    labels, predicted = run.predictions()
-    accuracy = float(np.mean(labels == predicted)) if len(labels) else None
-    if not same(accuracy, result.test_accuracy):
-        path = _relative(run.predictions_path, folder)
-        yield Fault(path=path, expected=f"accuracy {result.test_accuracy} (by result.json)", found=f"{accuracy}")
+    yield len(known.files)
+    yield from _wrong_hashes(folder, known.files)
+    for name in manifest.SOURCES:
+        if name not in known.files and (folder / name).exists():
+            yield Fault(name, f"an entry in {manifest.NAME}", "none")
 
 
-def _journal_faults(run: RunFolder, result: RunResult, folder: Path) -> Iterator[Fault]:
-    """A finished run's journal is whole to its last line, and ends with the result."""
-    path = _relative(run.journal_path, folder)
-    try:
-        content = read_bytes(run.journal_path)
-        last = (read_journal(run.journal_path) or [{}])[-1]
-    except RecordsError:
-        return  # told already
-    if content != whole_lines(content):
-        yield Fault(path=path, expected="whole lines", found="a torn last line")
-    if last.get("event") != "finished" or last.get("status") != result.status:
-        said = f"{last.get('event')} {last.get('status', '')}".strip()
-        yield Fault(path=path, expected=f"finished {result.status} at its end (by result.json)", found=said)
+def _wrong_hashes(folder: Path, files: dict[str, str]) -> Iterator[Fault]:
+    for name, found in manifest.mismatches(folder, files).items():
+        yield Fault(name, f"SHA-256 {files[name]}", found)
 
 
-def check_origins(folder: Path, kept: StudyRecords) -> Check:
-    """The tables against the run folders: row by row, and all of them made again, byte by byte."""
-    what = "rows of the tables, against the run folders"
+def _check_runs(folder: Path) -> Findings:
     if not StudyFolder(folder).runs.is_dir():
-        return Check(what=what, checked=0)
-    faults = [*_row_faults(folder, kept, "runs.csv"), *_row_faults(folder, kept, "trials.csv")]
-    notes: tuple[str, ...] = ()
-    try:
-        cells = open_cells(make_plan(kept.study), folder)
-        finished = [item for cell in cells for item in cell.finished()]
-    except InvalidInput as error:
-        notes = (f"The tables cannot be made again here: {error}",)
-    else:
-        missing = len(_digests(kept) - {item.run.digest for item in finished})
-        if missing:
-            notes = (
-                f"This version plans other configurations for {counted(missing, 'row')}, so the tables are held "
-                "against the run folders row by row and not made again.",
-            )
-        else:
-            faults += _table_faults(folder, kept, finished)
-    return Check(what=what, checked=len(kept.runs) + len(kept.trials), faults=tuple(faults), notes=notes)
+        yield "There is no work folder (a copy, or a clone): the tables cannot be held against the runs."
+        return
+    paths = sorted(path for path in StudyFolder(folder).runs.iterdir() if path.is_dir())
+    yield len(paths)
+    for run in map(RunFolder, paths):
+        reads = {run.config_path: run.config, run.journal_path: run.journal, run.result_path: run.result}
+        for path, read in reads.items():
+            try:
+                read()
+            except RecordsError as error:
+                yield Fault(_relative(path, folder), "the run that its folder names", str(error))
+    unfinished = sum(not RunFolder(path).result_path.exists() for path in paths)
+    if unfinished:
+        yield f"{unfinished:,} run folders have no result yet."
 
 
-def _row_faults(folder: Path, kept: StudyRecords, table: str) -> Iterator[Fault]:
-    frame = kept.runs if table == "runs.csv" else kept.trials
-    columns = _rows(read_bytes(folder / table).decode())[0]
-    for row in frame.to_dict("records"):
-        run = RunFolder(StudyFolder(folder).runs / str(row["digest"]).replace("/", "_"))
-        try:
-            result, content = run.result(), run.config()
-        except RecordsError:
-            continue  # told with the run folders
-        if result is None:
-            yield Fault(path=table, expected=f"a result in {_relative(run.path, folder)}", found="none")
-            continue
-        expected = _expected(result, content, columns, is_trial=table == "trials.csv")
-        yield from (
-            Fault(path=table, expected=f"{column} {value} ({_relative(run.path, folder)})", found=f"{row[column]}")
-            for column, value in expected.items()
-            if column in columns and not same(row[column], value)
-        )
+def _check_origins(folder: Path, kept: StudyRecords) -> Findings:
+    """Tables line by line, packed files by their content. Raises `InvalidInput` where the data is not here."""
+    if not StudyFolder(folder).runs.is_dir():
+        return
+    there = {path.parent.name for path in StudyFolder(folder).runs.glob("*/result.json")}
+    rows = [(table, digest) for table in ("runs", "trials") for digest in getattr(kept, table)["digest"]]
+    lost = [
+        Fault(f"{table}.csv", f"a result in work/runs/{digest}", "none")
+        for table, digest in rows
+        if digest not in there
+    ]
+    yield from lost
+    finished = [item for cell in open_cells(make_plan(kept.study), folder) for item in cell.finished()]
+    others = len({digest for _, digest in rows} - {item.run.digest for item in finished})
+    if not others:
+        yield len(rows)
+        yield from _other_content(folder, kept, collect(kept.study, finished, kept.provenance))
+    elif not lost:
+        yield f"This version plans other configurations for {counted(others, 'row')}; tables are not made again."
 
 
-def _expected(result: RunResult, content: dict[str, Any], columns: list[str], *, is_trial: bool) -> dict[str, Any]:
-    """What a row must hold, from a run's result and configuration."""
-    config = content["config"]
-    own = {key: value for key, value in asdict(result).items() if key not in ("shifts", "environment", "files")}
-    if is_trial and result.status != "completed":
-        own["validation_accuracy"] = None
-    place = {"arm": content.get("arm"), "train_size": config["data"]["train_size"]}
-    number = {"trial": content.get("trial")} if is_trial else {"seed": config["seed"]}
-    said = content.get("values")
-    values: dict[str, Any] = said if isinstance(said, dict) else {}
-    return own | place | number | {name: values.get(name[2:]) for name in columns if name.startswith("p.")}
-
-
-def _table_faults(folder: Path, kept: StudyRecords, finished: list[Finished]) -> Iterator[Fault]:
-    """Differences between the tables and those that the run folders make; of packed files, in their content."""
-    fresh = collect(kept.study, finished, kept.provenance)
+def _other_content(folder: Path, kept: StudyRecords, fresh: StudyRecords) -> Iterator[Fault]:
     with tempfile.TemporaryDirectory(prefix="patchbench-") as temporary:
-        made = Path(temporary)
-        write_tables(made, fresh)
-        for path in sorted(made.glob("*.csv")):
-            if (folder / path.name).exists():
-                yield from _text_faults(folder / path.name, read_bytes(path).decode())
-            else:
-                yield Fault(path=path.name, expected="a table", found="none")
+        write_tables(Path(temporary), fresh)
+        for path in sorted(Path(temporary).glob("*.csv")):
+            yield from _first_difference(folder / path.name, path)
     lacking = {key for key in ADDED_ORIGINS if key not in kept.provenance}
     for key in sorted((fresh.provenance.keys() | kept.provenance.keys()) - lacking):
-        if fresh.provenance.get(key) != kept.provenance.get(key):
-            expected = f"{key} {fresh.provenance.get(key)!r} (by the run folders)"
-            yield Fault(path="study.json", expected=expected, found=f"{kept.provenance.get(key)!r}")
+        expected, found = fresh.provenance.get(key), kept.provenance.get(key)
+        if expected != found:
+            yield Fault("study.json", f"{key} {expected!r} (by the run folders)", f"{found!r}")
     for digest, answers in fresh.correct.items():
         if not np.array_equal(answers, kept.correct.get(digest, ())):
-            yield Fault(path="predictions.npz", expected=f"the answers in work/runs/{digest}", found="others")
+            yield Fault("predictions.npz", f"the answers in work/runs/{digest}", "others")
 
 
-def _text_faults(path: Path, expected: str) -> Iterator[Fault]:
+def _first_difference(kept: Path, made: Path) -> Iterator[Fault]:
     """The first line that differs; by the columns that both have, where a table is of an earlier version."""
-    found = read_bytes(path).decode(errors="replace")
-    if found == expected:
+    if not kept.exists():
+        yield Fault(kept.name, "a table", "none")
         return
-    old, new = _rows(found), _rows(expected)
-    if not old or not set(old[0]) < set(new[0]):
-        old, new = ([[line] for line in text.splitlines()] for text in (found, expected))
-    else:
+    old, new = _rows(kept), _rows(made)
+    if old and set(old[0]) < set(new[0]):
         places = [new[0].index(name) for name in old[0]]
         new = [[row[place] for place in places] for row in new]
-    for number, (one, other) in enumerate(zip(old, new, strict=False), start=1):
+    for number, (one, other) in enumerate(zip_longest(old, new), start=1):
         if one != other:
-            yield Fault(path=path.name, expected=f"line {number}: {','.join(other)}", found=",".join(one))
+            yield Fault(kept.name, f"line {number}: {','.join(other or ())}", ",".join(one or ()))
             return
-    if len(old) != len(new):
-        yield Fault(path=path.name, expected=f"{len(new)} lines", found=f"{len(old)}")
 
 
-def _rows(text: str) -> list[list[str]]:
+def _rows(path: Path) -> list[list[str]]:
     """The rows of a table; its lines, where it has a field that is longer than any that is written here."""
+    text = read_bytes(path).decode(errors="replace")
     try:
         return list(csv.reader(io.StringIO(text)))
     except csv.Error:
         return [[line] for line in text.splitlines()]
 
 
-def check_report(folder: Path, kept: StudyRecords) -> Check:
-    """Comparisons, claims, pages and figures, made again in a temporary folder and compared byte by byte.
+def _check_report(folder: Path, kept: StudyRecords) -> Findings:
+    """Comparisons, claims, pages and figures, byte by byte.
 
     What other code or libraries have made may look another way: then a difference is a note.
     """
-    what = "report, made again"
-    faults, others, checked = [], [], 0
-    try:
-        findings = analyse(kept)
-    except RecordsError as error:
-        return Check(what=what, checked=1, faults=(Fault(path="study.json", expected="its origins", found=str(error)),))
     with tempfile.TemporaryDirectory(prefix="patchbench-") as temporary:
-        for path in write_report(kept, findings, Path(temporary)):
-            name = path.relative_to(temporary).as_posix()
-            checked += 1
-            expected, found = sha256(read_bytes(path)), _hash_of(folder / name)
-            if expected != found:
-                faults.append(Fault(path=name, expected=f"SHA-256 {expected} (made again)", found=found))
-                others += _values_told(path, folder / name) if name.endswith(".csv") else []
-    if not faults:
-        return Check(what=what, checked=checked)
-    maker = _other_maker(folder)
+        made = {
+            path.relative_to(temporary).as_posix(): path for path in write_report(kept, analyse(kept), Path(temporary))
+        }
+        wrong = list(_wrong_hashes(folder, {name: sha256(read_bytes(path)) for name, path in made.items()}))
+        tables = [fault.path for fault in wrong if fault.path.endswith(".csv") and (folder / fault.path).exists()]
+        differences = [fault for name in tables for fault in _first_difference(folder / name, made[name])]
+    maker = _other_maker(folder) if wrong else None
     if maker is None:
-        return Check(what=what, checked=checked, faults=tuple(faults))
-    names = ", ".join(fault.path for fault in faults)
-    note = f"Made by another version ({maker}), so not compared byte by byte: {names}."
-    return Check(what=what, checked=checked - len(faults), notes=(note, *others))
-
-
-def _values_told(made: Path, kept: Path) -> list[str]:
-    """A sentence where a table that this version makes has other values in the columns that both have."""
-    if not kept.exists():
-        return []
-    faults = list(_text_faults(kept, read_bytes(made).decode()))
-    return [f"This version computes other values: {fault}" for fault in faults]
+        yield len(made)
+        yield from wrong
+        return
+    yield len(made) - len(wrong)
+    names = ", ".join(fault.path for fault in wrong)
+    yield f"Made by another version ({maker}), so not compared byte by byte: {names}."
+    yield from (f"This version computes other values: {difference}" for difference in differences)
 
 
 def _other_maker(folder: Path) -> str | None:
@@ -295,16 +262,122 @@ def _other_maker(folder: Path) -> str | None:
     return ", ".join(f"{name} {known.made_by.get(name)}, now {now.get(name)}" for name in names) or None
 
 
-def _hash_of(path: Path) -> str:
-    try:
-        return sha256(read_bytes(path))
-    except RecordsError:
-        return "no file that can be read"
-
-
-def _digests(kept: StudyRecords) -> set[str]:
-    return {*kept.runs["digest"], *kept.trials["digest"]}
-
-
 def _relative(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix()
+
+
+def _check_tables(records: StudyRecords) -> Findings:
+    """Rows against the study's plan, curves, shifts and predictions against their runs, the choice of settings."""
+    frames = (records.runs, records.trials, records.curves, records.shifts)
+    yield sum(map(len, frames)) + len(records.correct)
+    for part in (_places, _chosen, _outcomes):
+        yield from part(records)
+    study = records.study
+    planned = sum(study.trials_of(arm) + len(study.seeds) for arm, _ in study.cells)
+    lacking = planned - len(records.runs) - len(records.trials)
+    if lacking > 0:
+        yield f"{lacking:,} planned runs are not in the tables."
+
+
+def _check_digests(records: StudyRecords) -> Findings:
+    """The digest of every row, made again from the study and the row's seed or trial and setting.
+
+    Raises `InvalidInput` where the study's data is not here.
+    """
+    cells = {cell.key: cell for cell in make_plan(records.study).cells}
+    if {cell.data_hash for cell in cells.values()} - set(str(records.provenance.get("data_hash")).split(", ")):
+        yield "The data has changed since, so digests have, too."
+        return
+    spaces = {arm.name: records.study.search.space_of(arm) for arm in records.study.all_arms}
+    for table, frame in (("runs.csv", records.runs), ("trials.csv", records.trials)):
+        rows = frame.to_dict("records")
+        found = [_digest(cells.get((row["arm"], row["train_size"])), row, spaces.get(row["arm"], {})) for row in rows]
+        yield from _unequal(table, frame, "digest", found)
+        yield len(rows)
+
+
+def same(kept: Any, expected: Any) -> bool:
+    """Whether a table's cell holds a value, which it has with ten digits; nothing stands for None and NaN."""
+    missing = [value is None or bool(pd.isna(value)) or value == "" for value in (kept, expected)]
+    if any(missing):
+        return all(missing)
+    if isinstance(expected, str | bool) or isinstance(kept, str):
+        return str(kept) == str(expected)
+    return math.isclose(kept, expected, rel_tol=TOLERANCE)
+
+
+def _digest(cell: Cell | None, row: Mapping[Hashable, Any], space: Mapping[str, Distribution]) -> str | None:
+    """The digest of a row's run; None for a row whose place or setting no run can have."""
+    if cell is None:
+        return None
+    try:
+        values = {name: _typed(row.get(f"p.{name}"), cell.own_values[name], space[name]) for name in cell.parameters}
+        run = cell.trial(int(row["trial"]), values) if "trial" in row else cell.confirm(int(row["seed"]), values)
+    except (ValueError, TypeError):
+        return None
+    return run.digest
+
+
+def _typed(kept: Any, own: Any, distribution: Distribution) -> Any:
+    """A nuisance parameter's value as the study has it: the recipe's own, one of a choice, or a number."""
+    known = (own, *getattr(distribution, "values", ()))
+    return next((value for value in known if same(kept, value)), kept if isinstance(kept, str) else float(kept))
+
+
+def _unequal(table: str, frame: pd.DataFrame, column: str, wanted: Iterable[Any], why: str = "") -> Iterator[Fault]:
+    """The rows of a table whose `column` is not what is wanted of each."""
+    kept = frame[column] if column in frame else repeat(None)
+    for row, found, value in zip(frame.index, kept, wanted, strict=False):
+        if not same(found, value):
+            yield Fault(table, f"{column} {value} in row {row + 2}{why}", str(found))
+
+
+def _places(records: StudyRecords) -> Iterator[Fault]:
+    """Every row has a place in the study that no other row has."""
+    study = records.study
+    sizes = {size or study.data_of(arm).train_size for arm, size in study.cells}
+    trials = {arm.name: range(study.trials_of(arm)) for arm in study.all_arms}
+    for table, frame, column, numbers in (
+        ("runs.csv", records.runs, "seed", dict.fromkeys(trials, study.seeds)),
+        ("trials.csv", records.trials, "trial", trials),
+    ):
+        place = ["arm", "train_size", column]
+        repeated = frame.duplicated(place, keep=False) | frame.duplicated("digest", keep=False)
+        for row, (arm, size, number), is_repeated in zip(
+            frame.index, frame[place].itertuples(index=False, name=None), repeated, strict=True
+        ):
+            if is_repeated or number not in numbers.get(arm, ()) or not sizes & {size, None}:
+                found = f"{arm}, {size} training images, {column} {number}"
+                yield Fault(table, f"a place of the study in row {row + 2}, which no other row has", found)
+
+
+def _chosen(records: StudyRecords) -> Iterator[Fault]:
+    """In each cell the best completed trial is marked, the earliest among equals; its setting is the confirmed one."""
+    planned = {arm.name: records.study.trials_of(arm) for arm in records.study.all_arms}
+    for (arm, size), trials in records.trials.groupby(["arm", "train_size"], sort=False):
+        if len(trials) != planned.get(str(arm)):
+            continue
+        completed = trials[trials["status"] == "completed"]
+        best = completed.sort_values(["validation_accuracy", "trial"], ascending=[False, True]).head(1)
+        yield from _unequal("trials.csv", trials, "chosen", trials.index.isin(best.index))
+        confirmed = records.runs[(records.runs["arm"] == arm) & (records.runs["train_size"] == size)]
+        for name, value in best.filter(regex=r"^p\.").items():
+            yield from _unequal("runs.csv", confirmed, str(name), value.repeat(len(confirmed)), " as chosen")
+
+
+def _outcomes(records: StudyRecords) -> Iterator[Fault]:
+    """What a confirm run came to is the same in runs.csv, predictions, curves and shifts."""
+    runs = records.runs
+    yield from _unequal("runs.csv", runs, "is_baseline", runs["arm"] == records.study.baseline.name)
+    shares = {digest: float(np.mean(answers)) for digest, answers in records.correct.items() if len(answers)}
+    yield from _unequal("runs.csv", runs, "test_accuracy", runs["digest"].map(shares), " (by predictions.npz)")
+    of_run = runs.drop_duplicates("digest").set_index("digest")
+    ends = records.curves.drop_duplicates("digest", keep="last")
+    ends = ends[ends["digest"].map(of_run["status"]).isin(["completed"]) | ~ends["digest"].isin(of_run.index)]
+    for table, rows, column, own in (
+        ("curves.csv", ends, "validation_accuracy", "validation_accuracy"),
+        ("curves.csv", ends, "update", "updates"),
+        ("shifts.csv", records.shifts[records.shifts["shift"] == 0], "test_accuracy", "test_accuracy"),
+        ("shifts.csv", records.shifts.drop_duplicates("digest", keep="last"), "test_accuracy", "shifted_accuracy"),
+    ):
+        yield from _unequal(table, rows, column, rows["digest"].map(of_run[own]), f" ({own} in runs.csv)")

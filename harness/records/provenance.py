@@ -21,7 +21,7 @@ _TRAINING_CODE = (
 )
 """What trains; relative to the package."""
 
-_REPORT_CODE = ("spec", "records", "analysis", "report", "execution/collect.py")
+_REPORT_CODE = ("spec", "records", "analysis", "report", "execution/publish.py")
 """What decides the bytes of the tables and of the report, besides the runs."""
 
 UNKNOWN = "unknown"

@@ -14,7 +14,6 @@ from tiny_studies import SPACE, Witness, tiny_study
 
 from harness.analysis import Findings
 from harness.execution import publish, runner, verify
-from harness.execution.reporting import Reporter
 from harness.execution.runner import Options, run_study
 from harness.records.files import write_json
 from harness.records.run_table import StudyRecords
@@ -32,12 +31,10 @@ CLOCK = [
 
 
 class Nobody:
-    """In place of the mirrors into MLflow and Optuna's databases."""
+    """In place of the mirror into MLflow."""
 
     def __init__(self, *arguments: object, **named: object) -> None: ...
     def changed(self, digest: str) -> None: ...
-    def keep(self, cell: object) -> None: ...
-    def make_up(self, cells: object, *, all_of_them: bool) -> None: ...
     def close(self, **named: object) -> None: ...
 
     def __enter__(self) -> Self:
@@ -68,7 +65,7 @@ class Kept:
 @contextmanager
 def without_mirrors() -> Iterator[None]:
     """Neither MLflow nor Optuna's databases, whose making takes longer than a tiny study."""
-    with patch.object(runner, "Mirror", Nobody), patch.object(runner, "SearchMirror", Nobody):
+    with patch.object(runner, "Mirror", Nobody), patch.object(runner, "keep_searches"):
         yield
 
 
@@ -85,7 +82,7 @@ def tables_only() -> Iterator[None]:
     nothing: Any = lambda *arguments: []  # noqa: E731
     with (
         without_mirrors(),
-        patch.object(runner, "Reporter", lambda *asked, own_process: Reporter(*asked, own_process=False)),
+        patch.object(runner, "is_reported_apart", return_value=False),
         patch.object(publish, "write_report", write_document),
         patch.object(verify, "write_report", nothing),
     ):

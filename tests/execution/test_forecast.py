@@ -6,9 +6,9 @@ import pytest
 import torch
 from tiny_studies import tiny_study
 
-from harness.execution import forecast as module
-from harness.execution.forecast import TIMED_UPDATES, Forecast, forecast, probe_size
+from harness.execution import rehearsal as module
 from harness.execution.plan import make_plan
+from harness.execution.rehearsal import TIMED_UPDATES, Forecast, forecast, probe_size
 from harness.training.device import Placement
 
 CPU = Placement(device=torch.device("cpu"), autocast_dtype=None)

@@ -43,7 +43,7 @@ def test_a_budget_replaces_the_budget_in_another_unit() -> None:
         ("seeds=", "at least one"),
         ("train_sizes=100,50", "ascend"),
         ("arms=x", "cannot be overridden"),
-        ("seeds.x=1", "plain value"),
+        ("seeds.x=1", "field of a plain value"),
         ("data.source=mnist", "fashion_mnist"),
     ],
 )

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from harness.execution import progress, rehearsal
 from harness.execution.engines import Rehearsal, processes
-from harness.execution.forecast import forecast
 from harness.execution.plan import make_plan
 from harness.execution.progress import open_cells
-from harness.execution.rehearsal import rehearse
+from harness.execution.rehearsal import forecast, rehearse
 from harness.execution.runner import Options, run_study
 from harness.models.swin import Swin
 from harness.models.vit import ViT

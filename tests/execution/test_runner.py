@@ -18,13 +18,13 @@ from click.testing import CliRunner
 from finished_study import CLOCK, Kept, tables_only
 from tiny_studies import SPACE, VIT, Witness, tiny_study
 
-import harness.execution.engines.inline as inline_engine
+import harness.execution.engines.worker as inline_engine
 from harness.__main__ import cli
 from harness.analysis import Findings
-from harness.execution import StudyInterrupted, launch, publish, runner
+from harness.execution import launch, publish, runner
 from harness.execution.publish import read_results, rebuild
-from harness.execution.runner import Options, run_study
-from harness.execution.search_mirror import SearchMirror
+from harness.execution.runner import Options, keep_searches, run_study
+from harness.execution.stopping import StudyInterrupted
 from harness.records.run_table import StudyRecords
 from harness.records.runs import RunFolder, RunResult
 from harness.records.write_lock import StudyLock
@@ -364,7 +364,7 @@ def test_cells_with_the_most_work_left_start_first(inline: Options) -> None:
 def test_a_lost_search_database_is_made_again(inline: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     import optuna
 
-    monkeypatch.setattr(runner, "SearchMirror", SearchMirror)
+    monkeypatch.setattr(runner, "keep_searches", keep_searches)
     study = tiny_study(search=Search(space=SPACE, trials=2))
     ran(study, inline)
     paths = sorted((inline.results / "tiny" / "smoke" / "work" / "searches").glob("*.db"))

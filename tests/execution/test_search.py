@@ -1,13 +1,10 @@
-import sqlite3
-from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_studies import SPACE
 
-from harness.execution.optuna_search import Trial, chosen, mirror, propose
+from harness.execution.optuna_search import Trial, chosen, propose
 from harness.spec import Choice, LogUniform, Search, Uniform
 from harness.spec.search import STARTUP_TRIALS
 
@@ -90,34 +87,6 @@ def test_the_best_completed_trial_is_chosen_the_earliest_among_equals() -> None:
     history += [trial(3, "completed", 0.9), trial(4, "failed", None)]
     assert chosen(history) == history[2]
     assert chosen([trial(0, "diverged", None)]) is None
-
-
-def test_the_database_is_a_mirror_that_can_be_made_again(tmp_path: Path) -> None:
-    import optuna
-
-    history = undisturbed(3, peak)
-    url = f"sqlite:///{tmp_path / 'arm.db'}"
-    mirror(url, "study · arm", SPACE, history[:2])
-    mirror(url, "study · arm", SPACE, history)
-    (tmp_path / "arm.db").unlink()
-    mirror(url, "study · arm", SPACE, history)
-    mirror(url, "study · arm", SPACE, history)
-    kept = optuna.load_study(study_name="study · arm", storage=url).trials
-    assert [trial.params for trial in kept] == [trial.values for trial in history]
-    assert [trial.value for trial in kept] == [pytest.approx(trial.score) for trial in history]
-    with sqlite3.connect(tmp_path / "arm.db") as database:
-        assert database.execute("select count(*) from trials").fetchone() == (3,)
-
-
-def test_a_changed_search_replaces_its_mirror(tmp_path: Path) -> None:
-    import optuna
-
-    url = f"sqlite:///{tmp_path / 'arm.db'}"
-    mirror(url, "arm", SPACE, undisturbed(3, peak))
-    changed = undisturbed(4, lambda values: peak(values) / 2)
-    mirror(url, "arm", SPACE, changed)
-    kept = optuna.load_study(study_name="arm", storage=url).trials
-    assert [trial.value for trial in kept] == [pytest.approx(trial.score) for trial in changed]
 
 
 def test_an_own_choice_outside_the_searched_ones_does_no_harm() -> None:

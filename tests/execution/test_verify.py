@@ -85,20 +85,19 @@ def test_one_changed_byte_of_a_published_file_is_found(kept: Kept, name: str) ->
     ("table", "column", "value", "what"),
     [
         ("runs.csv", "test_accuracy", "0.5", r"predictions\.npz"),
-        ("runs.csv", "seed", "7", "one of the study's seeds"),
-        ("runs.csv", "seed", "1", "one row of ResNet, 100, 1"),
-        ("runs.csv", "arm", "SomeNet", "an arm of the study"),
+        ("runs.csv", "seed", "7", "a place of the study in row 2, .*; found ResNet, 100 training images, seed 7"),
+        ("runs.csv", "seed", "1", "a place of the study in row 2, which no other row has"),
+        ("runs.csv", "arm", "SomeNet", "a place of the study in row 2, .*; found SomeNet"),
         ("runs.csv", "is_baseline", "False", "is_baseline True"),
-        ("runs.csv", "train_size", "101", r"one of \(100,\)"),
+        ("runs.csv", "train_size", "101", "a place of the study in row 2, .*; found ResNet, 101 training images"),
         ("runs.csv", "digest", "ab" * 32, "digest [0-9a-f]{64}"),
         ("runs.csv", "p.learning_rate", "0.5", "p.learning_rate .* as chosen"),
         ("runs.csv", "p.learning_rate", "", "digest None"),
         ("runs.csv", "p.learning_rate", "-1", "digest None"),
-        ("runs.csv", "device", "cuda", "cpu, cuda"),
-        ("trials.csv", "validation_accuracy", "1", "chosen for ResNet"),
-        ("trials.csv", "trial", "5", "one of the study's trials"),
-        ("curves.csv", "digest", "ab" * 32, "rows of runs in runs.csv"),
-        ("shifts.csv", "test_accuracy", "0.001", "test_accuracy of ResNet"),
+        ("trials.csv", "validation_accuracy", "1", "chosen True"),
+        ("trials.csv", "trial", "5", "a place of the study in row ., .*; found ResNet, 100 training images, trial 5"),
+        ("curves.csv", "digest", "ab" * 32, r"validation_accuracy nan .*\(validation_accuracy in runs\.csv\)"),
+        ("shifts.csv", "test_accuracy", "0.001", r"test_accuracy in runs\.csv"),
     ],
 )
 def test_a_copy_without_runs_is_held_against_its_study(
@@ -150,23 +149,13 @@ def test_one_changed_digit_in_a_run_folder_is_found(kept: Kept, name: str) -> No
     assert any(name in f"{fault.path} {fault.found}" for fault in faults)
 
 
-def test_a_result_that_was_forged_with_its_hash_is_found_in_the_tables_and_predictions(kept: Kept) -> None:
+def test_a_result_that_was_forged_with_its_hash_is_found_in_the_tables(kept: Kept) -> None:
     with kept.copy() as folder:
         run = a_run(folder)
         body = read_json(run.result_path)["result"] | {"test_accuracy": 0.999}
         write_json(run.result_path, {"result": body, "sha256": sha256(canonical_json(body).encode())})
         paths = {fault.path for fault in checked(folder).faults}
-    assert paths == {f"work/runs/{run.path.name}/predictions.npz", "runs.csv", "shifts.csv"}
-
-
-@pytest.mark.parametrize("field", ["arm", "values"])
-def test_what_a_run_is_called_is_held_against_the_tables(kept: Kept, field: str) -> None:
-    with kept.copy() as folder:
-        run = a_run(folder)
-        write_json(run.config_path, run.config() | {field: {"arm": "another", "values": {}}[field]})
-        (fault, *_) = checked(folder).faults
-    assert fault.path == "runs.csv"
-    assert f"work/runs/{run.path.name}" in fault.expected
+    assert paths == {"runs.csv", "shifts.csv"}
 
 
 def test_a_row_without_its_run_is_found(kept: Kept) -> None:
@@ -256,12 +245,3 @@ def test_going_on_with_a_study_renews_the_manifest(kept: Kept) -> None:
         after = read_json(folder / "manifest.json")["files"]
         assert before["runs.csv"] != after["runs.csv"]
         assert verify(folder).faults == ()
-
-
-@pytest.mark.parametrize(("name", "value"), [("arm", []), ("arm", {"a": 1}), ("trial", {}), ("trial", [1, 2])])
-def test_a_list_in_the_place_of_a_value_is_found(kept: Kept, name: str, value: object) -> None:
-    with kept.copy() as folder:
-        configs = (folder / "work" / "runs").glob("*/config.json")
-        path = next(path for path in configs if read_json(path)["trial"] is not None)
-        write_json(path, read_json(path) | {name: value})
-        assert checked(folder).faults != ()

@@ -9,10 +9,9 @@ from unittest.mock import patch
 import pytest
 from synthetic_records import Shape, synthetic_study, write_study_records
 
-from harness.execution.collect import collect
 from harness.execution.plan import make_plan
 from harness.execution.progress import open_cells
-from harness.execution.publish import rebuild
+from harness.execution.publish import collect, rebuild
 from harness.execution.verify import verify
 from harness.records.layout import study_folder
 from harness.records.runs import RunFolder

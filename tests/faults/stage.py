@@ -167,8 +167,7 @@ def load() -> None:
     from harness.report import content
     from harness.training.checkpoint import CheckpointFolder
 
-    reporter = runner.Reporter
-    runner.Reporter = lambda *asked, own_process: reporter(*asked, own_process=REPORT_APART in os.environ)
+    runner.is_reported_apart = lambda study, options: REPORT_APART in os.environ
     results.subprocess = types.SimpleNamespace(run=synced)
     torch.set_num_threads(1)
     provenance.available_cores = lambda: 1

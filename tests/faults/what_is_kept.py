@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-
 CLOCKS = ("time", "seconds", "per_second", "peak_memory_bytes", "wall", "created", "started", "ended")
 """Parts of the names of what differs from one time to the next."""
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.execution.collect import results_provenance
 from harness.execution.doctor import _git
+from harness.execution.publish import results_provenance
 from harness.records import provenance
 from harness.records.provenance import git_state
 from harness.report.origin_tables import provenance_table

@@ -9,6 +9,15 @@ from harness.spec import Run, RunConfig, SourceFacts
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What is tried before the first run: an update and an evaluation of an arm."""
+
+    arm: str
+    config: RunConfig
+    facts: SourceFacts
+
+
+@dataclass(frozen=True, kw_only=True)
 class Prepared:
     """What trainings will have, as it was found before the first one."""
 
@@ -27,24 +36,12 @@ class Beat:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A run's attempt has ended."""
+    """A run's attempt has ended: with a result, after an error, or asked to stop with its state kept."""
 
     run: Run
     result: RunResult | None
-    """None when the attempt left no result."""
     error: str = ""
-    """What happened instead."""
     interrupted: bool = False
-    """The attempt was asked to stop and has kept its state."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rehearsal:
-    """What is tried before the first run: an update and an evaluation of an arm."""
-
-    arm: str
-    config: RunConfig
-    facts: SourceFacts
 
 
 class Engine(Protocol):

@@ -1,20 +1,20 @@
-"""What the server that workers are forked from loads first: nothing that it starts outlives it.
+"""What the server that workers are forked from loads first: nothing that it starts outlives it, nor it its coordinator.
 
-To be imported there only.
+To be imported there only, and only where the coordinator's main thread has started it.
 """
 
 import ctypes
 import os
 import signal
 import sys
+from collections import deque
 
-_PR_SET_PDEATHSIG = 1
-"""prctl(2): the signal that a process gets when the thread that started it ends."""
+_PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when the thread that started it ends
 
-_starter = os.getpid()
+_starter = deque([os.getpid()], maxlen=1)
 
 
-def end_with(parent: int) -> None:
+def _end_with(parent: int) -> None:
     """Have the kernel end this process together with `parent`, which started it; on Linux, nothing elsewhere."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -22,16 +22,8 @@ def end_with(parent: int) -> None:
             os._exit(1)
 
 
-def _before_fork() -> None:
-    global _starter  # noqa: PLW0603 (hooks of a fork share nothing else)
-    _starter = os.getpid()
-
-
-def _after_fork() -> None:
-    end_with(_starter)
-
-
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+_end_with(os.getppid())
+os.register_at_fork(before=lambda: _starter.append(os.getpid()), after_in_child=lambda: _end_with(_starter[0]))
 
 # A terminal, or a job system that ends a job, signals all its processes; the coordinator tells the workers to stop,
 # and they need the server until they have kept their state.
