@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from operator import eq
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -13,29 +13,24 @@ from harness.analysis.evidence import Evidence, evidence_of, generator, weighted
 from harness.analysis.findings import columns, frame
 from harness.analysis.wording import Cell, listed
 from harness.records.run_table import StudyRecords
-from harness.spec import NAMED_SOURCES, DataSpec, to_plain
+from harness.spec import NAMED_SOURCES, to_plain
 from harness.spec.plural import counted
 from harness.spec.run import leaves
 
-_WHOLE = dict.fromkeys(("first_n", "second_n", "first_size", "second_size", "same_runs"), "Int64")
-_NAMES = dict.fromkeys(("first_arm", "second_arm", "differs"), "str")
+_TYPES = dict.fromkeys(("first_n", "second_n", "first_size", "second_size", "same_runs"), "Int64")
+_TYPES |= dict.fromkeys(("first_arm", "second_arm", "differs"), "str")
 
 SHARED_COLUMNS = columns(
-    "first_arm second_arm train_size n first_n first_mean second_n second_mean difference ci_low ci_high "
-    "p_value p_holm same_runs",
-    **_WHOLE,
-    **_NAMES,
+    "first_arm second_arm train_size n first_n first_mean second_n second_mean "
+    "difference ci_low ci_high p_value p_holm same_runs",
+    **_TYPES,
 )
 """Arms with the same model, recipe and data in both studies: mean test accuracy of each, and the paired difference
 (second - first) over the `n` seeds that completed in both, NaN where a run of either has no result; `same_runs` of them
 are of the very same configuration (tuned values too), so that they differ by chance, machine or code alone. `p_holm`
 corrects over the rows."""
 
-KIN_COLUMNS = columns(
-    "first_arm second_arm first_size second_size first_mean second_mean differs",
-    **_WHOLE,
-    **_NAMES,
-)
+KIN_COLUMNS = columns("first_arm second_arm first_size second_size first_mean second_mean differs", **_TYPES)
 """Arms with the same model and training size whose recipe or data is another: `differs` names the fields."""
 
 PLACES = ("first", "second")
@@ -71,27 +66,26 @@ def across(first: StudyRecords, second: StudyRecords, *, seed: int = 0, resample
     one, two = (evidence_of(records, seed=seed, resamples=resamples) for records in (first, second))
     same_data = len({_origin(side, "data_hash") for side in (one, two)} - {""}) < 2
     shared, kin = [], []
-    for cell in one.rows:
-        for other in two.rows:
-            if one.study.arm(cell[0]).model != two.study.arm(other[0]).model:
-                continue
-            before, after = _setting(one, cell), _setting(two, other)
-            tuned = tuple(f"recipe.{name}." for name in _tuned(one, cell) & _tuned(two, other))
-            differs = [name for name in _differing(before, after) if not f"{name}.".startswith(tuned)]
-            sizes = before["data.train_size"], after["data.train_size"]
-            if not differs and same_data:
-                shared.append(
-                    _pair(one, cell, two, other) | _difference(one, cell, two, other) | {"train_size": sizes[0]}
-                )
-            elif sizes[0] == sizes[1]:
-                told = {"first_size": sizes[0], "second_size": sizes[1]}
-                differing = ", ".join(differs or ["the data's content"])
-                kin.append(_pair(one, cell, two, other) | told | {"differs": differing})
-    for row, adjusted in zip(shared, holm([row["p_value"] for row in shared]), strict=True):
-        row["p_holm"] = adjusted
+    for cell, other in product(one.rows, two.rows):
+        if one.study.arm(cell[0]).model != two.study.arm(other[0]).model:
+            continue
+        before, after = _setting(one, cell), _setting(two, other)
+        tuned = tuple(f"recipe.{name}." for name in _tuned(one, cell) & _tuned(two, other))
+        differs = [name for name in _differing(before, after) if not f"{name}.".startswith(tuned)]
+        names, size = (cell[0], other[0]), before["data.train_size"]
+        means = one.mean(cell, "test_accuracy"), two.mean(other, "test_accuracy")
+        if not differs and same_data:
+            found = _difference(one, cell, two, other)
+            sides = (len(one.completed(cell)), means[0], len(two.completed(other)), means[1])
+            same = set(one.digests(cell, found.seeds)) & set(two.digests(other, found.seeds))
+            interval = (found.value, found.ci_low, found.ci_high, found.p_value())
+            shared.append((*names, size, found.n, *sides, *interval, math.nan, len(same)))
+        elif size == after["data.train_size"]:
+            kin.append((*names, size, size, *means, ", ".join(differs or ["the data's content"])))
+    table = frame(shared, SHARED_COLUMNS)
     old, new = (leaves({part: to_plain(getattr(side.study, part)) for part in _PROTOCOL}) for side in (one, two))
     return Across(
-        shared=frame(shared, SHARED_COLUMNS),
+        shared=table.assign(p_holm=holm(table["p_value"].tolist())),
         kin=frame(kin, KIN_COLUMNS),
         settings=tuple((name, _told(old, name), _told(new, name)) for name in _differing(old, new)),
         cautions=tuple(_cautions(one, two, len(shared), same_data=same_data)),
@@ -100,22 +94,16 @@ def across(first: StudyRecords, second: StudyRecords, *, seed: int = 0, resample
 
 def _setting(side: Evidence, cell: Cell) -> dict[str, Any]:
     """Data and recipe of a cell by their dotted names: the source's numbers written out, the budget in updates."""
-    study, arm = side.study, side.study.arm(cell[0])
-    data = _written_out(replace(study.data_of(arm), train_size=side.train_size(cell)))
-    recipe = study.recipe_of(arm)
+    arm = side.study.arm(cell[0])
+    data, recipe = replace(side.study.data_of(arm), train_size=side.train_size(cell)), side.study.recipe_of(arm)
+    if facts := NAMED_SOURCES.get(data.source):
+        held_out = data.validation_size or facts.validation_images
+        size = data.train_size or facts.train_images - held_out
+        image_size = data.image_size or facts.image_size
+        data = replace(data, image_size=image_size, validation_size=held_out, train_size=size)
     if data.train_size is not None:
         recipe = replace(recipe, updates=recipe.resolved_updates(data.train_size), epochs=None, images=None)
     return leaves({"data": to_plain(data), "recipe": to_plain(recipe)})
-
-
-def _written_out(data: DataSpec) -> DataSpec:
-    facts = NAMED_SOURCES.get(data.source)
-    if facts is None:
-        return data
-    held_out = data.validation_size or facts.validation_images
-    size = data.train_size or facts.train_images - held_out
-    image_size = data.image_size or facts.image_size
-    return replace(data, image_size=image_size, validation_size=held_out, train_size=size)
 
 
 def _tuned(side: Evidence, cell: Cell) -> set[str]:
@@ -128,48 +116,28 @@ def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
 
 
-def _origin(side: Evidence, key: str) -> str:
-    value = side.records.provenance.get(key, "1" if key == "numerics" else None)  # 1 before it was counted
-    return "" if value is None else str(value)
-
-
-def _pair(one: Evidence, cell: Cell, two: Evidence, other: Cell) -> dict[str, Any]:
-    return {
-        "first_arm": cell[0],
-        "second_arm": other[0],
-        "first_mean": one.mean(cell, "test_accuracy"),
-        "second_mean": two.mean(other, "test_accuracy"),
-    }
-
-
-def _difference(one: Evidence, cell: Cell, two: Evidence, other: Cell) -> dict[str, Any]:
+def _difference(one: Evidence, cell: Cell, two: Evidence, other: Cell) -> MeanEstimate:
     """The paired difference second - first: by seed, and by test image where both kept their predictions.
 
     NaN where runs lack a result: those that are left may flatter either.
     """
-    completed = one.completed(cell), two.completed(other)
-    seeds = tuple(sorted(set(completed[0]) & set(completed[1])))
-    paired = MeanEstimate(seeds=seeds, value=math.nan)
-    if not (one.unfinished(cell) or two.unfinished(other)):
-        values = two.values(other, "test_accuracy", seeds) - one.values(cell, "test_accuracy", seeds)
-        images = weighted_answers([(1, two.predictions(other, seeds)), (-1, one.predictions(cell, seeds))])
-        rng = generator(one.seed, "across", one.study.name, cell, two.study.name, other)
-        paired = estimate_mean(seeds, values, images, rng, resamples=one.resamples)
-    return {
-        "n": paired.n,
-        "first_n": len(completed[0]),
-        "second_n": len(completed[1]),
-        "difference": paired.value,
-        "ci_low": paired.ci_low,
-        "ci_high": paired.ci_high,
-        "p_value": paired.p_value(),
-        "same_runs": sum(map(eq, one.digests(cell, seeds), two.digests(other, seeds))),
-    }
+    seeds = tuple(sorted(set(one.completed(cell)) & set(two.completed(other))))
+    if one.unfinished(cell) or two.unfinished(other):
+        return MeanEstimate(seeds=seeds, value=math.nan)
+    values = two.values(other, "test_accuracy", seeds) - one.values(cell, "test_accuracy", seeds)
+    images = weighted_answers([(1, two.predictions(other, seeds)), (-1, one.predictions(cell, seeds))])
+    rng = generator(one.seed, "across", one.study.name, cell, two.study.name, other)
+    return estimate_mean(seeds, values, images, rng, resamples=one.resamples)
 
 
 def _told(settings: Mapping[str, Any], name: str) -> str:
     value = settings.get(name, "not set")
     return ", ".join(map(str, value)) or "none" if isinstance(value, list) else "none" if value is None else str(value)
+
+
+def _origin(side: Evidence, key: str) -> str:
+    value = side.records.provenance.get(key, "1" if key == "numerics" else None)  # 1 before it was counted
+    return "" if value is None else str(value)
 
 
 def _cautions(one: Evidence, two: Evidence, shared: int, *, same_data: bool) -> Iterator[str]:

@@ -1,34 +1,37 @@
 """The whole analysis of a study: records in, findings out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.analysis.answer import answer
-from harness.analysis.conditions import condition_warnings
-from harness.analysis.crossover import frontier_table, tables_along
-from harness.analysis.estimate import over_seeds
-from harness.analysis.evidence import MISSING, Evidence, evidence_of, median_of
+from harness.analysis.axis import frontier_table, tables_along
+from harness.analysis.estimate import FEWEST_SEEDS, Floats, over_seeds
+from harness.analysis.evidence import Evidence, evidence_of, measured
 from harness.analysis.findings import ARM_COLUMNS, SHIFT_COLUMNS, Findings, frame
 from harness.analysis.judging import claims_table
 from harness.analysis.laws import laws_table
 from harness.analysis.learning import doubtful, learning_cautions
-from harness.analysis.tuning import audit_table, budget_table, tuning_warnings
-from harness.analysis.wording import Cell, of_seeds, place
+from harness.analysis.tuning import audit_table, budget_table, tuning_warnings, unequal_images
+from harness.analysis.wording import Cell, listed, of_seeds, place
+from harness.records.data_facts import of_provenance
 from harness.records.run_table import StudyRecords
-from harness.records.runs import STATUSES
 from harness.spec.plural import counted
 
-_MEDIANS = (
-    "validation_accuracy",
-    "train_images_per_second",
-    "eval_images_per_second",
-    "peak_memory_bytes",
-    "train_seconds",
-)
+_SPEEDS = ("train_images_per_second", "eval_images_per_second", "peak_memory_bytes", "train_seconds")
 """Told of completed runs only: an unfinished run's would mislead."""
+
+_DIGITS = "numbers may differ in their last digits"
+_CONDITIONS = {
+    "numerics": "by training code of different numerics ({}), and may not be comparable",
+    "torch": f"with torch {{}}; {_DIGITS}",
+    "threads": f"with {{}} threads per run; images/s are not comparable, and {_DIGITS}",
+    "deterministic": f"with and without deterministic kernels; images/s are not comparable, and {_DIGITS}",
+    "cpu": f"on several processors ({{}}); images/s are not comparable, and {_DIGITS}",
+}
+"""Of the provenance, which has the values of all trainings together: what is told where there are several."""
 
 
 def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> Findings:
@@ -51,8 +54,8 @@ def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> F
         slopes=slopes,
         budget=budget_table(evidence),
         audit=audit_table(evidence),
-        gaps=tuple(filter(None, (_gap(evidence, cell) for cell in evidence.rows))),
-        warnings=(*not_learned, *condition_warnings(evidence), *tuning_warnings(evidence)),
+        gaps=tuple(_gaps(evidence)),
+        warnings=(*not_learned, *_conditions(evidence), *tuning_warnings(evidence)),
         answer=f"{answer(evidence)}{doubtful(cautions)}",
         frontier=frontier_table(evidence),
         shifts=shifts_table(evidence),
@@ -61,50 +64,93 @@ def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> F
 
 
 def _arm_row(evidence: Evidence, cell: Cell, cautions: Sequence[str]) -> dict[str, Any]:
-    study = evidence.study
-    arm, states = study.arm(cell[0]), [evidence.state(cell, seed) for seed in study.seeds]
-    accuracy = _over_known(evidence.values(cell, "test_accuracy"))
+    arm, states = evidence.study.arm(cell[0]), evidence.states(cell)
+    counts = {status: len(seeds) for status, seeds in states.items()}
     return {
         "arm": arm.name,
-        "is_baseline": arm.name == study.baseline.name,
+        "is_baseline": arm == evidence.study.baseline,
         "level": arm.level,
         "train_size": evidence.train_size(cell),
-        "planned": len(states),
-        **accuracy,
-        "n": states.count("completed"),
-        **{name: median_of(evidence.values(cell, name)) for name in _MEDIANS},
-        **{name: evidence.cost_of_model(cell, name) for name in ("params", "macs_per_image")},
-        **{status: states.count(status) for status in (*STATUSES[1:], MISSING)},
+        "planned": sum(counts.values()),
+        **counts,
+        **_over_seeds(evidence.values(cell, "test_accuracy")),
+        "n": counts["completed"],
+        **{name: evidence.median(cell, name) for name in ("validation_accuracy", *_SPEEDS)},
+        **{name: evidence.median(cell, name, evidence.rows[cell]) for name in ("params", "macs_per_image")},
         "caution": "; ".join(cautions),
     }
 
 
-def _over_known(values: Any) -> dict[str, float]:
+def shifts_table(evidence: Evidence) -> pd.DataFrame:
+    """SHIFT_COLUMNS of the completed planned runs."""
+    rows, shifts = [], evidence.records.shifts
+    for cell in evidence.rows:
+        names = {"arm": cell[0], "train_size": evidence.train_size(cell)}
+        for shift, group in shifts[shifts["digest"].isin(evidence.digests(cell))].groupby("shift"):
+            for metric in ("test_accuracy", "agreement"):
+                values = _over_seeds(group[metric].to_numpy(dtype=np.float64, na_value=np.nan))
+                rows.append({**names, "shift": shift, "metric": metric, **values})
+    return frame(rows, SHIFT_COLUMNS)
+
+
+def _over_seeds(values: Floats) -> dict[str, float]:
     """Number, mean, standard deviation and interval (Student's t) of the values over seeds that are measured."""
-    known = values[np.isfinite(values)]
+    known = measured(values)
     found = over_seeds(tuple(range(len(known))), known)
     return {"n": found.n, "mean": found.value, "sd": found.sd, "ci_low": found.ci_low, "ci_high": found.ci_high}
 
 
-def _gap(evidence: Evidence, cell: Cell) -> str:
-    """Which planned runs of a cell did not complete, in a sentence; empty where all did."""
-    lost = evidence.unfinished(cell)
-    if not lost:
-        return ""
-    done, planned = len(evidence.completed(cell)), len(evidence.study.seeds)
-    first, *others = (f"{of_seeds(seeds)} {status}" for status, seeds in lost.items())
-    return f"{place(cell)}: {done} of {counted(planned, 'seed')} completed; {'; '.join((first, *others))}."
-
-
-def shifts_table(evidence: Evidence) -> pd.DataFrame:
-    """SHIFT_COLUMNS of the completed planned runs."""
-    rows = []
-    shifts = evidence.records.shifts
+def _gaps(evidence: Evidence) -> Iterator[str]:
+    """A sentence for every cell in which a planned run did not complete."""
     for cell in evidence.rows:
-        for shift, group in shifts[shifts["digest"].isin(evidence.digests(cell))].groupby("shift"):
-            for metric in ("test_accuracy", "agreement"):
-                values = _over_known(group[metric].to_numpy(dtype=np.float64, na_value=np.nan))
-                rows.append(
-                    {"arm": cell[0], "train_size": evidence.train_size(cell), "shift": shift, "metric": metric} | values
-                )
-    return frame(rows, SHIFT_COLUMNS)
+        if lost := evidence.unfinished(cell):
+            done, planned = len(evidence.completed(cell)), counted(len(evidence.study.seeds), "seed")
+            told = "; ".join(f"{of_seeds(seeds)} {status}" for status, seeds in lost.items())
+            yield f"{place(cell)}: {done} of {planned} completed; {told}."
+
+
+def _conditions(evidence: Evidence) -> Iterator[str]:
+    """What limits the numbers as a whole, or was not the same for all, a sentence each."""
+    seeds = len(evidence.study.seeds)
+    if seeds < FEWEST_SEEDS:
+        yield f"Only {counted(seeds, 'seed')} per arm: intervals and verdicts need at least {FEWEST_SEEDS}."
+    answers = [row for cell in evidence.rows for row in evidence.predictions(cell)]
+    if lacking := sum(row is None for row in answers):
+        yield (
+            f"Predictions are missing for {lacking:,} of {counted(len(answers), 'completed run')}: intervals with "
+            "those runs rest on the seeds only and leave out the choice of test images."
+        )
+    for facts in of_provenance(evidence.records.provenance):
+        yield from facts.cautions()
+    yield from _mixtures(evidence)
+    for key, told in _CONDITIONS.items():
+        values = str(evidence.records.provenance.get(key, "")).split(", ")
+        if len(values) > 1:
+            yield f"The runs were made {told.format('; '.join(values) if key == 'cpu' else listed(values))}."
+    seen = {
+        cell: np.unique(measured(evidence.values(cell, "images_seen"))).astype(int).tolist() for cell in evidence.rows
+    }
+    yield from unequal_images(evidence, seen, "arms were trained on different numbers of images in the confirm runs")
+
+
+def _mixtures(evidence: Evidence) -> Iterator[str]:
+    """A sentence each for several devices or precisions among confirm runs and trials that did not fail.
+
+    Arms that ask for different precisions themselves are compared with those that ask for the same one.
+    """
+    study = evidence.study
+    made = pd.concat([evidence.runs.assign(kind="confirm run"), evidence.trials.assign(kind="trial")])
+    asked = {arm.name: study.recipe_of(arm).precision for arm in study.all_arms}
+    for column, groups in (("device", dict.fromkeys(asked, "")), ("precision", asked)):
+        known = made[(made["status"] != "failed") & (made[column].fillna("") != "")]
+        known = known.assign(value=known[column], group=known["arm"].map(groups))
+        if not known.drop_duplicates(["group", "value"])["group"].duplicated().any():
+            continue
+        told = []
+        for value, of_value in known.groupby("value"):
+            numbers = ((noun, int((of_value["kind"] == noun).sum())) for noun in ("confirm run", "trial"))
+            told.append(f"{value} ({listed(counted(number, noun) for noun, number in numbers if number)})")
+        yield (
+            f"The results were made with {counted(len(told), column)}: {listed(told)}; images/s and memory are not "
+            f"comparable between arms, and settings that were chosen with one {column} may not suit another."
+        )

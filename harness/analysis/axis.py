@@ -1,19 +1,27 @@
-"""What two arms, or two series of arms, are compared along: training sizes, or the levels of the study's factor."""
+"""How a difference moves along an axis (training sizes, levels of the factor), and where it changes sign."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 from statistics import mean, pstdev
 
 import numpy as np
+import pandas as pd
+from scipy import interpolate
 
-from harness.analysis.estimate import Floats
-from harness.analysis.wording import Cell
-from harness.spec import ResolvedStudy
-from harness.spec.formats import count, plain, words
+from harness.analysis.estimate import LEVEL, Floats, MeanEstimate, image_components
+from harness.analysis.evidence import Evidence, generator
+from harness.analysis.findings import CROSSOVER_COLUMNS, FRONTIER_COLUMNS, SLOPE_COLUMNS, frame
+from harness.analysis.wording import Cell, described, listed
+from harness.spec import METRICS, ResolvedStudy
+from harness.spec.formats import count, percent, plain, words
+from harness.spec.plural import counted
 
 TRAIN_SIZE = "train_size"
+
+_GRID = 241
+"""Positions over the measured range, evenly spaced, between which a sign change is interpolated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +68,7 @@ class Axis:
 
     def point(self, position: float) -> float:
         """The point at a position; NaN for an infinite one."""
-        if not math.isfinite(position):
-            return math.nan
-        return float(np.exp(position)) if self.log else float(position)
+        return math.nan if math.isinf(position) else float(np.exp(position)) if self.log else position
 
     def slope_weights(self) -> dict[Cell, float]:
         """The contrast between cells that is the least-squares slope of (arm - other).
@@ -89,17 +95,13 @@ class Axis:
         return f"{numbers} training images" if self.sized else f"{words(self.along)} {numbers}"
 
     @property
-    def span(self) -> str:
-        """From the first point to the last."""
-        return self.told(self.points[0], self.points[-1])
-
-    @property
     def per(self) -> str:
         """What a slope counts."""
         if self.sized:
             line = f" (a line through {len(self.points)} sizes)" if len(self.points) > 2 else ""
             return f"per 10x training images{line}"
-        return f"from {self.span} along {'a line over its logarithm' if self.log else 'a straight line'}"
+        line = "a line over its logarithm" if self.log else "a straight line"
+        return f"from {self.told(self.points[0], self.points[-1])} along {line}"
 
 
 def size_axis(study: ResolvedStudy, arm: str, other: str) -> Axis:
@@ -113,15 +115,9 @@ def level_axis(study: ResolvedStudy, arm: str, other: str, size: int | None) -> 
     """Two series over the levels that both have, at one training size."""
     first, second = ({of.level: of.name for of in study.series[name]} for name in (arm, other))
     points = tuple(level for level in first if isinstance(level, float) and level in second)
-    return Axis(
-        along=study.factor,
-        arm=arm,
-        other=other,
-        points=points,
-        pairs=tuple(((first[level], size), (second[level], size)) for level in points),
-        log=is_geometric(points),
-        train_size=size,
-    )
+    pairs = tuple(((first[level], size), (second[level], size)) for level in points)
+    log = is_geometric(points)
+    return Axis(along=study.factor, arm=arm, other=other, points=points, pairs=pairs, log=log, train_size=size)
 
 
 def series_pairs(study: ResolvedStudy) -> list[tuple[str, str]]:
@@ -135,16 +131,6 @@ def series_pairs(study: ResolvedStudy) -> list[tuple[str, str]]:
     ]
 
 
-def axes_of(study: ResolvedStudy) -> list[Axis]:
-    """Every axis of a study: each arm and its partner along the training size, each pair of series along the factor."""
-    arms = study.arms if study.train_sizes else ()
-    return [size_axis(study, arm.name, study.against(arm).name) for arm in arms] + [
-        level_axis(study, arm, other, size)
-        for arm, other in series_pairs(study)
-        for size in study.train_sizes or (None,)
-    ]
-
-
 def is_geometric(levels: Sequence[float]) -> bool:
     """Whether levels are more evenly spaced in their logarithms than as they are; false below three of them."""
     if len(levels) < 3 or min(levels) <= 0:
@@ -152,3 +138,207 @@ def is_geometric(levels: Sequence[float]) -> bool:
     steps = [b - a for a, b in pairwise(levels)]
     ratios = [math.log(b / a) for a, b in pairwise(levels)]
     return pstdev(ratios) / mean(ratios) < pstdev(steps) / mean(steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crossing:
+    """Where the axis' `arm` overtakes its `other`, or falls behind; differences are arm - other, positive = better."""
+
+    axis: Axis
+    metric: str
+    trouble: str = ""
+    """Why nothing can be judged, as a clause: lost runs, too few seeds or points."""
+    differences: tuple[MeanEstimate, ...] = ()
+    """The difference at each point; none where nothing can be judged."""
+    median: float = math.nan
+    """The point of the sign change; NaN where none is shown within the measured range."""
+    ci_low: float = math.nan
+    ci_high: float = math.nan
+    share: float = math.nan
+    """Share of resamples whose difference changes sign from one point to another."""
+
+    @property
+    def signs(self) -> tuple[int, ...]:
+        """At each point the sign of the difference that its interval supports: 1, -1, or 0 where it includes zero."""
+        return tuple(difference.sign for difference in self.differences)
+
+    @property
+    def changes(self) -> int:
+        """How often the supported sign changes over all points."""
+        return sum(one != other for one, other in pairwise(filter(None, self.signs)))
+
+    @property
+    def shown(self) -> bool:
+        """Whether it crosses once: opposite signs at the two ends, and a single change over all points."""
+        return self.changes == 1 and self.signs[0] * self.signs[-1] < 0
+
+    @property
+    def open_point(self) -> int | None:
+        """Index of a point at which no one leads: the last one, else the first, else one in between."""
+        return next((i for i in (-1, *range(len(self.signs))) if not self.signs[i]), None)
+
+
+def slope(evidence: Evidence, axis: Axis, metric: str = "test_accuracy") -> MeanEstimate:
+    """How (arm - other) changes along the axis (`Axis.slope_weights`), in the metric's unit.
+
+    NaN below two points and where runs lack a result: a line through the points that are left is another line.
+    Each seed is a block over the points: a slope per seed (and test image), then their mean. So correlation between
+    points needs no model, and the interval is as exact as that of one difference.
+    """
+    if _trouble(evidence, axis, metric):
+        return MeanEstimate(value=math.nan)
+    return evidence.contrast(axis.slope_weights(), metric)
+
+
+def _trouble(evidence: Evidence, axis: Axis, metric: str) -> str:
+    """Why nothing can be judged along the axis; empty where it can."""
+    if len(axis.points) < 2:
+        return f"{counted(len(axis.points), axis.noun)} only, and at least 2 are needed"
+    return evidence.absent(axis.cells, metric)
+
+
+def crossing(evidence: Evidence, axis: Axis, metric: str = "test_accuracy") -> Crossing:
+    """The point of an axis at which the difference changes sign, by interpolation between the measured points.
+
+    The differences at the points are resampled jointly: seed blocks by normal weights scaled to a multivariate t with
+    n - 1 degrees of freedom (so that every point of the curve has Student's interval, which a plain bootstrap of three
+    seeds has not), test images by their covariance between points. Each resampled curve is interpolated by monotone
+    cubics (Fritsch and Carlson, SIAM J. Numer. Anal. 17, 1980, p. 238), which cannot invent a sign change. The interval
+    holds the points whose interpolated difference could be zero (as Fieller's does). Nothing is extrapolated: resamples
+    without a sign change count as beyond either end.
+    """
+    if trouble := _trouble(evidence, axis, metric):
+        return Crossing(axis=axis, metric=metric, trouble=trouble)
+    sign = 1.0 if METRICS[metric] == "up" else -1.0
+    differences = tuple(evidence.contrast({arm: sign, other: -sign}, metric) for arm, other in axis.pairs)
+    # Which of the two is called the arm must not matter, so the draws are those of the pair in order of name.
+    curves = _resampled_curves(evidence, axis if axis.arm <= axis.other else axis.flipped(), metric)
+    share = float(((curves > 0) != (curves[:, :1] > 0)).any(axis=1).mean())
+    found = Crossing(axis=axis, metric=metric, differences=differences, share=share)
+    if not found.shown:
+        return found
+    changes = sign_changes(axis.positions, curves)
+    median = np.median(changes[np.isfinite(changes)])
+    low = np.quantile(changes, (1 - LEVEL) / 2, method="lower")
+    high = np.quantile(changes, (1 + LEVEL) / 2, method="higher")
+    points = [axis.point(float(position)) for position in (median, low, high)]
+    return replace(found, median=points[0], ci_low=points[1], ci_high=points[2])
+
+
+def sign_changes(positions: Floats, curves: Floats) -> Floats:
+    """(r,) positions at which the (r, k) curves change sign; infinite for those with the same sign at both ends.
+
+    Of several changes the middle one is taken. Which infinity says to which side of the range the nearer end points.
+    """
+    grid = np.linspace(positions[0], positions[-1], _GRID)
+    heights = interpolate.PchipInterpolator(positions, curves, axis=1)(grid)
+    flips = np.diff(heights > 0, axis=1)
+    total = flips.sum(axis=1)
+    at = np.argmax(np.cumsum(flips, axis=1) == (total[:, None] + 1) // 2, axis=1)
+    rows = np.arange(len(curves))
+    left, right = heights[rows, at], heights[rows, at + 1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        places = grid[at] + (grid[1] - grid[0]) * left / (left - right)
+    beyond = np.where(np.abs(heights[:, 0]) < np.abs(heights[:, -1]), -np.inf, np.inf)
+    return np.where(total % 2 == 1, places, beyond)
+
+
+def tables_along(evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """CROSSOVER_COLUMNS and SLOPE_COLUMNS, a row of each per arm over the sizes, and per pair of series and size."""
+    study, crossovers, slopes = evidence.study, [], []
+    axes = [size_axis(study, *pair) for pair in evidence.against.items()] if study.train_sizes else []
+    axes += [level_axis(study, *pair, size) for pair in series_pairs(study) for size in evidence.sizes]
+    for axis in axes:
+        found, change = crossing(evidence, axis), slope(evidence, axis)
+        names = (axis.arm, axis.other, axis.along, None if axis.sized else evidence.train_size(axis.cells[0]))
+        numbers = (found.median, found.ci_low, found.ci_high, found.share, axis.points[0], axis.points[-1])
+        crossovers.append((*names, *numbers, statement(found)))
+        slopes.append((*names, change.value, change.ci_low, change.ci_high))
+    return frame(crossovers, CROSSOVER_COLUMNS), frame(slopes, SLOPE_COLUMNS)
+
+
+def frontier_table(evidence: Evidence) -> pd.DataFrame:
+    """FRONTIER_COLUMNS: the crossing along the training size of each pair of arms at a level that two series share."""
+    study, rows = evidence.study, []
+    for arm, other in series_pairs(study) if len(study.train_sizes) > 1 else ():
+        levels = level_axis(study, arm, other, None)
+        for level, ((one, _), (two, _)) in zip(levels.points, levels.pairs, strict=True):
+            found = crossing(evidence, size_axis(study, one, two))
+            rows.append((arm, other, level, found.median, found.ci_low, found.ci_high, found.share, statement(found)))
+    return frame(rows, FRONTIER_COLUMNS)
+
+
+def statement(found: Crossing) -> str:
+    """The crossover in a sentence: a point with its interval, or that none is shown and what is known at the points."""
+    if found.trouble:
+        told = f"no crossing can be judged: {found.trouble}"
+    else:
+        told = _one_crossing(found) if found.shown else _several(found) if found.changes else _none_shown(found)
+    if found.axis.train_size is not None:
+        return f"At {counted(found.axis.train_size, 'training image')}: {told}."
+    return f"{told[0].upper()}{told[1:]}."
+
+
+def _one_crossing(found: Crossing) -> str:
+    axis = found.axis
+    verb = "overtakes" if found.signs[-1] > 0 else "falls behind"
+    logarithmic = ", interpolated over its logarithm" if axis.log and not axis.sized else ""
+    low, high = (
+        f"beyond {axis.number(end)}" if math.isnan(bound) else axis.number(bound)
+        for bound, end in ((found.ci_low, axis.points[0]), (found.ci_high, axis.points[-1]))
+    )
+    return (
+        f"{axis.arm} {verb} {axis.other} at about {axis.told(found.median)} [{low}, {high}]{logarithmic}; "
+        f"{percent(found.share, 0)} of resamples cross (n = {counted(found.differences[0].n, 'seed')})"
+    )
+
+
+def _several(found: Crossing) -> str:
+    """Who leads where, if that changes more than once, or once before an end at which no one leads."""
+    axis, leads = found.axis, []
+    points = [(axis.number(point), sign) for point, sign in zip(axis.points, found.signs, strict=True)]
+    for sign, led in groupby((point for point in points if point[1]), key=lambda point: point[1]):
+        at = [number for number, _ in led]
+        leads.append(f"{axis.arm if sign > 0 else axis.other} at {' to '.join(dict.fromkeys((at[0], at[-1])))}")
+    times = {1: "once", 2: "twice"}.get(found.changes, f"{found.changes} times")
+    none = [number for number, sign in points if not sign]
+    no_one = f", no one at {listed(none)}" if none else ""
+    span = axis.told(axis.points[0], axis.points[-1])
+    told = f"the lead changes {times} in the measured range, {span}: {listed(leads)}{no_one}"
+    return f"{told}; no single point of crossing is given"
+
+
+def _none_shown(found: Crossing) -> str:
+    axis, at = found.axis, found.open_point
+    within = f"in the measured range, {axis.told(axis.points[0], axis.points[-1])}:"
+    leader = f"{axis.arm if found.signs[0] > 0 else axis.other} leads at both ends"
+    if at is None:
+        return f"no crossing {within} {leader}; any crossing lies beyond it"
+    point = axis.number(axis.points[at]) if axis.sized else axis.told(axis.points[at])
+    but = f"{leader}, but " if found.signs[0] and found.signs[-1] else ""
+    difference = described(found.metric, found.differences[at])
+    share = percent(found.share, 0)
+    return f"no crossing is shown {within} {but}at {point} the difference is {difference}; {share} of resamples cross"
+
+
+def _resampled_curves(evidence: Evidence, axis: Axis, metric: str) -> Floats:
+    """(resamples, points) draws of the mean difference arm - other at each point."""
+    seeds = evidence.shared_seeds(axis.cells, metric)
+    differences = [
+        evidence.values(arm, metric, seeds) - evidence.values(other, metric, seeds) for arm, other in axis.pairs
+    ]
+    blocks = np.stack(differences, axis=1)  # (seeds, points)
+    where = () if axis.sized else (axis.along, axis.train_size)
+    rng = generator(evidence.seed, "crossing", metric, axis.arm, axis.other, *where)
+    n, resamples = len(seeds), evidence.resamples
+    weights = rng.standard_normal((resamples, n)) / math.sqrt(n * (n - 1))
+    stretch = np.sqrt((n - 1) / rng.chisquare(n - 1, (resamples, 1)))
+    curves: Floats = blocks.mean(axis=0) + (weights @ (blocks - blocks.mean(axis=0))) * stretch
+    found = [evidence.images({arm: 1.0, other: -1.0}, seeds) for arm, other in axis.pairs]
+    layers = [layer for layer in found if layer is not None]
+    if metric != "test_accuracy" or len(layers) < len(found) or len({layer.shape for layer in layers}) > 1:
+        return curves  # predictions are lacking
+    by_images, _ = image_components(np.stack(layers, axis=2))  # (points, points)
+    spectrum, axes = np.linalg.eigh(by_images)
+    root = np.asarray((axes * np.sqrt(np.maximum(spectrum, 0.0))).T)
+    return np.asarray(curves + rng.standard_normal(curves.shape) @ root)

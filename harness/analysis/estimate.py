@@ -1,4 +1,4 @@
-"""A mean over seeds and test images, with an interval that holds its level from three seeds on.
+"""A mean over seeds and test images, with an interval that holds its level from three seeds on, and its power.
 
 Model: the value of seed s on test image i is mean + seed effect + image effect + interaction, crossed. All seeds share
 the test images, so averaging over seeds does not average out the image effects, and the spread between seeds does not
@@ -18,12 +18,14 @@ seed part exactly, the image part by resamples. It is exact when one part domina
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special
 
 from harness.spec import Estimate
+from harness.spec.plural import counted
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,6 +34,17 @@ FEWEST_SEEDS = 3
 
 LEVEL = 0.95
 """Confidence level of every interval."""
+
+POWER = 0.8
+"""Probability of showing a difference that is there, in every statement about needed seeds."""
+
+MOST_SEEDS = 100
+"""Beyond this many seeds, statements say `more than 100`."""
+MOST_IMAGES = 1_000_000
+"""The same for test images: where an estimate lies next to a bound, the formula asks for billions."""
+
+_Z = float(-special.ndtri((1 - LEVEL) / 2) + special.ndtri(POWER))
+"""A difference of so many standard errors is shown with this power, in the normal limit."""
 
 _MOST_DISTINCT = 512
 """Above this many distinct per-image values (slopes over many sizes) the image part takes its normal limit."""
@@ -99,6 +112,22 @@ class MeanEstimate(Estimate):
         return replace(self, value=-self.value, deviations=-self.deviations, ci_low=-self.ci_high, ci_high=-self.ci_low)
 
 
+def _with_interval(found: MeanEstimate) -> MeanEstimate:
+    low, high = (_quantile(found, share) for share in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return replace(found, ci_low=low, ci_high=high)
+
+
+def _quantile(found: MeanEstimate, share: float) -> float:
+    """Where the confidence distribution reaches `share`."""
+    seed_part = found.value + found.seed_error * float(special.stdtrit(found.n - 1, share))
+    low, high = (seed_part + float(end) for end in (found.deviations.min(), found.deviations.max()))
+    if high - low < 1e-15 * max(1.0, abs(seed_part)):
+        return seed_part
+    if not found.cdf(low) < share < found.cdf(high):  # the bracket holds up to rounding
+        return low if found.cdf(low) >= share else high
+    return float(optimize.brentq(lambda x: found.cdf(x) - share, low, high, xtol=1e-9 * (high - low)))
+
+
 def over_seeds(seeds: tuple[int, ...], values: Floats) -> MeanEstimate:
     """The mean of (n,) per-seed `values`, with Student's 95% interval over fresh seeds."""
     n = len(seeds)
@@ -119,7 +148,7 @@ def estimate_mean(
     found = over_seeds(seeds, values)
     if images is None or not found.judgeable:
         return found
-    image_error, noise = image_components(images)
+    image_error, noise = (math.sqrt(max(0.0, float(part.item()))) for part in image_components(images[:, :, None]))
     column = images.mean(axis=0)
     spread = float(column.std(ddof=1)) / math.sqrt(len(column))
     # Seeds cannot truly vary less than the interaction makes them: equal values of few seeds are luck.
@@ -129,17 +158,13 @@ def estimate_mean(
     return _with_interval(found)
 
 
-def image_components(images: Floats) -> tuple[float, float]:
-    """Standard errors of the mean of (n, m) values due to images alone and to the interaction alone."""
-    n, m = images.shape
-    row, column = images.mean(axis=1), images.mean(axis=0)
-    grand = column.mean()
-    image_squares = n * float(((column - grand) ** 2).sum())
-    seed_squares = m * float(((row - grand) ** 2).sum())
-    rest = float(((images - grand) ** 2).sum()) - image_squares - seed_squares
-    interaction = max(0.0, rest) / ((n - 1) * (m - 1))
-    image = max(0.0, image_squares / (m - 1) - interaction)
-    return math.sqrt(image / (n * m)), math.sqrt(interaction / (n * m))
+def image_components(values: Floats) -> tuple[Floats, Floats]:
+    """(k, k) covariances of the means of (n, m, k) values due to images alone and to the interaction alone."""
+    n, m, k = values.shape
+    column = values.mean(axis=0)
+    rest = (values - column - values.mean(axis=1, keepdims=True) + column.mean(axis=0)).reshape(-1, k)
+    interaction = rest.T @ rest / ((n - 1) * (m - 1) * n * m)
+    return np.cov(column, rowvar=False).reshape(k, k) / m - interaction, interaction
 
 
 def resampled_means(column: Floats, rng: np.random.Generator, resamples: int) -> Floats:
@@ -165,19 +190,54 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in p]
 
 
-def _with_interval(found: MeanEstimate) -> MeanEstimate:
-    low, high = (_quantile(found, share) for share in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return replace(found, ci_low=low, ci_high=high)
+def seeds_needed(sd: float, difference: float) -> int:
+    """Fewest seeds with which a paired two-sided t test at level .05 shows `difference` with power .8; at least 3.
+
+    `sd` is that of the paired difference, in the same unit.
+    """
+    in_errors = sd / abs(difference)
+    seeds = max(FEWEST_SEEDS, math.ceil((_Z * in_errors) ** 2))  # a lower bound: the t test needs a few seeds more
+    while in_errors and _power(1 / in_errors, seeds) < POWER:
+        seeds += 1
+    return seeds
 
 
-def _quantile(found: MeanEstimate, share: float) -> float:
-    """Where the confidence distribution reaches `share`."""
-    seed_part = found.value + found.seed_error * float(special.stdtrit(found.n - 1, share))
-    low, high = seed_part + float(found.deviations.min()), seed_part + float(found.deviations.max())
-    if high - low < 1e-15 * max(1.0, abs(seed_part)):
-        return seed_part
-    if found.cdf(low) >= share:  # the bracket holds up to rounding
-        return low
-    if found.cdf(high) <= share:
-        return high
-    return float(optimize.brentq(lambda x: found.cdf(x) - share, low, high, xtol=1e-9 * (high - low)))
+@lru_cache(maxsize=256)
+def detectable_effect(n: int) -> float:
+    """The smallest true difference, in standard deviations, that n seeds show with power .8 at level .05."""
+    return float(optimize.brentq(lambda effect: _power(effect, n) - POWER, 1e-3, 20.0))
+
+
+def smallest_detectable(estimate: MeanEstimate) -> float:
+    """The smallest true difference that this many seeds and images would have shown with power .8 at level .05."""
+    if not estimate.judgeable:
+        return math.nan
+    return detectable_effect(estimate.n) * math.hypot(estimate.seed_error, estimate.image_error) * math.sqrt(estimate.n)
+
+
+def what_settles(estimate: MeanEstimate, gap: float) -> str:
+    """What it takes to tell the estimate from a bound that it lies `gap` away from, as a clause for a reason.
+
+    The image part of the error does not fall with more seeds: where it alone hides the gap, test images are named.
+    """
+    left = gap**2 - (_Z * estimate.image_error) ** 2
+    if gap != 0 and left <= 0:
+        images = min(estimate.images * (_Z * estimate.image_error / gap) ** 2, MOST_IMAGES)
+        digits = max(0, math.floor(math.log10(images)) - 1)  # all but the first two
+        return f"settling it takes more than {round(images, -digits):,.0f} test images; more seeds alone are not enough"
+    sd = estimate.seed_error * math.sqrt(estimate.n)
+    # The normal bound, which the t test only raises, spares the search where it is beyond what is told.
+    seeds = MOST_SEEDS + 1 if (_Z * sd) ** 2 >= MOST_SEEDS * left else seeds_needed(sd, math.sqrt(left))
+    seeds = max(seeds, estimate.n + 1)  # a gap this size shows more often than not; this time it did not
+    told = f"more than {MOST_SEEDS} seeds" if seeds > MOST_SEEDS else f"about {counted(seeds, 'seed')}"
+    return f"settling it takes {told}"
+
+
+def _power(effect: float, n: int) -> float:
+    """Power of the two-sided t test of n values whose mean is `effect` standard deviations from the null.
+
+    From the non-central t distribution; Cohen, Statistical Power Analysis, 1988, section 2.
+    """
+    bound, centre = -special.stdtrit(n - 1, (1 - LEVEL) / 2), effect * math.sqrt(n)
+    power = 1 - float(special.nctdtr(n - 1, centre, bound)) + float(special.nctdtr(n - 1, centre, -bound))
+    return 1.0 if math.isnan(power) else power  # the non-central t overflows where the power is 1

@@ -11,9 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.estimate import FEWEST_SEEDS, Floats, MeanEstimate, estimate_mean, holm
+from harness.analysis.estimate import (
+    FEWEST_SEEDS,
+    Floats,
+    MeanEstimate,
+    estimate_mean,
+    holm,
+    over_seeds,
+    seeds_needed,
+    smallest_detectable,
+)
 from harness.analysis.findings import COMPARISON_COLUMNS, PILOT_COLUMNS, frame
-from harness.analysis.power import seeds_needed, smallest_detectable
 from harness.analysis.wording import Cell, listed, named, of_seeds, place
 from harness.records.correctness import Correct
 from harness.records.run_table import StudyRecords
@@ -33,9 +41,9 @@ _MOST_TOLD = 4
 class Evidence:
     """What tables, claims and figures of a study are made from.
 
-    The frames are copies, which may be changed; their columns are those of the tables of the same names. Runs of cells
-    or seeds that the study does not plan count nowhere else. Each contrast is computed once, from a generator of its
-    own (`generator`).
+    The frames `runs` (confirm runs that have a result), `trials`, `curves` (evaluations of confirm runs) and `shifts`
+    are copies, which may be changed, with the columns of the tables of the same names. Runs of cells or seeds that the
+    study does not plan count nowhere else. Each contrast is computed once, from a generator of its own.
     """
 
     records: StudyRecords
@@ -53,22 +61,18 @@ class Evidence:
 
     @property
     def runs(self) -> pd.DataFrame:
-        """A row per confirm run that has a result, whatever its status."""
         return self.records.runs.copy()
 
     @property
     def trials(self) -> pd.DataFrame:
-        """A row per tuning trial that has a result."""
         return self.records.trials.copy()
 
     @property
     def curves(self) -> pd.DataFrame:
-        """A row per evaluation of a confirm run."""
         return self.records.curves.copy()
 
     @property
     def shifts(self) -> pd.DataFrame:
-        """A row per confirm run and shift of the test images."""
         return self.records.shifts.copy()
 
     @property
@@ -79,33 +83,20 @@ class Evidence:
         """
         rows = []
         for size in self.sizes:
-            found = [(arm, other, self.difference(arm, other, size)) for arm, other in self.against.items()]
-            adjusted = holm([paired.p_value() for *_, paired in found])
-            for (arm, other, paired), p_holm in zip(found, adjusted, strict=True):
-                accuracies = self.values((arm, size), "test_accuracy", paired.seeds)
-                rows.append(
-                    {
-                        "arm": arm,
-                        "baseline": other,
-                        "train_size": self.train_size((arm, size)),
-                        "n": paired.n,
-                        "mean": mean_of(accuracies),
-                        "sd": float(accuracies.std(ddof=1)) if paired.n > 1 else math.nan,
-                        "difference": paired.value,
-                        "ci_low": paired.ci_low,
-                        "ci_high": paired.ci_high,
-                        "p_value": paired.p_value(),
-                        "p_holm": p_holm,
-                        "probability_better": paired.probability_positive(),
-                        "smallest_detectable": smallest_detectable(paired),
-                    }
-                )
+            found = [self.difference(arm, other, size) for arm, other in self.against.items()]
+            adjusted = holm([paired.p_value() for paired in found])
+            for (arm, other), paired, p_holm in zip(self.against.items(), found, adjusted, strict=True):
+                own = over_seeds(paired.seeds, self.values((arm, size), "test_accuracy", paired.seeds))
+                names = (arm, other, self.train_size((arm, size)))
+                interval = (paired.value, paired.ci_low, paired.ci_high, paired.p_value(), p_holm)
+                rest = (paired.probability_positive(), smallest_detectable(paired))
+                rows.append((*names, own.n, own.value, own.sd, *interval, *rest))
         return frame(rows, COMPARISON_COLUMNS)
 
     @cached_property
     def searches(self) -> dict[Cell, list[Row]]:
         """The rows of `trials` of each cell of the study, by number."""
-        return by_cell(self.study, self.records.trials, "trial")
+        return _by_cell(self.study, self.records.trials, "trial")
 
     @property
     def against(self) -> dict[str, str]:
@@ -114,19 +105,31 @@ class Evidence:
 
     @property
     def sizes(self) -> tuple[int | None, ...]:
-        """The sizes of the cells: the study's training sizes, or (None,)."""
+        """The study's training sizes, or (None,)."""
         return self.study.train_sizes or (None,)
 
-    def state(self, cell: Cell, seed: int) -> str:
-        """Status of a planned run, or `missing`."""
-        row = self.rows[cell].get(seed)
-        return MISSING if row is None else str(row["status"])
+    def train_size(self, cell: Cell) -> int | None:
+        """Training images of a cell; for studies with one size as the rows have it, else as the study asks."""
+        for row in self.rows[cell].values() if cell[1] is None else ():
+            if not pd.isna(row["train_size"]):
+                return int(row["train_size"])
+        return self.study.data_of(self.study.arm(cell[0]), cell[1]).train_size
+
+    def states(self, cell: Cell) -> dict[str, list[int]]:
+        """The planned seeds of a cell by status; `missing` are those without a result."""
+        found: dict[str, list[int]] = {status: [] for status in (*STATUSES, MISSING)}
+        for seed in sorted(self.study.seeds):
+            found[str(self.rows[cell][seed]["status"]) if seed in self.rows[cell] else MISSING].append(seed)
+        return found
+
+    def completed(self, cell: Cell) -> tuple[int, ...]:
+        """Seeds of the cell's completed runs, ascending."""
+        return tuple(seed for seed, row in sorted(self.rows[cell].items()) if row["status"] == "completed")
 
     def unfinished(self, cell: Cell) -> dict[str, list[int]]:
-        """The planned seeds that did not complete, by status (`missing` where there is no result at all)."""
-        states = {seed: self.state(cell, seed) for seed in sorted(self.study.seeds)}
-        found = {lost: [seed for seed, state in states.items() if state == lost] for lost in (*STATUSES[1:], MISSING)}
-        return {status.replace("_", " "): seeds for status, seeds in found.items() if seeds}
+        """The planned seeds that did not complete, by status."""
+        states = self.states(cell).items()
+        return {status.replace("_", " "): seeds for status, seeds in states if seeds and status != "completed"}
 
     def absent(self, cells: Iterable[Cell], metric: str) -> str:
         """Why nothing can be judged that rests on these cells, as a clause; empty where nothing is amiss.
@@ -146,10 +149,6 @@ class Evidence:
         n = len(self.study.seeds)
         return f"{n} of at least {FEWEST_SEEDS} seeds planned: too few for an interval" if n < FEWEST_SEEDS else ""
 
-    def completed(self, cell: Cell) -> tuple[int, ...]:
-        """Seeds of the cell's completed runs, ascending."""
-        return tuple(seed for seed in sorted(self.rows[cell]) if self.state(cell, seed) == "completed")
-
     def values(self, cell: Cell, metric: str, seeds: Iterable[int] | None = None) -> Floats:
         """(n,) values of a column over the given seeds (all completed ones by default); NaN where not measured."""
         chosen = self.completed(cell) if seeds is None else seeds
@@ -157,11 +156,13 @@ class Evidence:
 
     def mean(self, cell: Cell, metric: str) -> float:
         """Mean of a column over the completed runs that have it; NaN without any."""
-        return mean_of(self.values(cell, metric))
+        known = measured(self.values(cell, metric))
+        return float(known.mean()) if len(known) else math.nan
 
-    def cost_of_model(self, cell: Cell, metric: str) -> float:
-        """A cost that the model alone decides, from whichever runs have it, also diverged ones; NaN without any."""
-        return median_of(self.values(cell, metric, sorted(self.rows[cell])))
+    def median(self, cell: Cell, metric: str, seeds: Iterable[int] | None = None) -> float:
+        """The same for the median, over the runs of the given seeds (all completed ones by default)."""
+        known = measured(self.values(cell, metric, seeds))
+        return float(np.median(known)) if len(known) else math.nan
 
     def digests(self, cell: Cell, seeds: Iterable[int] | None = None) -> list[str]:
         """Of the runs of the given seeds, all completed ones by default."""
@@ -170,13 +171,6 @@ class Evidence:
     def predictions(self, cell: Cell, seeds: Iterable[int] | None = None) -> list[Correct | None]:
         """Per seed, the (m,) correctness of the run on the m test images; None where it was not kept."""
         return [self.records.correct.get(digest) for digest in self.digests(cell, seeds)]
-
-    def train_size(self, cell: Cell) -> int | None:
-        """Training images of a cell; for studies with one size as the rows have it, else as the study asks."""
-        for _, row in sorted(self.rows[cell].items()):
-            if cell[1] is None and not math.isnan(number(row["train_size"])):
-                return int(row["train_size"])
-        return self.study.data_of(self.study.arm(cell[0]), cell[1]).train_size
 
     def contrast(
         self, weights: Mapping[Cell, float], metric: str = "test_accuracy", *, log: bool = False
@@ -190,7 +184,14 @@ class Evidence:
             return self.contrast({cell: -weight for cell, weight in terms}, metric, log=log).negated()
         key = (tuple(terms), metric, log)
         if key not in self._known:
-            self._known[key] = self._estimate(dict(terms), metric, log=log)
+            seeds = self.shared_seeds((cell for cell, _ in terms), metric)
+            values = np.zeros(len(seeds))
+            for cell, weight in terms:
+                column = self.values(cell, metric, seeds)
+                values += weight * (np.log(column) if log else column)
+            images = self.images(dict(terms), seeds) if metric == "test_accuracy" and not log else None
+            rng = generator(self.seed, "contrast", metric, *terms)
+            self._known[key] = estimate_mean(seeds, values, images, rng, resamples=self.resamples)
         return self._known[key]
 
     def difference(self, arm: str, other: str, size: int | None = None, metric: str = "test_accuracy") -> MeanEstimate:
@@ -201,29 +202,19 @@ class Evidence:
         """Seeds that completed in every cell and have a value of `metric` there, ascending."""
         shared = set(self.study.seeds)
         for cell in cells:
-            seeds, values = self.completed(cell), self.values(cell, metric)
-            shared &= {seed for seed, value in zip(seeds, values, strict=True) if math.isfinite(value)}
+            known = zip(self.completed(cell), self.values(cell, metric), strict=True)
+            shared &= {seed for seed, value in known if math.isfinite(value)}
         return tuple(sorted(shared))
 
     def images(self, weights: Mapping[Cell, float], seeds: tuple[int, ...]) -> Floats | None:
         """(seeds, images) weighted sum over cells of the correctness; None where predictions are lacking or differ."""
         return weighted_answers([(weight, self.predictions(cell, seeds)) for cell, weight in weights.items()])
 
-    def _estimate(self, weights: dict[Cell, float], metric: str, *, log: bool) -> MeanEstimate:
-        seeds = self.shared_seeds(weights, metric)
-        values = np.zeros(len(seeds))
-        for cell, weight in weights.items():
-            column = self.values(cell, metric, seeds)
-            values += weight * (np.log(column) if log else column)
-        images = self.images(weights, seeds) if metric == "test_accuracy" and not log else None
-        rng = generator(self.seed, "contrast", metric, *weights.items())
-        return estimate_mean(seeds, values, images, rng, resamples=self.resamples)
-
 
 def evidence_of(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> Evidence:
     """The planned runs of a study, whatever the order of the rows."""
     rows: dict[Cell, dict[int, Row]] = {}
-    for cell, of_cell in by_cell(records.study, records.runs).items():
+    for cell, of_cell in _by_cell(records.study, records.runs).items():
         planned = (row for row in reversed(of_cell) if row["seed"] in records.study.seeds)
         rows[cell] = {int(row["seed"]): row for row in planned}  # of a run that stands there twice, the first
     return Evidence(records=records, rows=rows, seed=seed, resamples=resamples)
@@ -234,8 +225,7 @@ def pilot(records: StudyRecords, *, differences: tuple[float, ...] = (0.005, 0.0
 
     A standard deviation from few seeds is rough: from three it is easily off by a factor of two.
     """
-    evidence = evidence_of(records)
-    rows = []
+    evidence, rows = evidence_of(records), []
     for size in evidence.sizes:
         for arm, other in evidence.against.items():
             paired = evidence.difference(arm, other, size)
@@ -245,7 +235,7 @@ def pilot(records: StudyRecords, *, differences: tuple[float, ...] = (0.005, 0.0
     return frame(rows, PILOT_COLUMNS)
 
 
-def by_cell(study: ResolvedStudy, table: pd.DataFrame, *order: str) -> dict[Cell, list[Row]]:
+def _by_cell(study: ResolvedStudy, table: pd.DataFrame, *order: str) -> dict[Cell, list[Row]]:
     """The rows of each cell of the study, in the order of some columns and then of the digests."""
     found: dict[Cell, list[Row]] = {(arm.name, size): [] for arm, size in study.cells}
     for row in table.sort_values([*order, "digest"]).to_dict("records"):
@@ -267,16 +257,9 @@ def number(value: Any) -> float:
     return math.nan if value is None or value is pd.NA else float(value)
 
 
-def mean_of(values: Floats) -> float:
-    """Mean of the values that are measured; NaN without any."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else math.nan
-
-
-def median_of(values: Floats) -> float:
-    """Median of the values that are measured; NaN without any."""
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if len(known) else math.nan
+def measured(values: Floats) -> Floats:
+    """The values that are finite."""
+    return values[np.isfinite(values)]
 
 
 def generator(seed: int, *names: object) -> np.random.Generator:

@@ -14,7 +14,7 @@ from harness.analysis.estimate import FEWEST_SEEDS, MeanEstimate
 from harness.analysis.evidence import Evidence, generator
 from harness.analysis.findings import CLAIM_COLUMNS, frame
 from harness.analysis.own_code import attempt, runs_of
-from harness.analysis.shipped_claims import SHIPPED_JUDGES, Undecided, judged_by_margin, undecided
+from harness.analysis.shipped_claims import SHIPPED_JUDGES, Undecided, judged_by_margin
 from harness.analysis.wording import amount, bounds, described
 from harness.spec import Claim, Estimate, Judgement, canonical_json, to_plain
 from harness.spec.claims import KeptClaim, is_own
@@ -26,7 +26,6 @@ KEY = "own_claims"
 """Of the provenance: what a study file's own claims said when they were last judged."""
 
 _NUMBERS = ("estimate", "ci_low", "ci_high")
-_REMEDY = "give it as `patchbench report STUDY.py`"
 
 
 def claims_table(evidence: Evidence) -> pd.DataFrame:
@@ -43,11 +42,19 @@ def judge(claim: Claim, evidence: Evidence) -> Judgement:
     """The verdict on one claim."""
     try:
         if isinstance(claim, KeptClaim):
-            found, _ = attempt(_kept, claim, evidence)
-            return found or undecided("the verdict that was kept in study.json cannot be read")
-        return _judged_by_file(claim, evidence) if is_own(claim) else SHIPPED_JUDGES[type(claim)](claim, evidence)
-    except Undecided as reason:
-        return undecided(str(reason))
+            return _kept(claim, evidence)
+        if not is_own(claim):
+            return SHIPPED_JUDGES[type(claim)](claim, evidence)
+        found = _judged_by_file(claim, evidence)
+    except Undecided as error:
+        reason = str(error)
+        found = Judgement(verdict="inconclusive", reason=f"{reason[0].upper()}{reason[1:]}.")
+    if isinstance(claim, KeptClaim) or not is_own(claim):
+        return found
+    cells = [cell for cell in evidence.rows if cell[0] in claim.arm_names or not claim.arm_names]
+    lost = sum(len(seeds) for cell in cells for seeds in evidence.unfinished(cell).values())
+    without = f" {counted(lost, 'planned run')} of these arms had no result then." if lost else ""
+    return replace(found, reason=f"{found.reason} Judged by the study file's own class {claim.kind}.{without}")
 
 
 def own_verdicts(evidence: Evidence) -> list[dict[str, Any]]:
@@ -60,21 +67,34 @@ def own_verdicts(evidence: Evidence) -> list[dict[str, Any]]:
     return kept
 
 
+def _kept(claim: KeptClaim, evidence: Evidence) -> Judgement:
+    """The verdict that a study file's own class gave when it was last asked."""
+    remedy = "give it as `patchbench report STUDY.py`"
+    try:
+        kept = evidence.records.provenance.get(KEY, ())
+        found = next((item for item in kept if item["claim"] == to_plain(claim)), None)
+        if found is None:
+            raise Undecided(f"only the study's file can judge it: {remedy}")
+        if found["runs"] != runs_of(evidence.records):
+            raise Undecided(f"it was judged on other runs, and only the study's file can judge it on these: {remedy}")
+        numbers = {name: math.nan if found[name] is None else found[name] for name in _NUMBERS}
+        return _decided(claim, Judgement(verdict=found["verdict"], reason=found["reason"], **numbers))
+    except (KeyError, TypeError, ValueError) as error:
+        raise Undecided("the verdict that was kept in study.json cannot be read") from error
+
+
 def _judged_by_file(claim: Claim, evidence: Evidence) -> Judgement:
     """What the study file's class says; inconclusive, with the error, where it fails."""
     name, planned = type(claim).__name__, len(evidence.study.seeds)
     given, failure = attempt(claim.judge, evidence, generator(evidence.seed, "claim", canonical_json(claim)))
+    if planned < FEWEST_SEEDS:
+        raise Undecided(f"{planned} of at least {FEWEST_SEEDS} seeds planned: too few for an interval")
+    if failure:
+        raise Undecided(f"{name}.judge failed with {failure}")
     try:
-        if planned < FEWEST_SEEDS:
-            found = undecided(f"{planned} of at least {FEWEST_SEEDS} seeds planned: too few for an interval")
-        else:
-            found = undecided(f"{name}.judge failed with {failure}") if failure else _decided(claim, given)
+        return _decided(claim, given)
     except (TypeError, ValueError) as error:
-        found = undecided(f"what {name}.judge gave cannot be used: {error}")
-    cells = [cell for cell in evidence.rows if cell[0] in claim.arm_names or not claim.arm_names]
-    lost = sum(len(seeds) for cell in cells for seeds in evidence.unfinished(cell).values())
-    without = f" {counted(lost, 'planned run')} of these arms had no result then." if lost else ""
-    return replace(found, reason=f"{found.reason} Judged by the study file's own class {name}.{without}")
+        raise Undecided(f"what {name}.judge gave cannot be used: {error}") from error
 
 
 def _decided(claim: Claim, given: object) -> Judgement:
@@ -84,29 +104,17 @@ def _decided(claim: Claim, given: object) -> Judgement:
     metric, margin = getattr(claim, "metric", None) or "", float(getattr(claim, "margin", 0.0))
     if isinstance(given, MeanEstimate):
         told = f"The estimate is {described(metric, given)}"
-        return judged_by_margin(given, metric, margin, told) if given.judgeable else undecided(told)
+        if not given.judgeable:
+            raise Undecided(told)
+        return judged_by_margin(given, metric, margin, told)
     first = given.estimate if isinstance(given, Judgement) else given.value
     value, low, high = numbers = [float(number) for number in (first, given.ci_low, given.ci_high)]
-    told = f"{value:g} [{low:g}, {high:g}]"
-    require(not low > high and not any(map(math.isinf, numbers)), f"its numbers are {told}")
+    told = f"its numbers are {value:g} [{low:g}, {high:g}]"
+    require(not low > high and not any(map(math.isinf, numbers)), told)
     if isinstance(given, Judgement):
         known = given.verdict in get_args(Verdict) and isinstance(given.reason, str)
-        require(
-            known, f"{given!r:.80} has another verdict than {', '.join(get_args(Verdict))}, or no text as its reason"
-        )
+        require(known, f"its verdict is {given.verdict!r:.80}, its reason {given.reason!r:.80}")
         return replace(given, estimate=value, ci_low=low, ci_high=high)
-    require(not any(map(math.isnan, numbers)), f"{told} is not finite")
+    require(not any(map(math.isnan, numbers)), told)
     told = f"The estimate is {amount(metric, value)} {bounds(metric, low, high)}"
     return judged_by_margin(Estimate(value, low, high), metric, margin, told)
-
-
-def _kept(claim: KeptClaim, evidence: Evidence) -> Judgement:
-    """The verdict that a study file's own class gave when it was last asked."""
-    kept = evidence.records.provenance.get(KEY, ())
-    found = next((item for item in kept if item["claim"] == to_plain(claim)), None)
-    if found is None:
-        return undecided(f"only the study's file can judge it: {_REMEDY}")
-    if found["runs"] != runs_of(evidence.records):
-        return undecided(f"it was judged on other runs, and only the study's file can judge it on these: {_REMEDY}")
-    numbers = {name: math.nan if found[name] is None else float(found[name]) for name in _NUMBERS}
-    return _decided(claim, Judgement(verdict=found["verdict"], reason=found["reason"], **numbers))

@@ -27,9 +27,6 @@ A straight line from chance to the end falls by .2; of the 148 arms of the shipp
 MUCH_LESS = 0.6
 """An arm with less than this share of what the best arm has learned something else than the task, or nothing."""
 
-_TWO_SIDED = 1.96
-"""Standard errors of a 95% interval."""
-
 _MOST_NAMED = 4
 """Arms that the answer names."""
 
@@ -38,20 +35,19 @@ Cautions = Mapping[Cell, tuple[str, ...]]
 
 def learning_cautions(evidence: Evidence) -> Cautions:
     """For each cell that seems not to have learned: why, a clause each."""
-    curves = evidence.records.curves.dropna(subset=["update", "train_loss"])
-    losses = {
-        cell: mean_curve(curves[curves["digest"].isin(evidence.digests(cell))], "train_loss") for cell in evidence.rows
-    }
-    found = {}
+    curves, found = evidence.records.curves.dropna(subset=["update", "train_loss"]), {}
+    of_cells = {cell: curves[curves["digest"].isin(evidence.digests(cell))] for cell in evidence.rows}
+    losses = {cell: mean_curve(of_cell, "train_loss") for cell, of_cell in of_cells.items()}
     for cell in evidence.rows:
-        classes, largest_share = _classes(evidence, cell)
+        classes, chance = _classes(evidence, cell)
         told = (
-            _at_chance(evidence, cell, largest_share),
+            _at_chance(evidence, cell, chance),
             _cut_off(losses[cell], classes),
             _far_behind(evidence, cell, losses),
         )
-        found[cell] = tuple(filter(None, told))
-    return {cell: clauses for cell, clauses in found.items() if clauses}
+        if any(told):
+            found[cell] = tuple(filter(None, told))
+    return found
 
 
 def doubtful(cautions: Cautions) -> str:
@@ -74,15 +70,12 @@ def mean_curve(evaluations: pd.DataFrame, column: str) -> "pd.Series[float]":
 
 
 def _at_chance(evidence: Evidence, cell: Cell, chance: float) -> str:
-    """Whether the interval of the mean test accuracy, over seeds and test images, reaches down to chance.
-
-    Below three seeds an interval over test images alone.
-    """
+    """Whether the interval of the mean test accuracy reaches chance; below three seeds one over images alone."""
     mean = evidence.contrast({cell: 1.0})
     low = mean.ci_low
     if not mean.judgeable:
         images = [len(row) for row in evidence.predictions(cell, mean.seeds) if row is not None]
-        low = mean.value - _TWO_SIDED * (math.sqrt(chance * (1 - chance) / min(images)) if images else 0.0)
+        low = mean.value - 1.96 * (math.sqrt(chance * (1 - chance) / min(images)) if images else 0.0)
     if not low <= chance:
         return ""
     return (
@@ -129,14 +122,9 @@ def _classes(evidence: Evidence, cell: Cell) -> tuple[float, float]:
 
     NaN where neither the results nor the source's name tell.
     """
-    name = evidence.study.data_of(evidence.study.arm(cell[0])).kind
-    facts = IMAGENET if name == "imagenet" else NAMED_SOURCES.get(name)
-    classes = _told(evidence, "classes") if facts is None else facts.classes
-    classes = classes if classes > 1 else math.nan
-    share = _told(evidence, "largest_class_share")
+    kind = evidence.study.data_of(evidence.study.arm(cell[0])).kind
+    facts = IMAGENET if kind == "imagenet" else NAMED_SOURCES.get(kind)
+    told = (evidence.records.provenance.get(key) for key in ("classes", "largest_class_share"))
+    classes, share = (float(value) if isinstance(value, int | float) else math.nan for value in told)
+    classes = facts.classes if facts else classes if classes > 1 else math.nan
     return classes, share if 0 < share <= 1 else 1 / classes
-
-
-def _told(evidence: Evidence, key: str) -> float:
-    value = evidence.records.provenance.get(key)
-    return float(value) if isinstance(value, int | float) else math.nan

@@ -1,6 +1,7 @@
 """What the searches spent and found: budget curves, the audit of fairness, and values on the edge of their range."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,6 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from harness.analysis.conditions import unequal_images
 from harness.analysis.estimate import Floats
 from harness.analysis.evidence import Evidence, Row, number
 from harness.analysis.findings import AUDIT_COLUMNS, BUDGET_COLUMNS, frame
@@ -32,9 +32,10 @@ def edge_distance(distribution: Distribution, value: float | str | bool) -> floa
     """
     if isinstance(distribution, Choice):
         return math.nan
-    low, high, at = distribution.low, distribution.high, float(value)
+    ends = (distribution.low, float(value), distribution.high)
     if isinstance(distribution, LogUniform):
-        low, high, at = math.log(low), math.log(high), math.log(at) if at > 0 else -math.inf
+        ends = tuple(math.log(end) if end > 0 else -math.inf for end in ends)
+    low, at, high = ends
     position = (at - low) / (high - low)
     return min(position, 1 - position)
 
@@ -69,8 +70,25 @@ def budget_table(evidence: Evidence) -> pd.DataFrame:
 
 def audit_table(evidence: Evidence) -> pd.DataFrame:
     """AUDIT_COLUMNS and those of the nuisance parameters; cells without trials have no row."""
-    rows = [_audit_row(evidence, cell, trials) for cell, trials in evidence.searches.items() if trials]
-    parameters = sorted({name for row in rows for name in row if name not in AUDIT_COLUMNS})
+    rows = []
+    for cell, trials in evidence.searches.items():
+        space, values = _chosen(evidence, cell, trials)
+        best = max((_score(trial) for trial in trials if not math.isnan(_score(trial))), default=math.nan)
+        completed = sum(trial["status"] == "completed" for trial in trials)
+        images = int(np.nansum([number(trial["images_seen"]) for trial in trials]))
+        spent = (
+            cell[0],
+            evidence.train_size(cell),
+            len(trials),
+            completed,
+            images,
+            best,
+            ", ".join(at_edge(space, values)),
+        )
+        own = {f"p.{name}": value for name, value in values.items()}
+        own |= {f"edge.{name}": edge_distance(space[name], value) for name, value in values.items()}
+        rows += [dict(zip(AUDIT_COLUMNS, spent, strict=True)) | own] if trials else []
+    parameters = sorted({name for row in rows for name in row} - set(AUDIT_COLUMNS))
     return pd.DataFrame(rows, columns=[*AUDIT_COLUMNS, *parameters]).astype(AUDIT_COLUMNS)
 
 
@@ -81,20 +99,39 @@ def tuning_warnings(evidence: Evidence) -> Iterator[str]:
         return
     yield from evidence.study.used_up
     for size in evidence.sizes:
-        where = "The" if size is None else f"At {counted(size, 'training image')} the"
-        numbers = {cell[0]: len(trials) for cell, trials in evidence.searches.items() if cell[1] == size}
+        numbers = {arm: len(trials) for (arm, of), trials in evidence.searches.items() if of == size}
         if len(set(numbers.values())) > 1:
+            where = "The" if size is None else f"At {counted(size, 'training image')} the"
             told = listed(f"{arm} {counted(trials, 'trial')}" for arm, trials in numbers.items())
             yield f"{where} arms were not tuned equally: {told}."
-    searches = {cell: trials for cell, trials in evidence.searches.items() if trials}
-    lengths = {cell: _images_planned(evidence, cell, trials) for cell, trials in searches.items()}
-    yield from unequal_images(evidence, lengths, "arms' trials differ in length")
-    for cell, trials in searches.items():
-        if all(math.isnan(_score(trial)) for trial in trials):
+    lengths = {
+        cell: [int(trial["images_seen"]) for trial in trials if trial["status"] == "completed"]
+        for cell, trials in evidence.searches.items()
+    }
+    longest = {cell: [max(images)] for cell, images in lengths.items() if images}
+    yield from unequal_images(evidence, longest, "arms' trials differ in length")
+    for cell, trials in evidence.searches.items():
+        if trials and all(math.isnan(_score(trial)) for trial in trials):
             told = f"none of its {counted(len(trials), 'trial')} has a score"
             yield f"{place(cell)}: {told}, so the search chose no setting."
-    for cell, trials in searches.items():
         yield from _edges(evidence, cell, trials)
+
+
+def unequal_images(evidence: Evidence, seen: Mapping[Cell, Sequence[int]], told: str) -> Iterator[str]:
+    """A sentence that opens with `told` for each training size at which the numbers of images seen differ by arm.
+
+    Each arm is compared with those that ask for as many training images. So where arms change `data.train_size`
+    themselves, a budget in epochs, which grows with the data, is not taken for unfair: the data is the question there.
+    """
+    study = evidence.study
+    groups: dict[int | None, dict[str, tuple[int, ...]]] = defaultdict(dict)
+    for (arm, size), images in seen.items():
+        groups[study.data_of(study.arm(arm), size).train_size] |= {arm: tuple(images)} if images else {}
+    for size, known in groups.items():
+        if len(set(known.values())) > 1:
+            numbers = listed(f"{arm} {' or '.join(f'{n:,}' for n in images)} images" for arm, images in known.items())
+            at = "With all training images the" if size is None else f"At {size:,} training images the"
+            yield f"{at if len(groups) > 1 or study.train_sizes else 'The'} {told}: {numbers}."
 
 
 def _score(trial: Row) -> float:
@@ -103,46 +140,12 @@ def _score(trial: Row) -> float:
 
 
 def _chosen(evidence: Evidence, cell: Cell, trials: Sequence[Row]) -> tuple[Space, dict[str, Any]]:
-    """What is searched for a cell's arm, and the values that were confirmed; none without a trial that has a score.
-
-    While the search goes on, those of the best trial so far.
-    """
+    """What is searched for a cell's arm, and the values that were chosen; while the search goes on, the best so far."""
     space = evidence.study.search.space_of(evidence.study.arm(cell[0]))
     scored = [trial for trial in trials if trial["chosen"] or not math.isnan(_score(trial))]
     best = max(scored, key=lambda trial: (bool(trial["chosen"]), _score(trial)), default={})
     found = {name: best.get(f"p.{name}") for name in sorted(space)}
     return space, {name: value for name, value in found.items() if value is not None and not pd.isna(value)}
-
-
-def _audit_row(evidence: Evidence, cell: Cell, trials: Sequence[Row]) -> dict[str, Any]:
-    space, values = _chosen(evidence, cell, trials)
-    scores = [score for score in map(_score, trials) if not math.isnan(score)]
-    return {
-        "arm": cell[0],
-        "train_size": evidence.train_size(cell),
-        "trials": len(trials),
-        "completed": sum(trial["status"] == "completed" for trial in trials),
-        "images": int(np.nansum([number(trial["images_seen"]) for trial in trials])),
-        "best_validation_accuracy": max(scores, default=math.nan),
-        "at_edge": ", ".join(at_edge(space, values)),
-        **{f"p.{name}": value for name, value in values.items()},
-        **{f"edge.{name}": edge_distance(space[name], value) for name, value in values.items()},
-    }
-
-
-def _images_planned(evidence: Evidence, cell: Cell, trials: Sequence[Row]) -> list[int]:
-    """Training images of a trial that runs to its end: of the longest completed one, else as the study plans it.
-
-    None where the plan is in epochs of an unknown number of images.
-    """
-    seen = [number(trial["images_seen"]) for trial in trials if trial["status"] == "completed"]
-    if known := [images for images in seen if not math.isnan(images)]:
-        return [int(max(known))]
-    study, size = evidence.study, evidence.train_size(cell)
-    recipe = study.recipe_of(study.arm(cell[0]))
-    if recipe.epochs is not None and size is None:
-        return []
-    return [study.trial_updates(recipe.resolved(size or 0)) * recipe.batch_size]
 
 
 def _edges(evidence: Evidence, cell: Cell, trials: Sequence[Row]) -> Iterator[str]:
@@ -153,22 +156,13 @@ def _edges(evidence: Evidence, cell: Cell, trials: Sequence[Row]) -> Iterator[st
     for name in at_edge(space, values):
         found = space[name]
         assert isinstance(found, LogUniform | Uniform)
-        if _can_be_wider(own, name, found, float(values[name])):
-            yield (
-                f"{place(cell)}: the chosen {name} {plain(values[name])} lies on the edge of its range "
-                f"[{plain(found.low, 6)}, {plain(found.high, 6)}]; widen the range and search again."
-            )
-
-
-def _can_be_wider(own: Setting, name: str, found: LogUniform | Uniform, value: float) -> bool:
-    """Whether the field takes a value beyond the edge of the range that a value lies on."""
-    is_low, step = value - found.low < found.high - value, EDGE * (found.high - found.low)
-    if isinstance(found, LogUniform):
-        beyond = found.low / 2 if is_low else found.high * 2
-    else:
-        beyond = found.low - step if is_low else found.high + step
-    try:
-        own.with_value(name, beyond)
-    except InvalidInput:
-        return False
-    return True
+        low, high, step = found.low, found.high, EDGE * (found.high - found.low)
+        beyond = (low / 2, high * 2) if isinstance(found, LogUniform) else (low - step, high + step)
+        try:
+            own.with_value(name, beyond[values[name] - low > high - values[name]])
+        except InvalidInput:
+            continue
+        yield (
+            f"{place(cell)}: the chosen {name} {plain(values[name])} lies on the edge of its range "
+            f"[{plain(low, 6)}, {plain(high, 6)}]; widen the range and search again."
+        )

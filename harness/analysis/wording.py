@@ -13,14 +13,8 @@ Cell = tuple[str, int | None]
 _SHARES = ("test_accuracy", "validation_accuracy", "shifted_accuracy", "shift_agreement")
 """Metrics between 0 and 1, told in percentage points."""
 
-_PREFIXED = (
-    "params",
-    "macs_per_image",
-    "attention_macs_per_image",
-    "train_images_per_second",
-    "eval_images_per_second",
-)
-"""Metrics whose numbers are written with a prefix (k, M, G)."""
+_PREFIXED = ("params", "per_image", "per_second")
+"""Ends of the names of metrics whose numbers are written with a prefix (k, M, G)."""
 
 _WORDS = {
     "shift_agreement": "agreement at the largest shift",
@@ -48,7 +42,7 @@ def form(metric: str) -> tuple[Callable[[Any], str], str]:
     if metric in _SHARES:
         return points, "points" if metric == "test_accuracy" else f"points of {named(metric)}"
     in_memory = metric == "peak_memory_bytes"
-    write = memory if in_memory else magnitude if metric in _PREFIXED else plain
+    write = memory if in_memory else magnitude if metric.endswith(_PREFIXED) else plain
     return lambda value: f"{'+' * ((number(value) or 0) > 0)}{write(value)}", "of memory" if in_memory else named(
         metric
     )

@@ -10,8 +10,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from harness.analysis.estimate import holm, over_seeds
-from harness.analysis.power import detectable_effect, seeds_needed
+from harness.analysis.estimate import detectable_effect, holm, over_seeds, seeds_needed
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))

@@ -8,8 +8,7 @@ import pytest
 from simulate import at_most, evidence, records, share, study
 
 from harness.analysis import analyse
-from harness.analysis.axis import size_axis
-from harness.analysis.crossover import crossing, sign_changes, slope
+from harness.analysis.axis import crossing, sign_changes, size_axis, slope
 from harness.analysis.evidence import evidence_of
 from harness.analysis.laws import fit_law
 from harness.spec import Crosses

@@ -85,9 +85,9 @@ def test_image_components_recover_what_was_planted() -> None:
     rng = np.random.default_rng(0)
     n, m = 6, 20_000
     values = rng.normal(0, 3, m) + rng.normal(0, 5, (n, 1)) + rng.normal(0, 2, (n, m))
-    image, interaction = image_components(values)
-    assert image * math.sqrt(m) == pytest.approx(3, rel=0.03)
-    assert interaction * math.sqrt(n * m) == pytest.approx(2, rel=0.03)
+    image, interaction = image_components(np.stack([values, -2 * values], axis=2))
+    assert np.sqrt(image * m * [[1, -1], [-1, 1]]) == pytest.approx(3 * np.sqrt([[1, 2], [2, 4]]), rel=0.03)
+    assert math.sqrt(interaction[0, 0] * n * m) == pytest.approx(2, rel=0.03)
 
 
 @pytest.mark.parametrize("distinct", [3, 2000], ids=["counts", "normal limit"])

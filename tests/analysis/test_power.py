@@ -3,9 +3,14 @@ import pytest
 from scipy import stats
 from simulate import records, series_study, study, vit_lead
 
-from harness.analysis import pilot, seeds_needed
-from harness.analysis.estimate import MeanEstimate, estimate_mean
-from harness.analysis.power import smallest_detectable, what_settles
+from harness.analysis import pilot
+from harness.analysis.estimate import (
+    MeanEstimate,
+    estimate_mean,
+    seeds_needed,
+    smallest_detectable,
+    what_settles,
+)
 
 
 @pytest.mark.parametrize("effect", [0.6, 1.0, 2.0])
@@ -27,12 +32,6 @@ def test_seeds_needed_known_values() -> None:
     assert seeds_needed(0.0, 0.1) == 3
     assert seeds_needed(1e-9, 1.0) == 3
     assert seeds_needed(1.0, 0.01) == pytest.approx(78_490, rel=0.001)
-
-
-@pytest.mark.parametrize(("sd", "difference"), [(1.0, 0.0), (-1.0, 1.0), (float("nan"), 1.0), (1.0, float("inf"))])
-def test_seeds_needed_refuses_what_no_number_answers(sd: float, difference: float) -> None:
-    with pytest.raises(ValueError, match="it must be finite"):
-        seeds_needed(sd, difference)
 
 
 @pytest.mark.parametrize("n", [3, 5, 10, 50])

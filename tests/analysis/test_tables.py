@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from simulate import records, study, without_accuracy
 
-from harness.analysis import COMPARISON_COLUMNS, analyse
+from harness.analysis import analyse
 from harness.analysis.estimate import MeanEstimate, holm
+from harness.analysis.findings import COMPARISON_COLUMNS
 from harness.analysis.wording import amount, described
 from harness.records.run_table import StudyRecords
 from harness.spec import Better, LogUniform, Search
@@ -237,6 +238,10 @@ def trials(**more: Any) -> list[dict[str, Any]]:
 
 SEARCHED = Search(space={"learning_rate": LogUniform(low=1e-4, high=1e-1)}, trials=2)
 GPU, CPU = "NVIDIA L4", "cpu"
+DOUBT = (
+    "images/s and memory are not comparable between arms, "
+    "and settings that were chosen with one {} may not suit another."
+)
 
 
 def warnings_of(of=None, searched=(), **changes: Any) -> tuple[str, ...]:
@@ -252,7 +257,7 @@ def warnings_of(of=None, searched=(), **changes: Any) -> tuple[str, ...]:
 def test_mixed_devices_are_said() -> None:
     assert warnings_of(device=lambda row: GPU if row["arm"] == "ViT/7" else CPU)[0] == (
         "The results were made with 2 devices: NVIDIA L4 (5 confirm runs) and cpu (10 confirm runs); "
-        "images/s and memory are not comparable between arms."
+        + DOUBT.format("device")
     )
 
 
@@ -266,9 +271,9 @@ def test_trials_count_among_what_is_mixed() -> None:
     found = analyse(with_trials(kept, trials(device=GPU, precision="bf16"))).warnings
     assert found == (
         "The results were made with 2 devices: NVIDIA L4 (6 trials) and cpu (15 confirm runs); "
-        "settings that were chosen with one device may not suit another.",
+        + DOUBT.format("device"),
         "The results were made with 2 precisions: bf16 (6 trials) and fp32 (15 confirm runs); "
-        "settings that were chosen with one precision may not suit another.",
+        + DOUBT.format("precision"),
     )
     failed = trials(device=GPU, precision="bf16", status="failed")
     silent = trials(device="", precision=None)

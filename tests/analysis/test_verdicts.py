@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 from simulate import World, at_most, evidence, records, share, study, verdicts, without_accuracy, without_frames
 
-from harness.analysis import CLAIM_COLUMNS, VERDICTS
 from harness.analysis.evidence import Evidence
+from harness.analysis.findings import CLAIM_COLUMNS, VERDICTS
 from harness.analysis.judging import judge
 from harness.analysis.wording import named
 from harness.spec import (
@@ -196,12 +196,12 @@ def test_shares_of_moved_images_are_told_in_points() -> None:
         (
             {"ViT/4": 900, "ViT/14": 100},
             "inconclusive",
-            "The runs of ViT/7 have not measured multiply-accumulates of attention",
+            "ViT/7: multiply-accumulates of attention per image not measured or not above zero",
         ),
         (
             {"ViT/4": 900, "ViT/7": 300, "ViT/14": 0},
             "inconclusive",
-            "ViT/14: multiply-accumulates of attention per image not above zero, so there is no ratio",
+            "ViT/14: multiply-accumulates of attention per image not measured or not above zero, so there is no ratio",
         ),
     ],
 )
