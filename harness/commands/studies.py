@@ -35,28 +35,23 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_obj
 def list_(results: Path, as_json: bool) -> None:
-    """List the studies: question, arms and minutes at each scale, as stated and as forecast for this machine."""
-    from harness.records.pace import pace
-
+    """List the studies: question, arms and minutes at each scale."""
     studies = {name: find_study(name)[1] for name in study_names()}
     if as_json:
         echo_json({name: to_plain(study) for name, study in studies.items()})
         return
-    here, console = pace(results), make_console()
-    rows = [[name, study.question, _scales(study, here)] for name, study in studies.items()]
+    console = make_console()
+    rows = [[name, study.question, _scales(study)] for name, study in studies.items()]
     console.print(table("Studies", ["study", "question", "arms (minutes) by scale"], rows))
-    if here is None:
-        say(console, "Minutes as stated for 2 cores (gpu: one GPU); `patchbench plan NAME` forecasts them here.")
+    say(console, "Minutes as stated for 2 cores (gpu: one GPU); `patchbench plan NAME` forecasts them here.")
 
 
-def _scales(study: Study, here: float | None) -> str:
-    """Arms and minutes by scale; with `here`, minutes on this machine per stated minute, of the scales that suit it."""
-    parts = []
-    for name, scale in study.scales.items():
-        forecast = f", here {(scale.minutes or 0) * here:.2g}" if here and name in ("smoke", "laptop") else ""
-        stated = f" ({scale.minutes:g} min{forecast})" if scale.minutes else ""
-        parts.append(f"{name} {len(scale.arms) + 1}{stated}")
-    return ", ".join(parts)
+def _scales(study: Study) -> str:
+    """Arms and minutes by scale."""
+    return ", ".join(
+        f"{name} {len(scale.arms) + 1}" + (f" ({scale.minutes:g} min)" if scale.minutes else "")
+        for name, scale in study.scales.items()
+    )
 
 
 @click.command()
@@ -105,16 +100,12 @@ def plan(
     from harness.data.survey import outline
     from harness.execution.progress import open_cells
     from harness.execution.rehearsal import forecast
-    from harness.records.pace import remember_pace
     from harness.records.provenance import available_cores
     from harness.training.device import choose
 
     placement = choose(device, study.recipe.precision)
     workers = workers or (available_cores() if placement.device.type == "cpu" else 1)
     found, slots = forecast(made, placement, threads=max(1, available_cores() // workers)), min(workers, made.runs)
-    if study == resolve_study(name, study.scale, ()) and device == "auto" and not found.busy:
-        minutes = found.seconds / slots / 60
-        remember_pace(results, study.name, study.scale, stated=study.minutes, minutes=minutes)
     folder = results / study.name / study.scale
     cells, data = open_cells(made, folder), [outline(spec) for spec in made.surveyed]
     seconds_left = sum(

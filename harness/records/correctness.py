@@ -15,7 +15,7 @@ Correct = npt.NDArray[np.bool_]
 """(N,) whether the predicted class was right, per test image in the test split's order."""
 
 
-def write_arrays(path: Path, **arrays: npt.NDArray[Any]) -> bytes:
+def write_arrays(path: Path, **arrays: Any) -> bytes:
     """Keep arrays in an .npz file; returns its content."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)

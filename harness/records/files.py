@@ -103,11 +103,9 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
-def write_json(path: Path, content: Any, *, keep_same: bool = False) -> None:
-    """Write indented JSON with sorted keys atomically; with `keep_same` only where the file has other content."""
-    written = (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
-    if not keep_same or not path.exists() or read_bytes(path) != written:
-        write_bytes(path, written)
+def write_json(path: Path, content: Any) -> None:
+    """Write indented JSON with sorted keys atomically."""
+    write_text(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 @contextlib.contextmanager
@@ -202,7 +200,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RecordsError(f"Could not write {path}: {error.strerror or error}. {_remedy(error, path)}") from error
+        raise _mended(f"Could not write {path}", path, error) from error
 
 
 @contextlib.contextmanager
@@ -217,7 +215,16 @@ def mendable(near: Path | None = None) -> Iterator[None]:
         if error.errno not in _REMEDIES:
             raise
         path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else near or Path.cwd()
-        raise RecordsError(f"{path}: {error.strerror or error}. {_remedy(error, path)}") from error
+        raise _mended(str(path), path, error) from error
+
+
+def _mended(what: str, path: Path, error: OSError) -> RecordsError:
+    advice, free = _REMEDIES.get(error.errno or 0, _RIGHTS), ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        free = f"{shutil.disk_usage(folder).free:,} bytes are free there. "
+    told = f"{error.strerror or error}. {free}{advice}, then run the same command again; nothing finished is lost."
+    return RecordsError(f"{what}: {told}")
 
 
 def sync_folder(folder: Path) -> None:
@@ -273,27 +280,19 @@ def _unused(folder: Path, name: str) -> Path:
     return next(target for target in targets if not target.exists())
 
 
-def _remedy(error: OSError, path: Path) -> str:
-    advice, free = _REMEDIES.get(error.errno or 0, _RIGHTS), ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        folder = next(parent for parent in path.absolute().parents if parent.exists())
-        free = f"{shutil.disk_usage(folder).free:,} bytes are free there. "
-    return f"{free}{advice}, then run the same command again; nothing finished is lost."
-
-
 _RIGHTS = "Give this user the right to read and write there, or name another folder with --results"
-_REMEDIES = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space"),
-    errno.EFBIG: "Lift the limit on the size of files (ulimit -f)",
-    **dict.fromkeys((errno.EACCES, errno.EPERM), _RIGHTS),
-    **dict.fromkeys(
-        (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENXIO, errno.EBUSY),
-        "Remove what stands in the place of a file or a folder",
+_ADVICE = {
+    "Free some space": (errno.ENOSPC, errno.EDQUOT),
+    "Lift the limit on the size of files (ulimit -f)": (errno.EFBIG,),
+    _RIGHTS: (errno.EACCES, errno.EPERM),
+    "Remove what stands in the place of a file or a folder": (
+        *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENXIO, errno.EBUSY),
     ),
-    **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENODEV), "Mend the disk or the connection to it"),
-    errno.EROFS: "Mount that file system for writing, or name another folder with --results",
-    errno.ENAMETOOLONG: "Name a folder with a shorter path with --results",
-    errno.ENOLCK: "Name a folder on a file system that has locks with --results",
-    errno.ENOMEM: "Close other programs or lift the limit on memory (ulimit -v)",
-    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Close other programs, or allow more open files (ulimit -n)"),
+    "Mend the disk or the connection to it": (errno.EIO, errno.ESTALE, errno.ENODEV),
+    "Mount that file system for writing, or name another folder with --results": (errno.EROFS,),
+    "Name a folder with a shorter path with --results": (errno.ENAMETOOLONG,),
+    "Name a folder on a file system that has locks with --results": (errno.ENOLCK,),
+    "Close other programs or lift the limit on memory (ulimit -v)": (errno.ENOMEM,),
+    "Close other programs, or allow more open files (ulimit -n)": (errno.EMFILE, errno.ENFILE),
 }
+_REMEDIES = {number: advice for advice, numbers in _ADVICE.items() for number in numbers}

@@ -12,22 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
+from harness.records import files
 from harness.records.failpoints import reached
-from harness.records.files import (
-    adapter,
-    atomic_writer,
-    open_to_read,
-    read_json,
-    reading,
-    remove_unfinished,
-    sha256,
-    sync_folder,
-    write_bytes,
-    write_json,
-    writing,
-)
 from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder, place_of, with_place
 from harness.spec import InvalidInput, RunConfig, canonical_json, to_plain
@@ -35,7 +23,6 @@ from harness.spec import InvalidInput, RunConfig, canonical_json, to_plain
 WEIGHTS, FACTS = "model.safetensors", "model.json"
 SHORTEST_PREFIX = 6
 """Fewest hexadecimal digits that name a model."""
-
 _MOST_LISTED = 12
 
 
@@ -73,12 +60,12 @@ class ModelFacts:
     @classmethod
     def from_json(cls, content: Any) -> Self:
         """Read back `as_json`; an exception for what it cannot have written."""
-        if content["digest"] != sha256(canonical_json(content["config"]).encode()):
+        if content["digest"] != files.sha256(canonical_json(content["config"]).encode()):
             raise ValueError("its configuration has another digest")
-        config = with_place(adapter(RunConfig).validate_python(content["config"]), content)
+        config = with_place(files.adapter(RunConfig).validate_python(content["config"]), content)
         flat = content["normalisation"] | content["weights"] | {"config": config}
         flat |= {f"{part}_accuracy": content["accuracy"][part] for part in ("validation", "test")}
-        facts: Self = adapter(cls).validate_python(content | flat)
+        facts: Self = files.adapter(cast("Any", cls)).validate_python(content | flat)
         if config.data.image_size is None or not len(facts.mean) == len(facts.std) == config.channels:
             raise ValueError("it lacks the image size, or means and deviations of every channel")
         return facts
@@ -108,20 +95,20 @@ class ModelFolder:
     @cached_property
     def facts(self) -> ModelFacts:
         """What model.json says; `RecordsError` where it is damaged or of another run than its digest says."""
-        with reading(self.facts_path):
-            return ModelFacts.from_json(read_json(self.facts_path))
+        with files.reading(self.facts_path):
+            return ModelFacts.from_json(files.read_json(self.facts_path))
 
     def write(self, weights: bytes, facts: ModelFacts) -> None:
         """Keep a model: the facts come last, so that a kill leaves no model rather than half of one."""
-        remove_unfinished(self.path)
+        files.remove_unfinished(self.path)
         self.facts_path.unlink(missing_ok=True)
-        write_bytes(self.weights_path, weights)
-        write_json(self.facts_path, facts.as_json())
+        files.write_bytes(self.weights_path, weights)
+        files.write_json(self.facts_path, facts.as_json())
 
     def require_whole(self) -> None:
         """Raise `RecordsError` unless the weights are a plain file with the size and the SHA-256 of model.json."""
         facts = self.facts
-        with reading(self.weights_path), open_to_read(self.weights_path) as file:
+        with files.reading(self.weights_path), files.open_to_read(self.weights_path) as file:
             if (size := os.fstat(file.fileno()).st_size) != facts.bytes:
                 raise ValueError(f"it has {size:,} bytes; {FACTS} says {facts.bytes:,}. {_REMEDY}")
             if (digest := hashlib.file_digest(file, "sha256").hexdigest()) != facts.sha256:
@@ -129,13 +116,13 @@ class ModelFolder:
 
     def move_to(self, target: "ModelFolder") -> None:
         """Take the place of another model, in one step: a kill before it leaves this one where it is."""
-        with writing(target.path):
+        with files.writing(target.path):
             target.path.parent.mkdir(parents=True, exist_ok=True)
             target.remove()
             reached("begin:move of model")
             self.path.rename(target.path)
             reached("moved model")
-            sync_folder(target.path.parent)
+            files.sync_folder(target.path.parent)
 
     def remove(self) -> None:
         """Remove the model; the facts go first."""
@@ -153,9 +140,9 @@ class ModelFolder:
         for taken in (path, facts_path):
             if taken.exists() or taken == facts_path == path:
                 raise InvalidInput(f"{taken} is there already; --output names a new file, FILE.safetensors.")
-        with open_to_read(self.weights_path) as source, atomic_writer(path) as copy:
+        with files.open_to_read(self.weights_path) as source, files.atomic_writer(path) as copy:
             shutil.copyfileobj(source, copy)
-        write_json(facts_path, self.facts.as_json())
+        files.write_json(facts_path, self.facts.as_json())
         return [path, facts_path]
 
 
@@ -165,7 +152,7 @@ def arm_folders(folder: Path, arms: Iterable[str]) -> dict[str, ModelFolder]:
     readable = {arm: re.sub(r"[^a-z0-9]+", "-", arm.lower()).strip("-")[:60] for arm in arms}
     for arm, name in readable.items():
         is_own = name and list(readable.values()).count(name) == 1
-        own = name if is_own else f"{name}-{sha256(arm.encode())[:8]}".strip("-")
+        own = name if is_own else f"{name}-{files.sha256(arm.encode())[:8]}".strip("-")
         found[arm] = ModelFolder(StudyFolder(folder).models / own)
     return found
 

@@ -36,7 +36,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     path = folder / NAME
     if not path.exists():
         return None
-    manifest = read_record(path, Manifest)
+    manifest: Manifest = read_record(path, Manifest)
     for name in map(PurePosixPath, manifest.files):
         if name.is_absolute() or ".." in name.parts or "\0" in str(name):
             raise RecordsError(f"{path} names {str(name)!r}, which is not a file of this folder.")

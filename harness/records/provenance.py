@@ -15,10 +15,7 @@ from harness.spec.functions import without_texts
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
-_TRAINING_CODE = (
-    *("spec/model.py", "spec/recipe.py", "spec/data.py", "spec/run.py"),
-    *("data", "models", "training"),
-)
+_TRAINING_CODE = ("spec/model.py", "spec/recipe.py", "spec/data.py", "spec/run.py", "data", "models", "training")
 """What trains; relative to the package."""
 
 _REPORT_CODE = ("spec", "records", "analysis", "report", "execution/publish.py")
@@ -86,15 +83,9 @@ def git_state() -> dict[str, Any]:
         _git("ls-files", "--error-unmatch", "--", "harness/__init__.py")  # else the revision is that of another project
         revision = _git("rev-parse", "HEAD")
         return {"git_revision": revision, "git_dirty": bool(_git("status", "--porcelain", "--", "harness", "studies"))}
-    except FileNotFoundError:
-        reason = "git is not installed"
-    except subprocess.CalledProcessError as error:
-        told = str(error.stderr).partition("\n")[0]
-        outside = "not a git repository" in told or "did not match any file" in told
-        reason = "the code is not in a git checkout" if outside else f"git says: {told}"
     except (OSError, subprocess.SubprocessError) as error:
-        reason = f"git cannot be asked: {type(error).__name__}"
-    return {"git_revision": f"{UNKNOWN} ({reason})"}
+        told = str(getattr(error, "stderr", None) or error).partition("\n")[0]
+        return {"git_revision": f"{UNKNOWN} ({told})"}
 
 
 def _fingerprint(names: Iterable[str], content: Callable[[bytes], bytes]) -> str:

@@ -112,7 +112,7 @@ def write_tables(folder: Path, records: StudyRecords) -> None:
         tables["shifts"] = records.shifts
     for name, frame in tables.items():
         with atomic_writer(folder / f"{name}.csv") as file:
-            file.writelines(line.encode() for line in csv_text.parts(frame))
+            file.write(csv_text.from_frame(frame).encode())
     write_answers(folder / "predictions.npz", records.correct)
     write_study(folder, records.study, records.provenance)
 

@@ -1,5 +1,6 @@
 """The folder of one training: `work/runs/<digest>/` with its configuration, journal, log, result and predictions."""
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -11,20 +12,9 @@ from typing import Any, Literal, TextIO, get_args
 import numpy as np
 import numpy.typing as npt
 
+from harness.records import files
 from harness.records.correctness import read_arrays, write_arrays
 from harness.records.failpoints import reached
-from harness.records.files import (
-    RecordsError,
-    adapter,
-    open_to_append,
-    read_bytes,
-    read_json,
-    reading,
-    remove_unfinished,
-    set_aside,
-    sha256,
-    write_json,
-)
 from harness.records.journal import Event, read_journal
 from harness.spec import Run, RunConfig, canonical_json, to_plain
 from harness.spec.checks import check_types, later
@@ -115,7 +105,7 @@ class RunFolder:
     def open_log(self) -> TextIO:
         """The log, to append lines to; a link there is refused, as a folder may come from anybody."""
         reached("begin", self.log_path)
-        return io.TextIOWrapper(open_to_append(self.log_path), encoding="utf-8", write_through=True)
+        return io.TextIOWrapper(files.open_to_append(self.log_path), encoding="utf-8", write_through=True)
 
     def write_config(self, run: Run) -> None:
         """Keep what the run is; written before it starts."""
@@ -126,13 +116,16 @@ class RunFolder:
             "values": to_plain(run.values),
             "config": to_plain(run.config),
         } | place_of(run.config)
-        write_json(self.config_path, content, keep_same=True)
+        with contextlib.suppress(files.RecordsError):
+            if self.config() == content:
+                return
+        files.write_json(self.config_path, content)
 
     def config(self) -> dict[str, Any]:
         """`{"digest", "arm", "trial", "values", "config"}` as written; `RecordsError` when it is not whole."""
-        with reading(self.config_path):
-            content: dict[str, Any] = read_json(self.config_path)
-            if not content["digest"] == sha256(canonical_json(content["config"]).encode()) == self.path.name:
+        with files.reading(self.config_path):
+            content: dict[str, Any] = files.read_json(self.config_path)
+            if not content["digest"] == files.sha256(canonical_json(content["config"]).encode()) == self.path.name:
                 raise ValueError("it does not match the digest in its folder's name; it was changed")
         return content
 
@@ -146,17 +139,17 @@ class RunFolder:
         """
         if not self.result_path.exists():
             return None
-        with reading(self.result_path):
-            content = read_json(self.result_path)
+        with files.reading(self.result_path):
+            content = files.read_json(self.result_path)
             body = canonical_json(content["result"])
-            result: RunResult = adapter(RunResult).validate_json(body, strict=True)
-            if sha256(body.encode()) != content["sha256"] or result.digest != self.path.name:
+            result: RunResult = files.adapter(RunResult).validate_json(body, strict=True)
+            if files.sha256(body.encode()) != content["sha256"] or result.digest != self.path.name:
                 raise ValueError("its hash does not match its content")
             if not set(result.files) <= set(FILES):
                 raise ValueError(f"it names the files {', '.join(result.files)}; it may name {' and '.join(FILES)}")
         for path in map(self.path.joinpath, result.files):
-            if not path.exists() or sha256(read_bytes(path)) != result.files[path.name]:
-                raise RecordsError(f"{path} is missing or damaged: its hash does not match the result's.")
+            if not path.exists() or files.sha256(files.read_bytes(path)) != result.files[path.name]:
+                raise files.RecordsError(f"{path} is missing or damaged: its hash does not match the result's.")
         # One object for the runs of one environment, which would else fill most of a large study's memory.
         shared = _environments.setdefault(json.dumps(result.environment, sort_keys=True), result.environment)
         return dataclasses.replace(result, environment=shared)
@@ -164,7 +157,7 @@ class RunFolder:
     def write_result(self, result: RunResult) -> None:
         """Keep the result, atomically; from here on the run is finished."""
         body = to_plain(result)
-        write_json(self.result_path, {"result": body, "sha256": sha256(canonical_json(body).encode())})
+        files.write_json(self.result_path, {"result": body, "sha256": files.sha256(canonical_json(body).encode())})
 
     def write_predictions(self, labels: Labels, predicted: Labels) -> dict[str, str]:
         """Keep the test split's labels and predicted classes (N,), in the split's order; returns `files` of a result.
@@ -172,13 +165,13 @@ class RunFolder:
         The whole split is kept, so that two runs can be compared image by image.
         """
         content = write_arrays(self.predictions_path, labels=labels, predicted=predicted)
-        return {self.predictions_path.name: sha256(content)}
+        return {self.predictions_path.name: files.sha256(content)}
 
     def predictions(self) -> tuple[Labels, Labels]:
         """Labels and predicted classes (N,) of the test split."""
         kept = read_arrays(self.predictions_path, {"labels": "u", "predicted": "u"})
         if len(kept["labels"]) != len(kept["predicted"]):
-            raise RecordsError(f"{self.predictions_path} has unequal numbers of labels and predictions.")
+            raise files.RecordsError(f"{self.predictions_path} has unequal numbers of labels and predictions.")
         return kept["labels"], kept["predicted"]
 
     def tidy(self) -> None:
@@ -186,12 +179,12 @@ class RunFolder:
         for pattern in STATE_FILES:
             for path in self.path.glob(pattern):
                 path.unlink(missing_ok=True)
-        remove_unfinished(self.path)
+        files.remove_unfinished(self.path)
 
     def clear(self, aside: Path) -> None:
         """Set the folder aside, so that the run starts anew."""
         if self.path.exists():
-            set_aside(self.path, aside)
+            files.set_aside(self.path, aside)
 
 
 _environments: dict[str, Mapping[str, Any]] = {}

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.records.files import RecordsError, read_bytes, read_json, read_record, reading
+from harness.records.files import RecordsError, adapter, read_bytes, read_json, reading
 from harness.records.layout import REPORT_FILE, StudyFolder, command_line
-from harness.records.runs import STATUSES
+from harness.records.runs import STATUSES, Status
 from harness.records.study_file import latest_study
 from harness.records.write_lock import StudyLock
 from harness.spec import ResolvedStudy, to_plain
@@ -27,16 +27,6 @@ class UnderWay:
     run: str
     update: int
     updates: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Said:
-    """What the coordinator that is at work last said of itself."""
-
-    process: int
-    host: str
-    done: dict[str, int]
-    running: list[UnderWay]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +67,7 @@ def read_status(folder: Path) -> StudyStatus:
     places = StudyFolder(folder)
     study, provenance = latest_study(folder)
     holder = StudyLock(places.lock).holder()
-    said = None if holder is None else _said(places.status, holder)
-    statuses = dict(_count(places, study)) if said is None else said.done
+    statuses, running = (holder and _said(places.status, holder)) or (dict(_count(places, study)), [])
     planned = sum(study.trials_of(arm) + len(study.seeds) for arm, _ in study.cells)
     command, complete = _command(provenance.get("command"), folder, study), sum(statuses.values()) >= planned
     if holder is not None:
@@ -97,7 +86,7 @@ def read_status(folder: Path) -> StudyStatus:
         scale=study.scale,
         planned=planned,
         statuses=statuses,
-        running=[] if said is None else said.running,
+        running=running,
         coordinator=coordinator,
         command=command,
         complete=complete,
@@ -120,12 +109,13 @@ def _command(told: object, folder: Path, study: ResolvedStudy) -> str:
     return command_line(results, *words)
 
 
-def _said(path: Path, holder: dict[str, Any]) -> _Said | None:
-    """None for what a killed coordinator has left."""
-    with contextlib.suppress(RecordsError):
-        said = read_record(path, _Said)
-        if (said.process, said.host) == (holder.get("pid"), holder.get("host")) and said.done.keys() <= set(STATUSES):
-            return said
+def _said(path: Path, holder: dict[str, Any]) -> tuple[dict[str, int], list[UnderWay]] | None:
+    """What the coordinator that is at work last said of itself; None for what a killed one has left."""
+    with contextlib.suppress(RecordsError), reading(path):
+        said = read_json(path)
+        if (said["process"], said["host"]) == (holder["pid"], holder["host"]):
+            done = adapter(dict[Status, int]).validate_python(said["done"])
+            return done, adapter(list[UnderWay]).validate_python(said["running"])
     return None
 
 

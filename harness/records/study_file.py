@@ -53,7 +53,7 @@ def _claim(content: dict[str, Any]) -> Claim:
     """A claim as it was kept: one of a study file's own kind keeps what its class adds as it is."""
     for kind in SHIPPED:
         if kind.__dataclass_fields__["kind"].default == content["kind"]:
-            return cast("Claim", adapter(kind).validate_python(content))
+            return cast("Claim", adapter(cast("Any", kind)).validate_python(content))
     common = {item.name for item in fields(Claim)}
     own = {key: value for key, value in content.items() if key not in common}
     return KeptClaim(**{key: content[key] for key in common}, fields=own)

@@ -23,8 +23,6 @@ _INTERVAL = 1.0
 """Least time between two passes, seconds: many changes become one batch."""
 _LONGEST_WAIT = 30.0
 """Most time between two attempts while MLflow is away, seconds."""
-_FAILED_SECONDS = 10.0
-"""How long the mirror of a launch that failed may take to close: MLflow may have failed for the same reason."""
 _GRACE_SECONDS = 3.0
 """How long it may go on after its closing was interrupted."""
 _PATIENCE_SECONDS = 10.0
@@ -45,9 +43,8 @@ class Mirror:
         self._study, self._folder, self._store = study, folder, Store.of(results)
         self._command, self._say = command, say
         self._key, self._began = uuid.uuid4().hex, time.time_ns() // 1_000_000
-        self._guard = threading.Lock()
-        self._pending: set[str] = set()
         self._live: set[str] = set()
+        """Runs of this launch that MLflow does not show as finished."""
         self._unreadable: set[str] = set()
         self.updated: set[str] = set()
         """Digests of the runs that were brought up to date."""
@@ -61,9 +58,7 @@ class Mirror:
 
     def changed(self, digest: str) -> None:
         """This run has new journal lines or a result; returns at once."""
-        with self._guard:
-            self._pending.add(digest)
-            self._live.add(digest)
+        self._live.add(digest)
         self._wake.set()
 
     def close(self, *, artifacts: Sequence[Path] = (), timeout: float = 30.0) -> None:
@@ -94,7 +89,7 @@ class Mirror:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._failed_launch = kind is not None
-        self.close(timeout=_FAILED_SECONDS if self._failed_launch else 30.0)
+        self.close()
 
     def _work(self) -> None:
         try:
@@ -111,8 +106,12 @@ class Mirror:
                 except OutOfTimeError:  # `close` says so
                     return
                 except Exception as error:  # whatever MLflow raises must not reach the training
-                    self._experiment = None
-                    self._note(error)
+                    if not self._trouble and self._command is not None:
+                        self._say(
+                            f"MLflow ({self._store.place}) cannot be written: {_reason(error)}. The study goes on; "
+                            "what MLflow lacks is made up as soon as it can be written."
+                        )
+                    self._experiment, self._trouble = None, _reason(error)
                     if closing and ((anew and _stays(error)) or time.monotonic() > self._give_up):
                         return
                     self._wake.set()
@@ -127,10 +126,7 @@ class Mirror:
     def _pass(self, *, closing: bool) -> None:
         """Mirror every run that changed; all runs after MLflow was opened (again). In the end close the launch."""
         self._wake.clear()
-        experiment = self._experiment
-        with self._guard:
-            digests = set(self._pending)
-            self._pending.clear()
+        experiment, digests = self._experiment, set(self._live)
         if experiment is None or experiment.replaced:
             name, scale = self._study.name, self._study.scale
             experiment = Experiment(self._store, name, scale, say=self._say, ends=lambda: self._deadline)
@@ -140,7 +136,7 @@ class Mirror:
         # A launch that is at work mirrors its unfinished trainings itself.
         finished_only = self._command is None and experiment.has_live_launch
         parent, waiting = self._parent(experiment), False
-        for entry in self._read(digests | self._live if closing else digests):
+        for entry in self._read(digests):
             is_live = entry.status is None and entry.digest in self._live
             waiting |= is_live
             unfinished: Unfinished = "RUNNING" if is_live and not closing else "KILLED"
@@ -148,6 +144,8 @@ class Mirror:
             if is_asked and not experiment.is_current(entry, unfinished=unfinished):
                 experiment.update(entry, parent=parent, unfinished=unfinished)
                 self.updated.add(entry.digest)
+            if entry.status is not None:
+                self._live.discard(entry.digest)
         if closing:
             experiment.attach(parent, [path for path in self._artifacts if path.exists()])
             for model in models_in(self._folder):
@@ -178,14 +176,6 @@ class Mirror:
                 continue
             if entry is not None:
                 yield entry
-
-    def _note(self, error: Exception) -> None:
-        first, self._trouble = not self._trouble, _reason(error)
-        if first and self._command is not None:
-            self._say(
-                f"MLflow ({self._store.place}) cannot be written: {self._trouble}. "
-                "The study goes on; what MLflow lacks is made up as soon as it can be written."
-            )
 
 
 def run_digests(folder: Path) -> set[str]:

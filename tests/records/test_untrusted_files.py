@@ -28,7 +28,6 @@ from harness.records.files import (
 )
 from harness.records.journal import read_journal
 from harness.records.manifest import mismatches, read_manifest, write_manifest
-from harness.records.pace import pace
 from harness.records.run_table import load_runs
 from harness.records.runs import RunFolder, RunResult
 from harness.records.study_file import without_passwords
@@ -220,7 +219,7 @@ def test_a_result_of_wrong_types_is_one_message(tmp_path, fields):
         folder_with(tmp_path, **fields).result()
 
 
-# --- manifest, lock, pace ---------------------------------------------------------------------------------------------
+# --- manifest, lock ---------------------------------------------------------------------------------------------------
 
 
 def test_a_manifest_tells_what_changed(tmp_path):
@@ -261,14 +260,6 @@ def test_a_lock_that_cannot_be_opened_is_named(tmp_path):
     for attempt in (StudyLock(tmp_path).require_free, StudyLock(tmp_path).__enter__):
         with pytest.raises(RecordsError, match=r"is not a plain file\. Remove it|Is a directory\. Remove what stands"):
             attempt()
-
-
-@pytest.mark.parametrize("content", [*HOSTILE.values(), b"[]", b'{"a": "fast"}', b'{"a": 1' + b"0" * 1000 + b"}"])
-def test_a_damaged_pace_is_none(tmp_path, content):
-    path = tmp_path / "work" / "pace.json"
-    path.parent.mkdir()
-    path.write_bytes(content)
-    assert pace(tmp_path) is None
 
 
 @pytest.mark.parametrize("name", ["folder", "fifo", "loop", "null"])

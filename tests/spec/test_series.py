@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.records.pace import pace, remember_pace
 from harness.spec import (
     Arm,
     Better,
@@ -221,15 +220,3 @@ def test_a_teacher_must_see_the_images():
 def test_a_distillation_token_needs_a_teacher():
     model = replace(VIT, pool="cls", distillation_token=True)
     assert "set recipe.distillation" in refused(arms=(Arm("learner", model),))
-
-
-def test_the_pace_of_a_machine_is_the_median_of_what_was_seen(tmp_path: Path):
-    assert pace(tmp_path) is None
-    for name, minutes in (("a", 5.0), ("b", 20.0), ("c", 30.0)):
-        remember_pace(tmp_path, name, "laptop", stated=10, minutes=minutes)
-    remember_pace(tmp_path, "d", "paper", stated=None, minutes=1)
-    assert pace(tmp_path) == 2
-    remember_pace(tmp_path, "c", "laptop", stated=10, minutes=1)
-    assert pace(tmp_path) == 0.5
-    (tmp_path / "work" / "pace.json").write_text('{"a": "quick", "b": [')
-    assert pace(tmp_path) is None
