@@ -189,10 +189,7 @@ class DataFacts:
 
 
 def of_provenance(provenance: Mapping[str, Any]) -> tuple[DataFacts, ...]:
-    """What the provenance of a study says of its data; empty in results of earlier versions.
-
-    Raises `RecordsError` for what cannot be such facts.
-    """
+    """What the provenance of a study says of its data; empty in results of earlier versions. `RecordsError` else."""
     with reading(Path(STUDY_FILE)):
         facts: tuple[DataFacts, ...] = adapter(tuple[DataFacts, ...]).validate_python(provenance.get(KEY, ()))
     return facts

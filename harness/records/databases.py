@@ -32,8 +32,7 @@ def load_shared_libraries() -> None:
 def sqlite_url(path: Path) -> str:
     """SQLAlchemy's address of a file, whatever its folder is called; to be used by this process and those it starts.
 
-    Libraries do not agree on how such an address is quoted, so that a folder with a sign that would have to be gets a
-    plain name, which leads to it for as long as this process lives.
+    Libraries quote differently: a folder with a sign to be quoted gets a plain name for as long as this process lives.
     """
     return _SCHEME + quote(str(_plain(path.absolute().parent) / path.name), safe=" +/")
 

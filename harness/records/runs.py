@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +14,9 @@ from typing import Any, Literal, TextIO, get_args
 import numpy as np
 import numpy.typing as npt
 
-from harness.records import files
+from harness.records import failpoints, files
 from harness.records.correctness import read_arrays, write_arrays
 from harness.records.failpoints import reached
-from harness.records.journal import Event, read_journal
 from harness.spec import Run, RunConfig, canonical_json, to_plain
 from harness.spec.checks import check_types, later
 
@@ -26,6 +27,8 @@ FILES = ("predictions.npz", "journal.jsonl")
 STATE_FILES = ("checkpoint-*", "teacher.*")
 """What a training keeps beside its journal until it has a result; as patterns."""
 Labels = npt.NDArray[np.uint16]
+Event = dict[str, Any]
+"""`event` (started, evaluated, checkpointed, finished, ...), `time` (ms since 1970) and the event's own fields."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +94,71 @@ class RunResult:
         if not self.shifts or self.test_accuracy is None:
             return ()
         return Shift(pixels=0, accuracy=self.test_accuracy, agreement=1.0), *self.shifts
+
+
+class Journal:
+    """Appends events to a file; a torn last line, left by a kill, is cut off when the journal is opened again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = files.open_to_append(path)
+        self.rewind(len(whole_lines(files.read_bytes(path))))
+
+    def append(self, event: str, **fields: Any) -> Event:
+        """Write one event with the present time; returns it."""
+        entry: Event = {"event": event, "time": time.time_ns() // 1_000_000, **fields}
+        line = json.dumps(entry, allow_nan=False).encode() + b"\n"
+        before = self.length
+        half = len(line) // 2 if failpoints.active() else len(line)
+        with files.writing(self.path):
+            try:
+                self._write(line[:half])
+                reached(f"half a line of {event}", self.path)
+                self._write(line[half:])
+            except OSError:
+                self._file.truncate(before)
+                raise
+        reached(f"a line of {event}", self.path)
+        return entry
+
+    def _write(self, rest: bytes) -> None:
+        while rest:  # a full disk takes a part of a line before it refuses
+            rest = rest[self._file.write(rest) :]
+
+    @property
+    def length(self) -> int:
+        """Bytes written so far; a checkpoint keeps it, and `rewind` goes back to it."""
+        return os.fstat(self._file.fileno()).st_size
+
+    def rewind(self, length: int) -> None:
+        """Forget what was written after a checkpoint was taken at `length` bytes."""
+        self._file.truncate(length)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_journal(path: Path) -> list[Event]:
+    """All whole events of a journal; an unreadable line in the middle is a `RecordsError`."""
+    events = [_event(line) for line in whole_lines(files.read_bytes(path)).splitlines()] if path.exists() else []
+    if None in events:
+        raise files.RecordsError(f"{path}, line {events.index(None) + 1} is not an event.")
+    return [event for event in events if event is not None]
+
+
+def whole_lines(content: bytes) -> bytes:
+    """`content` without a torn last line: one with no newline, or one that is empty or not an event."""
+    whole = content[: content.rfind(b"\n") + 1]
+    last = whole[:-1].rpartition(b"\n")[2]
+    return whole if not whole or _event(last) is not None else whole[: -len(last) - 1]
+
+
+def _event(line: bytes) -> Event | None:
+    try:
+        event = files.parse_json(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
 
 
 class RunFolder:

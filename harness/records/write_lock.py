@@ -73,10 +73,8 @@ class StudyLock:
     def __enter__(self) -> Self:
         self._file = open_to_append(self._path)
         if not _take(self._file, LOOK_SECONDS):
-            self._file.seek(0)
-            held = _who(self._file.read(4096))
             self._file.close()
-            raise self._refusal(held)
+            raise self._refusal(self.holder() or {})
         reached("taken", self._path)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         with writing(self._path):

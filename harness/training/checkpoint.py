@@ -20,8 +20,8 @@ from harness.records.files import (
     write_bytes,
     write_json,
 )
-from harness.records.journal import Journal
 from harness.records.provenance import code_fingerprint
+from harness.records.runs import Journal
 from harness.training.device import Placement
 from harness.training.state import Training
 

@@ -13,8 +13,7 @@ from harness.data import load
 from harness.models import attention_macs_per_image, macs_per_image, parameters
 from harness.records import provenance
 from harness.records.files import read_bytes, sha256
-from harness.records.journal import Journal
-from harness.records.runs import RunFolder, RunResult
+from harness.records.runs import Journal, RunFolder, RunResult
 from harness.spec import Run
 from harness.spec.plural import counted
 from harness.training.allocator import keep_freed_memory

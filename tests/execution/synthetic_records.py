@@ -10,9 +10,8 @@ from harness.execution.plan import make_plan
 from harness.execution.progress import CellProgress
 from harness.records import provenance
 from harness.records.files import sha256
-from harness.records.journal import Journal
 from harness.records.layout import StudyFolder, study_folder
-from harness.records.runs import RunFolder, RunResult
+from harness.records.runs import Journal, RunFolder, RunResult
 from harness.records.study_file import write_study
 from harness.spec import (
     Arm,

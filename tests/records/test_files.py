@@ -24,8 +24,7 @@ from harness.records.files import (
     write_bytes,
     write_json,
 )
-from harness.records.journal import Journal, read_journal, whole_lines
-from harness.records.runs import RunFolder
+from harness.records.runs import Journal, RunFolder, read_journal, whole_lines
 from harness.records.write_lock import StudyLock, write_lock
 from harness.spec import InvalidInput
 
@@ -165,7 +164,7 @@ def test_a_full_disk_leaves_no_half_line_in_a_journal(tmp_path):
         + textwrap.dedent(
             """
             from harness.records.files import RecordsError
-            from harness.records.journal import Journal
+            from harness.records.runs import Journal
             journal = Journal(Path(sys.argv[1]))
             journal.append("evaluated", filler="x" * 3000)
             try:

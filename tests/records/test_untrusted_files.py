@@ -26,10 +26,9 @@ from harness.records.files import (
     sha256,
     write_json,
 )
-from harness.records.journal import read_journal
 from harness.records.manifest import mismatches, read_manifest, write_manifest
 from harness.records.run_table import load_runs
-from harness.records.runs import RunFolder, RunResult
+from harness.records.runs import RunFolder, RunResult, read_journal
 from harness.records.study_file import without_passwords
 from harness.records.write_lock import StudyLock, write_lock
 from harness.spec import canonical_json, to_plain

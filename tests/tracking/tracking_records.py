@@ -7,9 +7,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from harness.records.files import sha256
-from harness.records.journal import Journal
 from harness.records.kept_models import ModelFacts, ModelFolder, arm_folders
-from harness.records.runs import RunFolder, RunResult
+from harness.records.runs import Journal, RunFolder, RunResult
 from harness.spec import Arm, DataSpec, Recipe, ResNetSpec, ResolvedStudy, Run, RunConfig, Search, ViTSpec
 from harness.tracking import sync
 from harness.tracking.store import Store
