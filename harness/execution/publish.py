@@ -31,7 +31,6 @@ from harness.records.run_table import (
     SHIFT_COLUMNS,
     TRIAL_COLUMNS,
     StudyRecords,
-    in_batches,
     load_records,
     load_runs,
     with_columns,
@@ -206,8 +205,8 @@ def collect(study: ResolvedStudy, finished: Sequence[Finished], provenance: dict
         provenance=provenance | results_provenance(finished) | _test_classes(completed),
         runs=with_columns([_row(study, item) for item in confirmed], RUN_COLUMNS),
         trials=with_columns([_row(study, item) for item in trials], TRIAL_COLUMNS),
-        curves=in_batches((row for item in confirmed for row in _curve(item)), CURVE_COLUMNS),
-        shifts=in_batches((row for item in confirmed for row in _shifts(item)), SHIFT_COLUMNS),
+        curves=with_columns((row for item in confirmed for row in _curve(item)), CURVE_COLUMNS),
+        shifts=with_columns((row for item in confirmed for row in _shifts(item)), SHIFT_COLUMNS),
         correct={item.run.digest: _correct(item) for item in completed},
     )
 

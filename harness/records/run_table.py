@@ -5,7 +5,6 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +65,6 @@ _FRACTIONS = ("test_accuracy", "shifted_accuracy", "shift_agreement", "validatio
 _PLACES = ("train_size", "seed", "trial", "update", "shift")
 """Columns that say which run, trial, evaluation or test a row is of: never empty."""
 
-_BATCH = 5000
-"""Rows that `in_batches` holds as dicts."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRecords:
@@ -91,16 +87,9 @@ class StudyRecords:
     """Where the study's results lie."""
 
 
-def in_batches(rows: Iterable[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
-    """A frame with exactly `columns`, of rows too many to be all held as dicts."""
-    batches, rest = [with_columns([], columns)], iter(rows)
-    while batch := list(islice(rest, _BATCH)):
-        batches.append(with_columns(batch, columns))
-    return pd.concat(batches[1:] or batches, ignore_index=True)
-
-
-def with_columns(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
+def with_columns(rows: Iterable[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
     """A frame with exactly `columns` (in order, with their types) and then any `p.<name>` columns, sorted by name."""
+    rows = list(rows)
     extra = sorted({key for row in rows for key in row if key.startswith("p.")})
     return pd.DataFrame(rows, columns=[*columns, *extra]).astype(columns)
 

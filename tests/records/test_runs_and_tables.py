@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import harness
-from harness.records import csv_text, run_table
+from harness.records import csv_text
 from harness.records.correctness import read_answers, write_answers
 from harness.records.files import RecordsError, sha256, write_json
 from harness.records.run_table import (
@@ -28,7 +28,6 @@ from harness.records.run_table import (
     SHIFT_COLUMNS,
     TRIAL_COLUMNS,
     StudyRecords,
-    in_batches,
     load_records,
     with_columns,
     write_tables,
@@ -297,12 +296,6 @@ def test_predictions_unpacked_are_those_packed(tmp_path_factory, answers):
     path = tmp_path_factory.getbasetemp() / "predictions.npz"
     write_answers(path, {digest: np.array(bits, dtype=np.bool_) for digest, bits in answers.items()})
     assert {digest: bits.tolist() for digest, bits in read_answers(path).items()} == answers
-
-
-def test_a_long_table_is_the_same_in_one_piece_and_in_several(monkeypatch):
-    rows = [{"arm": f"a{i}", "seed": i, "train_loss": None if i % 3 else i / 7, "digest": "="} for i in range(11)]
-    monkeypatch.setattr(run_table, "_BATCH", 4)
-    pd.testing.assert_frame_equal(in_batches(iter(rows), CURVE_COLUMNS), with_columns(rows, CURVE_COLUMNS))
 
 
 @pytest.mark.parametrize("part", [0, 20, 100, -30])
