@@ -150,9 +150,9 @@ def _read_csv(path: Path, columns: dict[str, str]) -> pd.DataFrame:
         if missing := [name for name in columns if name not in frame]:
             raise ValueError(f"it lacks the columns {', '.join(missing)}")
         frame = frame.astype(columns)
-        for name, column in frame.items():
+        for label, column in frame.items():
             if column.dtype == object or isinstance(column.dtype, pd.StringDtype):
-                frame[name] = column.map(csv_text.as_written, na_action="ignore").astype(column.dtype)
+                frame[label] = column.map(csv_text.as_written, na_action="ignore").astype(column.dtype)
     _check_values(path, frame)
     return frame
 
