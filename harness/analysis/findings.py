@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from harness.spec.verdict import Verdict
+from harness.spec.claims import Verdict
 
 _TEXTS = ("arm", "baseline", "along", "metric", "claim", "statement", "source", "verdict", "reason", "caution")
 _WHOLE = ("train_size", "n", "planned", "trials", "shift", "diverged", "out_of_memory", "failed", "missing")

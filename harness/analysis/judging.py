@@ -17,10 +17,9 @@ from harness.analysis.own_code import attempt, runs_of
 from harness.analysis.shipped_claims import SHIPPED_JUDGES, Undecided, judged_by_margin
 from harness.analysis.wording import amount, bounds, described
 from harness.spec import Claim, Estimate, Judgement, canonical_json, to_plain
-from harness.spec.claims import KeptClaim, is_own
+from harness.spec.claims import KeptClaim, Verdict, is_own
 from harness.spec.errors import require
 from harness.spec.plural import counted
-from harness.spec.verdict import Verdict
 
 KEY = "own_claims"
 """Of the provenance: what a study file's own claims said when they were last judged."""

@@ -18,10 +18,9 @@ from harness.analysis.estimate import LEVEL, MeanEstimate, holm, what_settles
 from harness.analysis.evidence import Evidence
 from harness.analysis.wording import Cell, amount, at_size, described, listed, named, place
 from harness.spec import METRICS, Estimate, Judgement, ResolvedStudy
-from harness.spec.claims import Better, Claim, CostGrows, Crosses, Equivalent, GainsMore, GapShrinks, Monotone
+from harness.spec.claims import Better, Claim, CostGrows, Crosses, Equivalent, GainsMore, GapShrinks, Monotone, Verdict
 from harness.spec.formats import plain
 from harness.spec.plural import counted
-from harness.spec.verdict import Verdict
 
 _EXACT = ("params", "macs_per_image", "attention_macs_per_image")
 """Metrics that the model alone decides."""

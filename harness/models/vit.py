@@ -163,10 +163,11 @@ class Attention(nn.Module):
         bias = None if self.relative_position is None else self.relative_position().to(q.dtype)  # (H, N, N)
         dropout = self.dropout if self.training else 0.0
         # In outline always explicit: its products can be counted.
-        few = x.device.type == "meta" or (x.device.type == "cpu" and N <= EXPLICIT_TOKENS)
-        attend = explicit_attention if few else fused_attention
-        y = attend(q, k, v, bias, dropout).transpose(1, 2).reshape(B, N, D)
-        out: Tensor = self.output(y)
+        if x.device.type == "meta" or (x.device.type == "cpu" and N <= EXPLICIT_TOKENS):
+            y = explicit_attention(q, k, v, bias, dropout)
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
+        out: Tensor = self.output(y.transpose(1, 2).reshape(B, N, D))
         return out
 
 
@@ -182,11 +183,6 @@ def explicit_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dro
     if dropout:
         weights = F.dropout(weights, dropout)
     return torch.bmm(weights, v).view(B, H, N, d)
-
-
-def fused_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
-    """The same as `explicit_attention` by torch's fused kernels."""
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
 
 
 class PatchStem(nn.Module):

@@ -5,6 +5,7 @@ Every claim is judged on the confirm runs, by an interval, never by a point esti
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
@@ -12,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 from harness.spec.checks import AboveZero, Within, check_types, nearest
 from harness.spec.errors import InvalidInput, require, require_choice
 from harness.spec.run import to_plain
-from harness.spec.verdict import Estimate, Judgement
 
 if TYPE_CHECKING:
     from harness.spec.study import ResolvedStudy
 
 Direction = Literal["up", "down"]
+Verdict = Literal["reproduced", "contradicted", "inconclusive"]
 
 METRICS: dict[str, Direction] = {
     "test_accuracy": "up",
@@ -34,6 +35,26 @@ METRICS: dict[str, Direction] = {
     "params": "down",
 }
 """Columns of the frame of runs that a claim may be about, with the direction that is better."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval, signed so that positive speaks for the claim."""
+
+    value: float
+    ci_low: float = math.nan
+    ci_high: float = math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """A verdict with its reason, a sentence, and the numbers that it rests on (NaN where there are none)."""
+
+    verdict: Verdict
+    reason: str
+    estimate: float = math.nan
+    ci_low: float = math.nan
+    ci_high: float = math.nan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,17 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
-from harness.spec.checks import (
-    AboveZero,
-    Count,
-    NotNegative,
-    Positive,
-    Probability,
-    Share,
-    Within,
-    check_types,
-    known,
-)
+from harness.spec.checks import AboveZero, Count, NotNegative, Positive, Probability, Share, Within, check_types, known
 from harness.spec.errors import require, require_within
 from harness.spec.model import ResNetSpec
 

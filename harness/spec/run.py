@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from functools import cached_property
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 from harness.spec.checks import NEUTRAL, UNKEPT, check_types, known
 from harness.spec.data import DataSpec
@@ -17,14 +17,6 @@ SCHEMA = 1
 """Version of what a configuration means; part of every digest. Raise it when a field changes its meaning."""
 
 Phase = Literal["tune", "confirm"]
-
-
-class Shape(TypedDict):
-    """What a model is built for; `image_size` in pixels."""
-
-    image_size: int
-    channels: int
-    classes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +56,8 @@ class RunConfig:
         return known(self.data.train_size)
 
     @property
-    def shape(self) -> Shape:
-        """What the model is built for."""
+    def shape(self) -> dict[str, int]:
+        """What the model is built for; `image_size` in pixels."""
         return {"image_size": self.image_size, "channels": self.channels, "classes": self.classes}
 
     @cached_property

@@ -39,24 +39,18 @@ def keep_model(run: Run, folder: RunFolder, trained: Trained, *, code_fingerprin
 def restore_model(kept: ModelFolder) -> nn.Module:
     """The kept model in eval mode, on the CPU: images (B, C, H, W), normalised, to logits (B, classes).
 
-    Raises `RecordsError` for weights that are damaged or not of the model in model.json: size, hash, names, types and
+    Raises `RecordsError` for weights that are damaged or not of the model in model.json: size, hash, names and
     shapes are held against it before anything of its size is allocated. Leaves torch's generators as they are.
     """
     kept.require_whole()
     config = kept.facts.config
     try:
         tensors = safetensors.torch.load_file(kept.weights_path)
-    except SafetensorError as error:
-        raise RecordsError(f"{kept.weights_path} is not a safetensors file: {error}.") from error
-    with outline(config.model):
-        state = build(config.model, **config.shape).state_dict()
-    expected = {name: (_kept_type(it), it.shape) for name, it in state.items()}
-    found = {name: (it.dtype, it.shape) for name, it in tensors.items()}
-    for name in sorted(name for name in found | expected if found.get(name) != expected.get(name)):
-        raise RecordsError(
-            f"{kept.weights_path} does not hold the model of {kept.facts_path.name}: {name} is "
-            f"{_described(found.get(name))}, expected {_described(expected.get(name))}."
-        )
+        with outline(config.model):
+            build(config.model, **config.shape).load_state_dict(tensors, assign=True)
+    except (SafetensorError, RuntimeError) as error:
+        told = " ".join(str(error).split())
+        raise RecordsError(f"{kept.weights_path} does not hold the model of {kept.facts_path.name}: {told}") from error
     with torch.random.fork_rng(devices=[]):
         model = build(config.model, **config.shape)
     model.load_state_dict(tensors)
@@ -65,12 +59,5 @@ def restore_model(kept: ModelFolder) -> nn.Module:
 
 def _kept(tensor: Tensor) -> Tensor:
     """On the CPU, in float32 where it is of floats, in memory of its own even where two are tied."""
-    return tensor.detach().to("cpu", _kept_type(tensor)).clone(memory_format=torch.contiguous_format)
-
-
-def _kept_type(tensor: Tensor) -> torch.dtype:
-    return torch.float32 if tensor.is_floating_point() else tensor.dtype
-
-
-def _described(part: tuple[torch.dtype, torch.Size] | None) -> str:
-    return "missing" if part is None else f"{str(part[0]).removeprefix('torch.')} {tuple(part[1])}"
+    kept_type = torch.float32 if tensor.is_floating_point() else tensor.dtype
+    return tensor.detach().to("cpu", kept_type).clone(memory_format=torch.contiguous_format)

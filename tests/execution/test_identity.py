@@ -22,7 +22,6 @@ BESIDES = {
     "spec/errors.py": "refuses values",
     "spec/plural.py": "words of messages",
     "spec/formats.py": "words of messages",
-    "spec/verdict.py": "judges results",
     "spec/functions.py": "finds functions of one's own, whose source is in the configuration",
     "spec/catalogue.py": "finds studies; what they ask is in the configuration",
     "spec/search.py": "the values that it draws are in the configuration",
