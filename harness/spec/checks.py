@@ -5,7 +5,6 @@ import difflib
 import math
 import types
 from collections.abc import Iterable, Mapping
-from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from harness.spec.errors import InvalidInput, require_within
@@ -45,18 +44,21 @@ def later(neutral: T) -> T:
     return dataclasses.field(default=neutral, metadata={NEUTRAL: neutral})
 
 
-@cache
+_FIELDS: dict[type, dict[str, tuple[Any, Within | None]]] = {}
+
+
+def _fields(cls: type) -> dict[str, tuple[Any, Within | None]]:
+    """The resolved type of each field of a dataclass, and its limits."""
+    if cls not in _FIELDS:
+        types_, annotated = get_type_hints(cls), get_type_hints(cls, include_extras=True)
+        names = [field.name for field in dataclasses.fields(cls)]
+        _FIELDS[cls] = {name: (types_[name], _limits_in(annotated[name])) for name in names}
+    return _FIELDS[cls]
+
+
 def field_types(cls: type) -> dict[str, Any]:
     """The resolved type of each field of a dataclass."""
-    hints = get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
-
-
-@cache
-def _limits(cls: type) -> dict[str, Within]:
-    hints = get_type_hints(cls, include_extras=True)
-    found = {field.name: _limits_in(hints[field.name]) for field in dataclasses.fields(cls)}
-    return {name: limits for name, limits in found.items() if limits is not None}
+    return {name: hint for name, (hint, _) in _fields(cls).items()}
 
 
 def _limits_in(hint: Any) -> Within | None:
@@ -72,7 +74,7 @@ def check_types(spec: Any) -> None:
     """
     cls = type(spec)
     place = getattr(spec, "_key", cls.__name__)
-    for name, hint in field_types(cls).items():
+    for name, (hint, limits) in _fields(cls).items():
         value = getattr(spec, name)
         if not _accepts(hint, value):
             if type(value) is not int or not _accepts(hint, float(value)):
@@ -80,7 +82,6 @@ def check_types(spec: Any) -> None:
                 raise InvalidInput(f"{place}.{name} is {value!r} ({kind}); it must be {describe(hint)}.")
             value = float(value)
             object.__setattr__(spec, name, value)
-        limits = _limits(cls).get(name)
         for number in value if isinstance(value, tuple) else (value,):
             if limits is not None and number is not None:
                 require_within(f"{place}.{name}", number, limits.low, limits.high, open_low=limits.open_low)

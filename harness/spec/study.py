@@ -130,17 +130,10 @@ class Study:
         """This study, called `name`, at one scale."""
         if scale not in self.scales:
             raise InvalidInput(f"Study {name!r} has no scale {scale!r}. {nearest(scale, self.scales)}")
-        of_scale = vars(self.scales[scale])
-        return ResolvedStudy(
-            **(of_scale | {"claims": self.claims + of_scale["claims"]}),
-            name=name,
-            scale=scale,
-            question=self.question,
-            source=self.source,
-            factor=self.factor,
-            figures=self.figures,
-            changes_after_first_look=self.changes_after_first_look.get(scale, ()),
-        )
+        own, of_scale = vars(self), vars(self.scales[scale])
+        settled = {"name": name, "scale": scale, "claims": self.claims + self.scales[scale].claims}
+        settled["changes_after_first_look"] = self.changes_after_first_look.get(scale, ())
+        return ResolvedStudy(**{key: own[key] for key in own if key != "scales"} | of_scale | settled)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +151,9 @@ class ResolvedStudy(Scale):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(bool(self.seeds), "seeds is empty; at least one confirm seed is needed.")
-        require(len(set(self.seeds)) == len(self.seeds), f"seeds is {self.seeds}; each seed may stand there once.")
+        require(
+            0 < len(self.seeds) == len(set(self.seeds)), f"seeds is {self.seeds}; at least one is needed, each once."
+        )
         for name, values in (("train_sizes", self.train_sizes), ("test_shifts", self.test_shifts)):
             require(list(values) == sorted(set(values)), f"{name} is {values}; they must ascend, each once.")
         self._check_arms()

@@ -11,11 +11,8 @@ _NEVER_TRIM = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Let the C library keep freed memory rather than give it back to the system; whether it does so now.
 
-    An update on a CPU allocates the same few hundred arrays as the one before. By default glibc asks the system for
-    each large one and gives it back, and the system clears every page anew: about a fifth of the time of a ViT's
-    update, which nothing shows but the processor's system time. Results do not change, and neither does peak memory.
-
-    For processes that train and then end: what they free stays with them. Does nothing where the library is not glibc.
+    By default glibc asks the system for each large array of each update, and the system clears every page anew: about a
+    fifth of the time of a ViT's update. For processes that train and then end: what they free stays with them.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

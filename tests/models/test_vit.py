@@ -1,5 +1,6 @@
 import itertools
 import math
+from unittest.mock import Mock
 
 import pytest
 import timm

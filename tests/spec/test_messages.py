@@ -288,8 +288,8 @@ MESSAGES = {
         lambda: study(claims=(Monotone(metric="test_loss", along="train_size", direction="up", arm="small", **SAID),)),
         "Monotone.along is 'train_size'; it must be one of 'patch_size'.",
     ),
-    "no seeds": (lambda: study(seeds=()), "seeds is empty; at least one confirm seed is needed."),
-    "seed twice": (lambda: study(seeds=(1, 2, 1)), "seeds is (1, 2, 1); each seed may stand there once."),
+    "no seeds": (lambda: study(seeds=()), "seeds is (); at least one is needed, each once."),
+    "seed twice": (lambda: study(seeds=(1, 2, 1)), "seeds is (1, 2, 1); at least one is needed, each once."),
     "tuning seed": (
         lambda: study(seeds=(1_000_000,)),
         "study.seeds is 1000000; it must lie in [0, 999999].",
