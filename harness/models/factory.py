@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from harness.models.family import Family
@@ -33,7 +34,8 @@ def build(spec: ModelSpec, *, image_size: int, channels: int, classes: int) -> n
     Parameters come from torch's global CPU generator: seed it for the same model again. A ViT with a distillation token
     returns the logits of both its heads, (B, 2, classes), while it is in training mode.
 
-    Raises InvalidInput if the image does not fit the spec, `channels` is below 1 or `classes` below 2.
+    Raises InvalidInput if the image does not fit the spec, `channels` is below 1 or `classes` below 2; the model raises
+    ValueError for other images.
     """
     spec.check_image(image_size)
     require_within("channels", channels, 1)
@@ -42,7 +44,15 @@ def build(spec: ModelSpec, *, image_size: int, channels: int, classes: int) -> n
     model = family.build(spec, image_size=image_size, channels=channels, classes=classes)
     if family.parts is not None:
         object.__setattr__(model, "parts", family.parts)  # they decide the groups of its parameters
+        model.register_forward_pre_hook(partial(_check_images, (channels, image_size, image_size)))
     return model
+
+
+def _check_images(expected: tuple[int, int, int], _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    (images,) = inputs
+    if images.ndim != 4 or tuple(images.shape[1:]) != expected or not images.is_floating_point():
+        shape, found = ", ".join(map(str, expected)), f"{tuple(images.shape)} {images.dtype}"
+        raise ValueError(f"Expected images (B, {shape}) of a floating-point type, normalised; found {found}.")
 
 
 @contextmanager

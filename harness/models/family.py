@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
-from torch import Tensor, nn
+from torch import nn
 
 from harness.spec.errors import InvalidInput
 from harness.spec.model import Architecture
@@ -75,14 +75,6 @@ class ParameterGroups:
     """Weights that Muon updates, and how many matrices each is."""
     decayed: Set[str]
     undecayed: Set[str]
-
-
-def check_images(images: Tensor, expected: tuple[int, int, int]) -> None:
-    """Raise ValueError unless `images` is (B, *expected) and floating point."""
-    if images.ndim != 4 or tuple(images.shape[1:]) != expected or not images.is_floating_point():
-        shape = ", ".join(map(str, expected))
-        found = f"{tuple(images.shape)} {images.dtype}"
-        raise ValueError(f"Expected images (B, {shape}) of a floating-point type, normalised; found {found}.")
 
 
 def parameter_groups(model: nn.Module) -> ParameterGroups:

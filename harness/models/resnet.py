@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torchvision.models import resnet as torchvision_resnet
 
-from harness.models.family import Family, Parts, check_images
+from harness.models.family import Family, Parts
 from harness.spec import ResNetSpec
 from harness.spec.model import SMALL_RESNET_DEPTHS
 
@@ -21,7 +21,6 @@ class SmallResNet(nn.Module):
     def __init__(self, spec: ResNetSpec, *, image_size: int, channels: int, classes: int) -> None:
         super().__init__()
         assert spec.width is not None
-        self.image_shape = (channels, image_size, image_size)
         w, blocks = spec.width, (spec.depth - 2) // 6
         self.conv1 = nn.Conv2d(channels, w, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(w)
@@ -34,7 +33,6 @@ class SmallResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        check_images(images, self.image_shape)
         x = F.relu(self.bn1(self.conv1(images)))  # (B, w, r, r)
         x = _pixels(self.stages(x)).mean(dim=(1, 2))  # (B, 4w)
         logits: Tensor = self.fc(x)
@@ -73,18 +71,12 @@ class TorchvisionResNet(torchvision_resnet.ResNet):  # type: ignore[misc]  # tor
     def __init__(self, spec: ResNetSpec, *, image_size: int, channels: int, classes: int) -> None:
         block = torchvision_resnet.Bottleneck if spec.depth == 50 else torchvision_resnet.BasicBlock
         super().__init__(block, [2, 2, 2, 2] if spec.depth == 18 else [3, 4, 6, 3], num_classes=classes)
-        self.image_shape = (channels, image_size, image_size)
         if spec.stem == "cifar":
             self.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
             self.maxpool = nn.Identity()
         elif channels != 3:
             self.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
         nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, images: Tensor) -> Tensor:
-        check_images(images, self.image_shape)
-        logits: Tensor = super().forward(images)
-        return logits
 
 
 def _pixels(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from functools import partial
 from torch import Tensor, nn
 from torchvision.models import swin_transformer
 
-from harness.models.family import Family, Parts, check_images
+from harness.models.family import Family, Parts
 from harness.spec import SwinSpec
 
 _PARTS = Parts(
@@ -43,12 +43,10 @@ class Swin(swin_transformer.SwinTransformer):  # type: ignore[misc]  # torchvisi
             num_classes=classes,
             block=partial(swin_transformer.SwinTransformerBlock, attn_layer=WindowAttention),
         )
-        self.image_shape = (channels, image_size, image_size)
         if channels != 3:
             self.features[0][0] = nn.Conv2d(channels, spec.width, spec.patch_size, stride=spec.patch_size)
 
     def forward(self, images: Tensor) -> Tensor:
-        check_images(images, self.image_shape)
         x = images
         for part in self.features:  # stem, blocks of a stage, merging, blocks of a stage, ...
             x = part(x).to(self.head.weight.dtype)  # (B, h, h, w)

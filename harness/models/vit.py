@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from harness.models.family import Family, Parts, check_images
+from harness.models.family import Family, Parts
 from harness.models.positions import RelativePosition, position_embedding
 from harness.models.resnet import BasicBlock
 from harness.spec import ViTSpec
@@ -40,12 +40,11 @@ class ViT(nn.Module):
 
     With a distillation token, a training model returns the logits of both heads (B, 2, K): see `forward`.
 
-    Parameters are drawn from torch's global random generator. Raises ValueError in `forward` on another shape.
+    Parameters are drawn from torch's global random generator.
     """
 
     def __init__(self, spec: ViTSpec, *, image_size: int, channels: int, classes: int) -> None:
         super().__init__()
-        self.image_shape = (channels, image_size, image_size)
         grid = image_size // spec.patch_size
         stem = PatchStem if spec.stem == "patch" else ConvolutionStem
         self.stem = stem(spec, channels)
@@ -67,7 +66,6 @@ class ViT(nn.Module):
         1 of the distillation head, which learns from the teacher; in evaluation mode their mean (B, K). (Section 4 of
         arXiv 2012.12877 adds the heads' softmax; its code averages the logits.)
         """
-        check_images(images, self.image_shape)
         x = self.stem(images).to(next(self.parameters()).dtype)  # (B, P, D)
         tokens = [token for token in (self.class_token, self.distillation_token) if token is not None]
         if tokens:
