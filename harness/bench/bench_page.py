@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from harness.bench.bench_file import PARTS, Bench, Row, write_bench
 from harness.records.files import write_bytes, write_text
-from harness.report.markdown import escape
-from harness.report.markdown import table as as_markdown
+from harness.report.page import escape
+from harness.report.page import markdown_table as as_markdown
 from harness.report.style import INK, png, svg, theme
 from harness.report.table import Table, text_of, text_table
 from harness.spec.formats import count, plain, words

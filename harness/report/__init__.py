@@ -1,49 +1,80 @@
 """What a person reads in the end. Draws and sets what `harness.analysis` computed; computes nothing."""
 
 import json
+from collections import Counter
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from harness.analysis.findings import Findings
 from harness.records import csv_text, files
+from harness.records.data_facts import of_provenance
 from harness.records.layout import REPORT_FILE, StudyFolder
 from harness.records.run_table import StudyRecords
-from harness.report import document
-from harness.report.content import content_of
-from harness.report.figures import PICTURES, figures_of
+from harness.report.content import cautions_of, content_of
+from harness.report.figures import NAMES
 from harness.report.index import write_index
-from harness.report.markdown import markdown
-from harness.report.page import page
+from harness.report.page import markdown, page
+from harness.report.result_tables import summary_of
+from harness.report.view import View
+from harness.spec import to_plain
 
-__all__ = ["figures_of", "write_index", "write_report"]
+__all__ = ["document", "write_index", "write_report"]
 
 
 def write_report(records: StudyRecords, findings: Findings, folder: Path) -> list[Path]:
     """Write figures/*.png and *.svg, report.html, REPORT.md, report.json and the tables of what was found.
 
     Returns their paths. Equal records and findings give equal bytes.
-    Figures of an earlier report that no longer apply are removed.
+    Figures of an earlier report that no longer apply are removed; a user's own stay.
     """
-    content = content_of(records, findings)
-    outputs: dict[Path, bytes] = {}
-    figures = StudyFolder(folder).figures
-    for figure in content.figures:
-        outputs[figures / f"{figure.name}.png"] = figure.png
-        outputs[figures / f"{figure.name}.svg"] = figure.svg
-    outputs[folder / "report.html"] = page(content).encode()
-    outputs[folder / "REPORT.md"] = markdown(content).encode()
-    outputs[folder / "comparisons.csv"] = csv_text.from_frame(findings.comparisons).encode()
-    outputs[folder / "claims.csv"] = csv_text.from_frame(findings.claims).encode()
-    said = document.document(records, findings, tuple(figure.name for figure in content.figures))
-    outputs[folder / REPORT_FILE] = (json.dumps(said, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    content, figures = content_of(records, findings), StudyFolder(folder).figures
+    names = tuple(figure.name for figure in content.figures)
+    said = json.dumps(document(records, findings, names), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    outputs = {figures / f"{figure.name}.png": figure.png for figure in content.figures}
+    outputs |= {figures / f"{figure.name}.svg": figure.svg for figure in content.figures}
+    for name, text in (
+        ("report.html", page(content)),
+        ("REPORT.md", markdown(content)),
+        ("comparisons.csv", csv_text.from_frame(findings.comparisons)),
+        ("claims.csv", csv_text.from_frame(findings.claims)),
+        (REPORT_FILE, said),
+    ):
+        outputs[folder / name] = text.encode()
     for path, written in outputs.items():
         files.write_bytes(path, written)
-    _remove_outdated(figures, {figure.name for figure in content.figures})
+    for name in NAMES - set(names):
+        for kind in ("png", "svg"):
+            (figures / f"{name}.{kind}").unlink(missing_ok=True)
     return list(outputs)
 
 
-def _remove_outdated(folder: Path, current: set[str]) -> None:
-    """Only files that a report itself may have written: a user's own stay."""
-    for picture in PICTURES:
-        if picture.name not in current:
-            for kind in ("png", "svg"):
-                (folder / f"{picture.name}.{kind}").unlink(missing_ok=True)
+def document(records: StudyRecords, findings: Findings, figures: tuple[str, ...]) -> dict[str, Any]:
+    """report.json, for programs: question, answer, claims, arms, comparisons, and files relative to the study's folder.
+
+    Accuracies and differences are fractions; a number that is not known is null. `figures`: names, the main one first.
+    """
+    study, facts = records.study, of_provenance(records.provenance)
+
+    def rows(frame: pd.DataFrame) -> Any:
+        return json.loads(frame.to_json(orient="records", double_precision=15))
+
+    files = {"page": "report.html", "markdown": "REPORT.md"}
+    files |= {name: f"{name}.csv" for name in ("runs", "trials", "comparisons", "claims")}
+    return {
+        "study": study.name,
+        "scale": study.scale,
+        "question": study.question,
+        "answer": findings.answer,
+        "source": study.source,
+        "verdicts": dict(sorted(Counter(map(str, findings.claims["verdict"])).items())),
+        "claims": rows(findings.claims),
+        "comparisons": rows(findings.comparisons),
+        "arms": rows(findings.arms),
+        "summary": summary_of(View(records, findings)),
+        **({"data": to_plain(facts)} if facts else {}),
+        "gaps": list(findings.gaps),
+        "warnings": list(cautions_of(records, findings)),
+        "files": {**files, "figures": [f"figures/{name}.png" for name in figures]},
+    }

@@ -1,123 +1,95 @@
 """A report's content in its order, before it is set as a page or as Markdown."""
 
-import base64
 import shlex
-from dataclasses import dataclass, field
-from urllib.parse import quote
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
 
 from harness.analysis.findings import VERDICTS, Findings
-from harness.analysis.wording import listed
 from harness.records.run_table import StudyRecords
 from harness.report import origin_tables, result_tables
-from harness.report.figures import pictures_of
+from harness.report.figures import drawings
 from harness.report.own_figures import own_figures
-from harness.report.protocol import protocol_table
-from harness.report.style import png, svg, theme, undrawn
+from harness.report.result_tables import crossings_table
+from harness.report.style import Drawn, png, svg, theme
 from harness.report.table import Table
+from harness.report.view import View
 from harness.spec.formats import words
 from harness.spec.plural import counted
 
-_MOST_SVG = 200_000
-"""Bytes; a larger drawing stands in the page as PNG, so that the page stays small."""
-
-_PLAIN_IN_URI = " !$()*+,-./:;=?@_~'"
-"""Besides letters and digits."""
-
 NO_ANSWER = "No run has finished yet, so there is no answer."
 
-
-@dataclass(frozen=True)
-class Drawn:
-    """A figure with its files."""
-
-    name: str
-    section: str
-    title: str
-    description: str
-    number: int
-    """In the order of the report, from 1."""
-    png: bytes
-    svg: bytes
-
-    @property
-    def data_uri(self) -> str:
-        """The figure for a page that loads nothing: vectors, or pixels where those are much smaller.
-
-        Vectors stand as text, a fifth shorter than in base64; no character is left in it that an attribute would need
-        to have escaped.
-        """
-        if len(self.svg) > _MOST_SVG:
-            return "data:image/png;base64," + base64.b64encode(self.png).decode()
-        single_quoted = self.svg.replace(b"'", b"&apos;").replace(b'"', b"'")
-        return "data:image/svg+xml," + quote(single_quoted, safe=_PLAIN_IN_URI)
+Verdicts = tuple[tuple[str, str, int], ...]
+"""Verdict, its symbol and how many claims have it."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with its figures and tables."""
+    """A heading with what stands below it, in this order; true where something does."""
 
     anchor: str
     heading: str
+    question: str = ""
+    text: str = ""
+    verdicts: Verdicts = ()
+    lines: tuple[str, ...] = ()
     figures: tuple[Drawn, ...] = ()
     tables: tuple[Table, ...] = ()
+    """Those without rows do not apply."""
+    code: str = ""
+
+    def __bool__(self) -> bool:
+        return any((self.text, self.lines, self.figures, self.code, *(table.rows for table in self.tables)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """Everything that a report says."""
+    """Everything that a page says."""
 
+    kind: Literal["report", "comparison"]
     title: str
-    study: str
-    question: str
+    kicker: str
+    """Above the heading."""
+    heading: str
     answer: str
-    verdicts: tuple[tuple[str, str, int], ...]
-    """Verdict, its symbol and how many claims have it."""
-    gaps: tuple[str, ...]
-    warnings: tuple[str, ...]
+    verdicts: Verdicts = ()
+    callouts: tuple[Section, ...]
+    """What changes the reading of all else."""
     sections: tuple[Section, ...]
-    changes: tuple[str, ...]
-    provenance: Table
-    settings: Table
-    command: str
-    citation: str
-    figures: tuple[Drawn, ...] = field(default=())
+    pair: tuple[Section, ...] = ()
+    """Stand side by side, before the others."""
+
+    @property
+    def figures(self) -> tuple[Drawn, ...]:
+        return tuple(figure for section in self.sections for figure in section.figures)
 
 
 def content_of(records: StudyRecords, findings: Findings) -> Content:
     """Draw the figures and put everything in the report's order."""
-    study = records.study
-    figures = (*drawn(records, findings), *_own(records, findings))
+    view, study, changes = View(records, findings), records.study, records.study.changes_after_first_look
+    figures = drawn(view)
+    figures += own_figures(records, first=len(figures) + 1)[0]
+    cautions = cautions_of(records, findings)
+    if changes:
+        times = "a change" if len(changes) == 1 else counted(len(changes), "change")
+        cautions += (f"This study has had {times} after results had been seen: see Changes after first look.",)
+    gaps = Section("gaps", "Gaps: runs without a result", lines=findings.gaps)
     return Content(
+        kind="report",
         title=title_of(records),
-        study=f"Study {study.name}, scale {study.scale}; after {study.source}",
-        question=study.question,
+        kicker=f"Study {study.name}, scale {study.scale}; after {study.source}",
+        heading=study.question,
         answer=findings.answer or NO_ANSWER,
         verdicts=verdicts_of(findings),
-        gaps=findings.gaps,
-        warnings=(*cautions_of(records, findings), *_looked_at(study.changes_after_first_look)),
-        sections=_sections(records, findings, figures),
-        changes=study.changes_after_first_look,
-        provenance=origin_tables.provenance_table(records),
-        settings=protocol_table(records),
-        command=command_of(records),
-        citation=_citation(records),
-        figures=figures,
+        callouts=tuple(filter(None, [gaps, Section("warnings", "Caveats", lines=cautions)])),
+        sections=tuple(filter(None, _sections(view, figures))),
     )
 
 
 def cautions_of(records: StudyRecords, findings: Findings) -> tuple[str, ...]:
-    """What changes the reading of the results, and of their figures."""
-    warnings = (*findings.warnings, *own_figures(records)[1])
-    names = [*(arm.name for arm in records.study.all_arms), *records.study.series]
-    boxed = undrawn(dict.fromkeys(names))
-    if not boxed:
-        return warnings
-    told = listed(f"{name} ({letters})" for name, letters in boxed.items())
-    return (
-        *warnings,
-        f"No installed font has these letters, so that figures show boxes in their place: {told}. Install a font that "
-        "has them, such as Noto, or give other names.",
-    )
+    """What changes the reading of the results, and which of the study file's own figures are left out."""
+    return (*findings.warnings, *own_figures(records)[1])
 
 
 def title_of(records: StudyRecords) -> str:
@@ -125,66 +97,52 @@ def title_of(records: StudyRecords) -> str:
     return f"{words(records.study.name).capitalize()} ({records.study.scale})"
 
 
-def verdicts_of(findings: Findings) -> tuple[tuple[str, str, int], ...]:
-    """Verdict, its symbol and how many claims have it: those that occur, in the order of `VERDICTS`."""
+def verdicts_of(findings: Findings) -> Verdicts:
+    """The verdicts that occur, in the order of `VERDICTS`."""
     found = list(findings.claims["verdict"])
     return tuple((name, result_tables.SYMBOLS[name], found.count(name)) for name in VERDICTS if name in found)
 
 
-def drawn(records: StudyRecords, findings: Findings, most: int | None = None) -> list[Drawn]:
+def drawn(view: View, most: int | None = None) -> list[Drawn]:
     """The figures that apply, the main one first; the first `most` of them, or all."""
-    made = []
+    found = []
     with theme():
-        for place, picture in enumerate(pictures_of(records, findings)[:most], start=1):
-            figure = picture.draw(records, findings)
-            text = picture.describe(records, findings)
-            made.append(Drawn(picture.name, picture.section, picture.title, text, place, png(figure), svg(figure)))
-    return made
+        for number, (name, section, drawing) in enumerate(islice(drawings(view), most), start=1):
+            written, address = (png(drawing.figure), svg(drawing.figure)), f"figures/{name}.png"
+            found.append(Drawn(name, section, drawing.title, drawing.text, number, address, *written))
+    return found
 
 
-def _own(records: StudyRecords, findings: Findings) -> list[Drawn]:
-    """The figures that the study's file has drawn, after all others."""
-    first = len(pictures_of(records, findings)) + 1
-    return [
-        Drawn(own.name, "own", own.title, own.caption, number, own.png, own.svg)
-        for number, own in enumerate(own_figures(records)[0], start=first)
-    ]
-
-
-def _sections(records: StudyRecords, findings: Findings, figures: tuple[Drawn, ...]) -> tuple[Section, ...]:
-    both = records, findings
+def _sections(view: View, figures: list[Drawn]) -> Iterator[Section]:
+    """All that a report may have; those that are empty do not apply."""
+    records, study = view.records, view.study
     parts = (
-        ("claims", "Claims", (result_tables.claims_table(*both),)),
+        ("claims", "Claims", (result_tables.claims_table(view),)),
         ("result", "Main result", ()),
-        ("arms", "Arms", (result_tables.arms_table(*both),)),
-        ("sizes", "Training images", (result_tables.sizes_table(*both), result_tables.laws_table(*both))),
-        ("levels", "Series", (result_tables.levels_table(*both),)),
-        ("shifts", "Shifted images", (result_tables.shifts_table(*both),)),
+        ("arms", "Arms", (result_tables.arms_table(view),)),
+        (
+            "sizes",
+            "Training images",
+            (crossings_table(view, by_level=False), result_tables.laws_table(view)),
+        ),
+        ("levels", "Series", (crossings_table(view, by_level=True),)),
+        ("shifts", "Shifted images", (result_tables.shifts_table(view),)),
         ("cost", "Cost", ()),
         ("learning", "Learning curves", ()),
-        ("tuning", "Tuning", (origin_tables.tuning_table(*both),)),
+        ("tuning", "Tuning", (origin_tables.tuning_table(view),)),
         ("data", "Data", origin_tables.images_tables(records)),
-        ("unfinished", "Runs without a result", (origin_tables.unfinished_table(*both),)),
+        ("unfinished", "Runs without a result", (origin_tables.unfinished_table(view),)),
         ("own", "The study's own figures", ()),
     )
-    sections = (
-        Section(
-            anchor,
-            heading,
-            tuple(figure for figure in figures if figure.section == anchor),
-            tuple(table for table in tables if table.rows),
-        )
-        for anchor, heading, tables in parts
-    )
-    return tuple(section for section in sections if section.figures or section.tables)
-
-
-def _looked_at(changes: tuple[str, ...]) -> tuple[str, ...]:
-    """A caution where a study is not what it was before its first results."""
-    if not changes:
-        return ()
-    times = "a change" if len(changes) == 1 else counted(len(changes), "change")
-    return (f"This study has had {times} after results had been seen: see Changes after first look.",)
+    for anchor, heading, tables in parts:
+        shown = tuple(figure for figure in figures if figure.section == anchor)
+        yield Section(anchor, heading, figures=shown, tables=tuple(tables))
+    known = origin_tables.provenance_table(records), origin_tables.protocol_table(study)
+    nothing = "" if known[0].rows else "Nothing is recorded of how these results were made."
+    yield Section("provenance", "Provenance", text=nothing, tables=known)
+    yield Section("reproduce", "Reproduce", code=command_of(records))
+    yield Section("changes", "Changes after first look", lines=study.changes_after_first_look)
+    yield Section("cite", "Cite", text=_citation(records))
 
 
 def command_of(records: StudyRecords) -> str:
@@ -198,10 +156,9 @@ def command_of(records: StudyRecords) -> str:
 def _citation(records: StudyRecords) -> str:
     known, study = records.provenance, records.study
     version = f" {known['patchbench_version']}" if known.get("patchbench_version") else ""
-    revision = f", git revision {known['git_revision']}" if known.get("git_revision") else ""
-    data = f", data SHA-256 {known['data_hash']}" if known.get("data_hash") else ""
-    made = f", {str(known['created'])[:10]}" if known.get("created") else ""
+    parts = (("git revision", "git_revision", None), ("data SHA-256", "data_hash", None), ("", "created", 10))
+    made = "".join(f", {f'{name} {known[key]}'.strip()[:most]}" for name, key, most in parts if known.get(key))
     return (
-        f"patchbench{version}, study {study.name} at scale {study.scale}{revision}{data}{made}. "
+        f"patchbench{version}, study {study.name} at scale {study.scale}{made}. "
         f"Please cite the source of the question too: {study.source}."
     )

@@ -1,19 +1,24 @@
-"""Tables of how the results came about: tuning, runs without a result, the data's images, provenance."""
+"""Tables of how the results came about: tuning, runs without a result, the data's images, settings, provenance."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import pandas as pd
 
-from harness.analysis.findings import Findings
-from harness.records import csv_text
-from harness.records.data_facts import PART_NAMES, DataFacts, of_provenance
+from harness.records.data_facts import PART_NAMES, of_provenance
 from harness.records.run_table import StudyRecords
-from harness.report.figures.unfinished_runs import UNFINISHED, unfinished_rows
-from harness.report.frames import Row
 from harness.report.result_tables import arm_column, size_column
-from harness.report.table import Cell, Column, Table, make_table, number_column, text_of, text_table
-from harness.spec import to_plain
+from harness.report.table import Cell, Column, Table, make_table, number_column, text_column, text_of, text_table
+from harness.report.view import Row, View, rows_of
+from harness.spec import Choice, LogUniform, ResolvedStudy, Uniform, to_plain
 from harness.spec.formats import NONE, count, duration, number, percent, plain, words
+from harness.spec.plural import counted
+from harness.spec.run import leaves
+from harness.spec.search import OF_MODEL, STARTUP_TRIALS
+
+_UNFINISHED = ("diverged", "out_of_memory", "failed", "missing")
+"""Ways in which a planned run has no result: columns of `findings.arms`."""
 
 _PROVENANCE = {
     "created": "Created",
@@ -37,18 +42,18 @@ _MOST_CLASSES = 50
 """Rows of the table of classes; the file to download has all."""
 
 
-def tuning_table(records: StudyRecords, findings: Findings) -> Table:
+def tuning_table(view: View) -> Table:
     """Tuning per arm: what was spent, what was chosen, and how near to the edge of its range."""
-    audit = findings.audit
-    chosen = [str(name).removeprefix("p.") for name in audit.columns if str(name).startswith("p.")]
+    audit = view.findings.audit
+    names = [str(name).removeprefix("p.") for name in audit.columns if str(name).startswith("p.")]
     columns = (
-        arm_column(records.study),
-        size_column(findings),
+        arm_column(view),
+        size_column(view),
         number_column("Trials", "trials", count),
         number_column("Completed", "completed", count),
         number_column("Images seen", "images", count),
         number_column("Best validation accuracy", "best_validation_accuracy", percent),
-        *(Column(f"Chosen {words(name)} (to edge)", _chosen(name), numeric=True) for name in chosen),
+        *(Column(f"Chosen {words(name)} (to edge)", partial(_chosen, name), numeric=True) for name in names),
         Column("On the edge of its range", lambda row: Cell(text_of(row["at_edge"]) or "none")),
     )
     note = "To edge: distance of the chosen value to the nearer end of its range, as a share of the range's width."
@@ -57,62 +62,115 @@ def tuning_table(records: StudyRecords, findings: Findings) -> Table:
     trials = audit.groupby("train_size", dropna=False)["trials"]
     same = (trials.min() == trials.max()).all()
     spent = "the same number of trials for every arm" if same else "the numbers of trials differ"
-    rows = audit.to_dict("records")
-    return make_table("tuning", f"Tuning audit: {spent}", columns, rows, csv=csv_text.from_frame(audit), note=note)
+    return make_table("tuning", f"Tuning audit: {spent}", columns, rows_of(audit), frame=audit, note=note)
 
 
-def _chosen(name: str) -> Callable[[Row], Cell]:
-    def cell(row: Row) -> Cell:
-        value, edge = row[f"p.{name}"], number(row.get(f"edge.{name}"))
-        return Cell(plain(value) if edge is None else f"{plain(value)} ({percent(edge, 0)})", number(value))
-
-    return cell
+def _chosen(name: str, row: Row) -> Cell:
+    value, edge = row[f"p.{name}"], number(row.get(f"edge.{name}"))
+    return Cell(plain(value) if edge is None else f"{plain(value)} ({percent(edge, 0)})", number(value))
 
 
-def unfinished_table(records: StudyRecords, findings: Findings) -> Table:
+def unfinished_table(view: View) -> Table:
     """Planned runs without a result, by how they ended."""
-    ended = (number_column(words(status).capitalize(), status, count) for status in UNFINISHED)
-    columns = (arm_column(records.study), size_column(findings), number_column("Planned", "planned", count), *ended)
-    return make_table("unfinished", "Confirm runs without a result", columns, unfinished_rows(findings))
+    rows = [row for row in rows_of(view.findings.arms) if any(number(row[status]) for status in _UNFINISHED)]
+    ended = (number_column(words(status).capitalize(), status, count) for status in _UNFINISHED)
+    columns = (arm_column(view), size_column(view), number_column("Planned", "planned", count), *ended)
+    return make_table("unfinished", "Confirm runs without a result", columns, rows)
 
 
 def provenance_table(records: StudyRecords) -> Table:
     """Where the numbers come from: what of it is known."""
-    known = records.provenance
-    rows = []
-    for key, heading in _PROVENANCE.items():
-        text = duration(known.get(key)) if key == "wall_seconds" else text_of(known.get(key))
-        if key == "git_revision" and known.get("git_dirty"):
-            text += " (with uncommitted changes)"
-        elif key == "git_revision" and known.get("git_dirty", False) is None and not text.startswith("unknown"):
-            text += " (whether with uncommitted changes is unknown)"
-        if text not in ("", NONE):
-            rows.append((heading, text))
-    return text_table("provenance", "What the results were made with", ("What", "Value"), rows)
+    known = records.provenance | {"wall_seconds": duration(records.provenance.get("wall_seconds"))}
+    revision = text_of(known.get("git_revision"))
+    if known.get("git_dirty"):
+        known["git_revision"] = f"{revision} (with uncommitted changes)"
+    elif known.get("git_dirty", False) is None and not revision.startswith("unknown"):
+        known["git_revision"] = f"{revision} (whether with uncommitted changes is unknown)"
+    rows = [(heading, text_of(known.get(key))) for key, heading in _PROVENANCE.items()]
+    shown = [(heading, text) for heading, text in rows if text not in ("", NONE)]
+    return text_table("provenance", "What the results were made with", ("What", "Value"), shown)
 
 
-def images_tables(records: StudyRecords) -> tuple[Table, ...]:
-    """Two tables for each data set: what it holds and what was passed over, and the images of each class.
+def images_tables(records: StudyRecords) -> Iterator[Table]:
+    """Of each data set that something was kept of: what it holds and what was passed over, and each class's images."""
+    columns = [text_column("Class", "name")]
+    columns += [number_column(f"{name.capitalize()} images", part, count) for part, name in PART_NAMES.items()]
+    for place, facts in enumerate(of_provenance(records.provenance), start=1):
+        lines = [*facts.lines(), ("SHA-256", facts.data_hash)]
+        yield text_table(f"data-{place}", f"Images of {facts.source}", ("What", "Value"), lines)
+        rows, more = to_plain(facts.classes), len(facts.classes) - _MOST_CLASSES
+        frame = pd.DataFrame(rows, columns=["name", *PART_NAMES])
+        note = f"And {count(more)} more classes, in the file to download." if more > 0 else ""
+        name, caption = f"classes-{place}", f"Images of each class of {facts.source}"
+        yield make_table(name, caption, columns, rows[:_MOST_CLASSES], frame=frame, note=note)
 
-    None for results of versions that kept nothing of it.
-    """
-    known = enumerate(of_provenance(records.provenance), start=1)
-    return tuple(make(facts, place) for place, facts in known for make in (_facts_table, _classes_table))
+
+def protocol_table(study: ResolvedStudy) -> Table:
+    """A row per setting of data, recipe and search; what is tuned shows its range, what an arm changes its value."""
+    return text_table("protocol", "How every arm was trained", ("Setting", "Value"), _settings(study))
 
 
-def _facts_table(facts: DataFacts, place: int) -> Table:
-    rows = [*facts.lines(), ("SHA-256", facts.data_hash)]
-    csv = csv_text.from_frame(pd.DataFrame(rows, columns=["what", "value"]))
-    return text_table(f"data-{place}", f"Images of {facts.source}", ("What", "Value"), rows, csv=csv)
+def _settings(study: ResolvedStudy) -> Iterator[tuple[str, str]]:
+    tuned = study.search.space if study.search.trials else {}
+    for part, fields in (("Data", study.data), ("Recipe", study.recipe.written_out())):
+        for key, value in leaves(to_plain(fields)).items():
+            if key in tuned and part == "Recipe":
+                yield f"{part}: {words(key)}", f"tuned, {_range(tuned[key])}"
+            elif value not in (None, {}):  # None says only that another field, or the source, decides
+                yield f"{part}: {words(key)}", _text(value)
+    if study.train_sizes:
+        yield "Training sizes", ", ".join(map(count, study.train_sizes))
+    yield "Confirm seeds", ", ".join(map(str, study.seeds))
+    yield from _search(study)
+    yield from _changes(study)
 
 
-def _classes_table(facts: DataFacts, place: int) -> Table:
-    rows, more = to_plain(facts.classes), len(facts.classes) - _MOST_CLASSES
-    columns = (
-        Column("Class", lambda row: Cell(row["name"])),
-        *(number_column(f"{name.capitalize()} images", part, count) for part, name in PART_NAMES.items()),
-    )
-    csv = csv_text.from_frame(pd.DataFrame(rows, columns=["name", *PART_NAMES]))
-    note = f"And {count(more)} more classes, in the file to download." if more > 0 else ""
-    caption = f"Images of each class of {facts.source}"
-    return make_table(f"classes-{place}", caption, columns, rows[:_MOST_CLASSES], csv=csv, note=note)
+def _changes(study: ResolvedStudy) -> Iterator[tuple[str, str]]:
+    for arm in study.all_arms:
+        changed, own = dict(arm.changes), study.recipe_of(arm)
+        if own.optimizer != study.recipe.optimizer:  # what is not set is then the other optimiser's usual setting
+            usual = {"learning_rate": own.rate, "weight_decay": own.decay}
+            changed |= {f"recipe.{key}": value for key, value in usual.items() if getattr(own, key) is None}
+        for key, value in leaves(to_plain(changed)).items():
+            yield f"{arm.name} changes {words(key)}", _text(value)
+
+
+def _search(study: ResolvedStudy) -> Iterator[tuple[str, str]]:
+    search = study.search
+    if not search.trials:
+        yield "Search", "none: every arm has the recipe's own setting"
+        return
+    length = "as long as the confirm runs" if search.updates is None else f"of {counted(search.updates, 'update')}"
+    learns = search.sampler == "tpe" and search.trials > STARTUP_TRIALS
+    drawn = f"then {STARTUP_TRIALS - 1} at random, then by TPE" if learns else "then at random"
+    told = "the recipe's own setting" if search.trials == 1 else f"the recipe's own setting, {drawn}"
+    yield "Search", f"{counted(search.trials, 'trial')} per arm ({told}), {length}"
+    of_model = {name: found for name, found in search.space.items() if name.startswith(OF_MODEL)}
+    for families, spaces in (("every", {"arm": of_model}), ("family", search.by_family), ("arm", search.by_arm)):
+        for owner, space in spaces.items():
+            for key, distribution in space.items():
+                yield f"Search: {words(key)}, {families} {owner}", _range(distribution)
+
+
+def _range(distribution: Any) -> str:
+    match distribution:
+        case LogUniform(low=low, high=high):
+            return f"{plain(low)} to {plain(high)}, logarithmic"
+        case Uniform(low=low, high=high):
+            return f"{plain(low)} to {plain(high)}"
+        case Choice(values=values):
+            return "one of " + ", ".join(map(_text, values))
+    return "not tuned"
+
+
+def _text(value: Any) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return count(value)
+        case float():
+            return plain(value, 6)
+        case list():
+            return ", ".join(map(_text, value))
+    return "none" if value is None else str(value)

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +13,12 @@ from harness.analysis.own_code import attempt, runs_of
 from harness.records.files import RecordsError, read_bytes, write_bytes
 from harness.records.layout import StudyFolder
 from harness.records.run_table import StudyRecords
-from harness.report.figures import PICTURES
-from harness.report.style import png, svg, theme
+from harness.report.figures import NAMES
+from harness.report.style import Drawn, png, svg, theme
 from harness.spec.formats import words
 
 KEY = "own_figures"
 """Of the provenance: each figure's name and caption, which runs it was drawn from, or why it was not drawn."""
-
-_REMEDY = "`patchbench report STUDY.py`, with the study's file, draws it again"
-
-
-@dataclass(frozen=True)
-class OwnFigure:
-    """A figure with its files."""
-
-    name: str
-    title: str
-    caption: str
-    png: bytes
-    svg: bytes
 
 
 def draw_own(functions: Sequence[Callable[..., Any]], evidence: Evidence, folder: Path) -> list[dict[str, str]]:
@@ -45,10 +31,22 @@ def draw_own(functions: Sequence[Callable[..., Any]], evidence: Evidence, folder
     for function in functions:
         caption = " ".join((inspect.getdoc(function) or "").split())
         drawn, failure = _drawn(function, evidence)
-        for kind, content in zip(("png", "svg"), drawn or (), strict=False):
+        for kind, content in (drawn or {}).items():
             write_bytes(StudyFolder(folder).figures / f"{function.__name__}.{kind}", content)
         kept.append({"name": function.__name__, "caption": caption, "runs": runs, "failure": failure})
     return kept
+
+
+def _drawn(function: Callable[..., Any], evidence: Evidence) -> tuple[dict[str, bytes] | None, str]:
+    """A figure as PNG and as SVG, or why there is none."""
+    if function.__name__ in NAMES:
+        return None, "a figure of every report is called so; give the function another name"
+    with theme():
+        figure, failure = attempt(function, evidence)
+        if failure or not isinstance(figure, Figure):
+            return None, failure or f"it gave {figure!r:.80}, which is no matplotlib Figure"
+        plt.close(figure)
+        return attempt(lambda: {"png": png(figure), "svg": svg(figure)})
 
 
 def kept_figures(records: StudyRecords) -> list[dict[str, str]]:
@@ -63,38 +61,23 @@ def kept_figures(records: StudyRecords) -> list[dict[str, str]]:
     return list(kept)
 
 
-def own_figures(records: StudyRecords) -> tuple[list[OwnFigure], tuple[str, ...]]:
-    """The figures that were kept, and a sentence for each that is not there."""
-    found, cautions = [], []
+def own_figures(records: StudyRecords, first: int = 1) -> tuple[list[Drawn], tuple[str, ...]]:
+    """The figures that were kept, numbered from `first`, and a sentence for each that is not there."""
+    found, cautions = list[Drawn](), []
     for kept in kept_figures(records):
-        name, failure = kept["name"], kept["failure"]
-        if not failure and kept["runs"] != runs_of(records):
-            failure = f"it was drawn from other runs; {_REMEDY}"
-        try:
-            files = [] if failure else [_kept_file(records, f"{name}.{kind}") for kind in ("png", "svg")]
-        except RecordsError as error:
-            failure = f"{str(error).removesuffix('.')}; {_REMEDY}"
+        name, failure, files = kept["name"], kept["failure"], dict[str, bytes]()
+        if not failure and (records.folder is None or kept["runs"] != runs_of(records)):
+            failure = "it was drawn from other runs"
+        elif not failure and records.folder is not None:
+            try:
+                figures = StudyFolder(records.folder).figures
+                files = {kind: read_bytes(figures / f"{name}.{kind}") for kind in ("png", "svg")}
+            except RecordsError as error:
+                failure = str(error).removesuffix(".")
         if failure:
-            cautions.append(f"The study file's own figure {name!r} is left out: {failure}.")
-        else:
-            title = words(name).capitalize()
-            found.append(OwnFigure(name, title, kept["caption"] or title, *files))
+            again = "" if kept["failure"] else "; `patchbench report STUDY.py`, with the study's file, draws it again"
+            cautions.append(f"The study file's own figure {name!r} is left out: {failure}{again}.")
+            continue
+        title, address = words(name).capitalize(), f"figures/{name}.png"
+        found.append(Drawn(name, "own", title, kept["caption"] or title, first + len(found), address, **files))
     return found, tuple(cautions)
-
-
-def _kept_file(records: StudyRecords, name: str) -> bytes:
-    if records.folder is None:
-        raise RecordsError(f"There is no file {name}.")
-    return read_bytes(StudyFolder(records.folder).figures / name)
-
-
-def _drawn(function: Callable[..., Any], evidence: Evidence) -> tuple[tuple[bytes, bytes] | None, str]:
-    """A figure as PNG and as SVG, or why there is none."""
-    if function.__name__ in {picture.name for picture in PICTURES}:
-        return None, "a figure of every report is called so; give the function another name"
-    with theme():
-        figure, failure = attempt(function, evidence)
-        if failure or not isinstance(figure, Figure):
-            return None, failure or f"it gave {figure!r:.80}, which is no matplotlib Figure"
-        plt.close(figure)
-        return attempt(lambda: (png(figure), svg(figure)))

@@ -1,13 +1,19 @@
-"""report.html: one file that opens from disk, on a phone and on paper, with no network."""
+"""report.html, one file that opens from disk with no network, and REPORT.md, for a code host or a terminal."""
 
+import html
+import re
+import textwrap
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from harness.report.content import Content
-from harness.report.table import linked
+from harness.report.content import Content, Section, Verdicts
+from harness.report.table import Table, linked
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]#|~$@])")
 
 
 def page(content: Content) -> str:
@@ -25,10 +31,54 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["linked"] = linked
-    environment.filters["csv_uri"] = _csv_uri
+    environment.filters |= {"linked": linked, "csv_uri": lambda text: "data:text/csv;charset=utf-8," + quote(text)}
     return environment
 
 
-def _csv_uri(text: str) -> str:
-    return "data:text/csv;charset=utf-8," + quote(text)
+def markdown(content: Content) -> str:
+    """The page in Markdown; its pictures lie beside it."""
+    blocks = [f"# {escape(content.heading)}", f"*{prose(content.kicker)}*"]
+    blocks.append(f"**{'Answer' if content.kind == 'report' else 'In short'}:** {escape(content.answer)}")
+    blocks += [f"**Claims:** {tally(content.verdicts)}"] if content.verdicts else []
+    for section in (*content.callouts, *content.pair, *content.sections):
+        blocks += _section(section)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _section(section: Section) -> Iterator[str]:
+    blocks = [
+        f"## {escape(section.heading)}",
+        f"**{escape(section.question)}**" if section.question else "",
+        prose(section.text),
+        f"**Claims:** {tally(section.verdicts)}" if section.verdicts else "",
+        "\n".join(f"- {escape(line)}" for line in section.lines),
+    ]
+    for figure in (figure for figure in section.figures if figure.address):
+        blocks.append(f"![{escape(figure.description)}]({figure.address})")
+        blocks.append(f"*Figure {figure.number}: {escape(figure.title)}*")
+    for data in (data for data in section.tables if data.rows):
+        blocks += [f"**{escape(data.caption)}**", markdown_table(data), escape(data.note)]
+    return filter(None, [*blocks, textwrap.indent(section.code, "    ")])
+
+
+def tally(verdicts: Verdicts) -> str:
+    """`✓ 2 reproduced, ✗ 1 contradicted`."""
+    return ", ".join(f"{symbol} {number} {verdict}" for verdict, symbol, number in verdicts)
+
+
+def markdown_table(data: Table) -> str:
+    """A table in Markdown; its caption and note are the caller's."""
+    rows = [[escape(column.heading) for column in data.columns]]
+    rows += [["---:" if column.numeric else "---" for column in data.columns]]
+    rows += [[f"**{escape(cell.text)}**" if cell.verdict else prose(cell.text) for cell in row] for row in data.rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def prose(text: str) -> str:
+    """Text with links to the arXiv numbers in it."""
+    return "".join(f"[{piece}]({address})" if address else escape(piece) for piece, address in linked(text))
+
+
+def escape(text: str) -> str:
+    """Text that stays text: neither HTML nor Markdown nor a table's border."""
+    return _SPECIAL.sub(r"\\\1", html.escape(" ".join(text.splitlines()), quote=False))

@@ -4,315 +4,202 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import pandas as pd
-
-from harness.analysis.findings import Findings
 from harness.analysis.laws import law_formula
 from harness.analysis.wording import form
-from harness.records import csv_text
-from harness.records.run_table import StudyRecords
-from harness.report.figures.looks import look_of_series, marks
-from harness.report.frames import (
-    UNLEARNED,
-    Row,
-    along_factor,
-    along_size,
-    cell_name,
-    compared,
-    grouped,
-    has_partners,
-    rows_of,
-    shift_rows,
-    size_of,
-    sizes_of,
-)
-from harness.report.table import Cell, Column, Table, interval_column, make_table, number_column, text_column
-from harness.spec import Claim, CostGrows, Crosses, GapShrinks, ResolvedStudy
-from harness.spec.formats import (
-    MINUS,
-    NONE,
-    count,
-    duration,
-    magnitude,
-    memory,
-    number,
-    p_value,
-    percent,
-    percent_interval,
-    plain,
-    points_interval,
-    points_range,
-    with_interval,
-    words,
-)
+from harness.report.table import Cell, Column, Table, make_table, number_column, text_column
+from harness.report.view import Row, View, accuracy, difference, rows_of, size_of
+from harness.spec import Claim, CostGrows, Crosses, GapShrinks, formats
+from harness.spec.formats import MINUS, NONE, count, magnitude, number, percent, plain, points_interval, words
 from harness.spec.plural import counted
 
 SYMBOLS = {"reproduced": "✓", "contradicted": "✗", "inconclusive": "?"}
 """Stand before a verdict's word, so that it is told by more than its colour."""
 
+_UNLEARNED = "†"
+"""Stands after an arm that apparently did not learn."""
 
-def claims_table(records: StudyRecords, findings: Findings) -> Table:
+
+def claims_table(
+    view: View, name: str = "claims", caption: str = "Claims and what this study says about them"
+) -> Table:
     """A row per claim: verdict first, then the numbers that decide."""
-    rows = [row | {"of": claim} for row, claim in zip(rows_of(findings.claims), records.study.claims, strict=True)]
+    frame, claims = view.findings.claims, view.study.claims
+    rows = [row | {"of": claim} for row, claim in zip(rows_of(frame), claims, strict=True)]
     columns = (
         text_column("Claim", "statement"),
-        Column("Verdict", lambda row: _verdict(str(row["verdict"]))),
+        Column("Verdict", lambda row: Cell(f"{SYMBOLS[row['verdict']]} {row['verdict']}", verdict=row["verdict"])),
         Column("Estimate [95% interval]", lambda row: Cell(_estimate(row, row["of"]))),
         text_column("Reason", "reason"),
         text_column("Source", "source"),
         Column("Conditions of the source", lambda row: Cell(row["of"].conditions or NONE)),
     )
-    caption = "Claims and what this study says about them"
-    return make_table("claims", caption, columns, rows, csv=csv_text.from_frame(findings.claims))
-
-
-def _verdict(verdict: str) -> Cell:
-    return Cell(f"{SYMBOLS.get(verdict, '?')} {verdict}", verdict=verdict)
+    return make_table(name, caption, columns, rows, frame=frame)
 
 
 def _estimate(row: Row, claim: Claim) -> str:
     """The estimate in the unit that the kind of claim has, with its interval where there is one."""
-    write, unit = _form(claim)
-    text = with_interval(*(write(row[key]) for key in ("estimate", "ci_low", "ci_high")))
-    return text if text == NONE else f"{text} {unit}".rstrip()
-
-
-def _form(claim: Claim) -> tuple[Callable[[Any], str], str]:
     write, unit = form(getattr(claim, "metric", None) or "")
     match claim:
         case Crosses(along="train_size"):
-            return count, "training images"
+            write, unit = count, "training images"
         case Crosses():
-            return plain, f"({words(claim.along)})"
+            write, unit = plain, f"({words(claim.along)})"
         case CostGrows():
-            return (lambda value: NONE if number(value) is None else f"×{plain(value)}"), ""
+            write, unit = (lambda value: NONE if number(value) is None else f"×{plain(value)}"), ""
         case GapShrinks():
-            per = "per 10x training images" if claim.along == "train_size" else "from the first level to the last"
-            return write, f"{unit} {per}"
-    return write, unit
+            unit += " per 10x training images" if claim.along == "train_size" else " from the first level to the last"
+    text = formats.with_interval(*(write(row[key]) for key in ("estimate", "ci_low", "ci_high")))
+    return text if text == NONE else f"{text} {unit}".rstrip()
 
 
-def arm_column(study: ResolvedStudy, name: Callable[[Row], str] = lambda row: str(row["arm"])) -> Column:
-    """The arm, with its colour in the figures."""
-    looks = marks(study)
-    return Column("Arm", lambda row: Cell(name(row), colour=looks[row["arm"]].colour))
+def arm_column(view: View, name: Callable[[Row], str] = lambda row: str(row["arm"]), heading: str = "Arm") -> Column:
+    """The arm, or a series, with its colour in the figures."""
+    return Column(heading, lambda row: Cell(name(row), colour=view.looks[row["arm"]].colour))
 
 
-def size_column(findings: Findings) -> Column | None:
+def size_column(view: View) -> Column | None:
     """Training images; None in a study of one size."""
-    return number_column("Training images", "train_size", count) if sizes_of(findings) else None
+    return number_column("Training images", "train_size", count) if view.sizes else None
 
 
-def _compared_arms(findings: Findings) -> list[Row]:
+def _compared_arms(view: View) -> list[Row]:
     """The rows of arms, each with its row of comparisons (empty for the baseline) as `against`."""
-    against = {(row["arm"], size_of(row)): row for row in rows_of(findings.comparisons)}
-    return [row | {"against": against.get((row["arm"], size_of(row)), {})} for row in rows_of(findings.arms)]
+    against = {(row["arm"], size_of(row)): row for row in rows_of(view.findings.comparisons)}
+    rows = view.grouped(rows_of(view.findings.arms))
+    return [row | {"against": against.get((row["arm"], size_of(row)), {})} for row in rows]
 
 
-def _role(row: Row) -> str:
-    """What stands after an arm's name."""
-    return f"{' (baseline)' if row['is_baseline'] else ''}{f' {UNLEARNED}' if row.get('caution') else ''}"
+def _told(view: View, row: Row) -> str:
+    return view.named(row["arm"]) + f" {_UNLEARNED}" * bool(row.get("caution"))
 
 
-def _number_against(heading: str, key: str, write: Callable[[Any], str]) -> Column:
-    column = number_column(heading, key, write)
-    return Column(heading, lambda row: column.cell(row["against"]), numeric=True)
-
-
-def _two_digits(value: Any) -> str:
-    return NONE if number(value) is None else f"{float(value):.2f}"
-
-
-_SEEDS = Column("Seeds", lambda row: Cell(f"{count(row['n'])} of {count(row['planned'])}", number(row["n"])), True)
-_MACS = number_column("MACs per image", "macs_per_image", magnitude)
-_SPEED = number_column("Training images/s", "train_images_per_second", count)
-_P = _number_against("p (Holm)", "p_holm", p_value)
-_ACCURACY = interval_column("Test accuracy [95% over seeds]", "mean", percent_interval)
-_DIFFERENCE = interval_column("Difference [95%]", "difference", points_interval, lambda row: row["against"])
-
-
-def arms_table(records: StudyRecords, findings: Findings) -> Table:
+def arms_table(view: View) -> Table:
     """A row per arm (and training size): accuracy, difference to the arm that it is compared with, costs."""
-    study = records.study
-    other = "the reference arm" if has_partners(study) else "the baseline"
-
-    def against(row: Row) -> Cell:
-        return Cell(NONE if row["is_baseline"] else study.against(study.arm(row["arm"])).name)
-
+    rows, frame = _compared_arms(view), view.findings.arms
+    reference = Column("Reference arm", lambda row: Cell(row["against"].get("baseline", NONE)))
     columns = (
-        arm_column(study, lambda row: f"{row['arm']}{_role(row)}"),
-        Column("Reference arm", against) if has_partners(study) else None,
-        size_column(findings),
-        _SEEDS,
-        _ACCURACY,
-        _DIFFERENCE,
-        _P,
-        _number_against("Better", "probability_better", _two_digits),
+        arm_column(view, lambda row: _told(view, row)),
+        reference if view.has_partners else None,
+        size_column(view),
+        Column("Seeds", lambda row: Cell(f"{count(row['n'])} of {count(row['planned'])}", number(row["n"])), True),
+        number_column("Test accuracy [95% over seeds]", "mean", formats.percent_interval, interval=True),
+        number_column("Difference [95%]", "difference", points_interval, "against", interval=True),
+        number_column("p (Holm)", "p_holm", formats.p_value, "against"),
+        number_column("Better", "probability_better", partial(percent, digits=0), "against"),
         number_column("Parameters", "params", magnitude),
-        _MACS,
-        _SPEED,
+        number_column("MACs per image", "macs_per_image", magnitude),
+        number_column("Training images/s", "train_images_per_second", count),
         number_column("Eval. images/s", "eval_images_per_second", count),
-        number_column("Peak memory", "peak_memory_bytes", memory),
-        number_column("Time per run", "train_seconds", duration),
+        number_column("Peak memory", "peak_memory_bytes", formats.memory),
+        number_column("Time per run", "train_seconds", formats.duration),
     )
-    caption = f"Arms: test accuracy, difference to {other}, and cost"
-    rows, csv = grouped(_compared_arms(findings), study), csv_text.from_frame(findings.arms)
-    return make_table("arms", caption, columns, rows, csv=csv, note=_arms_note(findings, other))
+    caption = f"Arms: test accuracy, difference to {view.reference}, and cost"
+    return make_table("arms", caption, columns, rows, frame=frame, note=_arms_note(view))
 
 
-def _arms_note(findings: Findings, other: str) -> str:
-    per_size = "at each number of training images" if sizes_of(findings) else "in the table"
+def _arms_note(view: View) -> str:
+    per_size = "at each number of training images" if view.sizes else "in the table"
     note = (
         "Test accuracy: its interval is over seeds alone, the test images held fixed. Difference: paired by seed and "
-        f"test image, its interval is over both; arm minus {other}, in percentage points. p: paired test, "
-        f"Holm-adjusted over the arms {per_size}. Better: probability that the arm is better than {other}. "
+        f"test image, its interval is over both; arm minus {view.reference}, in percentage points. p: paired test, "
+        f"Holm-adjusted over the arms {per_size}. Better: probability that the arm is better than {view.reference}. "
         "MACs: multiply-accumulates of one forward pass. No interval is given below 3 seeds. "
         "Intervals hold for the settings that the search chose: another search may choose others."
     )
-    if shown := points_range(findings.comparisons["smallest_detectable"]):
+    if shown := formats.points_range(view.findings.comparisons["smallest_detectable"]):
         note += f" Smallest true difference that these seeds and images show with power .8: {shown} points."
-    if any(row.get("caution") for row in rows_of(findings.arms)):
-        note += f" {UNLEARNED}: this arm apparently did not learn, or did not finish learning; see Caveats."
+    if any(row.get("caution") for row in rows_of(view.findings.arms)):
+        note += f" {_UNLEARNED}: this arm apparently did not learn, or did not finish learning; see Caveats."
     return note
 
 
-def summary_table(findings: Findings) -> Table:
-    """The few columns of the arms that a console has room for; an arm has its training size in its name."""
-    baseline = next((row["arm"] for row in rows_of(findings.arms) if row["is_baseline"]), "")
-
-    def difference(row: Row) -> Cell:
-        text, other = _DIFFERENCE.cell(row).text, row["against"].get("baseline", baseline)
-        return Cell(text if other == baseline or text == NONE else f"{text} to {other}")
-
-    columns = (
-        Column("arm", lambda row: Cell(f"{cell_name(row, findings)}{_role(row)}")),
-        Column("seeds", lambda row: Cell(f"{count(row['n'])} of {counted(row['planned'], 'seed')}")),
-        Column("test accuracy", _ACCURACY.cell),
-        Column("difference", difference),
-        Column("p (Holm)", _P.cell),
-        Column("MACs", _MACS.cell),
-        Column("images/s", _SPEED.cell),
-    )
-    return make_table("summary", "Arms", columns, _compared_arms(findings))
-
-
-def sizes_table(records: StudyRecords, findings: Findings) -> Table:
-    """Two-factor studies, a row per arm: how the gap changes with data, and where it closes."""
-    study = records.study
-    slopes = {row["arm"]: row for row in along_size(findings.slopes)}
-    columns = (
-        arm_column(study, partial(compared, study=study)),
-        *_crossing_columns(
-            "Change of gap per 10x training images",
-            "Crossover, training images",
-            count,
-            lambda row: slopes.get(row["arm"], {}),
-        ),
-    )
-    gap = "gaps change" if has_partners(study) else f"the gap to {study.baseline.name} changes"
-    return make_table(
-        "crossovers",
-        f"How {gap} with training images",
-        columns,
-        grouped(along_size(findings.crossovers), study),
-        csv=_csv_along(findings.crossovers, "train_size"),
-        note="A crossover is looked for within the measured range only.",
-    )
+def summary_of(view: View) -> dict[str, list[Any]]:
+    """What a console has room for, as `columns` and `rows` of texts; an arm has its training size in its name."""
+    rows = []
+    for row in _compared_arms(view):
+        against, size = row["against"], f", {counted(row['train_size'], 'image')}" if view.sizes else ""
+        told = difference(against) if against else NONE
+        other = against.get("baseline", view.study.baseline.name)
+        texts = (
+            f"{_told(view, row)}{size}",
+            f"{count(row['n'])} of {counted(row['planned'], 'seed')}",
+            accuracy(row),
+            told if told == NONE or other == view.study.baseline.name else f"{told} to {other}",
+            formats.p_value(against.get("p_holm")),
+            magnitude(row["macs_per_image"]),
+            count(row["train_images_per_second"]),
+        )
+        rows.append(list(texts))
+    columns = ["arm", "seeds", "test accuracy", "difference", "p (Holm)", "MACs", "images/s"]
+    return {"columns": columns, "rows": rows}
 
 
-def levels_table(records: StudyRecords, findings: Findings) -> Table:
-    """A row per two series (and training size): how the gap changes over the factor's levels, and where it closes."""
-    study, factor = records.study, words(records.study.factor)
-    slopes = {(row["arm"], row["baseline"], size_of(row)): row for row in along_factor(findings.slopes)}
+def crossings_table(view: View, *, by_level: bool) -> Table:
+    """How gaps change and where they close: of two series by the factor's level, or of each arm by training size."""
+    name, write = ("levels", plain) if by_level else ("crossovers", count)
+    names = arm_column(view, view.compared)
+    change, crossing = "Change of gap per 10x training images", "Crossover, training images"
+    caption = f"How the gap to {view.reference} changes with training images"
+    if by_level:
+        names = arm_column(view, lambda row: f"{row['arm']} {MINUS} {row['baseline']}", "Series")
+        change, crossing = "Change of gap from the first level to the last", f"Crossing, {view.factor}"
+        caption = f"How gaps between series change with {view.factor}"
 
-    def series(row: Row) -> Cell:
-        return Cell(f"{row['arm']} {MINUS} {row['baseline']}", colour=look_of_series(study, row["arm"]).colour)
-
-    columns = (
-        Column("Series", series),
-        size_column(findings),
-        *_crossing_columns(
-            "Change of gap from the first level to the last",
-            f"Crossing, {factor}",
-            plain,
-            lambda row: slopes.get((row["arm"], row["baseline"], size_of(row)), {}),
-        ),
-    )
-    return make_table(
-        "levels",
-        f"How gaps between series change with {factor}",
-        columns,
-        along_factor(findings.crossovers),
-        csv=_csv_along(findings.crossovers, study.factor),
-        note="A crossing is looked for between the measured levels only.",
-    )
-
-
-def _crossing_columns(
-    change: str, crossing: str, write: Callable[[Any], str], slope_of: Callable[[Row], Row]
-) -> tuple[Column, ...]:
-    """Change of a gap, where it closes, how many resamples do, and the sentence; `write` sets a place of the axis."""
+    def pair(row: Row) -> tuple[str, str, int | None]:
+        return row["arm"], row["baseline"], size_of(row)
 
     def place(row: Row) -> Cell:
-        middle = number(row["median"])
-        bounds = NONE if number(row["ci_low"]) is None else f"[{write(row['ci_low'])}, {write(row['ci_high'])}]"
-        return Cell(NONE if middle is None else f"{write(middle)} {bounds}", middle)
+        middle, low, high = (write(row[key]) for key in ("median", "ci_low", "ci_high"))
+        return Cell(middle if low == high == NONE else f"{middle} [{low}, {high}]", number(row["median"]))
 
-    return (
-        interval_column(f"{change}, points [95%]", "slope", points_interval, slope_of),
+    columns = (
+        names,
+        size_column(view) if by_level else None,
+        number_column(f"{change}, points [95%]", "slope", points_interval, "line", interval=True),
         Column(f"{crossing} [95%]", place, numeric=True),
         number_column("Resamples that cross", "share", partial(percent, digits=0)),
         text_column("In words", "statement"),
     )
+    frame = view.findings.crossovers
+    slopes = {pair(row): row for row in view.along(view.findings.slopes, factor=by_level)}
+    rows = [row | {"line": slopes.get(pair(row), {})} for row in view.along(frame, factor=by_level)]
+    if "along" in frame:
+        frame = frame[(frame["along"] != "train_size") == by_level]
+    if not by_level:
+        rows, frame = view.grouped(rows), frame.drop(columns=["along", "train_size"], errors="ignore")
+    note = "A crossing is looked for within the measured range only."
+    return make_table(name, caption, columns, rows, frame=frame, note=note)
 
 
-def _csv_along(crossovers: pd.DataFrame, along: str) -> str:
-    """The rows along one axis; without the columns that say so where it is the training size."""
-    if "along" not in crossovers:
-        return csv_text.from_frame(crossovers)
-    rows = crossovers[crossovers["along"] == along]
-    return csv_text.from_frame(rows.drop(columns=["along", "train_size"]) if along == "train_size" else rows)
-
-
-def shifts_table(records: StudyRecords, findings: Findings) -> Table:
+def shifts_table(view: View) -> Table:
     """A row per arm (and training size): accuracy and agreement on images shifted by each number of pixels."""
-    measured: dict[tuple[str, Any], Row] = {}
-    for row in shift_rows(findings):
+    measured: dict[tuple[str, int | None], Row] = {}
+    rows = rows_of(view.findings.shifts, known="mean")
+    for row in rows:
         of_arm = measured.setdefault((row["arm"], size_of(row)), {"arm": row["arm"], "train_size": size_of(row)})
         of_arm[f"{row['metric']} {row['shift']}"] = row
-    shifts = sorted({int(row["shift"]) for row in shift_rows(findings)})
-
-    def column(heading: str, metric: str, shift: int) -> Column:
-        return interval_column(
-            f"{heading}, {shift} px", "mean", percent_interval, lambda row: row.get(f"{metric} {shift}", {})
-        )
-
-    columns = (
-        arm_column(records.study),
-        size_column(findings),
-        *(column("Test accuracy", "test_accuracy", shift) for shift in shifts),
-        *(column("Agreement", "agreement", shift) for shift in shifts if shift),  # at 0 all agree
-    )
-    return make_table(
-        "shifts",
-        "Tests on shifted images, with 95% intervals over seeds alone",
-        columns,
-        grouped(list(measured.values()), records.study),
-        csv=csv_text.from_frame(findings.shifts),
-        note="Agreement: share of test images with the same prediction as without the shift.",
-    )
+    shifts = sorted({int(row["shift"]) for row in rows})
+    shown = [("Test accuracy", "test_accuracy", shift) for shift in shifts]
+    shown += [("Agreement", "agreement", shift) for shift in shifts if shift]  # at 0 all agree
+    columns = [
+        number_column(f"{heading}, {shift} px", "mean", formats.percent_interval, f"{metric} {shift}", interval=True)
+        for heading, metric, shift in shown
+    ]
+    caption = "Tests on shifted images, with 95% intervals over seeds alone"
+    note = "Agreement: share of test images with the same prediction as without the shift."
+    rows, frame = view.grouped(list(measured.values())), view.findings.shifts
+    return make_table("shifts", caption, (arm_column(view), size_column(view), *columns), rows, frame=frame, note=note)
 
 
-def laws_table(records: StudyRecords, findings: Findings) -> Table:
+def laws_table(view: View) -> Table:
     """Two-factor studies: the law of each arm through whose errors one could be fitted."""
-    laws = [row for row in rows_of(findings.laws) if number(row["a"]) is not None]
-    shift = number_column("d", "d", plain) if any(row["d"] for row in laws) else None
+    laws = rows_of(view.findings.laws, known="a")
+    shifted = any(row["d"] for row in laws)
     columns = (
-        arm_column(records.study),
-        *(number_column(name, name, plain) for name in "abc"),
-        shift,
+        arm_column(view),
+        *(number_column(name, name, plain) for name in ("abcd" if shifted else "abc")),
         number_column("R²", "r2", plain),
     )
-    note = "Three numbers fitted to three sizes: R² says nothing here." if len(records.study.train_sizes) == 3 else ""
+    note = "Three numbers fitted to three sizes: R² says nothing here." if len(view.study.train_sizes) == 3 else ""
     caption = f"Fitted laws: {law_formula(row['d'] for row in laws)}, for n training images"
-    return make_table("laws", caption, columns, laws, csv=csv_text.from_frame(findings.laws), note=note)
+    return make_table("laws", caption, columns, laws, frame=view.findings.laws, note=note)

@@ -1,110 +1,65 @@
-"""What all figures share: settings, fonts, and files with the same bytes each time."""
+"""What all figures share: settings, fonts, one look for each arm, and files with the same bytes each time."""
 
+import base64
 import io
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any, Literal
+from urllib.parse import quote
 
 import matplotlib as mpl
 import numpy as np
 import seaborn as sns
 from matplotlib import font_manager
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
+
+from harness.spec import ResolvedStudy
 
 INK = "#1f2328"
 MUTED = "#57606a"
 LABEL_SIZE = 8.5
 """Of names, notes and keys, points."""
 
-_EAST_ASIAN = (
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Source Han Sans SC",
-    "WenQuanYi Zen Hei",
-    "WenQuanYi Micro Hei",
-    "IPAexGothic",
-    "Droid Sans Fallback",
-    "PingFang SC",
-    "Hiragino Sans GB",
-    "Microsoft YaHei",
-)
+_EAST_ASIAN = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "IPAexGothic", "PingFang SC")
 """Fonts with Chinese characters; the first that a machine has draws them."""
 
-_OURS: dict[str, Any] = {
-    "font.size": 9.5,
-    "axes.titlesize": 10.5,
-    "axes.labelsize": 9.5,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "axes.formatter.useoffset": False,
-    "axes.xmargin": 0.07,
-    "axes.ymargin": 0.07,
-    "legend.fontsize": LABEL_SIZE,
-    "legend.frameon": False,
-    "legend.borderpad": 0,
-    "legend.borderaxespad": 0,
-    "axes.grid": True,
-    "grid.color": "#eaeef2",
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "lines.linewidth": 1.6,
-    "text.parse_math": False,  # a name may hold dollar signs
-    "text.usetex": False,
-    "svg.fonttype": "path",  # looks the same where DejaVu is not installed
-    "svg.hashsalt": "patchbench",
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "figure.dpi": 200,
-}
+_MOST_SVG = 200_000
+"""Bytes; a larger drawing stands in a page as PNG, so that the page stays small."""
 
 
-_NUMPY: dict[str, Any] = {
-    "edgeitems": 3,
-    "floatmode": "maxprec",
-    "formatter": None,
-    "infstr": "inf",
-    "legacy": False,
-    "linewidth": 75,
-    "nanstr": "nan",
-    "precision": 8,
-    "sign": "-",
-    "suppress": False,
-    "threshold": 1000,
-}
-"""How numpy writes numbers by default: matplotlib makes the names of an SVG's parts from such texts."""
+@dataclass(frozen=True)
+class Drawn:
+    """A figure of a report with its files."""
+
+    name: str
+    section: str
+    title: str
+    description: str
+    number: int
+    """In the order of the report, from 1."""
+    address: str
+    """For Markdown."""
+    png: bytes
+    svg: bytes
+
+    @property
+    def data_uri(self) -> str:
+        """The figure for a page that loads nothing: vectors as text that needs no escape, or pixels if much smaller."""
+        if len(self.svg) > _MOST_SVG:
+            return "data:image/png;base64," + base64.b64encode(self.png).decode()
+        single_quoted = self.svg.replace(b"'", b"&apos;").replace(b'"', b"'")
+        return "data:image/svg+xml," + quote(single_quoted, safe=" !$()*+,-./:;=?@_~'")
 
 
 def families(installed: Iterable[str]) -> list[str]:
-    """Fonts in the order in which a character is looked for: matplotlib's own, then what the machine has for East Asia.
-
-    The last one has a box for every character, so that what no font has is drawn as a box, without a warning.
-    """
+    """Fonts in the order in which a character is looked for; the last one has a box for what no other font has."""
     names = set(installed)
     return ["DejaVu Sans", *(name for name in _EAST_ASIAN if name in names), "Last Resort High-Efficiency"]
-
-
-def undrawn(names: Iterable[str]) -> dict[str, str]:
-    """The names with letters that no installed font has, each with those letters: figures draw them as boxes."""
-    texts = list(names)
-    letters = {letter for text in texts for letter in text if not letter.isascii()}
-    if not letters:  # as nearly always: no font is opened
-        return {}
-    *ours, _ = families(font_manager.get_font_names())
-    fonts = [font_manager.get_font(font_manager.findfont(family)) for family in ours]
-    lacking = {letter for letter in letters if not any(font.get_char_index(ord(letter)) for font in fonts)}
-    found = {text: "".join(dict.fromkeys(letter for letter in text if letter in lacking)) for text in texts}
-    return {text: boxes for text, boxes in found.items() if boxes}
 
 
 @contextmanager
@@ -112,12 +67,29 @@ def theme() -> Iterator[None]:
     """Build and save figures inside this; matplotlib's settings are as before afterwards.
 
     It starts from the libraries' defaults: nothing of a user's matplotlibrc, or of what a notebook has set, is drawn.
+    How numpy writes numbers counts, too: matplotlib makes the names of an SVG's parts from such texts.
     """
-    fonts = {"font.family": families(font_manager.get_font_names())}
-    with mpl.rc_context(), np.printoptions(**_NUMPY):
+    as_by_default = np.printoptions(
+        legacy=False, precision=8, floatmode="maxprec", suppress=False, sign="-", threshold=1000, formatter=None
+    )
+    with mpl.rc_context(), as_by_default:
         mpl.rcdefaults()
-        settings: dict[Any, Any] = {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **_OURS, **fonts}
-        mpl.rcParams.update(settings)
+        seaborns: dict[Any, Any] = {**sns.axes_style("ticks"), **sns.plotting_context("paper")}
+        mpl.rcParams.update(seaborns)
+        mpl.rc("font", family=families(font_manager.get_font_names()), size=9.5)
+        mpl.rc("text", color=INK, parse_math=False, usetex=False)  # a name may hold dollar signs
+        mpl.rc("axes", titlesize=10.5, labelsize=9.5, edgecolor=MUTED, labelcolor=INK, grid=True, axisbelow=True)
+        mpl.rc("axes", xmargin=0.07, ymargin=0.07)
+        mpl.rc("axes.spines", top=False, right=False)
+        mpl.rc("axes.formatter", useoffset=False)
+        mpl.rc("xtick", labelsize=9, color=MUTED, labelcolor=INK)
+        mpl.rc("ytick", labelsize=9, color=MUTED, labelcolor=INK)
+        mpl.rc("legend", fontsize=LABEL_SIZE, frameon=False, borderpad=0, borderaxespad=0)
+        mpl.rc("grid", color="#eaeef2", linewidth=0.8)
+        mpl.rc("lines", linewidth=1.6)
+        mpl.rc("svg", fonttype="path", hashsalt="patchbench")  # looks the same where DejaVu is not installed
+        mpl.rc("figure", facecolor="white", dpi=200)
+        mpl.rc("savefig", facecolor="white")
         yield
 
 
@@ -135,17 +107,69 @@ def svg(figure: Figure) -> bytes:
     """The figure as vectors, text as outlines, a third smaller than drawn; equal figures give equal bytes."""
     with theme(), io.BytesIO() as buffer:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        return _written_shorter(buffer.getvalue())
+        drawn = buffer.getvalue().replace(b"DejaVuSans-", b"g-")
+    placed = rb'(<use xlink:href="#[^"]+") transform="translate\(([\d.]+) 0\)"/>'
+    short = re.sub(placed, lambda glyph: b'%b x="%.1f"/>' % (glyph[1], float(glyph[2])), drawn)
+    return re.sub(rb"\s+", b" ", re.sub(rb">\s+<", b"><", short))
 
 
-def _written_shorter(drawn: bytes) -> bytes:
-    """The same drawing without line breaks, with short names of glyphs and their places to 0.005 pt.
+Dash = Literal["-", "--", "-.", ":"] | tuple[float, tuple[float, ...]]
+"""A line's pattern, as matplotlib names it or (offset, lengths drawn and left out in line widths)."""
+BASELINE_COLOUR = "#6e7781"
 
-    Half of a drawing is places of letters, and a report holds every figure twice.
+# Of seaborn's colour-blind palette: not its grey (the baseline's), nor its yellow and pink, too pale on white.
+_COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#56b4e9")
+_MARKERS = ("o", "s", "^", "v", "P", "X", "<")
+_DASHES: tuple[Dash, ...] = ("-", "--", "-.", ":", (0, (7, 1, 1, 1, 1, 1)), (0, (2, 2)), (0, (1, 3)), (0, (5, 1)))
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How an arm, or a series of arms, looks in every figure of its study."""
+
+    colour: str
+    marker: str
+    dash: Dash = "-"
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """As matplotlib's settings of a line."""
+        return {"color": self.colour, "linestyle": self.dash}
+
+    @property
+    def point(self) -> dict[str, Any]:
+        """As matplotlib's settings of a marker without a line."""
+        return {"color": self.colour, "marker": self.marker, "linestyle": ""}
+
+
+def marks(study: ResolvedStudy) -> dict[str, Mark]:
+    """A look per arm: grey for the baseline, a sequential palette for ordered levels, distinct colours otherwise.
+
+    The arms of a series share colour and marker, grey where the baseline is one of them; their dashes differ by level.
     """
-    placed = re.sub(
-        rb'(<use xlink:href="#[^"]+") transform="translate\(([\d.]+) 0\)"/>',
-        lambda glyph: b'%b x="%.1f"/>' % (glyph[1], float(glyph[2])),
-        drawn.replace(b"DejaVuSans-", b"g-"),
-    )
-    return re.sub(rb"\s+", b" ", re.sub(rb">\s+<", b"><", placed))
+    grey, place = Mark(BASELINE_COLOUR, "D"), count()
+    looks = {study.baseline.name: grey}
+    if not study.series and has_ordered_levels(study) and len(study.arms) > 2:
+        names = [arm.name for arm in sorted(study.arms, key=lambda arm: float(arm.level or 0))]
+        return looks | dict(zip(names, ordered_marks(len(names)), strict=True))
+    for arms in study.series.values():
+        look = grey if study.baseline in arms else _distinct(next(place))
+        looks |= {arm.name: replace(look, dash=_DASHES[i % len(_DASHES)]) for i, arm in enumerate(arms)}
+    return looks | {arm.name: _distinct(next(place)) for arm in study.arms if arm.series is None}
+
+
+def ordered_marks(number: int) -> list[Mark]:
+    """Looks of lines that stand in an order, dark to light: viridis without its pale end, which does not show."""
+    shades = mpl.colormaps["viridis"]([0.8 * i / max(1, number - 1) for i in range(number)])
+    return [Mark(to_hex(shade), _MARKERS[i % len(_MARKERS)]) for i, shade in enumerate(shades)]
+
+
+def has_ordered_levels(study: ResolvedStudy) -> bool:
+    """Whether every arm's level is a number (`Arm` keeps numeric levels as floats)."""
+    return bool(study.arms) and all(isinstance(arm.level, float) for arm in study.arms)
+
+
+def _distinct(place: int) -> Mark:
+    """All combinations of a colour and its turn's marker and dash."""
+    turn, colour = divmod(place, len(_COLOURS))
+    return Mark(_COLOURS[colour], _MARKERS[(place + turn) % len(_MARKERS)], _DASHES[turn % len(_DASHES)])

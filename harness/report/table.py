@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.report.frames import Row
+from harness.records import csv_text
 from harness.spec.formats import number
 
 
@@ -44,28 +44,26 @@ class Table:
     note: str = ""
 
 
+Columns = Iterable[Column | None]
+
+
 def make_table(
-    name: str, caption: str, columns: Iterable[Column | None], rows: Iterable[Any], *, csv: str = "", note: str = ""
+    name: str, caption: str, columns: Columns, rows: Iterable[Any], frame: pd.DataFrame | None = None, note: str = ""
 ) -> Table:
-    """The table of some rows; a column that is None does not apply."""
+    """The table of some rows, with a frame to download; a column that is None does not apply."""
     shown = tuple(column for column in columns if column is not None)
-    return Table(name, caption, shown, tuple(tuple(column.cell(row) for column in shown) for row in rows), csv, note)
+    cells = tuple(tuple(column.cell(row) for column in shown) for row in rows)
+    return Table(name, caption, shown, cells, "" if frame is None else csv_text.from_frame(frame), note)
 
 
 def text_table(
-    name: str,
-    caption: str,
-    headings: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    *,
-    numbers: int = 0,
-    csv: str = "",
-    note: str = "",
+    name: str, caption: str, headings: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 0
 ) -> Table:
     """A table of texts whose last `numbers` columns are numbers."""
-    first = len(headings) - numbers
+    found, first = list(rows), len(headings) - numbers
     columns = tuple(Column(heading, Cell, place >= first) for place, heading in enumerate(headings))
-    return Table(name, caption, columns, tuple(tuple(map(Cell, row)) for row in rows), csv, note)
+    csv = csv_text.from_frame(pd.DataFrame(found, columns=list(headings)))
+    return Table(name, caption, columns, tuple(tuple(map(Cell, row)) for row in found), csv)
 
 
 def text_column(heading: str, key: str) -> Column:
@@ -73,19 +71,15 @@ def text_column(heading: str, key: str) -> Column:
     return Column(heading, lambda row: Cell(text_of(row[key])))
 
 
-def number_column(heading: str, key: str, write: Callable[[Any], str]) -> Column:
-    """A number in words, sorted by its value."""
-    return Column(heading, lambda row: Cell(write(row.get(key)), number(row.get(key))), numeric=True)
-
-
-def interval_column(
-    heading: str, key: str, write: Callable[[Any, Any, Any], str], of: Callable[[Row], Row] = lambda row: row
+def number_column(
+    heading: str, key: str, write: Callable[..., str], part: str = "", *, interval: bool = False
 ) -> Column:
-    """A number with its interval (`ci_low`, `ci_high`) of the row, or of another one that belongs to it."""
+    """A number (with its interval: `ci_low`, `ci_high`) of the row, or of another one that it holds as `part`."""
 
-    def cell(row: Row) -> Cell:
-        found = of(row)
-        return Cell(write(*(found.get(name) for name in (key, "ci_low", "ci_high"))), number(found.get(key)))
+    def cell(row: Any) -> Cell:
+        keys = (key, "ci_low", "ci_high") if interval else (key,)
+        value, *bounds = ((row.get(part, {}) if part else row).get(name) for name in keys)
+        return Cell(write(value, *bounds), number(value))
 
     return Column(heading, cell, numeric=True)
 

@@ -20,7 +20,7 @@ from harness.console import error_box, findings_table
 from harness.execution import doctor
 from harness.execution.publish import read_results
 from harness.records.write_lock import StudyLock
-from harness.report.document import document
+from harness.report import document
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "results"

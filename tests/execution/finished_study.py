@@ -17,7 +17,7 @@ from harness.execution import publish, runner, verify
 from harness.execution.runner import Options, run_study
 from harness.records.files import write_json
 from harness.records.run_table import StudyRecords
-from harness.report.document import document
+from harness.report import document
 from harness.spec import ResolvedStudy, Search
 
 STUDY = tiny_study(seeds=(0, 1), search=Search(space=SPACE, trials=2), test_shifts=(1,))

@@ -1,10 +1,12 @@
-"""Which texts of a figure collide."""
+"""The figures of a report, and which of their texts collide."""
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from harness.report.figures import drawings
 from harness.report.style import theme
+from harness.report.view import View
 
 
 def collisions(figure):
@@ -14,7 +16,7 @@ def collisions(figure):
 
     def recorded(self, renderer, *args, **kwargs):
         if self.get_visible() and self.get_text().strip():
-            boxes.append((self.get_text(), self.get_window_extent(renderer)))
+            boxes.append((self.get_text(), Text.get_window_extent(self, renderer)))
         return draw(self, renderer, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch, theme():
@@ -32,3 +34,9 @@ def collisions(figure):
     ]
     assert boxes
     return outside + pairs
+
+
+def figures_of(records, findings):
+    """Every figure that applies, by its name, the main figure first."""
+    with theme():
+        return {name: drawing.figure for name, _, drawing in drawings(View(records, findings))}

@@ -4,25 +4,22 @@ import io
 import re
 import warnings
 from dataclasses import replace
-from itertools import pairwise
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
 import pytest
-from figure_texts import collisions
+from figure_texts import collisions, figures_of
 from matplotlib.figure import Figure
 from report_cases import CASES, gaps, make_study, single, two_factors
 
 from harness.analysis.axis import is_geometric
 from harness.analysis.laws import fit_law
-from harness.report import figures_of
-from harness.report.content import Drawn
-from harness.report.figures import curves as of_course
-from harness.report.figures.labels import short_names, spread
-from harness.report.figures.looks import BASELINE_COLOUR, marks
-from harness.report.style import png, svg, theme
+from harness.report.figures.canvas import short_names
+from harness.report.figures.curves import learning_curves
+from harness.report.style import BASELINE_COLOUR, Drawn, marks, png, svg, theme
+from harness.report.view import View
 from harness.spec.formats import percent
 
 
@@ -54,11 +51,10 @@ def test_two_factors_have_curves_over_size_first():
     names = list(figures_of(*two_factors()))
     assert names[:2] == ["accuracy_by_size", "gap_by_size"]
     assert "accuracy_by_level" not in names
-    assert "unfinished_runs" in names
 
 
-def test_nothing_finished_gives_only_the_gaps():
-    assert list(figures_of(*CASES["nothing"]())) == ["unfinished_runs"]
+def test_nothing_finished_has_no_figures():
+    assert figures_of(*CASES["nothing"]()) == {}
 
 
 def test_every_seed_is_drawn():
@@ -136,12 +132,12 @@ def test_the_text_of_the_learning_curves_ends_where_they_are_drawn_to_end():
     records, findings = single()
     early = (records.curves["arm"] == "ViT/7") & (records.curves["seed"] == 0) & (records.curves["update"] > 400)
     records = replace(records, curves=records.curves[~early])
-    axes = figures_of(records, findings)["learning_curves"].axes[0]
-    ends = [float(line.get_ydata()[-1]) for line in axes.lines]
-    told = of_course.LEARNING.describe(records, findings)
+    with theme():
+        drawing = learning_curves(View(records, findings))
+    ends = [float(line.get_ydata()[-1]) for line in drawing.figure.axes[0].lines]
     assert len(ends) == 4
     for end in ends:
-        assert percent(end / 100) in told
+        assert percent(end / 100) in drawing.text
 
 
 def test_an_arm_without_interval_has_no_bar():
@@ -197,7 +193,9 @@ def test_a_shorter_svg_is_the_same_drawing():
 def test_a_figure_in_the_page_is_the_one_beside_it():
     """Whatever stands in an arm's name."""
     kept = b"""<svg xmlns="http://www.w3.org/2000/svg"><!-- "a" & 'b' 100 % #1 --><g id="caf\xc3\xa9 'x'"/></svg>"""
-    uri = Drawn("name", "main", "Title", "What it shows.", 1, b"", kept).data_uri
+    uri = Drawn(
+        **dict.fromkeys(("name", "section", "title", "description", "number", "png", "address")), svg=kept
+    ).data_uri
     assert not set(uri) & set('"<>&#')
     start, _, written = uri.partition(",")
     assert start == "data:image/svg+xml"
@@ -229,15 +227,6 @@ def test_settings_are_as_before():
         png(figures_of(*single())["differences"])
     assert dict(mpl.rcParams) == before
     assert mpl.rcParams._get("backend") == backend
-
-
-def test_spread_moves_labels_apart_and_keeps_them_inside():
-    places = spread([10.0, 10.0, 50.0, 99.0, 100.0], [8.0] * 5, 0.0, 100.0)
-    assert places == sorted(places)
-    assert all(b - a >= 8.0 - 1e-9 for a, b in pairwise(places))
-    assert places[0] >= 4.0
-    assert places[-1] <= 96.0 + 1e-9
-    assert places[2] == 50.0
 
 
 def test_short_names_stay_distinct():

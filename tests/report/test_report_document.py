@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 from report_cases import CASES, gaps, make_study, simulate, single, two_factors
 
-from harness.report import content, style, write_report
-from harness.report.document import document
-from harness.report.figures.ticks import round_numbers
-from harness.report.protocol import protocol_table
+from harness.report import document, write_report
+from harness.report.figures.by_cost import set_log_x
+from harness.report.figures.canvas import Canvas
+from harness.report.origin_tables import protocol_table
 from harness.report.result_tables import laws_table
-from harness.report.style import families, undrawn
+from harness.report.style import families, theme
+from harness.report.view import View
 from harness.spec import Arm, Choice, LogUniform, ResNetSpec, Search
 
 
@@ -50,7 +51,7 @@ def test_it_names_files_that_are_there(tmp_path):
 def test_settings_tell_how_trials_are_drawn(trials, told):
     search = Search(space={"learning_rate": LogUniform(low=1e-4, high=1e-2)}, trials=trials, updates=50)
     records, _ = simulate(make_study(search=search))
-    assert {row[0].text: row[1].text for row in protocol_table(records).rows}["Search"] == told
+    assert {row[0].text: row[1].text for row in protocol_table(records.study).rows}["Search"] == told
 
 
 def test_settings_show_what_is_tuned_and_what_an_arm_changes():
@@ -63,7 +64,7 @@ def test_settings_show_what_is_tuned_and_what_an_arm_changes():
     records, _ = simulate(make_study(search=search))
     baseline = Arm("ResNet-8", ResNetSpec(depth=8), changes={"recipe.optimizer": "sgd"})
     records = replace(records, study=replace(records.study, baseline=baseline))
-    shown = {row[0].text: row[1].text for row in protocol_table(records).rows}
+    shown = {row[0].text: row[1].text for row in protocol_table(records.study).rows}
     assert shown["Recipe: learning rate"] == "tuned, 0.0001 to 0.01, logarithmic"
     assert shown["Recipe: augmentation.strength"] == "tuned, one of 0, 1"
     assert shown["Search: learning rate, family resnet"] == "0.001 to 1, logarithmic"
@@ -75,7 +76,7 @@ def test_settings_show_what_is_tuned_and_what_an_arm_changes():
 
 
 def test_without_a_search_the_own_setting_is_told():
-    shown = {row[0].text: row[1].text for row in protocol_table(single()[0]).rows}
+    shown = {row[0].text: row[1].text for row in protocol_table(single()[0].study).rows}
     assert shown["Search"] == "none: every arm has the recipe's own setting"
     assert shown["Recipe: learning rate"] == "0.02"
 
@@ -84,15 +85,15 @@ def test_laws_are_shown_where_they_were_fitted():
     records, findings = two_factors()
     few = findings.laws.assign(d=0.0)
     few.loc[few["arm"] == "ViT/7", ["a", "b", "c", "d", "r2"]] = float("nan")
-    table = laws_table(records, replace(findings, laws=few))
+    table = laws_table(View(records, replace(findings, laws=few)))
     assert [row[0].text for row in table.rows] == ["ResNet-8", "ViT/14"]
     assert [column.heading for column in table.columns] == ["Arm", "a", "b", "c", "R²"]
     assert "n^−b" in table.caption
-    shifted = laws_table(records, replace(findings, laws=few.assign(d=[40.0, 12.0, float("nan")])))
+    shifted = laws_table(View(records, replace(findings, laws=few.assign(d=[40.0, 12.0, float("nan")]))))
     assert [column.heading for column in shifted.columns] == ["Arm", "a", "b", "c", "d", "R²"]
     assert "(n + d)^−b" in shifted.caption
     assert [row[4].text for row in shifted.rows] == ["40", "12"]
-    assert not laws_table(records, replace(findings, laws=few.assign(a=float("nan")))).rows
+    assert not laws_table(View(records, replace(findings, laws=few.assign(a=float("nan"))))).rows
 
 
 def test_fonts_are_those_that_are_installed():
@@ -101,23 +102,13 @@ def test_fonts_are_those_that_are_installed():
     assert families(["IPAexGothic", "Noto Sans CJK SC"]) == [bare[0], "Noto Sans CJK SC", "IPAexGothic", bare[1]]
 
 
-def test_names_with_letters_that_no_font_has_are_named(monkeypatch):
-    """Two arms whose names are boxes have one label: the page, the Markdown and the console say so."""
-    monkeypatch.setattr(style, "families", lambda installed: ["DejaVu Sans", "Last Resort High-Efficiency"])
-    study = make_study(names=("视觉", "视野", "Größe Ω"), levels=(None,) * 3)
-    records, findings = simulate(study)
-    said = document(records, findings, ())["warnings"][-1]
-    assert said.startswith(
-        "No installed font has these letters, so that figures show boxes in their place: 视觉 (视觉) and 视野 (视野). "
-    )
-    monkeypatch.setattr(content, "drawn", lambda *_: [])
-    assert said in content.content_of(records, findings).warnings
-    assert undrawn(arm.name for arm in single()[0].study.all_arms) == {}
-
-
 @pytest.mark.parametrize(("low", "high"), [(1412, 2760), (3.1, 4.4), (100, 190), (2e6, 2.9e6)])
 def test_ticks_of_a_narrow_range_are_round(low, high):
-    ticks = round_numbers(low, high)
+    with theme():
+        canvas = Canvas("Cost")
+        canvas.axes.set_xlim(low, high)
+        set_log_x(canvas.axes)
+    ticks = [float(tick) for tick in canvas.axes.get_xticks()]
     assert len(ticks) >= 3
     assert all(low <= tick <= high for tick in ticks)
     assert all(float(f"{tick:.3g}") == pytest.approx(tick) for tick in ticks)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from figure_texts import collisions
+from figure_texts import collisions, figures_of
 from report_cases import make_study
 from series_cases import (
     SERIES_CASES,
@@ -17,21 +17,27 @@ from series_cases import (
     two_series_by_size,
 )
 
-from harness.report import figures_of
-from harness.report.figures import (
-    PICTURES,
-    accuracy_by_level,
-    accuracy_by_shift,
-    by_size,
-    difference_map,
-    differences,
-    gap_by_level,
-    pictures_of,
-)
+from harness.report.figures import drawings
+from harness.report.figures.by_level import accuracy_by_level
+from harness.report.figures.by_size import gap_by_size
 from harness.report.figures.canvas import Canvas
-from harness.report.figures.level_axis import LevelAxis, asides
-from harness.report.figures.looks import BASELINE_COLOUR, Mark, marks
-from harness.report.style import png, svg, theme
+from harness.report.figures.curves import accuracy_by_shift
+from harness.report.figures.gaps import difference_map, differences, gap_by_level
+from harness.report.figures.marks_on_axes import Places, asides
+from harness.report.style import BASELINE_COLOUR, Mark, marks, png, svg, theme
+from harness.report.view import View
+
+
+def drawn_by(draw, records, findings):
+    """The figure that a function draws."""
+    with theme():
+        return draw(View(records, findings)).figure
+
+
+def told_by(records, findings):
+    """What every figure says that it shows, by its name."""
+    with theme():
+        return {name: drawing.text for name, _, drawing in drawings(View(records, findings))}
 
 
 @pytest.fixture(scope="module", params=sorted(SERIES_CASES))
@@ -56,14 +62,14 @@ def test_no_texts_of_series_collide(drawn):
 
 
 def test_which_figures_a_study_with_series_has():
-    names = [picture.name for picture in pictures_of(*two_series_by_size())]
+    names = list(figures_of(*two_series_by_size()))
     assert names[:5] == ["accuracy_by_level", "gap_by_level", "difference_map", "differences", "accuracy_by_shift"]
     assert not {"accuracy_by_size", "gap_by_size"} & set(names)
-    assert "difference_map" not in [picture.name for picture in pictures_of(*two_series())]
-    assert "accuracy_by_shift" not in [picture.name for picture in pictures_of(*depths())]
+    assert "difference_map" not in figures_of(*two_series())
+    assert "accuracy_by_shift" not in figures_of(*depths())
     records, findings = two_series()
     alone = replace(findings, comparisons=findings.comparisons.iloc[:0])
-    assert "gap_by_level" not in [picture.name for picture in pictures_of(records, alone)]
+    assert "gap_by_level" not in figures_of(records, alone)
 
 
 def test_a_series_has_one_colour_and_marker_and_a_dash_per_level():
@@ -86,8 +92,7 @@ def test_a_baseline_outside_the_series_stays_grey_alone():
 
 def test_every_seed_stands_at_its_level():
     records, findings = two_series()
-    with theme():
-        axes = accuracy_by_level.PICTURE.draw(records, findings).axes[0]
+    axes = drawn_by(accuracy_by_level, records, findings).axes[0]
     dots = [
         (float(x), round(float(y), 6))
         for line in axes.lines
@@ -102,33 +107,29 @@ def test_every_seed_stands_at_its_level():
 
 
 def test_arms_without_level_stand_beside_the_levels_apart():
-    axis = LevelAxis((1.0, 2.0, 4.0, 8.0), ("first", "second", "third"))
-    places = [axis.at(8.0), *(axis.beside_at(name) for name in axis.beside)]
-    assert axis.geometric
+    axis = Places((1.0, 2.0, 4.0, 8.0), geometric=True, beside=("first", "second", "third"))
+    places = [axis.at(8.0), *(axis.of_arm(name) for name in axis.beside)]
     assert places == sorted(places)
     assert axis.at(1.0, 0.02) == pytest.approx(8**0.02)
-    even = LevelAxis((0.0, 1.0, 2.0))
+    even = Places((0.0, 1.0, 2.0), geometric=False)
     assert [even.at(level, 0.1) for level in even.levels] == [0.2, 1.2, 2.2]
-    assert LevelAxis((3.0,)).at(3.0, 0.1) == pytest.approx(3.1)
+    assert Places((3.0,), geometric=False).at(3.0, 0.1) == pytest.approx(3.1)
     assert sum(asides(4)) == pytest.approx(0)
     assert len(set(asides(4))) == 4
 
 
 def test_a_cross_for_each_run_that_diverged():
     records, findings = depths()
-    with theme():
-        figure = accuracy_by_level.PICTURE.draw(records, findings)
+    figure = drawn_by(accuracy_by_level, records, findings)
     assert len(points_of(figure.axes[0], "x")) == 2 + 3 + 1
     assert "Crosses at the foot: runs that diverged." in " ".join(" ".join(texts_of(figure)).split())
     finished = replace(findings, arms=findings.arms.assign(diverged=0))
-    with theme():
-        assert points_of(accuracy_by_level.PICTURE.draw(records, finished).axes[0], "x") == []
+    assert points_of(drawn_by(accuracy_by_level, records, finished).axes[0], "x") == []
 
 
 def test_panels_share_their_scales():
     records, findings = two_series_by_size()
-    with theme():
-        panels = accuracy_by_level.PICTURE.draw(records, findings).axes
+    panels = drawn_by(accuracy_by_level, records, findings).axes
     assert [axes.get_title(loc="left") for axes in panels] == [f"{size:,} training images" for size in SIZES]
     assert len({axes.get_ylim() for axes in panels}) == len({axes.get_xlim() for axes in panels}) == 1
     assert [len(points_of(axes, "x")) for axes in panels] == [2, 0, 0, 0, 0]
@@ -139,15 +140,13 @@ def test_of_many_sizes_five_have_panels():
     sizes = tuple(range(100, 1_000, 100))
     at_once = findings.arms[findings.arms["train_size"] == SIZES[0]]
     arms = pd.concat([at_once.assign(train_size=size) for size in sizes])
-    with theme():
-        panels = accuracy_by_level.PICTURE.draw(records, replace(findings, arms=arms, main_factor_sizes=sizes)).axes
+    panels = drawn_by(accuracy_by_level, records, replace(findings, arms=arms, main_factor_sizes=sizes)).axes
     assert [axes.get_title(loc="left").split()[0] for axes in panels] == ["100", "300", "500", "700", "900"]
 
 
 def test_gaps_are_those_of_the_comparisons():
     records, findings = two_series_by_size()
-    with theme():
-        axes = gap_by_level.PICTURE.draw(records, findings).axes[0]
+    axes = drawn_by(gap_by_level, records, findings).axes[0]
     known = findings.comparisons
     of_series = known[known["arm"].isin([arm.name for arm in records.study.series["ViT/4"]])]
     heights = {round(float(y), 6) for line in axes.lines for y in line.get_ydata()}
@@ -156,16 +155,13 @@ def test_gaps_are_those_of_the_comparisons():
 
 
 def test_gap_to_a_baseline_outside_the_series_has_a_line_each():
-    with theme():
-        figure = gap_by_level.PICTURE.draw(*depths())
-    assert "Gap to ResNet-8 by depth" in texts_of(figure)
-    assert {"pre-norm", "post-norm"} <= set(texts_of(figure))
+    texts = [text.replace("\n", " ") for text in texts_of(drawn_by(gap_by_level, *depths()))]
+    assert {"pre-norm − ResNet-8", "post-norm − ResNet-8"} <= set(texts)
 
 
 def test_map_tells_each_difference_and_where_zero_is():
     records, findings = two_series_by_size()
-    with theme():
-        axes = difference_map.PICTURE.draw(records, findings).axes[0]
+    axes = drawn_by(difference_map, records, findings).axes[0]
     table = findings.comparisons.set_index(["arm", "train_size"])
     rows = {round(text.get_position()[1] - 0.5): [] for text in axes.texts}
     for text in sorted(axes.texts, key=lambda text: text.get_position()):
@@ -177,8 +173,7 @@ def test_map_tells_each_difference_and_where_zero_is():
             shown = f"{100 * row['difference']:+.1f}".replace("-", "−")
             known = row["ci_low"] > 0 or row["ci_high"] < 0  # no interval below three seeds: no star
             assert told == shown + ("*" if known else "")
-    lines = [line for line in axes.lines if len(set(line.get_ydata())) == 1]
-    heights = [float(line.get_ydata()[0]) for line in lines]
+    heights = [y for _, y in points_of(axes, "_")]
     assert heights[0] == pytest.approx(2.5)  # 10,000 images: the middle of the third row
     assert heights == sorted(heights, reverse=True)
     assert len(heights) == 3
@@ -187,23 +182,19 @@ def test_map_tells_each_difference_and_where_zero_is():
 def test_cells_of_the_map_without_a_result_are_blank():
     records, findings = two_series_by_size()
     lost = (findings.comparisons["arm"] == "ViT/4, 0.5 moved") & (findings.comparisons["train_size"] == 1_000)
-    with theme():
-        axes = difference_map.PICTURE.draw(records, replace(findings, comparisons=findings.comparisons[~lost])).axes[0]
+    axes = drawn_by(difference_map, records, replace(findings, comparisons=findings.comparisons[~lost])).axes[0]
     assert len(axes.texts) == 24
     assert (2.5, 0.5) not in [text.get_position() for text in axes.texts]
 
 
 def test_colours_of_the_map_are_even_about_zero():
-    with theme():
-        mesh = difference_map.PICTURE.draw(*two_series_by_size()).axes[0].collections[0]
-    assert mesh.norm.vcenter == 0
+    mesh = drawn_by(difference_map, *two_series_by_size()).axes[0].collections[0]
     assert mesh.norm.vmin == -mesh.norm.vmax
 
 
 def test_shifts_show_both_metrics_at_three_sizes():
     records, findings = two_series_by_size()
-    with theme():
-        panels = accuracy_by_shift.PICTURE.draw(records, findings).axes
+    panels = drawn_by(accuracy_by_shift, records, findings).axes
     assert [axes.get_title(loc="left") for axes in panels[::2]] == [
         f"{size:,} training images" for size in (1_000, 10_000, 60_000)
     ]
@@ -211,46 +202,41 @@ def test_shifts_show_both_metrics_at_three_sizes():
     means = findings.shifts[(findings.shifts["train_size"] == 1_000) & (findings.shifts["metric"] == "agreement")]
     heights = {round(float(y), 6) for line in panels[1].lines for y in line.get_ydata()}
     assert {round(100 * value, 6) for value in means["mean"]} <= heights
-    seeds = [len(lines.get_segments()) for lines in panels[1].collections]
+    seeds = [len(line.get_xdata()) / 3 for line in panels[1].lines if line.get_markersize() < 4]
     assert seeds == [1 if arm.name == "ViT/4, 0.5 moved" else 3 for arm in records.study.all_arms]
 
 
-@pytest.mark.parametrize(("kind", "case"), [(differences.PICTURE, partners), (by_size.GAP, partners_by_size)])
+@pytest.mark.parametrize(("kind", "case"), [(differences, partners), (gap_by_size, partners_by_size)])
 def test_partners_are_named(kind, case):
-    with theme():
-        texts = [text.replace("\n", " ") for text in texts_of(kind.draw(*case()))]
+    texts = [text.replace("\n", " ") for text in texts_of(drawn_by(kind, *case()))]
     assert "ViT, mixed − ViT, plain" in texts
-    assert "ViT, plain" in texts  # compared with the baseline
+    assert "ViT, plain − ResNet-8" in texts
 
 
 @pytest.mark.parametrize("save", [png, svg])
 def test_bytes_of_panels_repeat(save):
-    with theme():
-        first, second = (save(difference_map.PICTURE.draw(*two_series_by_size())) for _ in range(2))
+    first, second = (save(drawn_by(difference_map, *two_series_by_size())) for _ in range(2))
     assert first == second
 
 
 def test_descriptions_have_numbers():
     for case in SERIES_CASES.values():
-        records, findings = case()
-        for picture in pictures_of(records, findings):
-            text = picture.describe(records, findings)
-            assert any(letter.isdigit() for letter in text), picture.name
-            assert "nan" not in text.lower().split(), picture.name
-    told = {p.name: p.describe(*two_series()) for p in PICTURES if p.applies(*two_series())}
+        for name, text in told_by(*case()).items():
+            assert any(letter.isdigit() for letter in text), name
+            assert "nan" not in text.lower().split(), name
+    told = told_by(*two_series())
     assert "ViT/4 overtakes ResNet-8 at 0.75" in told["gap_by_level"]
     assert "ResNet-8, pixels moved" in told["accuracy_by_level"]
-    told = next(picture for picture in pictures_of(*depths()) if picture.name == "accuracy_by_level")
-    assert "Diverged: post-norm, 12 blocks, 1 of 3; post-norm, no warm-up, 8 blocks, 2 of 3;" in told.describe(
-        *depths()
-    )
+    told = told_by(*depths())
+    assert "diverged: post-norm, 12 blocks, 1 run, post-norm, no warm-up, 8 blocks, 2 runs" in told["accuracy_by_level"]
 
 
 def test_a_key_of_many_long_names_stays_on_the_page_and_above_the_panels():
     with theme():
         names = [f"name {i} {'x' * (2 * i)}" for i in range(9)]
-        canvas = Canvas("Title", "A note.", panels=["one", "two"], key=dict.fromkeys(names, Mark("#0173b2", "o", "-")))
-        figure = canvas.finish()
+        canvas = Canvas("Title", "A note.", panels=["one", "two"])
+        canvas.key |= dict.fromkeys(names, Mark("#0173b2", "o", "-"))
+        figure = canvas.finish("x", "y", ["what it shows"]).figure
     assert [text.get_text() for text in figure.legends[0].get_texts()] == names
     assert collisions(figure) == []
 

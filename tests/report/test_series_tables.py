@@ -4,18 +4,19 @@ import csv
 import io
 import re
 from dataclasses import replace
+from functools import partial
 
 import pandas as pd
 import pytest
+from figure_texts import figures_of
 from report_cases import make_study, simulate, single, two_factors
 from series_cases import SERIES_CASES, SIZES, depths, partners, partners_by_size, two_series, two_series_by_size
 
 from harness.analysis import analyse
-from harness.report import figures_of, origin_tables, result_tables, write_report
+from harness.report import origin_tables, result_tables, write_report
 from harness.report.content import content_of
-from harness.report.figures import pictures_of
-from harness.report.markdown import markdown
-from harness.report.page import page
+from harness.report.page import markdown, page
+from harness.report.view import View
 from harness.spec import Better, Crosses, GapShrinks
 
 
@@ -31,30 +32,34 @@ def column(table, heading):
 def test_rows_have_a_cell_per_column():
     makers = (
         result_tables.arms_table,
-        result_tables.sizes_table,
-        result_tables.levels_table,
+        partial(result_tables.crossings_table, by_level=False),
+        partial(result_tables.crossings_table, by_level=True),
         result_tables.shifts_table,
         origin_tables.unfinished_table,
     )
     for case in SERIES_CASES.values():
         for make in makers:
-            table = make(*case())
+            table = make(View(*case()))
             assert {len(row) for row in table.rows} <= {len(table.columns)}, table.name
 
 
 def test_arms_say_what_they_are_set_against():
-    table = result_tables.arms_table(*partners())
+    table = result_tables.arms_table(View(*partners()))
     assert headings(table)[:2] == ["Arm", "Reference arm"]
     assert column(table, "Reference arm") == ["–", "ResNet-8", "ResNet-8", "ViT, plain"]
     assert "difference to the reference arm" in table.caption
     assert not table.columns[1].numeric
-    assert headings(result_tables.arms_table(*partners_by_size()))[:3] == ["Arm", "Reference arm", "Training images"]
-    assert "Reference arm" not in headings(result_tables.arms_table(*depths()))
+    assert headings(result_tables.arms_table(View(*partners_by_size())))[:3] == [
+        "Arm",
+        "Reference arm",
+        "Training images",
+    ]
+    assert "Reference arm" not in headings(result_tables.arms_table(View(*depths())))
 
 
 def test_arms_of_a_series_stand_together():
     records, findings = two_series()
-    arms = column(result_tables.arms_table(records, findings), "Arm")
+    arms = column(result_tables.arms_table(View(records, findings)), "Arm")
     levels = ["0.25 moved", "0.5 moved", "0.75 moved", "1 moved"]
     assert arms[:5] == ["ResNet-8 (baseline)", *(f"ResNet-8, {level}" for level in levels)]
     assert arms[5:] == [f"ViT/4, {level}" for level in ("0 moved", *levels)] + [
@@ -62,12 +67,12 @@ def test_arms_of_a_series_stand_together():
         "ViT/4, pixels moved",
     ]
     mixed = replace(findings, arms=findings.arms.sample(frac=1, random_state=0))
-    assert column(result_tables.arms_table(records, mixed), "Arm") == arms
+    assert column(result_tables.arms_table(View(records, mixed)), "Arm") == arms
 
 
 def test_gaps_over_the_levels_have_a_row_per_size():
     records, findings = two_series_by_size()
-    table = result_tables.levels_table(records, findings)
+    table = result_tables.crossings_table(View(records, findings), by_level=True)
     assert column(table, "Series") == ["ViT/4 − ResNet-8"] * 5
     assert column(table, "Training images")[0] == "1,000"
     crossing = column(table, "Crossing, share of patches moved [95%]")
@@ -82,18 +87,18 @@ def test_gaps_over_the_levels_have_a_row_per_size():
 
 def test_gaps_over_sizes_are_apart_from_those_over_levels():
     records, findings = two_series_by_size()
-    table = result_tables.sizes_table(records, findings)
+    table = result_tables.crossings_table(View(records, findings), by_level=False)
     assert len(table.rows) == len(records.study.arms)
     assert "ViT/4, 0.5 moved − ResNet-8, 0.5 moved" in column(table, "Arm")
     assert {"along", "train_size"} & set(next(csv.reader(io.StringIO(table.csv)))) == set()
-    alone = result_tables.sizes_table(*two_factors())
+    alone = result_tables.crossings_table(View(*two_factors()), by_level=False)
     assert column(alone, "Arm") == ["ViT/14", "ViT/7"]
     assert alone.caption == "How the gap to ResNet-8 changes with training images"
 
 
 def test_shifts_have_a_column_each():
     records, findings = two_series()
-    table = result_tables.shifts_table(records, findings)
+    table = result_tables.shifts_table(View(records, findings))
     assert headings(table) == [
         "Arm",
         *(f"Test accuracy, {shift} px" for shift in (0, 1, 2, 4)),
@@ -102,7 +107,7 @@ def test_shifts_have_a_column_each():
     known = findings.shifts.set_index(["arm", "shift", "metric"])["mean"]
     told = dict(zip(column(table, "Arm"), column(table, "Agreement, 4 px"), strict=True))
     assert told["ViT/4, 1 moved"].startswith(f"{100 * known['ViT/4, 1 moved', 4, 'agreement']:.2f}% [")
-    assert result_tables.shifts_table(*single()).rows == ()
+    assert result_tables.shifts_table(View(*single())).rows == ()
 
 
 def test_claims_along_the_factor_have_its_unit():
@@ -113,7 +118,9 @@ def test_claims_along_the_factor_have_its_unit():
     row = {"claim": "x", "statement": "So it is.", "source": "made up", "verdict": "reproduced", "reason": "."}
     decided = [row | {"estimate": value, "ci_low": value, "ci_high": value} for value in (-0.05, 0.25)]
     study = replace(records.study, claims=claims)
-    table = result_tables.claims_table(replace(records, study=study), replace(findings, claims=pd.DataFrame(decided)))
+    table = result_tables.claims_table(
+        View(replace(records, study=study), replace(findings, claims=pd.DataFrame(decided)))
+    )
     assert column(table, "Estimate [95% interval]") == [
         "−5.00 [−5.00, −5.00] points from the first level to the last",
         "0.25 [0.25, 0.25] (share of patches moved)",
@@ -122,12 +129,12 @@ def test_claims_along_the_factor_have_its_unit():
 
 def test_claims_about_moved_images_are_in_points():
     claim = Better(statement="Steady.", source="made up", arm="ViT/7", than="ResNet-8", metric="shift_agreement")
-    table = result_tables.claims_table(*simulate(make_study(claims=(claim,))))
+    table = result_tables.claims_table(View(*simulate(make_study(claims=(claim,)))))
     assert column(table, "Estimate [95% interval]") == ["+1.23 [+0.40, +2.00] points of agreement at the largest shift"]
 
 
 def test_console_names_the_partner():
-    rows = {row[0].text: row[3].text for row in result_tables.summary_table(partners()[1]).rows}
+    rows = {row[0]: row[3] for row in result_tables.summary_of(View(*partners()))["rows"]}
     assert rows["ViT, mixed"].endswith("] to ViT, plain")
     assert rows["ViT, plain"].endswith("]")
 
@@ -161,11 +168,12 @@ def test_analysed_series_can_be_drawn():
     records, _ = two_series_by_size()
     findings = analyse(records, resamples=50)
     assert len(findings.frontier) == 5
-    names = [picture.name for picture in pictures_of(records, findings)]
+    names = list(figures_of(records, findings))
     assert names[:5] == ["accuracy_by_level", "gap_by_level", "difference_map", "differences", "accuracy_by_shift"]
-    assert column(result_tables.levels_table(records, findings), "Series") == ["ViT/4 − ResNet-8"] * len(SIZES)
-    assert {row[0].text for row in result_tables.sizes_table(records, findings).rows} >= {
-        "ResNet-8, 1 moved",
+    assert column(result_tables.crossings_table(View(records, findings), by_level=True), "Series") == [
+        "ViT/4 − ResNet-8"
+    ] * len(SIZES)
+    assert {row[0].text for row in result_tables.crossings_table(View(records, findings), by_level=False).rows} >= {
+        "ResNet-8, 1 moved − ResNet-8",
         "ViT/4, 1 moved − ResNet-8, 1 moved",
     }
-    figures_of(records, findings)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -159,14 +160,14 @@ def test_the_page_is_one_accessible_file(pages):
 
 def test_page_and_markdown_say_the_same(pages):
     first, second, (page, beside) = pages
-    content = comparison_of(first, second, across(first[0], second[0], resamples=50))
+    content = comparison_of(first, second, across(first[0], second[0], resamples=50), page.parent)
     html = "".join(Page(page.read_text()).texts)
     markdown = beside.read_text()
-    for side in content.sides:
+    for side in content.pair:
         assert side.question in html
-        assert side.answer in html
-    assert content.summary in html
-    assert content.summary in markdown
+        assert side.text in html
+    assert content.answer in html
+    assert content.answer in markdown
     assert "<script" not in markdown
     assert str(beside.parent) not in markdown
 
@@ -184,8 +185,8 @@ def test_significant_differences_are_counted():
     study = make_study(seeds=5)
     first = simulate(study)
     second = moved(first, by=0.02)
-    summary = comparison_of(first, second, across(first[0], second[0])).summary
+    summary = comparison_of(first, second, across(first[0], second[0]), Path()).answer
     assert summary.startswith("The studies share 4 arms")
     assert "4 differ significantly" in summary
-    same = comparison_of(first, first, across(first[0], first[0])).summary
+    same = comparison_of(first, first, across(first[0], first[0]), Path()).answer
     assert "none differs significantly" in same

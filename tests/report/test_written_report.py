@@ -8,14 +8,16 @@ from itertools import pairwise
 
 import pandas as pd
 import pytest
+from figure_texts import figures_of
 from html_page import Page
 from report_cases import gaps, make_study, more_claims, odd_names, simulate, single, two_factors
 
 from harness.analysis import analyse
 from harness.records import csv_text
-from harness.report import content, figures_of, origin_tables, result_tables, write_report
+from harness.report import content, origin_tables, result_tables, write_report
 from harness.report.content import content_of
 from harness.report.page import page
+from harness.report.view import View
 
 
 @pytest.fixture
@@ -72,19 +74,20 @@ def test_markdown_links_exist(written):
 def test_captions_and_notes_say_what_the_numbers_cover():
     """Of the tuning, of Holm's correction, and of the intervals of single arms."""
     records, findings = single()
-    shown = origin_tables.tuning_table(records, findings)
+    shown = origin_tables.tuning_table(View(records, findings))
     assert shown.caption == "Tuning audit: the same number of trials for every arm"
     assert "Trials that did not complete" in shown.note
     nothing = findings.audit.assign(best_validation_accuracy=float("nan"), trials=[8, 8, 8, 7], completed=0)
-    unequal = origin_tables.tuning_table(records, replace(findings, audit=nothing))
+    unequal = origin_tables.tuning_table(View(records, replace(findings, audit=nothing)))
     assert unequal.caption == "Tuning audit: the numbers of trials differ"
     assert {row[4].text for row in unequal.rows} == {"–"}
-    arms = result_tables.arms_table(records, findings)
+    arms = result_tables.arms_table(View(records, findings))
     assert "Holm-adjusted over the arms in the table" in arms.note
     assert "its interval is over seeds alone" in arms.note
     assert "Test accuracy [95% over seeds]" in [column.heading for column in arms.columns]
     assert (
-        "Holm-adjusted over the arms at each number of training images" in result_tables.arms_table(*two_factors()).note
+        "Holm-adjusted over the arms at each number of training images"
+        in result_tables.arms_table(View(*two_factors())).note
     )
     for case in (single, two_factors):
         figure = next(iter(figures_of(*case()).values()))
@@ -109,7 +112,7 @@ def test_gaps_are_told():
     text = page(content_of(*gaps()))
     assert "2 of 5" in text
     assert "0 of 5" in text
-    row = next(row for row in result_tables.arms_table(*gaps()).rows if row[0].text == "ViT/7")
+    row = next(row for row in result_tables.arms_table(View(*gaps())).rows if row[0].text == "ViT/7")
     assert [cell.text for cell in row[1:4]] == ["2 of 5", "90.01%", "−0.71"]  # two seeds: no interval
 
 
@@ -206,19 +209,23 @@ def test_changes_and_provenance():
 
 
 def test_the_summary_for_consoles_names_arms_seeds_and_accuracies():
-    rows = [[cell.text for cell in row] for row in result_tables.summary_table(gaps()[1]).rows]
+    rows = result_tables.summary_of(View(*gaps()))["rows"]
     assert [row[0] for row in rows] == ["ResNet-8 (baseline)", "ViT/14", "ViT/7", "ViT/4"]
     assert rows[2][1] == "2 of 5 seeds"
     assert "[" not in rows[2][2]
-    assert result_tables.summary_table(two_factors()[1]).rows[1][0].text == "ViT/14, 500 images"
+    assert result_tables.summary_of(View(*two_factors()))["rows"][1][0] == "ViT/14, 500 images"
 
 
 def test_page_and_console_write_numbers_alike():
     records, findings = single()
-    of_page = {row[0].text: {cell.text for cell in row} for row in result_tables.arms_table(records, findings).rows}
-    for arm, _, *numbers in result_tables.summary_table(findings).rows:
-        assert {cell.text for cell in numbers} <= of_page[arm.text]
-    assert {"2,000", "4,000"} <= {cell.text for row in result_tables.arms_table(records, findings).rows for cell in row}
+    of_page = {
+        row[0].text: {cell.text for cell in row} for row in result_tables.arms_table(View(records, findings)).rows
+    }
+    for arm, _, *numbers in result_tables.summary_of(View(records, findings))["rows"]:
+        assert set(numbers) <= of_page[arm]
+    assert {"2,000", "4,000"} <= {
+        cell.text for row in result_tables.arms_table(View(records, findings)).rows for cell in row
+    }
 
 
 @pytest.mark.usefixtures("words")

@@ -1,45 +1,29 @@
-"""The figures of a report: a file for each kind, with what it needs, how it is drawn and what it shows in words."""
+"""The figures of a report: for each kind a function that draws it, or gives None where a study has no data for it."""
 
-from matplotlib.figure import Figure
+from collections.abc import Callable, Iterator
 
-from harness.analysis.findings import Findings
-from harness.records.run_table import StudyRecords
-from harness.report.figures import (
-    accuracy_by_cost,
-    accuracy_by_level,
-    accuracy_by_shift,
-    by_size,
-    curves,
-    difference_map,
-    differences,
-    gap_by_level,
-    unfinished_runs,
-)
-from harness.report.figures.picture import Picture
-from harness.report.style import theme
+from harness.report.figures.by_cost import accuracy_by_macs, accuracy_by_speed
+from harness.report.figures.by_level import accuracy_by_level
+from harness.report.figures.by_size import accuracy_by_size, gap_by_size
+from harness.report.figures.canvas import Drawing
+from harness.report.figures.curves import accuracy_by_shift, learning_curves, tuning_budget
+from harness.report.figures.gaps import difference_map, differences, gap_by_level
+from harness.report.view import View
 
-PICTURES: tuple[Picture, ...] = (
-    by_size.ACCURACY,
-    accuracy_by_level.PICTURE,
-    gap_by_level.PICTURE,
-    difference_map.PICTURE,
-    by_size.GAP,
-    differences.PICTURE,
-    accuracy_by_shift.PICTURE,
-    *accuracy_by_cost.PICTURES,
-    curves.LEARNING,
-    curves.BUDGET,
-    unfinished_runs.PICTURE,
-)
-"""In the order of the report, the main figure first."""
+PICTURES: dict[str, tuple[Callable[[View], Drawing | None], ...]] = {
+    "result": (accuracy_by_size, accuracy_by_level, gap_by_level, difference_map, gap_by_size, differences),
+    "shifts": (accuracy_by_shift,),
+    "cost": (accuracy_by_macs, accuracy_by_speed),
+    "learning": (learning_curves,),
+    "tuning": (tuning_budget,),
+}
+"""By the section of the report in which they stand; in its order, the main figure first."""
+NAMES = {draw.__name__ for draws in PICTURES.values() for draw in draws}
 
 
-def pictures_of(records: StudyRecords, findings: Findings) -> list[Picture]:
-    """The kinds of figures that this study has the data for."""
-    return [picture for picture in PICTURES if picture.applies(records, findings)]
-
-
-def figures_of(records: StudyRecords, findings: Findings) -> dict[str, Figure]:
-    """Every figure that applies, by its name, the main figure first."""
-    with theme():
-        return {picture.name: picture.draw(records, findings) for picture in pictures_of(records, findings)}
+def drawings(view: View) -> Iterator[tuple[str, str, Drawing]]:
+    """Name, section and drawing of every figure that applies, the main figure first; ask inside `theme`."""
+    for section, draws in PICTURES.items():
+        for draw in draws:
+            if drawing := draw(view):
+                yield draw.__name__, section, drawing

@@ -1,173 +1,79 @@
 """Accuracy, and the gap to the baseline, by the number of training images, with fitted laws and crossovers."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from harness.analysis.findings import Findings
 from harness.analysis.laws import law_error, law_formula
-from harness.records.run_table import StudyRecords
-from harness.report.figures import in_words
-from harness.report.figures.canvas import Canvas, Label, column_height
-from harness.report.figures.drawing import INTERVAL_NOTE, draw_arm, draw_mean, interval_of, labels_of
-from harness.report.figures.labels import short_names
-from harness.report.figures.looks import Mark, marks
-from harness.report.figures.picture import Picture
-from harness.report.figures.ticks import fix_ticks
-from harness.report.frames import (
-    Row,
-    along_size,
-    arms_with_results,
-    by_arm,
-    compared,
-    comparisons_with_results,
-    has_partners,
-    rows_of,
-    seeds_of,
-    sizes_of,
-)
+from harness.report.figures.canvas import Canvas, Drawing, from_to
+from harness.report.figures.marks_on_axes import INTERVAL_NOTE, Places, asides, draw_line, draw_seeds
 from harness.report.style import INK
+from harness.report.view import Row, View, accuracy, difference, interval_of, rows_of
 from harness.spec.formats import count, number
 from harness.spec.plural import counted
 
-_DODGE = 1.035
-"""Arms stand side by side at a size: each is moved by this ratio against the one before."""
-_MOST_CROSSOVERS = 8
+
+def accuracy_by_size(view: View) -> Drawing | None:
+    """Every arm's accuracy with the law that was fitted to it, and the intervals of crossovers shaded."""
+    rows = view.arms()
+    if not view.sizes or view.study.series or not rows:
+        return None
+    laws = {row["arm"]: row for row in rows_of(view.findings.laws, known="a")}
+    crossovers = view.along(view.findings.crossovers, factor=False)
+    note = INTERVAL_NOTE
+    if laws:
+        note += f" Lines: fitted laws, {law_formula(law['d'] for law in laws.values())}."
+    if any(number(row["ci_low"]) is not None for row in crossovers):
+        note += " Shaded: 95% interval of a crossover."
+    canvas = Canvas("Test accuracy by training images", note, height=3.8)
+    for row in crossovers:
+        _shade(canvas.axes, row, view.looks[row["arm"]].colour)
+    told = _draw_lines(canvas, view, rows, "mean", laws)
+    told += [str(row["statement"]).rstrip(".") for row in crossovers]
+    return canvas.finish("training images", "test accuracy (%)", told)
 
 
-def _draw_accuracy(records: StudyRecords, findings: Findings) -> Figure:
-    study, looks = records.study, marks(records.study)
-    found = by_arm(arms_with_results(findings), study)
-    names = labels_of(study, found)
-    laws = {row["arm"]: row for row in rows_of(findings.laws) if number(row["a"]) is not None}
-    title, note = "Test accuracy by training images", _note(findings, list(laws.values()))
-    canvas = Canvas(title, note, height=column_height(names.values(), 3.8))
-    axes, seeds = canvas.axes, {size: seeds_of(records, size) for size in sizes_of(findings)}
-    _shade_crossovers(axes, findings, looks)
-    labels = []
-    for (name, rows), dodge in zip(found.items(), _dodges(len(found)), strict=True):
-        xs, ys = _law_line(laws[name], rows) if name in laws else _line(rows, "mean")
-        axes.plot(xs, ys, linewidth=1.2, **looks[name].line)
-        labels.append(Label(names[name], ys[-1], looks[name]))
-        for row in rows:
-            draw_arm(axes, row["train_size"] * dodge, row, seeds[row["train_size"]][name], looks[name])
-    return _finished(canvas, findings, labels, "test accuracy (%)")
-
-
-def _draw_gap(records: StudyRecords, findings: Findings) -> Figure:
-    study, looks = records.study, marks(records.study)
-    found = by_arm(comparisons_with_results(findings), study)
-    texts = {name: compared(rows[0], study) for name, rows in found.items()}
-    own = any(text != name for name, text in texts.items())  # an arm is compared with another than the baseline
-    names = short_names(list(texts.values()), 1.35, lines=3 if len(texts) <= 12 else 1)
-    other = f"the arm after the minus sign, else than {study.baseline.name}" if own else "the baseline"
+def gap_by_size(view: View) -> Drawing | None:
+    """The differences to the baseline, or to the arm that each is compared with."""
+    rows = view.comparisons()
+    if not view.sizes or view.study.series or not rows:
+        return None
     canvas = Canvas(
-        "Gaps by training images" if own else f"Gap to {study.baseline.name} by training images",
-        f"Mean difference over paired seeds with its 95% interval; above zero: better than {other}.",
-        height=column_height(names.values()),
+        f"Gap to {view.reference} by training images",
+        f"Mean difference over paired seeds with its 95% interval; above zero: better than {view.reference}.",
     )
     canvas.axes.axhline(0, color=INK, linewidth=1)
-    labels = []
-    for (name, rows), dodge in zip(found.items(), _dodges(len(found)), strict=True):
-        look, (xs, ys) = looks[name], _line(rows, "difference")
-        canvas.axes.plot([x * dodge for x in xs], ys, linewidth=1, **look.line)
-        labels.append(Label(names[texts[name]], ys[-1], look))
-        for row in rows:
-            draw_mean(canvas.axes, row["train_size"] * dodge, 100 * row["difference"], interval_of(row), look)
-    return _finished(canvas, findings, labels, "difference (points)")
+    told = _draw_lines(canvas, view, rows, "difference", {})
+    return canvas.finish("training images", "difference (points)", told)
 
 
-def _finished(canvas: Canvas, findings: Findings, labels: list[Label], measured: str) -> Figure:
-    """With training images on a logarithmic axis, and the arms' names beside their last points."""
-    canvas.axes.set_xscale("log")
-    fix_ticks(canvas.axes.xaxis, sizes_of(findings), count)
-    canvas.beside(labels)
-    canvas.axes.set_xlabel("training images")
-    canvas.axes.set_ylabel(measured)
-    return canvas.finish()
+def _draw_lines(canvas: Canvas, view: View, rows: list[Row], of: str, laws: Mapping[str, Row]) -> list[str]:
+    """A line per arm, or its law, over a logarithmic axis, with the arm's name beside it; returns the lines' ends."""
+    found, runs, places, told = view.by_arm(rows), view.runs(), Places(view.sizes, geometric=True), []
+    for (name, of_arm), aside in zip(found.items(), asides(len(found)), strict=True):
+        look, write = view.looks[name], accuracy if of == "mean" else difference
+        label = view.named(name) if of == "mean" else view.compared(of_arm[0])
+        if of == "mean":
+            seeds = [places.at(run["train_size"], aside / 2) for run in runs[name]]
+            draw_seeds(canvas.axes, seeds, [run["test_accuracy"] for run in runs[name]], look)
+        xs = [places.at(row["train_size"], aside / 2) for row in of_arm]
+        draw_line(canvas.axes, xs, of_arm, look, of=of, curve=_law_line(laws[name], xs) if name in laws else None)
+        canvas.key[label] = look
+        told.append(from_to(label, [f"{write(row)} at {counted(row['train_size'], 'image')}" for row in of_arm]))
+    places.set_on(canvas.axes, count)
+    return told
 
 
-def _line(rows: list[Row], column: str) -> tuple[list[float], list[float]]:
-    """Training sizes of an arm and its values there, in percent."""
-    ordered = sorted(rows, key=lambda row: float(row["train_size"]))
-    return [float(row["train_size"]) for row in ordered], [100 * float(row[column]) for row in ordered]
-
-
-def _law_line(law: Row, rows: list[Row]) -> tuple[list[float], list[float]]:
+def _law_line(law: Row, sizes: list[float]) -> tuple[list[float], list[float]]:
     """A fitted law over the arm's measured sizes, never beyond them."""
-    sizes = [float(row["train_size"]) for row in rows]
     xs = np.geomspace(min(sizes), max(sizes), 60)
     ys = 100 * (1 - law_error(xs, *(float(law[name]) for name in "abcd")))
     return xs.tolist(), ys.tolist()
 
 
-def _dodges(arms: int) -> list[float]:
-    """By what each arm is moved so that their intervals do not cover each other."""
-    ratio = _DODGE if arms <= 6 else _DODGE ** (6 / arms)
-    return [float(ratio ** (i - (arms - 1) / 2)) for i in range(arms)]
-
-
-def _note(findings: Findings, laws: list[Row]) -> str:
-    lines = f" Lines: fitted laws, {law_formula(law['d'] for law in laws)}." if laws else ""
-    crossovers = along_size(findings.crossovers)
-    if not any(number(row["ci_low"]) is not None for row in crossovers):
-        return INTERVAL_NOTE + lines
-    other = " with the baseline" if len({row["baseline"] for row in crossovers}) == 1 else ""
-    return f"{INTERVAL_NOTE}{lines} Shaded: 95% interval of a crossover{other}."
-
-
-def _shade_crossovers(axes: Axes, findings: Findings, looks: dict[str, Mark]) -> None:
-    for row in along_size(findings.crossovers):
-        low, high, middle = number(row["ci_low"]), number(row["ci_high"]), number(row["median"])
-        if low is not None and high is not None:
-            axes.axvspan(low, high, color=looks[row["arm"]].colour, alpha=0.1, linewidth=0)
-        if middle is not None:
-            axes.axvline(middle, color=looks[row["arm"]].colour, linewidth=0.9, linestyle=":")
-
-
-def _at_ends(findings: Findings, tell: Callable[[int], str]) -> list[str]:
-    """What there is to tell of the smallest and of the largest training size."""
-    ends = dict.fromkeys((sizes_of(findings)[0], sizes_of(findings)[-1]))
-    return [f"At {counted(size, 'image')}: {tell(size)}" for size in ends]
-
-
-def _describe_accuracy(_: StudyRecords, findings: Findings) -> str:
-    texts = _at_ends(findings, lambda size: in_words.accuracies(arms_with_results(findings, size)))
-    statements = [str(row["statement"]) for row in along_size(findings.crossovers)]
-    return " ".join(["Test accuracy by number of training images.", *texts, *statements[:_MOST_CROSSOVERS]])
-
-
-def _describe_gap(records: StudyRecords, findings: Findings) -> str:
-    study = records.study
-
-    def tell(size: int) -> str:
-        rows = comparisons_with_results(findings, size)
-        return in_words.differences([row | {"arm": compared(row, study)} for row in rows])
-
-    own = " unless another arm is named" if has_partners(study) else ""
-    gap = f"Gap to {study.baseline.name}{own} in points by number of training images."
-    return " ".join([gap, *_at_ends(findings, tell)])
-
-
-def _applies(records: StudyRecords, findings: Findings) -> bool:
-    return bool(sizes_of(findings) and not records.study.series and arms_with_results(findings))
-
-
-ACCURACY = Picture(
-    "accuracy_by_size",
-    "result",
-    "Test accuracy by training images",
-    _draw_accuracy,
-    _describe_accuracy,
-    _applies,
-)
-GAP = Picture(
-    "gap_by_size",
-    "result",
-    "Gap to the baseline by training images",
-    _draw_gap,
-    _describe_gap,
-    lambda records, findings: _applies(records, findings) and comparisons_with_results(findings),
-)
+def _shade(axes: Axes, crossover: Row, colour: str) -> None:
+    if interval := interval_of(crossover):
+        axes.axvspan(*interval, color=colour, alpha=0.1, linewidth=0)
+    if (middle := number(crossover["median"])) is not None:
+        axes.axvline(middle, color=colour, linewidth=0.9, linestyle=":")

@@ -1,22 +1,26 @@
-"""A figure's page: heading, key, axes in constrained layout, and names beside the axes that do not overlap."""
+"""A figure's page: heading, key, axes in constrained layout, and texts that fit."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import Literal, NamedTuple
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backend_bases import RendererBase
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
-from matplotlib.text import Annotation
+from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator, MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from harness.report.figures.labels import short_names, spread, text_width, wrap
-from harness.report.figures.looks import Mark
-from harness.report.figures.ticks import few_ticks, thin_ticks
-from harness.report.style import INK, LABEL_SIZE, MUTED
+from harness.report.style import INK, LABEL_SIZE, MUTED, Mark
 
 WIDTH = 5.0
 """Of every figure, inches: its 9 pt text stays readable on a phone's width."""
@@ -24,19 +28,16 @@ _LINE = LABEL_SIZE * 1.22 / 72
 """Of a label's line, inches."""
 _PAD = 0.1
 """Between what is drawn and the edge, inches."""
-_LEADER = 0.3
-"""Of the lines from the axes to names beside them, inches."""
-_TITLE_SIZE = 11
-_PANEL_SIZE = 9.5
+_MOST_TOLD = 8
+_MEASURER = RendererAgg(8, 8, 72)  # type: ignore[no-untyped-call]
 
 
-@dataclass(frozen=True)
-class Label:
-    """A name beside the axes, at the height `at` of what it names, with a line in that one's look where it has one."""
+class Drawing(NamedTuple):
+    """A figure with its title and with what it shows, with numbers, for those who do not see it."""
 
+    title: str
     text: str
-    at: float
-    mark: Mark | None = None
+    figure: Figure
 
 
 class Canvas:
@@ -51,83 +52,78 @@ class Canvas:
         panels: Sequence[str] = ("",),
         columns: int = 2,
         sharey: bool | Literal["col"] = True,
-        key: Mapping[str, Mark] | None = None,
     ) -> None:
-        """`height` of a row of panels in inches, its labels included; `panels`: their headings; `key`: above them."""
-        columns = min(columns, len(panels))
-        rows = -(-len(panels) // columns)
-        self.figure = Figure(figsize=(WIDTH, height * rows))
-        self._head = self._draw_heading(title, note)
-        self._head += self._draw_key(key) if key else 0
-        self._height = self._head + height * rows
-        self.figure.set_figheight(self._height)
-        grid = list(self.figure.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False).flat)
+        """`height` of a row of panels in inches, its labels included; `panels`: their headings."""
+        self.title, self._height, self._columns = title, height, min(columns, len(panels))
+        self._rows = -(-len(panels) // self._columns)
+        self.figure = Figure(figsize=(WIDTH, height * self._rows))
+        self._corner = self.figure.dpi_scale_trans + ScaledTranslation(0, 1, self.figure.transFigure)  # type: ignore[arg-type]
+        self._head = _PAD / 2
+        for text, size, colour in ((title, 11.0, INK), (note, LABEL_SIZE, MUTED)):
+            lines = wrap(text, WIDTH - 2 * _PAD, size)
+            place = {"va": "top", "transform": self._corner}
+            self._put(self.figure.text(_PAD, -self._head, lines, place, size=size, color=colour, linespacing=1.15))
+        grid = list(self.figure.subplots(self._rows, self._columns, sharex=True, sharey=sharey, squeeze=False).flat)
         for spare in grid[len(panels) :]:
             spare.remove()
         self.panels: list[Axes] = grid[: len(panels)]
-        short = short_names(list(dict.fromkeys(panels)), WIDTH / columns - 0.7)
-        for axes, heading in zip(self.panels, panels, strict=True):
-            few_ticks(axes.yaxis)
-            axes.set_title(short[heading], size=_PANEL_SIZE, loc="left", pad=4)
-        for axes in self.panels[-columns:]:
-            axes.tick_params(labelbottom=True)  # a panel above a spare place, too
         self.axes = self.panels[0]
-        self._beside: list[tuple[Label, Annotation]] = []
+        short = short_names(list(dict.fromkeys(panels)), WIDTH / self._columns - 0.7)
+        for axes, heading in zip(self.panels, panels, strict=True):
+            axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+            axes.set_title(short[heading], size=9.5, loc="left", pad=4)
+        for axes in self.panels[-self._columns :]:
+            axes.tick_params(labelbottom=True)  # a panel above a spare place, too
+        self.key: dict[str, Mark] = {}
+        """What stands above the panels: names and looks of lines."""
 
-    def beside(self, labels: Iterable[Label]) -> None:
-        """Put names at the right of the axes, each at the height of what it names, moved apart where needed."""
-        for label in labels:
-            text = self.axes.annotate(
-                label.text,
-                (1, label.at),
-                (72 * _LEADER, 0),
-                xycoords=self.axes.get_yaxis_transform(),
-                textcoords="offset points",
-                va="center",
-                size=LABEL_SIZE,
-                color=INK,
-                linespacing=1.1,
-                annotation_clip=False,
-            )
-            self._beside.append((label, text))
+    def rows(self, names: Sequence[str], values: Sequence[str]) -> None:
+        """A row for each name at the left, the first at the top, with its value at the right."""
+        short = short_names(names, 1.4 if len(names) <= 12 else 1.8, lines=3 if len(names) <= 12 else 1)
+        self.axes.set_yticks(range(len(names)), list(short.values()), linespacing=1.05)
+        self.axes.set_ylim(len(names) - 0.4, -0.6)
+        self.axes.grid(visible=False, axis="y")
+        self.axes.tick_params(axis="y", length=0)
+        self.axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        most = max(name.count("\n") + 1 for name in short.values())
+        self._height = max(0.3, most * _LINE * 1.06 + 0.1) * len(names) + 0.75
+        for place, value in enumerate(values):
+            beside = self.axes.get_yaxis_transform()
+            self.axes.text(1.03, place, value, transform=beside, va="center", size=LABEL_SIZE, clip_on=False)
 
-    def key_beside(self, key: Mapping[str, Mark]) -> None:
-        """A key at the right of the axes."""
-        texts = list(key)
-        self.axes.legend(_samples(key.values()), texts, loc="upper left", bbox_to_anchor=(1.03, 1), handlelength=2)
-
-    def finish(self) -> Figure:
-        """Lay out the page; call once everything is drawn."""
-        pad, free = _PAD / 2, 1 - self._head / self._height
-        self.figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=pad, h_pad=pad, rect=(0, 0, 1, free)))
+    def finish(self, x: str, y: str, told: Sequence[str]) -> Drawing:
+        """Name the axes and lay out the page, once everything is drawn; `told`: what it shows, piece by piece."""
+        if self._columns > 1:
+            self.figure.supxlabel(x, size=9.5)
+        else:
+            self.panels[-1].set_xlabel(x)
+        for axes in self.panels[:: self._columns]:
+            axes.set_ylabel(y)
+        if self.key:
+            self._put(self._draw_key())
+        height = self._head + self._height * self._rows
+        self.figure.set_figheight(height)
+        page = (0, 0, 1, 1 - self._head / height)
+        self.figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=_PAD / 2, h_pad=_PAD / 2, rect=page))
         self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")  # from here on what is moved moves nothing else
-        renderer = FigureCanvasAgg(self.figure).get_renderer()  # type: ignore[no-untyped-call]
         for axes in self.panels:
-            for axis in (axes.xaxis, axes.yaxis):
-                thin_ticks(axis, renderer)
-        if self._beside:
-            self._move_apart(renderer)
-        return self.figure
+            _thin_ticks(axes.xaxis)
+            _thin_ticks(axes.yaxis)
+        more = f"; and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
+        return Drawing(self.title, f"{self.title}: {'; '.join(told[:_MOST_TOLD])}{more}.", self.figure)
 
-    def _draw_heading(self, title: str, note: str) -> float:
-        """The title and the note below it, over the whole width; returns their height."""
-        top = ScaledTranslation(0, 1, self.figure.transFigure)  # type: ignore[arg-type]
-        self._corner = self.figure.dpi_scale_trans + top
-        titles = wrap(title, WIDTH - 2 * _PAD, _TITLE_SIZE)
-        notes = wrap(note, WIDTH - 2 * _PAD, LABEL_SIZE) if note else []
-        below = -0.09 - 0.19 * len(titles)
-        for y, lines, size, colour in ((-0.06, titles, _TITLE_SIZE, INK), (below, notes, LABEL_SIZE, MUTED)):
-            text = "\n".join(lines)
-            self.figure.text(_PAD, y, text, size=size, color=colour, va="top", linespacing=1.15, transform=self._corner)
-        return 0.19 * len(titles) + 0.155 * len(notes) + 0.16
+    def _put(self, artist: Text | Legend) -> None:
+        """Leave room in the heading for what has been put there."""
+        self._head += artist.get_window_extent().height / self.figure.dpi + 0.07
 
-    def _draw_key(self, key: Mapping[str, Mark]) -> float:
-        """A key below the heading, in as many columns as it has room for; returns its height."""
-        entry = 0.6 + max(text_width(text, LABEL_SIZE) for text in key)
-        legend = self.figure.legend(
-            _samples(key.values()),
-            list(key),
+    def _draw_key(self) -> Legend:
+        names = short_names(list(self.key), WIDTH - 1, lines=1)
+        entry = 0.6 + max(text_width(name, LABEL_SIZE) for name in names.values())
+        looks = self.key.values()
+        return self.figure.legend(
+            [Line2D([], [], marker=look.marker, markersize=5, linewidth=1.2, **look.line) for look in looks],
+            list(names.values()),
             loc="upper left",
             bbox_to_anchor=(_PAD, -self._head),
             bbox_transform=self._corner,
@@ -135,47 +131,63 @@ class Canvas:
             handlelength=2.5,
             columnspacing=1.5,
         )
-        renderer = FigureCanvasAgg(self.figure).get_renderer()  # type: ignore[no-untyped-call]
-        return legend.get_window_extent(renderer).height / self.figure.dpi + 0.05
-
-    def _move_apart(self, renderer: RendererBase) -> None:
-        """Move names beside the axes until none overlap, and lead a line to each that has a look."""
-        dpi, box = self.figure.dpi, self.axes.get_window_extent(renderer)
-        at = self.axes.transData.transform([(self.axes.get_xlim()[1], label.at) for label, _ in self._beside])[:, 1]
-        found = sorted(zip(at, self._beside, strict=True), key=lambda entry: float(entry[0]))
-        wanted = [float(height) for height, _ in found]
-        sizes = [text.get_window_extent(renderer).height + 0.03 * dpi for _, (_, text) in found]
-        heights = spread(wanted, sizes, 0.0, box.y1 + 0.1 * dpi)
-        share = self.figure.transFigure.inverted()
-        for (_, (label, text)), start, end in zip(found, wanted, heights, strict=True):
-            text.xyann = (72 * _LEADER, 72 * (end - start) / dpi)
-            if label.mark is not None:
-                ends = [(box.x1 + 0.05 * dpi, start), (box.x1 + (_LEADER - 0.05) * dpi, end)]
-                xs, ys = share.transform(ends).T
-                line = Line2D(xs, ys, linewidth=1.2, transform=self.figure.transFigure, **label.mark.line)
-                self.figure.add_artist(line)
 
 
-def column_height(labels: Iterable[str], least: float = 3.6) -> float:
-    """Height of a canvas that has room for names beside its axes, or for the names of its rows."""
-    texts = list(labels)
-    lines = sum(text.count("\n") + 1 for text in texts)
-    return max(least, lines * _LINE + 0.035 * len(texts) + 0.6)
+def from_to(name: str, values: Sequence[str]) -> str:
+    """A line's name, and the values of its ends."""
+    return f"{name} {' and '.join(dict.fromkeys((values[0], values[-1])))}"
 
 
-def set_rows(axes: Axes, names: Sequence[str]) -> None:
-    """A row for each name, the first at the top."""
-    axes.set_yticks(range(len(names)), names, linespacing=1.05)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
+def _thin_ticks(axis: Axis) -> None:
+    """Keep every second (third, ...) tick of an axis with fixed ticks until no two labels touch."""
+    locator = axis.get_major_locator()
+    if not isinstance(locator, FixedLocator):
+        return
+    places = sorted(float(place) for place in locator())
+    for step in range(1, len(places) + 1):
+        axis.set_major_locator(FixedLocator(places[::step]))
+        boxes = [label.get_window_extent().padded(4) for label in axis.get_ticklabels() if label.get_text()]
+        if not any(first.overlaps(second) for first, second in pairwise(boxes)):
+            return
 
 
-def rows_height(names: Iterable[str]) -> float:
-    """Height of a canvas with a row for each name."""
-    lines = [name.count("\n") + 1 for name in names]
-    return max(0.3, max(lines) * _LINE * 1.06 + 0.1) * len(lines) + 0.75
+@lru_cache(maxsize=4096)
+def text_width(text: str, size: float) -> float:
+    """Width of one line of text, inches."""
+    font = FontProperties(family=mpl.rcParams["font.family"], size=size)
+    width, _, _ = _MEASURER.get_text_width_height_descent(text, font, ismath=False)  # type: ignore[no-untyped-call]
+    return float(width) / 72
 
 
-def _samples(looks: Iterable[Mark]) -> list[Line2D]:
-    return [Line2D([], [], marker=look.marker, markersize=5, linewidth=1.2, **look.line) for look in looks]
+def wrap(text: str, width: float, size: float = LABEL_SIZE) -> str:
+    """The text in lines of at most `width` inches; a longer word is cut."""
+    lines = [""]
+    for word in re.findall(r"\S+\s*", text):
+        for piece in [word] if text_width(word.rstrip(), size) <= width else word:
+            if lines[-1] and text_width((lines[-1] + piece).rstrip(), size) > width:
+                lines.append("")
+            lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def short_names(names: Sequence[str], width: float, *, lines: int = 2) -> dict[str, str]:
+    """Each name wrapped to some lines of `width` inches, shortened in its middle where it is longer; all distinct."""
+    short = {name: _fitted(name, width, lines) for name in names}
+    for text in [text for text, times in Counter(short.values()).items() if times > 1]:
+        alike = [name for name in short if short[name] == text]
+        same = next((i for i, letters in enumerate(zip(*alike, strict=False)) if len(set(letters)) > 1), 0)
+        start = max(0, same - 4)  # keep the part that tells them apart
+        short |= {name: _fitted(f"…{name[start:]}", width, lines) for name in alike}
+    if len(set(short.values())) < len(short):
+        return {name: _fitted(f"{i}: {name}", width, lines) for i, name in enumerate(names, 1)}
+    return short
+
+
+def _fitted(name: str, width: float, lines: int) -> str:
+    fitted = ""
+    for left_out in range(max(0, len(name) - 100 * lines), len(name)):
+        head = (len(name) - left_out + 1) // 2
+        short = f"{name[:head].rstrip()}…{name[head + left_out :].lstrip()}" if left_out else name
+        if (fitted := wrap(short, width)).count("\n") < lines:
+            break
+    return fitted

@@ -1,116 +1,90 @@
-"""Validation accuracy over the course of training, and by tuning budget."""
+"""Validation accuracy over the course of training and by tuning budget; tests on shifted images."""
 
 import pandas as pd
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from harness.analysis.findings import Findings
 from harness.analysis.learning import mean_curve
-from harness.records.run_table import StudyRecords
-from harness.report.figures.canvas import Canvas, Label, column_height
-from harness.report.figures.drawing import labels_of
-from harness.report.figures.in_words import ends, several
-from harness.report.figures.looks import marks
-from harness.report.figures.picture import Picture
-from harness.report.figures.ticks import few_ticks
-from harness.report.frames import at_largest, at_size, largest_size
+from harness.report.figures.canvas import Canvas, Drawing, from_to
+from harness.report.figures.marks_on_axes import Places, asides, draw_line, draw_seeds
+from harness.report.view import View, at_size, rows_of
 from harness.spec.formats import count, percent
-from harness.spec.plural import counted
+
+_METRICS = {"test_accuracy": "test accuracy (%)", "agreement": "agreement (%)"}
+"""What is measured on shifted images, with its axis."""
+_MOST_SIZES = 3
+"""Rows of panels, so that the figure fits a page; the report's table has all training sizes."""
 
 
-def _draw_learning(records: StudyRecords, findings: Findings) -> Figure:
-    curves, looks = _curves(records, findings), marks(records.study)
-    names = labels_of(records.study, [arm.name for arm in records.study.all_arms if arm.name in set(curves["arm"])])
-    note = at_largest(findings, "At {}. ") + "Thin lines: seeds. Thick lines: their mean."
-    canvas = Canvas("Learning curves", note, height=column_height(names.values()))
-    axes, labels = canvas.axes, []
-    for name, text in names.items():
-        look, of_arm = looks[name], curves[curves["arm"] == name]
-        lines = [
-            list(zip(group["update"].astype(float), 100 * group["validation_accuracy"], strict=True))
-            for _, group in of_arm.groupby("seed")
-        ]
-        axes.add_collection(LineCollection(lines, colors=look.colour, linewidths=0.6, alpha=0.4))
+def learning_curves(view: View) -> Drawing | None:
+    """Validation accuracy by update at the largest training size, of every seed and their mean."""
+    curves = at_size(view.records.curves, view.largest).dropna(subset=["update", "validation_accuracy"])
+    if curves.empty:
+        return None
+    canvas, told = Canvas(f"Learning curves{view.at_largest}", "Thin lines: seeds. Thick lines: their mean."), []
+    for name, rows in view.by_arm(rows_of(curves.sort_values(["seed", "update"], kind="stable"))).items():
+        look, of_arm = view.looks[name], pd.DataFrame(rows)
+        of_arm["percent"] = 100 * of_arm["validation_accuracy"]
+        seeds = [seed[["update", "percent"]].to_numpy(float) for _, seed in of_arm.groupby("seed")]
+        canvas.axes.add_collection(LineCollection(seeds, colors=look.colour, linewidths=0.6, alpha=0.4))
         means = 100 * mean_curve(of_arm, "validation_accuracy")
         alone = look.marker if len(means) == 1 else ""  # one evaluation makes no line
-        axes.plot(means.index.astype(float), means, marker=alone, **look.line)
-        labels.append(Label(text, float(means.iloc[-1]), look))
-    axes.set_xlim(left=0)
-    few_ticks(axes.xaxis)
-    axes.xaxis.set_major_formatter(lambda update, _: count(update))
-    return _finished(canvas, labels, "updates")
+        canvas.axes.plot(means.index.astype(float), means, marker=alone, **look.line)
+        canvas.key[view.named(name)] = look
+        told.append(f"{name} ends at {percent(means.iloc[-1] / 100)}")
+    canvas.axes.set_xlim(left=0)
+    canvas.axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    canvas.axes.xaxis.set_major_formatter(lambda update, _: count(update))
+    return canvas.finish("updates", "validation accuracy (%)", told)
 
 
-def _draw_budget(records: StudyRecords, findings: Findings) -> Figure:
-    budget, looks = _budget(findings), marks(records.study)
-    names = labels_of(records.study, [arm.name for arm in records.study.all_arms if arm.name in set(budget["arm"])])
-    where = at_largest(findings, ", at {}")
-    note = f"Expected validation accuracy of the best of k trials{where}. Curves still rising call for more trials."
-    canvas = Canvas("Accuracy by tuning budget", note, height=column_height(names.values()))
-    axes, labels = canvas.axes, []
-    for name, text in names.items():
-        look, rows = looks[name], budget[budget["arm"] == name]
-        xs, ys = rows["trials"].astype(float), 100 * rows["expected_best"]
-        axes.plot(xs, ys, marker=look.marker, markersize=4, markevery=max(1, len(rows) // 8), **look.line)
-        labels.append(Label(text, float(ys.iloc[-1]), look))
-    few_ticks(axes.xaxis, whole=True)
-    return _finished(canvas, labels, "trials of the search (k)")
+def tuning_budget(view: View) -> Drawing | None:
+    """Expected validation accuracy of the best of k trials at the largest training size."""
+    budget = at_size(view.findings.budget, view.largest)
+    if budget.empty or (budget := budget.dropna(subset=["trials", "expected_best"])).empty:
+        return None
+    note = "Expected validation accuracy of the best of k trials. Curves still rising call for more trials."
+    canvas, told = Canvas(f"Accuracy by tuning budget{view.at_largest}", note), []
+    for name, rows in view.by_arm(rows_of(budget.sort_values("trials", kind="stable"))).items():
+        look, ks = view.looks[name], [row["trials"] for row in rows]
+        ys = [100 * row["expected_best"] for row in rows]
+        canvas.axes.plot(ks, ys, marker=look.marker, markersize=4, markevery=max(1, len(rows) // 8), **look.line)
+        canvas.key[view.named(name)] = look
+        told.append(from_to(name, [f"{percent(row['expected_best'])} of {count(row['trials'])}" for row in rows]))
+    canvas.axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
+    return canvas.finish("trials of the search (k)", "validation accuracy (%)", told)
 
 
-def _finished(canvas: Canvas, labels: list[Label], along: str) -> Figure:
-    canvas.beside(labels)
-    canvas.axes.set_xlabel(along)
-    canvas.axes.set_ylabel("validation accuracy (%)")
-    return canvas.finish()
-
-
-def _curves(records: StudyRecords, findings: Findings) -> pd.DataFrame:
-    """The evaluations that are drawn: at the largest training size."""
-    curves = at_size(records.curves, largest_size(findings))
-    return curves.dropna(subset=["update", "validation_accuracy"]).sort_values(["seed", "update"], kind="stable")
-
-
-def _budget(findings: Findings) -> pd.DataFrame:
-    """Points of the budget curves, at the largest training size."""
-    budget = at_size(findings.budget, largest_size(findings))
-    if budget.empty:
-        return budget
-    return budget.dropna(subset=["trials", "expected_best"]).sort_values("trials", kind="stable")
-
-
-def _describe_learning(records: StudyRecords, findings: Findings) -> str:
-    curves = _curves(records, findings)
-    last = {str(arm): mean_curve(of_arm, "validation_accuracy").iloc[-1] for arm, of_arm in curves.groupby("arm")}
-    ordered = sorted(last.items(), key=lambda end: (float(end[1]), end[0]))
-    seeds = counted(curves.groupby("arm")["seed"].nunique().max(), "seed")
-    told = ends([f"{arm} {percent(value)}" for arm, value in ordered])
-    over = counted(curves["update"].max(), "update")
-    return f"Validation accuracy over {over}, up to {seeds} per arm. Mean at the end: {told}."
-
-
-def _describe_budget(_: StudyRecords, findings: Findings) -> str:
-    budget = _budget(findings)
-    texts = [
-        f"{arm} from {percent(rows['expected_best'].iloc[0])} to {percent(rows['expected_best'].iloc[-1])}"
-        for arm, rows in budget.groupby("arm", sort=False)
-    ]
-    most = counted(budget["trials"].max(), "trial")
-    return f"Expected validation accuracy of the best of 1 to {most}: {several(texts)}."
-
-
-LEARNING = Picture(
-    "learning_curves",
-    "learning",
-    "Learning curves",
-    _draw_learning,
-    _describe_learning,
-    lambda records, findings: len(_curves(records, findings)),
-)
-BUDGET = Picture(
-    "tuning_budget",
-    "tuning",
-    "Accuracy by tuning budget",
-    _draw_budget,
-    _describe_budget,
-    lambda _, findings: len(_budget(findings)),
-)
+def accuracy_by_shift(view: View) -> Drawing | None:
+    """Accuracy on shifted test images, and agreement with the prediction for the image as it is."""
+    rows, measured = rows_of(view.findings.shifts, known="mean"), view.records.shifts
+    if not rows:
+        return None
+    found, sizes = view.by_arm(rows), view.spread_sizes(rows, _MOST_SIZES)
+    canvas = Canvas(
+        "Shifted test images",
+        "Dots: seeds. Bars: 95% intervals of the mean over seeds alone. "
+        "Agreement: same prediction as for the unshifted image.",
+        height=2.1,
+        panels=[f"{count(size)} training images" * bool(size) * (not i) for size in sizes for i in range(2)],
+        sharey="col",
+    )
+    canvas.key |= {view.named(name): view.looks[name] for name in found}
+    shifts = sorted({float(row["shift"]) for row in rows})
+    places, told = Places(shifts, geometric=False), []
+    cells = [(size, metric) for size in sizes for metric in _METRICS]
+    for axes, (size, metric) in zip(canvas.panels, cells, strict=True):
+        seeds = view.by_arm(rows_of(at_size(measured, size)))
+        for (name, of_arm), aside in zip(found.items(), asides(len(found)), strict=True):
+            of_cell = [row for row in of_arm if row["metric"] == metric and size in (None, row["train_size"])]
+            of_cell.sort(key=lambda row: float(row["shift"]))
+            look, of_seeds = view.looks[name], seeds.get(name, [])
+            xs = [places.at(row["shift"], aside) for row in of_cell]
+            draw_seeds(axes, [places.at(row["shift"], aside) for row in of_seeds], [s[metric] for s in of_seeds], look)
+            draw_line(axes, xs, of_cell, look)
+            if of_cell and size == sizes[-1]:
+                values = [f"{percent(row['mean'])} at {count(row['shift'])} px" for row in of_cell]
+                told.append(from_to(f"{metric.replace('_', ' ')} of {name}", values))
+        places.set_on(axes, count)
+        axes.set_ylabel(_METRICS[metric])
+    return canvas.finish("shift (pixels)", "test accuracy (%)", told)

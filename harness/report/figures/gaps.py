@@ -1,0 +1,201 @@
+"""Differences between arms: by arm, between series over the factor's levels, and as a map of levels and sizes."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from harness.analysis.axis import is_geometric
+from harness.report.figures.canvas import Canvas, Drawing, from_to
+from harness.report.figures.marks_on_axes import Places, asides, draw_line, draw_mean
+from harness.report.style import INK, LABEL_SIZE, Mark, ordered_marks
+from harness.report.view import Row, Size, View, difference, interval_of, rows_of
+from harness.spec.formats import MINUS, count, number, plain, points
+from harness.spec.plural import counted
+
+
+def differences(view: View) -> Drawing | None:
+    """Interval plot of the differences to the baseline, or to the arm that each is compared with."""
+    rows = view.grouped(view.comparisons(view.largest))
+    if not rows or (view.sizes and not view.study.series):
+        return None
+    canvas = Canvas(
+        f"Difference in test accuracy to {view.reference}{view.at_largest}",
+        f"Mean over paired seeds with its 95% interval, in points; right of zero: better than {view.reference}.",
+    )
+    canvas.axes.axvline(0, color=INK, linewidth=1)
+    for place, row in enumerate(rows):
+        draw_mean(canvas.axes, place, row, view.looks[row["arm"]], of="difference", along="x")
+    names, values = [view.compared(row) for row in rows], [difference(row) for row in rows]
+    canvas.rows(names, values)
+    return canvas.finish("difference (points)", "", [" ".join(pair) for pair in zip(names, values, strict=True)])
+
+
+@dataclass(frozen=True, eq=False)
+class _Gap:
+    """A series of arms against the arms that they are compared with: another series, or the baseline."""
+
+    series: str
+    other: str
+    rows: list[Row]
+    """Of `findings.comparisons`, each with its `level`, by training size and increasing level."""
+    crossings: list[Row]
+    """Of `findings.crossovers` along the factor, one per training size."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.series} {MINUS} {self.other}"
+
+    @property
+    def sizes(self) -> list[int]:
+        return sorted({int(row["train_size"]) for row in self.rows})
+
+    def at(self, size: Size) -> "_Gap":
+        """What there is at one training size; all where `size` is None."""
+        rows, crossings = (
+            [row for row in part if size in (None, row["train_size"])] for part in (self.rows, self.crossings)
+        )
+        return _Gap(self.series, self.other, rows, crossings)
+
+
+def _gaps(view: View) -> list[_Gap]:
+    """Each series against another one, or an arm outside it, where they are compared at two levels or more."""
+    found: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in view.comparisons():
+        arm, other = view.study.arm(row["arm"]), view.study.arm(row["baseline"])
+        if arm.series is not None and arm.series != other.series:
+            found[arm.series, other.series or other.name].append({**row, "level": arm.level})
+    crossed = view.along(view.findings.crossovers, factor=True)
+    gaps = []
+    for pair, rows in found.items():
+        rows.sort(key=lambda row: (row["train_size"], row["level"]))
+        if len({row["level"] for row in rows}) > 1:
+            gaps.append(_Gap(*pair, rows, [row for row in crossed if (row["arm"], row["baseline"]) == pair]))
+    return gaps
+
+
+def gap_by_level(view: View) -> Drawing | None:
+    """Difference of each series to its partner by level, with the zero line and where it is crossed.
+
+    A line per pair of series; with several training sizes a line per size, and a panel per pair.
+    """
+    if not (found := _gaps(view)):
+        return None
+    sizes = dict(zip(view.sizes, ordered_marks(len(view.sizes)), strict=True))
+    panels = {gap.name: [(gap.at(size), look) for size, look in sizes.items()] for gap in found}
+    if not sizes:
+        panels = {"": [(gap, view.looks[gap.series]) for gap in found]}
+    note = "Mean difference over paired seeds with its 95% interval; above zero: the first named is better."
+    if any(number(row["median"]) is not None for gap in found for row in gap.crossings):
+        note += " Shaded on the zero line: 95% interval of a crossing."
+    canvas = Canvas(
+        f"Gap between series by {view.factor}",
+        note,
+        height=3.4 if len(panels) == 1 else 2.3,
+        panels=list(panels),
+        columns=1,
+    )
+    canvas.key |= {counted(size, "image"): look for size, look in sizes.items()}
+    levels = sorted({float(row["level"]) for gap in found for row in gap.rows})
+    places = Places(levels, is_geometric(levels))
+    for axes, lines in zip(canvas.panels, panels.values(), strict=True):
+        axes.axhline(0, color=INK, linewidth=1)
+        for (gap, mark), aside in zip(lines, asides(len(lines)), strict=True):
+            draw_line(axes, [places.at(row["level"], aside) for row in gap.rows], gap.rows, mark, of="difference")
+            for row in gap.crossings:
+                _draw_crossing(axes, row, mark, places)
+            if not sizes:
+                canvas.key[gap.name] = mark
+        places.set_on(axes)
+    told = []
+    for gap in [gap.at(view.largest) if gap.at(view.largest).rows else gap for gap in found]:
+        told.append(_told(gap))
+        told += [str(row["statement"]).rstrip(".") for row in gap.crossings]
+    return canvas.finish(view.factor, "difference (points)", told)
+
+
+def _told(gap: _Gap) -> str:
+    return from_to(gap.name, [f"{difference(row)} at {plain(row['level'])}" for row in gap.rows])
+
+
+def _draw_crossing(axes: Axes, row: Row, mark: Mark, places: Places) -> None:
+    """The interval as a bar on the zero line (an open end reaches the last level), the median as a stroke across it."""
+    middle, low, high = (number(row[key]) for key in ("median", "ci_low", "ci_high"))
+    if middle is not None:
+        ends = places.levels[0] if low is None else low, places.levels[-1] if high is None else high
+        axes.plot(ends, [0, 0], color=mark.colour, linewidth=6, alpha=0.4, solid_capstyle="butt", zorder=2)
+        axes.plot([middle], [0], color=mark.colour, marker="|", markersize=14, markeredgewidth=1.6, zorder=3)
+
+
+def difference_map(view: View) -> Drawing | None:
+    """Heat map of the difference between two series, training size by level, with where it changes sign."""
+    found = [gap for gap in _gaps(view) if gap.other in view.study.series and len(gap.sizes) > 1]
+    if not found:
+        return None
+    frontiers = [_frontier(gap, view) for gap in found]
+    canvas = Canvas(
+        f"Difference by {view.factor} and training images",
+        "Difference in points of test accuracy; blue: the first named is better, red: the second. "
+        "*: the 95% interval excludes zero."
+        + " Strokes: where the difference changes sign; upright: its 95% interval."
+        * any(frontiers),
+        height=max(1.2, 0.42 * max(len(gap.sizes) for gap in found)) + 0.5,
+        panels=[gap.name for gap in found],
+        columns=1,
+        sharey=False,
+    )
+    largest = max(abs(100 * row["difference"]) for gap in found for row in gap.rows) or 1
+    for axes, gap, frontier in zip(canvas.panels, found, frontiers, strict=True):
+        _draw_map(axes, gap, frontier, largest)
+    told = [f"with {counted(n, 'image')} {_told(gap.at(n))}" for gap in found for n in (gap.sizes[0], gap.sizes[-1])]
+    told += [str(row["statement"]).rstrip(".") for frontier in frontiers for row in frontier]
+    return canvas.finish(view.factor, "training images", told)
+
+
+def _frontier(gap: _Gap, view: View) -> list[Row]:
+    """Where the two are level, by increasing level; only where that lies within the measured sizes."""
+    rows, shown = rows_of(view.findings.frontier, known="train_size"), {row["level"] for row in gap.rows}
+    found = [row for row in rows if (row["arm"], row["baseline"]) == (gap.series, gap.other) and row["level"] in shown]
+    return sorted(found, key=lambda row: float(row["level"]))
+
+
+def _draw_map(axes: Axes, gap: _Gap, frontier: list[Row], largest: float) -> None:
+    """Cells without a result are blank. A stroke at the right of a level's column is where the sign changes."""
+    rows = pd.DataFrame(list(gap.rows)).assign(told=[_starred(row) for row in gap.rows])
+    values, texts = (
+        rows.pivot_table(index="train_size", columns="level", values=name, aggfunc="first")
+        for name in ("difference", "told")
+    )
+    sizes, levels = [int(size) for size in values.index], [float(level) for level in values.columns]
+    sns.heatmap(
+        100 * values.astype(float),
+        ax=axes,
+        annot=texts.fillna("").to_numpy(),
+        fmt="",
+        annot_kws={"size": LABEL_SIZE},
+        cmap="RdBu",  # told apart by colour-blind readers; its dark ends would hide the numbers
+        vmin=-1.6 * largest,
+        vmax=1.6 * largest,
+        cbar=False,
+        linewidths=0.8,
+        xticklabels=list(map(plain, levels)),
+        yticklabels=list(map(count, sizes)),
+    )
+    axes.invert_yaxis()
+    axes.tick_params(length=0, rotation=0)
+    axes.set(xlabel="", ylabel="")
+    for row in frontier:
+        ends = [number(row["ci_low"]) or sizes[0] / 1e9, row["train_size"], number(row["ci_high"]) or sizes[-1] * 1e9]
+        low, middle, high = np.interp(np.log(ends), np.log(sizes), np.arange(len(sizes)) + 0.5, 0, len(sizes))
+        x = levels.index(row["level"]) + 0.88
+        axes.errorbar(
+            x, middle, [[middle - low], [high - middle]], fmt="_", color=INK, markersize=12, markeredgewidth=2
+        )
+
+
+def _starred(row: Row) -> str:
+    low, high = interval_of(row) or (0, 0)
+    return points(row["difference"], 1) + "*" * (low > 0 or high < 0)

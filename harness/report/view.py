@@ -1,0 +1,115 @@
+"""What tables and figures ask of a study's results: rows of the frames, looks, and what an arm is compared with."""
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis.findings import Findings
+from harness.records.run_table import StudyRecords
+from harness.report.style import marks
+from harness.spec.formats import MINUS, count, number, percent_interval, points_interval, words
+
+Row = dict[str, Any]
+Size = int | None
+"""A number of training images; None in a study of one."""
+
+
+def rows_of(frame: pd.DataFrame, known: str = "") -> list[Row]:
+    """The rows as dicts, in the frame's order; those with a number in the column `known`, if one is named."""
+    rows = [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+    return [row for row in rows if number(row[known]) is not None] if known else rows
+
+
+def size_of(row: Row) -> Size:
+    """The training size of a row; None where it has none."""
+    size = number(row.get("train_size"))
+    return None if size is None else int(size)
+
+
+def at_size(frame: pd.DataFrame, size: Size) -> pd.DataFrame:
+    """The rows of one training size; all rows where `size` is None."""
+    return frame if size is None or frame.empty else frame[frame["train_size"] == size]
+
+
+def interval_of(row: Row) -> tuple[float, float] | None:
+    """The interval of a row; None where it has none."""
+    low, high = number(row["ci_low"]), number(row["ci_high"])
+    return None if low is None or high is None else (low, high)
+
+
+def accuracy(row: Row) -> str:
+    """A mean accuracy with its interval: `91.27% [90.81, 91.69]`."""
+    return percent_interval(row["mean"], row["ci_low"], row["ci_high"])
+
+
+def difference(row: Row) -> str:
+    """A difference with its interval in points: `+1.23 [+0.40, +2.06]`."""
+    return points_interval(row["difference"], row["ci_low"], row["ci_high"])
+
+
+class View:
+    """A study's results as its report shows them."""
+
+    def __init__(self, records: StudyRecords, findings: Findings) -> None:
+        self.records, self.findings, self.study = records, findings, records.study
+        self.factor = words(self.study.factor)
+        looks = marks(self.study)
+        self.looks = {series: looks[arms[0].name] for series, arms in self.study.series.items()} | looks
+        """Of arms and, as its first arm's, of series."""
+        self.sizes = findings.main_factor_sizes
+        """Training sizes of a two-factor study; empty for a study of one size."""
+        self.largest: Size = self.sizes[-1] if self.sizes else None
+        """The size whose arms stand in figures of one size; None where there is only one."""
+        self.at_largest = f", at {count(self.largest)} training images" if self.sizes else ""
+        """For titles of such figures."""
+        self.has_partners = any(self.study.against(arm) is not self.study.baseline for arm in self.study.arms)
+        """Whether an arm is compared with another one than the baseline."""
+        self.reference = "the reference arm" if self.has_partners else self.study.baseline.name
+        """What differences are to."""
+
+    def named(self, arm: str) -> str:
+        """An arm's name, the baseline marked."""
+        return f"{arm} (baseline)" if arm == self.study.baseline.name else arm
+
+    def compared(self, row: Row) -> str:
+        """The arm of a row of comparisons, with its reference arm unless that is the baseline of all."""
+        return f"{row['arm']} {MINUS} {row['baseline']}" if self.has_partners else str(row["arm"])
+
+    def arms(self, size: Size = None) -> list[Row]:
+        """Rows of `findings.arms` that have a mean accuracy, baseline first."""
+        return rows_of(at_size(self.findings.arms, size), known="mean")
+
+    def comparisons(self, size: Size = None) -> list[Row]:
+        """Rows of `findings.comparisons` that have a difference."""
+        return rows_of(at_size(self.findings.comparisons, size), known="difference")
+
+    def runs(self, size: Size = None) -> dict[str, list[Row]]:
+        """Completed confirm runs of every arm, in order of training size and seed."""
+        runs = at_size(self.records.runs, size).sort_values(["train_size", "seed"], kind="stable")
+        return defaultdict(list) | self.by_arm(rows_of(runs[runs["status"] == "completed"]))
+
+    def by_arm(self, rows: list[Row]) -> dict[str, list[Row]]:
+        """The rows of each arm that has some, in the order of the study."""
+        found = {arm.name: [row for row in rows if row["arm"] == arm.name] for arm in self.study.all_arms}
+        return {name: of_arm for name, of_arm in found.items() if of_arm}
+
+    def spread_sizes(self, rows: list[Row], most: int) -> tuple[Size, ...]:
+        """At most `most` of the training sizes that `rows` have, with both ends; (None,) in a study of one size."""
+        sizes = [size for size in self.sizes if any(row["train_size"] == size for row in rows)]
+        places = sorted({round(place) for place in np.linspace(0, len(sizes) - 1, most)})
+        return tuple(sizes[place] for place in places) if sizes else (None,)
+
+    def grouped(self, rows: list[Row]) -> list[Row]:
+        """The rows of each training size with the arms of a series together by increasing level, the baseline first."""
+        study, sizes = self.study, [row["train_size"] for row in rows]
+        if not study.series:
+            return rows
+        in_series = [arm.name for arms in study.series.values() for arm in arms]
+        order = [study.baseline.name, *in_series, *(arm.name for arm in study.arms)]
+        return sorted(rows, key=lambda row: (sizes.index(row["train_size"]), order.index(row["arm"])))
+
+    def along(self, frame: pd.DataFrame, *, factor: bool) -> list[Row]:
+        """Rows of `findings.crossovers` or `findings.slopes` along the factor's levels, or along the training sizes."""
+        return [row for row in rows_of(frame) if (row.get("along", "train_size") != "train_size") is factor]
