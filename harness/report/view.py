@@ -103,12 +103,12 @@ class View:
 
     def grouped(self, rows: list[Row]) -> list[Row]:
         """The rows of each training size with the arms of a series together by increasing level, the baseline first."""
-        study, sizes = self.study, [row["train_size"] for row in rows]
+        study, sizes = self.study, [row.get("train_size") for row in rows]
         if not study.series:
             return rows
         in_series = [arm.name for arms in study.series.values() for arm in arms]
         order = [study.baseline.name, *in_series, *(arm.name for arm in study.arms)]
-        return sorted(rows, key=lambda row: (sizes.index(row["train_size"]), order.index(row["arm"])))
+        return sorted(rows, key=lambda row: (sizes.index(row.get("train_size")), order.index(row["arm"])))
 
     def along(self, frame: pd.DataFrame, *, factor: bool) -> list[Row]:
         """Rows of `findings.crossovers` or `findings.slopes` along the factor's levels, or along the training sizes."""

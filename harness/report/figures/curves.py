@@ -28,8 +28,8 @@ def learning_curves(view: View) -> Drawing | None:
         seeds = [seed[["update", "percent"]].to_numpy(float) for _, seed in of_arm.groupby("seed")]
         canvas.axes.add_collection(LineCollection(seeds, colors=look.colour, linewidths=0.6, alpha=0.4))
         means = 100 * mean_curve(of_arm, "validation_accuracy")
-        alone = look.marker if len(means) == 1 else ""  # one evaluation makes no line
-        canvas.axes.plot(means.index.astype(float), means, marker=alone, **look.line)
+        every = max(1, len(means) // 8)
+        canvas.axes.plot(means.index, means, marker=look.marker, markersize=4, markevery=every, **look.line)
         canvas.key[view.named(name)] = look
         told.append(f"{name} ends at {percent(means.iloc[-1] / 100)}")
     canvas.axes.set_xlim(left=0)
