@@ -64,8 +64,9 @@ class Child:
 
     @property
     def points(self) -> int:
-        """How many points it shows."""
-        return int(self.mirrored.partition(" ")[0] or 0)
+        """How many points it shows; 0 for a mark of version 0.1."""
+        number, _, digest = self.mirrored.partition(" ")
+        return int(number) if digest else 0
 
 
 class Experiment:
