@@ -1,24 +1,28 @@
-"""How a bench is shown: tables for the console and the Markdown page, and a figure of its ratios."""
+"""The bench of a machine: its rows, kept as JSON, and the tables of the console and the Markdown page."""
 
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import matplotlib.pyplot as plt
-import numpy as np
-import seaborn as sns
-from matplotlib.figure import Figure
-
-from harness.bench.bench_file import PARTS, Bench, Row, write_bench
-from harness.records.files import write_bytes, write_text
-from harness.report.page import escape
-from harness.report.page import markdown_table as as_markdown
-from harness.report.style import INK, png, svg, theme
+from harness.bench.contest import Row
+from harness.records.files import RecordsError, read_json, write_json, write_text
+from harness.report.page import escape, markdown_table
 from harness.report.table import Table, text_of, text_table
+from harness.spec import to_plain
 from harness.spec.formats import count, plain, words
 from harness.spec.plural import counted
 
+SCHEMA = 2
+"""Version of what stands in the file; raise it when a field changes its meaning."""
+PARTS = {
+    "step": "Training steps on a batch at hand, against other libraries' models",
+    "data": "Training from data to weights, against the usual stack",
+    "study": "A study of 12 trainings, against a shell loop over the usual stack",
+}
+"""By name, in the order of the page: what a part measures."""
 BF16 = "patchbench.*, bf16"
 TARGETS = (
     ("ViT step in bf16, against timm's in fp32", 3.0, ("step", "ViT.*", BF16, "timm, fp32")),
@@ -34,6 +38,34 @@ TARGETS = (
 
 The patterns are of a part, of what is measured, and of our contender and the other, with their precisions.
 """
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All that is known of a machine's speed."""
+
+    machine: dict[str, Any]
+    """Processor, cores, vector instructions, memory and GPU, without its name."""
+    rows: tuple[Row, ...] = ()
+    parts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By part: when and with what it was measured."""
+
+    def with_part(self, name: str, rows: Sequence[Row], facts: dict[str, Any]) -> "Bench":
+        """This bench with a part measured anew; the other parts' rows stay as they are, with their own times."""
+        others = [row for row in self.rows if row.part != name]
+        merged = sorted([*others, *rows], key=lambda row: list(PARTS).index(row.part))
+        return Bench(self.machine, tuple(merged), {**self.parts, name: facts})
+
+
+def read_bench(path: Path) -> Bench:
+    """A bench that was kept; `RecordsError` where the file is not one."""
+    content = read_json(path)
+    try:
+        if content["schema"] != SCHEMA:
+            raise ValueError(f"schema {content['schema']!r}, not {SCHEMA}")
+        return Bench(dict(content["machine"]), tuple(Row(**row) for row in content["rows"]), dict(content["parts"]))
+    except (LookupError, TypeError, ValueError) as error:
+        raise RecordsError(f"{path} does not hold a bench: {error!r}. Move it away and measure anew.") from error
 
 
 def tables(bench: Bench, *, threads: int) -> list[Table]:
@@ -65,8 +97,8 @@ def _cells(row: Row) -> list[str]:
     return [row.what, setting, row.own_label, row.other_label, found, *speeds]
 
 
-def page(bench: Bench, shown: Sequence[Table], *, picture: str) -> str:
-    """The bench in Markdown; `picture` is the address of its figure, relative to the page."""
+def page(bench: Bench, shown: Sequence[Table]) -> str:
+    """The bench in Markdown."""
     machine = bench.machine
     where = f"{machine['cpu']}, {counted(machine['cores'], 'core')}{' and ' + machine['gpu'] if machine['gpu'] else ''}"
     blocks = [
@@ -74,10 +106,9 @@ def page(bench: Bench, shown: Sequence[Table], *, picture: str) -> str:
         "Ratios are between contenders that took turns in the same run: the median over the rounds of how many times "
         "as fast Patchbench was, with a 95% bootstrap interval. Speeds are of this machine at that moment.",
         escape("; ".join(f"{words(name)}: {text_of(value)}" for name, value in machine.items() if value)),
-        f"![Ratios of speed, Patchbench to others]({picture})",
     ]
     for table in shown:
-        blocks += [f"## {escape(table.caption)}", as_markdown(table)]
+        blocks += [f"## {escape(table.caption)}", markdown_table(table)]
     blocks.append("## Where it comes from")
     for part, facts in sorted(bench.parts.items(), key=lambda item: list(PARTS).index(item[0])):
         told = f"{part}: measured {facts['measured']} in {facts['seconds']:.0f} s at revision {facts['git_revision']}"
@@ -86,37 +117,10 @@ def page(bench: Bench, shown: Sequence[Table], *, picture: str) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def figure(rows: Sequence[Row]) -> Figure:
-    """A line per two contenders, each in its last precision, the fastest: ratio and interval, coloured by part."""
-    rows = list({(row.what, row.contender, row.other): row for row in rows}.values())
-    with theme():
-        drawn = plt.figure(figsize=(8.0, 1.2 + 0.16 * len(rows)), layout="constrained")
-        axes = drawn.subplots()
-        for part, colour in zip(PARTS, sns.color_palette("colorblind"), strict=False):
-            if of_part := {place: row for place, row in enumerate(rows) if row.part == part}:
-                ratio, low, high = zip(*((row.ratio, row.low, row.high) for row in of_part.values()), strict=True)
-                ends = np.abs(np.subtract([low, high], ratio))
-                axes.errorbar(ratio, list(of_part), xerr=ends, fmt="o", markersize=3.5, color=colour, label=PARTS[part])
-        axes.axvline(1, color=INK, linewidth=0.8)
-        axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter("{x:g}")
-        names = [f"{row.what}{row.contender.removeprefix('patchbench')}: to {row.other_label}" for row in rows]
-        axes.set_yticks(range(len(rows)), names)
-        axes.tick_params(axis="y", length=0, labelsize=6.5)
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.set_xlabel("Times as fast as the other")
-        drawn.legend(loc="outside upper right")
-        plt.close(drawn)
-    return drawn
-
-
 def show(bench: Bench, stem: Path) -> tuple[list[Table], list[Path]]:
-    """Write all files of a bench; `stem` is their path without the ending. Returns tables to print, and the files."""
-    threads = max((row.threads for row in bench.rows), default=1)
-    shown, drawn = tables(bench, threads=threads), figure([row for row in bench.rows if row.threads == threads])
-    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in ("md", "png", "svg", "json")]
-    write_text(paths[0], page(bench, shown, picture=paths[1].name))
-    write_bytes(paths[1], png(drawn))
-    write_bytes(paths[2], svg(drawn))
-    write_bench(bench, paths[3])
+    """Write `stem`.json and `stem`.md. Returns the tables to print, and the files."""
+    shown = tables(bench, threads=max((row.threads for row in bench.rows), default=1))
+    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in ("md", "json")]
+    write_text(paths[0], page(bench, shown))
+    write_json(paths[1], {"schema": SCHEMA, **to_plain(bench)})
     return shown, paths

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,7 +12,8 @@ from typing import Any
 
 import psutil
 
-from harness.bench.bench_file import PARTS, Bench, Row, file_stem, read_bench, write_bench
+from harness.bench.bench_page import PARTS, Bench, read_bench, show
+from harness.bench.contest import Row
 from harness.records import provenance
 from harness.report.table import Table
 from harness.spec import InvalidInput, to_plain
@@ -23,7 +25,7 @@ PEERS = {"timm": "timm", "vit_pytorch": "vit-pytorch"}
 def bench(
     names: tuple[str, ...], *, output: Path, quick: bool, say: Callable[[str], object]
 ) -> tuple[list[Table], list[Path]]:
-    """Measure the parts `names` (none: all) and write `<machine>.json`, `.md`, `.png` and `.svg` into `output`.
+    """Measure the parts `names` (none: all) and write `<machine>.json` and `.md` into `output`.
 
     A part takes the place of what was measured of it before; the other parts stay, with their own times. A quick look
     goes into files of its own, `<machine>-quick.*`: its figures are not to be quoted. Returns tables to print, and the
@@ -39,8 +41,6 @@ def bench(
             "pip install 'patchbench[bench]'."
         )
     import torch
-
-    from harness.bench.bench_page import show
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     hardware = provenance.hardware()
@@ -58,8 +58,8 @@ def bench(
         if part in names or not names:
             say(f"{part}: {title}")
             kept = kept.with_part(part, *_measured(part, device, quick=quick, say=say))
-            write_bench(kept, path)
-    return show(kept, stem)
+            shown = show(kept, stem)
+    return shown
 
 
 def _measured(part: str, device: str, *, quick: bool, say: Callable[[str], object]) -> tuple[list[Row], dict[str, Any]]:
@@ -90,3 +90,10 @@ def _measured(part: str, device: str, *, quick: bool, say: Callable[[str], objec
         "versions": provenance.versions() | {package: version(package) for package in PEERS.values()},
         **({"git_revision": "unknown", "git_dirty": False} | provenance.git_state()),
     }
+
+
+def file_stem(cpu: str, cores: int, gpu: str = "") -> str:
+    """A name for files: the processor's model, its cores that can be used, and the GPU's model where one is used."""
+    model = re.sub(r"\((?:r|tm|c)\)|\bcpu\b|\bprocessor\b|@.*", " ", cpu.lower())
+    words = f"{model} {cores} core{'s' * (cores != 1)} {gpu.lower()}"
+    return re.sub(r"[^a-z0-9]+", "-", words).strip("-")

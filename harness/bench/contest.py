@@ -17,8 +17,6 @@ import numpy as np
 import psutil
 from scipy.stats import bootstrap
 
-from harness.bench.bench_file import Row
-
 LOADED = ("harness.execution.engines.server", "torchvision", "timm", "vit_pytorch", "harness.bench.contestants")
 """Modules that are loaded once, in the process that contenders are forked from; the first ends it with this one."""
 
@@ -57,6 +55,41 @@ class Heat:
     unit: str = "images/s"
     """Or `s`, of one step."""
     note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """How many times as fast as another contender one of ours is, at one setting."""
+
+    part: str
+    what: str
+    """A model and its images, e.g. `ViT p4 w96 d6, 28 px`."""
+    threads: int
+    batch: int
+    contender: str
+    """`patchbench`, and the way it was used if not the usual one; `other` likewise."""
+    precision: str
+    """`fp32` or `bf16` (autocast)."""
+    other: str
+    other_precision: str
+    ratio: float
+    """The median over the rounds, with its bootstrap interval (95%); above 1, ours is the faster one."""
+    low: float
+    high: float
+    value: float
+    """What ours reached, in `unit` (`images/s` or `s`): the median over the rounds; `other_value` likewise."""
+    other_value: float
+    unit: str
+    rounds: int
+    note: str = ""
+
+    @property
+    def own_label(self) -> str:
+        return f"{self.contender}, {self.precision}"
+
+    @property
+    def other_label(self) -> str:
+        return f"{self.other}, {self.other_precision}"
 
 
 def race(heat: Heat) -> list[Row]:

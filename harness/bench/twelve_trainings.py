@@ -1,4 +1,4 @@
-"""Which is faster, the harness or a shell loop? Two arms, six seeds; `part_study` runs it, 30 s on 2 cores."""
+"""Which is faster, the harness or a shell loop? Two arms, six seeds; a part of the bench runs it, 30 s on 2 cores."""
 
 from harness.spec import Arm, Augmentation, DataSpec, Recipe, ResNetSpec, Scale, Search, Study, ViTSpec
 
@@ -17,7 +17,6 @@ PLAIN = Recipe(
     augmentation=Augmentation(shift=2, flip=True),
 )
 """AdamW and nothing else that a plain loop has not: no clipping, no smoothing, a constant rate."""
-
 LAPTOP = Scale(
     data=DataSpec(source="fashion_mnist", image_size=28, validation_size=1000),
     recipe=PLAIN,
@@ -26,6 +25,4 @@ LAPTOP = Scale(
     seeds=tuple(range(6)),
     search=Search(trials=0),
 )
-STUDY = Study(
-    question="Which is faster, harness or shell loop?", source="the bench", factor="model", scales={"laptop": LAPTOP}
-)
+STUDY = Study(question="Which is faster?", source="the bench", factor="model", scales={"laptop": LAPTOP})

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from harness.bench.bench_file import Row
+from harness.bench.contest import Row
 
 
 def made_row(other: str = "timm", ratio: float = 2.5, other_precision: str = "fp32", **fields: Any) -> Row:

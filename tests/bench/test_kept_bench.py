@@ -6,17 +6,16 @@ from pathlib import Path
 import pytest
 from bench_rows import FACTS, MACHINE, made_row
 
-from harness.bench.bench_file import PARTS, Bench, file_stem, read_bench, write_bench
-from harness.bench.bench_page import TARGETS, figure, page, tables
+from harness.bench.bench_page import PARTS, TARGETS, Bench, page, read_bench, show, tables
+from harness.bench.benchmark import file_stem
 from harness.records.files import RecordsError
-from harness.report.style import svg
 
 RESULTS = Path(__file__).parents[2] / "results" / "bench"
 
 
 def test_a_bench_is_read_as_it_was_kept(tmp_path):
     bench = Bench(MACHINE).with_part("step", [made_row(), made_row("torchvision", note="a note")], FACTS)
-    write_bench(bench, tmp_path / "machine.json")
+    show(bench, tmp_path / "machine")
     assert read_bench(tmp_path / "machine.json") == bench
     assert json.loads((tmp_path / "machine.json").read_text())["schema"] == 2
 
@@ -45,10 +44,8 @@ def test_the_published_bench_is_what_its_rows_say(tmp_path):
     (kept,) = RESULTS.glob("*.json")
     bench = read_bench(kept)
     assert set(bench.parts) == {row.part for row in bench.rows} == set(PARTS)
-    write_bench(bench, tmp_path / kept.name)
-    assert (tmp_path / kept.name).read_bytes() == kept.read_bytes()
-    shown = tables(bench, threads=2)
-    assert page(bench, shown, picture=f"{kept.stem}.png") == kept.with_suffix(".md").read_text(encoding="utf-8")
+    for path in show(bench, tmp_path / kept.stem)[1]:
+        assert path.read_bytes() == kept.with_name(path.name).read_bytes()
 
 
 def test_targets_are_judged_by_the_worst_case():
@@ -85,31 +82,13 @@ def judged(rows):
 def test_the_page_shows_targets_ratios_and_where_they_come_from():
     bench = Bench(MACHINE).with_part("step", [made_row()], FACTS)
     shown = tables(bench, threads=2)
-    told = page(bench, shown, picture="machine.png").replace("\\", "")
+    told = page(bench, shown).replace("\\", "")
     assert "| patchbench, bf16 | timm, fp32 | 2.50 [2.25, 2.75] | 4,000 images/s | 1,600 images/s |" in told
     assert (
         "| ViT step in bf16, against timm's in fp32 | not met | ViT p7 w64 d4, 28 px; timm, fp32 | 3 | 2.50 |" in told
     )
     assert "2026-01-02T03:04:05Z" in told
-    assert "![Ratios of speed, Patchbench to others](machine.png)" in told
     assert [table.caption for table in shown] == ["Targets", PARTS["step"]]
-
-
-def test_the_figure_has_a_line_per_row_and_a_colour_per_part():
-    rows = [
-        made_row(ratio=9.0),
-        made_row(other_precision="bf16"),
-        made_row("torchvision"),
-        made_row("shell loop", 4.0, part="study", contender="patchbench, so"),
-    ]
-    drawn = figure(rows)
-    (axes,) = drawn.axes
-    labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels[0] == "ViT p7 w64 d4, 28 px: to timm, bf16"
-    assert labels[2] == "ViT p7 w64 d4, 28 px, so: to shell loop, fp32"
-    assert [sorted(line[0].get_xdata()) for line in axes.containers] == [[2.5, 2.5], [4.0]]
-    assert [text.get_text() for text in drawn.legends[0].texts] == [PARTS["step"], PARTS["study"]]
-    assert svg(drawn) == svg(figure(rows))
 
 
 @pytest.mark.parametrize(
