@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
@@ -31,8 +30,8 @@ PLAIN_SECONDS = 20.0
 """Time between lines of progress where the output is not a terminal."""
 SPEED_SECONDS = 3.0
 """How long a training is watched before its speed is taken as known."""
-LARGEST_TABLE = 12
-"""Arms that are shown one by one; of more, the totals alone."""
+MOST_SHOWN = 12
+"""Runs under way that are shown one by one."""
 WIDE = 105
 """Columns from which the final table has room for costs."""
 
@@ -75,12 +74,9 @@ def tell(console: Console, folder: Path, *, as_json: bool) -> dict[str, Any]:
     return found
 
 
-def error_box(console: Console, text: str) -> None:
-    """One box for a mistake that the user can mend."""
-    if console.is_terminal:
-        console.print(Panel(Text(text), title="error", border_style="red"))
-    else:
-        say(console, f"error: {text}")
+def tell_error(console: Console, text: str) -> None:
+    """A mistake that the user can mend."""
+    console.print(Text.assemble(("error: ", "bold red"), text), soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> Table:
@@ -135,7 +131,7 @@ class _Running:
 
 
 class Progress(AbstractContextManager["Progress"]):
-    """Follows a study: runs done, running and not completed by arm, images per second, time left."""
+    """Follows a study: runs done, running and not completed, images per second, time left."""
 
     def __init__(
         self,
@@ -146,17 +142,13 @@ class Progress(AbstractContextManager["Progress"]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`workers`: runs at the same time; None for as many as are seen, which can be fewer while arms are tuned."""
-        self._console, self._quiet, self._clock = console, quiet, clock
+        self._console, self._quiet, self._clock, self._slots = console, quiet, clock, workers or 1
         self._title = ""
-        self._planned, self._done, self._images = Counter[str](), Counter[str](), Counter[str]()
-        self._seconds: dict[str, float] = {}
-        """By arm, that finished runs took for their images, evaluation and start included."""
-        self._missed = Counter[tuple[str, str]]()
-        """By arm and status, of those done: runs without the result that was wanted."""
-        self._left = Counter[str]()
-        """By arm, images to train on; runs under way count as a whole."""
+        self._planned, self._done, self._missed = 0, 0, Counter[str]()
+        """Runs; `_missed` by status, of those done the ones without the result that was wanted."""
+        self._left, self._images, self._seconds = Counter[str](), Counter[str](), dict[str, float]()
+        """By arm: images to train on, runs under way counting as a whole; images and seconds of the runs that ended."""
         self._running: dict[str, _Running] = {}
-        self._slots = workers or 1
         self._last_line = clock()
         self._live = Live(console=console, refresh_per_second=4, transient=True)
 
@@ -165,16 +157,15 @@ class Progress(AbstractContextManager["Progress"]):
 
     def planned(self, plan: "Plan", done: Sequence[Run]) -> None:
         """Begin to follow a plan, of which some runs have been done earlier."""
+        self._planned, self._title = plan.runs, f"{plan.study.name} at scale {plan.study.scale}"
         for cell in plan.cells:
             self._left[cell.arm.name] += cell.images_planned
-            self._planned[cell.arm.name] += cell.trials + len(cell.seeds)
         for run in done:
             self._count(run)
-        self._title = f"{plan.study.name} at scale {plan.study.scale}"
         self._last_line = self._clock()
-        images = self._left.total()
         already = f"; {len(done):,} {'is' if len(done) == 1 else 'are'} done already" if done else ""
-        self.note(f"{self._title}: {counted(plan.runs, 'run')}, {counted(images, 'image')} to train on{already}")
+        images = counted(self._left.total(), "image")
+        self.note(f"{self._title}: {counted(plan.runs, 'run')}, {images} to train on{already}")
         if self._console.is_terminal and not self._quiet:
             self._live.update(self.display())
             self._live.start()
@@ -202,7 +193,7 @@ class Progress(AbstractContextManager["Progress"]):
             took = max(self._clock() - running.began, result.train_seconds or 0.0)
             self._seconds[run.arm] = self._seconds.get(run.arm, 0.0) + took
         if result.status != "completed":
-            self._missed[run.arm, result.status] += 1
+            self._missed[result.status] += 1
             self.note(f"{run.label}: {result.status}: {result.reason}")
         self._show()
 
@@ -210,30 +201,18 @@ class Progress(AbstractContextManager["Progress"]):
         if not self._quiet:
             self._console.print(Text(text))
 
-    def display(self) -> Group:
-        """What a terminal shows: a table of the arms, the totals and what is running."""
+    def display(self) -> Text:
+        """What a terminal shows: the totals and what is running."""
         lines = [f"{self._title}: {self.summary()}"]
-        for item in list(self._running.values())[:LARGEST_TABLE]:
+        for item in list(self._running.values())[:MOST_SHOWN]:
             updates = counted(item.run.config.recipe.updates or 0, "update")
             lines.append(f"  {item.run.label}: {count(item.update)} of {updates}")
-        if len(self._planned) > LARGEST_TABLE:
-            return Group(Text("\n".join(lines)))
-        speeds, active, rows = self._speeds(), Counter(item.run.arm for item in self._running.values()), []
-        for name, planned in self._planned.items():
-            missed = sum(runs for (arm, _), runs in self._missed.items() if arm == name)
-            numbers = map(count, (self._done[name], active[name], missed, planned))
-            rows.append([name, *numbers, count(1 / speeds[name]) if name in speeds else "-"])
-        columns = ["arm", "done", "running", "not completed", "planned", "images/s of a run"]
-        return Group(table("", columns, rows), Text("\n".join(lines)))
+        return Text("\n".join(lines))
 
     def summary(self) -> str:
         """Totals of the study in one line."""
-        missed = Counter[str]()
-        for (_, status), runs in sorted(self._missed.items()):
-            missed[status] += runs
-        of_these = ", ".join(f"{runs} {words(status)}" for status, runs in sorted(missed.items()))
-        planned = counted(self._planned.total(), "run")
-        parts = [f"{count(self._done.total())} of {planned} done" + (f" ({of_these})" if of_these else "")]
+        missed = ", ".join(f"{runs} {words(status)}" for status, runs in sorted(self._missed.items()))
+        parts = [f"{count(self._done)} of {counted(self._planned, 'run')} done" + (f" ({missed})" if missed else "")]
         running, speeds = self._running.values(), self._speeds()
         parts.append(f"{len(running)} running")
         if known := [1 / speeds[item.run.arm] for item in running if item.run.arm in speeds]:
@@ -265,7 +244,7 @@ class Progress(AbstractContextManager["Progress"]):
 
     def _count(self, run: Run) -> None:
         self._left[run.arm] -= run.config.recipe.total_images
-        self._done[run.arm] += 1
+        self._done += 1
 
     def _speeds(self) -> dict[str, float]:
         """Seconds per image of one run, of every arm that was seen for long enough."""

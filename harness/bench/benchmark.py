@@ -68,14 +68,10 @@ def _measured(part: str, device: str, *, quick: bool, say: Callable[[str], objec
     from harness.training.device import choose
 
     cores, best = provenance.available_cores(), choose(device).precision  # bf16 where the processor has it in hardware
-    if quick:
-        settings = contestants.Settings(
-            quick=True, device=device, threads=(cores,), precisions=(best,), rounds=2, seconds=0.05
-        )
-    else:
-        threads = (cores,) if device == "cuda" else tuple(sorted({1, min(2, cores), cores}))
-        precisions = tuple(dict.fromkeys(("fp32", best)))
-        settings = contestants.Settings(device=device, threads=threads, precisions=precisions)
+    threads = (cores,) if quick or device == "cuda" else tuple(sorted({1, min(2, cores), cores}))
+    precisions = (best,) if quick else tuple(dict.fromkeys(("fp32", best)))
+    rounds, seconds = (2, 0.05) if quick else (7, 0.4)
+    settings = contestants.Settings(quick, device, threads, precisions, rounds, seconds)
     began, now, load_before = time.perf_counter(), datetime.now(UTC), os.getloadavg()[0]
     rows = []
     for heat in getattr(contestants, part)(settings):

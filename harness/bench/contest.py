@@ -6,15 +6,14 @@ What disturbs the machine for a while then hits all contenders of a round alike,
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
 
 import numpy as np
-import psutil
 from scipy.stats import bootstrap
 
 LOADED = ("harness.execution.engines.server", "torchvision", "timm", "vit_pytorch", "harness.bench.contestants")
@@ -96,7 +95,7 @@ def race(heat: Heat) -> list[Row]:
     """Let the contenders take turns; raises `RuntimeError` where one fails, with what it said."""
     rows, context = [], multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(LOADED))
-    with ExitStack() as stack, _none_left_behind():
+    with ExitStack() as stack:
         teams = [(one, stack.enter_context(ProcessPoolExecutor(one.copies, context))) for one in heat.contenders]
         for threads in heat.threads:
             for team in teams if heat.seconds else ():
@@ -184,16 +183,3 @@ def _take_turn(make: Callable[[], Callable[[], Any]], threads: int, block: int, 
             torch.cuda.synchronize()
         blocks.append((time.perf_counter() - began) / block)
     return statistics.median(blocks)
-
-
-@contextmanager
-def _none_left_behind() -> Iterator[None]:
-    """After an error or an interrupt, kill what was begun here: it would end by itself, but not amid its work."""
-    before = set(psutil.Process().children(recursive=True))
-    try:
-        yield
-    except BaseException:
-        for process in set(psutil.Process().children(recursive=True)) - before:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        raise

@@ -43,19 +43,19 @@ REST_SECONDS = 0.3
 """Time for a DataLoader's workers to fill their queue after its turn, in its favour."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Settings:
     """How thoroughly, and on what, each part measures."""
 
-    quick: bool = False
+    quick: bool
     """A look in a minute or two instead of figures to quote: fewer workloads, shorter turns."""
-    device: str = "cpu"
-    threads: tuple[int, ...] = (1, 2)
+    device: str
+    threads: tuple[int, ...]
     """Processor threads to measure with, each by itself, in rising order."""
-    precisions: tuple[str, ...] = ("fp32", "bf16")
-    rounds: int = 7
+    precisions: tuple[str, ...]
+    rounds: int
     """Turns of each contender, of some `seconds`."""
-    seconds: float = 0.4
+    seconds: float
 
 
 @dataclass(frozen=True)

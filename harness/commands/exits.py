@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from harness.console import error_box
+from harness.console import tell_error
 from harness.execution.stopping import StudyInterrupted
 from harness.records.files import mendable
 from harness.spec import InvalidInput
@@ -43,7 +43,7 @@ def carry_out(command: click.Command) -> int:
         click.echo(f"Interrupted; nothing is lost. Go on with: {shlex.join([*program, *sys.argv[1:]])}", err=True)
         return INTERRUPTED
     except Exception as error:
-        from harness.execution.process import is_short_of_memory, shortage
+        from harness.execution.engines.endings import is_short_of_memory, shortage
 
         if is_short_of_memory(error):
             return _refused(shortage(error))
@@ -60,7 +60,7 @@ def carry_out(command: click.Command) -> int:
 
 
 def _refused(text: str) -> int:
-    error_box(Console(stderr=True), text)
+    tell_error(Console(stderr=True), text)
     return USER_ERROR
 
 

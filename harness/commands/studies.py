@@ -28,7 +28,10 @@ from harness.spec.formats import duration
 from harness.spec.plural import counted
 
 if TYPE_CHECKING:
-    from harness.execution.rehearsal import Forecasts
+    from rich.console import Console
+
+    from harness.execution.plan import Plan
+    from harness.execution.rehearsal import Forecast, Forecasts
 
 
 @click.command("list")
@@ -98,56 +101,60 @@ def plan(
     made = make_plan(study)
     # Torch loads from here on: a mistake in the study has been told before.
     from harness.data.survey import outline
-    from harness.execution.progress import open_cells
     from harness.execution.rehearsal import forecast
     from harness.records.provenance import available_cores
     from harness.training.device import choose
 
     placement = choose(device, study.recipe.precision)
     workers = workers or (available_cores() if placement.device.type == "cpu" else 1)
-    found, slots = forecast(made, placement, threads=max(1, available_cores() // workers)), min(workers, made.runs)
-    folder = results / study.name / study.scale
-    cells, data = open_cells(made, folder), [outline(spec) for spec in made.surveyed]
-    seconds_left = sum(
-        item.seconds * cell.remaining / cell.cell.images_planned for item, cell in zip(found.cells, cells, strict=True)
-    )
-    rows = [
-        {
-            "arm": item.cell.arm.name,
-            "train_size": item.cell.data.train_size,
-            "trials": item.cell.trials,
-            "seeds": len(item.cell.seeds),
-            "images": item.cell.images_planned,
-            "macs_per_image": item.macs_per_image,
-            "images_per_second": 1 / item.seconds_per_image,
-            "seconds": item.seconds,
-        }
-        for item in found.cells
-    ]
-    told = {
+    found = forecast(made, placement, threads=max(1, available_cores() // workers))
+    slots, folder = min(workers, made.runs), results / study.name / study.scale
+    data = [outline(spec) for spec in made.surveyed]
+    told: dict[str, Any] = {
         "runs": made.runs,
         "seconds": found.seconds / slots,
         "machine_busy": found.busy,
-        "done": sum(1 for cell in cells for _ in cell.finished()),
-        "seconds_left": seconds_left / slots,
+        **_left(made, folder, found, slots),
         "device": str(placement.device),
         "precision": placement.precision,
         "workers": workers,
-        "cells": rows,
+        "cells": [_cell(item) for item in found.cells],
         "data": [{**to_plain(facts), "cautions": facts.cautions()} for facts in data],
     }
     if as_json:
         echo_json(told)
         return
     console = make_console()
-    console.print(frame_table(f"{study.name} at scale {study.scale}: {counted(made.runs, 'run')}", rows))
+    console.print(frame_table(f"{study.name} at scale {study.scale}: {counted(made.runs, 'run')}", told["cells"]))
     say(console, *_in_words(told, found), *study.used_up)
     for facts in data:
         say(console, *facts.in_words(), *(f"note: {caution}" for caution in facts.cautions()))
-    if (folder / "runs.csv").exists():
-        from harness.analysis import pilot
-        from harness.records.run_table import load_records
+    _tell_seeds_needed(console, folder, points)
 
+
+def _left(made: "Plan", folder: Path, found: "Forecasts", slots: int) -> dict[str, float]:
+    """How many runs of a plan are done already, and the seconds that the others will take."""
+    from harness.execution.progress import open_cells
+
+    cells = open_cells(made, folder)
+    shares = [cell.remaining / cell.cell.images_planned for cell in cells]
+    left = sum(item.seconds * share for item, share in zip(found.cells, shares, strict=True))
+    return {"done": sum(1 for cell in cells for _ in cell.finished()), "seconds_left": left / slots}
+
+
+def _cell(item: "Forecast") -> dict[str, Any]:
+    """A cell of a plan; `seconds` on one worker."""
+    cell = item.cell
+    counts = {"trials": cell.trials, "seeds": len(cell.seeds), "images": cell.images_planned}
+    costs = {"macs_per_image": item.macs_per_image, "images_per_second": 1 / item.seconds_per_image}
+    return {"arm": cell.arm.name, "train_size": cell.data.train_size, **counts, **costs, "seconds": item.seconds}
+
+
+def _tell_seeds_needed(console: "Console", folder: Path, points: tuple[float, ...]) -> None:
+    from harness.analysis import pilot
+    from harness.records.run_table import load_records
+
+    if (folder / "runs.csv").exists():
         needed = pilot(load_records(folder), differences=tuple(value / 100 for value in points))
         title = "Seeds needed to show a difference of accuracy (power .8)"
         console.print(frame_table(title, needed.to_dict("records")))

@@ -1,8 +1,6 @@
 """Contenders in processes of their own take turns, are warmed up, and tell of their failures."""
 
 import os
-import subprocess
-import sys
 import time
 from functools import partial
 from types import SimpleNamespace
@@ -24,17 +22,6 @@ def broken():
 
 def quitter():
     return partial(os._exit, 3)
-
-
-def starter(path):
-    return partial(start, path)
-
-
-def start(path):
-    """Start a process that outlasts the test if nobody ends it, and wait for it."""
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    path.write_text(str(child.pid))
-    child.wait()
 
 
 @pytest.fixture(autouse=True)
@@ -87,25 +74,3 @@ def test_everybody_takes_as_many_turns_and_goes_first_as_often(monkeypatch):
 def test_a_contender_that_fails_is_named(make, said):
     with pytest.raises(RuntimeError, match=f"(?s)the poor one .*{said}"):
         race(heat(Contender("the poor one", make), seconds=0.01))
-
-
-def test_an_interrupt_ends_contenders_and_what_they_started(tmp_path, monkeypatch):
-    path = tmp_path / "pid"
-
-    def interrupted(contender, pool, *given):
-        if contender.name == "second":
-            while not path.exists() or not path.read_text():
-                time.sleep(0.01)
-            raise KeyboardInterrupt
-        pool.submit(contest._take_turn, contender.make, 1, 1, 0.0)
-        return 1.0
-
-    monkeypatch.setattr(contest, "_turn", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        race(heat(Contender("first", partial(starter, path)), Contender("second", partial(sleeper, 0.01))))
-    assert has_ended(int(path.read_text()))
-
-
-def has_ended(pid):
-    """Whether a process is over, though nobody may have asked yet for its exit code."""
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE

@@ -16,7 +16,7 @@ from click.shell_completion import ShellComplete
 from rich.console import Console
 
 from harness.__main__ import cli
-from harness.console import error_box, findings_table
+from harness.console import findings_table, tell_error
 from harness.execution import doctor
 from harness.execution.publish import read_results
 from harness.records.write_lock import StudyLock
@@ -161,7 +161,7 @@ def test_no_color_is_heeded(is_bare: bool) -> None:
     out = io.StringIO()
     environment = {"NO_COLOR": "1"} if is_bare else {"TERM": "xterm-256color"}
     console = Console(file=out, force_terminal=True, width=80, _environ=environment)
-    error_box(console, "Something is [wrong].")
+    tell_error(console, "Something is [wrong].")
     assert "Something is [wrong]." in out.getvalue()
     assert ("\x1b[3" in out.getvalue()) != is_bare
 

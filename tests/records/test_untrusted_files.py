@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from harness.console import error_box, table
+from harness.console import table, tell_error
 from harness.records import correctness, files
 from harness.records.correctness import read_arrays
 from harness.records.files import (
@@ -346,6 +346,6 @@ def test_hostile_tables_are_refused_at_once(tmp_path, content):
 def test_a_terminal_shows_any_text_as_it_is(text):
     shown = io.StringIO()
     console = Console(file=shown, width=200)
-    error_box(console, text)
+    tell_error(console, text)
     console.print(table(text, [text], [[text]]))
     assert text[:100] in shown.getvalue().replace("\n", "")
