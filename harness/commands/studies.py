@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 
 @click.command("list")
 @json_option
-@click.pass_obj
-def list_(results: Path, as_json: bool) -> None:
+def list_(as_json: bool) -> None:
     """List the studies: question, arms and minutes at each scale."""
     studies = {name: find_study(name)[1] for name in study_names()}
     if as_json:
