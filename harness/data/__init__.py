@@ -11,9 +11,10 @@ from harness.data.survey import Dataset, content_hash, facts, load, resolve
 
 if TYPE_CHECKING:
     from harness.data.augmentation import augment, translated
-    from harness.data.splits import Batches, Inputs, Split, StreamedSplit, moved_order, normalisation, prepare
+    from harness.data.splits import AnySplit, Batches, Inputs, Split, StreamedSplit, moved_order, normalisation, prepare
 
 __all__ = [
+    "AnySplit",
     "Batches",
     "Dataset",
     "Inputs",

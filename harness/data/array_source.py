@@ -3,7 +3,7 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,6 +29,8 @@ class ArraySource(ABC):
     """Arrays by part. A source gives `name` and `arrays`; what is known of them and their hash follow."""
 
     photographs: ClassVar[bool] = False
+    is_named: ClassVar[bool] = False
+    """Whether it is one of `NAMED_SOURCES`, known without being read."""
     name: str
     """As a user writes it: `npz:PATH`."""
 
@@ -60,7 +62,9 @@ class ArraySource(ABC):
 
     def facts(self, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
         """See `Source`; a tenth is held out for validation where the source has no such part."""
-        del channels
+        if self.is_named:
+            known = NAMED_SOURCES[self.name]
+            return replace(known, image_size=image_size or known.image_size)
         images, labels = self._parts["train"]
         classes, own = int(labels.max()) + 1, self._parts.get("validation")
         return SourceFacts(
@@ -99,13 +103,11 @@ class ArraySource(ABC):
             if part in pairs
         }
 
-    def pair(self, part: Part) -> Pair:
-        """Images and labels of a part, checked."""
-        return self._parts[part]
-
     def _resized(self, part: Part, side: int) -> Pair:
         """A part at the size asked for; what was resized is kept in the cache."""
-        images, labels = self.pair(part)
+        pair = self.arrays(part) if self.is_named else self._parts[part]  # of a named one no other part is read
+        assert pair is not None
+        images, labels = pair
         if images.shape[-1] == side:
             return images, labels
         key, shape = f"resized 1 {self.content_hash()} {part} {side}", (*images.shape[:2], side, side)
@@ -161,26 +163,3 @@ def as_pair(where: str, images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> P
         f"The labels of {where} go from {flat.min()} to {flat.max()}; they must number the classes from 0 on.",
     )
     return np.ascontiguousarray(images), flat.astype(np.int64)
-
-
-@dataclass
-class NamedSource(ArraySource):
-    """A set that is known without being read."""
-
-    name: str
-
-    @abstractmethod
-    def arrays(self, part: Part) -> Pair:
-        """Images uint8 (N, C, H, H) and labels int64 (N,)."""
-
-    @property
-    def known(self) -> SourceFacts:
-        """Its shape and sizes."""
-        return NAMED_SOURCES[self.name]
-
-    def facts(self, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
-        del channels
-        return replace(self.known, image_size=image_size or self.known.image_size)
-
-    def pair(self, part: Part) -> Pair:
-        return self.arrays(part)

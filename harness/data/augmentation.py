@@ -70,8 +70,9 @@ def erase(images: Tensor, probability: float, generator: Generator) -> Tensor:
     """Blank a random rectangle of each image with the given probability (random erasing, arXiv 1708.04896)."""
     size, (high, wide) = len(images), images.shape[2:]
     draws = torch.rand(5, size, device=images.device, generator=generator)
-    area = _between(draws[0], *ERASED_AREA) * (high * wide)
-    aspect = torch.exp(_between(draws[1], *map(math.log, ERASED_ASPECT)))
+    (smallest, largest), (flattest, tallest) = ERASED_AREA, map(math.log, ERASED_ASPECT)
+    area = (smallest + (largest - smallest) * draws[0]) * (high * wide)
+    aspect = torch.exp(flattest + (tallest - flattest) * draws[1])
     h = (area * aspect).sqrt().round().clamp(1, high)
     w = (area / aspect).sqrt().round().clamp(1, wide)
     blank = _rectangles(draws[2], draws[3], h, w, (high, wide)) & (draws[4] < probability)[:, None, None]
@@ -116,10 +117,6 @@ def randaugment(images: Tensor, operations: int, strength: float, generator: Gen
             torch.default_generator.manual_seed(seed)  # leaves the generators of other devices alone
             changed.append(transform(image))
     return torch.stack(changed)
-
-
-def _between(uniform: Tensor, low: float, high: float) -> Tensor:
-    return low + (high - low) * uniform
 
 
 def _rectangles(down: Tensor, right: Tensor, h: Tensor, w: Tensor, size: tuple[int, int]) -> Tensor:

@@ -70,8 +70,7 @@ def stored(key: str, shape: tuple[int, ...], build: Callable[[], Iterable[Bytes]
     """The array of bytes kept under `key`; at the first call built, as consecutive blocks of rows, and kept.
 
     Nothing is kept where `build` raises. The SHA-256 of the file's bytes is part of its name. With `mapped` it stays
-    on the disk, read-only; then a file is not hashed again while its size and times are those it was last found whole
-    with.
+    on the disk, read-only, and is not hashed again while its size and times are those it was last found whole with.
     """
     folder = cache_folder() / "decoded"
     identity = hashlib.sha256(key.encode()).hexdigest()[:32]

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import ClassVar
 
-from harness.data.array_source import NamedSource
+from harness.data.array_source import ArraySource
 from harness.data.cache import cache_folder, set_aside, write_whole
 from harness.spec import InvalidInput
 
@@ -25,9 +26,6 @@ log = logging.getLogger(__name__)
 
 OWN = "PATCHBENCH_DATA"
 """Names the user's own folder of data."""
-
-TIMEOUT = 60
-"""Seconds without an answer after which a download is given up."""
 
 MOST_BYTES = 2**28
 """More than any file has: however packed, none fills the memory."""
@@ -40,9 +38,11 @@ def data_folders(*below: str) -> list[Path]:
 
 
 @dataclass(kw_only=True)
-class PublishedSource(NamedSource):
+class PublishedSource(ArraySource):
     """A set that is known by the hashes of its files."""
 
+    is_named: ClassVar[bool] = True
+    name: str
     files: Mapping[str, str]
     """SHA-256 of the content of each, not packed; MD5 of those of an archive, for which no other is published."""
     archive: Mapping[str, str] = field(default_factory=dict)
@@ -67,12 +67,10 @@ class PublishedSource(NamedSource):
         return places | ({"system": [self.system]} if self.package else {})
 
     def where(self) -> Path | None:
-        """The first folder on this machine that has all files, or their archive; unchecked."""
-        return next((folder for folder in chain(*self._folders().values()) if self._is_in(folder)), None)
-
-    def _is_in(self, folder: Path) -> bool:
-        there = [all(_in([folder], name) for name in names) for names in (self.files, self.archive) if names]
-        return any(there)
+        """The first folder on this machine that has its files, or their archive; unchecked."""
+        names = (next(iter(self.files)), *self.archive)
+        every = chain(*self._folders().values())
+        return next((folder for folder in every for name in names if _in([folder], name)), None)
 
     def content(self, name: str) -> bytes:
         """The unpacked content of a file, checked; `InvalidInput` with every place that was tried, and a remedy."""
@@ -123,10 +121,10 @@ class PublishedSource(NamedSource):
 
     def _own(self, at: Path) -> Path:
         del at
-        found = [folder for folder in data_folders() if (folder / next(iter(self.archive))).is_file()]
-        if not found:
-            raise FileNotFoundError(f"no {', '.join(self.archive)} in it")
-        return found[0]
+        for folder in data_folders():
+            if _in([folder], *self.archive):
+                return folder
+        raise FileNotFoundError(f"no {', '.join(self.archive)} in it")
 
     def _unpack(self, at: Path) -> Path:
         """Of the Debian package, without root."""
@@ -138,7 +136,7 @@ class PublishedSource(NamedSource):
         for name in self.archive or self.files:
             url = f"{self.url}{name}{self.packed}"
             log.info("Downloading %s", url)
-            with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - fixed http(s) addresses
+            with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - fixed http(s) addresses
                 (at / f"{name}{self.packed}").write_bytes(answer.read(MOST_BYTES))
         return at
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, chain
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from harness.data.cache import Bytes, Unkept, cache_folder, sha256, stored, write_whole
 from harness.data.photographs import READING, Header, Picture, Reading, decoders, look
-from harness.data.source import Phase, SizeNeeded, check_memory, memory_limit, memory_needed
+from harness.data.source import Phase, SizeNeeded, check_memory, memory_limit, memory_needed, refused
 from harness.data.subsets import Ints, parted
 from harness.records.data_facts import PARTS, ClassCount, Skipped, shown
 from harness.spec import DataSpec, InvalidInput, SourceFacts
@@ -35,7 +35,7 @@ Rows = Sequence[tuple[str, str]]
 """(name, class) of every image; a name is a path relative to the root."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class PhotographSource:
     """Images that are files below a folder; made by `of`."""
 
@@ -43,8 +43,12 @@ class PhotographSource:
     """As a user writes it: `imagefolder:PATH`."""
     root: Path
     classes: tuple[str, ...]
-    parts: Mapping[str, tuple[tuple[str, int], ...]]
-    """(name, class) of every image of `train`; of `validation` and `test` where these are not held out of it."""
+    files: tuple[str, ...]
+    """Paths relative to the root, part after part: in the order that positions count through."""
+    labels: Ints
+    """Classes of `files`: int64 (N,)."""
+    sizes: Mapping[str, int]
+    """Images of `train`, and of `validation` and `test` where these are not held out of it; in this order."""
     is_table: bool = False
     """Whether class and part of an image stand elsewhere than in its path; they then count for the identity."""
     skipped: tuple[Skipped, ...] = ()
@@ -60,8 +64,7 @@ class PhotographSource:
         `classes` gives their order; without it, that of their names. Raises `InvalidInput` for what cannot be learned.
         """
         known = list(classes) or in_order({label for _, label in parts["train"]})
-        number = {label: at for at, label in enumerate(known)}
-        require(len(number) >= 2, f"{name} has {counted(len(number), 'class')}; it needs at least two.")
+        require(len(known) >= 2, f"{name} has {counted(len(known), 'class')}; it needs at least two.")
         for part, rows in parts.items():
             require(bool(rows), f"{name} has no image of part {part}.")
             for label in in_order({label for _, label in rows} - set(known)):
@@ -69,7 +72,8 @@ class PhotographSource:
                     f"{name}: part {part} has the class {shown(label)!r}, which train does not have. "
                     f"{did_you_mean(label, known)}Rename it, or add training images."
                 )
-        ((often, times),) = Counter(file for file, _ in chain(*parts.values())).most_common(1)
+        files = tuple(file for file, _ in chain(*parts.values()))
+        ((often, times),) = Counter(files).most_common(1)
         require(times < 2, f"{name} names {shown(often)!r} more than once. Remove all rows of it but one.")
         counts, fewest = Counter(label for _, label in parts["train"]), 4 - len(parts)
         rarest = min(known, key=lambda label: counts[label])
@@ -78,29 +82,21 @@ class PhotographSource:
             f"Class {shown(rarest)!r} of {name} has {counted(counts[rarest], 'image')}; a class needs at least "
             f"{fewest}: one to train on, and one for each part that is held out.",
         )
-        numbered = {part: tuple((file, number[label]) for file, label in rows) for part, rows in parts.items()}
-        return cls(name=name, root=root, classes=tuple(known), parts=numbered, **more)
-
-    @cached_property
-    def files(self) -> tuple[tuple[str, int], ...]:
-        """(name, class) of all images, part after part: in the order that positions count through."""
-        return tuple(chain(*self.parts.values()))
-
-    @cached_property
-    def labels(self) -> Ints:
-        """Classes of `files`: int64 (N,)."""
-        return np.array([label for _, label in self.files], dtype=np.int64)
+        number = {label: at for at, label in enumerate(known)}
+        labels = np.array([number[label] for _, label in chain(*parts.values())], dtype=np.int64)
+        sizes = {part: len(rows) for part, rows in parts.items()}
+        return cls(name=name, root=root, classes=tuple(known), files=files, labels=labels, sizes=sizes, **more)
 
     def picture(self, at: int) -> Picture:
         """What one of `files` is decoded from."""
-        return self.root / self.files[at][0]
+        return self.root / self.files[at]
 
     def stamp(self, at: int) -> list[Any]:
         """Changes where one of `files` does; does not read it.
 
         The time of modification can be set by whoever copies a file; the time of change cannot.
         """
-        status = (self.root / self.files[at][0]).stat()
+        status = (self.root / self.files[at]).stat()
         return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
     @cached_property
@@ -112,21 +108,16 @@ class PhotographSource:
             known = dict(json.loads(place.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):  # not there yet, or damaged: files are hashed again
             known = {}
-        try:
-            index = {name: self._entry(at, known.get(name)) for at, (name, _) in enumerate(self.files)}
-        except OSError as error:
-            raise InvalidInput(f"{error.filename} cannot be read: {error.strerror}. Replace or remove it.") from error
+        index: dict[str, Any] = {}
+        for at, file in enumerate(self.files):
+            with refused(f"{shown(file)} of {self.name} cannot be read", "Replace or remove it."):
+                stamp, kept = self.stamp(at), known.get(file)
+                is_same = isinstance(kept, list) and len(kept) == 2 + len(Header._fields) and kept[0] == stamp
+                picture = self.picture(at)
+                index[file] = kept if is_same else [stamp, sha256(picture), *look(picture)]
         if index != known:
             write_whole(place.parent, place.name, lambda path: path.write_text(json.dumps(index), encoding="utf-8"))
         return [(content, Header(*header)) for _, content, *header in index.values()]
-
-    def _entry(self, at: int, kept: Any) -> list[Any]:
-        """Stamp, SHA-256 and header of a file; what is kept of it, where it is as it was."""
-        stamp = self.stamp(at)
-        if isinstance(kept, list) and len(kept) == 2 + len(Header._fields) and kept[0] == stamp:
-            return kept
-        picture = self.picture(at)
-        return [stamp, sha256(picture), *look(picture)]
 
     def headers(self) -> list[Header]:
         """Of all images; a source of too many opens a sample."""
@@ -142,11 +133,11 @@ class PhotographSource:
         return self._digest(content for content, _ in self.looked_at)
 
     def _digest(self, contents: Iterable[str]) -> str:
-        names = (
-            json.dumps([part, self.classes[label], name]) if self.is_table else name
-            for part, files in self.parts.items()
-            for name, label in files
-        )
+        names: Iterable[str] = self.files
+        if self.is_table:
+            parts = np.repeat(list(self.sizes), list(self.sizes.values())).tolist()
+            rows = zip(parts, (self.classes[label] for label in self.labels), self.files, strict=True)
+            names = (json.dumps(row) for row in rows)
         digest = hashlib.sha256(f"reading {READING}\n".encode())
         for entry in chain([("classes", json.dumps(self.classes))], zip(names, contents, strict=True)):
             digest.update(json.dumps(entry).encode() + b"\n")
@@ -155,30 +146,27 @@ class PhotographSource:
     @property
     def test_images(self) -> int:
         """Size of the test part: the source's own, or a fifth and at least one per class."""
-        own = self.parts.get("test")
-        return max(len(self.classes), round(len(self.files) / 5)) if own is None else len(own)
+        return self.sizes.get("test", max(len(self.classes), round(len(self.files) / 5)))
 
     def facts(self, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
         """Shape and sizes; what is None is taken from the images, whose headers are then all known."""
         if image_size is None or channels is None:
             image_size = image_size or self._side()
             channels = channels or (1 if all(header.is_grey for _, header in self.looked_at) else 3)
-        train = len(self.parts["train"]) - (0 if "test" in self.parts else self.test_images)
-        own = self.parts.get("validation")
+        train = self.sizes["train"] - (0 if "test" in self.sizes else self.test_images)
         return SourceFacts(
             image_size=image_size,
             channels=channels,
             classes=len(self.classes),
             train_images=train,
             test_images=self.test_images,
-            validation_images=max(len(self.classes), round(train / 10)) if own is None else len(own),
-            own_validation=own is not None,
+            validation_images=self.sizes.get("validation", max(len(self.classes), round(train / 10))),
+            own_validation="validation" in self.sizes,
         )
 
     def _side(self) -> int:
-        sizes = {
-            (header.wide, header.high): name for (name, _), (_, header) in zip(self.files, self.looked_at, strict=True)
-        }
+        headers = [header for _, header in self.looked_at]
+        sizes = {(header.wide, header.high): name for header, name in zip(headers, self.files, strict=True)}
         (side, high), *others = sizes
         if others or side != high:
             found = " and ".join(f"{wide}x{high} pixels ({name})" for (wide, high), name in list(sizes.items())[:2])
@@ -190,10 +178,10 @@ class PhotographSource:
 
     def positions(self, spec: DataSpec) -> dict[str, Ints]:
         """Positions in `files` of the images of each split, ascending, for a resolved specification."""
-        starts = list(accumulate(map(len, self.parts.values()), initial=0))[:-1]
-        labels = dict(zip(self.parts, np.split(self.labels, starts[1:]), strict=True))
+        starts = dict(zip(self.sizes, np.cumsum([0, *self.sizes.values()])[:-1].tolist(), strict=True))
+        labels = {part: self.labels[start : start + self.sizes[part]] for part, start in starts.items()}
         chosen = parted(labels, spec, tested=self.test_images)
-        return {split: starts[list(self.parts).index(part)] + found for split, (part, found) in chosen.items()}
+        return {split: starts[part] + found for split, (part, found) in chosen.items()}
 
     def read(
         self, spec: DataSpec, facts: SourceFacts, *, device: "torch.device", phase: Phase
@@ -252,7 +240,7 @@ class PhotographSource:
         headers, labels = self.headers(), {part: self.labels[chosen] for part, chosen in self.positions(spec).items()}
         sizes = Counter(f"{header.wide}x{header.high}" for header in headers)
         return {
-            "origins": {part: "held out of the training part" for part in PARTS if part not in self.parts},
+            "origins": {part: "held out of the training part" for part in PARTS if part not in self.sizes},
             "classes": class_counts([shown(name) for name in self.classes], labels),
             "skipped": self.skipped,
             "sizes": dict(sizes.most_common(5)),
@@ -263,7 +251,7 @@ class PhotographSource:
         }
 
     def names(self, spec: DataSpec) -> Mapping[str, Sequence[str]]:
-        return {part: [self.files[at][0] for at in chosen] for part, chosen in self.positions(spec).items()}
+        return {part: [self.files[at] for at in chosen] for part, chosen in self.positions(spec).items()}
 
 
 def class_counts(names: Sequence[str], labels: Mapping[str, Ints]) -> tuple[ClassCount, ...]:

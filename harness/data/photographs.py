@@ -29,14 +29,8 @@ never asked."""
 MOST_PIXELS = 89_478_485
 """The largest image that is decoded: 268 MB as RGB, and where Pillow begins to warn."""
 
-STREAM_SHARE = 7 / 8
-"""Share of its side that a stream's square is evaluated on (at 224 pixels: resized to 256, the middle 224 taken)."""
-
 DEEP_GREYS = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 GREY_MODES = DEEP_GREYS | {"1", "L", "LA"}
-
-BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262
-"""Tags of TIFF."""
 
 # Of odd but harmless metadata. Not by `catch_warnings`, which is not for threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -136,7 +130,7 @@ class Reading:
     @classmethod
     def of(cls, data: DataSpec, *, side: int, channels: int) -> Self:
         """As the images of `data` are read, to be evaluated on."""
-        share = STREAM_SHARE if data.kind == "imagenet" else 1.0
+        share = 7 / 8 if data.kind == "imagenet" else 1.0  # at 224 pixels: resized to 256, the middle 224 taken
         return cls(side=side, channels=channels, fit=data.fit, background=data.background, share=share)
 
     def __call__(self, path: Picture) -> npt.NDArray[np.uint8]:
@@ -209,14 +203,14 @@ def _in_eight_bits(path: Picture, image: Any) -> Any:
     from PIL import Image
 
     values, tags = np.asarray(image), getattr(image, "tag_v2", {})
-    full = 1 if image.mode == "F" else 4095 if tags.get(BITS_PER_SAMPLE) == (12,) else 65_535
+    full = 1 if image.mode == "F" else 4095 if tags.get(258) == (12,) else 65_535  # bits per sample
     low, high = values.min(), values.max()
     require(
         bool(low >= 0 and high <= full),  # false for a NaN, too
         f"{path} has grey levels from {low:g} to {high:g} (mode {image.mode}); floats must lie in 0 to 1, integers in "
         "0 to 65535. Save it with 8 or 16 bits, or scale its floats to 0 to 1.",
     )
-    levels = full - values if tags.get(PHOTOMETRIC) == 0 else values  # 0: white is zero
+    levels = full - values if tags.get(262) == 0 else values  # white is zero
     grey = Image.fromarray(np.rint(levels * (255 / full)).astype(np.uint8))
     if "transparency" in image.info:
         grey.putalpha(Image.fromarray((values != image.info["transparency"]).astype(np.uint8) * np.uint8(255)))

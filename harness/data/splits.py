@@ -1,5 +1,6 @@
 """Parts of a data set, in memory or read from the disk; the order of batches; and what makes them a network's input."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,8 @@ from torch import Tensor
 from harness.data.cache import Bytes
 from harness.data.photographs import Reading
 from harness.data.subsets import Ints, derive
-from harness.spec import DataSpec, InvalidInput
+from harness.spec import DataSpec
+from harness.spec.errors import require
 from harness.spec.plural import counted
 
 if TYPE_CHECKING:
@@ -53,6 +55,10 @@ class AnySplit(ABC):
         """All images in their own order, at most `size` at a time: for evaluation."""
         return self.read(torch.split(torch.arange(len(self)), size))
 
+    @abstractmethod
+    def keys(self, most_bytes: int | None) -> list[str] | None:
+        """What is equal for equal images; None where telling it takes reading more than `most_bytes`."""
+
 
 @dataclass(frozen=True, eq=False)
 class Split(AnySplit):
@@ -74,6 +80,11 @@ class Split(AnySplit):
         for order in orders:
             at = order.to(self.device, non_blocking=True)
             yield self.images.index_select(0, at), self.labels.index_select(0, at)
+
+    def keys(self, most_bytes: int | None) -> list[str]:
+        del most_bytes
+        pixels = np.ascontiguousarray(self.images.cpu().numpy())
+        return [hashlib.blake2b(image.data, digest_size=16).hexdigest() for image in pixels]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -106,6 +117,9 @@ class StreamedSplit(AnySplit):
                 yield self._batch(*ahead.popleft())
         finally:  # also where nobody asks for the rest
             pool.shutdown(cancel_futures=True)
+
+    def keys(self, most_bytes: int | None) -> list[str] | None:
+        return self.source.hashes(self.positions, most_bytes)
 
     def _image(self, at: int, seed: int) -> Bytes:
         if self.pixels is not None:
@@ -153,10 +167,8 @@ class Batches:
 
     def __init__(self, split: AnySplit, indices: Tensor, batch_size: int, *, seed: int) -> None:
         """`indices`: int64 (n,) on the CPU, the training subset as positions in `split`; `seed`: the run's own."""
-        if len(indices) == 0 or batch_size < 1:
-            raise InvalidInput(
-                f"A batch of {batch_size} from {counted(len(indices), 'image')}; both must be at least 1."
-            )
+        images = counted(len(indices), "image")
+        require(len(indices) > 0 and batch_size > 0, f"A batch of {batch_size} from {images}; both must be at least 1.")
         self.split = split
         self.indices = np.array(indices.tolist(), dtype=np.int64)  # no tensor: batches are drawn in fake mode, too
         self.batch_size = batch_size

@@ -3,12 +3,9 @@
 Nothing here needs torch to be imported: plans ask for facts and hashes, and must not wait for it.
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from harness.data.photograph_source import class_counts
 from harness.data.source import Phase, SizeNeeded, Source
@@ -23,9 +20,6 @@ if TYPE_CHECKING:
     import torch
 
     from harness.data.splits import AnySplit
-
-CHECK_SIDE = 64
-"""Pixels that images without a common size are compared at, where no size is asked for."""
 
 MOST_BYTES = 2**32
 """Files that are hashed for nothing else are, for comparison, up to this many bytes, where not all are asked for."""
@@ -162,15 +156,15 @@ def survey(spec: DataSpec, data: Dataset, *, thorough: bool = False) -> DataFact
             distinct_sizes=1,
             modes={"L" if facts.channels == 1 else "RGB": images},
         )
-    keys = _keys(source, splits, most_bytes=None if thorough else MOST_BYTES)
-    if keys is None:
-        return known
+    keys = {part: split.keys(None if thorough else MOST_BYTES) for part, split in splits.items()}
     names = source.names(resolve(spec, source)[0])
     places = [
         (key, part, int(label), names[part][at] if names else f"{part}[{at}]")
         for part in PARTS
-        for at, (key, label) in enumerate(zip(keys[part], labels[part], strict=True))
+        for at, (key, label) in enumerate(zip(keys[part] or (), labels[part], strict=False))
     ]
+    if None in keys.values():
+        return known
     compared = f"pixels at {facts.image_size} px" if hasattr(data.train, "images") else "bytes of the files"
     return replace(known, duplicates=_duplicates(spec.source, compared, places))
 
@@ -184,25 +178,8 @@ def check(spec: DataSpec) -> tuple[DataFacts, str]:
     try:
         resolve(spec)
     except SizeNeeded as error:
-        spec, lacking = replace(spec, image_size=CHECK_SIDE), str(error)
+        spec, lacking = replace(spec, image_size=64), str(error)
     return survey(spec, load(spec, phase="confirm"), thorough=True), lacking
-
-
-def _keys(source: Source, splits: "Mapping[str, AnySplit]", *, most_bytes: int | None) -> dict[str, list[str]] | None:
-    """What is equal for equal images, of those of each split; None where it takes too much reading."""
-    from harness.data.splits import Split, StreamedSplit
-
-    keys: dict[str, list[str]] = {}
-    for part, split in splits.items():
-        if isinstance(split, Split):
-            pixels = np.ascontiguousarray(split.images.cpu().numpy())
-            keys[part] = [hashlib.blake2b(image.data, digest_size=16).hexdigest() for image in pixels]
-        elif isinstance(split, StreamedSplit):
-            found = split.source.hashes(split.positions, most_bytes)
-            if found is None:
-                return None
-            keys[part] = found
-    return keys
 
 
 def _duplicates(source: str, compared: str, images: Sequence[tuple[str, str, int, str]]) -> Duplicates:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the field's usual name)
 from torch import Tensor
 
-from harness.data import Split, StreamedSplit, translated
+from harness.data import AnySplit, translated
 from harness.models import activation_bytes
 from harness.records.runs import Shift
 from harness.spec import RunConfig
@@ -53,7 +53,7 @@ def images_per_pass(config: RunConfig) -> int:
 
 
 @torch.inference_mode()
-def evaluate(training: Training, split: Split | StreamedSplit, beat: Callable[[], object] = lambda: None) -> Evaluation:
+def evaluate(training: Training, split: AnySplit, beat: Callable[[], object] = lambda: None) -> Evaluation:
     """Mean cross-entropy and accuracy of the present model over a whole split, without augmentation.
 
     `beat` is called after each forward pass, as a sign of life.
@@ -83,7 +83,7 @@ def evaluate(training: Training, split: Split | StreamedSplit, beat: Callable[[]
 @torch.inference_mode()
 def evaluate_shifted(
     training: Training,
-    split: Split | StreamedSplit,
+    split: AnySplit,
     unshifted: Tensor,
     shifts: tuple[int, ...],
     beat: Callable[[], object] = lambda: None,

@@ -1,19 +1,18 @@
 """Users' own images: in folders, `imagefolder:PATH` and `imagenet:PATH`, or named in a table, `csv:PATH`."""
 
-import csv
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any, ClassVar, NoReturn
 
-from harness.data.array_source import NamedSource
+from harness.data.array_source import ArraySource
 from harness.data.cache import sha256
 from harness.data.photograph_source import PhotographSource, Rows, in_order
 from harness.data.photographs import Header, look, openable
-from harness.data.source import Part, Source
+from harness.data.source import Part, Source, refused
 from harness.data.subsets import Ints
 from harness.records.data_facts import NO_DECODER, Skipped, shown
 from harness.spec import IMAGENET, InvalidInput, SourceFacts
@@ -33,8 +32,6 @@ LAYOUTS = {
     "imagefolder": "It must hold PATH/train/CLASS/*.png with PATH/test/CLASS/*.png, or PATH/CLASS/*.png.",
     "imagenet": "It must hold PATH/train/CLASS/*.JPEG with PATH/val/CLASS/*.JPEG.",
 }
-MOST_LOOKED_AT = 1000
-"""Files of an ImageNet that are opened for their sizes and modes, spread evenly over all."""
 
 
 def open_source(kind: str, path: str) -> Source:
@@ -43,7 +40,7 @@ def open_source(kind: str, path: str) -> Source:
     if kind == "csv":
         return _table(place)
     if not path:
-        return Unnamed(kind)
+        return Unnamed()
     require(place.is_dir(), f"There is no folder {place} (data.source={kind}:{path}). {LAYOUTS[kind]}")
     walk = Walk(place)
     top = walk.folders(place)
@@ -56,22 +53,15 @@ def open_source(kind: str, path: str) -> Source:
         f"{place} has the folders {', '.join(map(repr, top))}: none of part {' or '.join(lacking)}. {LAYOUTS[kind]} To "
         f"test on val, rename it to test, or set data.source=imagenet:{path}.",
     )
-    for name in top if folders else ():
-        if name not in folders.values():
-            walk.pass_over("folders of no part", place / name)
-    classes = {part: walk.folders(place / folders[part]) for part in PARTS if part in folders} or {"train": top}
-    require(
-        len(classes["train"]) >= 2,
-        f"{place / folders.get('train', '')} has {counted(len(classes['train']), 'class folder')}; it needs at least "
-        f"two. {LAYOUTS[kind]}",
-    )
-    return (ImageNet if kind == "imagenet" else PhotographSource).of(
-        f"{kind}:{place}",
-        place,
-        {part: walk.rows(place / folders.get(part, ""), names) for part, names in classes.items()},
-        classes=classes["train"],
-        skipped=walk.skipped(),
-    )
+    for name in set(top) - set(folders.values()) if folders else ():
+        walk.pass_over("folders of no part", place / name)
+    places = {part: place / folders[part] for part in PARTS if part in folders} or {"train": place}
+    classes = {part: walk.folders(folder) if folders else top for part, folder in places.items()}
+    what = f"{places['train']} has {counted(len(classes['train']), 'class folder')}"
+    require(len(classes["train"]) >= 2, f"{what}; it needs at least two. {LAYOUTS[kind]}")
+    rows = {part: walk.rows(folder, classes[part]) for part, folder in places.items()}
+    cls = ImageNet if kind == "imagenet" else PhotographSource
+    return cls.of(f"{kind}:{place}", place, rows, classes=classes["train"], skipped=walk.skipped())
 
 
 def _parts(root: Path, folders: Iterable[str]) -> dict[str, str]:
@@ -103,56 +93,52 @@ class Walk:
         """The names of the folders in one, in the order of classes."""
         folders, images = self._entries(place)
         for image in images:
-            self.pass_over("images in no class folder", Path(image.path))
+            self.pass_over("images in no class folder", image)
         return in_order(folder.name for folder in folders)
 
-    def rows(self, place: Path, classes: Sequence[str]) -> Rows:
+    def rows(self, place: Path, classes: Iterable[str]) -> Rows:
         """Path relative to the root, and class, of the images in the class folders of a part; each has some."""
-        images = {name: self._images(place / name) for name in classes}
+        found: list[tuple[str, str]] = []
         for name in classes:
-            require(
-                bool(images[name]),
-                f"Class folder {place / name} holds no image ({', '.join(SUFFIXES)}; .heic with pillow-heif). "
-                "Add images to it, or remove it.",
-            )
-        return [(path, name) for name in classes for path in images[name]]
+            images = self._images(place / name)
+            endings = ", ".join(SUFFIXES)
+            require(bool(images), f"Class folder {place / name} holds no image ({endings}; .heic with pillow-heif).")
+            found += [(path, name) for path in images]
+        return found
 
     def _images(self, folder: Path) -> list[str]:
         """The images in a folder and in those below it, sorted; links are followed, to each folder once."""
         found: list[str] = []
-        seen: set[Path] = set()
-        left = [folder]
+        left, seen = [folder], set[Path]()
         while left:
             place = left.pop()
-            real = place.resolve()
-            if real in seen:
+            if place.resolve() in seen:
                 self.pass_over("folders that a link leads to again", place)
-                continue
-            seen.add(real)
-            folders, images = self._entries(place)
-            left += [Path(entry.path) for entry in folders]
-            found += [Path(entry.path).relative_to(self.root).as_posix() for entry in images]
+            else:
+                seen.add(place.resolve())
+                folders, images = self._entries(place)
+                left += folders
+                found += [path.relative_to(self.root).as_posix() for path in images]
         return sorted(found)
 
-    def _entries(self, place: Path) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:
+    def _entries(self, place: Path) -> tuple[list[Path], list[Path]]:
         """The folders and the images in a folder, sorted; whatever else is there is passed over."""
         folders, images = [], []
         try:
             with os.scandir(place) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
-                    ending = Path(entry.name).suffix.lower()
+                    path = Path(entry.path)
+                    ending = path.suffix.lower()
                     if entry.name.startswith("."):
-                        self.pass_over("hidden", Path(entry.path))
+                        self.pass_over("hidden", path)
                     elif entry.is_dir():
-                        folders.append(entry)
+                        folders.append(path)
                     elif not entry.is_file():  # to read a pipe, for one, would never end
-                        raise InvalidInput(
-                            f"{entry.path} is a link that leads to nothing, or no plain file. Mend or remove it."
-                        )
+                        raise InvalidInput(f"{path} is a link that leads to nothing, or no plain file. Remove it.")
                     elif ending in SUFFIXES or DECODERS.get(ending) in openable():
-                        images.append(entry)
+                        images.append(path)
                     else:
-                        self.pass_over(NO_DECODER if ending in DECODERS else "other endings", Path(entry.path))
+                        self.pass_over(NO_DECODER if ending in DECODERS else "other endings", path)
         except OSError as error:
             raise InvalidInput(f"{error.filename} cannot be read: {error.strerror}. Mend or remove it.") from error
         return folders, images
@@ -175,7 +161,8 @@ class ImageNet(PhotographSource):
         return self._digest(str(self.stamp(at)[0]) for at in range(len(self.files)))
 
     def headers(self) -> list[Header]:
-        return [look(self.picture(at)) for at in range(0, len(self.files), -(-len(self.files) // MOST_LOOKED_AT))]
+        """Of a thousand at most, spread evenly."""
+        return [look(self.picture(at)) for at in range(0, len(self.files), -(-len(self.files) // 1000))]
 
     def hashes(self, positions: Ints, most_bytes: int | None) -> list[str] | None:
         if most_bytes is not None and sum(self.stamp(at)[0] for at in positions) > most_bytes:
@@ -183,11 +170,14 @@ class ImageNet(PhotographSource):
         return [sha256(self.picture(at)) for at in positions]
 
 
-class Unnamed(NamedSource):
+class Unnamed(ArraySource):
     """ImageNet without its folder: it can be planned and costed, not trained on."""
 
     photographs: ClassVar[bool] = True
-    known = IMAGENET
+    name = "imagenet"
+
+    def facts(self, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
+        return replace(IMAGENET, image_size=image_size or IMAGENET.image_size)
 
     def arrays(self, part: Part) -> NoReturn:
         raise InvalidInput("data.source is 'imagenet'; to train on it, name its folder: data.source=imagenet:PATH.")
@@ -201,42 +191,25 @@ class Unnamed(NamedSource):
 
 def _table(table: Path) -> PhotographSource:
     """A table `path,label` or `path,label,split`; without a column `split` (train, val or test), it is split here."""
+    import pandas as pd
+
     require(table.is_file(), f"There is no file {table} (data.source=csv:{table}).")
-    parts: dict[str, list[tuple[str, str]]] = {}
-    for part, name, label in _rows(table):
-        parts.setdefault(part, []).append((name, label))
-    require(bool(parts), f"{table} has no row below its header.")
-    for part in ("train", "test") if "all" not in parts else ():
-        require(part in parts, f"{table} has no row of split {part}. Add some, or leave the column split out.")
-    found = {"train": parts["all"]} if "all" in parts else {part: parts[part] for part in PARTS if part in parts}
-    return PhotographSource.of(f"csv:{table}", table.parent, found, is_table=True)
-
-
-def _rows(table: Path) -> Iterator[tuple[str, str, str]]:
-    """Part (`all` without a column `split`), path and label of every row. Raises `InvalidInput` naming the line."""
     splits = {name: part for part, names in PARTS.items() for name in names}
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = reader.fieldnames or ()
+    parts: dict[str, list[tuple[str, str]]] = {}
+    with refused(f"{table} is not a table in CSV and UTF-8"):
+        frame = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        require({"path", "label"} <= set(frame), f"{table}: the first line must be path,label or path,label,split.")
+        for number, row in enumerate(frame.to_dict("records"), 2):
+            path, label, split = PurePath(row["path"]), row["label"].strip(), row.get("split", "train").strip().lower()
+            where = f"{table}, row {number}"
+            require(bool(label), f"{where}: the label is empty.")
+            require(split in splits, f"{where}: split is {split!r}; it must be train, val or test.")
             require(
-                {"path", "label"} <= set(columns),
-                f"{table} has no columns path and label; its first line must be path,label or path,label,split.",
+                not path.is_absolute() and ".." not in path.parts and (table.parent / path).is_file(),
+                f"{where}: there is no file {shown(str(path))!r} in the table's folder.",
             )
-            for row in reader:
-                where, path = f"{table}, line {reader.line_num}", PurePath(row["path"] or "")
-                label, split = (row["label"] or "").strip(), (row.get("split") or "").strip().lower()
-                require(bool(label), f"{where}: the label is empty.")
-                require(
-                    "split" not in columns or split in splits,
-                    f"{where}: split is {split!r}; it must be train, val or test.",
-                )
-                require(
-                    not path.is_absolute() and ".." not in path.parts and (table.parent / path).is_file(),
-                    f"{where}: there is no file {shown(str(path))!r} in the table's folder. Paths are relative to it.",
-                )
-                yield splits[split] if "split" in columns else "all", path.as_posix(), label
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{table} is not a table in CSV and UTF-8: {error}.") from error
-    except OSError as error:
-        raise InvalidInput(f"{table} cannot be read: {error.strerror}.") from error
+            parts.setdefault(splits[split], []).append((path.as_posix(), label))
+    for part in ("train", "test") if "split" in frame else ("train",):
+        require(part in parts, f"{table} has no row of split {part}. Add some, or leave the column split out.")
+    rows = {part: parts[part] for part in PARTS if part in parts}
+    return PhotographSource.of(f"csv:{table}", table.parent, rows, is_table=True)

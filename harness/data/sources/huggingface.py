@@ -73,7 +73,7 @@ def _column(what: str, features: Mapping[str, Any], kind: type, named: str) -> s
     return columns[0]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class HubImages(PhotographSource):
     """Image files that are cells of tables."""
 
@@ -85,7 +85,7 @@ class HubImages(PhotographSource):
     """Changes where the tables' files do; where these are in memory, with each opening."""
 
     def picture(self, at: int) -> Picture:
-        name = self.files[at][0]
+        name = self.files[at]
         part, _, number = name.rstrip("]").partition("[")
         row = self.tables[part][int(number)][self.column]
         return Encoded(name, row["bytes"]) if row["bytes"] is not None else Path(row["path"])

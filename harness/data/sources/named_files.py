@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.data.array_source import NamedSource
+from harness.data.array_source import ArraySource
 from harness.data.fetching import PublishedSource
 from harness.data.source import Pair, Part
 from harness.data.subsets import stratified
@@ -48,8 +48,11 @@ class _Reader(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-class Digits(NamedSource):
+class Digits(ArraySource):
     """8-pixel greys. One fixed, stratified fifth is the test part. Levels 0..16 are spread over 0..255."""
+
+    is_named = True
+    name = "digits"
 
     def arrays(self, part: Part) -> Pair:
         return _digits(part)
@@ -112,7 +115,7 @@ PUBLISHED: dict[str, PublishedSource] = {
 }
 
 
-def open_source(kind: str, argument: str) -> NamedSource:
+def open_source(kind: str, argument: str) -> ArraySource:
     """One of `PUBLISHED`, or the digits."""
     del argument
-    return PUBLISHED.get(kind) or Digits(kind)
+    return PUBLISHED.get(kind) or Digits()
