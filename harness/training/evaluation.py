@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the field's usual name)
@@ -12,7 +11,7 @@ from harness.data import AnySplit, translated
 from harness.models import activation_bytes
 from harness.records.runs import Shift
 from harness.spec import RunConfig
-from harness.training.state import Training
+from harness.training.state import Evaluation, Training
 
 EVALUATION_BATCH = 1000
 """Most images per forward pass of an evaluation: enough for the matrix products, few enough for the caches."""
@@ -22,20 +21,6 @@ ROOM = 512 * 2**20
 
 SIDES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 """Directions, down and right, that the test of shifted images shifts them in."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluation:
-    """Loss and accuracy over a whole split."""
-
-    loss: float
-    accuracy: float
-    """Fraction in 0..1."""
-    labels: Tensor
-    """int64 (N,), on the CPU, like `predicted`."""
-    predicted: Tensor
-    """int64 (N,), the predicted class of each image."""
-    seconds: float
 
 
 def images_per_pass(config: RunConfig) -> int:
@@ -96,7 +81,8 @@ def evaluate_shifted(
     device, done = training.placement.device, 0
     hits = torch.zeros(len(shifts), 2, dtype=torch.int64, device=device)  # of labels, of classes
     training.evaluated_model.eval()
-    for images, labels in split.chunks(training.images_per_pass):  # once for all shifts: images may have to be decoded
+    chunks = split.chunks(training.images_per_pass) if shifts else ()  # once for all: images may have to be decoded
+    for images, labels in chunks:
         wanted = torch.stack([labels, unshifted[done : done + len(labels)].to(device)])  # (2, B)
         done += len(labels)
         for row, pixels in enumerate(shifts):

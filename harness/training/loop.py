@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -19,25 +18,14 @@ from torch.nn import functional as F  # noqa: N812 (the field's usual name)
 
 from harness.data import Batches, Dataset, Inputs, augment, derive, normalisation, subset
 from harness.models import build
-from harness.records.runs import Shift
 from harness.spec import Recipe, RunConfig
 from harness.spec.errors import require_within
 from harness.spec.recipe import evaluation_points
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.device import Placement
-from harness.training.evaluation import Evaluation, evaluate, evaluate_shifted, images_per_pass
+from harness.training.evaluation import evaluate, evaluate_shifted, images_per_pass
 from harness.training.optimizer import build_optimizers, learning_rates
 from harness.training.state import Diverged, Interrupted, Teacher, Training
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """What a training ends with; the tests in the confirm phase only."""
-
-    training: Training
-    test: Evaluation | None
-    shifts: tuple[Shift, ...] = ()
-    """The test of shifted images, where the run asks for it."""
 
 
 def train(
@@ -50,7 +38,7 @@ def train(
     checkpoints: CheckpointFolder | None = None,
     heartbeat: Callable[[int], object] = lambda update: None,
     stop: Callable[[], bool] = lambda: False,
-) -> Trained:
+) -> Training:
     """Train and evaluate as `config` says, with the `teacher` that a recipe with distillation needs.
 
     `emit(event, **fields)` receives `evaluated` events (and first a `taught` one, where there is a teacher);
@@ -83,9 +71,12 @@ def train(
             raise Interrupted
         if checkpoints is not None:
             checkpoints.save_if_due(training)
-    if config.phase != "confirm":
-        return Trained(training=training, test=None)
-    return _tested(training, dataset, config.test_shifts, beat)
+    if config.phase == "confirm":
+        split = dataset.test
+        training.test = evaluate(training, split, beat)
+        require_finite("test", training.test.loss, training.update)
+        training.shifts = evaluate_shifted(training, split, training.test.predicted, config.test_shifts, beat)
+    return training
 
 
 def prepare_training(
@@ -250,14 +241,6 @@ def _validate(training: Training, dataset: Dataset, beat: Callable[[], object]) 
         "learning_rate": training.learning_rates[training.update - 1],
         "seconds": round(training.seconds, 3),
     }
-
-
-def _tested(training: Training, dataset: Dataset, shifts: tuple[int, ...], beat: Callable[[], object]) -> Trained:
-    split = dataset.test
-    test = evaluate(training, split, beat)
-    require_finite("test", test.loss, training.update)
-    shifted = evaluate_shifted(training, split, test.predicted, shifts, beat) if shifts else ()
-    return Trained(training=training, test=test, shifts=shifted)
 
 
 def require_finite(which: str, loss: float, update: int) -> None:

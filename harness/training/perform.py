@@ -20,11 +20,11 @@ from harness.training.allocator import keep_freed_memory
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.device import Placement, choose, out_of_memory_as
 from harness.training.distillation import train_teacher
-from harness.training.loop import Trained, train
+from harness.training.loop import train
 from harness.training.numerics import NUMERICS
 from harness.training.profiling import profile
 from harness.training.settings import WorkerSettings
-from harness.training.state import Diverged, Interrupted
+from harness.training.state import Diverged, Interrupted, Training
 from harness.training.weights import keep_model
 
 
@@ -63,8 +63,8 @@ def perform(
         result = _blank(run, placement, settings)
         try:
             with out_of_memory_as(OutOfMemory):
-                trained = _train(run, placement, journal, checkpoints, heartbeat=heartbeat, stop=stop)
-            result = _completed(result, run, folder, trained)
+                training = _train(run, placement, journal, checkpoints, heartbeat=heartbeat, stop=stop)
+            result = _completed(result, run, folder, training)
         except Diverged as error:
             images = error.update * run.config.recipe.batch_size
             result = replace(result, status="diverged", reason=str(error), updates=error.update, images_seen=images)
@@ -91,7 +91,7 @@ def perform(
 
 def _train(
     run: Run, placement: Placement, journal: Journal, checkpoints: CheckpointFolder, **signs: Callable[..., Any]
-) -> Trained:
+) -> Training:
     config, teacher = run.config, None
     dataset = load(config.data, device=placement.device, phase=config.phase)
     if dataset.hash != config.data_hash:
@@ -122,20 +122,20 @@ def _blank(run: Run, placement: Placement, settings: WorkerSettings) -> RunResul
     )
 
 
-def _completed(result: RunResult, run: Run, folder: RunFolder, trained: Trained) -> RunResult:
+def _completed(result: RunResult, run: Run, folder: RunFolder, training: Training) -> RunResult:
     """`result` with all that a whole training tells. Of a teacher, only the forward passes count: in its times."""
-    training, config, test = trained.training, run.config, trained.test
+    config, test = run.config, training.test
     if test is not None:
         parts = (part.numpy().astype(np.uint16) for part in (test.labels, test.predicted))
         result = replace(
             result,
             test_accuracy=test.accuracy,
             test_loss=test.loss,
-            shifts=trained.shifts,
+            shifts=training.shifts,
             eval_images_per_second=len(test.labels) / test.seconds,
             files=folder.write_predictions(*parts),
         )
-        keep_model(run, folder, trained, code_fingerprint=result.code_fingerprint)
+        keep_model(run, folder, training, code_fingerprint=result.code_fingerprint)
     return replace(
         result,
         status="completed",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.data import Batches, Inputs
+from harness.records.runs import Shift
 from harness.spec import Recipe
 from harness.training.device import Placement
 
@@ -22,6 +23,20 @@ class Diverged(Exception):
 
 class Interrupted(Exception):
     """The training was asked to stop; its state has been kept."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """Loss and accuracy over a whole split."""
+
+    loss: float
+    accuracy: float
+    """Fraction in 0..1."""
+    labels: Tensor
+    """int64 (N,), on the CPU, like `predicted`."""
+    predicted: Tensor
+    """int64 (N,), the predicted class of each image."""
+    seconds: float
 
 
 @dataclass(kw_only=True)
@@ -60,6 +75,10 @@ class Training:
     """In eval mode; its answers are learned from too, where the recipe asks for distillation."""
     compiled: Callable[[Tensor], Tensor] | None = None
     """The model's forward pass as torch.compile makes it, where the recipe asks for that; for updates alone."""
+    test: Evaluation | None = None
+    """After the last update, in the confirm phase only."""
+    shifts: tuple[Shift, ...] = ()
+    """The test of shifted images, where the run asks for it."""
 
     @property
     def images_seen(self) -> int:

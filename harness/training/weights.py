@@ -11,15 +11,14 @@ from harness.records.kept_models import ModelFacts, ModelFolder
 from harness.records.runs import RunFolder
 from harness.spec import Run
 from harness.training.device import Placement
-from harness.training.loop import Trained
+from harness.training.state import Training
 
 _CPU = Placement(device=torch.device("cpu"), autocast_dtype=None)
 
 
-def keep_model(run: Run, folder: RunFolder, trained: Trained, *, code_fingerprint: str) -> None:
+def keep_model(run: Run, folder: RunFolder, training: Training, *, code_fingerprint: str) -> None:
     """Keep what the test was made with, in float32: the average of the weights where the recipe asks for one."""
-    training = trained.training
-    assert trained.test is not None, "models of confirm runs are kept"
+    assert training.test is not None, "models of confirm runs are kept"
     content = safetensors.torch.save({name: _kept(it) for name, it in training.evaluated_model.state_dict().items()})
     facts = ModelFacts(
         arm=run.arm,
@@ -28,7 +27,7 @@ def keep_model(run: Run, folder: RunFolder, trained: Trained, *, code_fingerprin
         mean=tuple(training.inputs.mean.tolist()),
         std=tuple(training.inputs.std.tolist()),
         validation_accuracy=training.validation_accuracy,
-        test_accuracy=trained.test.accuracy,
+        test_accuracy=training.test.accuracy,
         code_fingerprint=code_fingerprint,
         sha256=sha256(content),
         bytes=len(content),

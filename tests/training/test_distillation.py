@@ -161,9 +161,7 @@ def test_the_teachers_draws_are_no_part_of_the_students(digits):
     teacher = teacher_of(labels_only, digits)
     one = loop.train(plain, digits, CPU, emit=lambda event, **fields: None)
     other = loop.train(labels_only, digits, CPU, emit=lambda event, **fields: None, teacher=teacher)
-    for (name, found), expected in zip(
-        other.training.model.named_parameters(), one.training.model.parameters(), strict=True
-    ):
+    for (name, found), expected in zip(other.model.named_parameters(), one.model.parameters(), strict=True):
         torch.testing.assert_close(found, expected, rtol=5e-3, atol=5e-3, msg=name)  # Muon rounds to bf16
 
 

@@ -81,9 +81,8 @@ def train(config: RunConfig, dataset: Dataset, **options: Any) -> Done:
         events.append(timeless({"event": event, **fields}))
 
     trained = loop.train(config, dataset, CPU, emit=emit, **options)
-    model = trained.training.model
     predicted = None if trained.test is None else trained.test.predicted
-    return Done(model.state_dict(), events, predicted, trained.shifts, trained.training)
+    return Done(trained.model.state_dict(), events, predicted, trained.shifts, trained)
 
 
 def prepared(config: RunConfig, dataset: Dataset) -> state.Training:
@@ -132,9 +131,9 @@ def carry_out(config: RunConfig, root: Path, monkeypatch: Any, settings: Any = S
     """`perform` in the folder that a study would give the run."""
     kept: list[state.Training] = []
 
-    def spy(*arguments: Any, **named: Any) -> loop.Trained:
+    def spy(*arguments: Any, **named: Any) -> state.Training:
         trained = loop.train(*arguments, **named)
-        kept.append(trained.training)
+        kept.append(trained)
         return trained
 
     monkeypatch.setattr("harness.training.perform.train", spy)
