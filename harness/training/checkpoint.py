@@ -131,10 +131,8 @@ def _verified(path: Path, placement: Placement) -> dict[str, Any]:
     """The manifest of a state that is whole and made by what runs now; any error where it is not."""
     manifest: dict[str, Any] = read_json(path.with_suffix(".json"))
     before, now = manifest["made_by"], _made_by(placement)
-    changed = [
-        f"{key} {before.get(key)} (now {now.get(key)})" for key in now | before if before.get(key) != now.get(key)
-    ]
-    if changed:
+    if before != now:
+        changed = [f"{key} {before.get(key)} (now {now[key]})" for key in now if before.get(key) != now[key]]
         raise RecordsError(f"it was made with {', '.join(changed)}")
     with open_to_read(path) as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != manifest["sha256"]:
