@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,15 +50,11 @@ class Options:
         return self.engine == "inline"
 
 
-def to_train_again(finished: Iterable[Finished], folder: Path, options: Options) -> list[Finished]:
+def to_train_again(finished: Sequence[Finished], folder: Path, options: Options) -> list[Finished]:
     """Runs that failed earlier; those out of memory and those of other numerics only where the user says so."""
     retried = ("failed", "out_of_memory") if options.retry_out_of_memory else ("failed",)
-    failed, other = [], []
-    for item in finished:
-        if item.result.status in retried:
-            failed.append(item)
-        elif item.result.numerics != NUMERICS:
-            other.append(item)
+    failed = [item for item in finished if item.result.status in retried]
+    other = [item for item in finished if item.result.status not in retried and item.result.numerics != NUMERICS]
     if not other or options.accept_code_change:
         return failed
     if not options.set_aside:

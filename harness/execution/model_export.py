@@ -81,11 +81,7 @@ def _loaded(folder: ModelFolder) -> "tuple[nn.Module, LoadedModel]":
 
 
 def keep_best(finished: Iterable[Finished]) -> dict[str, Finished]:
-    """The best confirm run of each arm by name; the models of the others are removed.
-
-    The best has the highest validation accuracy; among equal ones it is that with more training images, then that with
-    the smaller seed. The test split has no say.
-    """
+    """The confirm run of each arm that is best on validation, by arm; the models of the others are removed."""
     confirmed = [item for item in finished if item.run.trial is None]
     completed = [item for item in confirmed if item.result.status == "completed"]
     best = {item.run.arm: item for item in sorted(completed, key=_rank)}

@@ -17,10 +17,7 @@ OVERRIDABLE = ("data", "recipe", "search", "seeds", "train_sizes")
 
 
 def resolve_study(name: str, scale: str | None, pairs: Iterable[str]) -> ResolvedStudy:
-    """A shipped study or that of a file, at a scale, by default this machine's, with `key=value` overrides.
-
-    Raises `InvalidInput` where one of them is wrong; the message names the nearest one.
-    """
+    """A shipped study or that of a file, at a scale, by default this machine's, with `key=value` overrides."""
     found, study = find_study(name)
     return override(study.resolve(found, scale or default_scale()), pairs)
 

@@ -16,10 +16,7 @@ from harness.spec.search import Setting
 
 @lru_cache(maxsize=256)
 def _with_values(own: Setting, values: tuple[tuple[str, type, Any], ...]) -> Setting:
-    """A setting with nuisance values: one object for all seeds of it. Their types tell 1 from True.
-
-    The images seen stay what they are: another batch size has another number of updates.
-    """
+    """A setting with nuisance values, whose types tell 1 from True; the images seen stay what they are."""
     images = own.recipe.total_images
     for name, _, value in values:
         own = own.with_value(name, value)
@@ -100,10 +97,8 @@ class Plan:
     @property
     def surveyed(self) -> tuple[DataSpec, ...]:
         """Of `data`, those that differ in more than how an image is shown: each at its largest size."""
-        found: dict[DataSpec, DataSpec] = {}
-        for spec in sorted(self.data, key=lambda spec: spec.image_size or 0):
-            found[DataSpec(source=spec.source, validation_size=spec.validation_size, split_seed=spec.split_seed)] = spec
-        return tuple(found.values())
+        by_size = sorted(self.data, key=lambda spec: spec.image_size or 0)
+        return tuple({(spec.source, spec.validation_size, spec.split_seed): spec for spec in by_size}.values())
 
     @property
     def runs(self) -> int:
@@ -112,11 +107,7 @@ class Plan:
 
 
 def make_plan(study: ResolvedStudy) -> Plan:
-    """Resolve every cell of a study; trains nothing. A source is looked through once, however many cells train on it.
-
-    Raises `InvalidInput` for what cannot be trained: an image that a model's patches do not tile, more training images
-    than there are, data that is not there.
-    """
+    """Resolve every cell of a study; trains nothing. Raises `InvalidInput` for what cannot be trained."""
     resolved, hashes, cells = cache(resolve), dict[str, str](), []
     for arm, size in study.cells:
         asked = study.data_of(arm, size)

@@ -51,10 +51,7 @@ class Call:
         raise InvalidInput(f"No process can be started for the work ({memory_here()}). Run the same command again.")
 
     def hear(self) -> Any:
-        """Wait for its next event, of which None is the last.
-
-        Raises `InvalidInput` where the function did, `CallFailedError` or `CallEndedError`.
-        """
+        """Wait for its next event, of which None is the last. Raises what the function did, or `CallEndedError`."""
         try:
             event = self.pipe.recv()
         except (EOFError, OSError):
@@ -82,6 +79,7 @@ def warm_up() -> None:
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     # `server` ends it with the thread that has started it, which is to be the process's own.
+    os.environ["PATCHBENCH_COORDINATOR"] = str(os.getpid())
     is_main = threading.current_thread() is threading.main_thread()
     modules = ("server", "worker") if is_main else ("worker",)
     context.set_forkserver_preload([f"harness.execution.engines.{name}" for name in modules])
@@ -89,12 +87,9 @@ def _context() -> ForkServerContext:
 
 
 def _carry_out(function: str, pipe: Connection, arguments: tuple[Any, ...]) -> None:
-    """What a process does: call `function(pipe, *arguments)`, which sends events of its own, and send how it ended.
-
-    The terminal's signals are the coordinator's affair; without a coordinator the process ends.
-    """
+    """What a process does: call `function(pipe, *arguments)`, which sends events of its own, and send how it ended."""
     signal.signal(signal.SIGTERM, lambda number, frame: asked_to_stop.set())
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGHUP):  # the coordinator's affair
         signal.signal(number, signal.SIG_IGN)
     try:
         threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -20,22 +20,12 @@ from harness.analysis.judging import KEY as CLAIMS
 from harness.analysis.judging import own_verdicts
 from harness.execution.plan import make_plan
 from harness.execution.progress import Finished, open_cells
-from harness.records import manifest
+from harness.records import manifest, run_table
 from harness.records.correctness import Correct
 from harness.records.files import RecordsError, is_being_set_aside, remove_unfinished, set_aside_together
 from harness.records.layout import StudyFolder, shared_write_lock
 from harness.records.provenance import report_maker
-from harness.records.run_table import (
-    CURVE_COLUMNS,
-    RUN_COLUMNS,
-    SHIFT_COLUMNS,
-    TRIAL_COLUMNS,
-    StudyRecords,
-    load_records,
-    load_runs,
-    with_columns,
-    write_tables,
-)
+from harness.records.run_table import StudyRecords, with_columns
 from harness.records.runs import RunResult
 from harness.records.study_file import latest_study, read_study, write_study
 from harness.records.write_lock import write_lock
@@ -87,7 +77,7 @@ def read_results(folder: Path) -> tuple[StudyRecords, Findings]:
     if not os.path.lexists(folder / "study.json"):  # a link to nothing is named when it is read
         raise InvalidInput(f"There are no results in {folder}. Run the study first.")
     manifest.require_unchanged(folder)
-    kept = load_records(folder)
+    kept = run_table.load_records(folder)
     return kept, analyse(kept)
 
 
@@ -122,7 +112,7 @@ def _write(records: StudyRecords, folder: Path, say: Say, own: ResolvedStudy | N
         before = read_study(folder)[1]
         kept = {key: before[key] for key in (CLAIMS, FIGURES) if key in before}
     (folder / manifest.NAME).unlink(missing_ok=True)  # it speaks of the files that are written over now
-    write_tables(folder, replace(records, provenance=records.provenance | kept))
+    run_table.write_tables(folder, replace(records, provenance=records.provenance | kept))
     return _report(folder, own)
 
 
@@ -141,7 +131,7 @@ def _kept_digests(folder: Path) -> set[str]:
     """The runs of the tables that stand in `folder`; none where there are no tables that can be read."""
     try:
         read_study(folder)
-        return set(load_runs(folder)["digest"])
+        return set(run_table.load_runs(folder)["digest"])
     except InvalidInput:
         return set()
 
@@ -175,11 +165,10 @@ def _tell_of_changes(study: ResolvedStudy, folder: Path, say: Say) -> None:
 def _take_in(study: ResolvedStudy, folder: Path) -> None:
     """Judge a study's own claims on the results in a folder, draw its own figures, and keep both there.
 
-    Of the claims, those that the results have; a claim that the study has no longer stays as it was kept. So do all
-    figures where the study itself was read back and has their names only.
+    What the study has no longer, or has by name only, stays as it was kept.
     """
     manifest.require_unchanged(folder)
-    records = load_records(folder)
+    records = run_table.load_records(folder)
     own = {canonical_json(claim): claim for claim in study.claims if is_own(claim)}
     claims = tuple(own.get(canonical_json(kept), kept) for kept in records.study.claims)
     records = replace(records, study=replace(records.study, claims=claims, figures=study.figures))
@@ -203,10 +192,10 @@ def collect(study: ResolvedStudy, finished: Sequence[Finished], provenance: dict
     return StudyRecords(
         study=study,
         provenance=provenance | results_provenance(finished) | _test_classes(completed),
-        runs=with_columns([_row(study, item) for item in confirmed], RUN_COLUMNS),
-        trials=with_columns([_row(study, item) for item in trials], TRIAL_COLUMNS),
-        curves=with_columns((row for item in confirmed for row in _curve(item)), CURVE_COLUMNS),
-        shifts=with_columns((row for item in confirmed for row in _shifts(item)), SHIFT_COLUMNS),
+        runs=with_columns([_row(study, item) for item in confirmed], run_table.RUN_COLUMNS),
+        trials=with_columns([_row(study, item) for item in trials], run_table.TRIAL_COLUMNS),
+        curves=with_columns((row for item in confirmed for row in _curve(item)), run_table.CURVE_COLUMNS),
+        shifts=with_columns((row for item in confirmed for row in _shifts(item)), run_table.SHIFT_COLUMNS),
         correct={item.run.digest: _correct(item) for item in completed},
     )
 

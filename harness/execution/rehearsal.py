@@ -53,10 +53,9 @@ def check(
 
 
 def rehearse(rehearsals: Iterable[Rehearsal], device: str, *, deterministic: bool = False) -> None:
-    """Try each; of those that differ in their names, sizes of the training set and budgets alone, the first.
+    """Try an update of each model; raises `InvalidInput` naming the arm whose update fails.
 
-    Raises `InvalidInput` naming the arm whose update fails. A lack of memory and a loss that is no number are not
-    refused: they are results, which the arm's runs will record.
+    A lack of memory and a loss that is no number are not refused: they are results, which the arm's runs will record.
     """
     first: dict[RunConfig, Rehearsal] = {}
     is_cpu = choose(device).device.type == "cpu"
@@ -95,10 +94,7 @@ def refused_by_name(arm: str, config: RunConfig) -> Iterator[None]:
 
 
 def _single_update(config: RunConfig, most: int | None) -> RunConfig:
-    """A single update on the smallest part of a batch, of `most` images: on a CPU more of them only take longer.
-
-    Without torch.compile, which would take minutes.
-    """
+    """A single update on a part of a batch, `most` images: on a CPU more only take longer, as torch.compile does."""
     part = config.recipe.batch_size // config.recipe.accumulate
     images = min(part, most or part)
     recipe = replace(config.recipe, batch_size=images, accumulate=1, updates=1, evaluations=1)

@@ -17,10 +17,7 @@ _stops: list[Callable[[], object]] = []
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """A signal raises `KeyboardInterrupt`. Within another such block, or outside the main thread, nothing changes.
-
-    Python calls handlers in the main thread only; in any other one a study runs without them.
-    """
+    """A signal raises `KeyboardInterrupt`. Within another such block, or outside the main thread, nothing changes."""
     if not _is_main() or signal.getsignal(signal.SIGTERM) is _answer:
         yield
         return

@@ -108,29 +108,28 @@ class Verification:
 
 
 def verify(folder: Path) -> Verification:
-    """Check everything in a study's results folder, with its run folders where they are there.
-
-    Raises `InvalidInput` while the study is running, as its files change then.
-    """
+    """Check everything in a study's results folder. Raises `InvalidInput` while the study is running."""
     StudyLock(StudyFolder(folder).lock).require_free()
     checks = [
         Check.of("published files, by their SHA-256", manifest.NAME, _check_files(folder)),
         Check.of("run folders: configuration, journal, result", "work/runs", _check_runs(folder)),
     ]
-    if not StudyFolder(folder).study_file.exists():
-        note = "There are no tables yet: the study was launched, and no results were written."
-        return Verification(folder=folder, checks=(*checks, Check.of("tables", "tables", iter([note]))))
+    told: str | Fault = "There are no tables yet: the study was launched, and no results were written."
+    kept = None
     try:
-        kept = load_records(folder)
+        kept = load_records(folder) if StudyFolder(folder).study_file.exists() else None
     except RecordsError as error:
-        fault = Fault("tables", "readable tables", str(error))
-        return Verification(folder=folder, checks=(*checks, Check.of("tables", "tables", iter([fault]))))
-    checks += [
-        Check.of("rows of the tables, against study.json", "tables", _check_tables(kept)),
-        Check.of("digests, made again from study.json", "tables", _check_digests(kept)),
-        Check.of("tables, made again from the run folders", "tables", _check_origins(folder, kept)),
-        Check.of("report, made again", "study.json", _check_report(folder, kept)),
-    ]
+        told = Fault("tables", "readable tables", str(error))
+    checks += (
+        [Check.of("tables", "tables", iter([told]))]
+        if kept is None
+        else [
+            Check.of("rows of the tables, against study.json", "tables", _check_tables(kept)),
+            Check.of("digests, made again from study.json", "tables", _check_digests(kept)),
+            Check.of("tables, made again from the run folders", "tables", _check_origins(folder, kept)),
+            Check.of("report, made again", "study.json", _check_report(folder, kept)),
+        ]
+    )
     return Verification(folder=folder, checks=tuple(checks))
 
 
@@ -163,7 +162,7 @@ def _check_runs(folder: Path) -> Findings:
             try:
                 read()
             except RecordsError as error:
-                yield Fault(_relative(path, folder), "the run that its folder names", str(error))
+                yield Fault(path.relative_to(folder).as_posix(), "the run that its folder names", str(error))
     unfinished = sum(not RunFolder(path).result_path.exists() for path in paths)
     if unfinished:
         yield f"{unfinished:,} run folders have no result yet."
@@ -230,10 +229,7 @@ def _rows(path: Path) -> list[list[str]]:
 
 
 def _check_report(folder: Path, kept: StudyRecords) -> Findings:
-    """Comparisons, claims, pages and figures, byte by byte.
-
-    What other code or libraries have made may look another way: then a difference is a note.
-    """
+    """Comparisons, claims, pages and figures, byte by byte; what other code or libraries have made differs in notes."""
     with tempfile.TemporaryDirectory(prefix="patchbench-") as temporary:
         made = {
             path.relative_to(temporary).as_posix(): path for path in write_report(kept, analyse(kept), Path(temporary))
@@ -262,10 +258,6 @@ def _other_maker(folder: Path) -> str | None:
     return ", ".join(f"{name} {known.made_by.get(name)}, now {now.get(name)}" for name in names) or None
 
 
-def _relative(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
-
-
 def _check_tables(records: StudyRecords) -> Findings:
     """Rows against the study's plan, curves, shifts and predictions against their runs, the choice of settings."""
     frames = (records.runs, records.trials, records.curves, records.shifts)
@@ -280,10 +272,7 @@ def _check_tables(records: StudyRecords) -> Findings:
 
 
 def _check_digests(records: StudyRecords) -> Findings:
-    """The digest of every row, made again from the study and the row's seed or trial and setting.
-
-    Raises `InvalidInput` where the study's data is not here.
-    """
+    """The digest of every row, made again from study and row. Raises `InvalidInput` without the study's data."""
     cells = {cell.key: cell for cell in make_plan(records.study).cells}
     if {cell.data_hash for cell in cells.values()} - set(str(records.provenance.get("data_hash")).split(", ")):
         yield "The data has changed since, so digests have, too."

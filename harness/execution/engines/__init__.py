@@ -45,24 +45,20 @@ class Outcome:
 
 
 class Engine(Protocol):
-    """Carries out runs. The runner starts as many as there is room for and waits for what happens."""
+    """Carries out runs. The runner starts as many as there is room for and waits for what happens.
 
-    @property
-    def capacity(self) -> int:
-        """Runs that are carried out at the same time."""
+    `start` returns at once; `wait` tells what has happened, waiting at most `seconds` for something; `stop` asks all
+    runs to keep their state and end; `close` ends everything now.
+    """
+
+    capacity: int
+    """Runs that are carried out at the same time."""
 
     @property
     def active(self) -> int:
         """Runs under way."""
 
-    def start(self, run: Run, folder: RunFolder) -> None:
-        """Begin a run; returns at once."""
-
-    def wait(self, seconds: float) -> list[Beat | Outcome]:
-        """What has happened, waiting at most `seconds` for something."""
-
-    def stop(self) -> None:
-        """Ask all runs to keep their state and end."""
-
-    def close(self) -> None:
-        """End everything now."""
+    def start(self, run: Run, folder: RunFolder) -> None: ...
+    def wait(self, seconds: float) -> list[Beat | Outcome]: ...
+    def stop(self) -> None: ...
+    def close(self) -> None: ...

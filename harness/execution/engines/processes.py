@@ -99,11 +99,7 @@ class ProcessEngine:
 
 
 def prepare(*asked: Any) -> Prepared:
-    """Check data, device and models in a process of its own; see `rehearsal.check`, which has the same arguments.
-
-    A process that ends during the rehearsals (the system may take its memory) or takes too long for them refuses
-    nothing: the runs themselves will tell.
-    """
+    """Do `rehearsal.check` in a process of its own; one that ends over the rehearsals or is slow refuses nothing."""
     with contextlib.closing(Call("check", *asked)) as call:
         try:
             prepared: Prepared = call.hear()

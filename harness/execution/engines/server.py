@@ -1,7 +1,4 @@
-"""What the server that workers are forked from loads first: nothing that it starts outlives it, nor it its coordinator.
-
-To be imported there only, and only where the coordinator's main thread has started it.
-"""
+"""What the server of workers loads first, where a coordinator's main thread starts it: none outlives its parent."""
 
 import ctypes
 import os
@@ -22,7 +19,7 @@ def _end_with(parent: int) -> None:
             os._exit(1)
 
 
-_end_with(os.getppid())
+_end_with(int(os.environ.get("PATCHBENCH_COORDINATOR", os.getppid())))
 os.register_at_fork(before=lambda: _starter.append(os.getpid()), after_in_child=lambda: _end_with(_starter[0]))
 
 # A terminal, or a job system that ends a job, signals all its processes; the coordinator tells the workers to stop,

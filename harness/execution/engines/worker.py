@@ -1,7 +1,4 @@
-"""What trains: functions that are called in processes of their own, and the engine without any.
-
-Importing this module loads torch, so that a forked process starts at once.
-"""
+"""What trains and loads torch: functions that are called in processes of their own, and the engine without any."""
 
 import contextlib
 import faulthandler
