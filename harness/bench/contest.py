@@ -119,20 +119,12 @@ def rows_of(heat: Heat, threads: int, times: Sequence[Sequence[float]]) -> list[
     for (own, taken), (other, others) in permutations(zip(heat.contenders, times, strict=True), 2):
         if other.name in own.rivals and other.precision in (own.precision, "fp32"):
             middle, low, high = ratio(taken, others)
-            ours: dict[str, Any] = {"contender": own.name, "precision": own.precision, "value": value(taken)}
-            theirs: dict[str, Any] = {
-                "other": other.name,
-                "other_precision": other.precision,
-                "other_value": value(others),
-            }
-            found: dict[str, Any] = {
-                "ratio": middle,
-                "low": low,
-                "high": high,
-                "rounds": len(taken),
-                "threads": threads,
-            }
-            rows.append(Row(**shared, **ours, **theirs, **found))
+            row = Row(
+                **shared, threads=threads, rounds=len(taken), ratio=middle, low=low, high=high,
+                contender=own.name, precision=own.precision, value=value(taken),
+                other=other.name, other_precision=other.precision, other_value=value(others),
+            )  # fmt: skip
+            rows.append(row)
     return rows
 
 

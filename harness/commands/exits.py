@@ -43,7 +43,7 @@ def carry_out(command: click.Command) -> int:
         click.echo(f"Interrupted; nothing is lost. Go on with: {shlex.join([*program, *sys.argv[1:]])}", err=True)
         return INTERRUPTED
     except Exception as error:
-        from harness.execution.engines.endings import is_short_of_memory, shortage
+        from harness.execution.process import is_short_of_memory, shortage
 
         if is_short_of_memory(error):
             return _refused(shortage(error))
