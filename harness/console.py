@@ -76,7 +76,7 @@ def tell(console: Console, folder: Path, *, as_json: bool) -> dict[str, Any]:
 
 def tell_error(console: Console, text: str) -> None:
     """A mistake that the user can mend."""
-    console.print(Text.assemble(("error: ", "bold red"), text), soft_wrap=True)
+    console.print(Text.assemble(("error: ", "red"), text), soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> Table:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -39,8 +40,11 @@ def patchbench(results: Path, *arguments: str, **environment: str) -> subprocess
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("scripts") / "results"
+def results(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Path:
+    folder = tmp_path_factory.mktemp("scripts") / "results"
+    folder.mkdir()
+    shutil.copy(empty_database, folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
