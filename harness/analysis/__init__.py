@@ -3,6 +3,6 @@
 from harness.analysis.assemble import analyse
 from harness.analysis.evidence import Evidence, pilot
 from harness.analysis.findings import Findings
-from harness.analysis.tuning import at_edge
+from harness.analysis.learning import at_edge
 
 __all__ = ["Evidence", "Findings", "analyse", "at_edge", "pilot"]

@@ -12,19 +12,14 @@ from harness.spec.plural import counted
 
 _METRIC = "test_accuracy"
 
-_MOST_NAMED = 6
-"""Fewer arms than this are named where they are left out."""
-
 
 def answer(evidence: Evidence) -> str:
     """One sentence with the difference, its interval and n; what is known so far where runs are lacking.
 
     Where series are compared with each other, it speaks of the two whose difference changes most over the levels; else
-    of the arm with the largest difference to the one it is compared with (at the largest training size). Choosing that
-    arm flatters it a little; `beats` is said only where the difference stands after Holm's correction over the arms.
-
-    What no claim could be judged on (`absent`: lost runs, too few seeds) is not judged here: of such arms and series it
-    speaks only where there are no others, and then without a verdict; else it names them as left out.
+    of the arm with the largest difference to the one it is compared with (at the largest training size); `beats` is
+    said only where that stands after Holm's correction. Of what no claim could be judged on (`Evidence.absent`) it
+    speaks only where there is nothing else, and then without a verdict; else it names it as left out.
     """
     pairs = series_pairs(evidence.study)
     axes = {
@@ -78,8 +73,7 @@ def _of_arms(evidence: Evidence) -> str:
 
 def _left_out(names: Sequence[str]) -> str:
     """Which arms the answer does not judge, as a sentence at its end."""
-    told = listed(names) if 0 < len(names) < _MOST_NAMED else f"{len(names):,} arms"
-    return f" Not judged, as runs have no result: {told}." if names else ""
+    return f" Not judged, as runs have no result: {listed(names, most=5)}." if names else ""
 
 
 def _one_baseline(evidence: Evidence) -> bool:
@@ -109,8 +103,7 @@ def _at_one_size(evidence: Evidence, best: str, complete: Sequence[str], found: 
     # Those that may be as good as the best: their intervals of the difference to it include zero.
     level = [arm for arm in complete if arm != best and evidence.difference(best, arm).ci_low <= 0]
     if level:
-        names = listed(level) if len(level) < 3 else f"{len(level)} other arms"
-        told += f" {names} {'is' if len(level) == 1 else 'are'} not significantly worse."
+        told += f" {listed(level, 2, 'other arm')} {'is' if len(level) == 1 else 'are'} not significantly worse."
     return f"{_among(evidence, {arm: found[arm].value for arm in complete})}{told}"
 
 

@@ -13,9 +13,15 @@ from harness.analysis.evidence import Evidence, evidence_of, measured
 from harness.analysis.findings import ARM_COLUMNS, SHIFT_COLUMNS, Findings, frame
 from harness.analysis.judging import claims_table
 from harness.analysis.laws import laws_table
-from harness.analysis.learning import doubtful, learning_cautions
-from harness.analysis.tuning import audit_table, budget_table, tuning_warnings, unequal_images
-from harness.analysis.wording import Cell, listed, of_seeds, place
+from harness.analysis.learning import (
+    audit_table,
+    budget_table,
+    doubtful,
+    learning_cautions,
+    tuning_warnings,
+    unequal_images,
+)
+from harness.analysis.wording import Cell, listed, place
 from harness.records.data_facts import of_provenance
 from harness.records.run_table import StudyRecords
 from harness.spec.plural import counted
@@ -44,6 +50,7 @@ def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> F
     evidence = evidence_of(records, seed=seed, resamples=resamples)
     cautions = learning_cautions(evidence)
     crossovers, slopes = tables_along(evidence)
+    planned = counted(len(records.study.seeds), "seed")
     not_learned = (f"{place(cell)}: {'; '.join(clauses)}." for cell, clauses in cautions.items())
     return Findings(
         arms=frame([_arm_row(evidence, cell, cautions.get(cell, ())) for cell in evidence.rows], ARM_COLUMNS),
@@ -54,7 +61,11 @@ def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> F
         slopes=slopes,
         budget=budget_table(evidence),
         audit=audit_table(evidence),
-        gaps=tuple(_gaps(evidence)),
+        gaps=tuple(
+            f"{place(cell)}: {len(evidence.completed(cell))} of {planned} completed; {'; '.join(lost)}."
+            for cell in evidence.rows
+            if (lost := evidence.unfinished(cell))
+        ),
         warnings=(*not_learned, *_conditions(evidence), *tuning_warnings(evidence)),
         answer=f"{answer(evidence)}{doubtful(cautions)}",
         frontier=frontier_table(evidence),
@@ -98,15 +109,6 @@ def _over_seeds(values: Floats) -> dict[str, float]:
     known = measured(values)
     found = over_seeds(tuple(range(len(known))), known)
     return {"n": found.n, "mean": found.value, "sd": found.sd, "ci_low": found.ci_low, "ci_high": found.ci_high}
-
-
-def _gaps(evidence: Evidence) -> Iterator[str]:
-    """A sentence for every cell in which a planned run did not complete."""
-    for cell in evidence.rows:
-        if lost := evidence.unfinished(cell):
-            done, planned = len(evidence.completed(cell)), counted(len(evidence.study.seeds), "seed")
-            told = "; ".join(f"{of_seeds(seeds)} {status}" for status, seeds in lost.items())
-            yield f"{place(cell)}: {done} of {planned} completed; {told}."
 
 
 def _conditions(evidence: Evidence) -> Iterator[str]:

@@ -52,12 +52,10 @@ class Axis:
 
     @property
     def noun(self) -> str:
-        """What a point is."""
         return "size" if self.sized else "level"
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """All cells, point by point."""
         return tuple(cell for pair in self.pairs for cell in pair)
 
     @property
@@ -65,10 +63,6 @@ class Axis:
         """(points,) the points as they are interpolated: natural logarithms where `log`."""
         points = np.array(self.points, dtype=np.float64)
         return np.log(points) if self.log else points
-
-    def point(self, position: float) -> float:
-        """The point at a position; NaN for an infinite one."""
-        return math.nan if math.isinf(position) else float(np.exp(position)) if self.log else position
 
     def slope_weights(self) -> dict[Cell, float]:
         """The contrast between cells that is the least-squares slope of (arm - other).
@@ -181,17 +175,16 @@ class Crossing:
 def slope(evidence: Evidence, axis: Axis, metric: str = "test_accuracy") -> MeanEstimate:
     """How (arm - other) changes along the axis (`Axis.slope_weights`), in the metric's unit.
 
-    NaN below two points and where runs lack a result: a line through the points that are left is another line.
-    Each seed is a block over the points: a slope per seed (and test image), then their mean. So correlation between
-    points needs no model, and the interval is as exact as that of one difference.
+    NaN below two points and where runs lack a result. Each seed is a block over the points: a slope per seed (and test
+    image), then their mean. So correlation between points needs no model.
     """
-    if _trouble(evidence, axis, metric):
+    if trouble_along(evidence, axis, metric):
         return MeanEstimate(value=math.nan)
     return evidence.contrast(axis.slope_weights(), metric)
 
 
-def _trouble(evidence: Evidence, axis: Axis, metric: str) -> str:
-    """Why nothing can be judged along the axis; empty where it can."""
+def trouble_along(evidence: Evidence, axis: Axis, metric: str) -> str:
+    """Why nothing can be judged along the axis, as a clause; empty where nothing is amiss."""
     if len(axis.points) < 2:
         return f"{counted(len(axis.points), axis.noun)} only, and at least 2 are needed"
     return evidence.absent(axis.cells, metric)
@@ -207,7 +200,7 @@ def crossing(evidence: Evidence, axis: Axis, metric: str = "test_accuracy") -> C
     holds the points whose interpolated difference could be zero (as Fieller's does). Nothing is extrapolated: resamples
     without a sign change count as beyond either end.
     """
-    if trouble := _trouble(evidence, axis, metric):
+    if trouble := trouble_along(evidence, axis, metric):
         return Crossing(axis=axis, metric=metric, trouble=trouble)
     sign = 1.0 if METRICS[metric] == "up" else -1.0
     differences = tuple(evidence.contrast({arm: sign, other: -sign}, metric) for arm, other in axis.pairs)
@@ -221,8 +214,9 @@ def crossing(evidence: Evidence, axis: Axis, metric: str = "test_accuracy") -> C
     median = np.median(changes[np.isfinite(changes)])
     low = np.quantile(changes, (1 - LEVEL) / 2, method="lower")
     high = np.quantile(changes, (1 + LEVEL) / 2, method="higher")
-    points = [axis.point(float(position)) for position in (median, low, high)]
-    return replace(found, median=points[0], ci_low=points[1], ci_high=points[2])
+    points = (np.exp if axis.log else np.asarray)([median, low, high])
+    median, low, high = np.where(np.isfinite([median, low, high]), points, np.nan).tolist()
+    return replace(found, median=median, ci_low=low, ci_high=high)
 
 
 def sign_changes(positions: Floats, curves: Floats) -> Floats:
@@ -294,7 +288,6 @@ def _one_crossing(found: Crossing) -> str:
 
 
 def _several(found: Crossing) -> str:
-    """Who leads where, if that changes more than once, or once before an end at which no one leads."""
     axis, leads = found.axis, []
     points = [(axis.number(point), sign) for point, sign in zip(axis.points, found.signs, strict=True)]
     for sign, led in groupby((point for point in points if point[1]), key=lambda point: point[1]):

@@ -1,12 +1,10 @@
 """A mean over seeds and test images, with an interval that holds its level from three seeds on, and its power.
 
 Model: the value of seed s on test image i is mean + seed effect + image effect + interaction, crossed. All seeds share
-the test images, so averaging over seeds does not average out the image effects, and the spread between seeds does not
-show them. The variance of the mean has two independent parts:
+the test images, so the spread between seeds does not show the image effects. The variance of the mean has two parts:
 
-- seeds: s^2 / n, with s^2 the variance of the n per-seed values (it holds seed effects and interaction); the deviation
-  follows s / sqrt(n) times Student's t with n - 1 degrees of freedom. A percentile bootstrap of three to five seeds
-  would cover far too rarely;
+- seeds: s^2 / n, with s^2 the variance of the n per-seed values (seed effects and interaction); the deviation follows
+  s / sqrt(n) times Student's t with n - 1 degrees of freedom (a percentile bootstrap of few seeds covers too rarely);
 - images: (MS_image - MS_interaction) / (n m), the image component of the two-way analysis of variance (Searle, Casella
   and McCulloch, Variance Components, 1992, chapter 4); the deviation is bootstrapped by drawing test images with
   replacement, scaled to that variance because the draws hold the interaction once more.
@@ -18,7 +16,6 @@ seed part exactly, the image part by resamples. It is exact when one part domina
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -38,10 +35,8 @@ LEVEL = 0.95
 POWER = 0.8
 """Probability of showing a difference that is there, in every statement about needed seeds."""
 
-MOST_SEEDS = 100
-"""Beyond this many seeds, statements say `more than 100`."""
-MOST_IMAGES = 1_000_000
-"""The same for test images: where an estimate lies next to a bound, the formula asks for billions."""
+MOST_SEEDS, MOST_IMAGES = 100, 1_000_000
+"""Statements say `more than` beyond these: next to a bound the formula asks for billions."""
 
 _Z = float(-special.ndtri((1 - LEVEL) / 2) + special.ndtri(POWER))
 """A difference of so many standard errors is shown with this power, in the normal limit."""
@@ -113,8 +108,7 @@ class MeanEstimate(Estimate):
 
 
 def _with_interval(found: MeanEstimate) -> MeanEstimate:
-    low, high = (_quantile(found, share) for share in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return replace(found, ci_low=low, ci_high=high)
+    return replace(found, ci_low=_quantile(found, (1 - LEVEL) / 2), ci_high=_quantile(found, (1 + LEVEL) / 2))
 
 
 def _quantile(found: MeanEstimate, share: float) -> float:
@@ -202,17 +196,12 @@ def seeds_needed(sd: float, difference: float) -> int:
     return seeds
 
 
-@lru_cache(maxsize=256)
-def detectable_effect(n: int) -> float:
-    """The smallest true difference, in standard deviations, that n seeds show with power .8 at level .05."""
-    return float(optimize.brentq(lambda effect: _power(effect, n) - POWER, 1e-3, 20.0))
-
-
 def smallest_detectable(estimate: MeanEstimate) -> float:
     """The smallest true difference that this many seeds and images would have shown with power .8 at level .05."""
     if not estimate.judgeable:
         return math.nan
-    return detectable_effect(estimate.n) * math.hypot(estimate.seed_error, estimate.image_error) * math.sqrt(estimate.n)
+    effect = float(optimize.brentq(lambda effect: _power(effect, estimate.n) - POWER, 1e-3, 20.0))
+    return effect * math.hypot(estimate.seed_error, estimate.image_error) * math.sqrt(estimate.n)
 
 
 def what_settles(estimate: MeanEstimate, gap: float) -> str:

@@ -30,12 +30,6 @@ from harness.spec import ResolvedStudy
 
 Row = Mapping[str, Any]
 
-MISSING = "missing"
-"""State of a planned run that left no result."""
-
-_MOST_TOLD = 4
-"""Cells with lost runs that a sentence names; the report lists all of them."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
@@ -59,21 +53,10 @@ class Evidence:
     def study(self) -> ResolvedStudy:
         return self.records.study
 
-    @property
-    def runs(self) -> pd.DataFrame:
-        return self.records.runs.copy()
-
-    @property
-    def trials(self) -> pd.DataFrame:
-        return self.records.trials.copy()
-
-    @property
-    def curves(self) -> pd.DataFrame:
-        return self.records.curves.copy()
-
-    @property
-    def shifts(self) -> pd.DataFrame:
-        return self.records.shifts.copy()
+    runs = property(lambda self: self.records.runs.copy())
+    trials = property(lambda self: self.records.trials.copy())
+    curves = property(lambda self: self.records.curves.copy())
+    shifts = property(lambda self: self.records.shifts.copy())
 
     @property
     def comparisons(self) -> pd.DataFrame:
@@ -105,31 +88,29 @@ class Evidence:
 
     @property
     def sizes(self) -> tuple[int | None, ...]:
-        """The study's training sizes, or (None,)."""
         return self.study.train_sizes or (None,)
 
     def train_size(self, cell: Cell) -> int | None:
         """Training images of a cell; for studies with one size as the rows have it, else as the study asks."""
-        for row in self.rows[cell].values() if cell[1] is None else ():
-            if not pd.isna(row["train_size"]):
-                return int(row["train_size"])
+        for row in self.rows[cell].values():
+            return int(row["train_size"])
         return self.study.data_of(self.study.arm(cell[0]), cell[1]).train_size
 
     def states(self, cell: Cell) -> dict[str, list[int]]:
         """The planned seeds of a cell by status; `missing` are those without a result."""
-        found: dict[str, list[int]] = {status: [] for status in (*STATUSES, MISSING)}
+        found: dict[str, list[int]] = {status: [] for status in (*STATUSES, "missing")}
         for seed in sorted(self.study.seeds):
-            found[str(self.rows[cell][seed]["status"]) if seed in self.rows[cell] else MISSING].append(seed)
+            found[str(self.rows[cell].get(seed, {"status": "missing"})["status"])].append(seed)
         return found
 
     def completed(self, cell: Cell) -> tuple[int, ...]:
         """Seeds of the cell's completed runs, ascending."""
-        return tuple(seed for seed, row in sorted(self.rows[cell].items()) if row["status"] == "completed")
+        return tuple(self.states(cell)["completed"])
 
-    def unfinished(self, cell: Cell) -> dict[str, list[int]]:
-        """The planned seeds that did not complete, by status."""
-        states = self.states(cell).items()
-        return {status.replace("_", " "): seeds for status, seeds in states if seeds and status != "completed"}
+    def unfinished(self, cell: Cell) -> list[str]:
+        """The planned runs that did not complete: `seeds 1 and 3 diverged`, `seed 4 missing`."""
+        states = [(status, seeds) for status, seeds in self.states(cell).items() if seeds and status != "completed"]
+        return [f"{of_seeds(seeds)} {status.replace('_', ' ')}" for status, seeds in states]
 
     def absent(self, cells: Iterable[Cell], metric: str) -> str:
         """Why nothing can be judged that rests on these cells, as a clause; empty where nothing is amiss.
@@ -138,13 +119,10 @@ class Evidence:
         for, the answer and a crossing are refused for too.
         """
         cells = list(dict.fromkeys(cells))
-        lost = [(cell, status, seeds) for cell in cells for status, seeds in self.unfinished(cell).items()]
-        if lost:
-            told = "; ".join(f"{place(cell)} {of_seeds(seeds)} {status}" for cell, status, seeds in lost[:_MOST_TOLD])
-            more = f"; and {len(lost) - _MOST_TOLD} more" if len(lost) > _MOST_TOLD else ""
-            return f"{told}{more}: runs without a result may be just those that would decide"
-        unmeasured = [place(cell) for cell in cells if not np.isfinite(self.values(cell, metric)).all()]
-        if unmeasured:
+        if lost := [f"{place(cell)} {told}" for cell in cells for told in self.unfinished(cell)]:
+            more = f"; and {len(lost) - 4} more" if len(lost) > 4 else ""
+            return f"{'; '.join(lost[:4])}{more}: runs without a result may be just those that would decide"
+        if unmeasured := [place(cell) for cell in cells if not np.isfinite(self.values(cell, metric)).all()]:
             return f"not every run of {listed(unmeasured)} has measured its {named(metric)}"
         n = len(self.study.seeds)
         return f"{n} of at least {FEWEST_SEEDS} seeds planned: too few for an interval" if n < FEWEST_SEEDS else ""

@@ -10,12 +10,12 @@ from harness.spec.claims import Verdict
 
 _TEXTS = ("arm", "baseline", "along", "metric", "claim", "statement", "source", "verdict", "reason", "caution")
 _WHOLE = ("train_size", "n", "planned", "trials", "shift", "diverged", "out_of_memory", "failed", "missing")
+_TYPES = dict.fromkeys(_TEXTS, "str") | dict.fromkeys(_WHOLE, "Int64")
 
 
 def columns(names: str, **types: str) -> dict[str, str]:
     """Columns in order, with their types: float64 unless a table or its `types` says otherwise."""
-    known = dict.fromkeys(_TEXTS, "str") | dict.fromkeys(_WHOLE, "Int64") | types
-    return {name: known.get(name, "float64") for name in names.split()}
+    return {name: (_TYPES | types).get(name, "float64") for name in names.split()}
 
 
 def frame(rows: Sequence[Any], types: Mapping[str, str]) -> pd.DataFrame:
@@ -54,12 +54,9 @@ the lead, per 10x training images or over the range of shared levels; Crosses, t
 images or levels; CostGrows, the smallest ratio of a step in the claim's direction; of a study file's own kind, what its
 `judge` gave."""
 
-CROSSOVER_COLUMNS = columns(
-    "arm baseline along train_size median ci_low ci_high share smallest largest statement",
-)
-"""Where the difference arm - baseline changes sign. In studies of several training sizes a row per arm, along
-`train_size` (`train_size` is then NA), against the arm that it is compared with, in training images. For every two
-series whose arms are compared at two levels or more, a row per training size, along the study's factor, in levels.
+CROSSOVER_COLUMNS = columns("arm baseline along train_size median ci_low ci_high share smallest largest statement")
+"""Where the difference arm - baseline changes sign: along `train_size` (then NA), an arm and the one that it is
+compared with, in training images; along the study's factor, two series at a training size, in levels.
 
 `median` with its interval is NaN where no change is shown within the measured range, a bound of the interval also where
 it lies beyond that range; `share` of the resamples change sign; `smallest` and `largest` are the measured ends."""
@@ -68,10 +65,7 @@ SLOPE_COLUMNS = columns("arm baseline along train_size slope ci_low ci_high")
 """How the difference arm - baseline changes, by its least-squares line; rows as in CROSSOVER_COLUMNS. Along
 `train_size` per 10x training images; along the factor from the lowest to the highest level that both series share."""
 
-FRONTIER_COLUMNS = columns(
-    "arm baseline level train_size ci_low ci_high share statement",
-    train_size="float64",
-)
+FRONTIER_COLUMNS = columns("arm baseline level train_size ci_low ci_high share statement", train_size="float64")
 """For two series and each level that both share, the `train_size` (training images, a median with its interval) at
 which the difference arm - baseline changes sign; NaN as in CROSSOVER_COLUMNS."""
 
@@ -79,17 +73,12 @@ LAW_COLUMNS = columns("arm a b c d r2")
 """error = a (n + d)^-b + c of each arm: error as a fraction, n in training images; NaN below three sizes."""
 
 BUDGET_COLUMNS = columns("arm train_size trials expected_best")
-"""Tuning budget curve: validation accuracy expected of the best of k trials."""
+"""Validation accuracy expected of the best of so many trials."""
 
-AUDIT_COLUMNS = columns(
-    "arm train_size trials completed images best_validation_accuracy at_edge",
-    completed="Int64",
-    images="Int64",
-    at_edge="str",
-)
+_AUDITED = "arm train_size trials completed images best_validation_accuracy at_edge"
+AUDIT_COLUMNS = columns(_AUDITED, completed="Int64", images="Int64", at_edge="str")
 """What each search spent and chose: `images` are the training images seen by all trials. Further columns per nuisance
-parameter: `p.<name>`, the chosen value, and `edge.<name>`, its distance to the nearer edge of its range as a share of
-the range's width on its own scale."""
+parameter: `p.<name>`, the chosen value, and `edge.<name>`, as `edge_distance` has it."""
 
 SHIFT_COLUMNS = columns("arm train_size shift metric n mean ci_low ci_high")
 """`test_accuracy` on images moved by `shift` pixels, and `agreement`, the share of images whose prediction is that for

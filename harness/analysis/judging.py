@@ -4,18 +4,24 @@ A study file's own class has a `judge(tables, rng)`, which gives an estimate, wh
 itself. It needs that file, so what it says is kept with the results (`own_verdicts`), and a report can be made without.
 """
 
+import contextlib
 import math
+import sys
+import traceback
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any, TypeVar, get_args
 
 import pandas as pd
 
 from harness.analysis.estimate import FEWEST_SEEDS, MeanEstimate
 from harness.analysis.evidence import Evidence, generator
 from harness.analysis.findings import CLAIM_COLUMNS, frame
-from harness.analysis.own_code import attempt, runs_of
 from harness.analysis.shipped_claims import SHIPPED_JUDGES, Undecided, judged_by_margin
 from harness.analysis.wording import amount, bounds, described
+from harness.records.files import sha256
+from harness.records.run_table import StudyRecords
 from harness.spec import Claim, Estimate, Judgement, canonical_json, to_plain
 from harness.spec.claims import KeptClaim, Verdict, is_own
 from harness.spec.errors import require
@@ -23,6 +29,8 @@ from harness.spec.plural import counted
 
 KEY = "own_claims"
 """Of the provenance: what a study file's own claims said when they were last judged."""
+
+T = TypeVar("T")
 
 _NUMBERS = ("estimate", "ci_low", "ci_high")
 
@@ -40,18 +48,14 @@ def claims_table(evidence: Evidence) -> pd.DataFrame:
 def judge(claim: Claim, evidence: Evidence) -> Judgement:
     """The verdict on one claim."""
     try:
-        if isinstance(claim, KeptClaim):
-            return _kept(claim, evidence)
-        if not is_own(claim):
-            return SHIPPED_JUDGES[type(claim)](claim, evidence)
-        found = _judged_by_file(claim, evidence)
+        found = _JUDGES.get(type(claim), _judged_by_file)(claim, evidence)
     except Undecided as error:
         reason = str(error)
         found = Judgement(verdict="inconclusive", reason=f"{reason[0].upper()}{reason[1:]}.")
-    if isinstance(claim, KeptClaim) or not is_own(claim):
+    if type(claim) in _JUDGES:
         return found
     cells = [cell for cell in evidence.rows if cell[0] in claim.arm_names or not claim.arm_names]
-    lost = sum(len(seeds) for cell in cells for seeds in evidence.unfinished(cell).values())
+    lost = len(cells) * len(evidence.study.seeds) - sum(len(evidence.completed(cell)) for cell in cells)
     without = f" {counted(lost, 'planned run')} of these arms had no result then." if lost else ""
     return replace(found, reason=f"{found.reason} Judged by the study file's own class {claim.kind}.{without}")
 
@@ -80,6 +84,9 @@ def _kept(claim: KeptClaim, evidence: Evidence) -> Judgement:
         return _decided(claim, Judgement(verdict=found["verdict"], reason=found["reason"], **numbers))
     except (KeyError, TypeError, ValueError) as error:
         raise Undecided("the verdict that was kept in study.json cannot be read") from error
+
+
+_JUDGES: Mapping[type[Claim], Callable[[Any, Evidence], Judgement]] = {KeptClaim: _kept, **SHIPPED_JUDGES}
 
 
 def _judged_by_file(claim: Claim, evidence: Evidence) -> Judgement:
@@ -117,3 +124,23 @@ def _decided(claim: Claim, given: object) -> Judgement:
     require(not any(map(math.isnan, numbers)), told)
     told = f"The estimate is {amount(metric, value)} {bounds(metric, low, high)}"
     return judged_by_margin(Estimate(value, low, high), metric, margin, told)
+
+
+def attempt(function: Callable[..., T], *arguments: Any) -> tuple[T | None, str]:
+    """What a function gives and an empty text, or None and why it failed, with the line of its own file.
+
+    What it prints goes to standard error.
+    """
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return function(*arguments), ""
+    except (Exception, SystemExit) as error:
+        file = getattr(getattr(function, "__code__", None), "co_filename", None)
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        where = f" ({Path(str(file)).name}, line {lines[-1]})" if lines else ""
+        return None, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{where}"
+
+
+def runs_of(records: StudyRecords) -> str:
+    """SHA-256 of which confirm runs there are and how they ended: whether something was made from these."""
+    return sha256(canonical_json(sorted(zip(records.runs["digest"], records.runs["status"], strict=True))).encode())

@@ -1,7 +1,6 @@
 """Scaling laws: how an arm's error falls with the training size."""
 
 import math
-import warnings
 from collections.abc import Iterable
 
 import numpy as np
@@ -48,13 +47,13 @@ def fit_law(points: Floats) -> tuple[float, float, float, float, float]:
     parameters = 4 if len(points) > _MOST_SIZES_WITHOUT_SHIFT else 3
     start = [max(error[0] - error[-1], 1e-3), 0.5, max(0.5 * error.min(), 1e-6), 0.1][:parameters]
     bounds = (0.0, [np.inf, 5.0, 1.0, 10.0][:parameters])
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optimize.OptimizeWarning)  # about the covariance, which is not used
-            fitted, _ = optimize.curve_fit(law_error, n / scale, error, p0=start, bounds=bounds, max_nfev=2000)
-    except RuntimeError:  # no convergence: no law, rather than a bad one
+
+    def misfit(law: Floats) -> Floats:
+        return law_error(n / scale, *law) - error
+
+    fit = optimize.least_squares(misfit, start, bounds=bounds, max_nfev=2000)
+    if not fit.success:  # no convergence: no law, rather than a bad one
         return (math.nan,) * 5
-    a, b, c, d = (*map(float, fitted), 0.0)[:4]
+    a, b, c, d = (*map(float, fit.x), 0.0)[:4]
     spread = float(((error - error.mean()) ** 2).sum())
-    rest = float(((law_error(n / scale, *fitted) - error) ** 2).sum())
-    return a * scale**b, b, c, d * scale, 1 - rest / spread if spread else math.nan
+    return a * scale**b, b, c, d * scale, 1 - 2 * float(fit.cost) / spread if spread else math.nan

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis.axis import TRAIN_SIZE, Axis, crossing, level_axis, size_axis, statement
+from harness.analysis.axis import TRAIN_SIZE, Axis, crossing, level_axis, size_axis, statement, trouble_along
 from harness.analysis.estimate import LEVEL, MeanEstimate, holm, what_settles
 from harness.analysis.evidence import Evidence
 from harness.analysis.wording import Cell, amount, at_size, described, listed, named, place
@@ -87,8 +87,6 @@ def _judge_contrast(claim: Better | Equivalent | GainsMore, evidence: Evidence) 
         weights[name, size] += weight
     # A start that both steps share cancels, and its runs do not matter.
     weights = {cell: weight for cell, weight in weights.items() if weight}
-    if not weights:
-        raise Undecided("the two steps are the same, so neither can gain more")
     _require_whole(evidence, weights, metric)
     found = evidence.contrast(weights, metric)
     at, told = at_size(size), described(metric, found)
@@ -108,14 +106,13 @@ def _judge_contrast(claim: Better | Equivalent | GainsMore, evidence: Evidence) 
 
 def _axis(claim: GapShrinks | Crosses, evidence: Evidence) -> Axis:
     """What a claim about a lead runs along."""
-    study = evidence.study
+    study, names = evidence.study, (claim.leader, claim.follower)
     if claim.along == TRAIN_SIZE:
-        axis = size_axis(study, claim.leader, claim.follower)
-        if len(axis.points) < 2:
-            raise Undecided("the study has fewer than two training sizes to follow the lead along")
+        axis = size_axis(study, *names)
     else:
-        axis = level_axis(study, claim.leader, claim.follower, _claimed_size(claim.train_size, study))
-    _require_whole(evidence, axis.cells, claim.metric)
+        axis = level_axis(study, *names, _claimed_size(claim.train_size, study))
+    if trouble := trouble_along(evidence, axis, claim.metric):
+        raise Undecided(trouble)
     return axis
 
 
@@ -181,13 +178,11 @@ def _judge_cost_grows(claim: CostGrows, evidence: Evidence) -> Judgement:
 
 
 def _exact_cost(claim: CostGrows, evidence: Evidence) -> Judgement:
-    lines = _lines(claim, evidence.study)
-    costs = {cell: evidence.median(cell, claim.metric, evidence.rows[cell]) for line in lines for cell in line}
+    steps = _steps(claim, evidence.study)
+    costs = {cell: evidence.median(cell, claim.metric, evidence.rows[cell]) for step in steps for cell in step}
     _require_positive(costs, claim.metric)
-    (start, end), least = min(
-        ((step, costs[step[1]] / costs[step[0]]) for step in _steps(claim, lines)),
-        key=lambda item: (item[1], item[0][0][0]),
-    )
+    start, end = min(steps, key=lambda step: (costs[step[1]] / costs[step[0]], step[0][0]))
+    least = costs[end] / costs[start]
     holds = least >= claim.factor and least > 1
     told = (
         f"The smallest step, from {place(start)} to {place(end)}, raises {named(claim.metric)} by a factor of "
@@ -203,23 +198,20 @@ def _require_positive(costs: Mapping[Cell, float], metric: str) -> None:
         raise Undecided(f"{listed(unfit)}: {named(metric)} not measured or not above zero, so there is no ratio")
 
 
-def _lines(claim: Monotone | CostGrows, study: ResolvedStudy) -> list[list[Cell]]:
-    """The lines of cells that a claim follows, in the order in which it says that the metric rises.
+def _steps(claim: Monotone | CostGrows, study: ResolvedStudy) -> list[tuple[Cell, Cell]]:
+    """The steps that a claim is about, each in the direction in which it says that the metric rises.
 
-    Arms by increasing level, or sizes of one arm; decreasing where the metric is to fall along them (`down`).
+    From arm to arm by increasing level, or from size to size of one arm; backwards where it is to fall (`down`).
     """
-    towards = 1 if claim.direction == "up" else -1
-    by_size = claim.along == TRAIN_SIZE
-    followed = study.series[claim.series] if claim.series else study.all_arms if by_size else study.arms
+    towards, by_size = 1 if claim.direction == "up" else -1, claim.along == TRAIN_SIZE
+    arms = study.series[claim.series] if claim.series else study.all_arms if by_size else study.arms
     if by_size:
-        names = claim.arm_names or tuple(arm.name for arm in followed)
-        return [[(name, size) for size in study.train_sizes[::towards]] for name in names]
-    order = sorted(followed, key=lambda of: float(of.level) if of.level is not None else math.nan)
-    return [[(of.name, size) for of in order[::towards]] for size in study.train_sizes or (None,)]
-
-
-def _steps(claim: Monotone | CostGrows, lines: list[list[Cell]]) -> list[tuple[Cell, Cell]]:
-    steps = [step for line in lines for step in pairwise(line)]
+        names = claim.arm_names or tuple(arm.name for arm in arms)
+        lines: list[list[Cell]] = [[(name, size) for size in study.train_sizes] for name in names]
+    else:
+        order = sorted(arms, key=lambda arm: float(arm.level) if arm.level is not None else math.nan)
+        lines = [[(arm.name, size) for arm in order] for size in study.train_sizes or (None,)]
+    steps = [step for line in lines for step in pairwise(line[::towards])]
     if not steps:
         raise Undecided(f"{claim.along} has fewer than two levels, so there is no step to judge")
     return steps
@@ -229,14 +221,14 @@ def _measured_steps(
     claim: Monotone | CostGrows, evidence: Evidence, *, log: bool = False
 ) -> list[tuple[str, MeanEstimate]]:
     """Each step's name and its estimate (of the logarithm), positive in the claim's direction."""
-    metric, lines = claim.metric, _lines(claim, evidence.study)
-    cells = [cell for line in lines for cell in line]
+    metric, steps = claim.metric, _steps(claim, evidence.study)
+    cells = dict.fromkeys(cell for step in steps for cell in step)
     _require_whole(evidence, cells, metric)
     if log:
         _require_positive({cell: float(evidence.values(cell, metric).min()) for cell in cells}, metric)
     return [
         (f"{place(start)} to {place(end)}", evidence.contrast({end: 1.0, start: -1.0}, metric, log=log))
-        for start, end in _steps(claim, lines)
+        for start, end in steps
     ]
 
 
@@ -245,8 +237,7 @@ def _judged_steps(
 ) -> Judgement:
     """Reproduced when every step's interval lies above `null` (an intersection-union test, so no correction).
 
-    Contradicted when a step's is below it, Holm-corrected over the steps. `words`: what holds of every step, what a
-    step that breaks it does.
+    Contradicted when a step's is below it, Holm-corrected. `words`: what holds of every step, what one breaks it by.
     """
     held, broken = words
     adjusted = holm([found.p_value(null) for _, found in steps])

@@ -1,5 +1,6 @@
 """Numbers as a reader meets them: accuracies in points, sizes with thousands separators, always with the interval."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -89,7 +90,9 @@ def of_seeds(seeds: list[int]) -> str:
     return f"{'seed' if len(seeds) == 1 else plural('seed')} {listed(seeds)}"
 
 
-def listed(items: Iterable[object]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+def listed(items: Iterable[object], most: float = math.inf, noun: str = "arm") -> str:
+    """`a`, `a and b`, `a, b and c`; where there are more than `most`, `12 arms`."""
     texts = [str(item) for item in items]
+    if len(texts) > most:
+        return counted(len(texts), noun)
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"

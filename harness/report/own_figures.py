@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from harness.analysis.evidence import Evidence
-from harness.analysis.own_code import attempt, runs_of
+from harness.analysis.judging import attempt, runs_of
 from harness.records.files import RecordsError, read_bytes, write_bytes
 from harness.records.layout import StudyFolder
 from harness.records.run_table import StudyRecords
