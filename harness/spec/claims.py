@@ -83,9 +83,7 @@ class Claim:
         name = type(self).__name__
         require(bool(self.statement.strip()), f"{name}.statement is empty; say what should hold.")
         require(bool(self.source.strip()), f"{name}.source is empty; name the paper, figure or table.")
-        metric = getattr(self, "metric", None)
-        if metric is not None:
-            require_choice(f"{name}.metric", metric, tuple(METRICS))
+        require_choice(f"{name}.metric", getattr(self, "metric", None), (*METRICS, None))
         if not isinstance(self, KeptClaim) and type(self) not in SHIPPED:
             object.__setattr__(self, "kind", name)
 

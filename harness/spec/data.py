@@ -35,13 +35,8 @@ IMAGENET = SourceFacts(224, 3, 1000, 1_281_167, 50_000, 10_000)
 
 SOURCES = {
     **dict.fromkeys(NAMED_SOURCES, ""),
-    "imagefolder": "PATH",
-    "imagenet": "PATH",
-    "npz": "PATH",
-    "npy": "PATH",
-    "csv": "PATH",
-    "torchvision": "NAME",
-    "huggingface": "NAME",
+    **dict.fromkeys(("imagefolder", "imagenet", "npz", "npy", "csv"), "PATH"),
+    **dict.fromkeys(("torchvision", "huggingface"), "NAME"),
     "python": "MODULE:FUNCTION",
 }
 """Every kind of source, each read by a file in `harness/data/sources/`, with what follows its colon."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from harness.spec.checks import AboveZero, Count, Positive, check_types, freeze, nearest, replace_at, value_at
-from harness.spec.errors import InvalidInput, require
+from harness.spec.checks import AboveZero, Count, Positive, check_types, freeze, replace_at, value_at
+from harness.spec.errors import InvalidInput, require, require_choice
 from harness.spec.model import ModelSpec
 from harness.spec.recipe import BUDGET_UNITS, Recipe
 
@@ -101,13 +101,10 @@ class Search:
         for name in itertools.chain(self.space, *self.by_family.values(), *self.by_arm.values()):
             require(
                 name not in NEVER_TUNED,
-                f"search tunes {name!r}, which all trainings must share for the tuning to be equal. "
-                "Take it out; search.updates sets the length of a trial, recipe.updates that of a training.",
+                f"search tunes {name!r}, which all trainings must share for the tuning to be equal. Take it out.",
             )
         for name in self.by_family:
-            require(
-                name in FAMILIES, f"search.by_family names {name!r}, no family of models. {nearest(name, FAMILIES)}"
-            )
+            require_choice("search.by_family: family", name, FAMILIES)
         freeze(self, "space", "by_family", "by_arm")
 
     def space_of(self, arm: "Arm") -> dict[str, Distribution]:

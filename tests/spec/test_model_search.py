@@ -70,7 +70,10 @@ def test_a_trial_has_the_model_that_its_values_say_and_trial_0_the_arms_own() ->
             r"'model.dropout', which the model of arm 'ResNet' does not have: 'dropout' is not a field of ResNetSpec\. "
             r".*Name it in search.by_family",
         ),
-        ({"space": RATE, "by_family": {"vitt": RATE}}, "names 'vitt', no family of models. Did you mean 'vit'"),
+        (
+            {"space": RATE, "by_family": {"vitt": RATE}},
+            "family is 'vitt'; it must be one of 'vit', 'resnet'",
+        ),
         (of_vits(dropuot=Uniform(low=0, high=0.2)), "of arm 'ViT' does not have: .*Did you mean 'dropout'"),
         (of_vits(dropout=Uniform(low=0, high=1.5)), "ViTSpec.dropout is 1.5; it must lie in"),
         (of_vits(depth=Uniform(low=1, high=3)), "ViTSpec.depth is 1.0"),
