@@ -33,8 +33,8 @@ class Architecture:
 
     kind: str
     """The family."""
-    needs_teacher = False
-    """Whether a part of it can learn from a teacher alone."""
+    distillation_token: bool = False
+    """Whether a part of it learns from a teacher alone."""
     place: str | None = None
     """The user's file that builds it, if any; no part of what it is."""
 
@@ -151,11 +151,6 @@ class ViTSpec(Architecture):
     def check_image(self, image_size: int) -> None:
         """Refuse an image side (pixels) that the patches do not tile."""
         _check_tiling(self.patch_size, image_size, _is_stride if self.stem != "patch" else bool)
-
-    @property
-    def needs_teacher(self) -> bool:  # type: ignore[override]
-        """Whether it has a distillation token."""
-        return self.distillation_token
 
     def without_teacher(self) -> "ViTSpec":
         """The same model without a distillation token."""

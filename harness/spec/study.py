@@ -274,7 +274,7 @@ class ResolvedStudy(Scale):
                 require(content != other, f"Arm {arm.name!r} equals arm {name!r}: same model, recipe and data.")
             seen[arm.name] = content
             require(
-                not arm.model.needs_teacher or self.recipe_of(arm).distillation is not None,
+                not arm.model.distillation_token or self.recipe_of(arm).distillation is not None,
                 f"Arm {arm.name!r} has a distillation token, but its recipe has no teacher; set recipe.distillation.",
             )
 
