@@ -25,15 +25,12 @@ PEERS = {"timm": "timm", "vit_pytorch": "vit-pytorch"}
 def bench(
     names: tuple[str, ...], *, output: Path, quick: bool, say: Callable[[str], object]
 ) -> tuple[list[Table], list[Path]]:
-    """Measure the parts `names` (none: all) and write `<machine>.json` and `.md` into `output`.
+    """Measure the parts `names` (none: all), of PARTS, and write `<machine>.json` and `.md` into `output`.
 
     A part takes the place of what was measured of it before; the other parts stay, with their own times. A quick look
     goes into files of its own, `<machine>-quick.*`: its figures are not to be quoted. Returns tables to print, and the
-    files. Raises `InvalidInput` for an unknown part, and where a library is missing, before anything is measured.
+    files. Raises `InvalidInput` where a library is missing, before anything is measured.
     """
-    for name in names:
-        if name not in PARTS:
-            raise InvalidInput(f"The bench has no part {name!r}; valid: {', '.join(PARTS)}.")
     missing = [package for module, package in PEERS.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise InvalidInput(

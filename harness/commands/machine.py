@@ -36,7 +36,7 @@ def doctor(results: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("parts", nargs=-1, metavar="[PART]...")
+@click.argument("parts", nargs=-1, metavar="[PART]...", type=click.Choice(["step", "data", "study"]))
 @click.option("--quick", is_flag=True, help="A look in a few minutes, in files of its own; not to be quoted.")
 @output_option("Folder of the bench's files; default: bench in the folder of all results.", is_file=False)
 @click.pass_obj

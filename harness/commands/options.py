@@ -17,7 +17,6 @@ def complete_study(context: click.Context, parameter: click.Parameter, incomplet
     return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
 
 
-study_argument = click.argument("name", shell_complete=complete_study)
 overrides_argument = click.argument("overrides", nargs=-1)
 scale_option = click.option("--scale", type=click.Choice(SCALES), help="Default: gpu where CUDA is there, else laptop.")
 device_option = click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps.")
@@ -26,6 +25,11 @@ workers_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document; all else goes to stderr.")
 ABOVE_0 = click.FloatRange(min=0, min_open=True)
+
+
+def of_study(function: Any) -> Any:
+    """Add `NAME` and `--scale`."""
+    return click.argument("name", shell_complete=complete_study)(scale_option(function))
 
 
 def output_option(text: str, *, is_file: bool = True) -> Callable[[Any], Any]:

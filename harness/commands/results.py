@@ -12,9 +12,9 @@ from harness.commands.options import (
     complete_study,
     existing,
     json_option,
+    of_study,
     output_option,
     scale_option,
-    study_argument,
 )
 from harness.console import echo, echo_json, make_console, say, table, tell
 from harness.records.layout import StudyFolder
@@ -26,8 +26,7 @@ MIRROR_SECONDS = 30.0
 
 
 @click.command()
-@study_argument
-@scale_option
+@of_study
 @json_option
 @click.pass_obj
 def report(results: Path, name: str, scale: str | None, as_json: bool) -> None:
@@ -49,8 +48,7 @@ def report(results: Path, name: str, scale: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@study_argument
-@scale_option
+@of_study
 @json_option
 @click.pass_obj
 def verify(results: Path, name: str, scale: str | None, as_json: bool) -> None:
@@ -146,8 +144,7 @@ def ui(results: Path, port: int) -> None:
 
 
 @click.command()
-@study_argument
-@scale_option
+@of_study
 @click.option(
     "--limit",
     type=ABOVE_0,

@@ -15,9 +15,8 @@ from harness.commands.options import (
     device_option,
     existing,
     json_option,
+    of_study,
     overrides_argument,
-    scale_option,
-    study_argument,
     workers_option,
 )
 from harness.console import Progress, echo_json, frame_table, make_console, say, table, tell
@@ -57,8 +56,7 @@ def _scales(study: Study) -> str:
 
 
 @click.command()
-@study_argument
-@scale_option
+@of_study
 @overrides_argument
 def show(name: str, scale: str | None, overrides: tuple[str, ...]) -> None:
     """Print the resolved definition of a study as JSON."""
@@ -68,8 +66,7 @@ def show(name: str, scale: str | None, overrides: tuple[str, ...]) -> None:
 
 
 @click.command()
-@study_argument
-@scale_option
+@of_study
 @device_option
 @workers_option
 @click.option(
@@ -177,8 +174,7 @@ def _in_words(told: dict[str, Any], found: "Forecasts") -> Iterator[str]:
 
 
 @click.command()
-@study_argument
-@scale_option
+@of_study
 @device_option
 @workers_option
 @click.option("--engine", type=click.Choice(["processes", "inline"]), default="processes")
@@ -243,8 +239,7 @@ def _as_typed(results: Path) -> str:
 
 
 @click.command()
-@study_argument
-@scale_option
+@of_study
 @json_option
 @click.pass_obj
 def status(results: Path, name: str, scale: str | None, as_json: bool) -> None:
