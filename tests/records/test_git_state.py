@@ -11,6 +11,7 @@ from harness.execution.doctor import _git
 from harness.execution.publish import results_provenance
 from harness.records import provenance
 from harness.records.provenance import git_state
+from harness.records.runs import RunResult
 from harness.report.origin_tables import provenance_table
 
 
@@ -66,16 +67,9 @@ def test_another_projects_revision_is_not_taken_for_ours(monkeypatch: pytest.Mon
     assert git_state()["git_revision"].startswith("unknown (error: pathspec 'harness/__init__.py' did not match")
 
 
-class _Result:
-    device = precision = code_fingerprint = numerics = "x"
-
-    def __init__(self, environment: dict[str, Any]) -> None:
-        self.environment = environment
-
-
 class _Finished:
     def __init__(self, environment: dict[str, Any]) -> None:
-        self.result = _Result(environment)
+        self.result = RunResult(digest="x", status="completed", environment=environment)
         data = type("Data", (), {"source": "digits"})
         self.run = type("Run", (), {"config": type("Config", (), {"data_hash": "x", "data": data})})
 
