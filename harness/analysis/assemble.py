@@ -6,21 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.analysis import learning
 from harness.analysis.answer import answer
 from harness.analysis.axis import frontier_table, tables_along
-from harness.analysis.estimate import FEWEST_SEEDS, Floats, over_seeds
+from harness.analysis.estimate import FEWEST_SEEDS, Floats, over_seeds, seeds_needed
 from harness.analysis.evidence import Evidence, evidence_of, measured
-from harness.analysis.findings import ARM_COLUMNS, SHIFT_COLUMNS, Findings, frame
+from harness.analysis.findings import ARM_COLUMNS, PILOT_COLUMNS, SHIFT_COLUMNS, Findings, frame
 from harness.analysis.judging import claims_table
 from harness.analysis.laws import laws_table
-from harness.analysis.learning import (
-    audit_table,
-    budget_table,
-    doubtful,
-    learning_cautions,
-    tuning_warnings,
-    unequal_images,
-)
 from harness.analysis.wording import Cell, listed, place
 from harness.records.data_facts import of_provenance
 from harness.records.run_table import StudyRecords
@@ -48,7 +41,7 @@ def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> F
     gives the same bytes. `resamples` is the number of bootstrap draws of test images and of crossover curves.
     """
     evidence = evidence_of(records, seed=seed, resamples=resamples)
-    cautions = learning_cautions(evidence)
+    cautions = learning.learning_cautions(evidence)
     crossovers, slopes = tables_along(evidence)
     planned = counted(len(records.study.seeds), "seed")
     not_learned = (f"{place(cell)}: {'; '.join(clauses)}." for cell, clauses in cautions.items())
@@ -59,19 +52,34 @@ def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> F
         crossovers=crossovers,
         laws=laws_table(evidence),
         slopes=slopes,
-        budget=budget_table(evidence),
-        audit=audit_table(evidence),
+        budget=learning.budget_table(evidence),
+        audit=learning.audit_table(evidence),
         gaps=tuple(
             f"{place(cell)}: {len(evidence.completed(cell))} of {planned} completed; {'; '.join(lost)}."
             for cell in evidence.rows
             if (lost := evidence.unfinished(cell))
         ),
-        warnings=(*not_learned, *_conditions(evidence), *tuning_warnings(evidence)),
-        answer=f"{answer(evidence)}{doubtful(cautions)}",
+        warnings=(*not_learned, *_conditions(evidence), *learning.tuning_warnings(evidence)),
+        answer=f"{answer(evidence)}{learning.doubtful(cautions)}",
         frontier=frontier_table(evidence),
         shifts=shifts_table(evidence),
         main_factor_sizes=evidence.study.train_sizes,
     )
+
+
+def pilot(records: StudyRecords, *, differences: tuple[float, ...] = (0.005, 0.01, 0.02)) -> pd.DataFrame:
+    """PILOT_COLUMNS, a row per arm, training size and difference of test accuracy (fractions).
+
+    A standard deviation from few seeds is rough: from three it is easily off by a factor of two.
+    """
+    evidence, rows = evidence_of(records), []
+    for size in evidence.sizes:
+        for arm, other in evidence.against.items():
+            paired = evidence.difference(arm, other, size)
+            for difference in differences:
+                needed = seeds_needed(paired.sd, difference) if paired.n > 1 else pd.NA
+                rows.append((arm, other, evidence.train_size((arm, size)), paired.n, paired.sd, difference, needed))
+    return frame(rows, PILOT_COLUMNS)
 
 
 def _arm_row(evidence: Evidence, cell: Cell, cautions: Sequence[str]) -> dict[str, Any]:
@@ -132,7 +140,9 @@ def _conditions(evidence: Evidence) -> Iterator[str]:
     seen = {
         cell: np.unique(measured(evidence.values(cell, "images_seen"))).astype(int).tolist() for cell in evidence.rows
     }
-    yield from unequal_images(evidence, seen, "arms were trained on different numbers of images in the confirm runs")
+    yield from learning.unequal_images(
+        evidence, seen, "arms were trained on different numbers of images in the confirm runs"
+    )
 
 
 def _mixtures(evidence: Evidence) -> Iterator[str]:

@@ -95,6 +95,13 @@ class MeanEstimate(Estimate):
         """
         return self._student(self.value + self.deviations, self.seed_error * math.sqrt(self.n + 1))
 
+    def smallest_detectable(self) -> float:
+        """The smallest true difference that this many seeds and images would have shown with power .8 at level .05."""
+        if not self.judgeable:
+            return math.nan
+        effect = float(optimize.brentq(lambda effect: _power(effect, self.n) - POWER, 1e-3, 20.0))
+        return effect * math.hypot(self.seed_error, self.image_error) * math.sqrt(self.n)
+
     def _student(self, distances: Floats, scale: float) -> float:
         """Student's distribution function with n - 1 degrees of freedom, averaged over the image part."""
         if not self.judgeable:
@@ -194,14 +201,6 @@ def seeds_needed(sd: float, difference: float) -> int:
     while in_errors and _power(1 / in_errors, seeds) < POWER:
         seeds += 1
     return seeds
-
-
-def smallest_detectable(estimate: MeanEstimate) -> float:
-    """The smallest true difference that this many seeds and images would have shown with power .8 at level .05."""
-    if not estimate.judgeable:
-        return math.nan
-    effect = float(optimize.brentq(lambda effect: _power(effect, estimate.n) - POWER, 1e-3, 20.0))
-    return effect * math.hypot(estimate.seed_error, estimate.image_error) * math.sqrt(estimate.n)
 
 
 def what_settles(estimate: MeanEstimate, gap: float) -> str:

@@ -11,17 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.estimate import (
-    FEWEST_SEEDS,
-    Floats,
-    MeanEstimate,
-    estimate_mean,
-    holm,
-    over_seeds,
-    seeds_needed,
-    smallest_detectable,
-)
-from harness.analysis.findings import COMPARISON_COLUMNS, PILOT_COLUMNS, frame
+from harness.analysis.estimate import FEWEST_SEEDS, Floats, MeanEstimate, estimate_mean, holm, over_seeds
+from harness.analysis.findings import COMPARISON_COLUMNS, frame
 from harness.analysis.wording import Cell, listed, named, of_seeds, place
 from harness.records.correctness import Correct
 from harness.records.run_table import StudyRecords
@@ -72,7 +63,7 @@ class Evidence:
                 own = over_seeds(paired.seeds, self.values((arm, size), "test_accuracy", paired.seeds))
                 names = (arm, other, self.train_size((arm, size)))
                 interval = (paired.value, paired.ci_low, paired.ci_high, paired.p_value(), p_holm)
-                rest = (paired.probability_positive(), smallest_detectable(paired))
+                rest = (paired.probability_positive(), paired.smallest_detectable())
                 rows.append((*names, own.n, own.value, own.sd, *interval, *rest))
         return frame(rows, COMPARISON_COLUMNS)
 
@@ -196,21 +187,6 @@ def evidence_of(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) 
         planned = (row for row in reversed(of_cell) if row["seed"] in records.study.seeds)
         rows[cell] = {int(row["seed"]): row for row in planned}  # of a run that stands there twice, the first
     return Evidence(records=records, rows=rows, seed=seed, resamples=resamples)
-
-
-def pilot(records: StudyRecords, *, differences: tuple[float, ...] = (0.005, 0.01, 0.02)) -> pd.DataFrame:
-    """PILOT_COLUMNS, a row per arm, training size and difference of test accuracy (fractions).
-
-    A standard deviation from few seeds is rough: from three it is easily off by a factor of two.
-    """
-    evidence, rows = evidence_of(records), []
-    for size in evidence.sizes:
-        for arm, other in evidence.against.items():
-            paired = evidence.difference(arm, other, size)
-            for difference in differences:
-                needed = seeds_needed(paired.sd, difference) if paired.n > 1 else pd.NA
-                rows.append((arm, other, evidence.train_size((arm, size)), paired.n, paired.sd, difference, needed))
-    return frame(rows, PILOT_COLUMNS)
 
 
 def _by_cell(study: ResolvedStudy, table: pd.DataFrame, *order: str) -> dict[Cell, list[Row]]:

@@ -110,12 +110,11 @@ class Findings:
     gaps: tuple[str, ...] = ()
     """One sentence for every cell with missing, diverged or failed runs."""
     warnings: tuple[str, ...] = ()
-    """What changes the reading of the results: edge of range, few seeds, no search, unequal budgets, and results of
-    several versions of the training code, devices or precisions."""
+    """What changes the reading of the results: edge of range, few seeds, unequal budgets, several devices."""
     answer: str = ""
     """The study's question answered in one computed sentence."""
     frontier: pd.DataFrame = field(default_factory=lambda: frame([], FRONTIER_COLUMNS))
-    """The line in the plane of levels and training sizes on which two series are level; no rows in other studies."""
+    """Where two series are level, by level and training size; no rows in studies of one size."""
     shifts: pd.DataFrame = field(default_factory=lambda: frame([], SHIFT_COLUMNS))
     """No rows where a study does not test on moved images."""
     main_factor_sizes: tuple[int, ...] = ()

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import pandas as pd
 
@@ -29,8 +29,6 @@ from harness.spec.plural import counted
 
 KEY = "own_claims"
 """Of the provenance: what a study file's own claims said when they were last judged."""
-
-T = TypeVar("T")
 
 _NUMBERS = ("estimate", "ci_low", "ci_high")
 
@@ -126,7 +124,7 @@ def _decided(claim: Claim, given: object) -> Judgement:
     return judged_by_margin(Estimate(value, low, high), metric, margin, told)
 
 
-def attempt(function: Callable[..., T], *arguments: Any) -> tuple[T | None, str]:
+def attempt(function: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
     """What a function gives and an empty text, or None and why it failed, with the line of its own file.
 
     What it prints goes to standard error.

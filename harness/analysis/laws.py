@@ -11,9 +11,6 @@ from harness.analysis.estimate import Floats
 from harness.analysis.evidence import Evidence
 from harness.analysis.findings import LAW_COLUMNS, frame
 
-_MOST_SIZES_WITHOUT_SHIFT = 5
-"""With this many training sizes or fewer, the scaling law has no shift d: the points do not tell it from b."""
-
 
 def laws_table(evidence: Evidence) -> pd.DataFrame:
     """LAW_COLUMNS, a row per arm of a study of several training sizes: the law of its mean error over these."""
@@ -44,12 +41,12 @@ def fit_law(points: Floats) -> tuple[float, float, float, float, float]:
         return (math.nan,) * 5
     n, error = points.T
     scale = float(n[0])  # n in units of the smallest size, for a well-conditioned fit
-    parameters = 4 if len(points) > _MOST_SIZES_WITHOUT_SHIFT else 3
+    parameters = 4 if len(points) > 5 else 3  # few points do not tell the shift d from b
     start = [max(error[0] - error[-1], 1e-3), 0.5, max(0.5 * error.min(), 1e-6), 0.1][:parameters]
     bounds = (0.0, [np.inf, 5.0, 1.0, 10.0][:parameters])
 
     def misfit(law: Floats) -> Floats:
-        return law_error(n / scale, *law) - error
+        return np.asarray(law_error(n / scale, *law) - error, dtype=np.float64)
 
     fit = optimize.least_squares(misfit, start, bounds=bounds, max_nfev=2000)
     if not fit.success:  # no convergence: no law, rather than a bad one

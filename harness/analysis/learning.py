@@ -25,9 +25,6 @@ from harness.spec.search import Distribution, Setting
 EDGE = 0.05
 """A chosen value within this share of its range from an edge asks for a wider range."""
 
-FAILED_SCORE = 0.0
-"""What a trial without a score (diverged, failed) counts with beside others that have one."""
-
 LAST_SHARE = 0.2
 """The end of a training that is looked at: its last fifth."""
 
@@ -165,12 +162,12 @@ def expected_best(scores: Iterable[float]) -> Floats:
 
 
 def budget_table(evidence: Evidence) -> pd.DataFrame:
-    """BUDGET_COLUMNS; no rows for a cell none of whose trials has a score."""
+    """BUDGET_COLUMNS; a trial without a score counts as 0, and a cell without any score has no rows."""
     rows = []
     for cell, trials in evidence.searches.items():
         scores = [_score(trial) for trial in trials]
         if not all(map(math.isnan, scores)):
-            best = enumerate(expected_best(np.nan_to_num(scores, nan=FAILED_SCORE)), start=1)
+            best = enumerate(expected_best(np.nan_to_num(scores)), start=1)
             rows += [(cell[0], evidence.train_size(cell), k, score) for k, score in best]
     return frame(rows, BUDGET_COLUMNS)
 

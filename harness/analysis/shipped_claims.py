@@ -7,7 +7,7 @@ Costs that the model alone decides (parameters, multiply-accumulates) are exact 
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -61,11 +61,6 @@ def judged_by_margin(estimate: Estimate, metric: str, margin: float, told: str) 
     return judged_by_region(estimate, (margin, math.inf), told, words)
 
 
-def _require_whole(evidence: Evidence, cells: Iterable[Cell], metric: str) -> None:
-    if trouble := evidence.absent(cells, metric):
-        raise Undecided(trouble)
-
-
 def _claimed_size(asked: int | str | None, study: ResolvedStudy) -> int | None:
     """The training size that a claim means."""
     sizes = study.train_sizes
@@ -87,7 +82,8 @@ def _judge_contrast(claim: Better | Equivalent | GainsMore, evidence: Evidence) 
         weights[name, size] += weight
     # A start that both steps share cancels, and its runs do not matter.
     weights = {cell: weight for cell, weight in weights.items() if weight}
-    _require_whole(evidence, weights, metric)
+    if trouble := evidence.absent(weights, metric):
+        raise Undecided(trouble)
     found = evidence.contrast(weights, metric)
     at, told = at_size(size), described(metric, found)
     match claim:
@@ -223,7 +219,8 @@ def _measured_steps(
     """Each step's name and its estimate (of the logarithm), positive in the claim's direction."""
     metric, steps = claim.metric, _steps(claim, evidence.study)
     cells = dict.fromkeys(cell for step in steps for cell in step)
-    _require_whole(evidence, cells, metric)
+    if trouble := evidence.absent(cells, metric):
+        raise Undecided(trouble)
     if log:
         _require_positive({cell: float(evidence.values(cell, metric).min()) for cell in cells}, metric)
     return [

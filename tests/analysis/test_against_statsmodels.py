@@ -10,7 +10,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from harness.analysis.estimate import MeanEstimate, holm, over_seeds, seeds_needed, smallest_detectable
+from harness.analysis.estimate import MeanEstimate, holm, over_seeds, seeds_needed
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
@@ -21,7 +21,7 @@ def test_holm_is_statsmodels_holm(p_values: list[float]) -> None:
 @pytest.mark.parametrize("seeds", [3, 5, 20, 100])
 def test_detectable_effect_has_power_by_statsmodels(seeds: int) -> None:
     unit = MeanEstimate(seeds=tuple(range(seeds)), value=0.0, seed_error=1 / math.sqrt(seeds))
-    assert TTestPower().power(smallest_detectable(unit), seeds, 0.05) == pytest.approx(0.8, abs=1e-5)
+    assert TTestPower().power(unit.smallest_detectable(), seeds, 0.05) == pytest.approx(0.8, abs=1e-5)
 
 
 @pytest.mark.parametrize("effect", [0.2, 0.5, 1.0, 3.0])

@@ -4,13 +4,7 @@ from scipy import stats
 from simulate import records, series_study, study, vit_lead
 
 from harness.analysis import pilot
-from harness.analysis.estimate import (
-    MeanEstimate,
-    estimate_mean,
-    seeds_needed,
-    smallest_detectable,
-    what_settles,
-)
+from harness.analysis.estimate import MeanEstimate, estimate_mean, seeds_needed, what_settles
 
 
 @pytest.mark.parametrize("effect", [0.6, 1.0, 2.0])
@@ -38,7 +32,7 @@ def test_seeds_needed_known_values() -> None:
 def test_smallest_detectable_is_the_inverse_of_seeds_needed(n: int) -> None:
     values = np.random.default_rng(n).normal(0, 0.01, n)
     found = estimate_mean(tuple(range(n)), values, None, np.random.default_rng(0))
-    difference = smallest_detectable(found)
+    difference = found.smallest_detectable()
     assert seeds_needed(found.sd, difference * 1.001) <= n
     assert n == 3 or seeds_needed(found.sd, difference * 0.98) > n - 1
 
