@@ -240,7 +240,7 @@ class PhotographSource:
         headers, labels = self.headers(), {part: self.labels[chosen] for part, chosen in self.positions(spec).items()}
         sizes = Counter(f"{header.wide}x{header.high}" for header in headers)
         return {
-            "origins": {part: "held out of the training part" for part in PARTS if part not in self.sizes},
+            "origins": {part: "held out" for part in PARTS if part not in self.sizes},
             "classes": class_counts([shown(name) for name in self.classes], labels),
             "skipped": self.skipped,
             "sizes": dict(sizes.most_common(5)),

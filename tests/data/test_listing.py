@@ -192,7 +192,7 @@ def test_an_imagenet_folder_is_listed_by_the_same_rules(root):
     draw(root / "train" / "n1" / "a.JFIF", kind="JPEG")
     known = outline(DataSpec(source=f"imagenet:{root}"))
     assert [(row.train + row.validation, row.test) for row in known.classes] == [(7, 2), (7, 1)]
-    assert known.origins == {"validation": "held out of the training part"}
+    assert known.origins == {"validation": "held out"}
     assert [(item.reason, item.first) for item in known.skipped] == [("folders of no part", ("test/",))]
     assert facts(f"imagenet:{root}").test_images == 3
 

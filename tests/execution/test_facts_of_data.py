@@ -72,7 +72,7 @@ def test_the_facts_stand_at_the_start_of_a_run(photographs: Path, inline: Option
     study = tiny_study(data=data, recipe=RECIPE, baseline=Arm("ViT/4", VIT, level=4), arms=(), seeds=(0,))
     folder = run_study(study, inline, witness)
     start = next(note for note in witness.notes if note.startswith(study.data.source))
-    assert "training images 22; validation images 2, held out of the training part; test images 4" in start
+    assert "training images 22; validation images 2, held out; test images 4" in start
     assert "Skipped: other endings: 1 (train/notes.txt)" in witness.notes
     (facts,) = of_provenance(read_study(folder)[1])
     assert {f"note: {caution}" for caution in facts.cautions()} <= set(witness.notes)

@@ -107,12 +107,14 @@ def _rows(found: Any, root: Path) -> Rows:
 def _in_memory(name: str, parts: dict[Part, Any]) -> Arrays:
     """A set that torchvision has in arrays; classes that it numbers from 1 are numbered from 0."""
     found: dict[str, Any] = {}
-    for part, (images, labels) in ((part, NAMES[part][0]) for part in parts):
-        numbers = np.asarray(parts[part].targets if hasattr(parts[part], "targets") else parts[part].labels)
-        found[images], found[labels] = np.asarray(parts[part].data), numbers[:, 0] if numbers.ndim == 2 else numbers
-    classes = np.unique(found["y_train"])
-    for part in parts:
-        labels = NAMES[part][0][1]
-        require(bool(np.isin(found[labels], classes).all()), f"{name}: {part} has classes that train does not have.")
-        found[labels] = np.searchsorted(classes, found[labels])
+    classes = np.unique(_labels(parts["train"]))
+    for part, data in parts.items():
+        (images, labels), numbers = NAMES[part][0], _labels(data)
+        require(bool(np.isin(numbers, classes).all()), f"{name}: {part} has classes that train does not have.")
+        found[images], found[labels] = np.asarray(data.data), np.searchsorted(classes, numbers)
     return Arrays(name, found)
+
+
+def _labels(data: Any) -> Any:
+    labels = np.asarray(data.targets if hasattr(data, "targets") else data.labels)
+    return labels[:, 0] if labels.ndim == 2 else labels
