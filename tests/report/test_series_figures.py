@@ -233,7 +233,7 @@ def test_descriptions_have_numbers():
 
 def test_a_key_of_many_long_names_stays_on_the_page_and_above_the_panels():
     with theme():
-        names = [f"name {i} {'x' * (2 * i)}" for i in range(9)]
+        names = [f"name {i} {'x' * (1 + 2 * i)}" for i in range(9)]
         canvas = Canvas("Title", "A note.", panels=["one", "two"])
         canvas.key |= dict.fromkeys(names, Mark("#0173b2", "o", "-"))
         figure = canvas.finish("x", "y", ["what it shows"]).figure

@@ -80,7 +80,7 @@ class Canvas:
     def rows(self, names: Sequence[str], values: Sequence[str]) -> None:
         """A row for each name at the left, the first at the top, with its value at the right."""
         short = short_names(names, 1.4 if len(names) <= 12 else 1.8, lines=3 if len(names) <= 12 else 1)
-        self.axes.set_yticks(range(len(names)), list(short.values()), linespacing=1.05)
+        self.axes.set_yticks(range(len(names)), [short[name] for name in names], linespacing=1.05)
         self.axes.set_ylim(len(names) - 0.4, -0.6)
         self.axes.grid(visible=False, axis="y")
         self.axes.tick_params(axis="y", length=0)
@@ -185,7 +185,7 @@ def short_names(names: Sequence[str], width: float, *, lines: int = 2) -> dict[s
 
 def _fitted(name: str, width: float, lines: int) -> str:
     fitted = ""
-    for left_out in range(max(0, len(name) - 100 * lines), len(name)):
+    for left_out in range(max(0, len(name) - int(20 * width * lines)), len(name)):
         head = (len(name) - left_out + 1) // 2
         short = f"{name[:head].rstrip()}…{name[head + left_out :].lstrip()}" if left_out else name
         if (fitted := wrap(short, width)).count("\n") < lines:
