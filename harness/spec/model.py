@@ -149,11 +149,9 @@ class ViTSpec(Architecture):
         return cls(**(_PRESETS[size] | _PUBLISHED | {"patch_size": patch_size} | changes))
 
     def check_image(self, image_size: int) -> None:
-        """Refuse an image side (pixels) that the patches do not tile."""
         _check_tiling(self.patch_size, image_size, _is_stride if self.stem != "patch" else bool)
 
     def without_teacher(self) -> "ViTSpec":
-        """The same model without a distillation token."""
         return replace(self, distillation_token=False)
 
 
@@ -186,7 +184,6 @@ class ResNetSpec(Architecture):
             )
 
     def check_image(self, image_size: int) -> None:
-        """Refuse an image side (pixels) that the network's strides reduce to nothing."""
         smallest = 32 if self.stem == "imagenet" else 8 if self.depth in TORCHVISION_RESNET_DEPTHS else 4
         require_within(f"image_size (for ResNet-{self.depth}, stem {self.stem!r})", image_size, smallest)
 
@@ -230,7 +227,6 @@ class SwinSpec(Architecture):
         )
 
     def check_image(self, image_size: int) -> None:
-        """Refuse an image side (pixels) that the patches do not tile."""
         _check_tiling(self.patch_size, image_size)
 
 
@@ -269,11 +265,9 @@ class Module(Architecture):
 
     @property
     def place(self) -> str:  # type: ignore[override]
-        """The file that `build` is defined in."""
         return self.function.place
 
     def found_at(self, place: str) -> Self:
-        """The same model, with `build` in another file."""
         return replace(self, build=replace(self.function, place=place))
 
 

@@ -161,7 +161,10 @@ def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
     ):
         with training.placement.autocast():
             logits = forward(part_inputs)
-        taught = None if training.teacher is None else _answers(training.teacher, part_inputs, training.placement)
+        taught = None
+        if training.teacher is not None:
+            with torch.no_grad(), training.placement.autocast():
+                taught = training.teacher(part_inputs).argmax(1)
         part_loss = loss_of(logits.float(), part_targets, taught, recipe)
         part_loss = part_loss * (len(part_inputs) / len(inputs))
         part_loss.backward()  # type: ignore[no-untyped-call]
@@ -197,14 +200,6 @@ def loss_of(logits: Tensor, targets: Tensor, taught: Tensor | None, recipe: Reci
     assert recipe.distillation is not None
     weight = recipe.distillation.weight
     return (1 - weight) * loss + weight * F.cross_entropy(distilled, taught)
-
-
-@torch.no_grad()
-def _answers(teacher: nn.Module, inputs: Tensor, placement: Placement) -> Tensor:
-    """The teacher's class of each input (B, C, H, W): int64 (B,)."""
-    with placement.autocast():
-        logits: Tensor = teacher(inputs)
-    return logits.argmax(1)
 
 
 @torch.no_grad()

@@ -46,23 +46,17 @@ def learning_rates(recipe: Recipe, updates: int) -> list[float]:
 def _factor(schedule: str, update: int, warmup: int, updates: int) -> float:
     if update < warmup:
         return (update + 1) / warmup
-    match schedule:
-        case "cosine":
-            return 0.5 * (1 + math.cos(math.pi * (update - warmup) / max(1, updates - warmup)))
-        case "wsd":
-            return min(1.0, (updates - update) / max(1, updates - round(0.8 * updates)))
-        case _:
-            return 1.0
+    if schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * (update - warmup) / max(1, updates - warmup)))
+    if schedule == "wsd":
+        return min(1.0, (updates - update) / max(1, updates - round(0.8 * updates)))
+    return 1.0
 
 
 def _first_order(decayed: list[Tensor], undecayed: list[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
     both = ((decayed, recipe.decay), (undecayed, 0.0))
     groups = [{"params": params, "weight_decay": decay} for params, decay in both if params]
-    betas = (recipe.momentum, 0.999)
-    match recipe.optimizer:
-        case "sgd":
-            return torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum, fused=True)
-        case "adam":
-            return torch.optim.Adam(groups, lr=recipe.rate, betas=betas, fused=True)
-        case _:
-            return torch.optim.AdamW(groups, lr=recipe.rate, betas=betas, fused=True)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum, fused=True)
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr=recipe.rate, betas=(recipe.momentum, 0.999), fused=True)
