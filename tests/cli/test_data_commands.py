@@ -29,8 +29,8 @@ def test_check_tells_what_a_folder_holds(photographs: Path, here: Here) -> None:
     assert done.returncode == 0, done.stderr
     for line in (
         "Training images: 31",
-        "Validation images: 4, held out",
-        "Test images: 9, held out",
+        "Validation images: 4, held out of the training part",
+        "Test images: 9, held out of the training part",
         "Modes: RGB",
         "Skipped: HEIC or AVIF without a decoder here: 1 (cat/x.heic)",
         "Duplicates: none (compared: pixels at 64 px)",
@@ -62,8 +62,9 @@ def test_plan_tells_facts_and_cautions(photographs: Path, tmp_path: Path, here: 
     overrides = [source, "data.image_size=8", "data.train_size=30", "data.validation_size=4"]
     arguments = ["plan", "patch_size", "--scale", "smoke", "--device", "cpu", *overrides]
     done = here(tmp_path / "results", *arguments)
-    assert "training images 31; validation images 4, held out; test images 9, held out" in done.stdout.replace(
-        "\n", " "
+    assert (
+        "validation images 4, held out of the training part; test images 9, held out of the training part"
+        in done.stdout.replace("\n", " ")
     )
     assert "has only 9 test images" in done.stdout
     (facts,) = json.loads(here(tmp_path / "results", *arguments, "--json").stdout)["data"]
