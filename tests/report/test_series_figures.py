@@ -34,16 +34,11 @@ def drawn_by(draw, records, findings):
         return draw(View(records, findings)).figure
 
 
-def told_by(records, findings):
-    """What every figure says that it shows, by its name."""
-    with theme():
-        return {name: drawing.text for name, _, drawing in drawings(View(records, findings))}
-
-
 @pytest.fixture(scope="module", params=sorted(SERIES_CASES))
 def drawn(request):
-    """The figures of each simulated study in turn."""
-    return figures_of(*SERIES_CASES[request.param]())
+    """The drawings of each simulated study in turn."""
+    with theme():
+        return {name: drawing for name, _, drawing in drawings(View(*SERIES_CASES[request.param]()))}
 
 
 def points_of(axes, marker):
@@ -57,8 +52,14 @@ def texts_of(figure):
 
 
 def test_no_texts_of_series_collide(drawn):
-    for name, figure in drawn.items():
-        assert collisions(figure) == [], name
+    for name, drawing in drawn.items():
+        assert collisions(drawing.figure) == [], name
+
+
+def test_descriptions_have_numbers(drawn):
+    for name, drawing in drawn.items():
+        assert any(letter.isdigit() for letter in drawing.text), name
+        assert "nan" not in drawing.text.lower().split(), name
 
 
 def test_which_figures_a_study_with_series_has():
@@ -219,16 +220,13 @@ def test_bytes_of_panels_repeat(save):
     assert first == second
 
 
-def test_descriptions_have_numbers():
-    for case in SERIES_CASES.values():
-        for name, text in told_by(*case()).items():
-            assert any(letter.isdigit() for letter in text), name
-            assert "nan" not in text.lower().split(), name
-    told = told_by(*two_series())
-    assert "ViT/4 overtakes ResNet-8 at 0.75" in told["gap_by_level"]
-    assert "ResNet-8, pixels moved" in told["accuracy_by_level"]
-    told = told_by(*depths())
-    assert "diverged: post-norm, 12 blocks, 1 run, post-norm, no warm-up, 8 blocks, 2 runs" in told["accuracy_by_level"]
+def test_descriptions_tell_of_crossings_arms_without_level_and_divergence():
+    with theme():
+        gaps, curves = (draw(View(*two_series())).text for draw in (gap_by_level, accuracy_by_level))
+        lost = accuracy_by_level(View(*depths())).text
+    assert "ViT/4 overtakes ResNet-8 at 0.75" in gaps
+    assert "ResNet-8, pixels moved" in curves
+    assert "diverged: post-norm, 12 blocks, 1 run, post-norm, no warm-up, 8 blocks, 2 runs" in lost
 
 
 def test_a_key_of_many_long_names_stays_on_the_page_and_above_the_panels():
