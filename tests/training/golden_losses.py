@@ -155,7 +155,7 @@ def losses(config: RunConfig) -> list[float]:
     done = train(config, dataset, CPU, emit=lambda event, **told: events.append(told), teacher=teacher)
     assert done.test is not None
     found = [told["train_loss"] for told in events if "train_loss" in told]
-    return [*found, done.training.validation_loss, done.test.loss, *(shifted.accuracy for shifted in done.shifts)]
+    return [*found, done.validation_loss, done.test.loss, *(shifted.accuracy for shifted in done.shifts)]
 
 
 class Forgetful:
