@@ -28,7 +28,8 @@ from harness.bench import twelve_trainings
 from harness.bench.contest import Contender, Heat
 from harness.bench.twelve_trainings import LAPTOP, PLAIN, RESNET, VIT
 from harness.bench.usual_stack import CLASSES, peer_model, plain_update, training_batches
-from harness.data import Dataset, Split, load
+from harness.data import Dataset, load
+from harness.data.splits import Split
 from harness.spec import Augmentation, DataSpec, ModelSpec, ResNetSpec, RunConfig, SourceFacts, ViTSpec
 from harness.training.allocator import keep_freed_memory
 from harness.training.device import choose

@@ -42,7 +42,7 @@ class LoadedModel(ModelFolder):
         """
         import torch
 
-        from harness.data import Inputs
+        from harness.data.splits import Inputs
 
         config = self.facts.config
         mean, std = (torch.tensor(values, device=images.device) for values in (self.facts.mean, self.facts.std))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from harness.data import Dataset, Split, load
+from harness.data import Dataset, load
+from harness.data.splits import Split
 from harness.data.survey import survey
 from harness.execution.engines import Prepared, Rehearsal
 from harness.execution.plan import Cell, Plan

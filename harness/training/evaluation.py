@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the field's usual name)
 from torch import Tensor
 
-from harness.data import AnySplit, translated
+from harness.data.augmentation import translated
+from harness.data.splits import AnySplit
 from harness.models import activation_bytes
 from harness.records.runs import Shift
 from harness.spec import RunConfig

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from harness.data import Batches, Inputs
+from harness.data.splits import Batches, Inputs
 from harness.records.runs import Shift
 from harness.spec import Recipe
 from harness.training.device import Placement

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from harness.bench.contestants import RESNET8, VIT_P7, WORKLOADS, own_model, own_step, peer_step, random_images
 from harness.bench.twelve_trainings import PLAIN
 from harness.bench.usual_stack import CLASSES, peer_model, pictures, plain_update, training_batches
-from harness.data import Split, normalisation, prepare
+from harness.data.splits import Split, normalisation, prepare
 from harness.models import build, macs_per_image, parameters
 
 

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from harness.data import augment
-from harness.data.augmentation import ERASED_AREA, erase, flip, mix, shift
+from harness.data.augmentation import ERASED_AREA, augment, erase, flip, mix, shift
 from harness.spec import Augmentation
 
 EVERYTHING = Augmentation(shift=2, flip=True, erase=0.5, mixup=0.2, cutmix=1.0, randaugment=1)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from harness.data import Batches, Split, augment, normalisation, prepare
+from harness.data.augmentation import augment
+from harness.data.splits import Batches, Split, normalisation, prepare
 from harness.spec import Augmentation, InvalidInput
 
 

@@ -68,14 +68,6 @@ def test_planning_needs_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_every_public_name_is_there():
-    import harness.data
-
-    assert all(getattr(harness.data, name) is not None for name in harness.data.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = harness.data.nothing
-
-
 def test_derived_seeds_are_stable_and_differ_by_purpose():
     assert derive(0, "order", 1) == 1860338126330257371
     seeds = {derive(seed, purpose, n) for seed in range(5) for purpose in ("order", "augment") for n in range(5)}

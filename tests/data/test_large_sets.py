@@ -10,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from harness.data import Batches, StreamedSplit, load, normalisation, photograph_source, splits
 from harness.data import cache as kept
+from harness.data import load, photograph_source, splits
 from harness.data.photographs import Reading
+from harness.data.splits import Batches, StreamedSplit, normalisation
 from harness.data.survey import check
 from harness.spec import DataSpec, InvalidInput
 

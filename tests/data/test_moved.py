@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data import moved_order, translated
+from harness.data.augmentation import translated
+from harness.data.splits import moved_order
 from harness.spec import DataSpec, InvalidInput
 
 GRIDS = st.tuples(st.integers(2, 6), st.integers(1, 4))

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from training_cases import CPU, RESNET, SETTINGS, VIT, StopAt, carry_out, folder_of, make_config, prepared, same
 
-from harness.data import augment, prepare
+from harness.data.augmentation import augment
+from harness.data.splits import prepare
 from harness.models import build
 from harness.spec import Augmentation, Distillation, InvalidInput, Recipe, ResNetSpec
 from harness.training import checkpoint, loop, state

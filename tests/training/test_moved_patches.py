@@ -6,7 +6,7 @@ import pytest
 import torch
 from training_cases import CPU, RESNET, make_config, prepared, train
 
-from harness.data import moved_order, prepare
+from harness.data.splits import moved_order, prepare
 from harness.spec import Augmentation, ViTSpec
 from harness.training import loop
 

@@ -21,7 +21,8 @@ from training_cases import (
     train,
 )
 
-from harness.data import Dataset, augment, load
+from harness.data import Dataset, load
+from harness.data.augmentation import augment
 from harness.models import attention_macs_per_image, macs_per_image, parameters
 from harness.records import provenance
 from harness.records.files import sha256

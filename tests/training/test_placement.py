@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from training_cases import RECIPE, RESNET, VIT
 
-from harness.data import Batches, Inputs, Split
+from harness.data.splits import Batches, Inputs, Split
 from harness.models import build
 from harness.spec import Augmentation, Distillation
 from harness.training import evaluation, loop, state

@@ -4,7 +4,7 @@ import pytest
 import torch
 from training_cases import RESNET, VIT, make_config, prepared, same, train
 
-from harness.data import augment
+from harness.data.augmentation import augment
 from harness.spec import Augmentation, ViTSpec
 from harness.training import loop
 

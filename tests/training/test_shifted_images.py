@@ -7,7 +7,7 @@ import pytest
 import torch
 from training_cases import RESNET, VIT, carry_out, make_config, prepared, train
 
-from harness.data import Split, moved_order, prepare
+from harness.data.splits import Split, moved_order, prepare
 from harness.records.runs import Shift
 from harness.spec import InvalidInput
 from harness.training import evaluation, loop

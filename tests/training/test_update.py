@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training_cases import RECIPE, RESNET, VIT, make_config, prepared, train
 
-from harness.data import augment, prepare
+from harness.data.augmentation import augment
+from harness.data.splits import prepare
 from harness.spec import Augmentation, ResNetSpec, SwinSpec
 from harness.spec.recipe import evaluation_points
 from harness.training import loop
