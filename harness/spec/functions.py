@@ -9,7 +9,7 @@ import json
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -18,8 +18,9 @@ from typing import Any
 from harness.spec.checks import UNKEPT, check_types
 from harness.spec.errors import InvalidInput, require
 
-_OF_OTHERS = (Path(sysconfig.get_path("stdlib")), Path(__file__).parents[1])
-"""What lies here is no user's code; nor is what lies in a folder of installed packages."""
+_STDLIB, _PACKAGE = Path(sysconfig.get_path("stdlib")).as_posix(), Path(__file__).parents[1].as_posix()
+_OF_OTHERS = (f"{_STDLIB}/", f"{_PACKAGE}/", "/site-packages/", "/dist-packages/")
+"""Code with one of these in its path is no user's."""
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -56,14 +57,9 @@ class Function:
         if self not in _FOUND:
             path = Path(self.place)
             require(
-                path.is_absolute() and path.is_file(),
-                f"{self.place or 'Its file'}, where {self.name} was, is not there. Put it back, or load the study from "
-                "where it is now: harness.load_study(PATH).",
-            )
-            require(
-                source_of(path, self.name) == self.source,
-                f"{self.name} in {path}, or code that it uses, is not what it was: what was made with it needs that "
-                "source again. To train with the new one, run the study again.",
+                path.is_absolute() and path.is_file() and source_of(path, self.name) == self.source,
+                f"{self.name} in {self.place or 'its file'}, or code that it uses, is gone or not what it was. Put it "
+                "back, load the study from where it is now (harness.load_study(PATH)), or run it again.",
             )
             _FOUND[self] = getattr(_module_of(path), self.name)
         return _FOUND[self]  # type: ignore[no-any-return]
@@ -158,39 +154,30 @@ def _content(node: Any) -> Any:
 
 def _used(tree: ast.Module, name: str) -> list[ast.stmt]:
     """The statements of a file that define a name and, in turn, the names that they use; in their order."""
-    defined = [_defined(statement) for statement in tree.body]
-    waiting, known, used = [name, "*"], set[str](), set[int]()
-    while waiting:
-        if (one := waiting.pop()) not in known:
-            known.add(one)
-            found = {at for at, names in enumerate(defined) if one in names} - used
-            used |= found
-            waiting += [inner for at in found for inner in _names(tree.body[at])]
-    return [tree.body[at] for at in sorted(used)]
+    known, used = {name, "*"}, list[ast.stmt]()
+    while len(found := [item for item in tree.body if _defined(item) & known]) > len(used):
+        used = found
+        known.update(*map(_names, used))
+    return used
 
 
 def _defined(statement: ast.stmt) -> set[str]:
-    """Names that a statement at the top level of a file defines or changes."""
+    """Names that a statement at the top level of a file defines, or changes as `SIZES["a"] = 1`, `LAYERS.append(1)`."""
     if isinstance(statement, _DEFINITIONS):
         return {statement.name}
-    found = set[str]()
+    nodes = list(ast.walk(statement))
+    changed = [node for node in nodes if isinstance(getattr(node, "ctx", None), ast.Store)]
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-        found |= _names(statement.value.func)  # LAYERS.append(...)
-    for node in ast.walk(statement):
-        if isinstance(node, _DEFINITIONS):
-            found.add(node.name)
-        elif isinstance(node, ast.alias):
-            found.add(node.asname or node.name.partition(".")[0])
-        elif isinstance(getattr(node, "ctx", None), ast.Store):  # also SIZES["a"] = ..., config.width = ...
-            found |= _names(node)
-    return found
+        changed.append(statement.value.func)
+    imported = {node.asname or node.name.partition(".")[0] for node in nodes if isinstance(node, ast.alias)}
+    return imported.union((node.name for node in nodes if isinstance(node, _DEFINITIONS)), *map(_names, changed))
 
 
 def _names(node: ast.AST) -> set[str]:
     return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
 
 
-def _imported(path: Path, statements: Iterable[ast.stmt]) -> Iterator[Path]:
+def _imported(path: Path, statements: list[ast.stmt]) -> Iterator[Path]:
     """Files of the user's own modules that statements of the file `path` import, packages by their `__init__.py`."""
     for node in (node for statement in statements for node in ast.walk(statement)):
         if isinstance(node, ast.Import):
@@ -201,19 +188,8 @@ def _imported(path: Path, statements: Iterable[ast.stmt]) -> Iterator[Path]:
         else:
             continue
         for name in names:
-            yield from _files_of(name.strip(".").split("."), roots)
-
-
-def _files_of(parts: list[str], roots: Iterable[str]) -> list[Path]:
-    """The user's files of a module, under the first root that has its package."""
-    for root in map(Path, roots):
-        files = (Path(root, *parts, "__init__.py"), Path(root, *parts).with_suffix(".py"))
-        found = [file.absolute() for file in files if file.is_file()]
-        if found or (root / parts[0] / "__init__.py").exists() or (root / f"{parts[0]}.py").exists():
-            return [file for file in found if not _is_installed(file)]
-    return []
-
-
-def _is_installed(path: Path) -> bool:
-    of_others = any(path.is_relative_to(place) for place in _OF_OTHERS)
-    return of_others or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+            places = [Path(root, *name.strip(".").split(".")).absolute() for root in roots]
+            files = (file for place in places for file in (place / "__init__.py", place.with_suffix(".py")))
+            found = next(filter(Path.is_file, files), None)
+            if found is not None and not any(part in found.as_posix() for part in _OF_OTHERS):
+                yield found

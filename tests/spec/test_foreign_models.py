@@ -179,14 +179,14 @@ def test_a_file_that_is_moved_or_changed_is_named(tmp_path: Path, monkeypatch: p
     model = own_model(tmp_path / "here")
     (tmp_path / "here").rename(tmp_path / "there")
     monkeypatch.setattr(functions_module, "_FOUND", {})
-    with pytest.raises(InvalidInput, match=r"here/own\.py, where model was, is not there\. Put it back, or load the"):
+    with pytest.raises(InvalidInput, match=r"model in .*here/own\.py, or code that it uses, is gone or not what it"):
         model.function.find()
     forget_modules()
     find_study(str(tmp_path / "there/own.py"))
     assert model.function.find()(8, 1, 10) == 16
     monkeypatch.setattr(functions_module, "_FOUND", {})
     own_model(tmp_path / "here", own=("width=8", "width=9"))
-    with pytest.raises(InvalidInput, match=r"model in .*own\.py, or code that it uses, is not what it was"):
+    with pytest.raises(InvalidInput, match=r"model in .*own\.py, or code that it uses, is gone or not what it was"):
         model.function.find()
     with pytest.raises(InvalidInput, match=r"own\.py:\d+: ZeroDivisionError"):
         own_model(tmp_path / "here", own=("RATIO = 2", "RATIO = 2\n1 / 0"))
@@ -194,7 +194,7 @@ def test_a_file_that_is_moved_or_changed_is_named(tmp_path: Path, monkeypatch: p
         model.function.find()
     monkeypatch.chdir(tmp_path / "here")
     for place in ("", "own.py"):
-        with pytest.raises(InvalidInput, match="where model was, is not there"):
+        with pytest.raises(InvalidInput, match="is gone or not what it was"):
             model.found_at(place).function.find()
 
 
@@ -202,7 +202,7 @@ def test_nothing_of_a_file_is_run_before_its_source_is_known(tmp_path: Path, mon
     model = own_model(tmp_path)
     monkeypatch.setattr(functions_module, "_FOUND", {})
     (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')\ndef model(): pass\n")
-    with pytest.raises(InvalidInput, match="is not what it was"):
+    with pytest.raises(InvalidInput, match="is gone or not what it was"):
         model.function.find()
     assert not (tmp_path / "run").exists()
 
