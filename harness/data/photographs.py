@@ -7,8 +7,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -22,9 +20,8 @@ from harness.spec.errors import require
 READING = 2
 """Version of what this file makes of an image; part of a folder's identity. Raise it where other pixels come out."""
 
-FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
-"""What a file is decoded as, whatever its name, where Pillow can: its other readers, some of which start programs, are
-never asked."""
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What a file is decoded as, whatever its name. Pillow's other readers, some of which start programs, are not asked."""
 
 MOST_PIXELS = 89_478_485
 """The largest image that is decoded: 268 MB as RGB, and where Pillow begins to warn."""
@@ -80,17 +77,6 @@ def look(path: Picture) -> Header:
         return Header(image.mode, image.width, image.height, is_grey, bool(getattr(image, "is_animated", False)))
 
 
-@cache
-def openable() -> frozenset[str]:
-    """Those of `FORMATS` that Pillow can open here: AVIF from 11.3 on, HEIF where pillow-heif is installed."""
-    from PIL import Image
-
-    Image.init()
-    with contextlib.suppress(ImportError):
-        import_module("pillow_heif").register_heif_opener()
-    return frozenset(name for name in FORMATS if name in Image.OPEN)
-
-
 @contextmanager
 def opened(path: Picture) -> Iterator[Any]:
     """The image in a file, header read. What Pillow refuses, its limit on decompression too, becomes `InvalidInput`."""
@@ -98,7 +84,7 @@ def opened(path: Picture) -> Iterator[Any]:
 
     try:
         # Given a path, Pillow would map the file into memory, and scramble a TIFF that lies on its side.
-        with path.open("rb") as file, Image.open(file, formats=sorted(openable())) as image:
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
             pixels = image.width * image.height
             require(
                 pixels <= MOST_PIXELS,

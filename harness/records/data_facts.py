@@ -18,9 +18,6 @@ FEWEST_TEST_IMAGES = 200
 MOST_UNEVEN = 10
 """From this many images of one class for each of another on, accuracy is told to be that of the frequent ones."""
 
-NO_DECODER = "HEIC or AVIF without a decoder here"
-"""Why an image is passed over that could be read elsewhere."""
-
 KEY = "data"
 """Where the provenance of a study keeps its `DataFacts`: a list."""
 
@@ -170,12 +167,6 @@ class DataFacts:
         test, source, found = counted(self.test, "test image"), self.source, self.duplicates
         if 0 < self.test < FEWEST_TEST_IMAGES:
             yield f"{source} has only {test}: one of them is {100 / self.test:.2g} points of accuracy."
-        for item in self.skipped:
-            if item.reason == NO_DECODER:
-                yield (
-                    f"{counted(item.files, 'image')} of {source} left out: {NO_DECODER}. Install pillow-heif for HEIC, "
-                    "Pillow 11.3 or newer for AVIF, or convert them."
-                )
         if found is not None and found.test_in_train:
             yield (
                 f"{found.test_in_train:,} of {test} of {source} also among the training images (the same "

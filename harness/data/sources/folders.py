@@ -11,19 +11,16 @@ from typing import Any, ClassVar, NoReturn
 from harness.data.array_source import ArraySource
 from harness.data.cache import sha256
 from harness.data.photograph_source import PhotographSource, Rows, in_order
-from harness.data.photographs import Header, look, openable
+from harness.data.photographs import Header, look
 from harness.data.source import Part, Source, refused
 from harness.data.subsets import Ints
-from harness.records.data_facts import NO_DECODER, Skipped, shown
+from harness.records.data_facts import Skipped, shown
 from harness.spec import IMAGENET, InvalidInput, SourceFacts
 from harness.spec.errors import require
 from harness.spec.plural import counted
 
-SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = (".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Files that count as images; others (a README, a thumbnail database) are passed over."""
-
-DECODERS = {".avif": "AVIF", ".heic": "HEIF", ".heif": "HEIF"}
-"""Images, too, where this installation of Pillow has the decoder: AVIF from 11.3 on, HEIF with pillow-heif."""
 
 PARTS = {"train": ("train", "training"), "validation": ("val", "valid", "validation"), "test": ("test", "testing")}
 """What the folder of a part is called, in capitals or not."""
@@ -101,8 +98,7 @@ class Walk:
         found: list[tuple[str, str]] = []
         for name in classes:
             images = self._images(place / name)
-            endings = ", ".join(SUFFIXES)
-            require(bool(images), f"Class folder {place / name} holds no image ({endings}; .heic with pillow-heif).")
+            require(bool(images), f"Class folder {place / name} holds no image ({', '.join(SUFFIXES)}).")
             found += [(path, name) for path in images]
         return found
 
@@ -128,17 +124,16 @@ class Walk:
             with os.scandir(place) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     path = Path(entry.path)
-                    ending = path.suffix.lower()
                     if entry.name.startswith("."):
                         self.pass_over("hidden", path)
                     elif entry.is_dir():
                         folders.append(path)
                     elif not entry.is_file():  # to read a pipe, for one, would never end
                         raise InvalidInput(f"{path} is a link that leads to nothing, or no plain file. Remove it.")
-                    elif ending in SUFFIXES or DECODERS.get(ending) in openable():
+                    elif path.suffix.lower() in SUFFIXES:
                         images.append(path)
                     else:
-                        self.pass_over(NO_DECODER if ending in DECODERS else "other endings", path)
+                        self.pass_over("other endings", path)
         except OSError as error:
             raise InvalidInput(f"{error.filename} cannot be read: {error.strerror}. Mend or remove it.") from error
         return folders, images

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from harness.data.cache import cache_folder
-from harness.data.fetching import data_folders
 from harness.data.photograph_source import PhotographSource, Rows
 from harness.data.source import Part, Source, refused
 from harness.data.sources.arrays import NAMES, Arrays
+from harness.data.sources.named_files import data_folders
 from harness.spec import InvalidInput
 from harness.spec.checks import nearest
 from harness.spec.errors import require
