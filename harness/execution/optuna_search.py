@@ -1,7 +1,7 @@
 """The search of one cell: what to try next, and which setting is chosen. The only file that imports optuna.
 
 A proposal is a function of the study, the trial's number and the finished trials before it: a search that was killed
-and resumed proposes exactly what an undisturbed one would. Optuna's database is made from the run records.
+and resumed proposes exactly what an undisturbed one would. The run records are all that is kept of a search.
 """
 
 import itertools
@@ -9,11 +9,9 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.data import derive
-from harness.records.databases import new_database
 from harness.spec import Choice, LogUniform, Search, Uniform
 from harness.spec.search import STARTUP_TRIALS, Distribution, settings
 
@@ -68,21 +66,6 @@ def chosen(history: Sequence[Trial]) -> Trial | None:
     """The trial with the best validation accuracy, the earliest among equals; None when none completed."""
     scored = [trial for trial in history if trial.status == "completed" and trial.score is not None]
     return max(scored, key=lambda trial: (trial.score, -trial.number), default=None)
-
-
-def write_database(path: Path, name: str, space: Mapping[str, Distribution], history: Sequence[Trial]) -> None:
-    """Make a new Optuna database of finished trials, for Optuna's own tools and dashboard."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with new_database(path) as url:
-        storage = optuna.storages.RDBStorage(url)
-        try:
-            study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
-            study.add_trials([_frozen(trial, space) for trial in history])
-        finally:  # else connections and statements of every search stay in memory
-            storage.remove_session()
-            storage.engine.dispose()
 
 
 def _sampler(search: Search, seed: int) -> "optuna.samplers.BaseSampler":

@@ -1,18 +1,17 @@
 """How far each cell of a study is: its search, the setting it chose, its confirm runs."""
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from harness.execution.engines import Rehearsal
-from harness.execution.optuna_search import Trial, chosen, propose, write_database
+from harness.execution.optuna_search import Trial, chosen, propose
 from harness.execution.plan import Cell, Plan
-from harness.records.files import RecordsError, sha256
+from harness.records.files import RecordsError
 from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder, RunResult
-from harness.spec import ResolvedStudy, Run, canonical_json
+from harness.spec import ResolvedStudy, Run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,20 +81,6 @@ class CellProgress:
         config = self.cell.confirm(0, self.cell.own_values).config
         recipe = replace(config.recipe, batch_size=self._study.smallest_part(self.cell.arm), accumulate=1)
         return Rehearsal(arm=self.cell.arm.name, config=replace(config, recipe=recipe), facts=self.cell.facts)
-
-    def keep_search(self, folder: Path) -> None:
-        """Keep the trials of a finished search in `folder` as an Optuna database, which its content names."""
-        arm, size = self.cell.key
-        readable = re.sub(r"[^A-Za-z0-9]+", "-", arm).strip("-")[:40]
-        name = f"{readable}-{size}-{sha256(arm.encode())[:8]}"
-        content = sha256(canonical_json(self._history).encode())[:8]
-        path = folder / f"{name}-{content}.db"
-        if self.cell.trials and self.is_tuned and not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            title = f"{self._study.name} · {self._study.scale} · {arm} · {size}"
-            write_database(path, title, self._space, self._history)
-            for earlier in set(folder.glob(f"{name}-*.db")) - {path}:
-                earlier.unlink()
 
     @property
     def values(self) -> dict[str, object]:

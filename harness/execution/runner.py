@@ -5,7 +5,7 @@ import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -119,7 +119,6 @@ class Runner:
                     provenance["wall_seconds"] = round(provenance["wall_seconds"] + time.monotonic() - began, 1)
                     with contextlib.suppress(RecordsError):  # a full disk is told of by whatever has found it first
                         write_study(self._places.work, study, provenance)
-                keep_searches(self._cells, self._places.searches, note)
                 self._write_report()
                 export_models(study, self._finished(), self._folder)
                 self._mirror.close(artifacts=self._places.report_files())
@@ -144,7 +143,7 @@ class Runner:
             del known[item.run.digest]
         self._cells = open_cells(self._plan, self._folder, known)  # another launch may have ended in between
         with write_lock(self._places.write_lock):
-            for place in (self._places.path, self._places.figures, self._places.work, self._places.searches):
+            for place in (self._places.path, self._places.figures, self._places.work):
                 remove_unfinished(place)
         for item in self._finished():
             item.folder.tidy()
@@ -289,13 +288,3 @@ class Runner:
 def is_reported_apart(study: ResolvedStudy, options: Options) -> bool:
     """Whether the report is written in a process of its own, which knows no claims and figures of a study's file."""
     return not (options.is_inline or study.has_own_code)
-
-
-def keep_searches(cells: Iterable[CellProgress], folder: Path, say: Callable[[str], object]) -> None:
-    """Make the Optuna databases that `folder` lacks, for Optuna's own tools; a study needs none of them."""
-    try:
-        for cell in cells:
-            cell.keep_search(folder)
-    except Exception as error:  # whatever a database raises
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        say(f"The Optuna databases cannot be written ({reason}); the study goes on, and the next launch makes them.")

@@ -16,7 +16,7 @@ _SCHEME = "sqlite:///"
 
 _SHARED = (
     *("pandas", "scipy.interpolate", "scipy.optimize", "scipy.special", "sqlalchemy.dialects.sqlite"),
-    *("sqlalchemy.orm", "alembic.command", "optuna.storages._rdb.models"),
+    *("sqlalchemy.orm", "alembic.command"),
 )
 
 

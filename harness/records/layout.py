@@ -26,8 +26,6 @@ class StudyFolder:
         """A folder per run, by its digest."""
         self.models = self.work / "models"
         """A folder per arm: the best model."""
-        self.searches = self.work / "searches"
-        """An Optuna database per search."""
         self.aside = self.work / "set_aside"
         """What was damaged, or is of other settings or other code."""
         self.lock = self.work / "lock"
@@ -54,7 +52,7 @@ class StudyFolder:
         `results` itself may be a link, and the folder of results may come from anybody. Raises `InvalidInput`.
         """
         inside = os.path.realpath(results)  # which, unlike `resolve`, takes a link to itself for a file
-        places = [self.path.parent, self.path, self.work, self.figures, self.searches, self.aside]
+        places = [self.path.parent, self.path, self.work, self.figures, self.aside]
         for parent in (self.runs, self.models):
             folders = list(parent.iterdir()) if parent.is_dir() else []
             places += [parent, *(place for own in folders for place in (own, own / "damaged", own / "model"))]

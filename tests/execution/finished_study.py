@@ -64,8 +64,8 @@ class Kept:
 
 @contextmanager
 def without_mirrors() -> Iterator[None]:
-    """Neither MLflow nor Optuna's databases, whose making takes longer than a tiny study."""
-    with patch.object(runner, "Mirror", Nobody), patch.object(runner, "keep_searches"):
+    """No MLflow, whose database takes longer than a tiny study."""
+    with patch.object(runner, "Mirror", Nobody):
         yield
 
 

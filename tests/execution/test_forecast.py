@@ -68,7 +68,7 @@ def test_a_cut_probe_keeps_neither_gradients_nor_the_state_of_an_optimiser(probe
     monkeypatch.setattr(module, "LARGEST_PROBE_MACS", {"cpu": 1.0})
     study = tiny_study()
     study = replace(study, recipe=replace(study.recipe, optimizer="adamw", ema_decay=0.9, accumulate=2))
-    found = forecast(make_plan(study), CPU, threads=1).cells
+    found = forecast(make_plan(study), CPU, threads=1)
     assert all(item.seconds_per_image > 0 and item.evaluation_seconds_per_image > 0 for item in found)
     for training in probes[0]:
         assert len(training.batches.split) == 1
@@ -88,7 +88,7 @@ def test_a_whole_batch_is_timed_with_its_own_optimiser(probes):
 
 
 def test_a_model_is_timed_once_for_all_training_sizes(probes):
-    found = forecast(make_plan(replace(tiny_study(), train_sizes=(50, 100))), CPU, threads=1).cells
+    found = forecast(make_plan(replace(tiny_study(), train_sizes=(50, 100))), CPU, threads=1)
     assert len(found) == 4
     assert len(probes[0]) == 2
     assert found[0].seconds_per_image == found[2].seconds_per_image
@@ -101,13 +101,3 @@ def test_the_time_of_a_cell_counts_training_evaluation_and_starts():
     trained = (cell.trials * cell.trial_updates + 3 * 8) * 16 * 1e-2
     evaluated = (runs * 2 * 180 + 3 * 360) * 1e-3
     assert item.seconds == pytest.approx(trained + evaluated + runs * module.START_SECONDS)
-
-
-@pytest.mark.parametrize(("used", "busy"), [(0.5, True), (1.0, False), (1.8, False)])
-def test_a_forecast_says_whether_other_programs_had_the_machine(monkeypatch, used, busy):
-    monkeypatch.setattr(module.time, "process_time", lambda: used * module.time.perf_counter())
-    found = forecast(make_plan(tiny_study()), CPU, threads=1)
-    assert found.core_share == pytest.approx(used, rel=0.01)
-    assert found.busy is busy
-    assert not replace(found, core_share=None).busy
-    assert found.seconds == sum(item.seconds for item in found.cells)

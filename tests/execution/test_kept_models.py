@@ -45,7 +45,7 @@ STUDY = tiny_study(
 
 def run_in(results: Path, study: ResolvedStudy = STUDY, **options: Any) -> Witness:
     witness = Witness()
-    with patch.object(runner, "Mirror", Nobody), patch.object(runner, "keep_searches"):
+    with patch.object(runner, "Mirror", Nobody):
         run_study(study, Options(results=results, engine="inline", command="a test", **options), witness)
     return witness
 
@@ -165,7 +165,7 @@ def test_while_a_study_goes_on_the_disk_holds_one_model_of_each_arm_and_of_each_
     most: list[int] = []
     witness = Witness()
     witness.on_start = lambda run: most.append(len(list(tmp_path.rglob(WEIGHTS))))
-    with patch.object(runner, "Mirror", Nobody), patch.object(runner, "keep_searches"):
+    with patch.object(runner, "Mirror", Nobody):
         run_study(STUDY, Options(results=tmp_path, engine="inline", command="a test"), witness)
     assert len(most) == 9
     assert max(most) <= 3

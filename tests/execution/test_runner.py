@@ -16,14 +16,14 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from finished_study import CLOCK, Kept, tables_only
-from tiny_studies import SPACE, VIT, Witness, tiny_study
+from tiny_studies import VIT, Witness, tiny_study
 
 import harness.execution.engines.worker as inline_engine
 from harness.__main__ import cli
 from harness.analysis import Findings
 from harness.execution import launch, publish, runner
 from harness.execution.publish import read_results, rebuild
-from harness.execution.runner import Options, keep_searches, run_study
+from harness.execution.runner import Options, run_study
 from harness.execution.stopping import StudyInterrupted
 from harness.records.run_table import StudyRecords
 from harness.records.runs import RunFolder, RunResult
@@ -359,18 +359,3 @@ def test_cells_with_the_most_work_left_start_first(inline: Options) -> None:
     study = tiny_study(train_sizes=(20, 100), recipe=dataclasses.replace(tiny_study().recipe, updates=None, epochs=1))
     witness, _, _ = ran(study, inline)
     assert witness.trained[0].config.data.train_size == 100
-
-
-def test_a_lost_search_database_is_made_again(inline: Options, monkeypatch: pytest.MonkeyPatch) -> None:
-    import optuna
-
-    monkeypatch.setattr(runner, "keep_searches", keep_searches)
-    study = tiny_study(search=Search(space=SPACE, trials=2))
-    ran(study, inline)
-    paths = sorted((inline.results / "tiny" / "smoke" / "work" / "searches").glob("*.db"))
-    assert [path.name.partition("-")[0] for path in paths] == ["ResNet", "ViT"]
-    paths[0].unlink()
-    ran(study, inline)
-    storage = f"sqlite:///{paths[0]}"
-    (name,) = optuna.get_all_study_names(storage)
-    assert len(optuna.load_study(study_name=name, storage=storage).trials) == 2

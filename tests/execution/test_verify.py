@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import finished_study
-import numpy as np
 import pytest
 from click.testing import CliRunner
 from finished_study import STUDY, Kept, run_in, tables_only
@@ -84,20 +83,13 @@ def test_one_changed_byte_of_a_published_file_is_found(kept: Kept, name: str) ->
 @pytest.mark.parametrize(
     ("table", "column", "value", "what"),
     [
-        ("runs.csv", "test_accuracy", "0.5", r"predictions\.npz"),
-        ("runs.csv", "seed", "7", "a place of the study in row 2, .*; found ResNet, 100 training images, seed 7"),
-        ("runs.csv", "seed", "1", "a place of the study in row 2, which no other row has"),
-        ("runs.csv", "arm", "SomeNet", "a place of the study in row 2, .*; found SomeNet"),
-        ("runs.csv", "is_baseline", "False", "is_baseline True"),
-        ("runs.csv", "train_size", "101", "a place of the study in row 2, .*; found ResNet, 101 training images"),
+        ("runs.csv", "seed", "7", "digest [0-9a-f]{64} in row 2"),
+        ("runs.csv", "arm", "SomeNet", "digest None in row 2"),
+        ("runs.csv", "train_size", "101", "digest None in row 2"),
         ("runs.csv", "digest", "ab" * 32, "digest [0-9a-f]{64}"),
-        ("runs.csv", "p.learning_rate", "0.5", "p.learning_rate .* as chosen"),
+        ("runs.csv", "p.learning_rate", "0.5", "digest [0-9a-f]{64}"),
         ("runs.csv", "p.learning_rate", "", "digest None"),
         ("runs.csv", "p.learning_rate", "-1", "digest None"),
-        ("trials.csv", "validation_accuracy", "1", "chosen True"),
-        ("trials.csv", "trial", "5", "a place of the study in row ., .*; found ResNet, 100 training images, trial 5"),
-        ("curves.csv", "digest", "ab" * 32, r"validation_accuracy nan .*\(validation_accuracy in runs\.csv\)"),
-        ("shifts.csv", "test_accuracy", "0.001", r"test_accuracy in runs\.csv"),
     ],
 )
 def test_a_copy_without_runs_is_held_against_its_study(
@@ -112,18 +104,6 @@ def test_a_copy_without_runs_is_held_against_its_study(
         with_hash(folder, table)
         faults = [str(fault) for fault in checked(folder).faults]
     assert any(re.search(what, fault) for fault in faults), faults
-
-
-def test_answers_that_are_not_the_runs_are_found(kept: Kept) -> None:
-    with kept.copy(work=False) as folder:
-        with np.load(folder / "predictions.npz") as content:
-            arrays = dict(content)
-        arrays["bits"][0] ^= 0b10000000
-        np.savez_compressed(folder / "predictions.npz", **arrays)
-        with_hash(folder, "predictions.npz")
-        (fault,) = checked(folder).faults
-    assert fault.path == "runs.csv"
-    assert "by predictions.npz" in fault.expected
 
 
 def a_run(folder: Path, phase: str = "confirm") -> RunFolder:
@@ -225,7 +205,7 @@ def test_the_command_exits_0_or_2_and_names_each_file(kept: Kept) -> None:
         assert "does not hold: runs.csv: expected SHA-256 " in broken.output
         content = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).output)
     assert not content["holds"]
-    assert {fault["path"] for check in content["checks"] for fault in check["faults"]} == {"runs.csv", "shifts.csv"}
+    assert {fault["path"] for check in content["checks"] for fault in check["faults"]} == {"runs.csv"}
 
 
 @pytest.mark.slow

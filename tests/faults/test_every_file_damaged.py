@@ -77,7 +77,7 @@ class Finished:
 def without_mirrors() -> Iterator[None]:
     from harness.execution import runner
 
-    with patch.object(runner, "Mirror"), patch.object(runner, "keep_searches"):
+    with patch.object(runner, "Mirror"):
         yield
 
 

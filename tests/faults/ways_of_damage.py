@@ -62,8 +62,8 @@ class Damage:
 
     @property
     def needs_mirrors(self) -> bool:
-        """Whether only MLflow or Optuna look there."""
-        return "mlflow" in self.path or "searches" in self.path
+        """Whether only MLflow looks there."""
+        return "mlflow" in self.path
 
 
 def every_damage(results: Path, study: str) -> Iterator[Damage]:
@@ -77,7 +77,6 @@ def every_damage(results: Path, study: str) -> Iterator[Damage]:
         "work",
         "work/runs",
         "work/models",
-        "work/searches",
         "figures",
         *_run_folders(results, study),
     ):
@@ -90,9 +89,8 @@ def _files(results: Path, study: str) -> list[str]:
     place = results / study / "smoke"
     runs = [place / name for name in _run_folders(results, study)]
     models = sorted((place / "work" / "models").iterdir())[:1]
-    searches = sorted((place / "work" / "searches").glob("*.db"))[:1]
     found = [path for folder in (place, place / "work", *runs, *models) for path in sorted(folder.iterdir())]
-    found += [*searches, *sorted((place / "figures").iterdir()), *sorted(results.iterdir()), results / "work" / "turn"]
+    found += [*sorted((place / "figures").iterdir()), *sorted(results.iterdir()), results / "work" / "turn"]
     names = [path.relative_to(results).as_posix() for path in found if path.is_file()]
     return [*names, f"{study}/smoke/work/status.json"]
 

@@ -30,8 +30,6 @@ def kept(results: Path, study: str) -> dict[str, Any]:
     found["files"] = files(folder)
     found["unfinished files"] = sorted(str(path.relative_to(results)) for path in results.rglob(".*.tmp"))
     found["study"] = json.loads((folder / "study.json").read_bytes())["study"]
-    for path in sorted(folder.glob("work/searches/*.db")):
-        found[f"search {path.name}"] = search(path)
     return found | mirrored(results, study)
 
 
@@ -56,15 +54,6 @@ def timeless(content: dict[str, Any]) -> dict[str, Any]:
 
 def is_clock(name: str) -> bool:
     return any(part in name for part in CLOCKS)
-
-
-def search(path: Path) -> list[tuple[Any, ...]]:
-    """The trials of an Optuna database."""
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        return database.execute(
-            "select number, state, param_name, param_value, value from trials natural left join trial_params "
-            "left join trial_values on trial_values.trial_id = trials.trial_id order by number, param_name"
-        ).fetchall()
 
 
 def mirrored(results: Path, study: str) -> dict[str, Any]:

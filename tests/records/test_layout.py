@@ -11,7 +11,6 @@ PLACES = (
     "widths/smoke/figures",
     "widths/smoke/work",
     "widths/smoke/work/runs",
-    "widths/smoke/work/searches",
     "widths/smoke/work/models",
     "widths/smoke/work/models/vit-4",
     "widths/smoke/work/runs/0123/model",
