@@ -1,5 +1,6 @@
 """This machine: doctor, bench, and the data on it."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ def doctor(results: Path, as_json: bool) -> None:
 
     checks = examine(results)
     if as_json:
-        echo_json([check.as_json() for check in checks])
+        echo_json([asdict(check) for check in checks])
     else:
         rows = [
             [check.level, check.what, check.found + (f"\n→ {check.mend}" if check.mend else "")] for check in checks

@@ -3,7 +3,7 @@
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.execution.plan import Plan
-    from harness.execution.rehearsal import Forecast, Forecasts
+    from harness.execution.rehearsal import Forecast
 
 
 @click.command("list")
@@ -108,13 +108,12 @@ def plan(
     data = [outline(spec) for spec in made.surveyed]
     told: dict[str, Any] = {
         "runs": made.runs,
-        "seconds": found.seconds / slots,
-        "machine_busy": found.busy,
+        "seconds": sum(item.seconds for item in found) / slots,
         **_left(made, folder, found, slots),
         "device": str(placement.device),
         "precision": placement.precision,
         "workers": workers,
-        "cells": [_cell(item) for item in found.cells],
+        "cells": [_cell(item) for item in found],
         "data": [{**to_plain(facts), "cautions": facts.cautions()} for facts in data],
     }
     if as_json:
@@ -122,19 +121,19 @@ def plan(
         return
     console = make_console()
     console.print(frame_table(f"{study.name} at scale {study.scale}: {counted(made.runs, 'run')}", told["cells"]))
-    say(console, *_in_words(told, found), *study.used_up)
+    say(console, *_in_words(told), *study.used_up)
     for facts in data:
         say(console, *facts.in_words(), *(f"note: {caution}" for caution in facts.cautions()))
     _tell_seeds_needed(console, folder, points)
 
 
-def _left(made: "Plan", folder: Path, found: "Forecasts", slots: int) -> dict[str, float]:
+def _left(made: "Plan", folder: Path, found: Sequence["Forecast"], slots: int) -> dict[str, float]:
     """How many runs of a plan are done already, and the seconds that the others will take."""
     from harness.execution.progress import open_cells
 
     cells = open_cells(made, folder)
     shares = [cell.remaining / cell.cell.images_planned for cell in cells]
-    left = sum(item.seconds * share for item, share in zip(found.cells, shares, strict=True))
+    left = sum(item.seconds * share for item, share in zip(found, shares, strict=True))
     return {"done": sum(1 for cell in cells for _ in cell.finished()), "seconds_left": left / slots}
 
 
@@ -158,16 +157,11 @@ def _tell_seeds_needed(console: "Console", folder: Path, points: tuple[float, ..
         say(console, "No earlier results to tell from how many seeds a difference needs.")
 
 
-def _in_words(told: dict[str, Any], found: "Forecasts") -> Iterator[str]:
+def _in_words(told: dict[str, Any]) -> Iterator[str]:
     """How long a study takes here, and how far to trust that."""
     where = f"{told['device']} ({told['precision']}), {told['workers']} at a time"
     took = duration(told["seconds"])
     yield f"Forecast on {where}: {took}. Nothing was trained. The seconds of a row are those of one worker."
-    if found.busy:
-        yield (
-            f"This machine is busy: the measurement got {found.core_share:.0%} of a core. Without the other "
-            "programs the study takes less; plan again then."
-        )
     if done := told["done"]:
         left = duration(told["seconds_left"])
         yield f"{done:,} of the runs {'is' if done == 1 else 'are'} done already; what is left takes {left}."

@@ -4,19 +4,17 @@ import contextlib
 import importlib.metadata
 import os
 import re
-import shlex
 import shutil
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from harness.records.layout import StudyFolder, command_line
-from harness.records.provenance import PACKAGE, UNKNOWN, available_cores, git_state, versions
+from harness.records.provenance import UNKNOWN, available_cores, git_state, versions
 from harness.records.write_lock import StudyLock
 from harness.spec.plural import counted
 
@@ -31,30 +29,27 @@ class Check:
     mend: str = ""
     """What to do about it; empty where nothing is to do."""
 
-    def as_json(self) -> dict[str, str]:
-        return asdict(self)
-
 
 def examine(results: Path) -> list[Check]:
     """All checks, in the order in which a run would stumble; one that cannot be made is itself a line."""
-    steps: dict[str, Callable[[], Iterator[Check]]] = {
-        "Python": _python,
-        "git": _git,
-        "torch": _torch,
-        "threads": _threads,
-        "memory": _memory,
-        "results folder": partial(_results, results),
-        "disk space": partial(_disk, results),
-        "data": _data,
-        "MLflow": partial(_mlflow, results),
-        "lock": partial(_locks, results),
+    steps = {
+        "Python": _python(),
+        "git": _git(),
+        "torch": _torch(),
+        "threads": _threads(),
+        "memory": _memory(),
+        "results folder": _results(results),
+        "disk space": _disk(results),
+        "data": _data(),
+        "MLflow": _mlflow(results),
+        "lock": _locks(results),
     }
     return [check for what, step in steps.items() for check in _guarded(what, step)]
 
 
-def _guarded(what: str, step: Callable[[], Iterator[Check]]) -> Iterator[Check]:
+def _guarded(what: str, step: Iterator[Check]) -> Iterator[Check]:
     try:
-        yield from step()
+        yield from step
     except Exception as error:
         found = f"could not be looked at: {type(error).__name__}: {error}"
         yield Check(what, "bad", found, "Mend what it names, then look again.")
@@ -79,26 +74,16 @@ def _python() -> Iterator[Check]:
 def _git() -> Iterator[Check]:
     """Whether results can say which revision of the code they come from."""
     state = git_state()
-    revision = str(state["git_revision"])
-    if not revision.startswith(UNKNOWN):
-        changed = ", with uncommitted changes" if state["git_dirty"] else ""
-        yield Check("git", "ok", f"revision {revision[:12]}{changed}")
-        return
-    mend = "Install git, and run from a clone, where that matters."
-    if "dubious ownership" in revision:
-        mend = shlex.join(["git", "config", "--global", "--add", "safe.directory", str(PACKAGE.parent)])
-    told = f"Results will not say which revision of the code made them. {mend}"
-    yield Check("git", "warn", f"revision {revision}", told)
+    revision, changed = str(state["git_revision"]), ", with uncommitted changes" if state.get("git_dirty") else ""
+    told = "Results will not say which revision of the code made them: run from a clone that git reads."
+    yield _weighed("git", f"revision {revision}{changed}", told, warn=revision.startswith(UNKNOWN))
 
 
 def _torch() -> Iterator[Check]:
-    try:
-        import torch
+    import torch
 
-        from harness.training.device import available_devices, choose
-    except ImportError as error:
-        yield Check("torch", "bad", str(error), "python -m pip install torch torchvision")
-        return
+    from harness.training.device import available_devices, choose
+
     yield Check("torch", "ok", str(torch.__version__))
     placement = choose("auto")
     name = torch.cuda.get_device_name(placement.device) if placement.device.type == "cuda" else "processor"
@@ -160,12 +145,9 @@ def _mlflow(results: Path) -> Iterator[Check]:
     from harness.tracking.store import Store
 
     path = Store.of(results).database
-    if path is None:
-        mend = "Nothing is looked up over the network here; patchbench sync tells whether it answers."
-        yield Check("MLflow", "warn", "the server that MLFLOW_TRACKING_URI names", mend)
-        return
-    if not path.exists():
-        yield Check("MLflow", "ok", f"{path} will be made by the first run")
+    if path is None or not path.exists():
+        found = f"{path} will be made by the first run" if path else "the server that MLFLOW_TRACKING_URI names"
+        yield _weighed("MLflow", found, "patchbench sync tells whether it answers.", warn=path is None)
         return
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2)) as opened:
@@ -174,9 +156,7 @@ def _mlflow(results: Path) -> Iterator[Check]:
         mend = f"Move {path.name} away and make it again: patchbench sync NAME, for each study."
         yield Check("MLflow", "bad", f"{path} is damaged or locked: {error}", mend)
         return
-    is_writable = os.access(path, os.W_OK)
-    found = f"{path} with {counted(count, 'run')}" + ("" if is_writable else ", which cannot be written")
-    yield _weighed("MLflow", found, f"Mend its rights: chmod u+w {path}", bad=not is_writable)
+    yield Check("MLflow", "ok", f"{path} with {counted(count, 'run')}")
 
 
 def _locks(results: Path) -> Iterator[Check]:

@@ -39,9 +39,6 @@ Say = Callable[[str], object]
 
 ASIDE = "results"  # what a set of results of other settings is called where it is kept; a number follows
 
-
-ADDED_ORIGINS = ("classes", "largest_class_share")  # of the test part; what study.json of version 0.1 lacks
-
 _OF_RUNS = ("device", "precision", "code_fingerprint", "numerics", "data_hash", "data_source")
 
 
@@ -220,7 +217,7 @@ def _test_classes(completed: Sequence[Finished]) -> dict[str, Any]:
         return {}
     labels, _ = completed[0].folder.predictions()
     share = round(np.bincount(labels).max() / len(labels), 6)
-    return dict(zip(ADDED_ORIGINS, (completed[0].run.config.classes, share), strict=True))
+    return {"classes": completed[0].run.config.classes, "largest_class_share": share}
 
 
 def _row(study: ResolvedStudy, item: Finished) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """What a few updates on made-up images tell: whether every model can be trained, and how long a study will take."""
 
-import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,8 +25,6 @@ from harness.training.state import Diverged, Training
 TIMED_UPDATES = 4
 LARGEST_PROBE_MACS = {"cpu": 1e10, "cuda": 5e11, "mps": 2e10}
 """A probe's batch is cut so that one forward pass stays below this, on a kind of device; the time is scaled up."""
-BUSY_BELOW = 0.8
-"""Share of a core: a probe that gets less shares the machine with other programs. It waits for nothing itself."""
 START_SECONDS = 0.5  # from the start of a worker to its first update, with the data in the cache
 
 
@@ -149,26 +146,7 @@ class Forecast:
         return trained + evaluated * self.evaluation_seconds_per_image + runs * START_SECONDS
 
 
-@dataclass(frozen=True, kw_only=True)
-class Forecasts:
-    """What a plan will cost, and how far the measurement is to be trusted."""
-
-    cells: Sequence[Forecast]
-    core_share: float | None
-    """Processor time per second of measuring: 1 or more on an idle machine; None on an accelerator."""
-
-    @property
-    def seconds(self) -> float:
-        """Time of all cells on one worker."""
-        return sum(item.seconds for item in self.cells)
-
-    @property
-    def busy(self) -> bool:
-        """Whether other programs took so much of the machine that the study will be faster without them."""
-        return self.core_share is not None and self.core_share < BUSY_BELOW
-
-
-def forecast(plan: Plan, placement: Placement, *, threads: int) -> Forecasts:
+def forecast(plan: Plan, placement: Placement, *, threads: int) -> list[Forecast]:
     """Time every distinct model of a plan for a moment; nothing is kept, no real image is read."""
     torch.set_num_threads(threads)
     timed: dict[object, tuple[int, float, float]] = {}
@@ -180,7 +158,6 @@ def forecast(plan: Plan, placement: Placement, *, threads: int) -> Forecasts:
                 timed[key] = _time(cell, placement)
         return timed[key]
 
-    began, used = time.perf_counter(), time.process_time()
     cells = []
     for cell in plan.cells:
         (learner, *teachers) = _apart(cell)
@@ -188,8 +165,7 @@ def forecast(plan: Plan, placement: Placement, *, threads: int) -> Forecasts:
         # A student's update also costs a forward pass of the teacher, about an evaluation of the same images.
         taught = sum(sum(time_of(teacher)[1:]) for teacher in teachers)
         cells.append(Forecast(cell, macs, train, evaluation, taught))
-    share = (time.process_time() - used) / (time.perf_counter() - began)
-    return Forecasts(cells=cells, core_share=share if placement.device.type == "cpu" else None)
+    return cells
 
 
 def _apart(cell: Cell) -> tuple[Cell, ...]:

@@ -192,7 +192,7 @@ def test_doctor_works_without_torch(tmp_path: Path) -> None:
     done = patchbench(tmp_path / "results", "doctor", PYTHONPATH=str(tmp_path))
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    assert "python -m pip install torch torchvision" in done.stdout
+    assert "ImportError: No module named torch" in " ".join(done.stdout.split())
 
 
 def test_doctor_names_who_holds_a_lock(tmp_path: Path) -> None:

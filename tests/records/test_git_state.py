@@ -32,7 +32,7 @@ def refuse(told: str) -> Any:
 @pytest.mark.parametrize(
     ("told", "reason", "mend"),
     [
-        ("fatal: detected dubious ownership in repository at '/x'\n", "dubious ownership", "git config --global --add"),
+        ("fatal: detected dubious ownership in repository at '/x'\n", "dubious ownership", "clone that git reads"),
         ("fatal: not a git repository (or any of the parent directories)", "not a git repository", "run from a clone"),
         ("fatal: bad object HEAD\nmore", "(fatal: bad object HEAD)", "run from a clone"),
     ],
