@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.metadata
-import os
 import re
 import shutil
 import sqlite3
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.records.layout import StudyFolder, command_line
-from harness.records.provenance import UNKNOWN, available_cores, git_state, versions
+from harness.records.provenance import UNKNOWN, git_state, versions
 from harness.records.write_lock import StudyLock
 from harness.spec.plural import counted
 
@@ -36,7 +35,6 @@ def examine(results: Path) -> list[Check]:
         "Python": _python(),
         "git": _git(),
         "torch": _torch(),
-        "threads": _threads(),
         "memory": _memory(),
         "results folder": _results(results),
         "disk space": _disk(results),
@@ -93,13 +91,6 @@ def _torch() -> Iterator[Check]:
     found = "in hardware; precision auto takes it" if is_fast else "not in hardware; precision auto takes fp32"
     slow = "Nothing is wrong; trainings take longer than the stated minutes."
     yield _weighed("bf16", found, slow, warn=not is_fast)
-
-
-def _threads() -> Iterator[Check]:
-    cores, limit = available_cores(), os.environ.get("OMP_NUM_THREADS", "")
-    found = f"{counted(cores, 'core')} to use" + (f", OMP_NUM_THREADS={limit}" if limit else "")
-    is_odd = bool(limit) and (not limit.isdigit() or int(limit) > cores)
-    yield _weighed("threads", found, f"Unset OMP_NUM_THREADS, or set it to {cores} at most.", warn=is_odd)
 
 
 def _memory() -> Iterator[Check]:

@@ -27,27 +27,21 @@ class Options:
     results: Path
     engine: str = "processes"
     workers: int | None = None
-    """Runs at the same time; None for one per processor core on a CPU (small models leave a second thread half idle, so
-    two trainings with a thread each get more done than one with two), one on a GPU."""
+    """Runs at the same time; None for one per core on a CPU, which get more done than one with all threads, or one on a
+    GPU."""
     device: str = "auto"
     deterministic: bool = False
-    accept_code_change: bool = False
-    """Keep results of other training code beside new ones; the report says so."""
-    set_aside: bool = False
-    """Move results of other training code out of the way and train those runs again."""
+    accept_code_change: bool = False  # keep results of other training code beside new ones; the report says so
+    set_aside: bool = False  # move results of other training code out of the way and train those runs again
     checkpoint_seconds: float = 30.0
-    patience_seconds: float = 600.0
-    """A training without progress for so long is ended and tried again; in processes of their own only."""
-    retry_out_of_memory: bool = False
-    """Train again what ran out of memory: there may be more of it now. A failed run is always tried again."""
-    profile: bool = False
-    """Leave a table of the costliest operations and a trace with every run that is trained."""
+    patience_seconds: float = 600.0  # a training without progress for so long is ended, if it has a process of its own
+    retry_out_of_memory: bool = False  # train again what ran out of memory, as a failed run always is
+    profile: bool = False  # leave a table of the costliest operations and a trace with every run that is trained
     command: str = ""
 
     @property
     def is_inline(self) -> bool:
-        """Whether everything is done in this process."""
-        return self.engine == "inline"
+        return self.engine == "inline"  # everything is done in this process
 
 
 def to_train_again(finished: Sequence[Finished], folder: Path, options: Options) -> list[Finished]:

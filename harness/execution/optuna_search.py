@@ -1,4 +1,4 @@
-"""The search of one cell: what to try next, and which setting is chosen. The only file that imports optuna.
+"""The search of one cell: what to try next. The only file that imports optuna, which is slow to load.
 
 A proposal is a function of the study, the trial's number and the finished trials before it: a search that was killed
 and resumed proposes exactly what an undisturbed one would. The run records are all that is kept of a search.
@@ -8,30 +8,17 @@ import itertools
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import optuna
 
 from harness.data import derive
+from harness.execution.progress import Trial
 from harness.spec import Choice, LogUniform, Search, Uniform
 from harness.spec.search import STARTUP_TRIALS, Distribution, settings
 
-if TYPE_CHECKING:
-    import optuna
-
 ATTEMPTS = 100  # draws for a setting that has not been tried; from the second half on, one that has not failed will do
-
-SIGNIFICANT_DIGITS = 4
-"""A proposed number is rounded to these: finer differences mean nothing, and tables stay readable."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """A finished trial: its values, status and validation accuracy (None unless completed)."""
-
-    number: int
-    values: Mapping[str, Any]
-    status: str
-    score: float | None
+SIGNIFICANT_DIGITS = 4  # of a proposed number: finer differences mean nothing, and tables stay readable
 
 
 def propose(search: Search, space: Mapping[str, Distribution], study: str, history: Sequence[Trial]) -> dict[str, Any]:
@@ -41,9 +28,6 @@ def propose(search: Search, space: Mapping[str, Distribution], study: str, histo
     until the sampler learns from their scores. A setting that diverged or ran out of memory is never proposed again;
     one that completed only where nothing else can be found.
     """
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     tried = [dict(trial.values) for trial in history]
     failed = [dict(trial.values) for trial in history if trial.status != "completed"]
     distributions = {key: _distribution(space[key]) for key in sorted(space)}
@@ -62,15 +46,7 @@ def propose(search: Search, space: Mapping[str, Distribution], study: str, histo
     return values
 
 
-def chosen(history: Sequence[Trial]) -> Trial | None:
-    """The trial with the best validation accuracy, the earliest among equals; None when none completed."""
-    scored = [trial for trial in history if trial.status == "completed" and trial.score is not None]
-    return max(scored, key=lambda trial: (trial.score, -trial.number), default=None)
-
-
-def _sampler(search: Search, seed: int) -> "optuna.samplers.BaseSampler":
-    import optuna
-
+def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
     if search.sampler == "random":
         return optuna.samplers.RandomSampler(seed=seed)
     with warnings.catch_warnings():
@@ -79,10 +55,8 @@ def _sampler(search: Search, seed: int) -> "optuna.samplers.BaseSampler":
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True)
 
 
-def _frozen(trial: Trial, space: Mapping[str, Distribution]) -> "optuna.trial.FrozenTrial":
+def _frozen(trial: Trial, space: Mapping[str, Distribution]) -> optuna.trial.FrozenTrial:
     """A trial as Optuna keeps it. One without a score is told as pruned, which the sampler ranks below all scores."""
-    import optuna
-
     completed = trial.status == "completed" and trial.score is not None
     inside = {key: trial.values[key] for key in space if _contains(space[key], trial.values[key])}
     return optuna.trial.create_trial(
@@ -94,9 +68,7 @@ def _frozen(trial: Trial, space: Mapping[str, Distribution]) -> "optuna.trial.Fr
     )
 
 
-def _distribution(distribution: Distribution) -> "optuna.distributions.BaseDistribution":
-    import optuna
-
+def _distribution(distribution: Distribution) -> optuna.distributions.BaseDistribution:
     match distribution:
         case LogUniform(low=low, high=high):
             return optuna.distributions.FloatDistribution(low, high, log=True)

@@ -12,8 +12,7 @@ from harness.spec import BUDGET_UNITS, DataSpec, InvalidInput, ResolvedStudy, ch
 from harness.spec.checks import describe, field_types, nearest, replace_at, value_at
 from harness.spec.errors import require
 
-OVERRIDABLE = ("data", "recipe", "search", "seeds", "train_sizes")
-"""Fields of a study that a user may override; the arms are the study's own."""
+OVERRIDABLE = ("data", "recipe", "search", "seeds", "train_sizes")  # of a study; the arms are its own
 
 
 def resolve_study(name: str, scale: str | None, pairs: Iterable[str]) -> ResolvedStudy:

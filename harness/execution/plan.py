@@ -28,18 +28,15 @@ class Cell:
     """One arm at one training size: what is tuned once and confirmed on every seed."""
 
     arm: Arm
-    recipe: Recipe
-    """With its budget in updates."""
-    data: DataSpec
-    """With every size written out."""
+    recipe: Recipe  # with its budget in updates
+    data: DataSpec  # with every size written out
     facts: SourceFacts
     data_hash: str
     trial_updates: int
     trials: int
     seeds: tuple[int, ...]
     test_shifts: tuple[int, ...]
-    parameters: tuple[str, ...]
-    """Nuisance parameters, by their field in the recipe or, as `model.FIELD`, in the model."""
+    parameters: tuple[str, ...]  # nuisance parameters: fields of the recipe or, as `model.FIELD`, of the model
 
     @property
     def key(self) -> tuple[str, int]:

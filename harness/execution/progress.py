@@ -1,17 +1,33 @@
 """How far each cell of a study is: its search, the setting it chose, its confirm runs."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from harness.execution.engines import Rehearsal
-from harness.execution.optuna_search import Trial, chosen, propose
 from harness.execution.plan import Cell, Plan
 from harness.records.files import RecordsError
 from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder, RunResult
 from harness.spec import ResolvedStudy, Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A finished trial as a search sees it; the validation accuracy of one that has not completed means nothing."""
+
+    number: int
+    values: Mapping[str, Any]
+    status: str
+    score: float | None
+
+
+def chosen(history: Sequence[Trial]) -> Trial | None:
+    """The trial with the best validation accuracy, the earliest among equals; None when none completed."""
+    scored = [trial for trial in history if trial.status == "completed" and trial.score is not None]
+    return max(scored, key=lambda trial: (trial.score, -trial.number), default=None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,10 +37,8 @@ class Finished:
     cell: Cell
     run: Run
     result: RunResult
-    runs: Path
-    """Where the run folders lie."""
-    chosen: bool = False
-    """For a trial: whether its setting is the one that is confirmed."""
+    runs: Path  # where the run folders lie
+    chosen: bool = False  # for a trial: whether its setting is the one that is confirmed
 
     @property
     def folder(self) -> RunFolder:
@@ -41,14 +55,11 @@ class CellProgress:
     def __init__(self, study: ResolvedStudy, cell: Cell, runs: Path, known: dict[str, RunResult] | None = None) -> None:
         """`runs`: where the run folders lie, which are only read; `known`: results by digest, not read again."""
         self.cell = cell
-        self.damaged: dict[str, str] = {}
-        """What is wrong with a run's result, by digest; such a run counts as not done."""
-        self._study, self._runs = study, runs
+        self.damaged: dict[str, str] = {}  # what is wrong with a result, by digest; such a run counts as not done
+        self.study, self._runs = study, runs
         self._space = study.search.space_of(cell.arm)
         self._known = {} if known is None else known
         self._trials: list[Finished] = []
-        self._history: list[Trial] = []
-        """The trials as the search sees them."""
         self._confirmed: dict[int, Finished] = {}
         self._to_try: Run | None = None
 
@@ -76,18 +87,6 @@ class CellProgress:
         """Whether every trial of the search has a result."""
         return len(self._trials) == self.cell.trials
 
-    def rehearsal(self) -> Rehearsal:
-        """What is tried of this cell: the smallest part of a batch that any of its trainings takes at a time."""
-        config = self.cell.confirm(0, self.cell.own_values).config
-        recipe = replace(config.recipe, batch_size=self._study.smallest_part(self.cell.arm), accumulate=1)
-        return Rehearsal(arm=self.cell.arm.name, config=replace(config, recipe=recipe), facts=self.cell.facts)
-
-    @property
-    def values(self) -> dict[str, object]:
-        """The chosen setting of the nuisance parameters: the best trial's, or the recipe's own without a search."""
-        best = chosen(self._history)
-        return dict(best.values) if best else self.cell.own_values
-
     @property
     def remaining(self) -> int:
         """Training images still to be seen: a measure of the work that is left in this cell."""
@@ -107,18 +106,32 @@ class CellProgress:
     def folder_of(self, run: Run) -> RunFolder:
         return RunFolder(self._runs / run.digest)
 
+    @property
+    def _history(self) -> list[Trial]:
+        results = [(item.run.values, item.result) for item in self._trials]
+        return [
+            Trial(number=number, values=values, status=result.status, score=result.validation_accuracy)
+            for number, (values, result) in enumerate(results)
+        ]
+
     def _next_trial(self) -> Run:
         if self._to_try is None:
             values = self.cell.own_values
-            if self._history and self._space:
-                values = propose(self._study.search, self._space, self._study.name, self._history)
-            self._to_try = self.cell.trial(len(self._history), values)
+            if self._trials and self._space:
+                from harness.execution.optuna_search import propose
+
+                values = propose(self.study.search, self._space, self.study.name, self._history)
+            self._to_try = self.cell.trial(len(self._trials), values)
         return self._to_try
 
     @cached_property
     def _unconfirmed(self) -> dict[str, Run]:
-        """Confirm runs without a result by digest, in the order of their seeds; once a setting is chosen."""
-        runs = [self.cell.confirm(seed, self.values) for seed in self.cell.seeds]
+        """Confirm runs without a result by digest, in the order of their seeds: of the best trial's setting.
+
+        That is chosen by then; without a completed trial it is the recipe's own.
+        """
+        best = chosen(self._history)
+        runs = [self.cell.confirm(seed, best.values if best else self.cell.own_values) for seed in self.cell.seeds]
         return {run.digest: run for run in runs}
 
     def _take_in(self, run: Run) -> bool:
@@ -131,10 +144,7 @@ class CellProgress:
             self._confirmed[run.config.seed] = item
             self._unconfirmed.pop(run.digest, None)
         else:
-            score = result.validation_accuracy if result.status == "completed" else None
-            trial = Trial(number=len(self._history), values=run.values, status=result.status, score=score)
             self._trials.append(item)
-            self._history.append(trial)
             self._to_try = None
         return True
 
@@ -158,6 +168,15 @@ def open_cells(plan: Plan, folder: Path, known: Mapping[str, RunResult] | None =
 
 
 def rehearsals(cells: Collection[CellProgress], again: Collection[Finished]) -> list[Rehearsal]:
-    """What is to be tried before the first run: each cell with a run to train, be it one of those `again`."""
-    repeated = {item.cell.key for item in again}
-    return [progress.rehearsal() for progress in cells if progress.remaining or progress.cell.key in repeated]
+    """What is to be tried before the first run: of each cell with a run to train, be it one of those `again`.
+
+    The smallest part of a batch that any of its trainings takes at a time will do.
+    """
+    repeated, tried = {item.cell.key for item in again}, []
+    for progress in cells:
+        cell = progress.cell
+        if progress.remaining or cell.key in repeated:
+            config = cell.confirm(0, cell.own_values).config
+            recipe = replace(config.recipe, batch_size=progress.study.smallest_part(cell.arm), accumulate=1)
+            tried.append(Rehearsal(arm=cell.arm.name, config=replace(config, recipe=recipe), facts=cell.facts))
+    return tried

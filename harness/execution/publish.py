@@ -21,7 +21,6 @@ from harness.analysis.judging import own_verdicts
 from harness.execution.plan import make_plan
 from harness.execution.progress import Finished, open_cells
 from harness.records import manifest, run_table
-from harness.records.correctness import Correct
 from harness.records.files import RecordsError, is_being_set_aside, remove_unfinished, set_aside_together
 from harness.records.layout import StudyFolder, shared_write_lock
 from harness.records.provenance import report_maker
@@ -38,7 +37,6 @@ from harness.spec.claims import is_own
 Say = Callable[[str], object]
 
 ASIDE = "results"  # what a set of results of other settings is called where it is kept; a number follows
-
 _OF_RUNS = ("device", "precision", "code_fingerprint", "numerics", "data_hash", "data_source")
 
 
@@ -193,7 +191,7 @@ def collect(study: ResolvedStudy, finished: Sequence[Finished], provenance: dict
         trials=with_columns([_row(study, item) for item in trials], run_table.TRIAL_COLUMNS),
         curves=with_columns((row for item in confirmed for row in _curve(item)), run_table.CURVE_COLUMNS),
         shifts=with_columns((row for item in confirmed for row in _shifts(item)), run_table.SHIFT_COLUMNS),
-        correct={item.run.digest: _correct(item) for item in completed},
+        correct={item.run.digest: np.equal(*item.folder.predictions()) for item in completed},
     )
 
 
@@ -231,8 +229,7 @@ def _row(study: ResolvedStudy, item: Finished) -> dict[str, Any]:
     else:
         own |= {"is_baseline": arm.name == study.baseline.name, "level": arm.level, "series": arm.series or ""}
         if result.shifts:
-            largest = result.shifts[-1]
-            own |= {"shifted_accuracy": largest.accuracy, "shift_agreement": largest.agreement}
+            own |= {"shifted_accuracy": result.shifts[-1].accuracy, "shift_agreement": result.shifts[-1].agreement}
     return own | {f"p.{name}": value for name, value in run.values.items()}
 
 
@@ -245,18 +242,10 @@ def _curve(item: Finished) -> Iterator[dict[str, Any]]:
 
 
 def _shifts(item: Finished) -> Iterator[dict[str, Any]]:
-    for shift in item.result.shift_curve:
-        tested = {"shift": shift.pixels, "test_accuracy": shift.accuracy, "agreement": shift.agreement}
-        yield _place(item) | tested
+    for at in item.result.shift_curve:
+        yield _place(item) | {"shift": at.pixels, "test_accuracy": at.accuracy, "agreement": at.agreement}
 
 
 def _place(item: Finished) -> dict[str, Any]:
-    config = item.run.config
-    name = item.cell.arm.name
-    return {"arm": name, "train_size": config.data.train_size, "seed": config.seed, "digest": item.run.digest}
-
-
-def _correct(item: Finished) -> Correct:
-    labels, predicted = item.folder.predictions()
-    correct: Correct = np.equal(labels, predicted)
-    return correct
+    run, config = item.run, item.run.config
+    return {"arm": run.arm, "train_size": config.data.train_size, "seed": config.seed, "digest": run.digest}

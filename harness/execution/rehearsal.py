@@ -23,8 +23,7 @@ from harness.training.loop import prepare_training, run_updates
 from harness.training.state import Diverged, Training
 
 TIMED_UPDATES = 4
-LARGEST_PROBE_MACS = {"cpu": 1e10, "cuda": 5e11, "mps": 2e10}
-"""A probe's batch is cut so that one forward pass stays below this, on a kind of device; the time is scaled up."""
+LARGEST_PROBE_MACS = {"cpu": 1e10, "cuda": 5e11, "mps": 2e10}  # of a forward pass, whose batch is cut to stay below
 START_SECONDS = 0.5  # from the start of a worker to its first update, with the data in the cache
 
 

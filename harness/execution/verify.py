@@ -40,8 +40,7 @@ TOLERANCE = 1e-9  # largest relative difference between a number and itself once
 class Fault:
     """A file that does not hold."""
 
-    path: str
-    """Relative to the study's results folder."""
+    path: str  # relative to the study's results folder
     expected: str
     found: str
 
@@ -49,8 +48,7 @@ class Fault:
         return f"{self.path}: expected {self.expected}; found {self.found}."
 
 
-Findings = Iterator[Fault | str | int]
-"""What a check yields: faults, notes, and how many things it has compared."""
+Findings = Iterator[Fault | str | int]  # faults, notes, and how many things a check has compared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +56,9 @@ class Check:
     """One kind of check, and what it came to."""
 
     what: str
-    checked: int
-    """How many things were compared."""
+    checked: int  # how many things were compared
     faults: tuple[Fault, ...]
-    notes: tuple[str, ...]
-    """What could not be compared, and why."""
+    notes: tuple[str, ...]  # what could not be compared, and why
 
     @classmethod
     def of(cls, what: str, path: str, found: Findings) -> "Check":
@@ -143,9 +139,9 @@ def _check_files(folder: Path) -> Findings:
             yield Fault(name, f"an entry in {manifest.NAME}", "none")
 
 
-def _wrong_hashes(folder: Path, files: dict[str, str]) -> Iterator[Fault]:
-    for name, found in manifest.mismatches(folder, files).items():
-        yield Fault(name, f"SHA-256 {files[name]}", found)
+def _wrong_hashes(folder: Path, files: dict[str, str]) -> list[Fault]:
+    wrong = manifest.mismatches(folder, files)
+    return [Fault(name, f"SHA-256 {files[name]}", found) for name, found in wrong.items()]
 
 
 def _check_runs(folder: Path) -> Findings:
@@ -171,20 +167,17 @@ def _check_origins(folder: Path, kept: StudyRecords) -> Findings:
     if not StudyFolder(folder).runs.is_dir():
         return
     there = {path.parent.name for path in StudyFolder(folder).runs.glob("*/result.json")}
-    rows = [(table, digest) for table in ("runs", "trials") for digest in getattr(kept, table)["digest"]]
-    lost = [
-        Fault(f"{table}.csv", f"a result in work/runs/{digest}", "none")
-        for table, digest in rows
-        if digest not in there
-    ]
-    yield from lost
     finished = [item for cell in open_cells(make_plan(kept.study), folder) for item in cell.finished()]
-    others = len({digest for _, digest in rows} - {item.run.digest for item in finished})
-    if not others:
+    planned = {item.run.digest for item in finished}
+    rows = [(table, digest) for table in ("runs", "trials") for digest in getattr(kept, table)["digest"]]
+    for table, digest in rows:
+        if digest not in there:
+            yield Fault(f"{table}.csv", f"a result in work/runs/{digest}", "none")
+    if others := sum(digest not in planned for _, digest in rows):
+        yield f"The run folders have other configurations for {counted(others, 'row')}; tables are not made again."
+    else:
         yield len(rows)
         yield from _other_content(folder, kept, collect(kept.study, finished, kept.provenance))
-    elif not lost:
-        yield f"This version plans other configurations for {counted(others, 'row')}; tables are not made again."
 
 
 def _other_content(folder: Path, kept: StudyRecords, fresh: StudyRecords) -> Iterator[Fault]:
@@ -223,10 +216,9 @@ def _rows(path: Path) -> list[list[str]]:
 def _check_report(folder: Path, kept: StudyRecords) -> Findings:
     """Comparisons, claims, pages and figures, byte by byte; what other code or libraries have made differs in notes."""
     with tempfile.TemporaryDirectory(prefix="patchbench-") as temporary:
-        made = {
-            path.relative_to(temporary).as_posix(): path for path in write_report(kept, analyse(kept), Path(temporary))
-        }
-        wrong = list(_wrong_hashes(folder, {name: sha256(read_bytes(path)) for name, path in made.items()}))
+        written = write_report(kept, analyse(kept), Path(temporary))
+        made = {path.relative_to(temporary).as_posix(): path for path in written}
+        wrong = _wrong_hashes(folder, {name: sha256(read_bytes(path)) for name, path in made.items()})
         tables = [fault.path for fault in wrong if fault.path.endswith(".csv") and (folder / fault.path).exists()]
         differences = [fault for name in tables for fault in _first_difference(folder / name, made[name])]
     maker = _other_maker(folder) if wrong else None

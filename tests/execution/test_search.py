@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_studies import SPACE
 
-from harness.execution.optuna_search import Trial, chosen, propose
+from harness.execution.optuna_search import propose
+from harness.execution.progress import Trial, chosen
 from harness.spec import Choice, LogUniform, Search, Uniform
 from harness.spec.search import STARTUP_TRIALS
 

@@ -51,13 +51,10 @@ class Engine(Protocol):
     runs to keep their state and end; `close` ends everything now.
     """
 
-    capacity: int
-    """Runs that are carried out at the same time."""
+    capacity: int  # runs that are carried out at the same time
 
     @property
-    def active(self) -> int:
-        """Runs under way."""
-
+    def active(self) -> int: ...  # runs under way
     def start(self, run: Run, folder: RunFolder) -> None: ...
     def wait(self, seconds: float) -> list[Beat | Outcome]: ...
     def stop(self) -> None: ...

@@ -13,8 +13,7 @@ from harness.records.runs import RunFolder
 from harness.spec import InvalidInput, Run
 from harness.training.settings import WorkerSettings
 
-LONGEST_REHEARSALS = 120.0
-"""Seconds that the models' first updates may take together, before the trainings start without."""
+LONGEST_REHEARSALS = 120.0  # seconds that the models' first updates may take together, else trainings start without
 
 
 @dataclass
@@ -22,8 +21,7 @@ class _Worker:
     run: Run
     folder: RunFolder
     call: Call
-    quiet: float = 0.0
-    """Seconds since it was last heard of, as far as somebody listened."""
+    quiet: float = 0.0  # seconds since it was last heard of, as far as somebody listened
     error: str = ""
     interrupted: bool = False
 
