@@ -242,6 +242,6 @@ def status(results: Path, name: str, scale: str | None, as_json: bool) -> None:
 
     found = read_status(existing(results, name, scale))
     if as_json:
-        echo_json(found.as_json())
+        echo_json(to_plain(found))
     else:
         say(make_console(), found.as_text())

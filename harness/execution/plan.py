@@ -16,11 +16,8 @@ from harness.spec.search import Setting
 
 @lru_cache(maxsize=256)
 def _with_values(own: Setting, values: tuple[tuple[str, type, Any], ...]) -> Setting:
-    """A setting with nuisance values, whose types tell 1 from True; the images seen stay what they are."""
-    images = own.recipe.total_images
-    for name, _, value in values:
-        own = own.with_value(name, value)
-    return replace(own, recipe=replace(own.recipe, updates=images // own.recipe.batch_size))
+    """A setting with nuisance values, whose types tell 1 from True."""
+    return own.with_values({name: value for name, _, value in values})
 
 
 @dataclass(frozen=True, kw_only=True)

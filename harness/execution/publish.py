@@ -22,7 +22,7 @@ from harness.execution.plan import make_plan
 from harness.execution.progress import Finished, open_cells
 from harness.records import manifest, run_table
 from harness.records.files import RecordsError, is_being_set_aside, remove_unfinished, set_aside_together
-from harness.records.layout import StudyFolder, shared_write_lock
+from harness.records.layout import StudyFolder
 from harness.records.provenance import report_maker
 from harness.records.run_table import StudyRecords, with_columns
 from harness.records.runs import RunResult
@@ -141,7 +141,7 @@ def _report(folder: Path, own: ResolvedStudy | None) -> Findings:
     manifest.write_manifest(folder, [*sources, *report], report_maker())
     if (folder.parent.name, folder.name) == (kept.study.name, kept.study.scale):  # else there are no others beside it
         results = folder.parents[1]
-        with write_lock(shared_write_lock(results)):
+        with write_lock(StudyFolder(results).write_lock):
             remove_unfinished(results)
             write_index(results)
     return findings

@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from harness.records.files import MOST_BYTES, read_bytes, reading, write_bytes
 
-Correct = npt.NDArray[np.bool_]
-"""(N,) whether the predicted class was right, per test image in the test split's order."""
+Correct = npt.NDArray[np.bool_]  # (N,) whether the predicted class was right, per test image in the test split's order
 
 
 def write_arrays(path: Path, **arrays: Any) -> bytes:
@@ -24,10 +23,7 @@ def write_arrays(path: Path, **arrays: Any) -> bytes:
 
 
 def read_arrays(path: Path, kinds: Mapping[str, str]) -> dict[str, npt.NDArray[Any]]:
-    """The arrays named in `kinds`, each (n,) and of one of these numpy kinds of dtype (`u`, `i`, `U`).
-
-    `RecordsError` for anything else, and for an archive that is damaged or unpacks to more than MOST_BYTES.
-    """
+    """The arrays named in `kinds`, each (n,), of one of these kinds of dtype (`u`, `i`, `U`); else `RecordsError`."""
     with reading(path):
         content = io.BytesIO(read_bytes(path))
         with zipfile.ZipFile(content) as archive:

@@ -2,8 +2,7 @@
 
 import pandas as pd
 
-_QUOTED_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")
-"""The signs of a formula; and the apostrophe itself, so that the one put before a text can be told from its own."""
+_QUOTED_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")  # signs of a formula; and of a text made safe
 
 
 def from_frame(frame: pd.DataFrame) -> str:

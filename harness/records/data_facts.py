@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from harness.records.files import adapter, reading
 from harness.records.layout import STUDY_FILE
@@ -12,14 +12,11 @@ from harness.spec.plural import counted
 PART_NAMES = {"train": "training", "validation": "validation", "test": "test"}
 PARTS = tuple(PART_NAMES)
 
-FEWEST_TEST_IMAGES = 200
-"""With fewer, one image is more than half a point of accuracy."""
+KEY = "data"  # where the provenance of a study keeps its `DataFacts`: a list
 
-MOST_UNEVEN = 10
-"""From this many images of one class for each of another on, accuracy is told to be that of the frequent ones."""
-
-KEY = "data"
-"""Where the provenance of a study keeps its `DataFacts`: a list."""
+_FEWEST_TEST_IMAGES = 200
+_MOST_UNEVEN = 10
+"""Images of one class for each of another from which on accuracy is told to be that of the frequent ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,28 +25,21 @@ class Skipped:
 
     reason: str
     files: int
-    first: tuple[str, ...]
-    """Paths relative to the data's folder; at most five."""
+    first: tuple[str, ...]  # paths relative to the data's folder; at most five
 
 
 @dataclass(frozen=True, kw_only=True)
 class Duplicates:
     """Images that are there more than once."""
 
-    compared: str
-    """What is the same: `pixels at 32 px`, `bytes of the files`."""
-    test_in_train: int
-    """Test images that are also training images, those held out for validation included."""
+    compared: str  # what is the same: `pixels at 32 px`, `bytes of the files`
+    test_in_train: int  # test images that are also training images, those held out for validation included
     validation_in_train: int
-    relabelled: int
-    """Images that stand under more than one class, in whatever parts."""
-    repeated: int
-    """Images that are there already, in whatever parts and classes."""
-    first: tuple[str, ...] = ()
-    """`test/cat/1.png = train/cat/2.png`: at most five of those that matter most."""
+    relabelled: int  # images under more than one class, in whatever parts
+    repeated: int  # all images that are there already
+    first: tuple[str, ...] = ()  # `test/cat/1.png = train/cat/2.png`: at most five of those that matter most
 
     def in_words(self) -> str:
-        """Their numbers, what was compared, and examples."""
         if not self.repeated:
             return f"none (compared: {self.compared})"
         parts = (
@@ -79,32 +69,22 @@ class ClassCount:
 
 @dataclass(frozen=True, kw_only=True)
 class DataFacts:
-    """Images of each part and class, their sizes and modes, and what was passed over."""
+    """Images of each part and class, as they are, and what was passed over."""
 
     source: str
     data_hash: str
-    train: int
-    """Images that training subsets are taken from, without those held out."""
+    train: int  # images that training subsets are taken from, without those held out
     validation: int
     test: int
-    origins: Mapping[str, str] = field(default_factory=dict)
-    """Where the images of a part come from: a folder, or what they are held out of."""
-    classes: tuple[ClassCount, ...] = ()
-    """Empty where the images of a named source have not been counted."""
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    """Images as they are, by `width x height` in pixels: the five most frequent sizes."""
+    origins: Mapping[str, str] = field(default_factory=dict)  # by part: a folder, or what it is held out of
+    classes: tuple[ClassCount, ...] = ()  # empty where the images of a named source have not been counted
+    sizes: Mapping[str, int] = field(default_factory=dict)  # by `width x height`: the five most frequent
     distinct_sizes: int = 0
-    modes: Mapping[str, int] = field(default_factory=dict)
-    """Images as they are, by Pillow's name of their mode: L (grey), RGB, RGBA, P, I;16, CMYK."""
-    looked_at: int | None = None
-    """Files that sizes and modes are told of, where not all were opened."""
-    several_frames: int = 0
-    """Files of several frames or pages, of which the first is read."""
-    outside: int = 0
-    """Images that links out of the folder lead to."""
+    modes: Mapping[str, int] = field(default_factory=dict)  # by Pillow's name of the mode, such as L (grey) or P
+    looked_at: int | None = None  # files that sizes and modes are told of, where not all were opened
+    several_frames: int = 0  # files of several frames or pages, of which the first is read
     skipped: tuple[Skipped, ...] = ()
-    duplicates: Duplicates | None = None
-    """None where they have not been looked for."""
+    duplicates: Duplicates | None = None  # None where they have not been looked for
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """What is known, as pairs of a heading and a text; the classes apart."""
@@ -116,18 +96,15 @@ class DataFacts:
             least = "" if totals[0] == totals[-1] else f"{totals[0]:,} to "
             yield "Classes", f"{len(self.classes):,}, of {least}{counted(totals[-1], 'image')}"
         looked_at = "" if self.looked_at is None else f" (of {counted(self.looked_at, 'file')} looked at)"
-        for heading, numbers, distinct in (
-            ("Sizes", self.sizes, self.distinct_sizes),
-            ("Modes", self.modes, len(self.modes)),
-        ):
+        sizes = ", ".join(f"{name} {number:,}" for name, number in self.sizes.items())
+        if (others := self.distinct_sizes - len(self.sizes)) > 0:
+            sizes += f" and {counted(others, 'other size')}"
+        modes = ", ".join(f"{name} {number:,}" for name, number in self.modes.items())
+        for heading, numbers, told in (("Sizes", self.sizes, sizes), ("Modes", self.modes, modes)):
             if numbers:
-                more = f" and {counted(distinct - len(numbers), 'other size')}" if distinct > len(numbers) else ""
-                told = ", ".join(f"{name} {number:,}" for name, number in numbers.items()) + more
-                yield heading, (next(iter(numbers)) if distinct == 1 else told) + looked_at
+                yield heading, (told if len(numbers) > 1 else next(iter(numbers))) + looked_at
         if self.several_frames:
             yield "Several frames or pages", f"{counted(self.several_frames, 'file')}; the first of each is read"
-        if self.outside:
-            yield "Links out of the folder", f"followed to {counted(self.outside, 'image')}"
         for item in self.skipped:
             more = ", ..." if item.files > len(item.first) else ""
             yield f"Skipped: {item.reason}", f"{item.files:,} ({', '.join(item.first)}{more})"
@@ -144,28 +121,9 @@ class DataFacts:
         """What makes a result on these images less than it seems, a sentence each."""
         return (*self._of_images(), *self._of_classes())
 
-    def _of_classes(self) -> Iterator[str]:
-        for part in PARTS[1:]:
-            without = [f"'{row.name}'" for row in self.classes if not getattr(row, part)]
-            if without and getattr(self, part):
-                more = f" and {len(without) - 5:,} more" if len(without) > 5 else ""
-                yield (
-                    f"The {PART_NAMES[part]} images of {self.source} lack {counted(len(without), 'class')}, "
-                    f"{', '.join(without[:5])}{more}: accuracy there says nothing of what is not there."
-                )
-        for part, name in (("total", ""), ("train", "training "), ("test", "test ")):
-            numbers = sorted((getattr(row, part), row.name) for row in self.classes if getattr(row, part))
-            if numbers and numbers[-1][0] >= MOST_UNEVEN * numbers[0][0]:
-                (few, rare), (many, frequent) = numbers[0], numbers[-1]
-                yield (
-                    f"Classes of {self.source} are uneven: '{frequent}' has {many:,} {name}images, '{rare}' {few:,}. "
-                    "Accuracy is mostly that of the frequent classes."
-                )
-                return
-
     def _of_images(self) -> Iterator[str]:
         test, source, found = counted(self.test, "test image"), self.source, self.duplicates
-        if 0 < self.test < FEWEST_TEST_IMAGES:
+        if 0 < self.test < _FEWEST_TEST_IMAGES:
             yield f"{source} has only {test}: one of them is {100 / self.test:.2g} points of accuracy."
         if found is not None and found.test_in_train:
             yield (
@@ -178,12 +136,30 @@ class DataFacts:
                 f"{found.compared}): no model can be right about all of them."
             )
 
+    def _of_classes(self) -> Iterator[str]:
+        for part in PARTS[1:]:
+            without = [f"'{row.name}'" for row in self.classes if not getattr(row, part)]
+            if without and getattr(self, part):
+                more = f" and {len(without) - 5:,} more" if len(without) > 5 else ""
+                yield (
+                    f"The {PART_NAMES[part]} images of {self.source} lack {counted(len(without), 'class')}, "
+                    f"{', '.join(without[:5])}{more}: accuracy there says nothing of what is not there."
+                )
+        for part, name in (("total", ""), ("train", "training "), ("test", "test ")):
+            numbers = sorted((getattr(row, part), row.name) for row in self.classes if getattr(row, part))
+            if numbers and numbers[-1][0] >= _MOST_UNEVEN * numbers[0][0]:
+                (few, rare), (many, frequent) = numbers[0], numbers[-1]
+                yield (
+                    f"Classes of {self.source} are uneven: '{frequent}' has {many:,} {name}images, '{rare}' {few:,}. "
+                    "Accuracy is mostly that of the frequent classes."
+                )
+                return
+
 
 def of_provenance(provenance: Mapping[str, Any]) -> tuple[DataFacts, ...]:
     """What the provenance of a study says of its data; empty in results of earlier versions. `RecordsError` else."""
     with reading(Path(STUDY_FILE)):
-        facts: tuple[DataFacts, ...] = adapter(tuple[DataFacts, ...]).validate_python(provenance.get(KEY, ()))
-    return facts
+        return cast("tuple[DataFacts, ...]", adapter(tuple[DataFacts, ...]).validate_python(provenance.get(KEY, ())))
 
 
 def shown(name: str) -> str:

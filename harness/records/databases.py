@@ -21,16 +21,13 @@ _SHARED = (
 
 
 def load_shared_libraries() -> None:
-    """Load what the study's thread and those of its databases would load at the same time; before these are started.
-
-    Of packages whose modules import each other, two threads that load them may leave half a module behind.
-    """
+    """Load what several threads would load at once, before they start: it may leave half a module behind."""
     for name in _SHARED:
         import_module(name)
 
 
 def sqlite_url(path: Path) -> str:
-    """SQLAlchemy's address of a file, whatever its folder is called; to be used by this process and those it starts.
+    """SQLAlchemy's address of a file, whatever its folder is called; for this process and those it starts.
 
     Libraries quote differently: a folder with a sign to be quoted gets a plain name for as long as this process lives.
     """
@@ -54,10 +51,7 @@ def path_of(url: str) -> Path | None:
 
 @contextlib.contextmanager
 def new_database(path: Path) -> Iterator[str]:
-    """The address of a file that a library makes outside of the results; `path` is a copy of it once it is whole.
-
-    Raises `RecordsError` where `path` cannot be written.
-    """
+    """The address of a file that a library makes elsewhere; `path` is a copy of it once whole, or a `RecordsError`."""
     with tempfile.TemporaryDirectory(prefix="patchbench-") as folder:
         made = Path(folder) / "new.db"
         yield sqlite_url(made)

@@ -1,10 +1,7 @@
 """Places where a process can be made to fail, so that tests can show that a study survives it there.
 
-Off unless asked for by the environment:
-
-- `PATCHBENCH_FAILPOINT=NAME[#N][=ACTION][,...]`: the Nth time that the place NAME is reached (the first time where N is
-  not given), the process sends itself a signal (`KILL`, unless ACTION names another one) or, for the action `sleep`,
-  hangs. Several may be asked for, with commas between them.
+- `PATCHBENCH_FAILPOINT=NAME[#N][=ACTION][,...]`: the Nth time (by default the first) that the place NAME is reached,
+  the process sends itself the signal ACTION (by default `KILL`) or, for the action `sleep`, hangs.
 - `PATCHBENCH_FAILPOINT_LOG=PATH`: the names of the places that are reached are appended to PATH, a line each. N then
   counts over all processes that share the file, so that what is tried again does not fail again.
 """
@@ -36,14 +33,10 @@ def reached(what: str, path: Path | None = None) -> None:
         at, _, action = asked.partition("=")
         place, _, number = at.partition("#")
         if (place, int(number or 1)) == (name, times):
-            _fail(action or "KILL")
-
-
-def _fail(action: str) -> None:
-    if action == "sleep":
-        time.sleep(3600)
-    else:
-        os.kill(os.getpid(), signal.Signals[f"SIG{action}"])
+            if action == "sleep":
+                time.sleep(3600)
+            else:
+                os.kill(os.getpid(), signal.Signals[f"SIG{action or 'KILL'}"])
 
 
 def _count(name: str) -> int:

@@ -1,7 +1,4 @@
-"""Files that are either whole or not there: every write of a record goes through this module.
-
-And every read: a record may come from anybody, so it is bounded in size and depth before it is taken in.
-"""
+"""Files that are whole or not there, and bounded reads of them: a record may come from anybody."""
 
 import contextlib
 import errno
@@ -26,8 +23,7 @@ from harness.spec import InvalidInput
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-MOST_BYTES = 2**28
-"""The largest record that is read, packed or unpacked: several times what the largest study leaves."""
+MOST_BYTES = 2**28  # the largest record that is read, packed or unpacked: several times what the largest study leaves
 
 
 class RecordsError(InvalidInput):
@@ -36,10 +32,7 @@ class RecordsError(InvalidInput):
 
 @contextlib.contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary neighbour of `path` for writing; on success it is flushed to disk and takes the name.
-
-    Raises `RecordsError` with the path when the disk is full or not writable; the earlier file then stays whole.
-    """
+    """Open a temporary neighbour of `path`; on success it is flushed to disk and takes the name."""
     reached("begin", path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +51,7 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
 def unfinished_file(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
     """A new neighbour of `path`, open for writing; removed at the end unless it was renamed.
 
-    It is locked for as long as it is open: what is not locked belongs to nobody, and `remove_unfinished` takes it away.
+    It is locked as long as it is open: what is not locked belongs to nobody, and `remove_unfinished` takes it away.
     """
     while True:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -139,10 +132,7 @@ def open_to_read(path: Path) -> io.BufferedReader:
 
 
 def open_to_append(path: Path) -> IO[bytes]:
-    """A plain file of one's own, unbuffered, to be read, cut and appended to; made where it is not there.
-
-    `RecordsError` where it cannot be opened, and for a link, which may lead to somebody's file.
-    """
+    """A plain file, unbuffered, to be read, cut and appended to; `RecordsError` for a link, as to somebody's file."""
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,12 +150,6 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; `RecordsError` when it is not whole."""
     with reading(path):
         return parse_json(read_bytes(path))
-
-
-def read_record(path: Path, kind: Any) -> Any:
-    """A JSON file as a dataclass or another type; `RecordsError` where it does not hold one."""
-    with reading(path):
-        return adapter(kind).validate_python(read_json(path))
 
 
 @functools.cache
@@ -205,10 +189,7 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def mendable(near: Path | None = None) -> Iterator[None]:
-    """Turn an `OSError` that the user can mend (no space, no permission, something in the way) into a `RecordsError`.
-
-    It names the file that the error names, else `near`, else the working folder.
-    """
+    """Turn an `OSError` that the user can mend into a `RecordsError`, of the file that it names, else of `near`."""
     try:
         yield
     except OSError as error:
@@ -241,17 +222,17 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def set_aside(path: Path, folder: Path) -> Path:
-    """Move a damaged or outdated file or folder into `folder`, under a name of its own; returns the new path."""
+def set_aside(path: Path, folder: Path, name: str | None = None) -> Path:
+    """Move a file or folder into `folder`, as its name (or `name`) with a number that is free; returns the new path."""
     folder.mkdir(parents=True, exist_ok=True)
-    return path.rename(_unused(folder, path.name))
+    targets = (folder / f"{name or path.name}.{number}" for number in itertools.count())
+    return path.rename(next(target for target in targets if not target.exists()))
 
 
 def set_aside_together(paths: Iterable[Path], folder: Path, name: str) -> Path | None:
-    """Move files and folders that belong together into a new folder `folder/NAME.<number>`; returns it, None for none.
+    """Move what belongs together into a new folder `folder/NAME.<number>`; returns it, None where nothing is there.
 
-    A move that was killed in the middle is seen by its unfinished folder and completed by the next call, whatever
-    `paths` it is given: nothing new may be written to them before.
+    A move that was killed is completed by the next call: nothing new may be written to `paths` before.
     """
     unfinished = folder / f".{name}.unfinished"
     there = [path for path in paths if path.exists() or path.is_symlink()]
@@ -262,9 +243,8 @@ def set_aside_together(paths: Iterable[Path], folder: Path, name: str) -> Path |
     for path in there:
         path.rename(unfinished / path.name)
         reached("set aside", path)
-    target = _unused(folder, name)
     sync_folder(unfinished)
-    unfinished.rename(target)
+    target = set_aside(unfinished, folder, name)
     reached("renamed:set aside")
     sync_folder(folder)
     return target
@@ -275,24 +255,19 @@ def is_being_set_aside(folder: Path, name: str) -> bool:
     return (folder / f".{name}.unfinished").exists()
 
 
-def _unused(folder: Path, name: str) -> Path:
-    targets = (folder / f"{name}.{number}" for number in itertools.count())
-    return next(target for target in targets if not target.exists())
-
-
 _RIGHTS = "Give this user the right to read and write there, or name another folder with --results"
-_ADVICE = {
-    "Free some space": (errno.ENOSPC, errno.EDQUOT),
-    "Lift the limit on the size of files (ulimit -f)": (errno.EFBIG,),
-    _RIGHTS: (errno.EACCES, errno.EPERM),
-    "Remove what stands in the place of a file or a folder": (
-        *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENXIO, errno.EBUSY),
+_REMEDIES = {
+    errno.EFBIG: "Lift the limit on the size of files (ulimit -f)",
+    errno.EROFS: "Mount that file system for writing, or name another folder with --results",
+    errno.ENAMETOOLONG: "Name a folder with a shorter path with --results",
+    errno.ENOLCK: "Name a folder on a file system that has locks with --results",
+    errno.ENOMEM: "Close other programs or lift the limit on memory (ulimit -v)",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), _RIGHTS),
+    **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENODEV), "Mend the disk or the connection to it"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Close other programs, or allow more open files (ulimit -n)"),
+    **dict.fromkeys(
+        (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENXIO, errno.EBUSY),
+        "Remove what stands in the place of a file or a folder",
     ),
-    "Mend the disk or the connection to it": (errno.EIO, errno.ESTALE, errno.ENODEV),
-    "Mount that file system for writing, or name another folder with --results": (errno.EROFS,),
-    "Name a folder with a shorter path with --results": (errno.ENAMETOOLONG,),
-    "Name a folder on a file system that has locks with --results": (errno.ENOLCK,),
-    "Close other programs or lift the limit on memory (ulimit -v)": (errno.ENOMEM,),
-    "Close other programs, or allow more open files (ulimit -n)": (errno.EMFILE, errno.ENFILE),
 }
-_REMEDIES = {number: advice for advice, numbers in _ADVICE.items() for number in numbers}

@@ -5,7 +5,6 @@ A confirm run leaves one in its own folder; the best of an arm then moves to `wo
 
 import contextlib
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Iterable
@@ -21,8 +20,7 @@ from harness.records.runs import RunFolder, place_of, with_place
 from harness.spec import InvalidInput, RunConfig, canonical_json, to_plain
 
 WEIGHTS, FACTS = "model.safetensors", "model.json"
-SHORTEST_PREFIX = 6
-"""Fewest hexadecimal digits that name a model."""
+SHORTEST_PREFIX = 6  # fewest hexadecimal digits that name a model
 _MOST_LISTED = 12
 
 
@@ -34,8 +32,7 @@ class ModelFacts:
     config: RunConfig
     """Of the run whose weights these are: the model's specification, the shape of the images, recipe and data."""
     digest: str
-    mean: tuple[float, ...]
-    """Per channel, in units of 0..1, over the run's training images; images are normalised with it."""
+    mean: tuple[float, ...]  # per channel, in 0..1, over the run's training images; these are normalised with it
     std: tuple[float, ...]
     validation_accuracy: float
     test_accuracy: float
@@ -106,13 +103,13 @@ class ModelFolder:
         files.write_json(self.facts_path, facts.as_json())
 
     def require_whole(self) -> None:
-        """Raise `RecordsError` unless the weights are a plain file with the size and the SHA-256 of model.json."""
-        facts = self.facts
+        """Raise `RecordsError` unless the weights are a plain file with the SHA-256 of model.json."""
         with files.reading(self.weights_path), files.open_to_read(self.weights_path) as file:
-            if (size := os.fstat(file.fileno()).st_size) != facts.bytes:
-                raise ValueError(f"it has {size:,} bytes; {FACTS} says {facts.bytes:,}. {_REMEDY}")
-            if (digest := hashlib.file_digest(file, "sha256").hexdigest()) != facts.sha256:
-                raise ValueError(f"it has the SHA-256 {digest}; {FACTS} says {facts.sha256}. {_REMEDY}")
+            if (digest := hashlib.file_digest(file, "sha256").hexdigest()) != self.facts.sha256:
+                raise ValueError(
+                    f"it has the SHA-256 {digest}; {FACTS} says {self.facts.sha256}. Remove the folder; to have the "
+                    "model again, remove the run's folder too and run the study again"
+                )
 
     def move_to(self, target: "ModelFolder") -> None:
         """Take the place of another model, in one step: a kill before it leaves this one where it is."""
@@ -132,10 +129,7 @@ class ModelFolder:
             shutil.rmtree(self.path)
 
     def copy_to(self, path: Path) -> list[Path]:
-        """Copy the weights to `path` and the facts beside it, as `.json`; returns both.
-
-        Raises `InvalidInput` where either is there already.
-        """
+        """Copy the weights to `path` and the facts beside it, as `.json`; `InvalidInput` where either is there."""
         facts_path = path.with_suffix(".json")
         for taken in (path, facts_path):
             if taken.exists() or taken == facts_path == path:
@@ -169,22 +163,15 @@ def models_in(folder: Path) -> list[ModelFolder]:
 
 
 def find_model(results: Path, prefix: str) -> ModelFolder:
-    """The kept model of a run, by the first digits of its digest.
-
-    Studies may share a run; then the first by name serves. Raises `InvalidInput` with the candidates for a prefix that
-    is too short, unknown or ambiguous.
-    """
+    """The kept model of a run, by the first digits of its digest; `InvalidInput` with the candidates if not one."""
     kept = [model for study in sorted(results.glob("*/*")) for model in models_in(study)]
     found = [model for model in kept if model.facts.digest.startswith(prefix.lower())]
     if len(prefix) >= SHORTEST_PREFIX and len({model.facts.digest for model in found}) == 1:
         return found[0]
     names = [f"{model.facts.digest[:12]} ({model.study}, {model.facts.arm})" for model in found or kept]
-    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    listed = ", ".join(names[:_MOST_LISTED]) + (", ..." if len(names) > _MOST_LISTED else "")
     raise InvalidInput(
         f"The digest is {prefix!r}; it must be the first {SHORTEST_PREFIX} or more digits of the digest of one model "
         f"that is kept in {results}, where a complete study keeps the best run of each arm. "
-        f"There are: {', '.join(names[:_MOST_LISTED]) or 'none'}{more}."
+        f"There are: {listed or 'none'}."
     )
-
-
-_REMEDY = "Remove the folder; to have the model again, remove the run's folder too and run the study again"

@@ -8,34 +8,27 @@ from harness.spec import InvalidInput, ResolvedStudy
 
 STUDY_FILE = "study.json"
 
-REPORT_FILE = "report.json"
-"""What a report says, for programs."""
+REPORT_FILE = "report.json"  # what a report says, for programs
 _PUBLISHED = ("report.html", "REPORT.md", REPORT_FILE, "runs.csv", "trials.csv", "comparisons.csv", "claims.csv")
 
 
 class StudyFolder:
     """The folder `results/<study>/<scale>`; names places, opens nothing.
 
-    The tables, pages and figures in it are published; `work/` is what trainings leave, and is never shared.
+    The tables, pages and figures in it are published; `work/` is what trainings leave, and is never shared. Of the
+    folder of all results it names what belongs to all studies: their `write_lock`, and what was set `aside`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.study_file, self.figures, self.work = path / STUDY_FILE, path / "figures", path / "work"
-        self.runs = self.work / "runs"
-        """A folder per run, by its digest."""
-        self.models = self.work / "models"
-        """A folder per arm: the best model."""
-        self.aside = self.work / "set_aside"
-        """What was damaged, or is of other settings or other code."""
-        self.lock = self.work / "lock"
-        """Held by the coordinator."""
-        self.write_lock = self.work / "turn"
-        """Held while the tables and the report are written."""
-        self.status = self.work / "status.json"
-        """What the coordinator says of itself."""
-        self.launched_study_file = self.work / STUDY_FILE
-        """The study as it was last launched, whose runs need not be in the tables yet."""
+        self.runs = self.work / "runs"  # a folder per run, by its digest
+        self.models = self.work / "models"  # a folder per arm: the best model
+        self.aside = self.work / "set_aside"  # what was damaged, or is of other settings or other code
+        self.lock = self.work / "lock"  # held by the coordinator
+        self.write_lock = self.work / "turn"  # held while the tables and the report are written
+        self.status = self.work / "status.json"  # what the coordinator says of itself
+        self.launched_study_file = self.work / STUDY_FILE  # whose runs need not be in the tables yet
 
     @property
     def latest_study_file(self) -> Path:
@@ -47,10 +40,7 @@ class StudyFolder:
         return [path for path in (*map(self.path.joinpath, _PUBLISHED), self.figures) if path.exists()]
 
     def require_inside(self, results: Path) -> None:
-        """Refuse links that lead out of the results folder: what is written would land, and replace files, elsewhere.
-
-        `results` itself may be a link, and the folder of results may come from anybody. Raises `InvalidInput`.
-        """
+        """Refuse links that lead out of `results`, where what is written would replace other files."""
         inside = os.path.realpath(results)  # which, unlike `resolve`, takes a link to itself for a file
         places = [self.path.parent, self.path, self.work, self.figures, self.aside]
         for parent in (self.runs, self.models):
@@ -75,13 +65,3 @@ def command_line(results: Path, *words: str) -> str:
 def study_folder(study: ResolvedStudy, results: Path) -> Path:
     """`results/<study>/<scale>`."""
     return results / study.name / study.scale
-
-
-def shared_write_lock(results: Path) -> Path:
-    """Held while something that all studies of a results folder share is written."""
-    return results / "work" / "turn"
-
-
-def shared_aside(results: Path) -> Path:
-    """What was damaged and belonged to all studies of a results folder."""
-    return results / "work" / "set_aside"

@@ -1,14 +1,13 @@
 """manifest.json: the SHA-256 of every published file of a study, and what made them.
 
-It finds a digit that was changed or a file that was half copied. It is no signature: whoever can write the files can
-write the manifest.
+It finds a changed digit or a half copied file. It is no signature: whoever can write the files can write it too.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from harness.records.files import RecordsError, read_bytes, read_record, sha256, write_json
+from harness.records.files import RecordsError, adapter, read_bytes, read_json, reading, sha256, write_json
 
 NAME = "manifest.json"
 SOURCES = ("study.json", "runs.csv", "trials.csv", "curves.csv", "shifts.csv", "predictions.npz")
@@ -19,10 +18,8 @@ SOURCES = ("study.json", "runs.csv", "trials.csv", "curves.csv", "shifts.csv", "
 class Manifest:
     """What was published."""
 
-    files: dict[str, str]
-    """SHA-256 by path relative to the study's results folder."""
-    made_by: dict[str, str]
-    """See `provenance.report_maker`."""
+    files: dict[str, str]  # SHA-256 by path relative to the study's results folder
+    made_by: dict[str, str]  # see `provenance.report_maker`
 
 
 def write_manifest(folder: Path, paths: Iterable[Path], made_by: dict[str, str]) -> None:
@@ -36,7 +33,8 @@ def read_manifest(folder: Path) -> Manifest | None:
     path = folder / NAME
     if not path.exists():
         return None
-    manifest: Manifest = read_record(path, Manifest)
+    with reading(path):
+        manifest: Manifest = adapter(Manifest).validate_python(read_json(path))
     for name in map(PurePosixPath, manifest.files):
         if name.is_absolute() or ".." in name.parts or "\0" in str(name):
             raise RecordsError(f"{path} names {str(name)!r}, which is not a file of this folder.")

@@ -5,6 +5,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -18,11 +19,9 @@ PACKAGE = Path(__file__).resolve().parents[1]
 _TRAINING_CODE = ("spec/model.py", "spec/recipe.py", "spec/data.py", "spec/run.py", "data", "models", "training")
 """What trains; relative to the package."""
 
-_REPORT_CODE = ("spec", "records", "analysis", "report", "execution/publish.py")
-"""What decides the bytes of the tables and of the report, besides the runs."""
+_REPORT_CODE = ("spec", "records", "analysis", "report", "execution/publish.py")  # what decides the bytes of a report
 
-UNKNOWN = "unknown"
-"""What a revision that git does not tell starts with; the reason follows."""
+UNKNOWN = "unknown"  # what a revision that git does not tell starts with; the reason follows
 
 _LIBRARIES = ("patchbench", "torch", "torchvision", "numpy", "pandas", "optuna", "mlflow")
 _REPORT_LIBRARIES = ("patchbench", "numpy", "pandas", "scipy", "matplotlib", "seaborn", "jinja2", "pillow")
@@ -61,9 +60,8 @@ def versions(libraries: Iterable[str] = _LIBRARIES) -> dict[str, str]:
 def hardware() -> dict[str, Any]:
     """The machine: system, processor, cores."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    cpu = names[0] if names else platform.processor() or UNKNOWN
+    named = re.search(r"^model name\s*:(.*)$", info.read_text() if info.exists() else "", re.MULTILINE)
+    cpu = named[1].strip() if named else platform.processor() or UNKNOWN
     return {"platform": platform.platform(), "cpu": cpu, "cores": available_cores()}
 
 
@@ -75,10 +73,7 @@ def available_cores() -> int:
 
 @cache
 def git_state() -> dict[str, Any]:
-    """`git_revision` of the checkout that the code runs from, and `git_dirty`: whether it has uncommitted changes.
-
-    Where git cannot tell, the revision is `unknown`, with the reason, and nothing is said of changes.
-    """
+    """`git_revision` of the checkout that the code runs from, or `unknown` and why; whether it is changed."""
     try:
         _git("ls-files", "--error-unmatch", "--", "harness/__init__.py")  # else the revision is that of another project
         revision = _git("rev-parse", "HEAD")

@@ -20,14 +20,13 @@ from harness.spec import ResolvedStudy
 
 _MOST_COLUMNS = 1000
 
-_KINDS = {
+_KINDS = {  # columns by the type that they have in every table; the others are float64
     "str": "study scale arm series status at_edge device precision digest code_fingerprint",
     "bool": "is_baseline chosen",
     "object": "level",
     "Int64": "train_size seed trial update shift updates images_seen params macs_per_image attention_macs_per_image "
     "peak_memory_bytes eval_peak_memory_bytes",
 }
-"""Columns by the type that they have in every table; the others are float64."""
 _KIND = {name: kind for kind, names in _KINDS.items() for name in names.split()}
 
 
@@ -35,35 +34,31 @@ def _columns(names: str) -> dict[str, str]:
     return {name: _KIND.get(name, "float64") for name in names.split()}
 
 
-RUN_COLUMNS = _columns(
+RUN_COLUMNS = _columns(  # columns of runs.csv in order, then a column `p.<name>` per nuisance parameter
     "study scale arm is_baseline level series train_size seed status test_accuracy test_loss shifted_accuracy "
     "shift_agreement validation_accuracy train_loss updates images_seen params macs_per_image "
     "attention_macs_per_image train_seconds train_images_per_second eval_images_per_second peak_memory_bytes "
     "eval_peak_memory_bytes device precision digest code_fingerprint"
 )
-"""Columns of runs.csv in order, with their types; then a column `p.<name>` per nuisance parameter."""
 
 ADDED_COLUMNS = ("series", "shifted_accuracy", "shift_agreement", "attention_macs_per_image", "eval_peak_memory_bytes")
 """Columns that tables of version 0.1 lack; they are read as empty."""
 
-TRIAL_COLUMNS = _columns(
+TRIAL_COLUMNS = _columns(  # columns of trials.csv in order, then a column `p.<name>` per nuisance parameter
     "study scale arm train_size trial status validation_accuracy images_seen chosen at_edge device precision digest "
     "code_fingerprint"
 )
-"""Columns of trials.csv in order, then a column `p.<name>` per nuisance parameter."""
 
-CURVE_COLUMNS = _columns(
+CURVE_COLUMNS = _columns(  # columns of curves.csv: a row per evaluation of a confirm run
     "arm train_size seed update images_seen train_loss validation_loss validation_accuracy learning_rate digest"
 )
-"""Columns of curves.csv: a row per evaluation of a confirm run."""
 
 SHIFT_COLUMNS = _columns("arm train_size seed shift test_accuracy agreement digest")
 """Columns of shifts.csv: a row per confirm run and shift (pixels) of the test images, the plain test being shift 0."""
 
 _FRACTIONS = ("test_accuracy", "shifted_accuracy", "shift_agreement", "validation_accuracy", "agreement")
 
-_PLACES = ("train_size", "seed", "trial", "update", "shift")
-"""Columns that say which run, trial, evaluation or test a row is of: never empty."""
+_PLACES = ("train_size", "seed", "trial", "update", "shift")  # never empty: they say what a row is of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,20 +66,13 @@ class StudyRecords:
     """What a finished (or partial) study leaves: everything that analysis and report read."""
 
     study: ResolvedStudy
-    provenance: dict[str, Any]
-    """Versions, hardware, git revision, data hash, command; see `study.json`."""
-    runs: pd.DataFrame
-    """A row per planned confirm run that has a result; RUN_COLUMNS and `p.<name>`."""
-    trials: pd.DataFrame
-    """A row per tuning trial that has a result; TRIAL_COLUMNS and `p.<name>`."""
-    curves: pd.DataFrame
-    """A row per evaluation; CURVE_COLUMNS."""
-    shifts: pd.DataFrame = field(default_factory=lambda: with_columns([], SHIFT_COLUMNS))
-    """A row per shift of the test images, where the study has test_shifts; SHIFT_COLUMNS."""
-    correct: Mapping[str, Correct] = field(default_factory=dict)
-    """For each completed confirm run's digest: per test image, in the test split's order, whether it was right."""
-    folder: Path | None = None
-    """Where the study's results lie."""
+    provenance: dict[str, Any]  # versions, hardware, git revision, data hash, command; see `study.json`
+    runs: pd.DataFrame  # a row per planned confirm run that has a result; RUN_COLUMNS and `p.<name>`
+    trials: pd.DataFrame  # a row per tuning trial that has a result; TRIAL_COLUMNS and `p.<name>`
+    curves: pd.DataFrame  # a row per evaluation; CURVE_COLUMNS
+    shifts: pd.DataFrame = field(default_factory=lambda: with_columns([], SHIFT_COLUMNS))  # with test_shifts
+    correct: Mapping[str, Correct] = field(default_factory=dict)  # by digest of a confirm run, in the split's order
+    folder: Path | None = None  # where the study's results lie
 
 
 def with_columns(rows: Iterable[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
@@ -119,9 +107,7 @@ def load_records(folder: Path) -> StudyRecords:
         runs=runs,
         trials=_read_csv(folder / "trials.csv", TRIAL_COLUMNS),
         curves=_read_csv(folder / "curves.csv", CURVE_COLUMNS),
-        shifts=_read_csv(folder / "shifts.csv", SHIFT_COLUMNS)
-        if study.test_shifts
-        else with_columns([], SHIFT_COLUMNS),
+        **({"shifts": _read_csv(folder / "shifts.csv", SHIFT_COLUMNS)} if study.test_shifts else {}),
         correct=read_answers(folder / "predictions.npz"),
         folder=folder,
     )

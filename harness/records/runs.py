@@ -22,13 +22,10 @@ from harness.spec.checks import check_types, later
 
 Status = Literal["completed", "diverged", "out_of_memory", "failed"]
 STATUSES: tuple[str, ...] = get_args(Status)
-FILES = ("predictions.npz", "journal.jsonl")
-"""What a result may name as belonging to it."""
-STATE_FILES = ("checkpoint-*", "teacher.*")
-"""What a training keeps beside its journal until it has a result; as patterns."""
+FILES = ("predictions.npz", "journal.jsonl")  # what a result may name as belonging to it
+STATE_FILES = ("checkpoint-*", "teacher.*")  # kept beside the journal until there is a result
 Labels = npt.NDArray[np.uint16]
-Event = dict[str, Any]
-"""`event` (started, evaluated, checkpointed, finished, ...), `time` (ms since 1970) and the event's own fields."""
+Event = dict[str, Any]  # `event` (started, evaluated, ...), `time` (ms since 1970) and the event's own fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +34,7 @@ class Shift:
 
     pixels: int
     accuracy: float
-    agreement: float
-    """Share of images whose predicted class stays that of the unmoved image."""
+    agreement: float  # share of images whose predicted class stays that of the unmoved image
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -50,40 +46,29 @@ class RunResult:
 
     digest: str
     status: Status
-    reason: str = ""
-    """Why there is no completed result, in a sentence."""
+    reason: str = ""  # why there is no completed result, in a sentence
     test_accuracy: float | None = None
     test_loss: float | None = None
-    shifts: tuple[Shift, ...] = ()
-    """Test of moved images, by ascending shift; empty where none was asked for."""
-    validation_accuracy: float | None = None
-    """At the last evaluation that was made."""
+    shifts: tuple[Shift, ...] = ()  # test of moved images, by ascending shift; empty where none was asked for
+    validation_accuracy: float | None = None  # at the last evaluation that was made
     validation_loss: float | None = None
-    train_loss: float | None = None
-    """Mean over the updates since the evaluation before the last."""
+    train_loss: float | None = None  # mean over the updates since the evaluation before the last
     updates: int = 0
     images_seen: int = 0
     params: int | None = None
     macs_per_image: int | None = None
-    attention_macs_per_image: int | None = None
-    """Of these, the products of queries with keys and of attention weights with values; 0 for a ResNet."""
-    train_seconds: float | None = None
-    """Time in training steps alone, without evaluation."""
+    attention_macs_per_image: int | None = None  # of these, those of attention's two products
+    train_seconds: float | None = None  # time in training steps alone, without evaluation
     train_images_per_second: float | None = None
     eval_images_per_second: float | None = None
-    peak_memory_bytes: int | None = None
-    """CUDA: peak allocated; CPU: the process's peak resident set."""
-    eval_peak_memory_bytes: int | None = None
-    """The same in the last evaluation on validation alone; None where the system cannot tell it apart."""
+    peak_memory_bytes: int | None = None  # CUDA: peak allocated; CPU: the process's peak resident set
+    eval_peak_memory_bytes: int | None = None  # in the last evaluation on validation; None where not to be told apart
     device: str = ""
     precision: str = ""
     code_fingerprint: str = ""
-    numerics: int = later(1)
-    """`harness.training.numerics.NUMERICS` of the code that trained; 1 before it was counted."""
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    """Versions, threads and hardware of the process that trained."""
-    files: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of the other files that belong to the result."""
+    numerics: int = later(1)  # `harness.training.numerics.NUMERICS` of the code that trained; 1 before it was counted
+    environment: Mapping[str, Any] = field(default_factory=dict)  # versions, threads and hardware
+    files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of the other files that belong to the result
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -201,10 +186,7 @@ class RunFolder:
         return read_journal(self.journal_path)
 
     def result(self) -> RunResult | None:
-        """The run's result; None while there is none. `RecordsError` when it, or a file of it, is damaged.
-
-        What other versions have written besides is left out.
-        """
+        """The run's result; None while there is none. `RecordsError` when it, or a file of it, is damaged."""
         if not self.result_path.exists():
             return None
         with files.reading(self.result_path):
@@ -228,10 +210,7 @@ class RunFolder:
         files.write_json(self.result_path, {"result": body, "sha256": files.sha256(canonical_json(body).encode())})
 
     def write_predictions(self, labels: Labels, predicted: Labels) -> dict[str, str]:
-        """Keep the test split's labels and predicted classes (N,), in the split's order; returns `files` of a result.
-
-        The whole split is kept, so that two runs can be compared image by image.
-        """
+        """Keep the test split's labels and predicted classes (N,), in the split's order; gives a result's `files`."""
         content = write_arrays(self.predictions_path, labels=labels, predicted=predicted)
         return {self.predictions_path.name: files.sha256(content)}
 
@@ -257,8 +236,7 @@ class RunFolder:
 
 _environments: dict[str, Mapping[str, Any]] = {}
 
-PLACE = "model_code"
-"""Key of the file or module with the user's code that builds a run's model: no part of the configuration."""
+PLACE = "model_code"  # key of where the user's code of a model lies: no part of the configuration
 
 
 def place_of(config: RunConfig) -> dict[str, str]:

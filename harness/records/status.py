@@ -5,7 +5,7 @@ import csv
 import io
 import shlex
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +36,11 @@ class StudyStatus:
     study: str
     scale: str
     planned: int
-    statuses: dict[str, int]
-    """Number of the planned runs by status: completed, diverged, out_of_memory, failed."""
-    running: list[UnderWay]
-    """Empty when no coordinator is at work."""
-    coordinator: str
-    """Process and host, or what is to be done where nothing is running."""
-    command: str
-    """What goes on with the study, for a shell."""
-    complete: bool
-    """Whether every planned run has a result."""
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+    statuses: dict[str, int]  # number of the planned runs by status: completed, diverged, out_of_memory, failed
+    running: list[UnderWay]  # empty when no coordinator is at work
+    coordinator: str  # process and host, or what is to be done where nothing is running
+    command: str  # what goes on with the study, for a shell
+    complete: bool  # whether every planned run has a result
 
     def as_text(self) -> str:
         """A few lines for a terminal."""
@@ -61,8 +53,7 @@ class StudyStatus:
 def read_status(folder: Path) -> StudyStatus:
     """The status of the study that was last launched into the results folder `folder`.
 
-    A coordinator is at work while it holds the study's lock; what it says of itself is then taken. Otherwise the run
-    folders are counted, or the tables in a copy without them.
+    From what the coordinator at work says of itself; without one from the run folders, or the tables in their absence.
     """
     places = StudyFolder(folder)
     study, provenance = latest_study(folder)
@@ -135,18 +126,12 @@ def _count(places: StudyFolder, study: ResolvedStudy) -> Counter[Any]:
 
 
 def _place(study: ResolvedStudy, content: dict[str, Any]) -> tuple[object, ...] | None:
-    """Where in the study's plan a run stands, from its config.json; None for a run of other settings.
-
-    Two searches that proposed other values are not told apart, but no place is counted twice.
-    """
+    """Where in the study's plan a run stands, whatever its search proposed; None for a run of other settings."""
     arm, config, trial = study.arm(content["arm"]), content["config"], content["trial"]
     size = config["data"]["train_size"]
     recipe = study.recipe_of(arm).resolved(size)
     own = Setting(arm.model, recipe if trial is None else replace(recipe, updates=study.trial_updates(recipe)))
-    images = own.recipe.total_images
-    for name, value in content["values"].items():
-        own = own.with_value(name, value)
-    own = replace(own, recipe=replace(own.recipe, updates=images // own.recipe.batch_size))
+    own = own.with_values(content["values"])
     asked = leaves({"model": to_plain(own.model), "recipe": to_plain(own.recipe)})
     asked |= {f"data.{key}": value for key, value in to_plain(study.data_of(arm, size)).items() if value is not None}
     is_planned = config["seed"] in study.seeds if trial is None else trial < study.trials_of(arm)

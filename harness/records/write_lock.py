@@ -8,7 +8,6 @@ import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self
 
 from harness.records.failpoints import reached
@@ -18,8 +17,7 @@ from harness.spec import InvalidInput
 LOOK_SECONDS, TRY_SECONDS = 0.1, 0.02
 """How long a study's lock is asked for, as whoever looks at it in `holder` may hold it for an instant; how often."""
 
-WAIT_SECONDS = 60.0
-"""How long a writer waits for the lock, which is held for seconds."""
+WAIT_SECONDS = 60.0  # how long a writer waits for the lock, which is held for seconds
 
 
 @contextlib.contextmanager
@@ -54,21 +52,22 @@ class StudyLock:
 
     def require_free(self) -> None:
         """Raise `InvalidInput` where another process holds the lock; writes nothing."""
-        held = self.holder()
-        if held is not None:
+        if (held := self.holder()) is not None:
             raise self._refusal(held)
 
     def holder(self) -> dict[str, Any] | None:
-        """`pid`, `host` and `since` of the process that holds the lock, None where it is free; writes nothing.
-
-        Empty where it is held by a process that has not said who it is.
-        """
+        """`pid`, `host` and `since` of the process that holds the lock, empty where it has not said; None if free."""
         if not os.path.lexists(self._path):
             return None
         with open_to_read(self._path) as file:
             said = file.read(4096)
-            # A holder that ends empties the file.
-            return None if not said or try_lock(file, fcntl.LOCK_SH) else _who(said)
+            if not said or try_lock(file, fcntl.LOCK_SH):  # a holder that ends empties the file
+                return None
+        with contextlib.suppress(ValueError):
+            who = parse_json(said)
+            if isinstance(who, dict) and who.keys() >= {"pid", "host", "since"}:
+                return who
+        return {}
 
     def __enter__(self) -> Self:
         self._file = open_to_append(self._path)
@@ -83,10 +82,8 @@ class StudyLock:
         reached("signed", self._path)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        untold = () if error is None else (RecordsError,)  # there is more to tell of than a lock that keeps its text
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        untold = () if kind is None else (RecordsError,)  # there is more to tell of than a lock that keeps its text
         with contextlib.suppress(*untold), writing(self._path), self._file:  # closed, it is free
             self._file.truncate(0)
             reached("emptied", self._path)
@@ -97,11 +94,3 @@ class StudyLock:
             f"This study is already running: {by}. Wait for it, follow it with `patchbench status`, or end that "
             f"process; the lock is {self._path}."
         )
-
-
-def _who(content: bytes) -> dict[str, Any]:
-    with contextlib.suppress(ValueError):
-        said = parse_json(content)
-        if isinstance(said, dict) and said.keys() >= {"pid", "host", "since"}:
-            return said
-    return {}

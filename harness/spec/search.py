@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from harness.spec.checks import AboveZero, Count, Positive, check_types, freeze, replace_at, value_at
@@ -129,6 +129,13 @@ class Setting:
     def with_value(self, parameter: str, value: Any) -> "Setting":
         """The setting with another value of a nuisance parameter; `InvalidInput` for an impossible one."""
         return replace_at(self, _place(parameter), value)
+
+    def with_values(self, values: Mapping[str, Any]) -> "Setting":
+        """The setting with nuisance values; the images seen stay what they are, as near as whole updates get."""
+        images, own = self.recipe.total_images, self
+        for name, value in values.items():
+            own = own.with_value(name, value)
+        return replace(own, recipe=replace(own.recipe, updates=images // own.recipe.batch_size))
 
 
 def _place(parameter: str) -> str:

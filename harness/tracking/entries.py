@@ -11,14 +11,12 @@ from harness.spec import canonical_json
 from harness.spec.plural import counted
 from harness.spec.run import leaves
 
-LONGEST_PARAM = 6000
-"""MLflow's limit for the value of a parameter, characters."""
+LONGEST_PARAM = 6000  # MLflow's limit for the value of a parameter, characters
 
-FINAL_METRICS = (
+FINAL_METRICS = (  # metrics that a run has once, with its result; named as in runs.csv
     *("test_accuracy", "test_loss", "train_images_per_second", "eval_images_per_second", "train_seconds"),
     *("peak_memory_bytes", "eval_peak_memory_bytes", "params", "macs_per_image", "attention_macs_per_image"),
 )
-"""Metrics that a run has once, with its result; named as in runs.csv."""
 
 
 class Point(NamedTuple):
@@ -26,10 +24,8 @@ class Point(NamedTuple):
 
     key: str
     value: float
-    time: int
-    """When it was measured, ms since 1970."""
-    step: int
-    """Updates done; of the test of shifted images, the shift in pixels; 0 of what a run has once."""
+    time: int  # when it was measured, ms since 1970
+    step: int  # updates done; of the test of shifted images, the shift in pixels; 0 of what a run has once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +36,10 @@ class Entry:
     name: str
     tags: Mapping[str, str]
     params: Mapping[str, str]
-    points: tuple[Point, ...]
-    """In the order in which they are measured, so that what MLflow has of a training under way begins them."""
-    start: int
-    """ms since 1970."""
+    points: tuple[Point, ...]  # as measured, so that what MLflow has of a training under way begins them
+    start: int  # ms since 1970
     end: int | None
-    status: Literal["FINISHED", "FAILED"] | None
-    """MLflow's word for how it ended; None while there is no result."""
+    status: Literal["FINISHED", "FAILED"] | None  # MLflow's word for how it ended; None while there is no result
     source: str
     data_hash: str
 
@@ -56,10 +49,8 @@ class Entry:
         return f"{len(points)} {sha256(canonical_json(points).encode())[:16]}"
 
 
-def read_entry(folder: RunFolder, study: str, scale: str) -> Entry | None:
-    """The entry of a run; None for a folder that holds no configuration yet. `RecordsError` for a damaged one."""
-    if not folder.config_path.exists():
-        return None
+def read_entry(folder: RunFolder, study: str, scale: str) -> Entry:
+    """The entry of a run; `RecordsError` for a damaged one."""
     content, events, result = folder.config(), folder.journal(), folder.result()
     config, written = content["config"], folder.config_path.stat().st_mtime_ns // 1_000_000
     finished = [event for event in events if event["event"] == "finished"]
@@ -91,7 +82,10 @@ def read_entry(folder: RunFolder, study: str, scale: str) -> Entry | None:
         digest=content["digest"],
         name=f"{content['arm']} · {part} · {counted(size, 'image')}",  # lists cut what comes last
         tags={key: str(value) for key, value in tags.items()},
-        params={key: _text(value)[:LONGEST_PARAM] for key, value in leaves(config).items()},
+        params={
+            key: (json.dumps(value) if isinstance(value, list | dict) else str(value))[:LONGEST_PARAM]
+            for key, value in leaves(config).items()
+        },
         points=tuple(points),
         start=start,
         end=None if result is None else end,
@@ -99,7 +93,3 @@ def read_entry(folder: RunFolder, study: str, scale: str) -> Entry | None:
         source=config["data"]["source"],
         data_hash=config["data_hash"],
     )
-
-
-def _text(value: object) -> str:
-    return json.dumps(value) if isinstance(value, list | dict) else str(value)

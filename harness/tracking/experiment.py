@@ -13,21 +13,18 @@ from typing import Any, Literal
 import psutil
 
 from harness.records.failpoints import reached
-from harness.records.files import sha256
 from harness.records.kept_models import ModelFolder
 from harness.tracking.entries import Entry
-from harness.tracking.store import Store
+from harness.tracking.store import Say, Store
 
-Unfinished = Literal["RUNNING", "KILLED"]
-"""How MLflow shows a training without a result: at work, or waiting to be resumed."""
+Unfinished = Literal["RUNNING", "KILLED"]  # without a result: at work, or waiting to be resumed
 
-MIRRORED, MODEL = "mirrored", "model_sha256"
-"""Tags of a child run: the mark of the points that it shows; of the weights that it has as an artifact."""
-LAUNCH, PROCESS, ATTACHED = "launch", "process", "attached"
-"""Tags of a parent run: the launch's own key; host and process that write it; marks of what a server has got."""
+MIRRORED, MODEL = "mirrored", "model_sha256"  # tags of a child run: the mark of the points that it shows, its weights
+LAUNCH, PROCESS = "launch", "process"  # tags of a parent run: the launch's own key; host and process that write it
 
-_PAGE = 50
-"""Runs that are asked for at once: MLflow makes some 150 kB of objects of each."""
+Ends = Callable[[], float]  # until when MLflow is called, by `time.monotonic`; then everything raises `OutOfTimeError`
+
+_PAGE = 50  # runs that are asked for at once: MLflow makes some 150 kB of objects of each
 _BATCH_POINTS, _BATCH_PARAMS = 1000, 100
 
 
@@ -38,14 +35,13 @@ class OutOfTimeError(Exception):
 class TimedClient:
     """A client that is not called any more once its time is over: `OutOfTimeError`."""
 
-    def __init__(self, client: Any, ends: Callable[[], float]) -> None:
-        """`ends` gives the time, as `time.monotonic` does; it may change."""
-        self.untimed, self._ends = client, ends
+    def __init__(self, client: Any, ends: Ends) -> None:
+        self._client, self._ends = client, ends
 
     def __getattr__(self, name: str) -> Any:
         if time.monotonic() > self._ends():
             raise OutOfTimeError("it answers too slowly")
-        return getattr(self.untimed, name)
+        return getattr(self._client, name)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -55,12 +51,9 @@ class Child:
     run_id: str
     parent: str
     status: str
-    mirrored: str
-    """The tag MIRRORED."""
-    model: str
-    """The tag MODEL."""
-    is_begun: bool = False
-    """Whether this process has written it, so that it holds what `mirrored` says and no more."""
+    mirrored: str  # the tag MIRRORED
+    model: str  # the tag MODEL
+    is_begun: bool = False  # whether this process has written it, so that it holds what `mirrored` says and no more
 
     @property
     def points(self) -> int:
@@ -73,17 +66,9 @@ class Experiment:
     """The experiment `study/scale`. After any exception it is to be thrown away and opened anew."""
 
     def __init__(
-        self,
-        store: Store,
-        study: str,
-        scale: str,
-        *,
-        say: Callable[[str], object] = lambda line: None,
-        ends: Callable[[], float] = lambda: math.inf,
+        self, store: Store, study: str, scale: str, *, say: Say = lambda line: None, ends: Ends = lambda: math.inf
     ) -> None:
-        """`ends`: until when MLflow is called, by `time.monotonic`; then everything raises `OutOfTimeError`."""
-        self._store = store
-        self._study, self._scale = study, scale
+        self._store, self._study, self._scale = store, study, scale
         with store.locked():
             self.client: Any = TimedClient(store.connect(say), ends)
             self._file = store.identity()
@@ -135,30 +120,13 @@ class Experiment:
                 self.end_launch(run.info.run_id, "KILLED")
 
     def attach(self, run_id: str, paths: Sequence[Path]) -> None:
-        """Log files and whole folders as artifacts of a parent run.
-
-        A server gets what it has not got yet, so that a slow one has everything after some attempts.
-        """
-        (run,) = (run for run in self._launches if run.info.run_id == run_id)
+        """Log files, and those in folders, as artifacts of a parent run."""
         files: list[tuple[Path, str | None]] = [(path, None) for path in paths]
         files += [(file, path.name) for path in paths if path.is_dir() for file in sorted(path.iterdir())]
-        marks = {
-            sha256(f"{place}/{path.name}".encode() + path.read_bytes())[:10]: (path, place)
-            for path, place in files
-            if path.is_file()  # a copy of a pipe would never end
-        }
-        there = [] if self._store.database else run.data.tags.get(ATTACHED, "").split()
-        try:
-            for mark, (path, place) in marks.items():
-                if mark not in there:
-                    reached("mlflow:artifact", path)
-                    self.client.log_artifact(run_id, str(path), place)
-                    there.append(mark)
-        finally:
-            value = " ".join(sorted(marks.keys() & set(there)))
-            if self._store.database is None and value != run.data.tags.get(ATTACHED):
-                self.client.untimed.set_tag(run_id, ATTACHED, value)
-                run.data.tags[ATTACHED] = value
+        for path, place in files:
+            if path.is_file():  # a copy of a pipe would never end
+                reached("mlflow:artifact", path)
+                self.client.log_artifact(run_id, str(path), place)
 
     def attach_model(self, model: ModelFolder) -> str | None:
         """Log a kept model as the artifact `model` of its training's run, unless these weights are there already.
@@ -207,7 +175,7 @@ class Experiment:
 
     def _read(self) -> None:
         twice = []
-        for run in self._search("", order_by=["attributes.start_time ASC"]):
+        for run in self._search("", ["attributes.start_time ASC"]):
             digest = run.data.tags.get("digest")
             if LAUNCH in run.data.tags:
                 self._launches.append(run)
@@ -218,15 +186,12 @@ class Experiment:
         for run_id in twice:  # not before: a page is found by how many runs come before it
             self.client.delete_run(run_id)
 
-    def _search(self, condition: str, *, order_by: list[str] | None = None) -> Iterator[Any]:
+    def _search(self, condition: str, order: list[str] | None = None) -> Iterator[Any]:
         token = None
         while True:
-            page = self.client.search_runs(
-                [self._id], condition, max_results=_PAGE, order_by=order_by, page_token=token
-            )
+            page = self.client.search_runs([self._id], condition, max_results=_PAGE, order_by=order, page_token=token)
             yield from page
-            token = page.token
-            if not token:
+            if not (token := page.token):
                 return
 
     def _create_child(self, entry: Entry, parent: str) -> Child:
@@ -237,10 +202,7 @@ class Experiment:
         return child
 
     def _begin(self, child: Child, entry: Entry) -> None:
-        """Log what does not change; MLflow takes what it has already for the same.
-
-        The data set with our hash: MLflow's own covers the first 10,000 elements only.
-        """
+        """Log the data set, with our hash: MLflow's own covers the first 10,000 elements only."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         source = json.dumps({"source": entry.source, "sha256": entry.data_hash})

@@ -3,9 +3,8 @@
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from harness.records.files import RecordsError
@@ -15,20 +14,12 @@ from harness.records.runs import RunFolder
 from harness.spec import InvalidInput, ResolvedStudy
 from harness.tracking.entries import Entry, read_entry
 from harness.tracking.experiment import Experiment, OutOfTimeError, Unfinished
-from harness.tracking.store import Store
+from harness.tracking.store import Say, Store
 
-Say = Callable[[str], object]
-
-_INTERVAL = 1.0
-"""Least time between two passes, seconds: many changes become one batch."""
-_LONGEST_WAIT = 30.0
-"""Most time between two attempts while MLflow is away, seconds."""
-_GRACE_SECONDS = 3.0
-"""How long it may go on after its closing was interrupted."""
-_PATIENCE_SECONDS = 10.0
-"""How long a closing mirror tries again when MLflow is locked or away."""
-_PASSING_STATUSES = (408, 429)
-"""Of HTTP, besides those from 500 on: what may be gone at the next attempt."""
+_INTERVAL = 1.0  # least time between two passes, seconds: many changes become one batch
+_LONGEST_WAIT = 30.0  # most time between two attempts while MLflow is away, seconds
+_GRACE_SECONDS = 3.0  # how long it may go on after its closing was interrupted
+_PATIENCE_SECONDS = 10.0  # how long a closing mirror tries again when MLflow is locked or away
 
 
 class Mirror:
@@ -43,11 +34,9 @@ class Mirror:
         self._study, self._folder, self._store = study, folder, Store.of(results)
         self._command, self._say = command, say
         self._key, self._began = uuid.uuid4().hex, time.time_ns() // 1_000_000
-        self._live: set[str] = set()
-        """Runs of this launch that MLflow does not show as finished."""
+        self._live: set[str] = set()  # runs of this launch that MLflow does not show as finished
         self._unreadable: set[str] = set()
-        self.updated: set[str] = set()
-        """Digests of the runs that were brought up to date."""
+        self.updated: set[str] = set()  # digests of the runs that were brought up to date
         self._wake, self._closing, self._ended = threading.Event(), threading.Event(), threading.Event()
         self._deadline = self._give_up = float("inf")
         self._artifacts: Sequence[Path] = ()
@@ -62,10 +51,9 @@ class Mirror:
         self._wake.set()
 
     def close(self, *, artifacts: Sequence[Path] = (), timeout: float = 30.0) -> None:
-        """Mirror what is left, log `artifacts` (files or folders) to the launch's run and end it.
+        """Mirror what is left, log `artifacts` (files or folders) to the launch's run and end it, in `timeout` seconds.
 
-        Waits for at most `timeout` seconds and says so when the mirror is not complete then. After a call that was
-        interrupted, another one gives the mirror a little more time.
+        It says so when the mirror is not complete then. A call after an interrupted one waits a little more.
         """
         if self._closing.is_set():
             self._ended.wait(_GRACE_SECONDS)
@@ -85,9 +73,7 @@ class Mirror:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._failed_launch = kind is not None
         self.close()
 
@@ -168,14 +154,11 @@ class Mirror:
         there = [folder for folder in folders if folder.config_path.exists()]
         for folder in sorted(there, key=lambda folder: (folder.config_path.stat().st_mtime_ns, folder.path.name)):
             try:
-                entry = read_entry(folder, self._study.name, self._study.scale)
+                yield read_entry(folder, self._study.name, self._study.scale)
             except RecordsError as error:
                 if folder.path.name not in self._unreadable:
                     self._unreadable.add(folder.path.name)
                     self._say(f"MLflow does not get run {folder.path.name[:12]}: {error}")
-                continue
-            if entry is not None:
-                yield entry
 
 
 def run_digests(folder: Path) -> set[str]:
@@ -186,10 +169,9 @@ def run_digests(folder: Path) -> set[str]:
 def sync(
     study: ResolvedStudy, folder: Path, *, results: Path, say: Say, artifacts: Sequence[Path] = (), limit: float = 600.0
 ) -> int:
-    """Make up from the records everything that MLflow lacks; returns how many runs were brought up to date.
+    """Make up from the records what MLflow lacks, `artifacts` for the newest launch; how many runs were brought up.
 
-    `artifacts` are logged to the newest launch. Never raises on MLflow's account: it says so where MLflow is away for
-    some seconds or is not done after `limit` seconds. The next call goes on where this one stopped.
+    Never raises on MLflow's account: it says so where MLflow is away, or not done after `limit` seconds.
     """
     if not run_digests(folder):
         return 0
@@ -201,7 +183,7 @@ def sync(
 def _stays(error: Exception) -> bool:
     """Whether the next attempt would end as this one: what is refused, not what is locked, away or overloaded."""
     status = getattr(error, "get_http_status_code", lambda: 500)()
-    refused = status < 500 and status not in _PASSING_STATUSES
+    refused = status < 500 and status not in (408, 429)  # which pass
     return refused or isinstance(error, InvalidInput | ImportError)
 
 

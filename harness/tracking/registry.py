@@ -10,17 +10,13 @@ from harness.spec import InvalidInput
 from harness.tracking.experiment import Experiment
 from harness.tracking.store import Store
 
-LOADER = "harness.execution.model_export"
-"""Its `_load_pyfunc` reads a model back; nothing in a version is unpickled."""
+LOADER = "harness.execution.model_export"  # its `_load_pyfunc` reads a model back; nothing in a version is unpickled
 
 _ARTIFACT = "registered_model"
 
 
 def register(model: ModelFolder, name: str, *, results: Path) -> str:
-    """Register a kept model under `name`; returns its version, that of an earlier call where it is the same.
-
-    Raises `InvalidInput` where MLflow cannot be written or refuses the name.
-    """
+    """Register a kept model; its version, that of an earlier call for the same. `InvalidInput` where refused."""
     store = Store.of(results)
     study, _, scale = model.study.partition("/")
     try:

@@ -1,7 +1,6 @@
 """The way to MLflow's database or server: loaded late, quiet, and safe for several processes at once."""
 
 import contextlib
-import itertools
 import logging
 import os
 import sqlite3
@@ -14,36 +13,33 @@ from urllib.parse import quote
 
 from harness.records.databases import new_database, path_of, sqlite_url
 from harness.records.files import set_aside
-from harness.records.layout import shared_aside
+from harness.records.layout import StudyFolder
 from harness.records.write_lock import write_lock
 from harness.spec import InvalidInput
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 
-QUIET = {
+QUIET = {  # environment of everything that loads MLflow
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false",
 }
-"""Environment of everything that loads MLflow."""
 
-_BOUNDED = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
-"""So that a dead server is noticed within seconds; a user's own values come first."""
+_BOUNDED = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}  # a user's own come first
 
 _BUSY_SECONDS = 2.0
 
-_PLACES = {
+Say = Callable[[str], object]
+
+_PLACES = {  # where MLflow's database says, as whole addresses, where artifacts lie: columns by table
     "experiments": ("artifact_location",),
     "runs": ("artifact_uri",),
     "logged_models": ("artifact_location",),
     "model_versions": ("source", "storage_location"),
 }
-"""Where MLflow's database says, as whole addresses, where artifacts lie: columns by table."""
 
-_opened: dict[tuple[Path, tuple[int, int] | None], int] = {}
-"""A number for each file that this process has opened as a database."""
-_numbers = itertools.count()
+_opened: dict[tuple[Path, tuple[int, int] | None], int] = {}  # a number for each database opened
 
 
 @dataclass(frozen=True)
@@ -51,10 +47,8 @@ class Store:
     """Where the mirror is: `results/mlflow.db`, or what MLFLOW_TRACKING_URI names."""
 
     results: Path
-    named: str | None
-    """What MLFLOW_TRACKING_URI says."""
-    database: Path | None
-    """The SQLite file; None for a server."""
+    named: str | None  # what MLFLOW_TRACKING_URI says
+    database: Path | None  # the SQLite file; None for a server
 
     @classmethod
     def of(cls, results: Path) -> "Store":
@@ -75,7 +69,7 @@ class Store:
         """Keep other processes of this machine from writing: the schema's creation and find-or-create are racy."""
         return write_lock((self.database or self.results / DATABASE).with_suffix(".db.lock"))
 
-    def connect(self, say: Callable[[str], object] = lambda line: None) -> Any:
+    def connect(self, say: Say = lambda line: None) -> Any:
         """An `MlflowClient`; to be called under `locked`. `InvalidInput` for a database of another MLflow's schema.
 
         Our own database is moved away, which is said, where SQLite cannot read it, and a new one made.
@@ -87,7 +81,8 @@ class Store:
             return mlflow_client(tracking_uri=self.named)
         is_own = self.database == self.results / DATABASE
         if is_own and self._is_damaged():
-            aside, *_ = [set_aside(path, shared_aside(self.results)) for path in self._files()]
+            beside = self.results.glob(f"{DATABASE}-*")  # SQLite's, which it would apply to a new one
+            aside, *_ = [set_aside(path, StudyFolder(self.results).aside) for path in (self.database, *beside)]
             say(
                 f"MLflow's database was damaged; it is kept as {aside}, and a new one is made up from the records. Of "
                 "other studies, by their next run, report or `patchbench sync`."
@@ -100,7 +95,7 @@ class Store:
             renew_artifact_places(self.results)
         known = self.database, self.identity()
         if created or known not in _opened:
-            _opened[known] = next(_numbers)
+            _opened[known] = max(_opened.values(), default=-1) + 1
         # MLflow keeps a connection per URI for the life of the process, also to a deleted file;
         # another spelling of the same path gets a new one.
         folder, _, name = sqlite_url(self.database).rpartition("/")
@@ -114,12 +109,6 @@ class Store:
                 f"--upgrade mlflow) or the file (mlflow db upgrade sqlite:///{DATABASE}, in its folder) up to date, or "
                 "move the file away: `patchbench sync NAME` makes it again from the records, for each study."
             ) from error
-
-    def _files(self) -> list[Path]:
-        """The database and what SQLite keeps beside it, which it would apply to a new one."""
-        assert self.database is not None
-        beside = (self.database.with_name(self.database.name + end) for end in ("-journal", "-wal", "-shm"))
-        return [self.database, *(path for path in beside if path.exists())]
 
     def _is_damaged(self) -> bool:
         """False where it is locked, or not to be opened: then it is not known to be damaged."""

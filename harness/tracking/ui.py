@@ -4,37 +4,35 @@ import contextlib
 import os
 import socket
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from harness.records.databases import sqlite_url
 from harness.spec import InvalidInput
-from harness.tracking.store import ARTIFACTS, DATABASE, Store
+from harness.tracking.store import ARTIFACTS, DATABASE, Say, Store
 
-HOST = "127.0.0.1"
-"""Loopback only: the interface has no access control."""
+HOST = "127.0.0.1"  # loopback only: the interface has no access control
 
-_TYPE = "workflowType=machine_learning"
-"""Of a page's address: without it a new browser gets the pages for language models, where no run is to be seen."""
+_TYPE = "workflowType=machine_learning"  # without it a new browser gets the pages for language models
 
-_CONFIRM_RUNS = {
+_CONFIRM_RUNS = {  # sorted by a metric, runs are listed without their launches, which would hide their curves
     "searchFilter": "tags.phase = 'confirm'",
     "orderByKey": "metrics.`validation_accuracy`",
     "orderByAsc": "false",
     "compareRunsMode": "CHART",
 }
-"""Sorted by a metric, runs are listed without their launches, which hide them and their curves until opened."""
 
 
-def serve(results: Path, *, port: int = 5000, say: Callable[[str], object]) -> None:
+def serve(results: Path, *, port: int = 5000, say: Say) -> None:
     """Serve MLflow's interface over `results/mlflow.db` until interrupted; `say` gets its address and the studies'."""
     results = results.absolute()
     store = Store(results, None, results / DATABASE)
     if not (results / DATABASE).is_file():
         raise InvalidInput(f"There is no {results / DATABASE} to show yet. Run a study first: it is made on the way.")
-    if not _is_free(port):
-        raise InvalidInput(f"Port {port} on {HOST} is taken or not allowed; choose another in [1, 65535].")
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError as error:
+        raise InvalidInput(f"Port {port} on {HOST} is taken or not allowed; choose another.") from error
     try:
         with store.locked():
             experiments = store.connect(say).search_experiments(order_by=["name"])
@@ -57,13 +55,3 @@ def serve(results: Path, *, port: int = 5000, say: Callable[[str], object]) -> N
             say(f"{item.name}: {base}/{item.experiment_id}/runs?{_TYPE}&{query}")
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.run(app, host=HOST, port=port, log_level="error", timeout_graceful_shutdown=2)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except (OSError, OverflowError):
-            return False
-    return port > 0

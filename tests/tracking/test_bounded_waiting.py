@@ -107,37 +107,6 @@ def test_a_launch_that_runs_out_of_time_says_so_once(
     assert records.sync() > 0
 
 
-def test_a_slow_server_gets_all_artifacts_over_several_attempts(
-    records: Records, monkeypatch: pytest.MonkeyPatch, clock: Callable[[float], None]
-) -> None:
-    records.complete()
-    records.sync()
-    (records.folder / "figures").mkdir()
-    for number in range(30):
-        (records.folder / "figures" / f"{number}.png").write_text(f"picture {number}")
-    monkeypatch.setattr("harness.tracking.store.Store.of", as_if_a_server(records))
-    calls = slow(monkeypatch, clock, 2.0)
-    for _ in range(6):
-        records.sync(artifacts=[records.folder / "figures"], limit=30.0)
-    assert "it took more than 30 s" in records.said[0]
-    sent = calls.count("log_artifact")
-    assert 30 <= sent <= 30 + 6 * 4, "a few that were sent and not noted are sent again"
-    (records.folder / "figures" / "7.png").write_text("another picture")
-    records.sync(artifacts=[records.folder / "figures"], limit=30.0)
-    assert calls.count("log_artifact") == sent + 1
-
-
-def as_if_a_server(records: Records) -> Any:
-    client = records.client()
-
-    class Server(Store):
-        def connect(self, say: Any) -> Any:
-            return client
-
-    served = Server(records.results, "http://somewhere", None)
-    return lambda results: served
-
-
 def test_a_call_that_never_returns_is_left_behind(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.tracking.mirror._GRACE_SECONDS", 0.2)
     released = threading.Event()

@@ -60,7 +60,7 @@ def test_the_server_shows_the_experiment_and_ends_with_its_process(records: Reco
         assert ask(f"{base}/get-artifact?path=runs.csv&run_id={parent.info.run_id}") == b"arm\n"
         with pytest.raises(InvalidInput) as taken:
             serve(records.results, port=port, say=print)
-        assert str(taken.value) == f"Port {port} on 127.0.0.1 is taken or not allowed; choose another in [1, 65535]."
+        assert str(taken.value) == f"Port {port} on 127.0.0.1 is taken or not allowed; choose another."
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
@@ -88,8 +88,3 @@ def test_interrupting_ends_the_server_too(records: Records) -> None:
 def test_without_a_database_it_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="Run a study first"):
         serve(tmp_path, say=print)
-
-
-def test_an_impossible_port_is_refused(records: Records) -> None:
-    with pytest.raises(InvalidInput, match=r"Port 0 on 127\.0\.0\.1 is taken or not allowed"):
-        serve(records.results, port=0, say=print)
