@@ -29,8 +29,7 @@ def _build_timm(spec: Timm, *, image_size: int, channels: int, classes: int) -> 
         raise InvalidInput("timm is not installed; Timm(...) needs it: pip install 'patchbench[timm]'.") from None
     _require_name("timm", spec.name, timm.list_models())
     create = partial(timm.create_model, spec.name, in_chans=channels, num_classes=classes)
-    model = _first_accepted(create, spec.arguments, [{"img_size": image_size}, {}])
-    return _checked(model, f"timm's {spec.name}", classes)
+    return _checked(_sized(create, spec.arguments, img_size=image_size), f"timm's {spec.name}", classes)
 
 
 def _build_torchvision(spec: Torchvision, *, image_size: int, channels: int, classes: int) -> nn.Module:
@@ -38,8 +37,7 @@ def _build_torchvision(spec: Torchvision, *, image_size: int, channels: int, cla
 
     _require_name("torchvision", spec.name, models.list_models(module=models))
     create = partial(models.get_model, spec.name, weights=None, num_classes=classes)
-    sizes: list[dict[str, Any]] = [{"image_size": image_size}, {"input_size": (image_size, image_size)}, {}]
-    model = _first_accepted(create, spec.arguments, sizes)
+    model = _sized(create, spec.arguments, image_size=image_size, input_size=(image_size, image_size))
     if channels != 3:
         _replace_first_convolution(model, spec.name, channels)
     return _checked(model, f"torchvision's {spec.name}", classes)
@@ -51,17 +49,15 @@ def _require_name(library: str, name: str, known: list[str]) -> None:
     require(bare in known, f"{library} has no model {name!r}. {others}")
 
 
-def _first_accepted(
-    create: Callable[..., nn.Module], arguments: Mapping[str, Any], sizes: list[dict[str, Any]]
-) -> nn.Module:
-    """What `create` makes with the first of the ways to say the image's side that the model knows."""
-    for size in sizes:
+def _sized(create: Callable[..., nn.Module], arguments: Mapping[str, Any], **sizes: Any) -> nn.Module:
+    """What `create` makes with the first of the arguments for the image's side that it knows, else without."""
+    for name, size in sizes.items():
         try:
-            return create(**deepcopy(arguments), **size)
+            return create(**deepcopy(arguments), **{name: size})
         except TypeError as error:
-            if not any(f"unexpected keyword argument {name!r}" in str(error) for name in size):
+            if f"unexpected keyword argument {name!r}" not in str(error):
                 raise
-    raise AssertionError("the last way says nothing of the image")
+    return create(**deepcopy(arguments))
 
 
 def _replace_first_convolution(model: nn.Module, name: str, channels: int) -> None:
@@ -69,8 +65,8 @@ def _replace_first_convolution(model: nn.Module, name: str, channels: int) -> No
     at, first = next(((at, part) for at, part in model.named_modules() if isinstance(part, nn.Conv2d)), ("", None))
     if first is None or first.in_channels != 3 or first.groups != 1:
         raise InvalidInput(
-            f"The images have {channels} channels, and torchvision's {name} has no first convolution of 3 channels to "
-            "replace. Build the model by a function of your own, Module(build=...), or set data.channels to 3."
+            f"The images have {channels} channels, and torchvision's {name} does not begin with a convolution of 3. "
+            "Build the model by a function of your own, Module(build=...), or set data.channels to 3."
         )
     parent, _, leaf = at.rpartition(".")
     same = ("out_channels", "kernel_size", "stride", "padding", "dilation", "padding_mode")
@@ -79,20 +75,16 @@ def _replace_first_convolution(model: nn.Module, name: str, channels: int) -> No
 
 
 def _checked(model: object, what: str, classes: int) -> nn.Module:
-    """A model that can be trained and kept; it checks the shape of what it returns at every pass."""
+    """A model that can be trained and kept, and that checks the shape of its logits at every pass."""
     if not isinstance(model, nn.Module):
         raise InvalidInput(f"{what} returned {type(model).__name__}; it must return a torch.nn.Module.")
     require(model not in _MADE, f"{what} returned a model that it has returned before; make a new one at each call.")
     _MADE.add(model)
-    require(
-        any(parameter.requires_grad for parameter in model.parameters()),
-        f"{what} returned a model without a parameter to train (requires_grad).",
-    )
+    is_trained = any(parameter.requires_grad for parameter in model.parameters())
+    require(is_trained, f"{what} returned a model without a parameter to train (requires_grad).")
     for name, value in model.state_dict().items():
-        require(
-            isinstance(value, Tensor) and not value.is_complex(),
-            f"{what} returned a model whose state has {name}, which is no tensor of real numbers: it cannot be kept.",
-        )
+        is_real = isinstance(value, Tensor) and not value.is_complex()
+        require(is_real, f"{what} returned a model whose state has {name}, which is no tensor of real numbers.")
     model.register_forward_hook(partial(_check_logits, what, classes))
     return model
 

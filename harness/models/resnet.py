@@ -12,8 +12,6 @@ from harness.models.family import Family, Parts
 from harness.spec import ResNetSpec
 from harness.spec.model import SMALL_RESNET_DEPTHS
 
-_PARTS = Parts(stem=("conv1",), blocks=("stages", "layer1", "layer2", "layer3", "layer4"), head=("fc",))
-
 
 class SmallResNet(nn.Module):
     """The CIFAR nets of section 4.2: images (B, C, r, r) to logits (B, K); depth 6n + 2, widths w, 2w, 4w."""
@@ -98,4 +96,6 @@ def _build(spec: ResNetSpec, **shape: int) -> nn.Module:
     return model(spec, **shape)
 
 
-RESNET = Family(spec=ResNetSpec, build=_build, parts=_PARTS)
+_BLOCKS = ("stages", "layer1", "layer2", "layer3", "layer4")
+
+RESNET = Family(spec=ResNetSpec, build=_build, parts=Parts(stem="conv1", blocks=_BLOCKS))

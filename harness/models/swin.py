@@ -1,7 +1,7 @@
 """The Swin transformer (arXiv 2103.14030): torchvision's, for any number of channels.
 
-Letters of the shape comments: B images, C channels, r image side in pixels, p patch side, h tokens per side of a stage,
-w width of a stage, K classes.
+Letters of the shape comments: B images, C channels, r image side in pixels, h tokens per side of a stage, w width of a
+stage, K classes.
 """
 
 from functools import partial
@@ -11,14 +11,6 @@ from torchvision.models import swin_transformer
 
 from harness.models.family import Family, Parts
 from harness.spec import SwinSpec
-
-_PARTS = Parts(
-    stem=("features.0",),
-    blocks=("features",),
-    head=("head",),
-    tables=("relative_position_bias_table",),
-    fused={"qkv": 3},
-)
 
 
 class Swin(swin_transformer.SwinTransformer):  # type: ignore[misc]  # torchvision publishes no types
@@ -67,5 +59,7 @@ class WindowAttention(swin_transformer.ShiftedWindowAttention):  # type: ignore[
         bias: Tensor = self.relative_position_bias_table.index_select(0, self.relative_position_index)
         return bias.view(1, tokens, tokens, -1).permute(0, 3, 1, 2)
 
+
+_PARTS = Parts(stem="features.0", blocks=("features",), tables=("relative_position_bias_table",))
 
 SWIN = Family(spec=SwinSpec, build=Swin, parts=_PARTS)

@@ -1,4 +1,4 @@
-"""The vision transformer (arXiv 2010.11929), with every axis of `ViTSpec`; its position embeddings in `positions`.
+"""The vision transformer (arXiv 2010.11929), with every axis of `ViTSpec`.
 
 Letters of the shape comments:
     B images, C channels, r image side in pixels, p patch side in pixels, g = r / p patches per side, P = g * g patches,
@@ -10,6 +10,8 @@ linear maps and matrix products run in the lower precision. So arms differ in wh
 adding up many branches loses no digits.
 """
 
+from collections import OrderedDict
+from itertools import pairwise
 from math import log2
 
 import torch
@@ -17,44 +19,28 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from harness.models.family import Family, Parts
-from harness.models.positions import RelativePosition, position_embedding
 from harness.models.resnet import BasicBlock
 from harness.spec import ViTSpec
-from harness.spec.model import Initialisation
 
 EXPLICIT_TOKENS = 512
 """On a CPU attention is explicit up to this many tokens: the fused backward pass is slow there, and beyond this the
 memory of the explicit N x N weights (B * H * N * N numbers per block) is the larger evil."""
 
-_PARTS = Parts(
-    stem=("stem",),
-    blocks=("blocks",),
-    head=("head", "distillation_head"),
-    tables=("class_token", "distillation_token", "table", "rows", "columns", "layer_scale"),
-    fused={"qkv": 3},
-)
-
 
 class ViT(nn.Module):
-    """A vision transformer: images (B, C, r, r), float and normalised, to logits (B, K).
-
-    With a distillation token, a training model returns the logits of both heads (B, 2, K): see `forward`.
-
-    Parameters are drawn from torch's global random generator.
-    """
+    """A vision transformer: images (B, C, r, r), float and normalised, to logits (B, K)."""
 
     def __init__(self, spec: ViTSpec, *, image_size: int, channels: int, classes: int) -> None:
         super().__init__()
         grid = image_size // spec.patch_size
-        stem = PatchStem if spec.stem == "patch" else ConvolutionStem
-        self.stem = stem(spec, channels)
+        self.stem = (PatchStem if spec.stem == "patch" else ConvolutionStem)(spec, channels)
         self.pool, self.pool_norm = spec.pool, spec.pool_norm
         self.class_token = nn.Parameter(torch.empty(1, 1, spec.width)) if spec.pool != "mean" else None
         self.distillation_token = nn.Parameter(torch.empty(1, 1, spec.width)) if spec.distillation_token else None
-        self.position = position_embedding(spec, grid)
+        self.position = _position_embedding(spec, grid)
         self.dropout = _dropout(spec.dropout)
         self.blocks = nn.ModuleList(Block(spec, grid, index) for index in range(spec.depth))
-        self.norm = _layer_norm(spec) if spec.norm == "pre" else nn.Identity()
+        self.norm = nn.LayerNorm(spec.width, spec.norm_eps) if spec.norm == "pre" else nn.Identity()
         self.head = _head(spec, classes)
         self.distillation_head = _head(spec, classes) if spec.distillation_token else None
         initialise(self, spec)
@@ -88,35 +74,29 @@ class ViT(nn.Module):
 
 
 class Block(nn.Module):
-    """An encoder block (equations 2 and 3; post-norm as in arXiv 1706.03762): tokens (B, N, D) to (B, N, D).
-
-    With `residual` "branch" the second sum forgets the block's input, as some tutorials have it.
-    """
+    """An encoder block (equations 2 and 3; post-norm as in arXiv 1706.03762): tokens (B, N, D) to (B, N, D)."""
 
     def __init__(self, spec: ViTSpec, grid: int, index: int) -> None:
         super().__init__()
         self.pre_norm, self.full_residual = spec.norm == "pre", spec.residual == "full"
         hidden = max(1, round(spec.width * spec.mlp_ratio))
-        self.norm1 = _layer_norm(spec)
+        self.norm1 = nn.LayerNorm(spec.width, spec.norm_eps)
         self.attention = Attention(spec, grid)
         self.branch1 = Branch(spec, index, spec.projection_dropout)
-        self.norm2 = _layer_norm(spec)
+        self.norm2 = nn.LayerNorm(spec.width, spec.norm_eps)
         self.mlp = nn.Sequential(
             nn.Linear(spec.width, hidden), nn.GELU(), _dropout(spec.mlp_dropout), nn.Linear(hidden, spec.width)
         )
         self.branch2 = Branch(spec, index, spec.mlp_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.pre_norm:
-            x = self.norm1(x + self.branch1(self.attention(x)))
-            x = self.norm2(x + self.branch2(self.mlp(x)))
-        elif self.full_residual:
-            x = x + self.branch1(self.attention(self.norm1(x)))
-            x = x + self.branch2(self.mlp(self.norm2(x)))
-        else:
+        if self.pre_norm:
             y = self.branch1(self.attention(self.norm1(x)))
-            x = y + self.branch2(self.mlp(self.norm2(x + y)))
-        return x
+            x = x + y
+            return (x if self.full_residual else y) + self.branch2(self.mlp(self.norm2(x)))
+        x = self.norm1(x + self.branch1(self.attention(x)))
+        out: Tensor = self.norm2(x + self.branch2(self.mlp(x)))
+        return out
 
 
 class Branch(nn.Module):
@@ -172,7 +152,7 @@ class Attention(nn.Module):
 def explicit_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
     """Attention by matrix products: q, k, v (B, H, N, d) and a bias (H, N, N) or None to (B, H, N, d)."""
     B, H, N, d = q.shape  # noqa: N806
-    q, k, v = ((part.reshape(B * H, N, d)) for part in (q * d**-0.5, k, v))
+    q, k, v = (part.reshape(B * H, N, d) for part in (q * d**-0.5, k, v))
     scores = torch.bmm(q, k.mT)  # (B * H, N, N)
     if bias is not None:
         scores = (scores.view(B, H, N, N) + bias).view(B * H, N, N)
@@ -186,8 +166,7 @@ def explicit_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dro
 class PatchStem(nn.Module):
     """The linear map of flattened patches (equation 1): images (B, C, r, r) to tokens (B, P, D), row by row.
 
-    A convolution with stride p and kernel p, written as a reshape and one matrix product; the weight (D, C * p * p) is
-    that convolution's kernel, flattened.
+    A convolution with stride p and kernel p, written as one matrix product; the weight (D, C * p * p) is its kernel.
     """
 
     def __init__(self, spec: ViTSpec, channels: int) -> None:
@@ -213,16 +192,11 @@ class ConvolutionStem(nn.Module):
 
     def __init__(self, spec: ViTSpec, channels: int) -> None:
         super().__init__()
-        stages = round(log2(spec.patch_size))
+        stages, is_hybrid = round(log2(spec.patch_size)), spec.stem == "hybrid"
         widths = [max(1, spec.width >> (stages - 1 - stage)) for stage in range(stages)]
-        layers: list[nn.Module] = []
-        if spec.stem == "hybrid":
-            layers += _convolution(channels, widths[0], stride=1)
-            for before, after in zip([widths[0], *widths], widths, strict=False):
-                layers.append(BasicBlock(before, after, stride=2))
-        else:
-            for before, after in zip([channels, *widths], widths, strict=False):
-                layers += _convolution(before, after, stride=2)
+        layers = _convolution(channels, widths[0], stride=1) if is_hybrid else []
+        for before, after in pairwise([widths[0] if is_hybrid else channels, *widths]):
+            layers += [BasicBlock(before, after, stride=2)] if is_hybrid else _convolution(before, after, stride=2)
         self.features = nn.Sequential(*layers)
         self.projection = nn.Linear(widths[-1], spec.width)
 
@@ -230,6 +204,114 @@ class ConvolutionStem(nn.Module):
         features = self.features(images)  # (B, channels, g, g)
         tokens: Tensor = self.projection(features.flatten(2).mT)  # the 1x1 convolution
         return tokens
+
+
+class LearnedPosition(nn.Module):
+    """One learned vector per token, not the patches' only (equation 1): adds (1, N, D) to (B, N, D)."""
+
+    def __init__(self, tokens: int, width: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.empty(1, tokens, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.table
+
+
+class LearnedPosition2D(nn.Module):
+    """A learned vector of size D/2 per row and one per column, concatenated (appendix D.4); none for a class token."""
+
+    def __init__(self, grid: int, width: int) -> None:
+        super().__init__()
+        self.rows = nn.Parameter(torch.empty(grid, 1, width // 2))
+        self.columns = nn.Parameter(torch.empty(1, grid, width - width // 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _add_to_patches(x, _table(self.rows, self.columns))
+
+
+class SinCosPosition2D(nn.Module):
+    """Fixed sines and cosines of row and column (arXiv 1706.03762, section 3.5, on two axes); none for a class token.
+
+    Each axis has D/4 frequencies, geometric from 1 to 1/10000 (exclusive).
+    """
+
+    table: Tensor
+
+    def __init__(self, grid: int, width: int) -> None:
+        super().__init__()
+        frequencies = 10_000 ** (-torch.arange(width // 4) / (width // 4))
+        angles = torch.arange(grid)[:, None] * frequencies  # (g, D/4)
+        axis = torch.cat([angles.sin(), angles.cos()], dim=1)  # (g, D/2)
+        self.register_buffer("table", _table(axis[:, None], axis[None]), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _add_to_patches(x, self.table)
+
+
+class RelativePosition(nn.Module):
+    """A learned bias of the attention scores per head and 2-D offset between patches (appendix D.4).
+
+    `forward` gives it from query (second) to key (third): (H, N, N). Class and distillation token get none.
+    """
+
+    index: Tensor
+
+    def __init__(self, spec: ViTSpec, grid: int) -> None:
+        super().__init__()
+        self.first_patch = _first_patch(spec)
+        self.table = nn.Parameter(torch.empty(spec.heads, (2 * grid - 1) ** 2))
+        offset = torch.arange(grid)[:, None] - torch.arange(grid) + grid - 1  # (g, g), from 0 to 2g - 2
+        index = offset[:, None, :, None] * (2 * grid - 1) + offset[None, :, None, :]  # (g, g, g, g)
+        self.register_buffer("index", index.flatten(), persistent=False)
+
+    def forward(self) -> Tensor:
+        patches = round(self.index.numel() ** 0.5)
+        bias = self.table.index_select(1, self.index).view(-1, patches, patches)
+        return F.pad(bias, (self.first_patch, 0, self.first_patch, 0))
+
+
+def _position_embedding(spec: ViTSpec, grid: int) -> nn.Module:
+    match spec.position:
+        case "learned_1d":
+            return LearnedPosition(_first_patch(spec) + grid**2, spec.width)
+        case "learned_2d":
+            return LearnedPosition2D(grid, spec.width)
+        case "sincos_2d":
+            return SinCosPosition2D(grid, spec.width)
+        case "none" | "relative":  # a relative bias lives in each block's attention
+            return nn.Identity()
+
+
+def _first_patch(spec: ViTSpec) -> int:
+    """Number of tokens before the patches: class token, distillation token."""
+    return (spec.pool != "mean") + spec.distillation_token
+
+
+def _table(rows: Tensor, columns: Tensor) -> Tensor:
+    """The vectors of rows (g, 1, d) beside those of columns (1, g, e), for each patch: (P, d + e)."""
+    g = len(rows)
+    return torch.cat([rows.expand(-1, g, -1), columns.expand(g, -1, -1)], dim=2).flatten(0, 1)
+
+
+def _add_to_patches(x: Tensor, table: Tensor) -> Tensor:
+    """Add `table` (P, D) to the last P tokens of `x` (B, N, D): the tokens before them get zeros."""
+    return x + F.pad(table, (0, 0, x.shape[1] - len(table), 0))
+
+
+def _convolution(before: int, after: int, stride: int) -> list[nn.Module]:
+    return [nn.Conv2d(before, after, 3, stride, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+
+
+def _dropout(probability: float) -> nn.Module:
+    return nn.Dropout(probability) if probability else nn.Identity()
+
+
+def _head(spec: ViTSpec, classes: int) -> nn.Sequential:
+    """One linear layer, or a hidden layer with tanh before it (section 3.1)."""
+    if spec.head_hidden is None:
+        return nn.Sequential(OrderedDict(linear=nn.Linear(spec.width, classes)))
+    hidden, linear = nn.Linear(spec.width, spec.head_hidden), nn.Linear(spec.head_hidden, classes)
+    return nn.Sequential(OrderedDict(hidden=hidden, tanh=nn.Tanh(), linear=linear))
 
 
 @torch.no_grad()
@@ -247,10 +329,7 @@ def initialise(model: ViT, spec: ViTSpec) -> None:
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, nn.Linear):
-            _initialise_linear(name, module, spec.initialisation)
-            if spec.zero_head and name in ("head.linear", "distillation_head.linear"):
-                nn.init.zeros_(module.weight)
-                nn.init.zeros_(module.bias)
+            _initialise_linear(name, module, spec)
     for name, parameter in model.named_parameters():
         if "relative_position" in name:
             _truncated_normal(parameter, 0.02)
@@ -260,18 +339,20 @@ def initialise(model: ViT, spec: ViTSpec) -> None:
             nn.init.normal_(parameter, std=spec.class_token_sd)
 
 
-def _initialise_linear(name: str, linear: nn.Linear, how: Initialisation) -> None:
-    if how == "torch":
+def _initialise_linear(name: str, linear: nn.Linear, spec: ViTSpec) -> None:
+    if spec.initialisation == "torch":
         linear.reset_parameters()
-        return
-    if name in ("stem.projection", "head.hidden", "distillation_head.hidden"):
+    elif name in ("stem.projection", "head.hidden", "distillation_head.hidden"):
         _truncated_normal(linear.weight, linear.in_features**-0.5)
-    elif how == "xavier":
+    elif spec.initialisation == "xavier":
         for part in linear.weight.chunk(3) if name.endswith("qkv") else [linear.weight]:
             nn.init.xavier_uniform_(part)
     else:
         _truncated_normal(linear.weight, 0.02)
-    if linear.bias is not None:
+    is_zero = spec.zero_head and name in ("head.linear", "distillation_head.linear")
+    if is_zero:
+        nn.init.zeros_(linear.weight)
+    if linear.bias is not None and (is_zero or spec.initialisation != "torch"):
         nn.init.zeros_(linear.bias)
 
 
@@ -279,26 +360,6 @@ def _truncated_normal(parameter: Tensor, sd: float) -> None:
     nn.init.trunc_normal_(parameter, std=sd, a=-2 * sd, b=2 * sd)
 
 
-def _convolution(before: int, after: int, stride: int) -> list[nn.Module]:
-    return [nn.Conv2d(before, after, 3, stride, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+_TABLES = ("class_token", "distillation_token", "table", "rows", "columns")
 
-
-def _layer_norm(spec: ViTSpec) -> nn.LayerNorm:
-    return nn.LayerNorm(spec.width, eps=spec.norm_eps)
-
-
-def _dropout(probability: float) -> nn.Module:
-    return nn.Dropout(probability) if probability else nn.Identity()
-
-
-def _head(spec: ViTSpec, classes: int) -> nn.Sequential:
-    """One linear layer, or a hidden layer with tanh before it (section 3.1)."""
-    head = nn.Sequential()
-    if spec.head_hidden is not None:
-        head.add_module("hidden", nn.Linear(spec.width, spec.head_hidden))
-        head.add_module("tanh", nn.Tanh())
-    head.add_module("linear", nn.Linear(spec.head_hidden or spec.width, classes))
-    return head
-
-
-VIT = Family(spec=ViTSpec, build=ViT, parts=_PARTS)
+VIT = Family(spec=ViTSpec, build=ViT, parts=Parts(stem="stem", blocks=("blocks",), tables=_TABLES))

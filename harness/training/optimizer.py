@@ -6,7 +6,7 @@ from collections import defaultdict
 import torch
 from torch import Tensor, nn
 
-from harness.models import parameter_groups
+from harness.models.family import parameter_groups
 from harness.spec import Recipe
 from harness.training.muon import Muon
 

@@ -17,9 +17,9 @@ from harness.models import (
     attention_macs_per_image,
     build,
     macs_per_image,
-    parameter_groups,
     parameters,
 )
+from harness.models.family import parameter_groups
 from harness.models.swin import WindowAttention
 from harness.spec import InvalidInput, Recipe, SwinSpec
 from harness.training.optimizer import build_optimizers

@@ -11,7 +11,8 @@ from torch._subclasses import FakeTensorMode
 from torch.nn import functional as F  # noqa: N812
 from weight_maps import load, randomise, renamed, timm_weights, torchvision_weights
 
-from harness.models import build, parameter_groups, parameters, vit
+from harness.models import build, parameters, vit
+from harness.models.family import parameter_groups
 from harness.models.vit import Branch, PatchStem, RelativePosition, ViT, explicit_attention
 from harness.spec import ViTSpec
 from harness.spec.errors import InvalidInput
