@@ -1,8 +1,8 @@
 """Frames in, numbers out: comparisons, claims, crossover, budget curves. Pure; randomness comes from a Generator."""
 
-from harness.analysis.assemble import analyse, pilot
+from harness.analysis.assemble import analyse
 from harness.analysis.evidence import Evidence
 from harness.analysis.findings import Findings
 from harness.analysis.learning import at_edge
 
-__all__ = ["Evidence", "Findings", "analyse", "at_edge", "pilot"]
+__all__ = ["Evidence", "Findings", "analyse", "at_edge"]

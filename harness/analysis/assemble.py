@@ -9,9 +9,9 @@ import pandas as pd
 from harness.analysis import learning
 from harness.analysis.answer import answer
 from harness.analysis.axis import frontier_table, tables_along
-from harness.analysis.estimate import FEWEST_SEEDS, Floats, over_seeds, seeds_needed
+from harness.analysis.estimate import FEWEST_SEEDS, Floats, over_seeds
 from harness.analysis.evidence import Evidence, evidence_of, measured
-from harness.analysis.findings import ARM_COLUMNS, PILOT_COLUMNS, SHIFT_COLUMNS, Findings, frame
+from harness.analysis.findings import ARM_COLUMNS, SHIFT_COLUMNS, Findings, frame
 from harness.analysis.judging import claims_table
 from harness.analysis.laws import laws_table
 from harness.analysis.wording import Cell, listed, place
@@ -65,21 +65,6 @@ def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> F
         shifts=shifts_table(evidence),
         main_factor_sizes=evidence.study.train_sizes,
     )
-
-
-def pilot(records: StudyRecords, *, differences: tuple[float, ...] = (0.005, 0.01, 0.02)) -> pd.DataFrame:
-    """PILOT_COLUMNS, a row per arm, training size and difference of test accuracy (fractions).
-
-    A standard deviation from few seeds is rough: from three it is easily off by a factor of two.
-    """
-    evidence, rows = evidence_of(records), []
-    for size in evidence.sizes:
-        for arm, other in evidence.against.items():
-            paired = evidence.difference(arm, other, size)
-            for difference in differences:
-                needed = seeds_needed(paired.sd, difference) if paired.n > 1 else pd.NA
-                rows.append((arm, other, evidence.train_size((arm, size)), paired.n, paired.sd, difference, needed))
-    return frame(rows, PILOT_COLUMNS)
 
 
 def _arm_row(evidence: Evidence, cell: Cell, cautions: Sequence[str]) -> dict[str, Any]:

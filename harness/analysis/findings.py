@@ -84,10 +84,6 @@ SHIFT_COLUMNS = columns("arm train_size shift metric n mean ci_low ci_high")
 """`test_accuracy` on images moved by `shift` pixels, and `agreement`, the share of images whose prediction is that for
 the image as it is; mean over the n seeds with its interval (Student's t)."""
 
-PILOT_COLUMNS = columns("arm baseline train_size n sd difference seeds_needed", seeds_needed="Int64")
-"""Seeds needed to show a difference of test accuracy (a fraction), from the n paired seeds that there are so far;
-`sd` is that of the paired difference, `seeds_needed` NA below two seeds."""
-
 VERDICTS = get_args(Verdict)
 
 

@@ -1,6 +1,5 @@
 """How a command ends: exit codes, what is said with each, and standard streams that never end a study themselves."""
 
-import codecs
 import io
 import os
 import shlex
@@ -8,7 +7,6 @@ import shutil
 import sys
 import tempfile
 import traceback
-import unicodedata
 from typing import TYPE_CHECKING
 
 import click
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 
 DEFECT, USER_ERROR, GAPS, INTERRUPTED = 1, 2, 3, 75
 """Exit codes besides 0; see README."""
-_PLAIN = {"−": "-", "–": "-", "—": "-", "·": "*", "×": "x", "→": "->", "≥": ">=", "≤": "<=", "±": "+-", "…": "..."}
 
 
 def carry_out(command: click.Command) -> int:
@@ -65,11 +62,10 @@ def _refused(text: str) -> int:
 
 
 def harden() -> None:
-    """Make standard output and error write whatever they can encode, whether anybody reads it or not.
+    """Make standard output and error write all texts, signs that they lack escaped, whether anybody reads them or not.
 
     Where they are closed, /dev/null stands in their place. Streams that a program has put there are left alone.
     """
-    codecs.register_error("patchbench", _as_plain)
     for number in (0, 1, 2):  # else the next file that is opened, a record perhaps, would get what programs print
         try:
             os.fstat(number)
@@ -82,7 +78,7 @@ def harden() -> None:
             if stream is not None:
                 stream.flush()
             written = io.BufferedWriter(_Output(number, "w", closefd=False))
-            setattr(sys, name, io.TextIOWrapper(written, encoding, errors="patchbench", line_buffering=True))
+            setattr(sys, name, io.TextIOWrapper(written, encoding, errors="backslashreplace", line_buffering=True))
 
 
 class _Output(io.FileIO):
@@ -97,13 +93,3 @@ class _Output(io.FileIO):
             except OSError as error:
                 self.error = error
         return memoryview(content).nbytes
-
-
-def _as_plain(error: UnicodeError) -> tuple[str, int]:
-    """Signs that an encoding lacks by those that it has: −1.5 ± .2 is -1.5 +- .2 in ASCII; ? where there is none."""
-    assert isinstance(error, UnicodeEncodeError)
-    signs = (
-        _PLAIN.get(sign) or unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode() or "?"
-        for sign in error.object[error.start : error.end]
-    )
-    return "".join(signs), error.end

@@ -8,7 +8,7 @@ import click
 
 from harness.commands.exits import USER_ERROR
 from harness.commands.options import json_option, output_option, overrides_argument
-from harness.console import echo, echo_json, make_console, say, table
+from harness.console import make_console, say, say_json, table
 from harness.execution.stopping import interruptible
 from harness.records.data_facts import PART_NAMES
 from harness.spec.plural import counted
@@ -26,7 +26,7 @@ def doctor(results: Path, as_json: bool) -> None:
 
     checks = examine(results)
     if as_json:
-        echo_json([asdict(check) for check in checks])
+        say_json([asdict(check) for check in checks])
     else:
         rows = [
             [check.level, check.what, check.found + (f"\n→ {check.mend}" if check.mend else "")] for check in checks
@@ -46,13 +46,12 @@ def bench(results: Path, parts: tuple[str, ...], quick: bool, output: Path | Non
     """Measure speed beside other libraries. PART: step, data, study; or all."""
     from harness.bench.benchmark import bench as measured
 
-    tables, files = measured(parts, output=output or results / "bench", quick=quick, say=echo)
+    tables, files = measured(parts, output=output or results / "bench", quick=quick, say=say)
     for found in tables:
         texts = sum(not column.numeric for column in found.columns)
         rows = [[cell.text for cell in row] for row in found.rows]
         make_console().print(table(found.caption, [column.heading for column in found.columns], rows, texts=texts))
-    for path in files:
-        echo(f"Written: {path}")
+    say(*(f"Written: {path}" for path in files))
 
 
 @click.group()
@@ -73,7 +72,7 @@ def data_get(source: str, overrides: tuple[str, ...]) -> None:
     loaded = load(spec, phase="confirm")
     parts = {"training": loaded.train, "validation": loaded.validation, "test": loaded.test}
     sizes = (counted(len(part), f"{name} image") for name, part in parts.items())
-    echo(
+    say(
         f"{spec.source} is ready: {', '.join(sizes)}, {loaded.facts.image_size} px, "
         f"{counted(loaded.facts.channels, 'channel')}, {counted(loaded.facts.classes, 'class')}; SHA-256 {loaded.hash}"
     )
@@ -88,14 +87,11 @@ def data_check(source: str, overrides: tuple[str, ...]) -> None:
 
     spec = _data(source, overrides)
     facts, lacking = check(spec)
-    console = make_console()
-    say(console, f"{spec.source} is whole; SHA-256 {facts.data_hash}")
-    say(console, *(f"{heading}: {text}" for heading, text in facts.lines()))
+    say(f"{spec.source} is whole; SHA-256 {facts.data_hash}")
+    say(*(f"{heading}: {text}" for heading, text in facts.lines()))
     rows = [[row.name, f"{row.train:,}", f"{row.validation:,}", f"{row.test:,}"] for row in facts.classes]
-    console.print(table("Images of each class", ["class", *PART_NAMES.values()], rows))
-    say(console, *(f"note: {text}" for text in facts.cautions()))
-    if lacking:
-        say(console, f"note: To train on it: {lacking}")
+    make_console().print(table("Images of each class", ["class", *PART_NAMES.values()], rows))
+    say(*(f"note: {text}" for text in (*facts.cautions(), *([f"To train on it: {lacking}"] if lacking else []))))
 
 
 def _data(source: str, overrides: tuple[str, ...]) -> "DataSpec":

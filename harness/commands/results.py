@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -16,7 +17,7 @@ from harness.commands.options import (
     output_option,
     scale_option,
 )
-from harness.console import echo, echo_json, make_console, say, table, tell
+from harness.console import make_console, say, say_json, table, tell
 from harness.records.layout import StudyFolder
 from harness.spec import SCALES, InvalidInput
 from harness.spec.plural import counted
@@ -33,13 +34,9 @@ def report(results: Path, name: str, scale: str | None, as_json: bool) -> None:
     """Rebuild a study's tables, figures and report from what is kept; trains nothing."""
     from harness.execution.publish import rebuild, study_of_file
 
-    console, folder = make_console(stderr=as_json), existing(results, name, scale)
-
-    def note(text: str) -> None:
-        say(console, text)
-
+    folder, note = existing(results, name, scale), partial(say, err=as_json)
     rebuild(folder, note, study_of_file(name, folder.name, note))
-    tell(console, folder, as_json=as_json)
+    tell(make_console(), folder, as_json=as_json)
     if StudyFolder(folder).runs.is_dir():  # in a process of its own: a report needs no MLflow
         command = [sys.executable, "-m", "harness", "--results", str(results), "sync", folder.parent.name]
         aside = sys.stderr if as_json else None
@@ -57,12 +54,11 @@ def verify(results: Path, name: str, scale: str | None, as_json: bool) -> None:
 
     found = verified(existing(results, name, scale))
     if as_json:
-        echo_json(found.as_json())
+        say_json(found.as_json())
     else:
-        console = make_console()
         rows = [[check.what, f"{check.checked:,}", check.outcome] for check in found.checks]
-        console.print(table(f"{found.folder}", ["checked", "how many", "outcome"], rows))
-        say(console, *(f"note: {text}" for text in found.notes), *(f"does not hold: {text}" for text in found.faults))
+        make_console().print(table(f"{found.folder}", ["checked", "how many", "outcome"], rows))
+        say(*(f"note: {text}" for text in found.notes), *(f"does not hold: {text}" for text in found.faults))
     if found.faults:
         raise SystemExit(USER_ERROR)
 
@@ -83,8 +79,7 @@ def compare(results: Path, first: str, second: str, scale: str | None, output: P
     one, two = (read_results(folder) for folder in folders)
     named = [f"{records.study.name}-{records.study.scale}" for records, _ in (one, two)]
     output = output or results / "comparisons" / f"{'--'.join(named)}.html"
-    for path in write_comparison(one, two, across(one[0], two[0]), output):
-        echo(f"Written: {path}")
+    say(*(f"Written: {path}" for path in write_comparison(one, two, across(one[0], two[0]), output)))
 
 
 def _compared(results: Path, name: str, scale: str | None) -> Path:
@@ -118,19 +113,20 @@ def load(results: Path, digest: str, output: Path | None, register: str | None, 
 
         version = register_in_mlflow(found, register, results=results)
     if as_json:
-        echo_json({"study": found.study, "path": str(found.path), **facts.as_json()})
+        say_json({"study": found.study, "path": str(found.path), **facts.as_json()})
     else:
         weights, shape = sum(part.numel() for part in model.parameters()), f"{config.data.image_size} px"
         shape += f", {counted(config.channels, 'channel')}, {counted(config.classes, 'class')}"
-        echo(f"arm       {facts.arm} of {found.study}, {config.data.train_size:,} training images, seed {config.seed}")
-        echo(f"digest    {facts.digest}")
-        echo(f"model     {type(found.spec).__name__}, {weights:,} parameters; {shape}")
-        echo(f"accuracy  {facts.validation_accuracy:.2%} validation, {facts.test_accuracy:.2%} test")
-        echo(f"weights   {facts.bytes:,} bytes, SHA-256 {facts.sha256}, in {found.weights_path}")
-    for path in written:
-        echo(f"Written: {path}", err=as_json)
+        say(
+            f"arm       {facts.arm} of {found.study}, {config.data.train_size:,} training images, seed {config.seed}",
+            f"digest    {facts.digest}",
+            f"model     {type(found.spec).__name__}, {weights:,} parameters; {shape}",
+            f"accuracy  {facts.validation_accuracy:.2%} validation, {facts.test_accuracy:.2%} test",
+            f"weights   {facts.bytes:,} bytes, SHA-256 {facts.sha256}, in {found.weights_path}",
+        )
+    say(*(f"Written: {path}" for path in written), err=as_json)
     if version:
-        echo(f"Registered in MLflow: models:/{register}/{version}", err=as_json)
+        say(f"Registered in MLflow: models:/{register}/{version}", err=as_json)
 
 
 @click.command()
@@ -140,7 +136,7 @@ def ui(results: Path, port: int) -> None:
     """Serve the MLflow UI over the results, on loopback."""
     from harness.tracking import serve
 
-    serve(results, port=port, say=echo)
+    serve(results, port=port, say=say)
 
 
 @click.command()
@@ -161,5 +157,5 @@ def sync(results: Path, name: str, scale: str | None, limit: float) -> None:
     StudyFolder(folder).require_inside(results)
     study, _ = latest_study(folder)
     artifacts = StudyFolder(folder).report_files()
-    updated = make_up(study, folder, results=results, say=echo, artifacts=artifacts, limit=limit)
-    echo(f"MLflow: {counted(updated, 'run')} of {study.name} at scale {study.scale} brought up to date.")
+    updated = make_up(study, folder, results=results, say=say, artifacts=artifacts, limit=limit)
+    say(f"MLflow: {counted(updated, 'run')} of {study.name} at scale {study.scale} brought up to date.")

@@ -3,7 +3,7 @@
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +19,14 @@ from harness.commands.options import (
     overrides_argument,
     workers_option,
 )
-from harness.console import Progress, echo_json, frame_table, make_console, say, table, tell
+from harness.console import Progress, make_console, say, say_json, table, tell
 from harness.execution.stopping import interruptible
 from harness.records.layout import StudyFolder, command_line
 from harness.spec import Study, find_study, study_names, to_plain
-from harness.spec.formats import duration
+from harness.spec.formats import count, duration, plain, words
 from harness.spec.plural import counted
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from harness.execution.plan import Plan
     from harness.execution.rehearsal import Forecast
 
 
@@ -39,12 +36,11 @@ def list_(as_json: bool) -> None:
     """List the studies: question, arms and minutes at each scale."""
     studies = {name: find_study(name)[1] for name in study_names()}
     if as_json:
-        echo_json({name: to_plain(study) for name, study in studies.items()})
+        say_json({name: to_plain(study) for name, study in studies.items()})
         return
-    console = make_console()
     rows = [[name, study.question, _scales(study)] for name, study in studies.items()]
-    console.print(table("Studies", ["study", "question", "arms (minutes) by scale"], rows))
-    say(console, "Minutes as stated for 2 cores (gpu: one GPU); `patchbench plan NAME` forecasts them here.")
+    make_console().print(table("Studies", ["study", "question", "arms (minutes) by scale"], rows))
+    say("Minutes as stated for 2 cores (gpu: one GPU); `patchbench plan NAME` forecasts them here.")
 
 
 def _scales(study: Study) -> str:
@@ -62,20 +58,13 @@ def show(name: str, scale: str | None, overrides: tuple[str, ...]) -> None:
     """Print the resolved definition of a study as JSON."""
     from harness.execution.overrides import resolve_study
 
-    echo_json(to_plain(resolve_study(name, scale, overrides)), indent=2)
+    say_json(to_plain(resolve_study(name, scale, overrides)), indent=2)
 
 
 @click.command()
 @of_study
 @device_option
 @workers_option
-@click.option(
-    "--points",
-    type=ABOVE_0,
-    multiple=True,
-    default=(0.5, 1.0, 2.0),
-    help="Differences, in points of accuracy, to tell the seeds needed for; from earlier results.",
-)
 @json_option
 @overrides_argument
 @click.pass_obj
@@ -85,7 +74,6 @@ def plan(
     scale: str | None,
     device: str,
     workers: int | None,
-    points: tuple[float, ...],
     as_json: bool,
     overrides: tuple[str, ...],
 ) -> None:
@@ -97,6 +85,7 @@ def plan(
     made = make_plan(study)
     # Torch loads from here on: a mistake in the study has been told before.
     from harness.data.survey import outline
+    from harness.execution.progress import open_cells
     from harness.execution.rehearsal import forecast
     from harness.records.provenance import available_cores
     from harness.training.device import choose
@@ -104,12 +93,15 @@ def plan(
     placement = choose(device, study.recipe.precision)
     workers = workers or (available_cores() if placement.device.type == "cpu" else 1)
     found = forecast(made, placement, threads=max(1, available_cores() // workers))
-    slots, folder = min(workers, made.runs), results / study.name / study.scale
-    data = [outline(spec) for spec in made.surveyed]
+    slots, data = min(workers, made.runs), [outline(spec) for spec in made.surveyed]
+    cells = open_cells(made, results / study.name / study.scale)
+    shares = (cell.remaining / cell.cell.images_planned for cell in cells)
+    left = sum(item.seconds * share for item, share in zip(found, shares, strict=True))
     told: dict[str, Any] = {
         "runs": made.runs,
         "seconds": sum(item.seconds for item in found) / slots,
-        **_left(made, folder, found, slots),
+        "done": sum(1 for cell in cells for _ in cell.finished()),
+        "seconds_left": left / slots,
         "device": str(placement.device),
         "precision": placement.precision,
         "workers": workers,
@@ -117,24 +109,14 @@ def plan(
         "data": [{**to_plain(facts), "cautions": facts.cautions()} for facts in data],
     }
     if as_json:
-        echo_json(told)
+        say_json(told)
         return
-    console = make_console()
-    console.print(frame_table(f"{study.name} at scale {study.scale}: {counted(made.runs, 'run')}", told["cells"]))
-    say(console, *_in_words(told), *study.used_up)
+    columns = [words(name) for name in told["cells"][0]]
+    rows = [[_text(value) for value in cell.values()] for cell in told["cells"]]
+    make_console().print(table(f"{study.name} at scale {study.scale}: {counted(made.runs, 'run')}", columns, rows))
+    say(*_in_words(told), *study.used_up)
     for facts in data:
-        say(console, *facts.in_words(), *(f"note: {caution}" for caution in facts.cautions()))
-    _tell_seeds_needed(console, folder, points)
-
-
-def _left(made: "Plan", folder: Path, found: Sequence["Forecast"], slots: int) -> dict[str, float]:
-    """How many runs of a plan are done already, and the seconds that the others will take."""
-    from harness.execution.progress import open_cells
-
-    cells = open_cells(made, folder)
-    shares = [cell.remaining / cell.cell.images_planned for cell in cells]
-    left = sum(item.seconds * share for item, share in zip(found, shares, strict=True))
-    return {"done": sum(1 for cell in cells for _ in cell.finished()), "seconds_left": left / slots}
+        say(*facts.in_words(), *(f"note: {caution}" for caution in facts.cautions()))
 
 
 def _cell(item: "Forecast") -> dict[str, Any]:
@@ -145,16 +127,8 @@ def _cell(item: "Forecast") -> dict[str, Any]:
     return {"arm": cell.arm.name, "train_size": cell.data.train_size, **counts, **costs, "seconds": item.seconds}
 
 
-def _tell_seeds_needed(console: "Console", folder: Path, points: tuple[float, ...]) -> None:
-    from harness.analysis import pilot
-    from harness.records.run_table import load_records
-
-    if (folder / "runs.csv").exists():
-        needed = pilot(load_records(folder), differences=tuple(value / 100 for value in points))
-        title = "Seeds needed to show a difference of accuracy (power .8)"
-        console.print(frame_table(title, needed.to_dict("records")))
-    else:
-        say(console, "No earlier results to tell from how many seeds a difference needs.")
+def _text(value: Any) -> str:
+    return plain(value) if isinstance(value, str) or value < 100 else count(value)
 
 
 def _in_words(told: dict[str, Any]) -> Iterator[str]:
@@ -214,22 +188,22 @@ def run(
         warm_up()  # torch loads there while other things load here
     from harness.execution.runner import Options, run_study
 
-    console, began = make_console(stderr=as_json), time.time()
-    with Progress(console, quiet=quiet, workers=options["workers"]) as progress:
+    began = time.time()
+    with Progress(make_console(stderr=as_json, quiet=quiet), workers=options["workers"]) as progress:
         folder = run_study(study, Options(results=results, command=_as_typed(results), **options), progress)
-    found = tell(console, folder, as_json=as_json)
+    found = tell(make_console(), folder, as_json=as_json)
     if options["profile"]:
-        trained = (path for path in sorted(StudyFolder(folder).runs.glob("*/profile.txt")))
-        say(console, *(f"Profile: {path}, trace beside it" for path in trained if path.stat().st_mtime >= began))
+        traces = sorted(StudyFolder(folder).runs.glob("*/profile.txt"))
+        say(*(f"Profile: {path}, trace beside it" for path in traces if path.stat().st_mtime >= began), err=as_json)
     if found["gaps"]:
         raise SystemExit(GAPS)
 
 
 def _as_typed(results: Path) -> str:
     """This command, with the folder of results that it did not name but took from the environment."""
-    words = sys.argv[1:]
-    is_named = any(word.partition("=")[0] == "--results" for word in words)
-    return shlex.join(["patchbench", *words]) if is_named else command_line(results, *words)
+    typed = sys.argv[1:]
+    is_named = any(word.partition("=")[0] == "--results" for word in typed)
+    return shlex.join(["patchbench", *typed]) if is_named else command_line(results, *typed)
 
 
 @click.command()
@@ -242,6 +216,6 @@ def status(results: Path, name: str, scale: str | None, as_json: bool) -> None:
 
     found = read_status(existing(results, name, scale))
     if as_json:
-        echo_json(to_plain(found))
+        say_json(to_plain(found))
     else:
-        say(make_console(), found.as_text())
+        say(found.as_text())

@@ -1,9 +1,7 @@
 import numpy as np
 import pytest
 from scipy import stats
-from simulate import records, series_study, study, vit_lead
 
-from harness.analysis import pilot
 from harness.analysis.estimate import MeanEstimate, estimate_mean, seeds_needed, what_settles
 
 
@@ -35,23 +33,6 @@ def test_smallest_detectable_is_the_inverse_of_seeds_needed(n: int) -> None:
     difference = found.smallest_detectable()
     assert seeds_needed(found.sd, difference * 1.001) <= n
     assert n == 3 or seeds_needed(found.sd, difference * 0.98) > n - 1
-
-
-def test_pilot_has_a_row_per_arm_and_difference() -> None:
-    frame = pilot(records(study(seeds=4), {"ResNet-8": 0.9, "ViT/14": 0.88, "ViT/7": 0.89}), differences=(0.01, 0.002))
-    assert set(frame["baseline"]) == {"ResNet-8"}
-    assert list(frame["arm"]) == ["ViT/14", "ViT/14", "ViT/7", "ViT/7"]
-    assert (frame["n"] == 4).all()
-    expected = [seeds_needed(sd, d) for sd, d in zip(frame["sd"], frame["difference"], strict=True)]
-    assert list(frame["seeds_needed"]) == expected
-
-
-def test_pilot_pairs_each_arm_with_its_own_partner() -> None:
-    kept = records(series_study((0.0, 1.0)), vit_lead(lambda level, _: 0.1 * level))
-    frame = pilot(kept, differences=(0.01,)).set_index("arm")
-    assert list(frame["baseline"]) == ["ResNet 0", "ResNet 0", "ResNet 1"]
-    wide = kept.runs.pivot_table(index="seed", columns="arm", values="test_accuracy")
-    assert frame.loc["ViT 1", "sd"] == pytest.approx((wide["ViT 1"] - wide["ResNet 1"]).std())
 
 
 def test_what_settles_names_test_images_where_seeds_do_not_help() -> None:

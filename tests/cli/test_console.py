@@ -38,8 +38,8 @@ class Clock:
 def watched(study=STUDY, *, terminal=False, quiet=False, done=0, workers=None):
     """A Progress that follows a study, its clock, what it prints, and the runs of its first cell."""
     clock, out = Clock(), io.StringIO()
-    console = Console(file=out, force_terminal=terminal, width=120, color_system=None, _environ={})
-    progress = Progress(console, quiet=quiet, workers=workers, clock=clock)
+    console = Console(file=out, force_terminal=terminal, width=120, color_system=None, quiet=quiet, _environ={})
+    progress = Progress(console, workers=workers, clock=clock)
     plan = make_plan(study)
     runs = [run for cell in plan.cells for run in runs_of(cell)]
     progress.planned(plan, runs[:done])

@@ -12,8 +12,6 @@ from small_study import FaultStudy
 from stage import Launch
 from what_is_kept import differences
 
-from harness.commands.exits import harden
-
 NOBODY = 65534
 may_mount = (
     os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode == 0
@@ -57,13 +55,7 @@ def test_signs_that_a_terminal_lacks_are_replaced(finished: FaultStudy, verb: st
     assert code == 0, said
     assert said.isascii() or encoding == "latin-1", said
     if verb in ("report", "run"):
-        assert "] - - " in said or encoding == "latin-1", "what the baseline has none of"
-
-
-def test_a_sign_that_is_replaced_keeps_its_meaning() -> None:
-    harden()  # streams that pytest has put in place are left alone
-    assert "−4.27 ± .3 ≥ 2 × 10 … naïve 网".encode("ascii", "patchbench") == b"-4.27 +- .3 >= 2 x 10 ... naive ?"
-    assert "−4.27 ± .3 naïve".encode("latin-1", "patchbench") == "-4.27 ± .3 naïve".encode("latin-1")
+        assert r"] \u2013 \u2013 " in said, "what the baseline has none of"
 
 
 def test_json_for_a_terminal_of_few_letters_holds_all_of_them(finished: FaultStudy) -> None:
