@@ -14,7 +14,7 @@ from harness.execution.runner import Options, Silent, run_study
 from harness.records.files import read_bytes
 from harness.records.layout import default_results
 from harness.spec import InvalidInput, ResolvedStudy, Study, study_name
-from harness.spec.catalogue import found_by
+from harness.spec.study import found_by
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,6 +5,7 @@ import difflib
 import math
 import types
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from harness.spec.errors import InvalidInput, require_within
@@ -36,24 +37,16 @@ Probability = Annotated[float, Within(0, 0.999)]
 
 
 def later(neutral: T) -> T:
-    """A field that a published specification did not have: by default `neutral`, which means what was before it.
-
-    Left out where it is neutral, so that digests of the configurations that could be written before stay what they
-    were.
-    """
+    """A field of later date, left out of digests where it is `neutral`, which means what was before it."""
     return dataclasses.field(default=neutral, metadata={NEUTRAL: neutral})
 
 
-_FIELDS: dict[type, dict[str, tuple[Any, Within | None]]] = {}
-
-
+@cache
 def _fields(cls: type) -> dict[str, tuple[Any, Within | None]]:
     """The resolved type of each field of a dataclass, and its limits."""
-    if cls not in _FIELDS:
-        types_, annotated = get_type_hints(cls), get_type_hints(cls, include_extras=True)
-        names = [field.name for field in dataclasses.fields(cls)]
-        _FIELDS[cls] = {name: (types_[name], _limits_in(annotated[name])) for name in names}
-    return _FIELDS[cls]
+    types_, annotated = get_type_hints(cls), get_type_hints(cls, include_extras=True)
+    names = [field.name for field in dataclasses.fields(cls)]
+    return {name: (types_[name], _limits_in(annotated[name])) for name in names}
 
 
 def field_types(cls: type) -> dict[str, Any]:
@@ -68,10 +61,7 @@ def _limits_in(hint: Any) -> Within | None:
 
 
 def check_types(spec: Any) -> None:
-    """Refuse a field whose value is not of its declared type or outside its limits; NaN and infinity always are.
-
-    An int where a float is declared becomes a float.
-    """
+    """Refuse values outside their field's type and limits, NaN, infinity; an int where a float is due becomes one."""
     cls = type(spec)
     place = getattr(spec, "_key", cls.__name__)
     for name, (hint, limits) in _fields(cls).items():

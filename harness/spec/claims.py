@@ -61,9 +61,8 @@ class Judgement:
 class Claim:
     """A published finding. A study file's own kind is a subclass with a `judge`.
 
-    Fields of a subclass are texts, numbers, None, and tuples or mappings of these. Two names mean something: `metric`,
-    one of METRICS, gives the unit in which the estimate is told, and `margin` the bound that an interval is held
-    against (0 without one).
+    Fields of a subclass are texts, numbers, None, and tuples or mappings of these. `metric`, one of METRICS, gives the
+    estimate's unit, and `margin` the bound that an interval is held against (0 without one).
     """
 
     _arms: ClassVar[tuple[str, ...]] = ()
@@ -88,11 +87,10 @@ class Claim:
             object.__setattr__(self, "kind", name)
 
     def judge(self, tables: Any, rng: Any) -> Estimate | Judgement:
-        """The estimate that decides, or the verdict itself.
+        """The verdict, or the estimate whose interval decides: reproduced above `margin`, contradicted below it.
 
         `tables`: `harness.analysis.Evidence`, with the frames `runs`, `trials`, `curves`, `shifts` and `comparisons`
-        and with `difference`, the paired difference of two arms over seeds and test images. `rng`: a NumPy Generator of
-        this claim's own. An estimate is judged by its interval: reproduced above `margin`, contradicted below it.
+        and with `difference`, the paired difference of two arms. `rng`: a NumPy Generator of this claim's own.
         """
         raise NotImplementedError(f"{type(self).__name__} has no judge(self, tables, rng).")
 
@@ -101,19 +99,17 @@ class Claim:
         for name in self.arm_names:
             study.arm(name)
         for name in self.series_names:
-            require(
-                name in study.series,
-                f"{type(self).__name__} names the series {name!r}, which no arm is in. {nearest(name, study.series)}",
-            )
+            if name not in study.series:
+                raise InvalidInput(f"No arm is in the series {name!r}. {nearest(name, study.series)}")
 
     @property
     def arm_names(self) -> tuple[str, ...]:
-        """The arms that this claim names; each must be in the study."""
+        """The arms that this claim names."""
         return tuple(name for name in (getattr(self, field) for field in self._arms) if name is not None)
 
     @property
     def series_names(self) -> tuple[str, ...]:
-        """The series that this claim names; each must be one of the study's."""
+        """The series that this claim names."""
         return ()
 
 
@@ -129,7 +125,6 @@ class KeptClaim(Claim):
         return self.fields.get("metric")
 
     def kept_as(self) -> dict[str, Any]:
-        """As the claim itself was kept."""
         common = {name: getattr(self, name) for name in ("statement", "source", "conditions", "kind")}
         return common | dict(self.fields)
 
@@ -148,10 +143,8 @@ def check_own(claim: Claim) -> None:
     try:
         json.dumps(to_plain(claim), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise InvalidInput(
-            f"{name} cannot be kept in study.json ({error}); its fields may be texts, numbers, None, and tuples or "
-            "mappings of these."
-        ) from error
+        told = "its fields may be texts, numbers, None, and tuples or mappings of these."
+        raise InvalidInput(f"{name} cannot be kept in study.json ({error}); {told}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,11 +213,8 @@ class _Gap(_Comparison):
         name = type(self).__name__
         require_choice(f"{name}.along", self.along, (study.factor, "train_size"))
         levels = [{arm.level for arm in study.series[series]} for series in self.series_names]
-        require(
-            not levels or len(set.intersection(*levels)) > 1,
-            f"{name} along {self.along!r} compares the series {self.leader!r} and {self.follower!r}, which must share "
-            "at least two levels.",
-        )
+        if levels and len(set.intersection(*levels)) < 2:
+            raise InvalidInput(f"The series {self.leader!r} and {self.follower!r} must share at least two levels.")
 
     @property
     def arm_names(self) -> tuple[str, ...]:
@@ -264,14 +254,11 @@ class _Ordered(Claim):
         super().check(study)
         name = type(self).__name__
         require_choice(f"{name}.along", self.along, (study.factor, *(["train_size"] if study.train_sizes else [])))
-        if self.along == "train_size" or self.series is not None:
-            return
         levels = [arm.level for arm in study.arms]
         ordered = sorted({level for level in levels if isinstance(level, float)})
-        require(
-            levels in (ordered, ordered[::-1]),
-            f"{name} along {self.along!r} needs arms with numeric levels in order; the levels are {levels}.",
-        )
+        if self.along != "train_size" and self.series is None and levels not in (ordered, ordered[::-1]):
+            told = f"needs arms with numeric levels in order; the levels are {levels}."
+            raise InvalidInput(f"{name} along {self.along!r} {told}")
 
     @property
     def series_names(self) -> tuple[str, ...]:

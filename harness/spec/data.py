@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from harness.spec.checks import Positive, Share, Within, check_types, did_you_mean, later
-from harness.spec.errors import InvalidInput, require
+from harness.spec.errors import InvalidInput, require_choice
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,9 @@ class SourceFacts:
     channels: int
     classes: int
     train_images: int
-    """Images of the official training part, before validation is held out."""
     test_images: int
     validation_images: int
-    """Images held out of the training part unless the study says otherwise."""
+    """Images held out of the training part, which `train_images` counts too, unless the study says otherwise."""
     own_validation: bool = False
     """Whether validation images are a part of their own, of which the training part has none."""
 
@@ -49,11 +48,9 @@ def parse_source(source: str) -> tuple[str, str]:
         forms = ", ".join(f"{name}:{form}" if form else name for name, form in SOURCES.items())
         raise InvalidInput(f"data.source is {source!r}. {did_you_mean(kind, SOURCES)}Valid: {forms}.")
     form = SOURCES[kind]
-    require(
-        bool(colon) == bool(form) == bool(argument) or source == "imagenet",  # which can be planned without its folder
-        f"data.source is {source!r}; it must be of the form {kind}{form and ':'}{form}."
-        + ("" if form else " PATCHBENCH_DATA names the folder of files that it looks for."),
-    )
+    if not bool(colon) == bool(form) == bool(argument) and source != "imagenet":  # which is planned without its folder
+        told = f":{form}." if form else ". PATCHBENCH_DATA names the folder of files that it looks for."
+        raise InvalidInput(f"data.source is {source!r}; it must be of the form {kind}{told}")
     return kind, argument
 
 
@@ -75,10 +72,8 @@ class DataSpec:
     train_size: Positive | None = None
     """Images in the (stratified, nested) training subset; None for all that validation leaves."""
     validation_size: Positive | None = None
-    """Images held out of the training part; None for the source's number (Fashion-MNIST 5,000, folders a tenth).
-
-    Of a folder's own `val/`, where it has one: all of them, or so many.
-    """
+    """Images held out of the training part, or taken of a folder's own `val/`; None for the source's number (folders: a
+    tenth) or all of `val/`."""
     split_seed: Seed = 0
     """Decides which images are held out."""
     moved_share: Share = 0.0
@@ -98,13 +93,9 @@ class DataSpec:
     def __post_init__(self) -> None:
         check_types(self)
         parse_source(self.source)
-        require(
-            len(self.background) == 3 and all(0 <= level <= 255 for level in self.background),
-            f"data.background is {self.background}; it must be three levels of 0 to 255: red, green, blue.",
-        )
-        require(
-            self.channels in (None, 1, 3), f"data.channels is {self.channels}; it must be 1 (grey), 3 (RGB) or None."
-        )
+        if len(self.background) != 3 or not all(0 <= level <= 255 for level in self.background):
+            raise InvalidInput(f"data.background is {self.background}; it must be three levels of 0 to 255.")
+        require_choice("data.channels", self.channels, (1, 3, None))
 
     @property
     def known_image_size(self) -> int | None:
@@ -121,13 +112,10 @@ class DataSpec:
         """Refuse patches that do not tile an image of this side (pixels), and a share of fewer than two of them."""
         if self.moved_share == 0:
             return
-        require(
-            image_size % self.moved_patch == 0,
-            f"data.moved_patch is {self.moved_patch}; it must divide the image side of {image_size} pixels.",
-        )
-        patches = (image_size // self.moved_patch) ** 2
-        require(
-            round(self.moved_share * patches) >= 2,
-            f"data.moved_share is {self.moved_share:g} of {patches} patches of {self.moved_patch} pixels; at least two "
-            "must move. Take a larger share or smaller patches.",
-        )
+        side = self.moved_patch
+        if image_size % side:
+            raise InvalidInput(f"data.moved_patch is {side}; it must divide the image side of {image_size} pixels.")
+        patches = (image_size // side) ** 2
+        if round(self.moved_share * patches) < 2:
+            told = f"{self.moved_share:g} of {patches} patches; at least two must move. Take more or smaller ones."
+            raise InvalidInput(f"data.moved_share is {told}")

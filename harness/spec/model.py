@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Literal, Self
 
 from harness.spec.checks import AboveZero, NotNegative, Positive, Probability, check_types
-from harness.spec.errors import InvalidInput, require, require_choice, require_within
+from harness.spec.errors import InvalidInput, require_choice, require_within
 from harness.spec.functions import Function
 
 Initialisation = Literal["truncated_normal", "xavier", "torch"]
@@ -29,10 +29,9 @@ TORCHVISION_RESNET_DEPTHS = (18, 34, 50)
 
 
 class Architecture:
-    """What the specifications of all model families have in common; their defaults hold for most."""
+    """What all model families have; the defaults hold for most."""
 
     kind: str
-    """The family."""
     distillation_token: bool = False
     """Whether a part of it learns from a teacher alone."""
     place: str | None = None
@@ -63,37 +62,32 @@ class ViTSpec(Architecture):
     patch_size: Positive = 4
     """Side of a square patch, pixels of the image (also for the stems `conv` and `hybrid`: the total stride)."""
     width: Positive = 64
-    """Size of a token's embedding (D in the paper)."""
     depth: Positive = 4
-    """Number of encoder blocks (L)."""
     heads: Positive = 4
-    """Attention heads per block; divides `width`."""
+    """Size of a token's embedding (D in the paper), number of encoder blocks (L), attention heads of each; these divide
+    `width`."""
     mlp_ratio: AboveZero = 4.0
     """Hidden width of a block's MLP, as a multiple of `width`."""
     pool: Literal["cls", "mean", "all"] = "mean"
-    """What the head reads: the class token; the mean over the patch tokens (then there is no class token); or the mean
-    over `all` tokens, a class token included."""
+    """What the head reads: the class token, the mean of the patches (no class token then), or that of `all` tokens."""
     pool_norm: Literal["before", "after"] = "before"
     """Whether the last LayerNorm acts on the tokens `before` pooling, or on the pooled vector, `after` it."""
     norm: Literal["pre", "post"] = "pre"
     """LayerNorm before each sublayer (with one more after the last block), or after each residual sum."""
     residual: Literal["full", "branch"] = "full"
-    """What a pre-norm block's MLP adds to: the `full` sum y + x of input x and attention's branch y (equation 3), or
-    the `branch` y alone, a slip found in tutorials: mlp(norm(y + x)) + y."""
+    """What a pre-norm block's MLP adds to: the `full` sum y + x of input and attention (equation 3), or the `branch` y
+    alone, a slip found in tutorials: mlp(norm(y + x)) + y."""
     position: Literal["none", "learned_1d", "learned_2d", "sincos_2d", "relative"] = "learned_1d"
     """Position embedding (appendix D.4); `relative` is a learned bias per head and offset in the attention."""
     qkv_bias: bool = True
-    """Whether the projections to queries, keys and values have a bias."""
     output_bias: bool = True
-    """Whether the attention's output projection has a bias."""
+    """Whether the attention's projections have a bias: those to queries, keys and values, and that of the output."""
     dropout: Probability = 0.0
-    """Probability of dropping an element of the embedded tokens."""
     attention_dropout: Probability = 0.0
-    """Probability of dropping an attention weight."""
     mlp_dropout: Probability = 0.0
-    """Probability of dropping an element after each linear layer of the MLP."""
     projection_dropout: Probability = 0.0
-    """Probability of dropping an element of the attention's output."""
+    """Probabilities of dropping an element of: the embedded tokens; the attention's weights; what each linear layer of
+    the MLP gives; the attention's output."""
     stochastic_depth: Probability = 0.0
     """Probability of skipping the last block's residual branches for an image; grows linearly from 0 over depth."""
     layer_scale: float | None = None
@@ -103,9 +97,8 @@ class ViTSpec(Architecture):
     initialisation: Initialisation = "xavier"
     """Of linear maps: `truncated_normal` (sd .02), `xavier` (the paper's code), `torch` (torch.nn.Linear's default)."""
     position_sd: NotNegative = 0.02
-    """Standard deviation of the learned position table at the start; 0 for zeros."""
     class_token_sd: NotNegative = 0.02
-    """Standard deviation of the class token (and a distillation token) at the start; 0 for zeros."""
+    """Standard deviations at the start, of the learned position table, and of class and distillation token."""
     zero_head: bool = True
     """Start with a head of zeros (the paper's code), so that the first predictions are uniform."""
     distillation_token: bool = False
@@ -119,32 +112,19 @@ class ViTSpec(Architecture):
         check_types(self)
         _check_heads(self.width, self.heads, "ViTSpec")
         for name, usual in (("pool_norm", "before"), ("residual", "full")):
-            require(
-                self.norm == "pre" or getattr(self, name) == usual,
-                f"ViTSpec.{name} is {getattr(self, name)!r} with norm 'post'; only pre-norm blocks have that choice. "
-                f"Leave {name} at {usual!r}.",
-            )
-        require(
-            self.pool == "cls" or not self.distillation_token,
-            f"ViTSpec.distillation_token is set with pool {self.pool!r}; it needs a class token beside it: pool 'cls'.",
-        )
-        require(
-            self.stem == "patch" or _is_stride(self.patch_size),
-            f"ViTSpec.patch_size is {self.patch_size}; with stem {self.stem!r} it must be a power of two above 1, "
-            "because the stem halves the image at each stage.",
-        )
-        require(
-            self.position != "sincos_2d" or self.width % 4 == 0,
-            f"ViTSpec.width is {self.width}; position 'sincos_2d' needs a multiple of 4 "
-            "(sine and cosine for each of two axes).",
-        )
+            if self.norm == "post" and (value := getattr(self, name)) != usual:
+                raise InvalidInput(f"ViTSpec.{name} is {value!r}; post-norm blocks have no choice: leave it {usual!r}.")
+        if self.pool != "cls" and self.distillation_token:
+            raise InvalidInput(f"ViTSpec.pool is {self.pool!r}; a distillation token needs a class token: pool 'cls'.")
+        if self.stem != "patch" and not _is_stride(self.patch_size):
+            told = f"with stem {self.stem!r}, which halves the image at each stage, it must be a power of two above 1."
+            raise InvalidInput(f"ViTSpec.patch_size is {self.patch_size}; {told}")
+        if self.position == "sincos_2d" and self.width % 4:
+            raise InvalidInput(f"ViTSpec.width is {self.width}; position 'sincos_2d' needs a multiple of 4.")
 
     @classmethod
     def preset(cls, size: str, *, patch_size: int, **changes: Any) -> "ViTSpec":
-        """A published size (Ti, S, B, L, H) at any patch size: class token, start from a normal distribution of sd .02.
-
-        `changes` replace further fields.
-        """
+        """A published size (Ti, S, B, L, H) at any patch size, with its class token and start; `changes` as fields."""
         require_choice("ViT size", size, tuple(_PRESETS))
         return cls(**(_PRESETS[size] | _PUBLISHED | {"patch_size": patch_size} | changes))
 
@@ -171,17 +151,11 @@ class ResNetSpec(Architecture):
         check_types(self)
         require_choice("ResNetSpec.depth", self.depth, SMALL_RESNET_DEPTHS + TORCHVISION_RESNET_DEPTHS)
         if self.depth in SMALL_RESNET_DEPTHS:
-            require(
-                self.stem == "cifar",
-                f"ResNetSpec.stem is {self.stem!r}; ResNet-{self.depth} is a CIFAR net and has the stem 'cifar' only.",
-            )
+            require_choice(f"ResNetSpec.stem (of ResNet-{self.depth})", self.stem, ("cifar",))
             object.__setattr__(self, "width", self.width or 16)
-        else:
-            require(
-                self.width is None,
-                f"ResNetSpec.width is {self.width}; ResNet-{self.depth} is torchvision's and has a fixed width: "
-                f"leave it out, or use a depth of {SMALL_RESNET_DEPTHS}.",
-            )
+        elif self.width is not None:
+            told = f"ResNet-{self.depth} has a fixed width: leave it out, or use a depth of {SMALL_RESNET_DEPTHS}."
+            raise InvalidInput(f"ResNetSpec.width is {self.width}; {told}")
 
     def check_image(self, image_size: int) -> None:
         smallest = 32 if self.stem == "imagenet" else 8 if self.depth in TORCHVISION_RESNET_DEPTHS else 4
@@ -194,44 +168,34 @@ class SwinSpec(Architecture):
 
     kind: Literal["swin"] = "swin"
     patch_size: Positive
-    """Side of a square patch, pixels."""
     width: Positive
-    """Width of the first stage; it doubles from stage to stage."""
+    """Width of the first stage; it doubles from stage to stage, where two by two tokens are merged into one."""
     depths: tuple[Positive, ...]
-    """Blocks of each stage; between stages two by two tokens are merged into one."""
     heads: tuple[Positive, ...]
-    """Attention heads of each stage; divides that stage's width."""
+    """Blocks of each stage, and their attention heads, which divide that stage's width."""
     window: Positive = 7
     """Side of an attention window, tokens."""
     mlp_ratio: float = 4.0
-    """Hidden width of a block's MLP, as a multiple of the stage's width."""
     stochastic_depth: Probability = 0.0
     """Probability of skipping the last block's residual branches for an image; grows linearly from 0 over depth."""
 
     def __post_init__(self) -> None:
         check_types(self)
-        require(
-            len(self.depths) == len(self.heads) > 0,
-            f"SwinSpec.depths is {self.depths} and heads is {self.heads}; both need a number per stage.",
-        )
+        if not len(self.depths) == len(self.heads) > 0:
+            raise InvalidInput(f"SwinSpec has depths {self.depths}, heads {self.heads}; both need a number per stage.")
         for stage, heads in enumerate(self.heads):
             _check_heads(self.width << stage, heads, f"SwinSpec: stage {stage + 1}")
-        require(
-            sum(self.depths) > 1,
-            f"SwinSpec.depths is {self.depths}; torchvision's Swin needs at least two blocks in all.",
-        )
-        require(
-            int(self.width * self.mlp_ratio) > 0,
-            f"SwinSpec.mlp_ratio is {self.mlp_ratio} and width is {self.width}; the MLP's hidden width, their product, "
-            f"must be at least 1. Set mlp_ratio above {1 / self.width:g}.",
-        )
+        if sum(self.depths) < 2:
+            raise InvalidInput(f"SwinSpec.depths is {self.depths}; torchvision's Swin needs two blocks or more in all.")
+        if int(self.width * self.mlp_ratio) < 1:
+            raise InvalidInput(f"SwinSpec.mlp_ratio is {self.mlp_ratio}; set it to {1 / self.width:g} or more.")
 
     def check_image(self, image_size: int) -> None:
         _check_tiling(self.patch_size, image_size)
 
 
 class Arguments(dict[str, Any]):
-    """Keyword arguments that JSON can hold; never changed, and hashed as all of a specification is."""
+    """Keyword arguments that JSON can hold, with a hash; never changed."""
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(json.dumps(self, sort_keys=True))
@@ -242,8 +206,8 @@ class Module(Architecture):
     """A model of the user's own, as a function (or class) of the study file or of a module makes it.
 
     `build(image_size, channels, classes, **arguments)` returns a `torch.nn.Module` that takes images (B, channels,
-    image_size, image_size), float32 and normalised, to logits (B, classes). It is called in the process that trains,
-    draws its weights from torch's global generator, and keeps in parameters and buffers what a resumed training needs.
+    image_size, image_size), float32 and normalised, to logits (B, classes). It draws its weights from torch's global
+    generator, and keeps in parameters and buffers what a resumed training needs.
     """
 
     kind: Literal["module"] = "module"
@@ -279,8 +243,7 @@ class Timm(Architecture):
     _: KW_ONLY
     kind: Literal["timm"] = "timm"
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    """Further arguments of `timm.create_model`; number of classes, channels and, where the model takes it, the image's
-    side are filled in."""
+    """Further arguments of `timm.create_model`; classes, channels and, where it takes one, image size are filled in."""
 
     def __post_init__(self) -> None:
         taken = ("img_size", "in_chans", "num_classes", "pretrained", "checkpoint_path", "scriptable", "exportable")
@@ -295,8 +258,8 @@ class Torchvision(Architecture):
     _: KW_ONLY
     kind: Literal["torchvision"] = "torchvision"
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    """Further arguments of `torchvision.models.get_model`; the number of classes and, where the model takes it, the
-    image's side are filled in, and for other than three channels the first convolution is replaced."""
+    """Further arguments of `torchvision.models.get_model`; classes and, where it takes one, image size are filled in,
+    and for other than three channels the first convolution is replaced."""
 
     def __post_init__(self) -> None:
         _settle(self, ("image_size", "input_size", "num_classes", "weights", "weights_backbone", "progress"))
@@ -309,12 +272,9 @@ ModelSpec = ViTSpec | ResNetSpec | SwinSpec | Module | Timm | Torchvision
 def _settle(spec: Module | Timm | Torchvision, taken: tuple[str, ...]) -> None:
     """Check a specification, and make its arguments hashable; `taken` are not the user's to give."""
     check_types(spec)
-    given = sorted(spec.arguments.keys() & set(taken))
-    require(
-        not given,
-        f"{type(spec).__name__}.arguments has {', '.join(given)}; image size, channels and classes come with the data, "
-        "and every training starts from fresh weights. Leave it out.",
-    )
+    if given := sorted(spec.arguments.keys() & set(taken)):
+        told = "image size, channels and classes come with the data, and weights are fresh. Leave it out."
+        raise InvalidInput(f"{type(spec).__name__}.arguments has {', '.join(given)}; {told}")
     object.__setattr__(spec, "arguments", Arguments(_plain(spec.arguments)))
 
 
@@ -326,25 +286,20 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value)):
         return value
-    raise InvalidInput(
-        f"The arguments of a model hold {value!r}; an argument must be a finite number, a text, a boolean, None, or "
-        "a list or dict (with texts as keys) of these: it is kept as JSON and is part of a run's identity."
-    )
+    told = "it must be a finite number, a text, a boolean, None, or a list or dict (with texts as keys) of these."
+    raise InvalidInput(f"The arguments of a model hold {value!r}; {told}")
 
 
 def _check_heads(width: int, heads: int, place: str) -> None:
     if width % heads:
-        raise InvalidInput(
-            f"{place} is of width {width} with {heads} heads; heads must divide width. Valid: {_divisors(width)}."
-        )
+        valid = _divisors(width)
+        raise InvalidInput(f"{place} is of width {width} with {heads} heads; heads must divide width. Valid: {valid}.")
 
 
 def _check_tiling(patch: int, image_size: int, suits: Callable[[int], bool] = bool) -> None:
     if image_size % patch:
         valid = list(filter(suits, _divisors(image_size)))
-        raise InvalidInput(
-            f"patch_size {patch} does not divide image_size {image_size}; valid patch sizes for this image: {valid}."
-        )
+        raise InvalidInput(f"patch_size {patch} does not divide image_size {image_size}; valid patch sizes: {valid}.")
 
 
 def _is_stride(patch: int) -> bool:

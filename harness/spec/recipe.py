@@ -33,9 +33,8 @@ class Augmentation:
     erase: Share = 0.0
     """Probability of blanking a random rectangle of an image (random erasing, arXiv 1708.04896)."""
     mixup: NotNegative = 0.0
-    """Parameter alpha of the Beta distribution of mixup (arXiv 1710.09412); 0 turns it off."""
     cutmix: NotNegative = 0.0
-    """Parameter alpha of the Beta distribution of CutMix (arXiv 1905.04899); 0 turns it off."""
+    """Parameter alpha of the Beta distribution of mixup (arXiv 1710.09412), CutMix (arXiv 1905.04899); 0 for none."""
     randaugment: Count = 0
     """Number of RandAugment operations per image (torchvision v2); 0 turns it off."""
     strength: Annotated[float, Within(0, 10)] = 1.0
@@ -55,9 +54,8 @@ class Distillation:
     _key = "distillation"
     teacher: ResNetSpec
     learning_rate: AboveZero
-    """Peak learning rate of the teacher, which is not tuned."""
     weight_decay: NotNegative = 0.05
-    """Weight decay of the teacher."""
+    """The teacher's peak learning rate and weight decay, which are not tuned."""
     weight: Share = 0.5
     """Weight of the teacher's part in the loss: cross-entropy with its most likely class (hard distillation)."""
 
@@ -67,18 +65,13 @@ class Distillation:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One training's procedure. Exactly one of `updates`, `epochs` and `images` is the budget.
-
-    The defaults train a small model on small images; where no budget is given, it is DEFAULT_UPDATES updates.
-    """
+    """One training's procedure. The defaults train a small model on small images."""
 
     _key = "recipe"
     updates: Positive | None = None
-    """Budget in optimiser updates."""
     epochs: AboveZero | None = None
-    """Budget in passes over the training subset."""
     images: Positive | None = None
-    """Budget in training images seen."""
+    """Budget in optimiser updates, passes over the training subset, or images seen; by default DEFAULT_UPDATES."""
     batch_size: Positive = 128
     """Images per update."""
     accumulate: Positive = 1
@@ -88,8 +81,7 @@ class Recipe:
     learning_rate: AboveZero | None = None
     """Peak learning rate, of the whole batch; None for the optimiser's usual one (`rate`)."""
     weight_decay: NotNegative | None = None
-    """Decoupled decay (AdamW, Muon) or L2 penalty (Adam, SGD); not on norms, biases, embeddings. None for the
-    optimiser's usual one (`decay`)."""
+    """Decoupled (AdamW, Muon) or L2 (Adam, SGD), not on norms, biases, embeddings; None for the usual one (`decay`)."""
     momentum: Annotated[float, Within(0, 0.9999)] = 0.9
     """Momentum of SGD; first-moment decay of Adam, AdamW and Muon."""
     schedule: Literal["cosine", "constant", "wsd"] = "cosine"
@@ -101,9 +93,8 @@ class Recipe:
     label_smoothing: Probability = 0.0
     """Probability mass spread evenly over all classes."""
     ema_decay: Annotated[float, Within(0, 0.99999)] | None = None
-    """Decay per update of an exponential moving average of the model, which is then what is evaluated and kept.
-
-    In the beginning less: at most (1 + n) / (10 + n) after n updates. BatchNorm's statistics are averaged too."""
+    """Decay per update of an exponential moving average of the model, BatchNorm's statistics too, which is then what is
+    evaluated and kept; at most (1 + n) / (10 + n) after n updates."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto`: bf16 autocast where the device has it in hardware, else fp32."""
     compile: bool = False
@@ -116,15 +107,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_types(self)
-        given = [unit for unit in BUDGET_UNITS if getattr(self, unit) is not None] or ["updates"]
-        if self.updates is None and given == ["updates"]:
+        given = ", ".join(f"{unit}={value}" for unit in BUDGET_UNITS if (value := getattr(self, unit)) is not None)
+        if not given:
             object.__setattr__(self, "updates", DEFAULT_UPDATES)
-        require(
-            len(given) == 1,
-            "A recipe needs its budget in exactly one unit of updates, epochs, images; given: "
-            + ", ".join(f"{unit}={getattr(self, unit)}" for unit in given)
-            + ". Set one, and the others to None.",
-        )
+        require("," not in given, f"A recipe's budget is given as {given}. Set one, and the others to None.")
         require_within("recipe.accumulate", self.accumulate, 1, self.batch_size)
 
     @property

@@ -89,10 +89,7 @@ class Run:
 
 
 def to_plain(value: Any) -> Any:
-    """Dataclasses, mappings and tuples as dicts and lists, ready for JSON; a function by its name.
-
-    A field made by `later` is left out where it has its neutral value. What has `kept_as` says itself how it is kept.
-    """
+    """Dataclasses, mappings and tuples as dicts and lists for JSON, without neutral fields; a function by its name."""
     if hasattr(value, "kept_as") and not isinstance(value, type):
         return to_plain(value.kept_as())
     if is_dataclass(value) and not isinstance(value, type):
@@ -105,9 +102,8 @@ def to_plain(value: Any) -> Any:
 
 
 def _is_kept(owner: Any, item: Field[Any]) -> bool:
-    return UNKEPT not in item.metadata and not (
-        NEUTRAL in item.metadata and getattr(owner, item.name) == item.metadata[NEUTRAL]
-    )
+    is_neutral = NEUTRAL in item.metadata and getattr(owner, item.name) == item.metadata[NEUTRAL]
+    return UNKEPT not in item.metadata and not is_neutral
 
 
 def leaves(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from harness.spec.checks import AboveZero, Count, Positive, check_types, freeze, replace_at, value_at
@@ -25,7 +26,7 @@ FAMILIES: tuple[str, ...] = tuple(spec.kind for spec in get_args(ModelSpec))
 """The families of models, by the `kind` of their specifications."""
 
 MOST_MODELS = 10_000
-"""Models that are tried at load of all that the search of an arm may make."""
+"""Of those that the search of an arm may make, so many are tried at load."""
 
 STARTUP_TRIALS = 4
 """Trials drawn at random (the recipe's own setting included) before the sampler learns from them."""
@@ -66,10 +67,8 @@ class Choice:
 
     def __post_init__(self) -> None:
         check_types(self)
-        require(
-            len(set(self.values)) == len(self.values) > 1,
-            f"Choice has the values {self.values}; it needs at least two, each given once.",
-        )
+        if not len(set(self.values)) == len(self.values) > 1:
+            raise InvalidInput(f"Choice has the values {self.values}; it needs at least two, each given once.")
 
 
 Distribution = LogUniform | Uniform | Choice
@@ -84,12 +83,11 @@ class Search:
 
     _key = "search"
     space: Space = field(default_factory=dict)
-    """What is searched, for every family; a field of the model must be one that every arm's model has."""
+    """For every family; a field of the model must be one that every arm's model has."""
     by_family: Mapping[str, Space] = field(default_factory=dict)
     """Ranges that replace or extend `space` for one model family (FAMILIES)."""
     by_arm: Mapping[str, Mapping[str, Distribution | None]] = field(default_factory=dict)
-    """Ranges that replace or extend those for single arms, by name: e.g. the learning rates of another optimiser.
-    None leaves a parameter of that arm at its own setting, untuned."""
+    """Ranges that replace or extend those for single arms, by name; None leaves a parameter untuned."""
     trials: Count = 0
     """Trials per arm (per arm and training size where sizes vary); 0 takes the recipe's own setting unsearched."""
     updates: Positive | None = None
@@ -99,19 +97,15 @@ class Search:
     def __post_init__(self) -> None:
         check_types(self)
         for name in itertools.chain(self.space, *self.by_family.values(), *self.by_arm.values()):
-            require(
-                name not in NEVER_TUNED,
-                f"search tunes {name!r}, which all trainings must share for the tuning to be equal. Take it out.",
-            )
+            if name in NEVER_TUNED:
+                raise InvalidInput(f"search tunes {name!r}, which all trainings must share. Take it out.")
         for name in self.by_family:
             require_choice("search.by_family: family", name, FAMILIES)
         freeze(self, "space", "by_family", "by_arm")
 
     def space_of(self, arm: "Arm") -> dict[str, Distribution]:
         """The ranges for an arm: the common ones, its family's, its own."""
-        ranges: dict[str, Distribution | None] = dict(self.space)
-        ranges |= self.by_family.get(arm.model.kind, {})
-        ranges |= self.by_arm.get(arm.name, {})
+        ranges = {**self.space, **self.by_family.get(arm.model.kind, {}), **self.by_arm.get(arm.name, {})}
         return {name: distribution for name, distribution in ranges.items() if distribution is not None}
 
 
@@ -145,13 +139,9 @@ def _place(parameter: str) -> str:
 def models_tried(space: Space, model: ModelSpec) -> list[ModelSpec]:
     """The models that a search of an arm tries: its own, and those of all values (of a range, of its ends)."""
     tuned = {name.removeprefix(OF_MODEL): extremes(space[name]) for name in space if name.startswith(OF_MODEL)}
-    found = []
-    for values in itertools.islice(itertools.product(*tuned.values()), MOST_MODELS):
-        made = model
-        for name, value in zip(tuned, values, strict=True):
-            made = replace_at(made, name, value)
-        found.append(made)
-    return [model, *found] if tuned else [model]
+    settings = itertools.islice(itertools.product(*tuned.values()), MOST_MODELS)
+    changes = (zip(tuned, values, strict=True) for values in settings)
+    return [model, *(reduce(lambda made, change: replace_at(made, *change), each, model) for each in changes)]
 
 
 def check_search(study: "ResolvedStudy") -> None:
@@ -161,16 +151,14 @@ def check_search(study: "ResolvedStudy") -> None:
         study.arm(name)
     found = {arm.name: Setting(arm.model, study.recipe_of(arm)) for arm in study.all_arms}
     for arm in study.all_arms:
-        space, setting = search.space_of(arm), found[arm.name]
-        require(
-            bool(space) or search.trials <= 1,
-            f"search.trials is {search.trials}, but nothing is searched for arm {arm.name!r}; "
-            "declare search.space, or set search.trials=0.",
-        )
+        space = search.space_of(arm)
+        if not space and search.trials > 1:
+            told = "declare search.space, or set search.trials=0."
+            raise InvalidInput(f"search.trials is {search.trials}, but arm {arm.name!r} has nothing to search; {told}")
         for parameter, distribution in space.items():
             _check_parameter(study, arm, found, parameter)
             for value in extremes(distribution):
-                setting.with_value(parameter, value)
+                found[arm.name].with_value(parameter, value)
         try:
             models_tried(space, arm.model)
         except InvalidInput as error:
@@ -183,27 +171,18 @@ def _check_parameter(study: "ResolvedStudy", arm: "Arm", settings: Mapping[str, 
     try:
         value = settings[arm.name].value(parameter)
     except InvalidInput as error:
-        if not is_model:
-            raise
-        raise InvalidInput(
-            f"search tunes {parameter!r}, which the model of arm {arm.name!r} does not have: {error} Name it in "
-            "search.by_family for the families that have it."
-        ) from error
+        told = f"{error} Name it in search.by_family for families that have it." if is_model else str(error)
+        raise InvalidInput(f"search tunes {parameter!r}, which arm {arm.name!r} does not have: {told}") from error
     for other in study.all_arms:
-        own = [parameter in search.by_arm.get(name, {}) for name in (arm.name, other.name)]
+        is_own = any(parameter in search.by_arm.get(name, {}) for name in (arm.name, other.name))
         comparable = parameter in search.space_of(other) and (not is_model or other.model.kind == arm.model.kind)
-        require(
-            any(own) or not comparable or settings[other.name].value(parameter) == value,
-            f"Arms {arm.name!r} and {other.name!r} differ in {parameter}, which the search tunes for both: it would "
-            "undo the difference. Give the arms ranges of their own in search.by_arm, or take it out of the search.",
-        )
+        if comparable and not is_own and settings[other.name].value(parameter) != value:
+            told = "which the search would undo. Give the arms ranges of their own in search.by_arm, or take it out."
+            raise InvalidInput(f"Arms {arm.name!r} and {other.name!r} differ in {parameter}, {told}")
 
 
 def settings(space: Space, own: Mapping[str, Any]) -> float:
-    """How many settings there are to try: all combinations of a space of choices, and `own` where it is none of them.
-
-    Infinite where a parameter has a continuous range.
-    """
+    """How many settings there are to try: all combinations of choices, and `own` where none; infinite for a range."""
     choices = {name: found.values for name, found in space.items() if isinstance(found, Choice)}
     if len(choices) < len(space):
         return math.inf

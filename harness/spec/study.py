@@ -1,14 +1,20 @@
-"""The study: one ablation question, its arms, its protocol and the published findings it puts to the test."""
+"""The study: one ablation question, its arms, its protocol and the published findings it puts to the test.
 
+The shipped studies are found by name, a user's own by the path of its file.
+"""
+
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from math import inf
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from harness.spec.checks import Positive, Within, check_types, freeze, later, nearest, replace_at
 from harness.spec.claims import Claim, check_own, is_own
 from harness.spec.data import DataSpec
 from harness.spec.errors import InvalidInput, require, require_choice
+from harness.spec.functions import load_file
 from harness.spec.model import ModelSpec
 from harness.spec.recipe import Recipe
 from harness.spec.run import leaves, to_plain
@@ -17,6 +23,9 @@ from harness.spec.search import Search, Setting, check_search, extremes, models_
 T = TypeVar("T")
 
 SCALES: tuple[str, ...] = get_args(Literal["smoke", "laptop", "gpu", "paper"])
+
+RESERVED_NAMES = ("work", "bench", "comparisons", "mlartifacts")
+"""Folders beside the studies' in the folder of all results."""
 
 TUNE_SEED = 1_000_000
 """Seed of every tuning trial, the same for all arms; confirm seeds must stay below it."""
@@ -40,27 +49,22 @@ class Arm:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for what, text in (("name", self.name), ("series", "none" if self.series is None else self.series)):
-            require(
-                text.isprintable() and text.strip() == text != "",
-                f"Arm {what} is {text!r}; it must be of printable characters, without blanks at its ends.",
-            )
+        for what, text in (("name", self.name), ("series", self.series)):
+            if text is not None and not (text.isprintable() and text.strip() == text != ""):
+                raise InvalidInput(f"Arm {what} is {text!r}; it must be printable, without blanks at its ends.")
         for key in self.changes:
-            require(
-                key.partition(".")[0] in ("recipe", "data") and "." in key,
-                f"Arm {self.name!r} changes {key!r}; a change names a field as recipe.FIELD or data.FIELD.",
-            )
+            if not key.startswith(("recipe.", "data.")):
+                raise InvalidInput(f"Arm {self.name!r} changes {key!r}; name a field as recipe.FIELD or data.FIELD.")
         freeze(self, "changes")
 
     def changed(self, part: str, spec: T) -> T:
         """The study's `recipe` or `data` with this arm's changes."""
         for key, value in self.changes.items():
-            head, _, rest = key.partition(".")
-            if head == part:
-                try:
-                    spec = replace_at(spec, rest, value)
-                except InvalidInput as error:
-                    raise InvalidInput(f"Arm {self.name!r} changes {key}: {error}") from error
+            try:
+                if key.startswith(f"{part}."):
+                    spec = replace_at(spec, key.removeprefix(f"{part}."), value)
+            except InvalidInput as error:
+                raise InvalidInput(f"Arm {self.name!r} changes {key}: {error}") from error
         return spec
 
 
@@ -105,11 +109,9 @@ class Study:
     claims: tuple[Claim, ...] = ()
     """Claims that hold for any scale (they name no arm of one scale only)."""
     figures: tuple[Callable[..., Any], ...] = ()
-    """Functions `(tables) -> matplotlib Figure` that add figures to the report, called by the functions' names and
-    described by their docstrings; `tables` is what a claim's `judge` is given."""
+    """Functions `(tables) -> matplotlib Figure`, of what a claim's `judge` is given; docstrings describe them."""
     changes_after_first_look: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By scale: what was changed in this study after its results at that scale had been seen, and why; stands in the
-    reports of that scale."""
+    """By scale, for its reports: what was changed after its results had been seen, and why."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -119,21 +121,20 @@ class Study:
             require_choice("Study.scales: scale", name, SCALES)
         for name in self.changes_after_first_look:
             require_choice("Study.changes_after_first_look: scale", name, tuple(self.scales))
-        names = [getattr(figure, "__name__", "") for figure in self.figures]
-        require(
-            all(map(str.isidentifier, names)) and len(set(names)) == len(names),
-            f"Study.figures has {self.figures}; each must be a function with a name of its own, as its figure has it.",
-        )
+        names = {name for figure in self.figures if (name := getattr(figure, "__name__", "")).isidentifier()}
+        if len(names) < len(self.figures):
+            raise InvalidInput(f"Study.figures has {self.figures}; each must be a function with a name of its own.")
         freeze(self, "scales", "changes_after_first_look")
 
     def resolve(self, name: str, scale: str) -> "ResolvedStudy":
         """This study, called `name`, at one scale."""
         if scale not in self.scales:
             raise InvalidInput(f"Study {name!r} has no scale {scale!r}. {nearest(scale, self.scales)}")
-        own, of_scale = vars(self), vars(self.scales[scale])
-        settled = {"name": name, "scale": scale, "claims": self.claims + self.scales[scale].claims}
-        settled["changes_after_first_look"] = self.changes_after_first_look.get(scale, ())
-        return ResolvedStudy(**{key: own[key] for key in own if key != "scales"} | of_scale | settled)
+        content = vars(self) | vars(self.scales[scale]) | {"name": name, "scale": scale}
+        del content["scales"]
+        content["claims"] = self.claims + self.scales[scale].claims
+        content["changes_after_first_look"] = self.changes_after_first_look.get(scale, ())
+        return ResolvedStudy(**content)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,18 +152,14 @@ class ResolvedStudy(Scale):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            0 < len(self.seeds) == len(set(self.seeds)), f"seeds is {self.seeds}; at least one is needed, each once."
-        )
+        if not 0 < len(self.seeds) == len(set(self.seeds)):
+            raise InvalidInput(f"seeds is {self.seeds}; at least one is needed, each once.")
         for name, values in (("train_sizes", self.train_sizes), ("test_shifts", self.test_shifts)):
             require(list(values) == sorted(set(values)), f"{name} is {values}; they must ascend, each once.")
         self._check_arms()
-        self._check_series()
         check_search(self)
         for arm in self.all_arms:
-            data = self.data_of(arm)
-            size = data.image_size or data.known_image_size
-            if size is not None:  # planning checks the others
+            if size := self.data_of(arm).image_size or self.data_of(arm).known_image_size:  # planning checks the others
                 self.check_image(arm, size)
         for claim in self.claims:
             check_own(claim)
@@ -186,10 +183,10 @@ class ResolvedStudy(Scale):
 
     def arm(self, name: str) -> Arm:
         """The arm of that name."""
-        for arm in self.all_arms:
-            if arm.name == name:
-                return arm
-        raise InvalidInput(f"No arm is called {name!r}. {nearest(name, [arm.name for arm in self.all_arms])}")
+        found = {arm.name: arm for arm in self.all_arms}
+        if name not in found:
+            raise InvalidInput(f"No arm is called {name!r}. {nearest(name, found)}")
+        return found[name]
 
     def against(self, arm: Arm) -> Arm:
         """The arm that `arm` is compared with."""
@@ -198,11 +195,9 @@ class ResolvedStudy(Scale):
     @property
     def series(self) -> dict[str, tuple[Arm, ...]]:
         """The lines over the levels by name, each with its arms by increasing level; empty where no arm is in one."""
-        lines: dict[str, list[Arm]] = {}
-        for arm in self.all_arms:
-            if arm.series is not None:
-                lines.setdefault(arm.series, []).append(arm)
-        return {name: tuple(sorted(arms, key=_level)) for name, arms in lines.items()}
+        arms = sorted(self.all_arms, key=lambda arm: arm.level if isinstance(arm.level, float) else inf)
+        names = dict.fromkeys(arm.series for arm in self.all_arms if arm.series is not None)
+        return {name: tuple(arm for arm in arms if arm.series == name) for name in names}
 
     def recipe_of(self, arm: Arm) -> Recipe:
         """The recipe with the arm's changes."""
@@ -214,10 +209,7 @@ class ResolvedStudy(Scale):
         return data if train_size is None else replace(data, train_size=train_size)
 
     def trial_updates(self, recipe: Recipe) -> int:
-        """Updates of a trial of an arm's resolved recipe: as many as see the images that every other arm's trials see.
-
-        Never more than a confirm run has.
-        """
+        """Updates of a trial of an arm's resolved recipe: as many images as other arms see, at most a confirm run's."""
         if self.search.updates is None:
             return recipe.total_updates
         same_images = round(self.search.updates * self.recipe.batch_size / recipe.batch_size)
@@ -244,24 +236,20 @@ class ResolvedStudy(Scale):
     def smallest_part(self, arm: Arm) -> int:
         """Images of the smallest part of a batch that any training of an arm may take, by its recipe and its search."""
         recipe, space = self.recipe_of(arm), self.search.space_of(arm)
-        sizes, parts = (
-            [getattr(recipe, name), *(extremes(space[name]) if name in space else ())]
-            for name in ("batch_size", "accumulate")
-        )
+        sizes = [recipe.batch_size, *(extremes(space["batch_size"]) if "batch_size" in space else ())]
+        parts = [recipe.accumulate, *(extremes(space["accumulate"]) if "accumulate" in space else ())]
         return int(max(1, min(sizes) // max(parts)))
 
     def check_image(self, arm: Arm, size: int) -> None:
         """Refuse images of a side (pixels) that do not suit an arm: its model, its teacher, its tests."""
-        learned = self.recipe_of(arm).distillation
+        learned, shifts = self.recipe_of(arm).distillation, self.test_shifts
         try:
             self.data_of(arm).check_moved(size)
             models = models_tried(self.search.space_of(arm), arm.model)
             for model in (*models, *([learned.teacher] if learned else [])):
                 model.check_image(size)
-            require(
-                not self.test_shifts or self.test_shifts[-1] < size,
-                f"test_shifts is {self.test_shifts}; images have {size} pixels, and a shift must be below that.",
-            )
+            if shifts and shifts[-1] >= size:
+                raise InvalidInput(f"test_shifts is {shifts}; images have {size} pixels; shifts must be below that.")
         except InvalidInput as error:
             raise InvalidInput(f"Arm {arm.name!r}: {error}") from error
 
@@ -273,30 +261,75 @@ class ResolvedStudy(Scale):
             for name, other in seen.items():
                 require(content != other, f"Arm {arm.name!r} equals arm {name!r}: same model, recipe and data.")
             seen[arm.name] = content
-            require(
-                not arm.model.distillation_token or self.recipe_of(arm).distillation is not None,
-                f"Arm {arm.name!r} has a distillation token, but its recipe has no teacher; set recipe.distillation.",
-            )
-
-    def _check_series(self) -> None:
-        for arm in self.all_arms:
-            require(
-                arm.against is None or (self.against(arm) is not arm and arm is not self.baseline),
-                f"Arm {arm.name!r} is compared with {arm.against!r}; name another arm, and none for the baseline.",
-            )
+            if arm.model.distillation_token and self.recipe_of(arm).distillation is None:
+                raise InvalidInput(f"Arm {arm.name!r} has a distillation token, no teacher: set recipe.distillation.")
+            if arm.against is not None and (arm is self.baseline or self.arm(arm.against) is arm):
+                told = "name another arm, and none for the baseline."
+                raise InvalidInput(f"Arm {arm.name!r} is compared with {arm.against!r}; {told}")
         for name, arms in self.series.items():
             levels = [arm.level for arm in arms]
-            require(
-                all(isinstance(level, float) for level in levels) and len(set(levels)) == len(levels),
-                f"The arms of series {name!r} have the levels {levels}; each needs a number of its own.",
-            )
-
-
-def _level(arm: Arm) -> float:
-    return arm.level if isinstance(arm.level, float) else inf
+            if not all(isinstance(level, float) for level in levels) or len(set(levels)) < len(levels):
+                raise InvalidInput(f"Series {name!r} has the levels {levels}; each arm needs a number of its own.")
 
 
 def changed_fields(before: ResolvedStudy, now: ResolvedStudy) -> list[str]:
     """Dotted names of the fields in which two studies differ, sorted."""
     old, new = (leaves(to_plain(study)) for study in (before, now))
     return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+
+
+_AS_TYPED: dict[str, str] = {}
+"""By the name of each study that was found: what it was found by."""
+
+
+def study_names() -> list[str]:
+    """Names of the shipped studies, sorted."""
+    return sorted(path.stem for path in _folder().glob("[!_]*.py"))
+
+
+def find_study(name: str) -> tuple[str, Study]:
+    """The name and definition of a shipped study, or of the study in a file `path/to/my_study.py`."""
+    path, found = Path(name), study_name(name)
+    _AS_TYPED[found] = name
+    if found in study_names():
+        path, module = _folder() / f"{found}.py", importlib.import_module(f"studies.{found}")
+    else:
+        require(path.suffix == ".py", f"There is no study {name!r}. {nearest(name, study_names())}")
+        require(path.is_file(), f"There is no study file {name}. Give the path of an existing .py file.")
+        module = load_file(path)
+    study = getattr(module, "STUDY", None)
+    if not isinstance(study, Study):
+        raise InvalidInput(f"{path} defines no STUDY; it must hold `STUDY = Study(...)`.")
+    for scale in study.scales:
+        try:
+            study.resolve(path.stem, scale)
+        except InvalidInput as error:
+            raise InvalidInput(f"{path}: scale {scale!r}: {error}") from error
+    return found, study
+
+
+def found_by(name: str) -> str:
+    """The path of the file that a study of this name was read from in this process; else the name itself."""
+    return _AS_TYPED.get(name, name)
+
+
+def study_name(name: str) -> str:
+    """What a study is called, and the folder of its results, by its name or the path of its file, which is not read.
+
+    Raises `InvalidInput` for a file whose study would share its results with others.
+    """
+    path = Path(name)
+    if path.suffix != ".py":
+        return name
+    shipped = _folder() / path.name.casefold()  # one folder of results on some file systems
+    is_shipped = path.is_file() and shipped.is_file() and path.samefile(shipped)
+    if not is_shipped and path.stem.casefold() in (*RESERVED_NAMES, *study_names()):
+        told = f"Rename the file, for example {path.with_name(f'my_{path.name}')}."
+        raise InvalidInput(f"{name} would share its results' folder with a shipped study or other files. {told}")
+    require(path.stem.isprintable(), f"The name of study file {name!r} holds unprintable characters. Rename the file.")
+    return path.stem
+
+
+def _folder() -> Path:
+    """Where the shipped studies are."""
+    return Path(importlib.import_module("studies").__path__[0])

@@ -337,7 +337,7 @@ def test_named_sources_have_no_photographs_to_read(fields):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"background": (0, 0)}, "data.background is (0, 0); it must be three levels of 0 to 255: red, green, blue."),
+        ({"background": (0, 0)}, "data.background is (0, 0); it must be three levels of 0 to 255."),
         ({"background": (0, 0, 256)}, "data.background is (0, 0, 256); it must be three levels"),
         ({"channels": 2}, "data.channels is 2; it must be 1 (grey), 3 (RGB) or None."),
         ({"fit": "stretch"}, "data.fit is 'stretch' (str); it must be one of 'squash', 'crop', 'pad'."),

@@ -23,9 +23,8 @@ BESIDES = {
     "spec/plural.py": "words of messages",
     "spec/formats.py": "words of messages",
     "spec/functions.py": "finds functions of one's own, whose source is in the configuration",
-    "spec/catalogue.py": "finds studies; what they ask is in the configuration",
     "spec/search.py": "the values that it draws are in the configuration",
-    "spec/study.py": "what it resolves is in the configuration",
+    "spec/study.py": "what it finds and resolves is in the configuration",
     "spec/claims.py": "judges results",
 }
 """What training code imports and the fingerprint leaves out, and why."""

@@ -29,7 +29,7 @@ def test_a_budget_of_ones_own_takes_the_place_of_the_usual_one(unit: str, value:
 
 
 def test_a_budget_beside_the_usual_one_is_refused() -> None:
-    with pytest.raises(InvalidInput, match=r"given: updates=1000, epochs=2.0\. Set one, and the others to None"):
+    with pytest.raises(InvalidInput, match=r"given as updates=1000, epochs=2.0\. Set one, and the others to None"):
         replace(Recipe(), epochs=2.0)
 
 

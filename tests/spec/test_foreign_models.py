@@ -223,9 +223,9 @@ def test_what_another_process_cannot_find_is_refused(build: Any) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, {1: 2}, {3}, object(), [1, (Path(),)], 1j, b"x"])
 def test_arguments_that_json_does_not_hold_are_refused(value: Any) -> None:
-    with pytest.raises(InvalidInput, match=r"The arguments of a model hold .*; an argument must be a finite number"):
+    with pytest.raises(InvalidInput, match=r"The arguments of a model hold .*; it must be a finite number"):
         Timm("vit_tiny", arguments={"width": value})
-    with pytest.raises(InvalidInput, match=r"The arguments of a model hold \{3: 4\}; an argument must be"):
+    with pytest.raises(InvalidInput, match=r"The arguments of a model hold \{3: 4\}; it must be"):
         Timm("vit_tiny", arguments={3: 4})  # type: ignore[dict-item]
 
 

@@ -61,8 +61,7 @@ def study(**changes):
 MESSAGES = {
     "two budgets": (
         lambda: Recipe(updates=1, epochs=1),
-        "A recipe needs its budget in exactly one unit of updates, epochs, images; given: updates=1, epochs=1.0. "
-        "Set one, and the others to None.",
+        "A recipe's budget is given as updates=1, epochs=1.0. Set one, and the others to None.",
     ),
     "no updates": (lambda: Recipe(updates=0), "recipe.updates is 0; it must be 1 or more."),
     "wrong type": (
@@ -90,26 +89,24 @@ MESSAGES = {
     ),
     "patches": (
         lambda: VIT.check_image(30),
-        "patch_size 4 does not divide image_size 30; valid patch sizes for this image: [1, 2, 3, 5, 6, 10, 15, 30].",
+        "patch_size 4 does not divide image_size 30; valid patch sizes: [1, 2, 3, 5, 6, 10, 15, 30].",
     ),
     "stem": (
         lambda: vit(patch_size=7, stem="conv"),
-        "ViTSpec.patch_size is 7; with stem 'conv' it must be a power of two above 1, because the stem halves the "
-        "image at each stage.",
+        "ViTSpec.patch_size is 7; with stem 'conv', which halves the image at each stage, it must be a power of "
+        "two above 1.",
     ),
     "sines": (
         lambda: vit(width=30, position="sincos_2d"),
-        "ViTSpec.width is 30; position 'sincos_2d' needs a multiple of 4 (sine and cosine for each of two axes).",
+        "ViTSpec.width is 30; position 'sincos_2d' needs a multiple of 4.",
     ),
     "last norm of post-norm": (
         lambda: vit(norm="post", pool_norm="after"),
-        "ViTSpec.pool_norm is 'after' with norm 'post'; only pre-norm blocks have that choice. "
-        "Leave pool_norm at 'before'.",
+        "ViTSpec.pool_norm is 'after'; post-norm blocks have no choice: leave it 'before'.",
     ),
     "residual of post-norm": (
         lambda: vit(norm="post", residual="branch"),
-        "ViTSpec.residual is 'branch' with norm 'post'; only pre-norm blocks have that choice. "
-        "Leave residual at 'full'.",
+        "ViTSpec.residual is 'branch'; post-norm blocks have no choice: leave it 'full'.",
     ),
     "unknown pool": (
         lambda: vit(pool="max"),
@@ -117,11 +114,11 @@ MESSAGES = {
     ),
     "distillation without a class token": (
         lambda: vit(pool="mean", distillation_token=True),
-        "ViTSpec.distillation_token is set with pool 'mean'; it needs a class token beside it: pool 'cls'.",
+        "ViTSpec.pool is 'mean'; a distillation token needs a class token: pool 'cls'.",
     ),
     "distillation among all": (
         lambda: vit(pool="all", distillation_token=True),
-        "ViTSpec.distillation_token is set with pool 'all'; it needs a class token beside it: pool 'cls'.",
+        "ViTSpec.pool is 'all'; a distillation token needs a class token: pool 'cls'.",
     ),
     "projection dropout": (
         lambda: vit(projection_dropout=1),
@@ -134,11 +131,11 @@ MESSAGES = {
     ),
     "stages of a Swin": (
         lambda: swin(heads=(2,)),
-        "SwinSpec.depths is (1, 1) and heads is (2,); both need a number per stage.",
+        "SwinSpec has depths (1, 1), heads (2,); both need a number per stage.",
     ),
     "no stages of a Swin": (
         lambda: swin(depths=(), heads=()),
-        "SwinSpec.depths is () and heads is (); both need a number per stage.",
+        "SwinSpec has depths (), heads (); both need a number per stage.",
     ),
     "blocks of a Swin's stage": (
         lambda: swin(depths=(1, 0)),
@@ -154,17 +151,16 @@ MESSAGES = {
     ),
     "one block of a Swin": (
         lambda: swin(depths=(1,), heads=(2,)),
-        "SwinSpec.depths is (1,); torchvision's Swin needs at least two blocks in all.",
+        "SwinSpec.depths is (1,); torchvision's Swin needs two blocks or more in all.",
     ),
     "Swin's MLP": (
         lambda: swin(mlp_ratio=0.1),
-        "SwinSpec.mlp_ratio is 0.1 and width is 8; the MLP's hidden width, their product, must be at least 1. "
-        "Set mlp_ratio above 0.125.",
+        "SwinSpec.mlp_ratio is 0.1; set it to 0.125 or more.",
     ),
     "Swin's window": (lambda: swin(window=0), "SwinSpec.window is 0; it must be 1 or more."),
     "Swin's patches": (
         lambda: swin().check_image(9),
-        "patch_size 2 does not divide image_size 9; valid patch sizes for this image: [1, 3, 9].",
+        "patch_size 2 does not divide image_size 9; valid patch sizes: [1, 3, 9].",
     ),
     "preset": (
         lambda: ViTSpec.preset("XL", patch_size=16),
@@ -176,8 +172,7 @@ MESSAGES = {
     ),
     "ResNet width": (
         lambda: ResNetSpec(depth=18, width=32),
-        "ResNetSpec.width is 32; ResNet-18 is torchvision's and has a fixed width: leave it out, or use a depth of "
-        "(8, 14, 20).",
+        "ResNetSpec.width is 32; ResNet-18 has a fixed width: leave it out, or use a depth of (8, 14, 20).",
     ),
     "ResNet image": (
         lambda: ResNetSpec(depth=50, stem="imagenet").check_image(28),
@@ -208,23 +203,23 @@ MESSAGES = {
     "trials": (lambda: Search(trials=-1), "search.trials is -1; it must be 0 or more."),
     "arm's change": (
         lambda: Arm("a", VIT, changes={"learning_rate": 1}),
-        "Arm 'a' changes 'learning_rate'; a change names a field as recipe.FIELD or data.FIELD.",
+        "Arm 'a' changes 'learning_rate'; name a field as recipe.FIELD or data.FIELD.",
     ),
     "arm's name": (
         lambda: Arm(" ", VIT),
-        "Arm name is ' '; it must be of printable characters, without blanks at its ends.",
+        "Arm name is ' '; it must be printable, without blanks at its ends.",
     ),
     "a blank at an end": (
         lambda: Arm("ViT/4 ", VIT),
-        "Arm name is 'ViT/4 '; it must be of printable characters, without blanks at its ends.",
+        "Arm name is 'ViT/4 '; it must be printable, without blanks at its ends.",
     ),
     "a blank at a series' start": (
         lambda: Arm("ViT/4", VIT, series=" ViT"),
-        "Arm series is ' ViT'; it must be of printable characters, without blanks at its ends.",
+        "Arm series is ' ViT'; it must be printable, without blanks at its ends.",
     ),
     "unprintable": (
         lambda: Arm("a\nb", VIT),
-        "Arm name is 'a\\nb'; it must be of printable characters, without blanks at its ends.",
+        "Arm name is 'a\\nb'; it must be printable, without blanks at its ends.",
     ),
     "claim's metric": (
         lambda: Better(arm="a", than="b", metric="accuracy", **SAID),
@@ -298,9 +293,10 @@ MESSAGES = {
     "size": (lambda: study(train_sizes=(0, 100)), "study.train_sizes is 0; it must be 1 or more."),
     "searched field": (
         lambda: study(search=Search(space={"learning_rat": Uniform(low=0, high=1)})),
-        "'learning_rat' is not a field of Recipe. Did you mean 'learning_rate'? Valid: updates, epochs, images, "
-        "batch_size, accumulate, optimizer, learning_rate, weight_decay, momentum, schedule, warmup, clip_norm, "
-        "label_smoothing, ema_decay, precision, compile, evaluations, augmentation, distillation.",
+        "search tunes 'learning_rat', which arm 'ResNet-8' does not have: 'learning_rat' is not a field of "
+        "Recipe. Did you mean 'learning_rate'? Valid: updates, epochs, images, batch_size, accumulate, optimizer, "
+        "learning_rate, weight_decay, momentum, schedule, warmup, clip_norm, label_smoothing, ema_decay, "
+        "precision, compile, evaluations, augmentation, distillation.",
     ),
     "changed field": (
         lambda: study(arms=(Arm("a", VIT, changes={"recipe.warmup": 2}),)),

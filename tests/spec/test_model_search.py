@@ -67,14 +67,14 @@ def test_a_trial_has_the_model_that_its_values_say_and_trial_0_the_arms_own() ->
     [
         (
             {"space": RATE | {"model.dropout": Uniform(low=0, high=0.2)}},
-            r"'model.dropout', which the model of arm 'ResNet' does not have: 'dropout' is not a field of ResNetSpec\. "
+            r"'model.dropout', which arm 'ResNet' does not have: 'dropout' is not a field of ResNetSpec\. "
             r".*Name it in search.by_family",
         ),
         (
             {"space": RATE, "by_family": {"vitt": RATE}},
             "family is 'vitt'; it must be one of 'vit', 'resnet'",
         ),
-        (of_vits(dropuot=Uniform(low=0, high=0.2)), "of arm 'ViT' does not have: .*Did you mean 'dropout'"),
+        (of_vits(dropuot=Uniform(low=0, high=0.2)), "arm 'ViT' does not have: .*Did you mean 'dropout'"),
         (of_vits(dropout=Uniform(low=0, high=1.5)), "ViTSpec.dropout is 1.5; it must lie in"),
         (of_vits(depth=Uniform(low=1, high=3)), "ViTSpec.depth is 1.0"),
         (of_vits(kind=Choice(values=("vit", "swin"))), "tunes 'model.kind'"),
@@ -92,7 +92,7 @@ def test_what_an_arm_lacks_or_cannot_be_is_refused(search: dict[str, Any], messa
 
 def test_a_search_does_not_undo_what_the_arms_differ_in() -> None:
     arms = (Arm("one", VIT, level=1), Arm("two", replace(VIT, depth=2), level=2))
-    with pytest.raises(InvalidInput, match=r"Arms 'one' and 'two' differ in model\.depth, which the search tunes"):
+    with pytest.raises(InvalidInput, match=r"Arms 'one' and 'two' differ in model\.depth, which the search would undo"):
         study(*arms, **of_vits(depth=Choice(values=(1, 2))))
     own = {name: {"model.depth": Choice(values=(1, 2))} for name in ("one", "two")}
     assert study(*arms, space=RATE, by_arm=own).trials_of(arms[0]) == 2
@@ -125,5 +125,5 @@ def test_arguments_of_a_model_of_ones_own_are_searched() -> None:
     model = cell.trial(1, {"learning_rate": 0.01, "model.arguments.width": 16}).config.model
     assert isinstance(model, Module)
     assert model.arguments == Module(build=build, arguments={"width": 16}).arguments
-    with pytest.raises(InvalidInput, match=r"'model\.arguments\.depth', which the model of arm 'own' does not have"):
+    with pytest.raises(InvalidInput, match=r"'model\.arguments\.depth', which arm 'own' does not have"):
         study(own.arms[0], space=RATE, by_family={"module": {"model.arguments.depth": Choice(values=(8, 16))}})

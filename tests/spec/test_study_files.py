@@ -30,9 +30,9 @@ def test_a_name_may_hold_blanks_hyphens_and_signs(tmp_path: Path, name: str) -> 
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("depth.py", "its results with a shipped study or other files. Rename the file, for example {}/my_depth.py"),
-        ("Depth.py", "would share the folder of its results with a shipped study"),  # one folder on some file systems
-        ("work.py", "would share the folder of its results with a shipped study or other files. Rename the file"),
+        ("depth.py", "with a shipped study or other files. Rename the file, for example {}/my_depth.py"),
+        ("Depth.py", "would share its results' folder with a shipped study"),  # one folder on some file systems
+        ("work.py", "would share its results' folder with a shipped study or other files. Rename the file"),
         ("a\nb.py", "holds unprintable characters. Rename the file."),
     ],
 )  # fmt: skip
