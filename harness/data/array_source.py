@@ -20,7 +20,7 @@ from harness.spec.plural import counted
 if TYPE_CHECKING:
     import torch
 
-    from harness.data.splits import AnySplit
+    from harness.data.splits import Splits
 
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
@@ -86,9 +86,7 @@ class ArraySource(ABC):
             digest.update(labels.astype("<i8").tobytes())
         return digest.hexdigest()
 
-    def read(
-        self, spec: DataSpec, facts: SourceFacts, *, device: "torch.device", phase: Phase
-    ) -> "Mapping[str, AnySplit]":
+    def read(self, spec: DataSpec, facts: SourceFacts, *, device: "torch.device", phase: Phase) -> "Splits":
         """See `Source`: in memory, at the size of `facts`."""
         from harness.data.splits import split
 

@@ -26,11 +26,9 @@ RANDAUGMENT_MAGNITUDE = 9
 def augment(
     images: Tensor, labels: Tensor, spec: Augmentation, classes: int, generator: Generator
 ) -> tuple[Tensor, Tensor]:
-    """A batch as the training sees it, a pure function of its arguments and the generator's state.
+    """A batch as the training sees it, of images uint8 (B, C, H, W), labels int64 (B,) and a generator on their device.
 
-    `images` uint8 (or float, 0..255; uint8 where RandAugment is used) (B, C, H, W); `labels` int64 (B,); `generator`
-    on the images' device. Returns the images, uint8 or, where they were mixed, float32; and the labels, int64 (B,) or,
-    where they were mixed, float32 (B, K) with rows that sum to 1.
+    Where images are mixed they become float32, and their labels float32 (B, K) with rows that sum to 1.
     """
     if spec.randaugment and spec.strength > 0:
         images = randaugment(images, spec.randaugment, spec.strength, generator)
@@ -131,10 +129,7 @@ def _rectangles(down: Tensor, right: Tensor, h: Tensor, w: Tensor, size: tuple[i
 
 
 def _beta(alpha: float, uniform: Tensor) -> Tensor:
-    """Draws of Beta(alpha, alpha) from uniform ones, by the inverse of its distribution function.
-
-    torch's own Beta distribution takes no generator.
-    """
+    """Draws of Beta(alpha, alpha) from uniform ones, by its quantiles: torch's own distribution takes no generator."""
     quantiles = torch.tensor(_beta_quantiles(alpha), device=uniform.device)
     place = uniform * (len(quantiles) - 1)
     below = place.long().clamp_max(len(quantiles) - 2)

@@ -27,7 +27,7 @@ from harness.spec.plural import counted
 if TYPE_CHECKING:
     import torch
 
-    from harness.data.splits import AnySplit
+    from harness.data.splits import AnySplit, Splits
 
 log = logging.getLogger(__name__)
 
@@ -59,10 +59,7 @@ class PhotographSource:
 
     @classmethod
     def of(cls, name: str, root: Path, parts: Mapping[str, Rows], *, classes: Sequence[str] = (), **more: Any) -> Self:
-        """The source, checked. `parts` has `train`, maybe `validation`, maybe `test`, in this order.
-
-        `classes` gives their order; without it, that of their names. Raises `InvalidInput` for what cannot be learned.
-        """
+        """The source, checked. `parts` has `train`, maybe `validation`, maybe `test`; `classes` gives their order."""
         known = list(classes) or in_order({label for _, label in parts["train"]})
         require(len(known) >= 2, f"{name} has {counted(len(known), 'class')}; it needs at least two.")
         for part, rows in parts.items():
@@ -92,16 +89,13 @@ class PhotographSource:
         return self.root / self.files[at]
 
     def stamp(self, at: int) -> list[Any]:
-        """Changes where one of `files` does; does not read it.
-
-        The time of modification can be set by whoever copies a file; the time of change cannot.
-        """
+        """Changes where one of `files` does; does not read it. The last of the times is not to be set by anybody."""
         status = (self.root / self.files[at]).stat()
         return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
     @cached_property
     def looked_at(self) -> list[tuple[str, Header]]:
-        """SHA-256 and header of each of `files`; those are opened that have changed since they last were."""
+        """SHA-256 and header of each of `files`; only those are opened that have changed since they last were."""
         name = hashlib.sha256(f"{READING} {self.name} {self.root.resolve()}".encode("utf-8", "surrogateescape"))
         place = cache_folder() / "folders" / f"{name.hexdigest()[:32]}.json"
         try:
@@ -150,13 +144,10 @@ class PhotographSource:
 
     def facts(self, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
         """Shape and sizes; what is None is taken from the images, whose headers are then all known."""
-        if image_size is None or channels is None:
-            image_size = image_size or self._side()
-            channels = channels or (1 if all(header.is_grey for _, header in self.looked_at) else 3)
         train = self.sizes["train"] - (0 if "test" in self.sizes else self.test_images)
         return SourceFacts(
-            image_size=image_size,
-            channels=channels,
+            image_size=image_size or self._side(),
+            channels=channels or (1 if all(header.is_grey for _, header in self.looked_at) else 3),
             classes=len(self.classes),
             train_images=train,
             test_images=self.test_images,
@@ -165,8 +156,7 @@ class PhotographSource:
         )
 
     def _side(self) -> int:
-        headers = [header for _, header in self.looked_at]
-        sizes = {(header.wide, header.high): name for header, name in zip(headers, self.files, strict=True)}
+        sizes = {(head.wide, head.high): file for (_, head), file in zip(self.looked_at, self.files, strict=True)}
         (side, high), *others = sizes
         if others or side != high:
             found = " and ".join(f"{wide}x{high} pixels ({name})" for (wide, high), name in list(sizes.items())[:2])
@@ -183,9 +173,7 @@ class PhotographSource:
         chosen = parted(labels, spec, tested=self.test_images)
         return {split: starts[part] + found for split, (part, found) in chosen.items()}
 
-    def read(
-        self, spec: DataSpec, facts: SourceFacts, *, device: "torch.device", phase: Phase
-    ) -> "Mapping[str, AnySplit]":
+    def read(self, spec: DataSpec, facts: SourceFacts, *, device: "torch.device", phase: Phase) -> "Splits":
         """See `Source`: in memory where all images fit into half of it, else streamed, with the same pixels."""
         from harness.data.splits import split
 

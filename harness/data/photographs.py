@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from harness.spec import DataSpec, InvalidInput
+from harness.data.source import refused
+from harness.spec import DataSpec
 from harness.spec.data import Fit
 from harness.spec.errors import require
 
@@ -37,10 +38,9 @@ class Header(NamedTuple):
     """What a file says of its image before it is decoded."""
 
     mode: str
-    """As Pillow names it: `RGB`, `L`, `P`, `I;16`, ..."""
     wide: int
-    """Pixels across, as they are stored: not yet turned upright."""
     high: int
+    """Pixels, as they are stored: not yet turned upright."""
     is_grey: bool
     """By its mode, or by a palette of greys; an RGB file is not, whatever its pixels."""
     has_more: bool
@@ -80,24 +80,22 @@ def look(path: Picture) -> Header:
 @contextmanager
 def opened(path: Picture) -> Iterator[Any]:
     """The image in a file, header read. What Pillow refuses, its limit on decompression too, becomes `InvalidInput`."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
-    try:
-        # Given a path, Pillow would map the file into memory, and scramble a TIFF that lies on its side.
-        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
-            pixels = image.width * image.height
-            require(
-                pixels <= MOST_PIXELS,
-                f"{path} is too large to be decoded safely: it has {pixels:,} pixels, and {MOST_PIXELS:,} are the "
-                "limit. Scale it down, or remove it.",
-            )
-            yield image
-    except InvalidInput:
-        raise
-    except UnidentifiedImageError as error:
-        raise InvalidInput(f"{path} is not an image that can be read. Replace or remove it.") from error
-    except Exception as error:  # a damaged header leads Pillow's readers to whatever error comes next
-        raise InvalidInput(f"{path} cannot be read as an image: {error}. Replace or remove it.") from error
+    # A damaged header leads Pillow's readers to whatever error comes next. Given a path, Pillow would map the file into
+    # memory, and scramble a TIFF that lies on its side.
+    with (
+        refused(f"{path} is not an image that can be read", "Replace or remove it."),
+        path.open("rb") as file,
+        Image.open(file, formats=FORMATS) as image,
+    ):
+        pixels = image.width * image.height
+        require(
+            pixels <= MOST_PIXELS,
+            f"{path} is too large to be decoded safely: it has {pixels:,} pixels, and {MOST_PIXELS:,} are the limit. "
+            "Scale it down, or remove it.",
+        )
+        yield image
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from harness.spec.functions import line_of
 if TYPE_CHECKING:  # plans ask for facts and hashes, and must not wait for torch
     import torch
 
-    from harness.data.splits import AnySplit
+    from harness.data.splits import Splits
 
 Part = Literal["train", "validation", "test"]
 Phase = Literal["tune", "confirm"]
@@ -41,9 +41,7 @@ class Source(Protocol):
     def content_hash(self) -> str:
         """SHA-256 identity of images and labels, 64 hexadecimal digits."""
 
-    def read(
-        self, spec: DataSpec, facts: SourceFacts, *, device: "torch.device", phase: Phase
-    ) -> "Mapping[str, AnySplit]":
+    def read(self, spec: DataSpec, facts: SourceFacts, *, device: "torch.device", phase: Phase) -> "Splits":
         """The splits `train`, `validation` and, in phase `confirm` alone, `test`, of a resolved specification."""
 
     def outline(self, spec: DataSpec) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -60,6 +60,10 @@ class AnySplit(ABC):
         """What is equal for equal images; None where telling it takes reading more than `most_bytes`."""
 
 
+Splits = Mapping[str, AnySplit]
+"""By `train`, `validation` and `test`."""
+
+
 @dataclass(frozen=True, eq=False)
 class Split(AnySplit):
     """N decoded images of C channels and side H = W, on the device that trains."""
@@ -71,9 +75,6 @@ class Split(AnySplit):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device", self.images.device)
-        assert self.images.dtype == torch.uint8, self.images.dtype
-        assert self.images.ndim == 4, self.images.shape
-        assert self.labels.shape == self.images.shape[:1], (self.labels.shape, self.images.shape)
 
     def read(self, orders: Iterable[Tensor], *, seed: int = 0, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         del seed, start
@@ -175,7 +176,7 @@ class Batches:
         self.seed = seed
 
     def batch_indices(self, update: int) -> Tensor:
-        """int64 (batch_size,): the positions in the split of update number `update`, counted from 0; on the CPU."""
+        """Positions in the split of the images of an update, counted from 0: int64 (batch_size,), on the CPU."""
         n = len(self.indices)
         start, stop = update * self.batch_size, (update + 1) * self.batch_size
         parts = []
@@ -199,10 +200,9 @@ def _permutation(n: int, seed: int) -> Ints:
 
 
 def normalisation(split: AnySplit, indices: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation per channel, in units of 0..1, over the training subset `indices` only.
+    """Mean and standard deviation per channel of a training subset, in units of 0..1: float32 (C,) each, on its device.
 
-    Two float32 tensors (C,) on the split's device. A channel that never varies gets the deviation 1, so that nothing
-    is divided by zero. A streamed split is sampled, `statistics_images` images evenly over the subset.
+    A channel that never varies gets the deviation 1. `statistics_images` are taken evenly from the subset.
     """
     indices = indices.cpu()
     limit = split.statistics_images
@@ -255,12 +255,9 @@ def prepare(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 def moved_order(image_size: int, data: DataSpec) -> Tensor | None:
     """Where each pixel of a moved image comes from, an intervention on locality; None where nothing is moved.
 
-    int64 (H * W,), on the CPU, for images of side `image_size` pixels: pixel i of the moved image, counted by rows, is
-    pixel order[i] of the image. One seed puts the patches in one random order; the first `moved_share` of them change
-    places by a cyclic shift along it. So each of them moves, and those moved at a smaller share are among those of a
-    larger one. Within a patch the pixels stay where they are.
-
-    Raises `InvalidInput` for patches that do not tile the image, and for a share of fewer than two of them.
+    int64 (H * W,), on the CPU: pixel i of the moved image, counted by rows, is pixel order[i] of the image. One seed
+    puts the patches in one random order; the first `moved_share` of them change places by a cyclic shift along it. So
+    each of them moves, and those moved at a smaller share are among those of a larger one.
     """
     if data.moved_share == 0:
         return None

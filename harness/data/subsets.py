@@ -29,8 +29,7 @@ def subset(train: "AnySplit", size: int, *, seed: int) -> "Tensor":
     """Positions in `train` of a stratified subset: int64 (size,), ascending, on the CPU.
 
     Nested: for one seed, a smaller subset is part of every larger one. Each class has its share of `train`, to within
-    one image, and at least one image wherever `size` is at least the number of classes. (Where a class is so rare that
-    its share is below one image, it still gets its one, and the frequent classes give way.)
+    one image, but at least one image wherever `size` is at least the number of classes.
     """
     import torch
 

@@ -27,12 +27,10 @@ MOST_BYTES = 2**32
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The splits of a source, by purpose."""
+    """The splits of a source; training subsets are taken from `train`, which is without what is held out of it."""
 
     train: "AnySplit"
-    """What training subsets are taken from: the training part without what is held out."""
     validation: "AnySplit"
-    """Held out of the training part, stratified, by `split_seed`."""
     facts: SourceFacts
     """At the image size of the specification."""
     hash: str
@@ -49,11 +47,7 @@ class Dataset:
 
 
 def load(spec: DataSpec, *, device: "str | torch.device" = "cpu", phase: Phase = "tune") -> Dataset:
-    """The data set of a training: decoded in memory on `device`, or streamed to it where memory does not hold it.
-
-    In phase `tune` the test split is not even read. Raises `InvalidInput` for data that is missing, damaged or too
-    small, naming the file and the remedy.
-    """
+    """The data set of a training, on `device` or streamed to it. In phase `tune` the test split is not even read."""
     import torch
 
     source = find(spec.source)
@@ -63,11 +57,10 @@ def load(spec: DataSpec, *, device: "str | torch.device" = "cpu", phase: Phase =
 
 
 def facts(source: str, *, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
-    """Shape and sizes of a source; loads no images where it can, but opens the headers of photographs.
+    """Shape and sizes of a source; of photographs, only headers are opened.
 
     `image_size` (pixels) is what images will be resized to; None for their own size, which photographs have only where
-    all are squares of one side. `channels` is what photographs will be read as; None for 1 where all of them are grey,
-    else 3. Raises `InvalidInput` for data that cannot be used.
+    all are squares of one side. `channels` is what photographs will be read as; None for 1 where all are grey, else 3.
     """
     return find(source).facts(image_size, channels)
 
@@ -78,11 +71,9 @@ def content_hash(spec: DataSpec) -> str:
 
 
 def resolve(spec: DataSpec, source: Source | None = None) -> tuple[DataSpec, SourceFacts]:
-    """The spec with image_size, train_size and validation_size written out, and the facts at that image_size.
+    """The spec with image size, both sizes and photographs' channels written out, and the facts at that image size.
 
-    With photographs, their channels too. `source` is the specification's, where it has been opened. Raises
-    `InvalidInput` where the training part has too few images for both sizes, where a size is below the number of
-    classes, and where arrays are to be read as photographs are.
+    `source` is the specification's, where it has been opened. Raises `InvalidInput` for sizes that it does not have.
     """
     source = source or find(spec.source)
     require(
@@ -90,8 +81,8 @@ def resolve(spec: DataSpec, source: Source | None = None) -> tuple[DataSpec, Sou
         f"data.fit, data.background and data.channels say how photographs are read; {spec.source} has none. Leave them "
         "out, or set data.source=imagefolder:PATH.",
     )
-    is_tinted = len(set(spec.background)) > 1  # then transparent and padded parts have a colour
-    known = source.facts(spec.image_size, spec.channels or (3 if is_tinted else None))
+    in_colour = 3 if len(set(spec.background)) > 1 else None  # transparent and padded parts are
+    known = source.facts(spec.image_size, spec.channels or in_colour)
     own, held_out = known.own_validation, spec.validation_size or known.validation_images
     require(
         not own or held_out <= known.validation_images,
@@ -113,16 +104,12 @@ def resolve(spec: DataSpec, source: Source | None = None) -> tuple[DataSpec, Sou
             f"at least {known.classes}, so that every class is there.",
         )
     channels = known.channels if source.photographs and spec.source != "imagenet" else None
-    return replace(
-        spec, image_size=known.image_size, train_size=size, validation_size=held_out, channels=channels
-    ), known
+    spec = replace(spec, image_size=known.image_size, train_size=size, validation_size=held_out, channels=channels)
+    return spec, known
 
 
 def outline(spec: DataSpec, source: Source | None = None) -> DataFacts:
-    """What is known without decoding an image: all but duplicates, and but the classes of arrays.
-
-    Raises `InvalidInput` for data that cannot be used.
-    """
+    """What is known without decoding an image: all but duplicates, and but the classes of arrays."""
     source = source or find(spec.source)
     spec, facts = resolve(spec, source)
     assert spec.validation_size is not None
@@ -139,9 +126,8 @@ def outline(spec: DataSpec, source: Source | None = None) -> DataFacts:
 def survey(spec: DataSpec, data: Dataset, *, thorough: bool = False) -> DataFacts:
     """All that is known of a data set that has been loaded in phase `confirm`.
 
-    Images in memory are compared by their pixels, at the size that models see; streamed ones by the bytes of their
-    files: not where more than `MOST_BYTES` would be read for it, unless `thorough`. Raises `InvalidInput` where every
-    test image is a training image.
+    Images in memory are compared by their pixels, streamed ones by the bytes of their files: not where more than
+    `MOST_BYTES` would be read for it, unless `thorough`. Refuses a set all of whose test images are training images.
     """
     source, facts = find(spec.source), data.facts
     known = outline(spec, source)
@@ -170,10 +156,7 @@ def survey(spec: DataSpec, data: Dataset, *, thorough: bool = False) -> DataFact
 
 
 def check(spec: DataSpec) -> tuple[DataFacts, str]:
-    """Load a source and look at all of it; also says what a run must be given that this was not.
-
-    Raises `InvalidInput` for data that cannot be used.
-    """
+    """Load a source and look at all of it; also says what a run must be given that this was not."""
     lacking = ""
     try:
         resolve(spec)
@@ -183,10 +166,7 @@ def check(spec: DataSpec) -> tuple[DataFacts, str]:
 
 
 def _duplicates(source: str, compared: str, images: Sequence[tuple[str, str, int, str]]) -> Duplicates:
-    """What is there more than once, of (key, part, class, name) of every image.
-
-    Raises `InvalidInput` where every test image is a training image, held out or not: there is nothing to test on.
-    """
+    """What is there more than once, of (key, part, class, name) of every image."""
     import pandas as pd
 
     every = pd.DataFrame(images, columns=["key", "part", "label", "name"])

@@ -14,7 +14,7 @@ import importlib
 import inspect
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -46,11 +46,13 @@ def open_source(kind: str, argument: str) -> Source:
     place = Path(argument).expanduser()
     if kind == "npy":
         require(place.is_dir(), f"There is no folder {place} (data.source=npy:{argument}).")
-        return Arrays(f"npy:{place}", {path.stem: partial(_of_file, path) for path in place.glob("*.npy")})
+        files = list(place.glob("*.npy"))
+        _check_sizes(path.stat().st_size for path in files)
+        return Arrays(f"npy:{place}", {path.stem: partial(np.load, path, allow_pickle=False) for path in files})
     require(place.is_file(), f"There is no file {place} (data.source=npz:{argument}).")
     with refused(f"{place} cannot be read", "Replace it."), zipfile.ZipFile(place) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist()]
-    return Arrays(f"npz:{place}", {name: partial(_of_archive, place, name) for name in names})
+        _check_sizes(info.file_size for info in archive.infolist())
+        return Arrays(f"npz:{place}", np.load(place, allow_pickle=False))  # reads an array when it is asked for
 
 
 @dataclass
@@ -85,21 +87,9 @@ class Arrays(ArraySource):
         return found if self.code is None else hashlib.sha256(f"{self.code}\n{found}".encode()).hexdigest()
 
 
-def _of_file(path: Path) -> npt.NDArray[Any]:
-    _check_size(path.stat().st_size)
-    found: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-    return found
-
-
-def _of_archive(place: Path, name: str) -> npt.NDArray[Any]:
-    with zipfile.ZipFile(place) as archive, archive.open(f"{name}.npy") as file:
-        _check_size(archive.getinfo(f"{name}.npy").file_size)
-        found: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
-        return found
-
-
-def _check_size(size: int) -> None:
-    require(size <= memory_limit(), f"An array takes {size / 1e9:.1f} GB, more than half of this machine's memory.")
+def _check_sizes(sizes: Iterable[int]) -> None:
+    most = max(sizes, default=0)
+    require(most <= memory_limit(), f"An array takes {most / 1e9:.1f} GB, more than half of this machine's memory.")
 
 
 def _of_function(argument: str) -> Source:

@@ -12,7 +12,7 @@ from harness.data.array_source import ArraySource
 from harness.data.cache import sha256
 from harness.data.photograph_source import PhotographSource, Rows, in_order
 from harness.data.photographs import Header, look
-from harness.data.source import Part, Source, refused
+from harness.data.source import Source, refused
 from harness.data.subsets import Ints
 from harness.records.data_facts import Skipped, shown
 from harness.spec import IMAGENET, InvalidInput, SourceFacts
@@ -174,11 +174,10 @@ class Unnamed(ArraySource):
     def facts(self, image_size: int | None = None, channels: int | None = None) -> SourceFacts:
         return replace(IMAGENET, image_size=image_size or IMAGENET.image_size)
 
-    def arrays(self, part: Part) -> NoReturn:
+    def arrays(self, *_: Any, **__: Any) -> NoReturn:
         raise InvalidInput("data.source is 'imagenet'; to train on it, name its folder: data.source=imagenet:PATH.")
 
-    def read(self, *_: Any, **__: Any) -> NoReturn:
-        self.arrays("train")
+    read = arrays
 
     def content_hash(self) -> str:
         return hashlib.sha256(b"imagenet").hexdigest()

@@ -43,7 +43,7 @@ OPTIONS = {"EMNIST": ("split", "balanced"), "Imagenette": ("size", "full")}
 
 def open_source(kind: str, argument: str) -> Source:
     """The set, in the first folder that has it. Raises `InvalidInput` where none does."""
-    reasons = []
+    what, reasons = f"{kind}:{argument}", []
     for root in [*data_folders(), cache_folder() / "torchvision"]:
         try:
             parts = _parts(argument, root)
@@ -51,17 +51,14 @@ def open_source(kind: str, argument: str) -> Source:
         except InvalidInput:
             raise
         except Exception as error:  # missing or damaged, each set says so in its own way
-            reasons.append(f"  {root}: {type(error).__name__}: {error}")
+            reasons.append(f"  {root}: {type(error).__name__}: {error}\n")
     else:
         raise InvalidInput(
-            f"{kind}:{argument} cannot be read. Tried:\n" + "\n".join(reasons) + "\nDownload it by patchbench data "
-            f"get {kind}:{argument}, or name the folder that torchvision keeps it in by PATCHBENCH_DATA."
+            f"{what} cannot be read. Tried:\n{''.join(reasons)}Download it by patchbench data get {what}, or name the "
+            "folder that torchvision keeps it in by PATCHBENCH_DATA."
         )
     rows: dict[str, Rows] = {part: _rows(found, root) for part, found in parts.items()}
-    if not rows["train"]:
-        return _in_memory(f"{kind}:{argument}", parts)
-    classes = [str(label) for label in sorted({int(label) for _, label in rows["train"]})]
-    return PhotographSource.of(f"{kind}:{argument}", root, rows, classes=classes, is_table=True)
+    return PhotographSource.of(what, root, rows, is_table=True) if rows["train"] else _in_memory(what, parts)
 
 
 def fetch(argument: str) -> None:
@@ -106,15 +103,12 @@ def _rows(found: Any, root: Path) -> Rows:
 
 def _in_memory(name: str, parts: dict[Part, Any]) -> Arrays:
     """A set that torchvision has in arrays; classes that it numbers from 1 are numbered from 0."""
+    labels = {part: np.asarray(getattr(data, "targets", getattr(data, "labels", None))) for part, data in parts.items()}
+    numbers = {part: given[:, 0] if given.ndim == 2 else given for part, given in labels.items()}
+    classes = np.unique(numbers["train"])
     found: dict[str, Any] = {}
-    classes = np.unique(_labels(parts["train"]))
-    for part, data in parts.items():
-        (images, labels), numbers = NAMES[part][0], _labels(data)
-        require(bool(np.isin(numbers, classes).all()), f"{name}: {part} has classes that train does not have.")
-        found[images], found[labels] = np.asarray(data.data), np.searchsorted(classes, numbers)
+    for part, given in numbers.items():
+        require(bool(np.isin(given, classes).all()), f"{name}: {part} has classes that train does not have.")
+        images, labels_of = NAMES[part][0]
+        found[images], found[labels_of] = np.asarray(parts[part].data), np.searchsorted(classes, given)
     return Arrays(name, found)
-
-
-def _labels(data: Any) -> Any:
-    labels = np.asarray(data.targets if hasattr(data, "targets") else data.labels)
-    return labels[:, 0] if labels.ndim == 2 else labels
