@@ -96,7 +96,7 @@ def export_models(study: ResolvedStudy, finished: Iterable[Finished], folder: Pa
     places = arm_folders(folder, [arm.name for arm in study.all_arms])
     for arm, item in keep_best(finished).items():
         kept = ModelFolder.of_run(item.folder)
-        if kept.exists:
+        if kept.facts_path.exists():
             kept.move_to(places[arm])
 
 

@@ -17,7 +17,6 @@ from harness.execution.plan import Plan, make_plan
 from harness.execution.process import Call, CallEndedError
 from harness.execution.progress import CellProgress, Finished, open_cells, rehearsals
 from harness.execution.stopping import StudyInterrupted, interruptible, told_to_stop
-from harness.records.databases import load_shared_libraries
 from harness.records.files import RecordsError, remove_unfinished, write_json
 from harness.records.layout import StudyFolder, study_folder
 from harness.records.provenance import code_fingerprint
@@ -26,6 +25,7 @@ from harness.records.study_file import without_passwords, write_study
 from harness.records.write_lock import StudyLock, write_lock
 from harness.spec import InvalidInput, ResolvedStudy, Run
 from harness.tracking import Mirror
+from harness.tracking.store import load_shared_libraries
 from harness.training.numerics import NUMERICS
 
 __all__ = ["Observer", "Options", "Runner", "Silent", "run_study"]

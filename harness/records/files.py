@@ -259,13 +259,11 @@ _RIGHTS = "Give this user the right to read and write there, or name another fol
 _REMEDIES = {
     errno.EFBIG: "Lift the limit on the size of files (ulimit -f)",
     errno.EROFS: "Mount that file system for writing, or name another folder with --results",
-    errno.ENAMETOOLONG: "Name a folder with a shorter path with --results",
-    errno.ENOLCK: "Name a folder on a file system that has locks with --results",
-    errno.ENOMEM: "Close other programs or lift the limit on memory (ulimit -v)",
+    **dict.fromkeys((errno.ENAMETOOLONG, errno.ENOLCK), "Name another folder with --results"),
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space"),
     **dict.fromkeys((errno.EACCES, errno.EPERM), _RIGHTS),
     **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENODEV), "Mend the disk or the connection to it"),
-    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Close other programs, or allow more open files (ulimit -n)"),
+    **dict.fromkeys((errno.ENOMEM, errno.EMFILE, errno.ENFILE), "Close other programs or lift the limit (ulimit -a)"),
     **dict.fromkeys(
         (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENXIO, errno.EBUSY),
         "Remove what stands in the place of a file or a folder",

@@ -81,10 +81,6 @@ class ModelFolder:
         return cls(folder.path / "model")
 
     @property
-    def exists(self) -> bool:
-        return self.facts_path.exists()
-
-    @property
     def study(self) -> str:
         """Study and scale, `patch_size/laptop`, whose `StudyFolder.models` the arm's folder lies in."""
         return "/".join(self.path.parts[-5:-3])

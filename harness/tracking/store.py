@@ -1,18 +1,22 @@
 """The way to MLflow's database or server: loaded late, quiet, and safe for several processes at once."""
 
+import atexit
 import contextlib
 import logging
 import os
+import shutil
 import sqlite3
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
-from harness.records.databases import new_database, path_of, sqlite_url
-from harness.records.files import set_aside
+from harness.records.files import set_aside, write_bytes
 from harness.records.layout import StudyFolder
 from harness.records.write_lock import write_lock
 from harness.spec import InvalidInput
@@ -29,6 +33,12 @@ QUIET = {  # environment of everything that loads MLflow
 _BOUNDED = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}  # a user's own come first
 
 _BUSY_SECONDS = 2.0
+_SCHEME = "sqlite:///"
+
+_SHARED = (
+    *("pandas", "scipy.interpolate", "scipy.optimize", "scipy.special", "sqlalchemy.dialects.sqlite"),
+    *("sqlalchemy.orm", "alembic.command"),
+)
 
 Say = Callable[[str], object]
 
@@ -88,8 +98,10 @@ class Store:
                 "other studies, by their next run, report or `patchbench sync`."
             )
         if created := not self.database.exists():
-            with new_database(self.database) as url:
-                mlflow_client(tracking_uri=url)
+            with tempfile.TemporaryDirectory(prefix="patchbench-") as folder:
+                made = Path(folder) / "new.db"
+                mlflow_client(tracking_uri=sqlite_url(made))
+                write_bytes(self.database, made.read_bytes())
         self.require_free()
         if is_own:
             renew_artifact_places(self.results)
@@ -98,9 +110,9 @@ class Store:
             _opened[known] = max(_opened.values(), default=-1) + 1
         # MLflow keeps a connection per URI for the life of the process, also to a deleted file;
         # another spelling of the same path gets a new one.
-        folder, _, name = sqlite_url(self.database).rpartition("/")
+        place, _, name = sqlite_url(self.database).rpartition("/")
         try:
-            return mlflow_client(tracking_uri=f"{folder}/{'./' * _opened[known]}{name}")
+            return mlflow_client(tracking_uri=f"{place}/{'./' * _opened[known]}{name}")
         except MlflowException as error:
             if "database schema" not in str(error):
                 raise
@@ -158,6 +170,35 @@ def renew_artifact_places(results: Path) -> None:
                         f"where substr({column}, 1, ?) = ?",
                         (now, len(old) + 1, len(old) + 1, f"{old}/"),
                     )
+
+
+def sqlite_url(path: Path) -> str:
+    """SQLAlchemy's address of a file, whatever its folder is called; for this process and those it starts.
+
+    Libraries quote differently: a folder with a sign to be quoted gets a plain name for as long as this process lives.
+    """
+    return _SCHEME + quote(str(_plain(path.absolute().parent) / path.name), safe=" +/")
+
+
+@cache
+def _plain(folder: Path) -> Path:
+    if not set(str(folder)) & set("%?#;&="):
+        return folder
+    link = Path(tempfile.mkdtemp(prefix="patchbench-")) / "results"
+    link.symlink_to(folder)
+    atexit.register(shutil.rmtree, link.parent, ignore_errors=True)
+    return link
+
+
+def path_of(url: str) -> Path | None:
+    """The file that an address of SQLAlchemy's leads to; None for what is no SQLite file."""
+    return Path(unquote(url.removeprefix(_SCHEME).partition("?")[0])).absolute() if url.startswith(_SCHEME) else None
+
+
+def load_shared_libraries() -> None:
+    """Load what several threads would load at once, before they start: it may leave half a module behind."""
+    for name in _SHARED:
+        import_module(name)
 
 
 def _load() -> Any:
