@@ -14,8 +14,9 @@ from harness.records import provenance as origin
 from harness.records.data_facts import KEY, of_provenance
 from harness.records.layout import StudyFolder
 from harness.records.study_file import read_study
-from harness.spec import InvalidInput, changed_fields, to_plain
+from harness.spec import InvalidInput, to_plain
 from harness.spec.plural import counted
+from harness.spec.study import changed_fields
 from harness.training.numerics import HISTORY, NUMERICS
 from harness.training.settings import WorkerSettings
 

@@ -8,9 +8,10 @@ from typing import Any, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.spec import BUDGET_UNITS, DataSpec, InvalidInput, ResolvedStudy, changed_fields, find_study
+from harness.spec import BUDGET_UNITS, DataSpec, InvalidInput, ResolvedStudy, find_study
 from harness.spec.checks import describe, field_types, nearest, replace_at, value_at
 from harness.spec.errors import require
+from harness.spec.study import changed_fields
 
 OVERRIDABLE = ("data", "recipe", "search", "seeds", "train_sizes")  # of a study; the arms are its own
 

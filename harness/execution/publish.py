@@ -31,8 +31,9 @@ from harness.records.write_lock import write_lock
 from harness.report import write_index, write_report
 from harness.report.own_figures import KEY as FIGURES
 from harness.report.own_figures import draw_own, kept_figures
-from harness.spec import InvalidInput, ResolvedStudy, canonical_json, changed_fields, find_study
+from harness.spec import InvalidInput, ResolvedStudy, canonical_json, find_study
 from harness.spec.claims import is_own
+from harness.spec.study import changed_fields
 
 Say = Callable[[str], object]
 

@@ -19,20 +19,9 @@ from harness.spec.model import ModelSpec, Module, ResNetSpec, SwinSpec, Timm, To
 from harness.spec.recipe import BUDGET_UNITS, Augmentation, Distillation, Recipe
 from harness.spec.run import Run, RunConfig, canonical_json, to_plain
 from harness.spec.search import Choice, LogUniform, Search, Space, Uniform
-from harness.spec.study import (
-    SCALES,
-    TUNE_SEED,
-    Arm,
-    ResolvedStudy,
-    Scale,
-    Study,
-    changed_fields,
-    find_study,
-    study_name,
-    study_names,
-)
+from harness.spec.study import SCALES, TUNE_SEED, Arm, ResolvedStudy, Scale, Study, find_study, study_name, study_names
 
-__all__ = ["SCALES", "TUNE_SEED", "Arm", "ResolvedStudy", "Scale", "Study", "changed_fields"]
+__all__ = ["SCALES", "TUNE_SEED", "Arm", "ResolvedStudy", "Scale", "Study"]
 __all__ += ["find_study", "study_name", "study_names"]
 __all__ += ["ModelSpec", "Module", "ResNetSpec", "SwinSpec", "Timm", "Torchvision", "ViTSpec"]
 __all__ += ["BUDGET_UNITS", "Augmentation", "Distillation", "Recipe"]

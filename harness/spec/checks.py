@@ -79,15 +79,22 @@ def check_types(spec: Any) -> None:
                 raise InvalidInput(f"{place}.{name} is {value}; it must be finite.")
 
 
+class Checked:
+    """A dataclass whose values are of their fields' types and within their limits."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
 def freeze(spec: Any, *names: str) -> None:
     """Let fields of a specification hold copies of their mappings that nobody can change."""
-
-    def frozen(value: Any) -> Any:
-        is_mapping = isinstance(value, Mapping)
-        return types.MappingProxyType({key: frozen(item) for key, item in value.items()}) if is_mapping else value
-
     for name in names:
-        object.__setattr__(spec, name, frozen(getattr(spec, name)))
+        object.__setattr__(spec, name, _frozen(getattr(spec, name)))
+
+
+def _frozen(value: Any) -> Any:
+    is_mapping = isinstance(value, Mapping)
+    return types.MappingProxyType({key: _frozen(item) for key, item in value.items()}) if is_mapping else value
 
 
 def known(value: T | None) -> T:

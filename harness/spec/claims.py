@@ -69,11 +69,9 @@ class Claim:
     """Names of the fields that name arms, those that are compared in pairs."""
 
     statement: str
-    """The finding in one sentence, as the source has it."""
     source: str
-    """Paper, figure or table."""
     conditions: str = ""
-    """Under which conditions the source found it (data, budget, model size)."""
+    """The finding in one sentence; its paper, figure or table; under which conditions it was found (data, budget, size)."""
     kind: str = ""
     """What the claim is called in tables: the name of the class, for one that a study file defines."""
 
@@ -164,14 +162,13 @@ class _Comparison(Claim):
 
 @dataclass(frozen=True, kw_only=True)
 class Better(_Comparison):
-    """`arm` has a better `metric` than `than` (in the metric's own direction), by more than `margin`."""
+    """`arm` has a better `metric` than `than` (in the metric's own direction), by more than `margin` (in its unit)."""
 
     _arms = ("arm", "than")
     kind: Literal["better"] = "better"
     arm: str
     than: str
     margin: float = 0.0
-    """In the metric's unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +194,6 @@ class GainsMore(_Comparison):
     other: str
     other_start: str
     margin: float = 0.0
-    """In the metric's unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,12 +237,11 @@ class Crosses(_Gap):
 
 @dataclass(frozen=True, kw_only=True)
 class _Ordered(Claim):
-    """About every step of arms in order of increasing level."""
+    """About every step of arms in order of increasing level: whether the metric grows (`up`) or falls (`down`)."""
 
     along: str
     """The study's factor, or, for some kinds, `train_size`."""
     direction: Direction
-    """Whether the metric grows (`up`) or falls (`down`) as the level increases."""
     series: str | None = None
     """The arms followed along the factor, where the study has several series; None for all arms."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from harness.spec.checks import UNKEPT, check_types
+from harness.spec.checks import UNKEPT, Checked
 from harness.spec.errors import InvalidInput, require
 
 _STDLIB, _PACKAGE = Path(sysconfig.get_path("stdlib")).as_posix(), Path(__file__).parents[1].as_posix()
@@ -25,17 +25,14 @@ _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Function:
+class Function(Checked):
     """A function or class at the top level of a study file or of a module; equal to another of the same source."""
 
     name: str
     source: str
-    """SHA-256 of its syntax and of the user's code that it uses: `source_of`."""
+    """See `source_of`."""
     place: str = field(default="", compare=False, metadata={UNKEPT: None})
     """The file that it is defined in."""
-
-    def __post_init__(self) -> None:
-        check_types(self)
 
     @classmethod
     def of(cls, function: object) -> "Function":
@@ -116,13 +113,13 @@ def source_of(path: Path, name: str) -> str:
     With it that of all it uses in the file, in turn, and all of the user's own modules that these import; installed
     packages do not count. The same on every version of Python.
     """
-    statements = _used(_parsed(path), name)
+    statements = _used(without_texts(ast.parse(path.read_bytes())), name)
     contents, seen, waiting = [_content(statements)], {path}, [(path, statements)]
     while waiting:
         for file in _imported(*waiting.pop()):
             if file not in seen:
                 seen.add(file)
-                body = _parsed(file).body
+                body = without_texts(ast.parse(file.read_bytes())).body
                 contents.append(_content(body))
                 waiting.append((file, body))
     return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
@@ -138,10 +135,6 @@ def without_texts(tree: ast.Module) -> ast.Module:
 
 def _is_text(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-def _parsed(path: Path) -> ast.Module:
-    return without_texts(ast.parse(path.read_bytes()))
 
 
 def _content(node: Any) -> Any:

@@ -290,22 +290,20 @@ def _plain(value: Any) -> Any:
     raise InvalidInput(f"The arguments of a model hold {value!r}; {told}")
 
 
+def _check_divides(part: int, whole: int, told: str, suits: Callable[[int], bool] = bool) -> None:
+    if whole % part:
+        valid = [n for n in range(1, whole + 1) if whole % n == 0 and suits(n)]
+        raise InvalidInput(f"{told} Valid: {valid}.")
+
+
 def _check_heads(width: int, heads: int, place: str) -> None:
-    if width % heads:
-        valid = _divisors(width)
-        raise InvalidInput(f"{place} is of width {width} with {heads} heads; heads must divide width. Valid: {valid}.")
+    _check_divides(heads, width, f"{place} is of width {width} with {heads} heads; heads must divide width.")
 
 
 def _check_tiling(patch: int, image_size: int, suits: Callable[[int], bool] = bool) -> None:
-    if image_size % patch:
-        valid = list(filter(suits, _divisors(image_size)))
-        raise InvalidInput(f"patch_size {patch} does not divide image_size {image_size}; valid patch sizes: {valid}.")
+    _check_divides(patch, image_size, f"patch_size {patch} does not divide image_size {image_size}.", suits)
 
 
 def _is_stride(patch: int) -> bool:
     """Whether halving gets there: a power of two above 1."""
     return patch > 1 and patch & (patch - 1) == 0
-
-
-def _divisors(number: int) -> list[int]:
-    return [d for d in range(1, number + 1) if number % d == 0]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
-from harness.spec.checks import AboveZero, Count, NotNegative, Positive, Probability, Share, Within, check_types, known
+from harness.spec.checks import AboveZero, Checked, Count, NotNegative, Positive, Probability, Share, Within, known
 from harness.spec.errors import require, require_within
 from harness.spec.model import ResNetSpec
 
@@ -22,7 +22,7 @@ USUAL_SETTINGS: dict[str, tuple[float, float]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Augmentation:
+class Augmentation(Checked):
     """What is done to a training batch, drawn anew for each image."""
 
     _key = "augmentation"
@@ -40,12 +40,9 @@ class Augmentation:
     strength: Annotated[float, Within(0, 10)] = 1.0
     """Scales `shift`, `flip`, `erase` and RandAugment's magnitude together, 0 turns them off; one number to tune."""
 
-    def __post_init__(self) -> None:
-        check_types(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Distillation:
+class Distillation(Checked):
     """Learning from a teacher (arXiv 2012.12877, section 4), which each run trains first, on its own images.
 
     The teacher has the run's budget, batches and augmentation; what it costs is not counted as the arm's.
@@ -59,12 +56,9 @@ class Distillation:
     weight: Share = 0.5
     """Weight of the teacher's part in the loss: cross-entropy with its most likely class (hard distillation)."""
 
-    def __post_init__(self) -> None:
-        check_types(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(Checked):
     """One training's procedure. The defaults train a small model on small images."""
 
     _key = "recipe"
@@ -73,9 +67,8 @@ class Recipe:
     images: Positive | None = None
     """Budget in optimiser updates, passes over the training subset, or images seen; by default DEFAULT_UPDATES."""
     batch_size: Positive = 128
-    """Images per update."""
     accumulate: Positive = 1
-    """Parts that a batch is split into, to save memory; their gradients are summed."""
+    """Images per update, and the parts that they are taken in, to save memory; the parts' gradients are summed."""
     optimizer: Literal["adamw", "adam", "sgd", "muon"] = "muon"
     """`muon` updates hidden matrices by Muon and everything else by AdamW."""
     learning_rate: AboveZero | None = None
@@ -106,7 +99,7 @@ class Recipe:
     """A teacher to learn from besides the labels; None for the labels alone."""
 
     def __post_init__(self) -> None:
-        check_types(self)
+        super().__post_init__()
         given = ", ".join(f"{unit}={value}" for unit in BUDGET_UNITS if (value := getattr(self, unit)) is not None)
         if not given:
             object.__setattr__(self, "updates", DEFAULT_UPDATES)

@@ -7,7 +7,7 @@ from dataclasses import Field, dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from harness.spec.checks import NEUTRAL, UNKEPT, check_types, known
+from harness.spec.checks import NEUTRAL, UNKEPT, Checked, known
 from harness.spec.data import DataSpec
 from harness.spec.model import ModelSpec
 from harness.spec.plural import counted
@@ -20,7 +20,7 @@ Phase = Literal["tune", "confirm"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
+class RunConfig(Checked):
     """Everything that decides a training's result, every default written out."""
 
     schema: int = SCHEMA
@@ -41,9 +41,6 @@ class RunConfig:
     """Also tested on images moved by this many pixels in each of four directions; empty for the plain test alone."""
     rungs: tuple[()] = field(default=(), init=False)
     """Always empty: part of every digest, from when a trial could be stopped early."""
-
-    def __post_init__(self) -> None:
-        check_types(self)
 
     @property
     def image_size(self) -> int:

@@ -10,7 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from harness.spec.checks import Positive, Within, check_types, freeze, later, nearest, replace_at
+from harness.spec.checks import Checked, Positive, Within, check_types, freeze, later, nearest, replace_at
 from harness.spec.claims import Claim, check_own, is_own
 from harness.spec.data import DataSpec
 from harness.spec.errors import InvalidInput, require, require_choice
@@ -69,16 +69,15 @@ class Arm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scale:
+class Scale(Checked):
     """How much a study spends, and on what: its arms, data and protocol at one scale."""
 
     _key = "study"
     data: DataSpec
     recipe: Recipe
     baseline: Arm
-    """The arm that the others are compared with."""
     arms: tuple[Arm, ...]
-    """In the order of the factor's levels, without the baseline."""
+    """In the order of the factor's levels, without the baseline, which they are compared with."""
     train_sizes: tuple[Positive, ...] = ()
     """Training-set sizes of a two-factor study, ascending; empty for the one size of `data`."""
     seeds: tuple[Annotated[int, Within(0, TUNE_SEED - 1)], ...] = (0, 1, 2)
@@ -91,20 +90,15 @@ class Scale:
     claims: tuple[Claim, ...] = ()
     """Claims that name arms of this scale, besides the study's own."""
 
-    def __post_init__(self) -> None:
-        check_types(self)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """One ablation question. A study file defines one, under the name `STUDY`."""
 
     question: str
-    """In one sentence, ending in a question mark."""
     source: str
-    """The publication that the question comes from."""
     factor: str
-    """What the study varies; names the axis of the figures."""
+    """The question in one sentence, the publication that it comes from, and what varies: the axis of the figures."""
     scales: Mapping[str, Scale]
     claims: tuple[Claim, ...] = ()
     """Claims that hold for any scale (they name no arm of one scale only)."""
@@ -173,8 +167,7 @@ class ResolvedStudy(Scale):
     @property
     def cells(self) -> tuple[tuple[Arm, int | None], ...]:
         """Every (arm, training size) that is tuned and confirmed; size None is the size of `data`."""
-        sizes: tuple[int | None, ...] = self.train_sizes or (None,)
-        return tuple((arm, size) for size in sizes for arm in self.all_arms)
+        return tuple((arm, size) for size in self.train_sizes or (None,) for arm in self.all_arms)
 
     @property
     def has_own_code(self) -> bool:

@@ -89,7 +89,7 @@ MESSAGES = {
     ),
     "patches": (
         lambda: VIT.check_image(30),
-        "patch_size 4 does not divide image_size 30; valid patch sizes: [1, 2, 3, 5, 6, 10, 15, 30].",
+        "patch_size 4 does not divide image_size 30. Valid: [1, 2, 3, 5, 6, 10, 15, 30].",
     ),
     "stem": (
         lambda: vit(patch_size=7, stem="conv"),
@@ -160,7 +160,7 @@ MESSAGES = {
     "Swin's window": (lambda: swin(window=0), "SwinSpec.window is 0; it must be 1 or more."),
     "Swin's patches": (
         lambda: swin().check_image(9),
-        "patch_size 2 does not divide image_size 9; valid patch sizes: [1, 3, 9].",
+        "patch_size 2 does not divide image_size 9. Valid: [1, 3, 9].",
     ),
     "preset": (
         lambda: ViTSpec.preset("XL", patch_size=16),
