@@ -14,7 +14,7 @@ from harness.execution.runner import Options, Silent, run_study
 from harness.records.files import read_bytes
 from harness.records.layout import default_results
 from harness.spec import InvalidInput, ResolvedStudy, Study, study_name
-from harness.spec.study import found_by
+from harness.spec.study import FOUND_BY
 
 if TYPE_CHECKING:
     from torch import nn
@@ -83,7 +83,7 @@ def run(study: ResolvedStudy, *, results: str | Path | None = None, device: str 
 def _call(study: ResolvedStudy, results: Path) -> str:
     """The call that carries out a study again, as far as it can be told of one that was made in Python."""
     place = "" if results == Path("results").absolute() else f", results={str(results)!r}"
-    name = found_by(study.name)
+    name = FOUND_BY.get(study.name, study.name)
     try:
         pairs = as_overrides(resolve_study(name, study.scale, ()), study)
     except InvalidInput:

@@ -120,8 +120,6 @@ def replace_at(spec: T, key: str, value: object) -> T:
     name, _, rest = key.partition(".")
     inner = value_at(spec, name, asked=key)
     if rest:
-        if not isinstance(inner, Mapping) and not dataclasses.is_dataclass(inner):
-            raise InvalidInput(f"{name!r} of {type(spec).__name__} is a plain value and has no field {rest!r}.")
         value = replace_at(inner, rest, value)
     if isinstance(spec, Mapping):
         return {**spec, name: value}  # type: ignore[return-value]
@@ -142,7 +140,7 @@ def value_at(spec: Any, key: str, *, asked: str = "") -> Any:
 def nearest(name: str, valid: Iterable[str]) -> str:
     """`Did you mean 'x'? Valid: ...`: the end of every message about an unknown name."""
     names = list(valid)
-    return f"{did_you_mean(name, names)}Valid: {', '.join(names)}."
+    return f"{did_you_mean(name, names)}Valid: {', '.join(names) or 'none'}."
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
@@ -153,8 +151,6 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 
 def _accepts(hint: Any, value: object) -> bool:
     origin, parts = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return True
     if origin is Literal:
         return value in parts
     if origin in (Union, types.UnionType):
@@ -163,4 +159,4 @@ def _accepts(hint: Any, value: object) -> bool:
         return isinstance(value, tuple) and all(_accepts(parts[0], item) for item in value)
     if hint in (int, float):  # a bool is an int to Python, not to a user
         return type(value) is hint
-    return isinstance(value, origin or hint)
+    return hint is Any or isinstance(value, origin or hint)

@@ -71,7 +71,7 @@ class Claim:
     statement: str
     source: str
     conditions: str = ""
-    """The finding in one sentence; its paper, figure or table; under which conditions it was found (data, budget, size)."""
+    """The finding in one sentence; its paper, figure or table; the conditions there (data, budget, model size)."""
     kind: str = ""
     """What the claim is called in tables: the name of the class, for one that a study file defines."""
 

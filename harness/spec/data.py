@@ -77,14 +77,12 @@ class DataSpec:
     split_seed: Seed = 0
     """Decides which images are held out."""
     moved_share: Share = 0.0
-    """Share of the patches that one fixed permutation moves to other places, the same in every image of all splits."""
     moved_patch: Positive = 1
-    """Side of the square patches that `moved_share` counts, pixels; 1 moves single pixels."""
     moved_seed: Seed = 0
-    """Decides the permutation; for one seed, the patches moved at a smaller share are among those of a larger one."""
+    """Share of the square patches of this side (pixels) that one permutation, the same in every image of all splits,
+    moves to other places; for one seed, those moved at a smaller share are among those of a larger one."""
     fit: Fit = later("crop")
-    """How photographs become square. `crop`: the shorter side is resized, the middle taken; `pad`: the
-    longer side is resized, the rest is background; `squash`: both sides are resized."""
+    """How photographs become square: their middle (`crop`), with background (`pad`), each side resized (`squash`)."""
     background: tuple[int, ...] = later(WHITE)
     """Red, green, blue, 0 to 255: seen through transparent parts of photographs, and beside padded ones."""
     channels: int | None = later(None)

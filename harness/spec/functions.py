@@ -30,7 +30,7 @@ class Function(Checked):
 
     name: str
     source: str
-    """See `source_of`."""
+    """As `source_of` has it."""
     place: str = field(default="", compare=False, metadata={UNKEPT: None})
     """The file that it is defined in."""
 
@@ -67,10 +67,7 @@ _FOUND: dict[Function, Any] = {}
 
 
 def load_file(path: Path) -> ModuleType:
-    """The module that a user's file makes, run anew; its folder is then where it can import from.
-
-    Raises `InvalidInput` with the file's own line for whatever goes wrong in it.
-    """
+    """The module that a user's file makes, run anew; it may import from its folder; `InvalidInput` where it fails."""
     spec = importlib.util.spec_from_file_location(f"user_study_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -108,10 +105,9 @@ def _module_of(path: Path) -> ModuleType:
 
 
 def source_of(path: Path, name: str) -> str:
-    """SHA-256 of the syntax of what a file defines as `name`, without comments and docstrings.
+    """SHA-256 of the syntax, without docstrings, of what a file defines as `name`, and of the user's code that it uses.
 
-    With it that of all it uses in the file, in turn, and all of the user's own modules that these import; installed
-    packages do not count. The same on every version of Python.
+    That is what it uses in the file, in turn, and all of the user's own modules that this imports.
     """
     statements = _used(without_texts(ast.parse(path.read_bytes())), name)
     contents, seen, waiting = [_content(statements)], {path}, [(path, statements)]

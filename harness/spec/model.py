@@ -35,7 +35,7 @@ class Architecture:
     distillation_token: bool = False
     """Whether a part of it learns from a teacher alone."""
     place: str | None = None
-    """The user's file that builds it, if any; no part of what it is."""
+    """The user's file that builds it, if any."""
 
     def check_image(self, image_size: int) -> None:
         """Refuse an image side (pixels) that does not suit the model, where the specification tells."""
@@ -64,8 +64,7 @@ class ViTSpec(Architecture):
     width: Positive = 64
     depth: Positive = 4
     heads: Positive = 4
-    """Size of a token's embedding (D in the paper), number of encoder blocks (L), attention heads of each; these divide
-    `width`."""
+    """Size of a token's embedding (D in the paper), encoder blocks (L), heads of each, which divide `width`."""
     mlp_ratio: AboveZero = 4.0
     """Hidden width of a block's MLP, as a multiple of `width`."""
     pool: Literal["cls", "mean", "all"] = "mean"
@@ -75,8 +74,7 @@ class ViTSpec(Architecture):
     norm: Literal["pre", "post"] = "pre"
     """LayerNorm before each sublayer (with one more after the last block), or after each residual sum."""
     residual: Literal["full", "branch"] = "full"
-    """What a pre-norm block's MLP adds to: the `full` sum y + x of input and attention (equation 3), or the `branch` y
-    alone, a slip found in tutorials: mlp(norm(y + x)) + y."""
+    """What a pre-norm MLP adds to: the `full` sum (equation 3), or attention's `branch`, a slip of tutorials."""
     position: Literal["none", "learned_1d", "learned_2d", "sincos_2d", "relative"] = "learned_1d"
     """Position embedding (appendix D.4); `relative` is a learned bias per head and offset in the attention."""
     qkv_bias: bool = True
@@ -86,8 +84,7 @@ class ViTSpec(Architecture):
     attention_dropout: Probability = 0.0
     mlp_dropout: Probability = 0.0
     projection_dropout: Probability = 0.0
-    """Probabilities of dropping an element of: the embedded tokens; the attention's weights; what each linear layer of
-    the MLP gives; the attention's output."""
+    """Probability of dropping an element of the embedded tokens, attention weights, MLP layers, attention's output."""
     stochastic_depth: Probability = 0.0
     """Probability of skipping the last block's residual branches for an image; grows linearly from 0 over depth."""
     layer_scale: float | None = None
@@ -305,5 +302,4 @@ def _check_tiling(patch: int, image_size: int, suits: Callable[[int], bool] = bo
 
 
 def _is_stride(patch: int) -> bool:
-    """Whether halving gets there: a power of two above 1."""
-    return patch > 1 and patch & (patch - 1) == 0
+    return patch > 1 and patch.bit_count() == 1

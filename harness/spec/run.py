@@ -21,7 +21,7 @@ Phase = Literal["tune", "confirm"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(Checked):
-    """Everything that decides a training's result, every default written out."""
+    """Everything that decides a training's result, written out: the budget in updates, sizes of images and of parts."""
 
     schema: int = SCHEMA
     phase: Phase
@@ -30,9 +30,7 @@ class RunConfig(Checked):
     """Root of the generators for the subset, initialisation, batch order and augmentation."""
     model: ModelSpec
     recipe: Recipe
-    """With its budget in updates."""
     data: DataSpec
-    """With image_size, train_size and validation_size set."""
     data_hash: str
     """SHA-256 of the source's images and labels."""
     channels: int
@@ -44,12 +42,10 @@ class RunConfig(Checked):
 
     @property
     def image_size(self) -> int:
-        """Side of the images, pixels."""
         return known(self.data.image_size)
 
     @property
     def train_size(self) -> int:
-        """Images in the training subset."""
         return known(self.data.train_size)
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, TypeVar
 
 from harness.spec.checks import Checked, Positive, Within, check_types, freeze, later, nearest, replace_at
 from harness.spec.claims import Claim, check_own, is_own
@@ -22,7 +22,7 @@ from harness.spec.search import Search, Setting, check_search, extremes, models_
 
 T = TypeVar("T")
 
-SCALES: tuple[str, ...] = get_args(Literal["smoke", "laptop", "gpu", "paper"])
+SCALES = ("smoke", "laptop", "gpu", "paper")
 
 RESERVED_NAMES = ("work", "bench", "comparisons", "mlartifacts")
 """Folders beside the studies' in the folder of all results."""
@@ -81,7 +81,7 @@ class Scale(Checked):
     train_sizes: tuple[Positive, ...] = ()
     """Training-set sizes of a two-factor study, ascending; empty for the one size of `data`."""
     seeds: tuple[Annotated[int, Within(0, TUNE_SEED - 1)], ...] = (0, 1, 2)
-    """Seeds of the confirm runs, the same for all arms."""
+    """Of the confirm runs, the same for all arms."""
     search: Search = field(default_factory=Search)
     test_shifts: tuple[Positive, ...] = ()
     """Also test on images moved by this many pixels, ascending; empty for the plain test alone."""
@@ -271,8 +271,8 @@ def changed_fields(before: ResolvedStudy, now: ResolvedStudy) -> list[str]:
     return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
 
 
-_AS_TYPED: dict[str, str] = {}
-"""By the name of each study that was found: what it was found by."""
+FOUND_BY: dict[str, str] = {}
+"""By the name of each study that this process has found: what it was found by, a name or the path of a file."""
 
 
 def study_names() -> list[str]:
@@ -283,7 +283,7 @@ def study_names() -> list[str]:
 def find_study(name: str) -> tuple[str, Study]:
     """The name and definition of a shipped study, or of the study in a file `path/to/my_study.py`."""
     path, found = Path(name), study_name(name)
-    _AS_TYPED[found] = name
+    FOUND_BY[found] = name
     if found in study_names():
         path, module = _folder() / f"{found}.py", importlib.import_module(f"studies.{found}")
     else:
@@ -301,16 +301,8 @@ def find_study(name: str) -> tuple[str, Study]:
     return found, study
 
 
-def found_by(name: str) -> str:
-    """The path of the file that a study of this name was read from in this process; else the name itself."""
-    return _AS_TYPED.get(name, name)
-
-
 def study_name(name: str) -> str:
-    """What a study is called, and the folder of its results, by its name or the path of its file, which is not read.
-
-    Raises `InvalidInput` for a file whose study would share its results with others.
-    """
+    """What a study is called, by its name or its file's path; `InvalidInput` for one that shares others' results."""
     path = Path(name)
     if path.suffix != ".py":
         return name

@@ -304,7 +304,7 @@ MESSAGES = {
     ),
     "a field of a number": (
         lambda: replace_at(RECIPE, "warmup.share", 1),
-        "'warmup' of Recipe is a plain value and has no field 'share'.",
+        "'share' is not a field of float. Valid: none.",
     ),
 }
 
