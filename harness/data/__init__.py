@@ -3,7 +3,7 @@
 What stands here needs no torch to be imported; `splits` and `augmentation` do.
 """
 
-from harness.data.subsets import derive, subset
+from harness.data.subsets import derive
 from harness.data.survey import Dataset, content_hash, facts, load, resolve
 
-__all__ = ["Dataset", "content_hash", "derive", "facts", "load", "resolve", "subset"]
+__all__ = ["Dataset", "content_hash", "derive", "facts", "load", "resolve"]

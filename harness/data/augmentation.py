@@ -1,7 +1,6 @@
 """Batched augmentation on the device that trains, with a draw for each image.
 
-B images, C channels, height H, width W, K classes. Pixels are on the scale 0..255, before normalisation; what is moved
-in or blanked is 0 (black).
+B images, C channels, height H, width W, K classes. Pixels are 0..255; what is moved in or blanked is 0 (black).
 """
 
 import math
@@ -83,7 +82,6 @@ def mix(
     """Mix each image with its neighbour in the batch, by mixup (arXiv 1710.09412) or CutMix (arXiv 1905.04899).
 
     Where both are on, each image is mixed by either, equally likely. The share of each label is the share of pixels.
-    Batches are in random order, so the neighbour is a random partner.
     """
     size, (high, wide) = len(images), images.shape[2:]
     draws = torch.rand(5, size, device=images.device, generator=generator)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from harness.data.cache import Bytes, Unkept, cache_folder, sha256, stored, write_whole
-from harness.data.photographs import READING, Header, Picture, Reading, decoders, look
+from harness.data.photographs import READING, Header, Picture, Reading, look
 from harness.data.source import Phase, SizeNeeded, check_memory, memory_limit, memory_needed, refused
 from harness.data.subsets import Ints, parted
 from harness.records.data_facts import PARTS, ClassCount, Skipped, shown
@@ -102,16 +102,14 @@ class PhotographSource:
             known = dict(json.loads(place.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):  # not there yet, or damaged: files are hashed again
             known = {}
-        index: dict[str, Any] = {}
+        index: dict[str, list[Any]] = {}
         for at, file in enumerate(self.files):
             with refused(f"{shown(file)} of {self.name} cannot be read", "Replace or remove it."):
-                stamp, kept = self.stamp(at), known.get(file)
-                is_same = isinstance(kept, list) and len(kept) == 2 + len(Header._fields) and kept[0] == stamp
-                picture = self.picture(at)
-                index[file] = kept if is_same else [stamp, sha256(picture), *look(picture)]
+                key, picture = json.dumps([file, *self.stamp(at)]), self.picture(at)
+                index[key] = known.get(key) or [sha256(picture), *look(picture)]
         if index != known:
             write_whole(place.parent, place.name, lambda path: path.write_text(json.dumps(index), encoding="utf-8"))
-        return [(content, Header(*header)) for _, content, *header in index.values()]
+        return [(content, Header(*header)) for content, *header in index.values()]
 
     def headers(self) -> list[Header]:
         """Of all images; a source of too many opens a sample."""
@@ -190,7 +188,7 @@ class PhotographSource:
     def _streamed(self, part: str, chosen: Ints, reading: Reading, device: "torch.device") -> "AnySplit":
         import torch
 
-        from harness.data.splits import CROPS_MEASURED, StreamedSplit
+        from harness.data.splits import StreamedSplit
 
         crops, pixels = self.crops and part == "train", None
         if not crops:
@@ -205,9 +203,8 @@ class PhotographSource:
             labels=torch.from_numpy(self.labels[chosen]),
             reading=reading,
             crops=crops,
-            threads=min(decoders(), torch.get_num_threads()),  # of one training, where several run side by side
+            threads=min(16, torch.get_num_threads()),  # of one training, where several run side by side
             device=device,
-            statistics_images=CROPS_MEASURED if crops else None,
             pixels=pixels,
         )
 
@@ -216,7 +213,7 @@ class PhotographSource:
 
         def blocks() -> Iterator[Bytes]:
             log.info("Decoding %s of %s", counted(len(positions), "image"), self.name)
-            with ThreadPoolExecutor(decoders()) as pool:
+            with ThreadPoolExecutor() as pool:
                 for start in range(0, len(positions), 256):
                     pictures = map(self.picture, positions[start : start + 256].tolist())
                     yield np.stack(list(pool.map(reading, pictures)))

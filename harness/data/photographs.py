@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -175,11 +174,6 @@ def _overlap(low: float, high: float, length: int, side: int) -> tuple[float, fl
         at = min(at, side - 1)
         end = at + 1
     return first, last, at, max(0, end - at)
-
-
-def decoders() -> int:
-    """Threads that decode side by side: Pillow lets go of the interpreter while it does."""
-    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def _in_eight_bits(path: Picture, image: Any) -> Any:

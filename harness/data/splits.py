@@ -15,9 +15,9 @@ from torch import Tensor
 
 from harness.data.cache import Bytes
 from harness.data.photographs import Reading
-from harness.data.subsets import Ints, derive
+from harness.data.subsets import Ints, derive, stratified
 from harness.spec import DataSpec
-from harness.spec.errors import require
+from harness.spec.errors import require, require_within
 from harness.spec.plural import counted
 
 if TYPE_CHECKING:
@@ -37,15 +37,14 @@ class AnySplit(ABC):
     """Where `read` puts its batches."""
     labels: Tensor
     """int64 (N,), each in 0..classes-1."""
-    statistics_images: int | None = None
-    """Images that the normalisation is computed from; None for all."""
+    crops: bool = False
+    """Whether images are cropped at random."""
 
     @abstractmethod
     def read(self, orders: Iterable[Tensor], *, seed: int = 0, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """A batch per order: images uint8 (B, C, H, W) and labels (B,), on `device`.
+        """A batch per order, positions int64 (B,) on the CPU: images uint8 (B, C, H, W) and labels (B,), on `device`.
 
-        An order is int64 (B,), positions in this split, on the CPU. Where images are cropped at random, the crops of
-        the n-th order follow from `seed` and `start` + n alone.
+        The crops of the n-th order follow from `seed` and `start` + n alone.
         """
 
     def __len__(self) -> int:
@@ -94,14 +93,13 @@ class StreamedSplit(AnySplit):
 
     source: "PhotographSource"
     positions: Ints
-    """Of this split's images in `source.files`."""
+    """In `source.files`."""
     labels: Tensor
     reading: Reading
     crops: bool
     """Random resized crop and random mirror (training), or resize and centre crop (evaluation)."""
     threads: int
     device: torch.device
-    statistics_images: int | None = None
     pixels: Bytes | None = None
     """The images decoded, (N, C, side, side), in a file; None where each reading decodes them anew."""
 
@@ -159,11 +157,22 @@ def random_box(wide: int, high: int, seed: int) -> tuple[tuple[float, float, flo
     return (left, top, left + w, top + h), bool(rng.random() < 0.5)
 
 
+def subset(train: AnySplit, size: int, *, seed: int) -> Tensor:
+    """Positions in `train` of a stratified subset: int64 (size,), ascending, on the CPU.
+
+    Nested: for one seed, a smaller subset is part of every larger one. Each class has its share of `train`, to within
+    one image, but at least one image wherever `size` is at least the number of classes.
+    """
+    labels = train.labels.cpu().numpy()
+    require_within("data.train_size", size, 1, len(labels))
+    return torch.from_numpy(stratified(labels, size, seed=derive(seed, "subset")))
+
+
 class Batches:
     """Shuffled passes over a training subset, without replacement, in batches of one constant size.
 
-    Stateless: the images of update k follow from the seed and k alone, so that a resumed training needs no saved state.
-    Where a pass ends within a batch, the next pass fills it up; a batch larger than the subset spans several passes.
+    The images of update k follow from the seed and k alone, so that a resumed training needs no saved state. Where a
+    pass ends within a batch, the next fills it up.
     """
 
     def __init__(self, split: AnySplit, indices: Tensor, batch_size: int, *, seed: int) -> None:
@@ -202,12 +211,11 @@ def _permutation(n: int, seed: int) -> Ints:
 def normalisation(split: AnySplit, indices: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation per channel of a training subset, in units of 0..1: float32 (C,) each, on its device.
 
-    A channel that never varies gets the deviation 1. `statistics_images` are taken evenly from the subset.
+    A channel that never varies gets the deviation 1. Of images that are cropped, `CROPS_MEASURED` are taken evenly.
     """
     indices = indices.cpu()
-    limit = split.statistics_images
-    if limit is not None and len(indices) > limit:
-        indices = indices[torch.linspace(0, len(indices) - 1, limit).long()]
+    if split.crops and len(indices) > CROPS_MEASURED:
+        indices = indices[torch.linspace(0, len(indices) - 1, CROPS_MEASURED).long()]
     levels = torch.arange(256, dtype=torch.float64)
     counts: Tensor | int = 0
     for images, _ in split.read(torch.split(indices, 1000)):

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the field's usual name)
 
-from harness.data import Dataset, derive, subset
+from harness.data import Dataset, derive
 from harness.data.augmentation import augment
-from harness.data.splits import Batches, Inputs, normalisation
+from harness.data.splits import Batches, Inputs, normalisation, subset
 from harness.models import build
 from harness.spec import Recipe, RunConfig
 from harness.spec.errors import require_within

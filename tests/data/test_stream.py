@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from harness.data import content_hash, facts, load, resolve, subset
-from harness.data.splits import IMAGES_AHEAD, Batches, StreamedSplit, normalisation, random_box
+from harness.data import content_hash, facts, load, resolve
+from harness.data.splits import IMAGES_AHEAD, Batches, StreamedSplit, normalisation, random_box, subset
 from harness.spec import DataSpec, InvalidInput
 
 

@@ -6,8 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.data import subset
-from harness.data.splits import Split
+from harness.data.splits import Split, subset
 from harness.data.subsets import apportion, stratified
 from harness.spec import InvalidInput
 

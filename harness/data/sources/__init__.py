@@ -1,7 +1,6 @@
 """The sources of images, in files named as the kind of `data.source`, or as told here.
 
-A file has `open_source(kind, argument)`, which gives a `harness.data.source.Source`. It may have `fetch(argument)`,
-which downloads what is missing.
+A file has `open_source(kind, argument)`, which gives a `Source`, and maybe `fetch(argument)`, which downloads it.
 """
 
 from importlib import import_module
@@ -11,12 +10,11 @@ from harness.data.source import Source
 from harness.spec import NAMED_SOURCES
 from harness.spec.data import parse_source
 
-_FILES = {
+FILES = {
     **dict.fromkeys(NAMED_SOURCES, "named_files"),
     **dict.fromkeys(("imagefolder", "imagenet", "csv"), "folders"),
     **dict.fromkeys(("npz", "npy", "python"), "arrays"),
 }
-"""Files of another name than their kind."""
 
 
 def find(source: str) -> Source:
@@ -33,4 +31,4 @@ def fetch(source: str) -> None:
 
 
 def _module(kind: str) -> ModuleType:
-    return import_module(f"{__name__}.{_FILES.get(kind, kind)}")
+    return import_module(f"{__name__}.{FILES.get(kind, kind)}")

@@ -1,11 +1,7 @@
 """Arrays: `npz:PATH`, `npy:PATH` (a folder of .npy files), or what a function makes, `python:MODULE:FUNCTION`.
 
-All hold `x_train`, `y_train`, `x_test`, `y_test` and, for a validation part of its own, `x_val`, `y_val`; or, by their
-other names, `train_images`, `train_labels`, `test_images`, `test_labels`, `val_images`, `val_labels`. See
-`harness.data.array_source.as_pair` for their shapes and types.
-
-`python:PATH.py:FUNCTION` is of a file, such as a study's. The function takes no argument. It returns a dict of arrays
-or tensors, or a `harness.data.source.Source` of its own.
+They are named as in `NAMES`; `array_source.as_pair` tells their shapes and types. `python:PATH.py:FUNCTION` is of a
+file, such as a study's. The function takes no argument and returns a dict of arrays or tensors, or a `Source`.
 """
 
 import contextlib

@@ -54,9 +54,7 @@ class PublishedSource(ArraySource):
     archive: Mapping[str, str] = field(default_factory=dict)
     """The one that has the files, where they are published in one, and its SHA-256."""
     url: str
-    """Of a file without its name."""
-    packed: str = ""
-    """Ending of the files at `url`: `.gz` where they are packed there."""
+    """Of a file, `{}` for its name."""
     below: tuple[str, ...] = ()
     """Subfolders of the user's folder that are looked at, too."""
     package: str = ""
@@ -132,10 +130,10 @@ class PublishedSource(ArraySource):
 
     def _download(self, at: Path) -> Path:
         for name in self.archive or self.files:
-            url = f"{self.url}{name}{self.packed}"
+            url = self.url.format(name)
             log.info("Downloading %s", url)
             with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - fixed http(s) addresses
-                (at / f"{name}{self.packed}").write_bytes(answer.read(MOST_BYTES))
+                (at / Path(url).name).write_bytes(answer.read(MOST_BYTES))
         return at
 
 
@@ -231,8 +229,7 @@ PUBLISHED: dict[str, PublishedSource] = {
             "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
             "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
         },
-        url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-        packed=".gz",
+        url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/{}.gz",
         below=("fashion-mnist", "FashionMNIST/raw"),
         system=Path("/usr/share/datasets/fashion-mnist"),
         package="dataset-fashion-mnist",
@@ -248,7 +245,7 @@ PUBLISHED: dict[str, PublishedSource] = {
             "cifar-10-batches-py/data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
             "cifar-10-batches-py/test_batch": "40351d587109b95175f43aff81a1287e",
         },
-        url="https://www.cs.toronto.edu/~kriz/",
+        url="https://www.cs.toronto.edu/~kriz/{}",
     ),
     "cifar100": Cifar(
         name="cifar100",
@@ -257,7 +254,7 @@ PUBLISHED: dict[str, PublishedSource] = {
             "cifar-100-python/train": "16019d7e3df5f24257cddd939b257f8d",
             "cifar-100-python/test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
         },
-        url="https://www.cs.toronto.edu/~kriz/",
+        url="https://www.cs.toronto.edu/~kriz/{}",
     ),
 }
 

@@ -20,8 +20,6 @@ from harness.spec.checks import nearest
 from harness.spec.errors import require
 
 Asked = dict[Part, dict[str, Any]]
-"""Arguments of a set's class, by part."""
-
 _FLAGS: Asked = {"train": {"train": True}, "test": {"train": False}}
 _SPLITS: Asked = {"train": {"split": "train"}, "test": {"split": "test"}}
 SETS: dict[str, Asked] = {
@@ -33,7 +31,7 @@ SETS: dict[str, Asked] = {
     "OxfordIIITPet": _SPLITS | {"train": {"split": "trainval"}},
     "Places365": {"train": {"split": "train-standard"}, "test": {"split": "val"}},
 }
-"""How torchvision's class of a set is asked for its parts.
+"""Arguments of torchvision's class of a set, by part.
 
 Without CIFAR, whose files are pickles that torchvision would execute: `cifar10` and `cifar100` read them as data."""
 
