@@ -31,8 +31,7 @@ from harness.bench.usual_stack import CLASSES, peer_model, plain_update, trainin
 from harness.data import Dataset, load
 from harness.data.splits import Split
 from harness.spec import Augmentation, DataSpec, ModelSpec, ResNetSpec, RunConfig, SourceFacts, ViTSpec
-from harness.training.allocator import keep_freed_memory
-from harness.training.device import choose
+from harness.training.device import choose, keep_freed_memory
 from harness.training.loop import prepare_training, run_updates
 
 Step = Callable[[], object]

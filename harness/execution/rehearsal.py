@@ -16,10 +16,9 @@ from harness.models import family_of, macs_per_image
 from harness.spec import DataSpec, InvalidInput, RunConfig, SourceFacts
 from harness.spec.checks import known
 from harness.spec.functions import line_of
-from harness.training.device import Placement, choose, out_of_memory_as
-from harness.training.distillation import teacher_config
+from harness.training.device import Placement, choose, memory_errors
 from harness.training.evaluation import evaluate
-from harness.training.loop import prepare_training, run_updates
+from harness.training.loop import prepare_training, run_updates, teacher_config
 from harness.training.state import Diverged, Training
 
 TIMED_UPDATES = 4
@@ -63,7 +62,7 @@ def rehearse(rehearsals: Iterable[Rehearsal], device: str, *, deterministic: boo
     try:
         for config, item in first.items():
             placement = choose(device, config.recipe.precision, deterministic=deterministic)
-            with suppress(MemoryError, Diverged), refused_by_name(item.arm, config), out_of_memory_as(MemoryError):
+            with suppress(MemoryError, Diverged), refused_by_name(item.arm, config), memory_errors():
                 _try(config, item.facts, placement)
             if not is_cpu:
                 torch.cuda.empty_cache()  # the trainings may be in other processes

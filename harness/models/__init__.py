@@ -38,11 +38,9 @@ def family_of(spec: Architecture) -> Family:
 def build(spec: ModelSpec, *, image_size: int, channels: int, classes: int) -> nn.Module:
     """A model with fresh parameters: images (B, channels, image_size, image_size), normalised, to logits (B, classes).
 
-    Parameters come from torch's global CPU generator: seed it for the same model again. A ViT with a distillation token
-    returns the logits of both its heads, (B, 2, classes), while it is in training mode.
-
-    Raises InvalidInput if the image does not fit the spec, `channels` is below 1 or `classes` below 2; the model raises
-    ValueError for other images.
+    Parameters come from torch's global CPU generator. A ViT with a distillation token returns the logits of both its
+    heads, (B, 2, classes), while it is in training mode. Raises InvalidInput if the image does not fit the spec,
+    `channels` is below 1 or `classes` below 2; the model raises ValueError for other images.
     """
     spec.check_image(image_size)
     require_within("channels", channels, 1)

@@ -22,9 +22,10 @@ class SmallResNet(nn.Module):
         w, blocks = spec.width, (spec.depth - 2) // 6
         self.conv1 = nn.Conv2d(channels, w, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(w)
-        self.stages = nn.Sequential(
-            _stage(w, w, blocks, 1), _stage(w, 2 * w, blocks, 2), _stage(2 * w, 4 * w, blocks, 2)
-        )
+        self.stages = nn.Sequential()
+        for before, after, stride in ((w, w, 1), (w, 2 * w, 2), (2 * w, 4 * w, 2)):
+            rest = (BasicBlock(after, after, 1) for _ in range(blocks - 1))
+            self.stages.append(nn.Sequential(BasicBlock(before, after, stride), *rest))
         self.fc = nn.Linear(4 * w, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -84,11 +85,6 @@ def _pixels(x: Tensor) -> Tensor:
     gradients are channels_last like all others; a sum of two gradients in different formats takes ten times as long.
     """
     return x.permute(0, 2, 3, 1)
-
-
-def _stage(before: int, after: int, blocks: int, stride: int) -> nn.Sequential:
-    rest = (BasicBlock(after, after, 1) for _ in range(blocks - 1))
-    return nn.Sequential(BasicBlock(before, after, stride), *rest)
 
 
 def _build(spec: ResNetSpec, **shape: int) -> nn.Module:

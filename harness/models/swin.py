@@ -16,11 +16,9 @@ from harness.spec import SwinSpec
 class Swin(swin_transformer.SwinTransformer):  # type: ignore[misc]  # torchvision publishes no types
     """torchvision's Swin: images (B, C, r, r) to logits (B, K); its state dict fits torchvision's where shapes agree.
 
-    As there, tokens of zeros fill up the last windows of a grid that windows do not tile, and take part in attention,
-    and one row and column of zeros an odd grid before its tokens are merged. A window larger than a stage's grid is
-    work for nothing: on small images choose one that divides the grid.
-
-    Under autocast the residual stream stays in the parameters' precision, as in the vision transformer.
+    As there, tokens of zeros fill up the last windows of a grid that windows do not tile, and take part in attention;
+    so a window larger than a stage's grid is work for nothing. Under autocast the residual stream stays in the
+    parameters' precision, as in the vision transformer.
     """
 
     def __init__(self, spec: SwinSpec, *, image_size: int, channels: int, classes: int) -> None:

@@ -164,10 +164,7 @@ def explicit_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dro
 
 
 class PatchStem(nn.Module):
-    """The linear map of flattened patches (equation 1): images (B, C, r, r) to tokens (B, P, D), row by row.
-
-    A convolution with stride p and kernel p, written as one matrix product; the weight (D, C * p * p) is its kernel.
-    """
+    """The linear map of flattened patches (equation 1): images (B, C, r, r) to tokens (B, P, D), row by row."""
 
     def __init__(self, spec: ViTSpec, channels: int) -> None:
         super().__init__()
@@ -186,8 +183,8 @@ class ConvolutionStem(nn.Module):
     """A feature map of stride p, then a 1x1 projection: images (B, C, r, r) to tokens (B, P, D).
 
     `conv` (arXiv 2106.14881, section 4): log2(p) convolutions 3x3 of stride 2 with BatchNorm and ReLU; channels double
-    and end at D. `hybrid` (arXiv 2010.11929, section 3.1): a small ResNet whose feature map has one position per patch:
-    a 3x3 convolution, then log2(p) residual blocks of stride 2 with the same channels.
+    and end at D. `hybrid` (arXiv 2010.11929, section 3.1): a small ResNet of a 3x3 convolution, then log2(p) residual
+    blocks of stride 2 with the same channels.
     """
 
     def __init__(self, spec: ViTSpec, channels: int) -> None:
@@ -320,10 +317,8 @@ def initialise(model: ViT, spec: ViTSpec) -> None:
 
     Linear maps: `truncated_normal`: sd .02, cut at two sd (arXiv 2012.12877). `xavier`: uniform as in the ViT paper's
     code, queries, keys and values each by themselves. In both the stem's projection and the head's hidden layer have
-    sd 1/sqrt(inputs), and biases are 0. `torch`: weights and biases as torch.nn.Linear draws them.
-
-    In all of them position tables, class and distillation token are normal with the spec's deviations, convolutions
-    Kaiming-normal, and a relative bias has sd .02.
+    sd 1/sqrt(inputs), and biases are 0. `torch`: as torch.nn.Linear draws them. The rest is alike: position tables and
+    tokens normal with the spec's deviations, convolutions Kaiming-normal, a relative bias with sd .02.
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d):

@@ -28,22 +28,16 @@ from harness.training.state import Training
 KEPT = 2
 """Checkpoints kept: when the newest is damaged, the one before serves."""
 
-TEACHER = "teacher.pt"
-
 T = TypeVar("T")
 
 
 class CheckpointFolder:
-    """Keeps checkpoints of one training beside its journal, in files `checkpoint-<update>.pt` with a manifest each.
-
-    A teacher is kept in the same way, in `teacher.pt`.
-    """
+    """Keeps checkpoints of one training, and its teacher, beside its journal; each has a manifest, a .json file."""
 
     def __init__(self, folder: Path, journal: Journal, *, every_seconds: float, say: Callable[[str], object]) -> None:
         """`say` receives a message when a checkpoint is restored or found damaged."""
-        self._folder, self._journal = folder, journal
+        self._folder, self._journal, self._say = folder, journal, say
         self._every_seconds, self._saved_at = every_seconds, time.monotonic()
-        self._say = say
 
     def save_if_due(self, training: Training) -> None:
         """Keep the state where `every_seconds` have passed since the last time."""
@@ -62,10 +56,9 @@ class CheckpointFolder:
         self._saved_at = time.monotonic()
 
     def restore(self, prepare: Callable[[], Training]) -> Training:
-        """The training that `prepare` makes, brought with its journal to the newest whole checkpoint.
+        """The training that `prepare` makes, brought with its journal to the newest checkpoint that serves.
 
-        Checkpoints that are damaged, or that other code or another device made, are set aside, and said so. Without
-        one that serves, training and journal start anew.
+        Those that are damaged, or that other code or another device made, are set aside. Without one both start anew.
         """
 
         def restored(state: dict[str, Any], manifest: dict[str, Any]) -> Training:
@@ -87,17 +80,14 @@ class CheckpointFolder:
 
     def save_teacher(self, state: dict[str, Any], placement: Placement) -> None:
         """Keep a trained teacher."""
-        _write(self._folder / TEACHER, state, placement, {})
+        _write(self._folder / "teacher.pt", state, placement, {})
 
     def restore_teacher(self, use: Callable[[dict[str, Any]], T], placement: Placement) -> T | None:
-        """What `use` makes of the kept teacher's state; None without one that serves, which is set aside."""
-        path = self._folder / TEACHER
+        """What `use` makes of the kept teacher's state; None without one that serves."""
+        path = self._folder / "teacher.pt"
         if not path.exists():
             return None
-        teacher = self._used(path, placement, lambda state, _: use(state), "the teacher is trained again")
-        if teacher is not None:
-            self._say(f"The teacher is the one in {path.name}.")
-        return teacher
+        return self._used(path, placement, lambda state, _: use(state), "the teacher is trained again")
 
     def _newest_first(self) -> list[Path]:
         return sorted(self._folder.glob("checkpoint-*.pt"), reverse=True)
@@ -118,7 +108,6 @@ class CheckpointFolder:
 
 
 def _write(path: Path, state: dict[str, Any], placement: Placement, facts: dict[str, Any]) -> None:
-    """Keep a state and its manifest, with `facts` in it."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
@@ -142,13 +131,9 @@ def _verified(path: Path, placement: Placement) -> dict[str, Any]:
 
 def _made_by(placement: Placement) -> dict[str, str | int]:
     """What must be the same for a training to go on to the same numbers."""
-    return {
-        "code": code_fingerprint(),
-        "torch": torch.__version__,
-        "device": placement.device.type,
-        "precision": placement.precision,
-        "threads": torch.get_num_threads(),
-    }
+    device, precision, threads = placement.device.type, placement.precision, torch.get_num_threads()
+    software = {"code": code_fingerprint(), "torch": torch.__version__}
+    return software | {"device": device, "precision": precision, "threads": threads}
 
 
 _NUMBERS = ("update", "evaluated_at", "seconds", "train_loss", "validation_loss", "validation_accuracy", "last_loss")

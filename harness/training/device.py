@@ -1,7 +1,9 @@
 """Everything that is particular to a device: choice, precision, memory format, synchronisation, memory use."""
 
 import contextlib
+import ctypes
 import os
+import platform
 import resource
 import sys
 from collections.abc import Iterator
@@ -13,7 +15,8 @@ from typing import Any
 import torch
 
 from harness.spec import InvalidInput
-from harness.training.allocator import give_back_freed_memory
+
+_IS_GLIBC = platform.libc_ver()[0] == "glibc"
 
 _ALLOCATION_FAILURES = ("can't allocate memory", "DefaultCPUAllocator", "_STATUS_ALLOC_FAILED")
 """In the text of a plain RuntimeError: torch's allocator on the host, cuBLAS and cuDNN on the device."""
@@ -29,7 +32,7 @@ class Placement:
     deterministic: bool = False
     """Whether kernels without a deterministic version are refused (CUDA; CPU kernels are deterministic)."""
     peaks: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
-    """Most memory, bytes: `before` an evaluation that was watched, and in that `evaluation`."""
+    """Most memory in bytes `before` the evaluation that was watched last, and in that `evaluation`."""
 
     @property
     def precision(self) -> str:
@@ -61,25 +64,19 @@ class Placement:
     def watching_evaluation(self) -> Iterator[None]:
         """Tell the memory of an evaluation from that of the training before it, where the device or the system can.
 
-        On a CPU what the training has freed is given back first: it would count as the evaluation's, too.
+        What the training has freed is given back to the system first: it would count as the evaluation's, too.
         """
-        before = self._peak()
-        if self.device.type == "cpu":
-            give_back_freed_memory()
+        before = self.peak_memory_bytes()
+        if self.device.type == "cpu" and _IS_GLIBC:
+            ctypes.CDLL(None).malloc_trim(0)
         watched = self.begin_peak()
-        if watched:
-            self.peaks["before"] = max(before, self.peaks.get("before", 0))
         yield
         if watched:
-            self.peaks["evaluation"] = self._peak()
+            self.peaks.update(before=before, evaluation=self._peak())
 
     def peak_memory_bytes(self) -> int:
         """CUDA: the most that was allocated; elsewhere: the process's peak resident set."""
         return max(self._peak(), self.peaks.get("before", 0))
-
-    def eval_peak_memory_bytes(self) -> int | None:
-        """The same of the evaluation that was watched last; None without one."""
-        return self.peaks.get("evaluation")
 
     def begin_peak(self) -> bool:
         """Forget the most memory so far; whether that was possible."""
@@ -138,14 +135,24 @@ def _has_fast_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
+def keep_freed_memory() -> bool:
+    """Let the C library keep freed memory rather than give it back to the system; whether it does so now.
+
+    By default glibc asks the system for each large array of each update, and the system clears every page anew: about a
+    fifth of the time of a ViT's update. For processes that train and then end: what they free stays with them.
+    """
+    mmap_threshold, trim_threshold = -3, -1  # parameters of mallopt(3): the largest value, and never
+    largest = {mmap_threshold: 4 * 1024 * 1024 * ctypes.sizeof(ctypes.c_long), trim_threshold: 2**31 - 1}
+    return _IS_GLIBC and all(ctypes.CDLL(None).mallopt(name, value) for name, value in largest.items())
+
+
 @contextlib.contextmanager
-def out_of_memory_as(error: type[Exception]) -> Iterator[None]:
-    """Turn a device's or the host's failure to allocate into `error`; other errors pass."""
+def memory_errors() -> Iterator[None]:
+    """Turn a device's or the host's failure to allocate into a `MemoryError` with a message; other errors pass."""
     try:
         yield
     except (MemoryError, RuntimeError) as cause:
         is_one = isinstance(cause, MemoryError | torch.OutOfMemoryError)
         if not is_one and not any(sign in str(cause) for sign in _ALLOCATION_FAILURES):
             raise
-        where = "host" if isinstance(cause, MemoryError) else "device"
-        raise error(str(cause).partition("\n")[0] or f"the {where} has no memory left") from cause
+        raise MemoryError(str(cause).partition("\n")[0] or "no memory is left") from cause

@@ -27,8 +27,7 @@ SIDES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 def images_per_pass(config: RunConfig) -> int:
     """How many images an evaluation takes at a time: those that the memory of a training part holds.
 
-    It follows from the configuration alone, never from the machine: with other kernels for another number of images the
-    last digits of a loss may differ.
+    Never a matter of the machine: other kernels for another number of images change a loss's last digits.
     """
     recipe = config.recipe
     evaluated, room = activation_bytes(config.model, training=False, **config.shape), ROOM
@@ -40,44 +39,36 @@ def images_per_pass(config: RunConfig) -> int:
 
 @torch.inference_mode()
 def evaluate(training: Training, split: AnySplit, beat: Callable[[], object] = lambda: None) -> Evaluation:
-    """Mean cross-entropy and accuracy of the present model over a whole split, without augmentation.
-
-    `beat` is called after each forward pass, as a sign of life.
-    """
+    """Mean cross-entropy and accuracy of the present model over a whole split; `beat` follows each forward pass."""
     began, device = time.perf_counter(), training.placement.device
     loss = torch.zeros((), dtype=torch.float64, device=device)
-    hits = torch.zeros((), dtype=torch.int64, device=device)
-    predicted, seen = [], []
+    found, seen = [], []
     training.evaluated_model.eval()
     for images, labels in split.chunks(training.images_per_pass):
         logits = _logits(training, images)
         loss += F.cross_entropy(logits, labels, reduction="sum")
-        predicted.append(logits.argmax(1))
+        found.append(logits.argmax(1))
         seen.append(labels)
-        hits += (predicted[-1] == labels).sum()
         beat()
     training.evaluated_model.train()
+    predicted, labels = torch.cat(found).cpu(), torch.cat(seen).cpu()
     return Evaluation(
         loss=loss.item() / len(split),
-        accuracy=hits.item() / len(split),
-        labels=torch.cat(seen).cpu(),
-        predicted=torch.cat(predicted).cpu(),
+        accuracy=(predicted == labels).sum().item() / len(split),
+        labels=labels,
+        predicted=predicted,
         seconds=time.perf_counter() - began,
     )
 
 
 @torch.inference_mode()
 def evaluate_shifted(
-    training: Training,
-    split: AnySplit,
-    unshifted: Tensor,
-    shifts: tuple[int, ...],
-    beat: Callable[[], object] = lambda: None,
+    training: Training, split: AnySplit, unshifted: Tensor, shifts: tuple[int, ...], beat: Callable[[], object]
 ) -> tuple[Shift, ...]:
     """Accuracy on the split's images shifted to each of four sides, and agreement with the classes of the unshifted.
 
     `unshifted` int64 (N,) are the classes predicted for the images as they are; `shifts` are in pixels, each smaller
-    than the image's side. What moves in is black. `beat` is called after each forward pass.
+    than the image's side. What moves in is black.
     """
     device, done = training.placement.device, 0
     hits = torch.zeros(len(shifts), 2, dtype=torch.int64, device=device)  # of labels, of classes
@@ -100,7 +91,7 @@ def evaluate_shifted(
 
 
 def _logits(training: Training, images: Tensor) -> Tensor:
-    """The evaluated model's, (B, K) in float32, of images (B, C, H, W) uint8."""
+    """(B, K) in float32, of images (B, C, H, W) uint8."""
     with training.placement.autocast():
         logits: Tensor = training.evaluated_model(training.inputs(images)).float()
     return logits

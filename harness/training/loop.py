@@ -1,6 +1,7 @@
 """One training, top to bottom: data, model, optimiser, updates, evaluations, and the test split once at the end.
 
-It knows neither searches nor mirrors nor which process it runs in: it takes a `RunConfig` and emits events.
+And before it that of its teacher (arXiv 2012.12877, section 4), on the same images. Neither knows searches, mirrors or
+which process it runs in: it takes a `RunConfig` and emits events.
 """
 
 import copy
@@ -8,8 +9,9 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import chain, compress
 from typing import Any
 
 import torch
@@ -52,14 +54,13 @@ def train(
     """
     for pixels in config.test_shifts:
         require_within("test_shifts: shift (pixels)", pixels, 1, dataset.facts.image_size - 1)
-
     taught_by = None if teacher is None else teacher.model
     prepared = partial(prepare_training, config, dataset, placement, teacher=taught_by)
+    training = prepared() if checkpoints is None else checkpoints.restore(prepared)
 
     def beat() -> None:
         heartbeat(training.update)
 
-    training = prepared() if checkpoints is None else checkpoints.restore(prepared)
     if teacher is not None and training.update == 0:
         emit("taught", validation_accuracy=teacher.validation_accuracy, seconds=round(teacher.seconds, 3))
     points = evaluation_points(config.recipe)
@@ -79,6 +80,59 @@ def train(
         require_finite("test", training.test.loss, training.update)
         training.shifts = evaluate_shifted(training, split, training.test.predicted, config.test_shifts, beat)
     return training
+
+
+def train_teacher(
+    config: RunConfig,
+    dataset: Dataset,
+    placement: Placement,
+    *,
+    keeper: CheckpointFolder,
+    heartbeat: Callable[[int], object] = lambda update: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Teacher:
+    """The teacher of a run with distillation: the one that was kept, or one that is trained now and kept.
+
+    It sees the subset, batches and augmentation of the run and has its budget, but weights of its own seed. It is
+    scored on validation once; the test split is never read. `heartbeat` receives 0, the updates that the run itself has
+    done. Raises `Diverged` at update 0, `Interrupted`, and `InvalidInput` for images that are too small for it.
+    """
+    own = teacher_config(config)
+    own.model.check_image(own.image_size)
+    prepared = partial(prepare_training, own, dataset, placement, weights="teacher")
+    kept = keeper.restore_teacher(lambda state: _teacher(prepared(), state), placement)
+    if kept is not None:
+        return kept
+    training = prepared()
+    try:
+        for _ in run_updates(training):
+            heartbeat(0)
+            if stop():
+                raise Interrupted
+        validation = evaluate(training, dataset.validation, lambda: heartbeat(0))
+        require_finite("validation", validation.loss, training.update)
+    except Diverged as error:
+        raise Diverged(f"the teacher diverged: {error}", update=0) from error
+    told = {"validation_accuracy": validation.accuracy, "seconds": training.seconds}
+    state = told | {"model": training.evaluated_model.state_dict()}
+    keeper.save_teacher(state, placement)
+    return _teacher(training, state)
+
+
+def teacher_config(config: RunConfig) -> RunConfig:
+    """The teacher's training: the run's, but for the model, its learning rate and decay, and the test."""
+    asked = config.recipe.distillation
+    assert asked is not None
+    rate, decay = asked.learning_rate, asked.weight_decay
+    recipe = replace(config.recipe, learning_rate=rate, weight_decay=decay, distillation=None)
+    return replace(config, phase="tune", model=asked.teacher, recipe=recipe, test_shifts=())
+
+
+def _teacher(training: Training, state: dict[str, Any]) -> Teacher:
+    # A kept teacher and one that was just trained are made in the same way, so that both answer with the same bits.
+    training.model.load_state_dict(state["model"])
+    model = training.model.eval().requires_grad_(requires_grad=False)
+    return Teacher(model=model, validation_accuracy=state["validation_accuracy"], seconds=state["seconds"])
 
 
 def prepare_training(
@@ -126,10 +180,7 @@ def prepare_training(
 
 
 def run_updates(training: Training) -> Iterator[None]:
-    """Do the updates that remain; control returns to the caller after each.
-
-    The loss of an update is looked at while the next one runs, so that a device need not wait for the host.
-    """
+    """Do the updates that remain; control returns to the caller after each."""
     updates = training.recipe.total_updates
     training.model.train()
     began = time.perf_counter()
@@ -152,23 +203,20 @@ def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
     A teacher answers for the very images that the model sees; its forward pass is part of the update's time.
     """
     recipe = training.recipe
-    inputs, targets = augment(
-        images, labels, recipe.augmentation, classes=training.classes, generator=training.augmentation
-    )
+    mixing, generator = recipe.augmentation, training.augmentation
+    inputs, targets = augment(images, labels, mixing, classes=training.classes, generator=generator)
     inputs = training.inputs(inputs)
     loss = torch.zeros((), device=inputs.device)
     forward = training.model if training.compiled is None else training.compiled
-    for part_inputs, part_targets in zip(
-        inputs.tensor_split(recipe.accumulate), targets.tensor_split(recipe.accumulate), strict=True
-    ):
+    parts = (whole.tensor_split(recipe.accumulate) for whole in (inputs, targets))
+    for part_inputs, part_targets in zip(*parts, strict=True):
         with training.placement.autocast():
             logits = forward(part_inputs)
         taught = None
         if training.teacher is not None:
             with torch.no_grad(), training.placement.autocast():
                 taught = training.teacher(part_inputs).argmax(1)
-        part_loss = loss_of(logits.float(), part_targets, taught, recipe)
-        part_loss = part_loss * (len(part_inputs) / len(inputs))
+        part_loss = loss_of(logits.float(), part_targets, taught, recipe) * (len(part_inputs) / len(inputs))
         part_loss.backward()  # type: ignore[no-untyped-call]
         loss += part_loss.detach()
     if recipe.clip_norm is not None:
@@ -192,8 +240,7 @@ def loss_of(logits: Tensor, targets: Tensor, taught: Tensor | None, recipe: Reci
     `logits` float32 (B, K), or (B, 2, K) of a class head and a distillation head; `targets` int64 (B,) or, where
     images were mixed, float32 (B, K), both smoothed as the recipe says; `taught` int64 (B,), the teacher's classes.
 
-    Hard distillation (arXiv 2012.12877, section 4): each head learns from its own part. A model with one head learns
-    from both parts with it.
+    Hard distillation (arXiv 2012.12877, section 4): each head learns from its own part, a single head from both.
     """
     own, distilled = logits.unbind(1) if logits.ndim == 3 else (logits, logits)
     loss = F.cross_entropy(own, targets, label_smoothing=recipe.label_smoothing)
@@ -208,18 +255,14 @@ def loss_of(logits: Tensor, targets: Tensor, taught: Tensor | None, recipe: Reci
 def _renew(average: nn.Module, model: nn.Module, decay: float) -> None:
     """Let each number of `average` be `decay` times itself and the rest that of `model`, of the same architecture.
 
-    Buffers too: BatchNorm's running statistics are those of the activations that the averaged weights make, not the
-    last ones. Buffers of integers, which count, are copied.
+    Buffers too, as BatchNorm's running statistics; those of integers, which count, are copied.
     """
-    both = zip(chain(average.parameters(), average.buffers()), chain(model.parameters(), model.buffers()), strict=True)
-    means, latest = list[Tensor](), list[Tensor]()
-    for mean, now in both:
-        if mean.is_floating_point():
-            means.append(mean)
-            latest.append(now)
-        else:
+    means, latest = (list(chain(it.parameters(), it.buffers())) for it in (average, model))
+    for mean, now in zip(means, latest, strict=True):
+        if not mean.is_floating_point():
             mean.copy_(now)
-    torch._foreach_lerp_(means, latest, 1 - decay)
+    is_real = [mean.is_floating_point() for mean in means]
+    torch._foreach_lerp_(list(compress(means, is_real)), list(compress(latest, is_real)), 1 - decay)
 
 
 def _validate(training: Training, dataset: Dataset, beat: Callable[[], object]) -> dict[str, Any]:

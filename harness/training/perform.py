@@ -16,20 +16,14 @@ from harness.records.files import read_bytes, sha256
 from harness.records.runs import Journal, RunFolder, RunResult
 from harness.spec import Run
 from harness.spec.plural import counted
-from harness.training.allocator import keep_freed_memory
 from harness.training.checkpoint import CheckpointFolder
-from harness.training.device import Placement, choose, out_of_memory_as
-from harness.training.distillation import train_teacher
-from harness.training.loop import train
+from harness.training.device import Placement, choose, keep_freed_memory, memory_errors
+from harness.training.loop import train, train_teacher
 from harness.training.numerics import NUMERICS
 from harness.training.profiling import profile
 from harness.training.settings import WorkerSettings
 from harness.training.state import Diverged, Interrupted, Training
 from harness.training.weights import keep_model
-
-
-class OutOfMemory(Exception):
-    """The device or the host could not allocate what the training needs."""
 
 
 def perform(
@@ -42,8 +36,8 @@ def perform(
 ) -> RunResult:
     """Train `run`, keep its journal, predictions, model and result in `folder`, and return the result.
 
-    A divergence and a lack of memory are results. Any other error passes, with nothing written as a
-    result; `Interrupted` passes after a checkpoint was kept.
+    A divergence and a lack of memory are results. Any other error passes without one; `Interrupted` passes after a
+    checkpoint was kept.
     """
     torch.set_num_threads(settings.threads)
     if settings.own_process:
@@ -62,13 +56,13 @@ def perform(
         say(f"{run.label} on {placement.device}, {placement.precision}, {counted(settings.threads, 'thread')}")
         result = _blank(run, placement, settings)
         try:
-            with out_of_memory_as(OutOfMemory):
+            with memory_errors():
                 training = _train(run, placement, journal, checkpoints, heartbeat=heartbeat, stop=stop)
             result = _completed(result, run, folder, training)
         except Diverged as error:
             images = error.update * run.config.recipe.batch_size
             result = replace(result, status="diverged", reason=str(error), updates=error.update, images_seen=images)
-        except OutOfMemory as error:
+        except MemoryError as error:
             result = replace(result, status="out_of_memory", reason=str(error))
         except Interrupted:
             say("Interrupted; a training goes on from its last state, a teacher in training starts anew.")
@@ -103,14 +97,7 @@ def _train(
 
 def _blank(run: Run, placement: Placement, settings: WorkerSettings) -> RunResult:
     """What is known of a result before its training."""
-    environment: dict[str, Any] = {
-        "host": platform.node(),
-        "threads": settings.threads,
-        "deterministic": settings.deterministic,
-        **provenance.versions(),
-        **provenance.hardware(),
-        **provenance.git_state(),
-    }
+    how = {"host": platform.node(), "threads": settings.threads, "deterministic": settings.deterministic}
     return RunResult(
         digest=run.digest,
         status="failed",
@@ -118,7 +105,7 @@ def _blank(run: Run, placement: Placement, settings: WorkerSettings) -> RunResul
         precision=placement.precision,
         code_fingerprint=provenance.code_fingerprint(),
         numerics=NUMERICS,
-        environment=environment,
+        environment=how | provenance.versions() | provenance.hardware() | provenance.git_state(),
     )
 
 
@@ -150,5 +137,5 @@ def _completed(result: RunResult, run: Run, folder: RunFolder, training: Trainin
         macs_per_image=macs_per_image(config.model, **config.shape),
         attention_macs_per_image=attention_macs_per_image(config.model, **config.shape),
         peak_memory_bytes=training.placement.peak_memory_bytes(),
-        eval_peak_memory_bytes=training.placement.eval_peak_memory_bytes(),
+        eval_peak_memory_bytes=training.placement.peaks.get("evaluation"),
     )

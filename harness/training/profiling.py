@@ -1,8 +1,4 @@
-"""Where the time of a run's updates goes: a trace and a table of the costliest operations, made after the training.
-
-The first updates are done once more under torch's profiler, which slows them down; so the run itself, its times and its
-memory stay as they are without.
-"""
+"""Where the time of a run's updates goes: a trace and a table of the costliest operations."""
 
 import itertools
 from pathlib import Path
@@ -22,11 +18,13 @@ TABLE, TRACE = "profile.txt", "trace.json.gz"
 """Files in the run's folder; the trace opens in https://ui.perfetto.dev or chrome://tracing."""
 WARM_UP, RECORDED = 5, 10
 """Updates before the recorded ones, and recorded ones; fewer where a run has fewer."""
-ROWS = 10
 
 
 def profile(run: Run, folder: Path, placement: Placement) -> Path:
-    """Do the first updates of a run again and write TABLE and TRACE into `folder`; returns the table's path."""
+    """Do a run's first updates again and write TABLE and TRACE into `folder`; returns the table's path.
+
+    After the training: the profiler slows down what it looks at.
+    """
     config, updates = run.config, run.config.recipe.total_updates
     recorded, learned = min(RECORDED, updates), config.recipe.distillation
     # An untrained teacher costs what a trained one costs.
@@ -42,7 +40,7 @@ def profile(run: Run, folder: Path, placement: Placement) -> Path:
     profiler.export_chrome_trace(str(temporary))
     temporary.replace(folder / TRACE)
     by = "self_device_time_total" if is_cuda else "self_cpu_time_total"
-    table = profiler.key_averages().table(sort_by=by, row_limit=ROWS, max_name_column_width=60)
+    table = profiler.key_averages().table(sort_by=by, row_limit=10, max_name_column_width=60)
     threads = counted(torch.get_num_threads(), "thread")
     length = f"{counted(recorded, 'update')} of {counted(config.recipe.batch_size, 'image')}"
     write_text(folder / TABLE, f"{run.label}: {length}, {placement.precision}, {threads}\n\n{table}")

@@ -1,4 +1,4 @@
-"""The state of a training: everything that changes while a model is trained, and how a training can end early."""
+"""The state of a training, and how a training can end early."""
 
 import math
 from collections.abc import Callable
@@ -27,21 +27,18 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
-    """Loss and accuracy over a whole split."""
+    """Loss and accuracy (a fraction in 0..1) over a whole split; classes of its images, int64 (N,) on the CPU."""
 
     loss: float
     accuracy: float
-    """Fraction in 0..1."""
     labels: Tensor
-    """int64 (N,), on the CPU, like `predicted`."""
     predicted: Tensor
-    """int64 (N,), the predicted class of each image."""
     seconds: float
 
 
 @dataclass(kw_only=True)
 class Training:
-    """Everything that changes while a model is trained, and what it is trained on."""
+    """What changes while a model is trained, and what it is trained on."""
 
     recipe: Recipe
     placement: Placement
@@ -60,13 +57,13 @@ class Training:
     loss_sum: Tensor
     """Sum of the training loss over the updates since the last evaluation."""
     last_loss: Tensor
-    """Training loss of the last update, which is looked at while the next one runs."""
+    """Training loss of the last update; looked at while the next one runs: so a device need not wait for the host."""
     update: int = 0
     """Updates done."""
     evaluated_at: int = 0
     """Update of the last evaluation."""
     seconds: float = 0.0
-    """Time in training steps so far."""
+    """Time in updates."""
     train_loss: float = math.nan
     """Mean training loss between the last two evaluations."""
     validation_loss: float = math.nan
@@ -76,9 +73,8 @@ class Training:
     compiled: Callable[[Tensor], Tensor] | None = None
     """The model's forward pass as torch.compile makes it, where the recipe asks for that; for updates alone."""
     test: Evaluation | None = None
-    """After the last update, in the confirm phase only."""
+    """After the last update, in the confirm phase only; as `shifts`, where the run asks for shifted images."""
     shifts: tuple[Shift, ...] = ()
-    """The test of shifted images, where the run asks for it."""
 
     @property
     def images_seen(self) -> int:
@@ -92,9 +88,8 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher:
-    """A trained teacher, in eval mode, without gradients, on the device that trains."""
+    """A trained teacher, in eval mode, without gradients, on the device that trains; the time in its updates."""
 
     model: nn.Module
     validation_accuracy: float
     seconds: float
-    """Time in its training steps."""

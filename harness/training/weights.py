@@ -13,8 +13,6 @@ from harness.spec import Run
 from harness.training.device import Placement
 from harness.training.state import Training
 
-_CPU = Placement(device=torch.device("cpu"), autocast_dtype=None)
-
 
 def keep_model(run: Run, folder: RunFolder, training: Training, *, code_fingerprint: str) -> None:
     """Keep what the test was made with, in float32: the average of the weights where the recipe asks for one."""
@@ -38,8 +36,8 @@ def keep_model(run: Run, folder: RunFolder, training: Training, *, code_fingerpr
 def restore_model(kept: ModelFolder) -> nn.Module:
     """The kept model in eval mode, on the CPU: images (B, C, H, W), normalised, to logits (B, classes).
 
-    Raises `RecordsError` for weights that are damaged or not of the model in model.json: size, hash, names and
-    shapes are held against it before anything of its size is allocated. Leaves torch's generators as they are.
+    Raises `RecordsError` for weights that are damaged or not of the model in model.json, before anything of its size
+    is allocated. Leaves torch's generators as they are.
     """
     kept.require_whole()
     config = kept.facts.config
@@ -53,7 +51,7 @@ def restore_model(kept: ModelFolder) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         model = build(config.model, **config.shape)
     model.load_state_dict(tensors)
-    return _CPU.place(model).eval()
+    return Placement(device=torch.device("cpu"), autocast_dtype=None).place(model).eval()
 
 
 def _kept(tensor: Tensor) -> Tensor:

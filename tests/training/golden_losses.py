@@ -17,8 +17,7 @@ from training_cases import CPU
 from harness.data import content_hash, load, resolve
 from harness.spec import Augmentation, DataSpec, Distillation, Module, Recipe, ResNetSpec, RunConfig, SwinSpec, ViTSpec
 from harness.spec.checks import replace_at
-from harness.training.distillation import train_teacher
-from harness.training.loop import train
+from harness.training.loop import train, train_teacher
 
 KEPT = Path(__file__).with_name("golden_losses.json")
 

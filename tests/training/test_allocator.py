@@ -10,7 +10,7 @@ import pytest
 FAULTS_OF_REPEATED_ALLOCATIONS = """
 import resource, sys
 import torch
-from harness.training.allocator import keep_freed_memory
+from harness.training.device import keep_freed_memory
 
 if sys.argv[1] == "kept":
     assert keep_freed_memory()

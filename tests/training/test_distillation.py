@@ -14,8 +14,7 @@ from harness.data.splits import prepare
 from harness.models import build
 from harness.spec import Augmentation, Distillation, InvalidInput, Recipe, ResNetSpec
 from harness.training import checkpoint, loop, state
-from harness.training.distillation import teacher_config, train_teacher
-from harness.training.loop import loss_of
+from harness.training.loop import loss_of, teacher_config, train_teacher
 
 TEACHER = Distillation(teacher=RESNET, learning_rate=2e-2, weight_decay=0.01, weight=0.7)
 MIXED = Augmentation(shift=1, mixup=0.2, cutmix=1.0)

@@ -12,8 +12,7 @@ from training_cases import RECIPE, RESNET, VIT
 
 from harness.models import build
 from harness.spec import ResNetSpec, ViTSpec
-from harness.training.muon import Muon
-from harness.training.optimizer import build_optimizers, learning_rates
+from harness.training.optimizer import Muon, build_optimizers, learning_rates
 
 MODELS = {
     "vit": VIT,

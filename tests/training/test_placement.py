@@ -136,7 +136,7 @@ def test_moved_patches_and_a_teacher_stay_on_the_device():
 def test_the_test_of_shifted_images_stays_on_the_device_until_its_end(monkeypatch):
     monkeypatch.setattr(evaluation, "Shift", dict)  # which takes the symbols for numbers
     training, split = fake_training(VIT, Augmentation())
-    found = evaluate_shifted(training, split, torch.zeros(40, dtype=torch.int64), (1, 2))
+    found = evaluate_shifted(training, split, torch.zeros(40, dtype=torch.int64), (1, 2), lambda: None)
     assert [shift["pixels"] for shift in found] == [1, 2]
 
 

@@ -67,7 +67,7 @@ def test_images_are_shifted_before_their_patches_are_moved(digits):
     training = prepared(config, digits)
     seen = []
     training.model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()))
-    evaluate_shifted(training, digits.validation, torch.zeros(60, dtype=torch.int64), (2,))
+    evaluate_shifted(training, digits.validation, torch.zeros(60, dtype=torch.int64), (2,), lambda: None)
     order = moved_order(8, config.data)
     up = torch.from_numpy(by_hand(digits.validation.images.numpy(), -2, 0))
     expected = prepare(up, training.inputs.mean, training.inputs.std).flatten(1)[:, order].view(60, 1, 8, 8)
