@@ -25,9 +25,7 @@ from harness.records.runs import Journal
 from harness.training.device import Placement
 from harness.training.state import Training
 
-KEPT = 2
-"""Checkpoints kept: when the newest is damaged, the one before serves."""
-
+KEPT = 2  # when the newest is damaged, the one before serves
 T = TypeVar("T")
 
 

@@ -40,7 +40,6 @@ class Placement:
 
     @property
     def device_name(self) -> str:
-        """The model of a GPU, else the device's type."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
 
     def autocast(self) -> AbstractContextManager[Any]:

@@ -54,8 +54,7 @@ def train(
     """
     for pixels in config.test_shifts:
         require_within("test_shifts: shift (pixels)", pixels, 1, dataset.facts.image_size - 1)
-    taught_by = None if teacher is None else teacher.model
-    prepared = partial(prepare_training, config, dataset, placement, teacher=taught_by)
+    prepared = partial(prepare_training, config, dataset, placement, teacher=teacher and teacher.model)
     training = prepared() if checkpoints is None else checkpoints.restore(prepared)
 
     def beat() -> None:

@@ -13,11 +13,7 @@ from harness.spec import Recipe
 
 
 def build_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Optimisers that together update every trained parameter of `model` once, by its group.
-
-    `muon` updates the hidden weights, with the learning rate scaled to AdamW's update size, and AdamW everything else,
-    so that one learning rate serves both.
-    """
+    """Optimisers that together update every trained parameter of `model` once; AdamW does what Muon does not."""
     groups = parameter_groups(model)
     decayed: list[Tensor] = []
     undecayed: list[Tensor] = []

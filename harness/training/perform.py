@@ -36,8 +36,7 @@ def perform(
 ) -> RunResult:
     """Train `run`, keep its journal, predictions, model and result in `folder`, and return the result.
 
-    A divergence and a lack of memory are results. Any other error passes without one; `Interrupted` passes after a
-    checkpoint was kept.
+    A divergence and a lack of memory are results, other errors pass; `Interrupted` after a checkpoint was kept.
     """
     torch.set_num_threads(settings.threads)
     if settings.own_process:

@@ -59,11 +59,9 @@ class Training:
     last_loss: Tensor
     """Training loss of the last update; looked at while the next one runs: so a device need not wait for the host."""
     update: int = 0
-    """Updates done."""
+    """Updates done, in `seconds`; the last evaluation was after `evaluated_at`."""
     evaluated_at: int = 0
-    """Update of the last evaluation."""
     seconds: float = 0.0
-    """Time in updates."""
     train_loss: float = math.nan
     """Mean training loss between the last two evaluations."""
     validation_loss: float = math.nan
