@@ -62,7 +62,7 @@ def _limits_in(hint: Any) -> Within | None:
 
 def check_types(spec: Any) -> None:
     """Refuse values outside their field's type and limits, NaN, infinity; an int where a float is due becomes one."""
-    cls = type(spec)
+    cls: type = type(spec)
     place = getattr(spec, "_key", cls.__name__)
     for name, (hint, limits) in _fields(cls).items():
         value = getattr(spec, name)

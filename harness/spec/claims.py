@@ -240,10 +240,10 @@ class _Ordered(Claim):
     """About every step of arms in order of increasing level: whether the metric grows (`up`) or falls (`down`)."""
 
     along: str
-    """The study's factor, or, for some kinds, `train_size`."""
+    """The study's factor, or `train_size`."""
     direction: Direction
     series: str | None = None
-    """The arms followed along the factor, where the study has several series; None for all arms."""
+    """The arms followed along the factor; None for all arms."""
 
     def check(self, study: "ResolvedStudy") -> None:
         super().check(study)

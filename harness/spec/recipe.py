@@ -132,8 +132,7 @@ class Recipe(Checked):
 
     def resolved(self, train_images: int) -> "Recipe":
         """The same recipe with nothing left open: its budget is in updates."""
-        updates = self.resolved_updates(train_images)
-        return replace(self.written_out(), updates=updates, epochs=None, images=None)
+        return replace(self.written_out(), updates=self.resolved_updates(train_images), epochs=None, images=None)
 
     def resolved_updates(self, train_images: int) -> int:
         """The budget in updates for a training subset of `train_images`; at least one."""

@@ -249,5 +249,5 @@ def test_images_of_another_shape_are_refused():
 
 
 def test_an_image_that_patches_do_not_tile_is_refused():
-    with pytest.raises(InvalidInput, match=r"^patch_size 2 does not divide image_size 15;"):
+    with pytest.raises(InvalidInput, match=r"^patch_size 2 does not divide image_size 15\."):
         small(image_size=15)
