@@ -112,11 +112,9 @@ class ArraySource(ABC):
         return stored(key, shape, lambda: resized(images, side)), labels
 
     def outline(self, spec: DataSpec) -> Mapping[str, Any]:
-        del spec
         return {"origins": {} if self.facts().own_validation else {"validation": "held out of the training part"}}
 
     def names(self, spec: DataSpec) -> Mapping[str, Sequence[str]]:
-        del spec
         return {}
 
 

@@ -1,5 +1,6 @@
 """Files kept between trainings: written whole or not at all, checked by SHA-256 at each load."""
 
+import contextlib
 import hashlib
 import logging
 import math
@@ -42,8 +43,7 @@ def sha256(path: "Picture") -> str:
 def write_whole(folder: Path, name: str, write: Callable[[Path], object]) -> Path:
     """Let `write` fill a temporary file, then rename it to `name` in `folder`: nobody ever sees half a file.
 
-    `{sha256}` in the name stands for the hash of what was written. Two processes may do this at once; both bring the
-    same content. Raises `Unkept` where the folder or the disk does not take it, with nothing left behind.
+    `{sha256}` in the name stands for the hash of what was written. Raises `Unkept` where the disk does not take it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,11 +86,9 @@ def stored(key: str, shape: tuple[int, ...], build: Callable[[], Iterable[Bytes]
 
 def _is_whole(path: Path) -> bool:
     """Whether a file's hash is that in its name; removes it where it is not."""
-    try:
+    with contextlib.suppress(FileNotFoundError):  # another process was first
         if (found := sha256(path)) == path.stem.partition("-")[2]:
             return True
         log.warning("%s is damaged (it has SHA-256 %s); it is built again from its source.", path, found)
         path.unlink()
-    except FileNotFoundError:  # another process was first
-        pass
     return False

@@ -40,7 +40,6 @@ class PhotographSource:
     """Images that are files below a folder; made by `of`."""
 
     name: str
-    """As a user writes it: `imagefolder:PATH`."""
     root: Path
     classes: tuple[str, ...]
     files: tuple[str, ...]
@@ -117,7 +116,6 @@ class PhotographSource:
 
     def hashes(self, positions: Ints, most_bytes: int | None) -> list[str] | None:
         """SHA-256 of the files at `positions`; None where that takes reading more than `most_bytes` again."""
-        del most_bytes
         return [self.looked_at[at][0] for at in positions]
 
     def content_hash(self) -> str:

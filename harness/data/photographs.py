@@ -57,13 +57,10 @@ class Encoded:
         return self.name
 
     def open(self, mode: str = "rb") -> io.BytesIO:
-        """As a file's path is opened."""
-        del mode
         return io.BytesIO(self.content)
 
 
 Picture = Path | Encoded
-"""What an image is decoded from."""
 
 
 def look(path: Picture) -> Header:
@@ -124,10 +121,7 @@ class Reading:
         return self.part(image, (x - edge, y - edge, x + edge, y + edge))
 
     def photograph(self, path: Picture) -> Any:
-        """The whole first image of a file, upright, as a PIL image of mode `L` or `RGB`.
-
-        16-bit and float greys are scaled to 8 bits by their full range, transparent parts show `background`.
-        """
+        """The whole first image of a file, upright, as a PIL image of mode `L` or `RGB`."""
         from PIL import Image, ImageOps
 
         with opened(path) as image:

@@ -18,7 +18,6 @@ from harness.data.photographs import Reading
 from harness.data.subsets import Ints, derive, stratified
 from harness.spec import DataSpec
 from harness.spec.errors import require, require_within
-from harness.spec.plural import counted
 
 if TYPE_CHECKING:
     from harness.data.photograph_source import PhotographSource
@@ -34,7 +33,6 @@ class AnySplit(ABC):
     """Images and labels of one purpose."""
 
     device: torch.device
-    """Where `read` puts its batches."""
     labels: Tensor
     """int64 (N,), each in 0..classes-1."""
     crops: bool = False
@@ -76,13 +74,11 @@ class Split(AnySplit):
         object.__setattr__(self, "device", self.images.device)
 
     def read(self, orders: Iterable[Tensor], *, seed: int = 0, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        del seed, start
         for order in orders:
             at = order.to(self.device, non_blocking=True)
             yield self.images.index_select(0, at), self.labels.index_select(0, at)
 
     def keys(self, most_bytes: int | None) -> list[str]:
-        del most_bytes
         pixels = np.ascontiguousarray(self.images.cpu().numpy())
         return [hashlib.blake2b(image.data, digest_size=16).hexdigest() for image in pixels]
 
@@ -160,8 +156,7 @@ def random_box(wide: int, high: int, seed: int) -> tuple[tuple[float, float, flo
 def subset(train: AnySplit, size: int, *, seed: int) -> Tensor:
     """Positions in `train` of a stratified subset: int64 (size,), ascending, on the CPU.
 
-    Nested: for one seed, a smaller subset is part of every larger one. Each class has its share of `train`, to within
-    one image, but at least one image wherever `size` is at least the number of classes.
+    For one seed, smaller subsets are parts of larger ones. Each class has its share of `train`, and at least one image.
     """
     labels = train.labels.cpu().numpy()
     require_within("data.train_size", size, 1, len(labels))
@@ -177,8 +172,8 @@ class Batches:
 
     def __init__(self, split: AnySplit, indices: Tensor, batch_size: int, *, seed: int) -> None:
         """`indices`: int64 (n,) on the CPU, the training subset as positions in `split`; `seed`: the run's own."""
-        images = counted(len(indices), "image")
-        require(len(indices) > 0 and batch_size > 0, f"A batch of {batch_size} from {images}; both must be at least 1.")
+        n = len(indices)
+        require(n > 0 and batch_size > 0, f"A batch of {batch_size} from {n} images; both must be at least 1.")
         self.split = split
         self.indices = np.array(indices.tolist(), dtype=np.int64)  # no tensor: batches are drawn in fake mode, too
         self.batch_size = batch_size

@@ -32,9 +32,7 @@ class Dataset:
     train: "AnySplit"
     validation: "AnySplit"
     facts: SourceFacts
-    """At the image size of the specification."""
     hash: str
-    """`content_hash` of the specification."""
     sealed_test: "AnySplit | None"
     """Use `test`."""
 

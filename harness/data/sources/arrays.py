@@ -78,7 +78,6 @@ class Arrays(ArraySource):
             return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
 
     def content_hash(self) -> str:
-        """SHA-256 over the arrays and, where a function made them, its code."""
         found = super().content_hash()
         return found if self.code is None else hashlib.sha256(f"{self.code}\n{found}".encode()).hexdigest()
 
@@ -121,7 +120,6 @@ def _made(what: str, function: Any, file: Path) -> Any:
 @cache
 def _file(path: Path, stamp: int) -> ModuleType:
     """The module of a file as it was written at `stamp`."""
-    del stamp
     name = f"user_study_{path.stem}"
     before = sys.modules.get(name)
     module = load_file(path)

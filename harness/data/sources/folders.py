@@ -79,7 +79,6 @@ class Walk:
         self._skipped: defaultdict[str, list[str]] = defaultdict(list)
 
     def skipped(self) -> tuple[Skipped, ...]:
-        """What was passed over, by reason."""
         found = ((reason, sorted(names)) for reason, names in sorted(self._skipped.items()))
         return tuple(Skipped(reason=why, files=len(names), first=tuple(map(shown, names[:5]))) for why, names in found)
 

@@ -1,7 +1,4 @@
-"""Sets of images of the Hugging Face hub, or in its format: `huggingface:NAME`, `NAME:CONFIG` or `NAME:CONFIG:LABEL`.
-
-Needs the package `datasets`, which finds and downloads them. Nothing that a set brings along is executed.
-"""
+"""Sets of images of the Hugging Face hub, read by the package `datasets`: `huggingface:NAME:CONFIG:LABEL`."""
 
 import hashlib
 from collections.abc import Mapping
@@ -78,9 +75,7 @@ class HubImages(PhotographSource):
     """Image files that are cells of tables."""
 
     tables: Mapping[str, Any]
-    """Of each part."""
     column: str
-    """Of the images."""
     state: str
     """Changes where the tables' files do; where these are in memory, with each opening."""
 
@@ -91,5 +86,4 @@ class HubImages(PhotographSource):
         return Encoded(name, row["bytes"]) if row["bytes"] is not None else Path(row["path"])
 
     def stamp(self, at: int) -> list[Any]:
-        del at
         return [self.state]

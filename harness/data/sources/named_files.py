@@ -31,7 +31,6 @@ from harness.spec import NAMED_SOURCES, InvalidInput
 log = logging.getLogger(__name__)
 
 OWN = "PATCHBENCH_DATA"
-"""Names the user's own folder of data."""
 
 MOST_BYTES = 2**28
 """More than any file has: however packed, none fills the memory."""
@@ -66,7 +65,6 @@ class PublishedSource(ArraySource):
         return hashlib.sha256(json.dumps([self.name, *(self.archive or self.files).values()]).encode()).hexdigest()
 
     def _folders(self) -> dict[str, list[Path]]:
-        """Places on this machine, in order."""
         places = {OWN: data_folders(*self.below), "cache": [cache_folder() / self.name]}
         return places | ({"system": [self.system]} if self.package else {})
 
@@ -95,9 +93,9 @@ class PublishedSource(ArraySource):
     def _ways(self, name: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
         for place, folders in self._folders().items():
             yield place, partial(self._read, folders, name)
-        for folder in data_folders():
-            if any(_in([folder], archive) for archive in self.archive):
-                yield OWN, partial(self._kept, name, lambda _, own=folder: own)
+        own = data_folders()
+        if any(_in(own, archive) for archive in self.archive):
+            yield OWN, partial(self._kept, name, lambda _: own[0])
         if self.package:
             yield f"Debian package {self.package}", partial(self._kept, name, self._unpack)
         yield "download", partial(self._kept, name, self._download)
@@ -203,7 +201,6 @@ class Digits(ArraySource):
         return _digits(part)
 
     def content_hash(self) -> str:
-        """SHA-256 over the images and labels of both parts."""
         pairs = _digits("train"), _digits("test")
         return hashlib.sha256(b"".join(array.tobytes() for pair in pairs for array in pair)).hexdigest()
 
@@ -261,5 +258,4 @@ PUBLISHED: dict[str, PublishedSource] = {
 
 def open_source(kind: str, argument: str) -> ArraySource:
     """One of `PUBLISHED`, or the digits."""
-    del argument
     return PUBLISHED.get(kind) or Digits()
