@@ -15,8 +15,7 @@ PARTS = tuple(PART_NAMES)
 KEY = "data"  # where the provenance of a study keeps its `DataFacts`: a list
 
 _FEWEST_TEST_IMAGES = 200
-_MOST_UNEVEN = 10
-"""Images of one class for each of another from which on accuracy is told to be that of the frequent ones."""
+_MOST_UNEVEN = 10  # from so many images of one class for each of another on, a caution says so
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,10 +49,7 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def unfinished_file(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
-    """A new neighbour of `path`, open for writing; removed at the end unless it was renamed.
-
-    It is locked as long as it is open: what is not locked belongs to nobody, and `remove_unfinished` takes it away.
-    """
+    """A new neighbour of `path`, locked while it is open, for writing; removed at the end unless it was renamed."""
     while True:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         temporary, file = Path(name), os.fdopen(handle, "wb")

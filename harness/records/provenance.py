@@ -17,7 +17,6 @@ from harness.spec.functions import without_texts
 PACKAGE = Path(__file__).resolve().parents[1]
 
 _TRAINING_CODE = ("spec/model.py", "spec/recipe.py", "spec/data.py", "spec/run.py", "data", "models", "training")
-"""What trains; relative to the package."""
 
 _REPORT_CODE = ("spec", "records", "analysis", "report", "execution/publish.py")  # what decides the bytes of a report
 

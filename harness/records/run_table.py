@@ -13,7 +13,7 @@ import pandas as pd
 
 from harness.records import csv_text
 from harness.records.correctness import Correct, read_answers, write_answers
-from harness.records.files import RecordsError, atomic_writer, read_bytes, reading
+from harness.records.files import RecordsError, read_bytes, reading, write_text
 from harness.records.runs import STATUSES
 from harness.records.study_file import read_study, write_study
 from harness.spec import ResolvedStudy
@@ -84,12 +84,8 @@ def with_columns(rows: Iterable[dict[str, Any]], columns: dict[str, str]) -> pd.
 
 def write_tables(folder: Path, records: StudyRecords) -> None:
     """Keep study.json, the tables and predictions.npz in a study's results folder."""
-    tables = {"runs": records.runs, "trials": records.trials, "curves": records.curves}
-    if records.study.test_shifts:
-        tables["shifts"] = records.shifts
-    for name, frame in tables.items():
-        with atomic_writer(folder / f"{name}.csv") as file:
-            file.write(csv_text.from_frame(frame).encode())
+    for name in _tables(records.study):
+        write_text(folder / f"{name}.csv", csv_text.from_frame(getattr(records, name)))
     write_answers(folder / "predictions.npz", records.correct)
     write_study(folder, records.study, records.provenance)
 
@@ -97,20 +93,18 @@ def write_tables(folder: Path, records: StudyRecords) -> None:
 def load_records(folder: Path) -> StudyRecords:
     """Read back what `write_tables` kept: needs nothing but the results folder."""
     study, provenance = read_study(folder)
-    runs = load_runs(folder)
+    frames = {name: _read_csv(folder / f"{name}.csv", columns) for name, columns in _tables(study).items()}
     # A CSV cannot tell the level "4" from the level 4; the study can.
     levels = {arm.name: arm.level for arm in study.all_arms}
-    runs["level"] = runs["arm"].map(levels).astype("object")
-    return StudyRecords(
-        study=study,
-        provenance=provenance,
-        runs=runs,
-        trials=_read_csv(folder / "trials.csv", TRIAL_COLUMNS),
-        curves=_read_csv(folder / "curves.csv", CURVE_COLUMNS),
-        **({"shifts": _read_csv(folder / "shifts.csv", SHIFT_COLUMNS)} if study.test_shifts else {}),
-        correct=read_answers(folder / "predictions.npz"),
-        folder=folder,
-    )
+    frames["runs"]["level"] = frames["runs"]["arm"].map(levels).astype("object")
+    correct = read_answers(folder / "predictions.npz")
+    return StudyRecords(study=study, provenance=provenance, correct=correct, folder=folder, **frames)
+
+
+def _tables(study: ResolvedStudy) -> dict[str, dict[str, str]]:
+    """The columns of each of a study's tables, by its name."""
+    tables = {"runs": RUN_COLUMNS, "trials": TRIAL_COLUMNS, "curves": CURVE_COLUMNS}
+    return tables | ({"shifts": SHIFT_COLUMNS} if study.test_shifts else {})
 
 
 def load_runs(folder: Path) -> pd.DataFrame:

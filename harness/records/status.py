@@ -51,10 +51,7 @@ class StudyStatus:
 
 
 def read_status(folder: Path) -> StudyStatus:
-    """The status of the study that was last launched into the results folder `folder`.
-
-    From what the coordinator at work says of itself; without one from the run folders, or the tables in their absence.
-    """
+    """The status of a study: what the coordinator at work says, else its run folders, or without them tables."""
     places = StudyFolder(folder)
     study, provenance = latest_study(folder)
     holder = StudyLock(places.lock).holder()

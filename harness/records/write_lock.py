@@ -14,8 +14,7 @@ from harness.records.failpoints import reached
 from harness.records.files import RecordsError, open_to_append, open_to_read, parse_json, try_lock, writing
 from harness.spec import InvalidInput
 
-LOOK_SECONDS, TRY_SECONDS = 0.1, 0.02
-"""How long a study's lock is asked for, as whoever looks at it in `holder` may hold it for an instant; how often."""
+LOOK_SECONDS, TRY_SECONDS = 0.1, 0.02  # how long a study's lock is asked for, as `holder` may hold it; how often
 
 WAIT_SECONDS = 60.0  # how long a writer waits for the lock, which is held for seconds
 

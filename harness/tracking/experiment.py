@@ -121,18 +121,14 @@ class Experiment:
 
     def attach(self, run_id: str, paths: Sequence[Path]) -> None:
         """Log files, and those in folders, as artifacts of a parent run."""
-        files: list[tuple[Path, str | None]] = [(path, None) for path in paths]
-        files += [(file, path.name) for path in paths if path.is_dir() for file in sorted(path.iterdir())]
-        for path, place in files:
-            if path.is_file():  # a copy of a pipe would never end
-                reached("mlflow:artifact", path)
-                self.client.log_artifact(run_id, str(path), place)
+        for path in paths:
+            for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+                if file.is_file():  # a copy of a pipe would never end
+                    reached("mlflow:artifact", file)
+                    self.client.log_artifact(run_id, str(file), None if file == path else path.name)
 
     def attach_model(self, model: ModelFolder) -> str | None:
-        """Log a kept model as the artifact `model` of its training's run, unless these weights are there already.
-
-        Returns the run's id; None where MLflow does not know the training, or the weights are no plain file.
-        """
+        """Log a kept model as the artifact `model` of its training's run, once; its id, None without a run or file."""
         child = self._children.get(model.facts.digest)
         if child is None or not model.weights_path.is_file():
             return None

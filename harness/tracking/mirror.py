@@ -25,8 +25,7 @@ _PATIENCE_SECONDS = 10.0  # how long a closing mirror tries again when MLflow is
 class Mirror:
     """The mirror of one launch of a study; used by the coordinator only.
 
-    Nothing here raises into the caller or waits for MLflow, except `close`, which waits for a bounded time.
-    `say` is called from the mirror's thread too.
+    Nothing here raises or waits for MLflow, but `close`, for a bounded time. `say` is called from its thread too.
     """
 
     def __init__(self, study: ResolvedStudy, folder: Path, *, results: Path, command: str | None, say: Say) -> None:

@@ -24,14 +24,13 @@ from harness.spec import InvalidInput
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 
-QUIET = {  # environment of everything that loads MLflow
+_SETTINGS = {  # of MLflow, quiet and soon tired of a dead server; a user's own come first
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
 }
-
-_BOUNDED = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}  # a user's own come first
-
 _BUSY_SECONDS = 2.0
 _SCHEME = "sqlite:///"
 
@@ -152,10 +151,7 @@ class Store:
 
 
 def renew_artifact_places(results: Path) -> None:
-    """Have the database of a results folder that was moved, or copied, find its artifacts beside it again.
-
-    What lies elsewhere is left as it is. `sqlite3.Error` where the database cannot be written.
-    """
+    """Have the database of a results folder that was moved, or copied, find its artifacts beside it again."""
     now = (results / ARTIFACTS).as_uri()
     with contextlib.closing(sqlite3.connect(results / DATABASE, timeout=_BUSY_SECONDS)) as db, db:
         if not db.execute("select 1 from sqlite_master where name = 'experiments'").fetchone():
@@ -203,9 +199,7 @@ def load_shared_libraries() -> None:
 
 def _load() -> Any:
     """The class `MlflowClient`; the first call takes about two seconds."""
-    os.environ.update(QUIET)
-    for key, value in _BOUNDED.items():
-        os.environ.setdefault(key, value)
+    os.environ.update(_SETTINGS | os.environ)
     # MLflow's tables still use a loader that SQLAlchemy has deprecated. No `catch_warnings`: it is not thread-safe.
     warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated")
     from mlflow import MlflowClient
