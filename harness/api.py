@@ -1,6 +1,7 @@
 """Patchbench from Python: load a study, run it, read its results."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from harness.execution.model_export import LoadedModel, load_model
-from harness.execution.overrides import as_overrides, default_scale, resolve_study
+from harness.execution.overrides import default_scale, resolve_study
 from harness.execution.publish import read_results
 from harness.execution.runner import Options, Silent, run_study
 from harness.records.files import read_bytes
@@ -84,14 +85,10 @@ def _call(study: ResolvedStudy, results: Path) -> str:
     """The call that carries out a study again, as far as it can be told of one that was made in Python."""
     place = "" if results == Path("results").absolute() else f", results={str(results)!r}"
     name = FOUND_BY.get(study.name, study.name)
-    try:
-        pairs = as_overrides(resolve_study(name, study.scale, ()), study)
-    except InvalidInput:
-        pairs = None
-    if pairs is None:
-        return f"harness.run(study{place})  # a study made in Python: study.json has all of it"
-    overrides = f", overrides={pairs}" if pairs else ""
-    return f"harness.run(harness.load_study({name!r}, scale={study.scale!r}{overrides}){place})"
+    with suppress(InvalidInput):
+        if resolve_study(name, study.scale, ()) == study:
+            return f"harness.run(harness.load_study({name!r}, scale={study.scale!r}){place})"
+    return f"harness.run(study{place})  # a study made in Python: study.json has all of it"
 
 
 def _folder(results: str | Path | None) -> Path:

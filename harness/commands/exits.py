@@ -40,10 +40,10 @@ def carry_out(command: click.Command) -> int:
         click.echo(f"Interrupted; nothing is lost. Go on with: {shlex.join([*program, *sys.argv[1:]])}", err=True)
         return INTERRUPTED
     except Exception as error:
-        from harness.execution.process import is_short_of_memory, shortage
+        from harness.execution.process import shortage
 
-        if is_short_of_memory(error):
-            return _refused(shortage(error))
+        if told := shortage(error):
+            return _refused(told)
         with tempfile.NamedTemporaryFile("w", prefix="patchbench-", suffix=".log", delete=False) as file:
             file.write(traceback.format_exc())
         traceback.print_exc()

@@ -25,8 +25,7 @@ class Check:
     what: str
     level: Literal["ok", "warn", "bad"]
     found: str
-    mend: str = ""
-    """What to do about it; empty where nothing is to do."""
+    mend: str = ""  # what to do about it, if anything is to do
 
 
 def examine(results: Path) -> list[Check]:
@@ -87,10 +86,8 @@ def _torch() -> Iterator[Check]:
     name = torch.cuda.get_device_name(placement.device) if placement.device.type == "cuda" else "processor"
     others = ", ".join(each for each in available_devices() if each != placement.device.type)
     yield Check("device", "ok", f"{placement.device} ({name})" + (f"; also {others}" if others else ""))
-    is_fast = placement.precision == "bf16"
-    found = "in hardware; precision auto takes it" if is_fast else "not in hardware; precision auto takes fp32"
-    slow = "Nothing is wrong; trainings take longer than the stated minutes."
-    yield _weighed("bf16", found, slow, warn=not is_fast)
+    found, slow = f"precision auto takes {placement.precision}", "Trainings take longer than the stated minutes."
+    yield _weighed("bf16", found, slow, warn=placement.precision != "bf16")
 
 
 def _memory() -> Iterator[Check]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.execution.engines import Engine, Prepared, Rehearsal
+from harness.execution.engines import Engine, Prepared, Rehearsal, processes
 from harness.execution.plan import Plan
 from harness.execution.progress import Finished
 from harness.records import provenance as origin
@@ -27,9 +27,7 @@ class Options:
 
     results: Path
     engine: str = "processes"
-    workers: int | None = None
-    """Runs at the same time; None for one per core on a CPU, which get more done than one with all threads, or one on a
-    GPU."""
+    workers: int | None = None  # runs at the same time; None for one per core on a CPU, one on a GPU
     device: str = "auto"
     deterministic: bool = False
     accept_code_change: bool = False  # keep results of other training code beside new ones; the report says so
@@ -66,15 +64,12 @@ def to_train_again(finished: Sequence[Finished], folder: Path, options: Options)
 
 def prepare(plan: Plan, tried: list[Rehearsal], options: Options) -> Prepared:
     """Data, device and models, checked where the trainings will run."""
-    precision = plan.study.recipe.precision
-    asked = plan.data, plan.surveyed, options.device, precision, tried, options.deterministic
+    asked = plan.data, plan.surveyed, options.device, plan.study.recipe.precision, tried, options.deterministic
     if options.is_inline:
         from harness.execution import rehearsal
 
         (prepared,) = rehearsal.check(*asked)
         return prepared
-    from harness.execution.engines import processes
-
     return processes.prepare(*asked)
 
 
@@ -94,9 +89,7 @@ def make_engine(plan: Plan, options: Options, device: str) -> Engine:
         from harness.execution.engines.worker import InlineEngine
 
         return InlineEngine(settings)
-    from harness.execution.engines.processes import ProcessEngine
-
-    return ProcessEngine(settings, workers=workers, patience_seconds=options.patience_seconds)
+    return processes.ProcessEngine(settings, workers=workers, patience_seconds=options.patience_seconds)
 
 
 def provenance_of(plan: Plan, folder: Path, options: Options, prepared: Prepared | None) -> dict[str, Any]:

@@ -22,10 +22,7 @@ class LoadedModel(ModelFolder):
         return self.facts.config.model
 
     def read(self, paths: "Iterable[str | Path]") -> "Tensor":
-        """Photographs as `inputs` takes them, uint8 (B, C, H, W): read as the run's own images were.
-
-        Raises `InvalidInput` for a file that is no image, naming it.
-        """
+        """Photographs as `inputs` takes them, uint8 (B, C, H, W). Raises `InvalidInput` for a file that is no image."""
         import numpy as np
         import torch
 
@@ -36,10 +33,7 @@ class LoadedModel(ModelFolder):
         return torch.from_numpy(np.stack([reading(Path(path)) for path in paths]))
 
     def inputs(self, images: "Tensor") -> "Tensor":
-        """The model's input, float32 (B, C, H, W), from images as the run's data has them: uint8 or float in 0..255.
-
-        Normalised as in training, and with the pixels moved where the run's data moves any.
-        """
+        """The model's input, float32 (B, C, H, W), from images in 0..255: normalised, and moved, as in training."""
         import torch
 
         from harness.data.splits import Inputs
@@ -84,7 +78,8 @@ def keep_best(finished: Iterable[Finished]) -> dict[str, Finished]:
     """The confirm run of each arm that is best on validation, by arm; the models of the others are removed."""
     confirmed = [item for item in finished if item.run.trial is None]
     completed = [item for item in confirmed if item.result.status == "completed"]
-    best = {item.run.arm: item for item in sorted(completed, key=_rank)}
+    completed.sort(key=lambda of: (of.result.validation_accuracy or 0.0, of.run.config.train_size, -of.run.config.seed))
+    best = {item.run.arm: item for item in completed}
     for item in confirmed:
         if item is not best.get(item.run.arm):
             ModelFolder.of_run(item.folder).remove()
@@ -98,8 +93,3 @@ def export_models(study: ResolvedStudy, finished: Iterable[Finished], folder: Pa
         kept = ModelFolder.of_run(item.folder)
         if kept.facts_path.exists():
             kept.move_to(places[arm])
-
-
-def _rank(item: Finished) -> tuple[float, int, int]:
-    config = item.run.config
-    return item.result.validation_accuracy or 0.0, config.train_size, -config.seed

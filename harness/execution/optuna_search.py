@@ -14,8 +14,10 @@ import optuna
 
 from harness.data import derive
 from harness.execution.progress import Trial
-from harness.spec import Choice, LogUniform, Search, Uniform
+from harness.spec import Choice, LogUniform, Search
 from harness.spec.search import STARTUP_TRIALS, Distribution, settings
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 ATTEMPTS = 100  # draws for a setting that has not been tried; from the second half on, one that has not failed will do
 SIGNIFICANT_DIGITS = 4  # of a proposed number: finer differences mean nothing, and tables stay readable
@@ -64,18 +66,15 @@ def _frozen(trial: Trial, space: Mapping[str, Distribution]) -> optuna.trial.Fro
         value=trial.score if completed else None,
         params=inside,
         distributions={key: _distribution(space[key]) for key in inside},
-        user_attrs={"number": trial.number, "status": trial.status},
     )
 
 
 def _distribution(distribution: Distribution) -> optuna.distributions.BaseDistribution:
-    match distribution:
-        case LogUniform(low=low, high=high):
-            return optuna.distributions.FloatDistribution(low, high, log=True)
-        case Uniform(low=low, high=high):
-            return optuna.distributions.FloatDistribution(low, high)
-        case Choice(values=values):
-            return optuna.distributions.CategoricalDistribution(values)
+    if isinstance(distribution, Choice):
+        return optuna.distributions.CategoricalDistribution(distribution.values)
+    return optuna.distributions.FloatDistribution(
+        distribution.low, distribution.high, log=isinstance(distribution, LogUniform)
+    )
 
 
 def _contains(distribution: Distribution, value: Any) -> bool:

@@ -1,7 +1,6 @@
 """`key=value` pairs from the command line, applied to a study with their declared types."""
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -9,9 +8,8 @@ from typing import Any, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from harness.spec import BUDGET_UNITS, DataSpec, InvalidInput, ResolvedStudy, find_study
-from harness.spec.checks import describe, field_types, nearest, replace_at, value_at
+from harness.spec.checks import describe, field_types, nearest, replace_at
 from harness.spec.errors import require
-from harness.spec.study import changed_fields
 
 OVERRIDABLE = ("data", "recipe", "search", "seeds", "train_sizes")  # of a study; the arms are its own
 
@@ -34,12 +32,10 @@ def default_scale() -> str:
 def override(study: ResolvedStudy, pairs: Iterable[str]) -> ResolvedStudy:
     """The study with each `key=value` applied, in order: `recipe.updates=500`, `seeds=0,1`, `data.source=digits`.
 
-    A budget in one unit replaces the study's budget in another. What was changed after a first look was changed in the
-    study as it is written: with other data, training or tuning nothing is said of it. Raises `InvalidInput` for an
-    unknown key (naming its neighbours), an ill-typed or an impossible value.
+    A budget in one unit replaces that in another. What was changed after a first look is forgotten with other data,
+    training or tuning. Raises `InvalidInput` for an unknown key, an ill-typed or an impossible value.
     """
-    units: list[str] = []
-    written = study
+    units, written = list[str](), study
     for pair in pairs:
         key, value = _key_and_value(pair)
         field = key.removeprefix("recipe.")
@@ -53,18 +49,6 @@ def override(study: ResolvedStudy, pairs: Iterable[str]) -> ResolvedStudy:
     if replace(study, seeds=written.seeds) != written:
         study = replace(study, changes_after_first_look=())
     return study
-
-
-def as_overrides(written: ResolvedStudy, study: ResolvedStudy) -> list[str] | None:
-    """The pairs that make `study` of the study as it is written; None where no pairs do."""
-    pairs = []
-    with suppress(InvalidInput):
-        for key in changed_fields(written, study):
-            value = value_at(study, key)
-            if key.partition(".")[0] in OVERRIDABLE and not (value is None and key.partition(".")[2] in BUDGET_UNITS):
-                pairs.append(f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
-        return pairs if override(written, pairs) == study else None
-    return None
 
 
 def override_data(spec: DataSpec, pairs: Iterable[str]) -> DataSpec:

@@ -135,7 +135,6 @@ def _check_batch_sizes(study: ResolvedStudy, arm: Arm, recipe: Recipe, lengths: 
         images = updates * recipe.batch_size
         require(
             images % size == 0,
-            f"search tunes the batch size of arm {arm.name!r} and tries {size}, but {images:,} images, what a training "
-            f"sees, are not a whole number of batches of {size}. Take batch sizes that divide {images:,}, or another "
-            "number of updates.",
+            f"search tries batch size {size} for arm {arm.name!r}, and the {images:,} images that a training sees are "
+            f"not a whole number of such batches. Take sizes that divide {images:,}, or another number of updates.",
         )

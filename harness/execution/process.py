@@ -1,7 +1,4 @@
-"""Call a function in a process of its own, and hear its events: how runs, the check before them and reports are made.
-
-Each process is forked from a server that has loaded torch and the training code but started no threads.
-"""
+"""Call a function in a process of its own, forked from a server that has loaded torch, and hear its events."""
 
 import contextlib
 import multiprocessing
@@ -21,11 +18,7 @@ from harness.spec import InvalidInput
 END_SECONDS = 10.0  # how long the end of a process is waited for
 DUMP_SIGNAL = signal.SIGUSR1  # makes the process of a run write the stacks of its threads to the run's log
 
-asked_to_stop = threading.Event()
-"""In the process of a call: set by SIGTERM."""
-
-_SHORTAGES = ("cannot allocate memory", "failed to map segment", "can't start new thread", "bad_alloc")
-"""What libraries say that lack memory."""
+asked_to_stop = threading.Event()  # in the process of a call: set by SIGTERM
 
 
 class CallFailedError(RuntimeError):
@@ -95,9 +88,8 @@ def _carry_out(function: str, pipe: Connection, arguments: tuple[Any, ...]) -> N
         threading.Thread(target=_end_with_parent, daemon=True).start()
         from harness.execution.engines import worker  # the server has loaded it, if it could
     except Exception as error:
-        pipe.send(
-            InvalidInput(shortage(error)) if is_short_of_memory(error) else CallFailedError(traceback.format_exc())
-        )
+        told = shortage(error)
+        pipe.send(InvalidInput(told) if told else CallFailedError(traceback.format_exc()))
         return
     try:
         getattr(worker, function)(pipe, *arguments)
@@ -115,14 +107,12 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def is_short_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there is too little memory for this program itself."""
-    return isinstance(error, MemoryError) or any(text in str(error).lower() for text in _SHORTAGES)
-
-
-def shortage(error: BaseException) -> str:
-    """What to tell of an error that `is_short_of_memory`."""
+def shortage(error: BaseException) -> str | None:
+    """What to tell of an error that says that there is too little memory for this program itself; None of others."""
     reason = str(error) or type(error).__name__
+    known = ("cannot allocate memory", "failed to map segment", "can't start new thread", "bad_alloc")
+    if not isinstance(error, MemoryError) and not any(text in reason.lower() for text in known):
+        return None
     return f"Memory is short ({reason}): {memory_here()}. Close other programs, or lift the limit; then run it again."
 
 

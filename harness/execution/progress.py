@@ -14,7 +14,7 @@ from harness.records.runs import RunFolder, RunResult
 from harness.spec import ResolvedStudy, Run
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Trial:
     """A finished trial as a search sees it; the validation accuracy of one that has not completed means nothing."""
 
@@ -47,17 +47,13 @@ class Finished:
 
 
 class CellProgress:
-    """Follows one cell from trial to trial and then through its confirm runs.
-
-    All that it knows comes from the run folders: a search that was interrupted goes on where it stopped.
-    """
+    """Follows one cell from trial to trial and then through its confirm runs; knows what the run folders tell."""
 
     def __init__(self, study: ResolvedStudy, cell: Cell, runs: Path, known: dict[str, RunResult] | None = None) -> None:
         """`runs`: where the run folders lie, which are only read; `known`: results by digest, not read again."""
         self.cell = cell
         self.damaged: dict[str, str] = {}  # what is wrong with a result, by digest; such a run counts as not done
         self.study, self._runs = study, runs
-        self._space = study.search.space_of(cell.arm)
         self._known = {} if known is None else known
         self._trials: list[Finished] = []
         self._confirmed: dict[int, Finished] = {}
@@ -108,35 +104,33 @@ class CellProgress:
 
     @property
     def _history(self) -> list[Trial]:
-        results = [(item.run.values, item.result) for item in self._trials]
-        return [
-            Trial(number=number, values=values, status=result.status, score=result.validation_accuracy)
-            for number, (values, result) in enumerate(results)
-        ]
+        done = [(item.run.values, item.result.status, item.result.validation_accuracy) for item in self._trials]
+        return [Trial(number, *each) for number, each in enumerate(done)]
 
     def _next_trial(self) -> Run:
         if self._to_try is None:
             values = self.cell.own_values
-            if self._trials and self._space:
+            if self._trials and self.cell.parameters:
                 from harness.execution.optuna_search import propose
 
-                values = propose(self.study.search, self._space, self.study.name, self._history)
+                space = self.study.search.space_of(self.cell.arm)
+                values = propose(self.study.search, space, self.study.name, self._history)
             self._to_try = self.cell.trial(len(self._trials), values)
         return self._to_try
 
     @cached_property
     def _unconfirmed(self) -> dict[str, Run]:
-        """Confirm runs without a result by digest, in the order of their seeds: of the best trial's setting.
-
-        That is chosen by then; without a completed trial it is the recipe's own.
-        """
+        """Confirm runs without a result by digest, by seed: of the best trial's setting, else the recipe's own."""
         best = chosen(self._history)
         runs = [self.cell.confirm(seed, best.values if best else self.cell.own_values) for seed in self.cell.seeds]
         return {run.digest: run for run in runs}
 
     def _take_in(self, run: Run) -> bool:
         """Keep the result of a run, which is the next trial or unconfirmed; False where it has none."""
-        result = self._result_of(run)
+        try:
+            result = self._known.get(run.digest) or self.folder_of(run).result()
+        except RecordsError as error:
+            self.damaged[run.digest], result = str(error), None
         if result is None:
             return False
         item = Finished(cell=self.cell, run=run, result=result, runs=self._runs)
@@ -147,15 +141,6 @@ class CellProgress:
             self._trials.append(item)
             self._to_try = None
         return True
-
-    def _result_of(self, run: Run) -> RunResult | None:
-        if run.digest in self._known:
-            return self._known[run.digest]
-        try:
-            return self.folder_of(run).result()
-        except RecordsError as error:
-            self.damaged[run.digest] = str(error)
-            return None
 
 
 def open_cells(plan: Plan, folder: Path, known: Mapping[str, RunResult] | None = None) -> list[CellProgress]:
@@ -168,10 +153,7 @@ def open_cells(plan: Plan, folder: Path, known: Mapping[str, RunResult] | None =
 
 
 def rehearsals(cells: Collection[CellProgress], again: Collection[Finished]) -> list[Rehearsal]:
-    """What is to be tried before the first run: of each cell with a run to train, be it one of those `again`.
-
-    The smallest part of a batch that any of its trainings takes at a time will do.
-    """
+    """What is tried before runs: of each cell with runs to train, or with one of those `again`, its smallest batch."""
     repeated, tried = {item.cell.key for item in again}, []
     for progress in cells:
         cell = progress.cell

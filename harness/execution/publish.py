@@ -1,7 +1,6 @@
 """A study's results folder: its tables and its report, from the run folders or from the tables alone.
 
-What a study file's own claims and figures make of the results is kept with them, in study.json and figures/: such a
-file is asked at the end of `run` and by `patchbench report FILE.py`; every other report shows what was kept.
+A study file's own claims and figures are asked by `run` and `report FILE.py`; other reports show what was kept.
 """
 
 import contextlib
@@ -18,6 +17,7 @@ from harness.analysis import Findings, analyse, at_edge
 from harness.analysis.evidence import evidence_of
 from harness.analysis.judging import KEY as CLAIMS
 from harness.analysis.judging import own_verdicts
+from harness.execution.overrides import resolve_study
 from harness.execution.plan import make_plan
 from harness.execution.progress import Finished, open_cells
 from harness.records import manifest, run_table
@@ -31,12 +31,11 @@ from harness.records.write_lock import write_lock
 from harness.report import write_index, write_report
 from harness.report.own_figures import KEY as FIGURES
 from harness.report.own_figures import draw_own, kept_figures
-from harness.spec import InvalidInput, ResolvedStudy, canonical_json, find_study
+from harness.spec import InvalidInput, ResolvedStudy, canonical_json
 from harness.spec.claims import is_own
 from harness.spec.study import changed_fields
 
 Say = Callable[[str], object]
-
 ASIDE = "results"  # what a set of results of other settings is called where it is kept; a number follows
 _OF_RUNS = ("device", "precision", "code_fingerprint", "numerics", "data_hash", "data_source")
 
@@ -56,8 +55,12 @@ def publish(
 def rebuild(folder: Path, say: Say, own: ResolvedStudy | None = None) -> Findings:
     """Make a study's tables and report again from what is kept; trains nothing."""
     StudyFolder(folder).require_inside(folder.parents[1])
-    if own is not None:
-        _tell_of_changes(own, folder, say)
+    with contextlib.suppress(InvalidInput):
+        if own is not None and canonical_json(own.claims) != canonical_json(read_study(folder)[0].claims):
+            say(
+                "The claims of the study file were changed after its last run; the report has those of that run. "
+                "`patchbench run` judges the new ones, and trains nothing again."
+            )
     if not StudyFolder(folder).runs.exists():
         return _report(folder, own)
     with write_lock(StudyFolder(folder).write_lock):
@@ -82,8 +85,7 @@ def study_of_file(name: str, scale: str, say: Say) -> ResolvedStudy | None:
     if Path(name).suffix != ".py" or not Path(name).is_file():
         return None
     try:
-        found, study = find_study(name)
-        return study.resolve(found, scale)
+        return resolve_study(name, scale, ())
     except InvalidInput as error:
         say(f"{error} Claims and figures of this file's own are shown as they were kept.")
         return None
@@ -148,21 +150,8 @@ def _report(folder: Path, own: ResolvedStudy | None) -> Findings:
     return findings
 
 
-def _tell_of_changes(study: ResolvedStudy, folder: Path, say: Say) -> None:
-    """Say so where the claims of a study file are not those that its results were given."""
-    with contextlib.suppress(InvalidInput):
-        if canonical_json(study.claims) != canonical_json(read_study(folder)[0].claims):
-            say(
-                "The claims of the study file were changed after its last run; the report has those of that run. "
-                "`patchbench run` judges the new ones, and trains nothing again."
-            )
-
-
 def _take_in(study: ResolvedStudy, folder: Path) -> None:
-    """Judge a study's own claims on the results in a folder, draw its own figures, and keep both there.
-
-    What the study has no longer, or has by name only, stays as it was kept.
-    """
+    """Judge a study's own claims on the results in a folder, draw its own figures; what it lacks now stays as kept."""
     manifest.require_unchanged(folder)
     records = run_table.load_records(folder)
     own = {canonical_json(claim): claim for claim in study.claims if is_own(claim)}
@@ -235,11 +224,8 @@ def _row(study: ResolvedStudy, item: Finished) -> dict[str, Any]:
 
 
 def _curve(item: Finished) -> Iterator[dict[str, Any]]:
-    try:
-        events = item.folder.journal()
-    except RecordsError:  # the result is whole; only its curve is lost
-        return
-    yield from (_place(item) | event for event in events if event["event"] == "evaluated")
+    with contextlib.suppress(RecordsError):  # the result is whole; only its curve is lost
+        yield from (_place(item) | event for event in item.folder.journal() if event["event"] == "evaluated")
 
 
 def _shifts(item: Finished) -> Iterator[dict[str, Any]]:

@@ -34,17 +34,14 @@ def check(
     rehearsals: Iterable[Rehearsal] = (),
     deterministic: bool = False,
 ) -> Iterator[Prepared]:
-    """Load every data set once (which checks and caches it), look at those `surveyed`, and choose the device.
-
-    Yields what was found, then tries the models. Raises `InvalidInput` for what will not do.
-    """
+    """Load every data set once, look at those `surveyed`, choose the device; yields that, then tries the models."""
     placement = choose(device, precision)
     found = []
     for spec in data:
         loaded = load(spec, device="cpu", phase="confirm")
         if spec in surveyed:
             found.append(survey(spec, loaded))
-    yield Prepared(device=str(placement.device), precision=placement.precision, data=tuple(found))
+    yield Prepared(device=str(placement.device), data=tuple(found))
     rehearse(rehearsals, device, deterministic=deterministic)
 
 
@@ -182,18 +179,12 @@ def _time(cell: Cell, placement: Placement) -> tuple[int, float, float]:
     macs = macs_per_image(config.model, **config.shape)
     batch, timed = probe_size(macs, cell.recipe.batch_size, placement.device.type)
     recipe = replace(cell.recipe, batch_size=batch, accumulate=1, updates=1 + timed, compile=False)
-    is_cut = batch < cell.recipe.batch_size
-    if is_cut:
+    if batch < cell.recipe.batch_size:  # else an optimiser's step for a few images passes for most of the work
         recipe = replace(recipe, optimizer="sgd", momentum=0.0, clip_norm=None, ema_decay=None)
     # No dataset is made up beyond the batch, though a real one has at least an image of each class.
     config = replace(config, recipe=recipe, data=replace(cell.data, train_size=batch))
     dataset = made_up(config, cell.facts, batch, placement)
     training = prepare_training(config, dataset, placement)
-    if is_cut:
-        # An optimiser's step is for the whole batch: next to a few images it would pass for most of the work, and
-        # gradients of all weights at once for most of the memory.
-        for parameter in training.model.parameters():
-            parameter.register_post_accumulate_grad_hook(_forget)  # type: ignore[no-untyped-call]
     steps = run_updates(training)
     next(steps)
     training.seconds = 0.0
@@ -202,10 +193,6 @@ def _time(cell: Cell, placement: Placement) -> tuple[int, float, float]:
     evaluate(training, dataset.validation)
     evaluation = evaluate(training, dataset.validation).seconds
     return macs, training.seconds / (timed * batch), evaluation / len(dataset.validation)
-
-
-def _forget(parameter: torch.Tensor) -> None:
-    parameter.grad = None
 
 
 def probe_size(macs: int, batch_size: int, device: str) -> tuple[int, int]:

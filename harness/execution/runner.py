@@ -32,7 +32,6 @@ __all__ = ["Observer", "Options", "Runner", "Silent", "run_study"]
 
 ATTEMPTS = 3  # how often a run is tried before it is recorded as failed
 STATUS_SECONDS = 2.0  # how often work/status.json is renewed, for `patchbench status` in another terminal
-
 DRAIN_SECONDS = 30.0  # how long a study that is told to stop waits for its trainings to keep their state
 
 
@@ -80,8 +79,6 @@ class Runner:
     """Carries out a plan: trains what has no result, then writes tables and report; see `run_study`."""
 
     _mirror: Mirror
-    _processes: contextlib.ExitStack
-    """Ends what else is at work."""
 
     def __init__(self, plan: Plan, options: Options, observer: Observer) -> None:
         self._plan, self._options, self._observer = plan, options, observer
@@ -89,11 +86,8 @@ class Runner:
         self._places = StudyFolder(self._folder)
         self._cells: list[CellProgress] = []
         self._engine: Engine | None = None  # where something is left to train
-        self._report: Call | None = None  # once its process has been started
-        self._active: dict[str, _Active] = {}
-        self._attempts: Counter[str] = Counter()
-        self._stopping = False
-        self._status_at = 0.0
+        self._active, self._attempts = dict[str, _Active](), Counter[str]()
+        self._stopping, self._status_at = False, 0.0
 
     def run(self) -> Path:
         """Do so; returns the study's results folder."""
@@ -110,8 +104,7 @@ class Runner:
             self._tidy(again)
             load_shared_libraries()
             command, note = without_passwords(self._options.command), self._observer.note
-            mirror = Mirror(study, self._folder, results=self._options.results, command=command, say=note)
-            with mirror as self._mirror, contextlib.ExitStack() as self._processes:
+            with Mirror(study, self._folder, results=self._options.results, command=command, say=note) as self._mirror:
                 try:
                     self._train()
                 finally:
@@ -182,8 +175,6 @@ class Runner:
                     self._start(engine, run, cell)
                     break
             else:
-                if all(cell.is_tuned for cell in self._cells):  # the last runs are under way
-                    self._begin_report()
                 return
 
     def _start(self, engine: Engine, run: Run, cell: CellProgress) -> None:
@@ -212,7 +203,6 @@ class Runner:
                     self._mirror.changed(run.digest)
                     if result is not None:
                         progress.ended(run, result)
-                    if result is not None and run.trial is None:
                         of_arm = (cell for cell in self._cells if cell.cell.arm.name == run.arm)
                         keep_best(item for cell in of_arm for item in cell.finished())
         self._write_status()
@@ -260,31 +250,24 @@ class Runner:
         said = {"process": os.getpid(), "host": platform.node(), "done": dict(done), "running": running}
         write_json(self._places.status, said)
 
-    def _begin_report(self) -> None:
-        """Have a process of its own load what a report takes, which is more than all else that a coordinator does."""
-        if self._report is None and is_reported_apart(self._plan.study, self._options):
-            self._report = self._processes.enter_context(contextlib.closing(Call("report", self._folder)))
-
     def _write_report(self) -> None:
         """Write the tables and the report; the results that are known are not read again."""
-        self._begin_report()
-        if self._report is None:
+        if not is_reported_apart(self._plan.study, self._options):
             from harness.execution.publish import publish
 
             publish(self._folder, self._observer.note, self._results(), self._plan.study)
             return
-        with contextlib.suppress(OSError):  # it has ended, which is told when it is heard
-            self._report.pipe.send(self._results())
-        try:
-            while (note := self._report.hear()) is not None:
-                self._observer.note(note)
-        except CallEndedError as error:
-            raise InvalidInput(
-                f"The process that writes the report ended with {error}. "
-                "Every training is kept: the same command writes the report."
-            ) from None
+        with contextlib.closing(Call("report", self._folder, self._results())) as call:
+            try:
+                while (note := call.hear()) is not None:
+                    self._observer.note(note)
+            except CallEndedError as error:
+                raise InvalidInput(
+                    f"The process that writes the report ended with {error}. "
+                    "Every training is kept: the same command writes the report."
+                ) from None
 
 
 def is_reported_apart(study: ResolvedStudy, options: Options) -> bool:
-    """Whether the report is written in a process of its own, which knows no claims and figures of a study's file."""
+    """Whether a process of its own writes the report; one that does knows no claims and figures of a study file."""
     return not (options.is_inline or study.has_own_code)

@@ -11,8 +11,7 @@ class StudyInterrupted(Exception):
     """The study was asked to stop; everything is kept and the same command goes on."""
 
 
-_stops: list[Callable[[], object]] = []
-"""What the first signal calls, instead of raising anything."""
+_stops: list[Callable[[], object]] = []  # what the first signal calls, instead of raising anything
 
 
 @contextlib.contextmanager
@@ -31,15 +30,13 @@ def interruptible() -> Iterator[None]:
 
 @contextlib.contextmanager
 def told_to_stop(stop: Callable[[], object]) -> Iterator[None]:
-    """Within an `interruptible` block: the first signal calls `stop` instead."""
-    is_main = _is_main()
-    if is_main:
-        _stops.append(stop)
+    """Within an `interruptible` block: the first signal calls `stop` instead; in the main thread only."""
+    stops = _stops if _is_main() else []
+    stops.append(stop)
     try:
         yield
     finally:
-        if is_main:
-            _stops.pop()
+        stops.pop()
 
 
 def _answer(number: int, frame: FrameType | None) -> None:

@@ -1,11 +1,9 @@
 """Whether what is kept of a study still holds: hashes, tables and report, each made again and compared; writes nothing.
 
-What another version of the code has made is compared as far as this one can, and the rest is told in a note. A fault
-is a value that cannot be what the study left. No key signs anything here: this finds damage and edits, not forgery.
+This finds damage and edits, not forgery. What another version of the code has made differently is told in a note.
 """
 
 import csv
-import io
 import math
 import tempfile
 from collections.abc import Hashable, Iterator, Mapping
@@ -148,17 +146,16 @@ def _check_runs(folder: Path) -> Findings:
     if not StudyFolder(folder).runs.is_dir():
         yield "There is no work folder (a copy, or a clone): the tables cannot be held against the runs."
         return
-    paths = sorted(path for path in StudyFolder(folder).runs.iterdir() if path.is_dir())
-    yield len(paths)
-    for run in map(RunFolder, paths):
+    runs = [RunFolder(path) for path in sorted(StudyFolder(folder).runs.iterdir()) if path.is_dir()]
+    yield len(runs)
+    for run in runs:
         reads = {run.config_path: run.config, run.journal_path: run.journal, run.result_path: run.result}
         for path, read in reads.items():
             try:
                 read()
             except RecordsError as error:
                 yield Fault(path.relative_to(folder).as_posix(), "the run that its folder names", str(error))
-    unfinished = sum(not RunFolder(path).result_path.exists() for path in paths)
-    if unfinished:
+    if unfinished := sum(not run.result_path.exists() for run in runs):
         yield f"{unfinished:,} run folders have no result yet."
 
 
@@ -195,22 +192,15 @@ def _other_content(folder: Path, kept: StudyRecords, fresh: StudyRecords) -> Ite
 
 
 def _first_difference(kept: Path, made: Path) -> Iterator[Fault]:
-    """The first line that differs; by the columns that both have, where a table is of an earlier version."""
+    """The first line that differs."""
     if not kept.exists():
         yield Fault(kept.name, "a table", "none")
         return
-    old, new = _rows(kept), _rows(made)
-    if old and set(old[0]) < set(new[0]):
-        places = [new[0].index(name) for name in old[0]]
-        new = [[row[place] for place in places] for row in new]
+    old, new = (list(csv.reader(read_bytes(path).decode(errors="replace").splitlines())) for path in (kept, made))
     for number, (one, other) in enumerate(zip_longest(old, new), start=1):
         if one != other:
             yield Fault(kept.name, f"line {number}: {','.join(other or ())}", ",".join(one or ()))
             return
-
-
-def _rows(path: Path) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(read_bytes(path).decode(errors="replace"))))
 
 
 def _check_report(folder: Path, kept: StudyRecords) -> Findings:
@@ -227,8 +217,7 @@ def _check_report(folder: Path, kept: StudyRecords) -> Findings:
         yield from wrong
         return
     yield len(made) - len(wrong)
-    names = ", ".join(fault.path for fault in wrong)
-    yield f"Made by another version ({maker}), so not compared byte by byte: {names}."
+    yield f"Made by another version ({maker}), so not compared byte by byte: {', '.join(of.path for of in wrong)}."
     yield from (f"This version computes other values: {difference}" for difference in differences)
 
 
@@ -277,8 +266,7 @@ def _typed(kept: Any, own: Any, distribution: Distribution) -> Any:
 
 def _same(kept: Any, value: Any) -> bool:
     """Whether a table's cell, with ten digits, holds a value; nothing stands for None."""
-    if value is None or pd.isna(kept):
-        return value is None and bool(pd.isna(kept))
-    if isinstance(value, str | bool) or isinstance(kept, str):
-        return str(kept) == str(value)
-    return math.isclose(kept, value, rel_tol=TOLERANCE)
+    if value is None:
+        return bool(pd.isna(kept))
+    is_text = isinstance(value, str | bool) or isinstance(kept, str)
+    return str(kept) == str(value) if is_text else math.isclose(kept, value, rel_tol=TOLERANCE)

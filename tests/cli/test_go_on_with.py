@@ -98,14 +98,14 @@ def test_a_study_without_results_is_told_the_whole_command(desk: Path, here: Her
 
 @pytest.mark.slow
 def test_the_call_from_python_names_this_study(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its file, its overrides and its folder of results; carried out again, nothing is left to train."""
+    """Its file and its folder of results; carried out again, nothing is left to train."""
     monkeypatch.setenv("PATCHBENCH_RESULTS", "its results")
     monkeypatch.setattr(api, "default_scale", lambda: "smoke")
-    study = harness.load_study("my study.py", scale="smoke", overrides=["recipe.updates=5", "seeds=3"])
+    study = harness.load_study("my study.py", scale="smoke")
     report = harness.run(study, device="cpu")
     assert report.folder == desk / "its results" / "my study" / "smoke"
     call = reproduce(report.folder)
-    assert "harness.load_study('my study.py', scale='smoke', overrides=['recipe.updates=5', 'seeds=3'])" in call
+    assert "harness.load_study('my study.py', scale='smoke')" in call
     trained = {path: path.stat().st_mtime_ns for path in report.folder.glob("work/runs/*/result.json")}
     again = eval(call, {"harness": harness})
     assert trained == {path: path.stat().st_mtime_ns for path in again.folder.glob("work/runs/*/result.json")}

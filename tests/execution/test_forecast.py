@@ -64,7 +64,7 @@ def test_a_probe_sees_a_batch_and_no_more_even_with_more_classes(probes):
     assert [training.update for training in made] == [1 + TIMED_UPDATES] * 2
 
 
-def test_a_cut_probe_keeps_neither_gradients_nor_the_state_of_an_optimiser(probes, monkeypatch):
+def test_a_cut_probe_keeps_no_state_of_an_optimiser(probes, monkeypatch):
     monkeypatch.setattr(module, "LARGEST_PROBE_MACS", {"cpu": 1.0})
     study = tiny_study()
     study = replace(study, recipe=replace(study.recipe, optimizer="adamw", ema_decay=0.9, accumulate=2))
@@ -72,7 +72,6 @@ def test_a_cut_probe_keeps_neither_gradients_nor_the_state_of_an_optimiser(probe
     assert all(item.seconds_per_image > 0 and item.evaluation_seconds_per_image > 0 for item in found)
     for training in probes[0]:
         assert len(training.batches.split) == 1
-        assert all(parameter.grad is None for parameter in training.model.parameters())
         assert not any(optimizer.state for optimizer in training.optimizers)
         assert training.average is None
 

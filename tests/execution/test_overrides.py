@@ -39,7 +39,7 @@ def test_a_budget_replaces_the_budget_in_another_unit() -> None:
         ("recipe.updates=-1", "recipe.updates"),
         ("recipe.optimizer=lion", "one of 'adamw', 'adam', 'sgd', 'muon'"),
         ("recipe=x", "group of fields"),
-        ("seeds=1,1", "each seed"),
+        ("seeds=1,1", "each once"),
         ("seeds=", "at least one"),
         ("train_sizes=100,50", "ascend"),
         ("arms=x", "cannot be overridden"),

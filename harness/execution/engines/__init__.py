@@ -22,7 +22,6 @@ class Prepared:
     """What trainings will have, as it was found before the first one."""
 
     device: str
-    precision: str
     data: tuple[DataFacts, ...]
 
 
@@ -45,10 +44,9 @@ class Outcome:
 
 
 class Engine(Protocol):
-    """Carries out runs. The runner starts as many as there is room for and waits for what happens.
+    """Carries out runs: `stop` asks all of them to keep their state and end, `close` ends everything now.
 
-    `start` returns at once; `wait` tells what has happened, waiting at most `seconds` for something; `stop` asks all
-    runs to keep their state and end; `close` ends everything now.
+    `start` returns at once; `wait` tells what has happened, waiting at most `seconds` for something.
     """
 
     capacity: int  # runs that are carried out at the same time

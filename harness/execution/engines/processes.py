@@ -27,13 +27,11 @@ class _Worker:
 
 
 class ProcessEngine:
-    """An engine with room for `workers` runs. A worker's death ends its own run only."""
+    """Room for `workers` runs; one without progress for `patience_seconds` is ended, one that dies ends no other."""
 
     def __init__(self, settings: WorkerSettings, *, workers: int, patience_seconds: float = 600.0) -> None:
-        """`workers` runs at a time; one without progress for `patience_seconds` is ended, with a stack dump."""
-        self._settings, self._patience_seconds = settings, patience_seconds
+        self._settings, self._patience_seconds, self.capacity = settings, patience_seconds, workers
         self._workers: dict[str, _Worker] = {}
-        self.capacity = workers
 
     @property
     def active(self) -> int:

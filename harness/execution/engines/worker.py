@@ -13,7 +13,7 @@ from harness.execution.engines import Beat, Outcome
 from harness.records.failpoints import reached
 from harness.records.files import mendable
 from harness.records.provenance import code_fingerprint, git_state
-from harness.records.runs import RunFolder
+from harness.records.runs import RunFolder, RunResult
 from harness.spec import InvalidInput, Run
 from harness.training.perform import perform
 from harness.training.settings import WorkerSettings
@@ -60,12 +60,11 @@ def check(pipe: Connection, *asked: Any) -> None:
         pipe.send(prepared)
 
 
-def report(pipe: Connection, folder: Path) -> None:
-    """Load what a report needs; sent the results that are known, by digest, write it. Sends notes."""
+def report(pipe: Connection, folder: Path, known: dict[str, RunResult]) -> None:
+    """Write tables and report, with the results that are known by digest. Sends notes."""
     reached("start of report")
     from harness.execution.publish import publish
 
-    known = pipe.recv()
     with mendable(folder):
         publish(folder, pipe.send, known)
 
@@ -76,9 +75,8 @@ class InlineEngine:
     capacity = 1
 
     def __init__(self, settings: WorkerSettings) -> None:
-        self._settings = settings
+        self._settings, self._stopping = settings, False
         self._waiting: list[tuple[Run, RunFolder]] = []
-        self._stopping = False
 
     @property
     def active(self) -> int:
