@@ -339,7 +339,7 @@ def test_named_sources_have_no_photographs_to_read(fields):
     [
         ({"background": (0, 0)}, "data.background is (0, 0); it must be three levels of 0 to 255."),
         ({"background": (0, 0, 256)}, "data.background is (0, 0, 256); it must be three levels"),
-        ({"channels": 2}, "data.channels is 2; it must be 1 (grey), 3 (RGB) or None."),
+        ({"channels": 2}, "data.channels is 2; it must be one of 1, 3, None."),
         ({"fit": "stretch"}, "data.fit is 'stretch' (str); it must be one of 'squash', 'crop', 'pad'."),
     ],
 )
