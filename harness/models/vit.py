@@ -91,7 +91,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.pre_norm:
-            y = self.branch1(self.attention(self.norm1(x)))
+            y: Tensor = self.branch1(self.attention(self.norm1(x)))
             x = x + y
             return (x if self.full_residual else y) + self.branch2(self.mlp(self.norm2(x)))
         x = self.norm1(x + self.branch1(self.attention(x)))
