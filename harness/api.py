@@ -35,13 +35,10 @@ class Report:
     """
 
     runs: pd.DataFrame
-    """A row per confirm run."""
     trials: pd.DataFrame
-    """A row per tuning trial."""
     comparisons: pd.DataFrame
     """A row per arm (and training size) against the baseline; differences are fractions, arm minus baseline."""
     claims: pd.DataFrame
-    """A row per claim with its verdict."""
     folder: Path
 
     def _repr_html_(self) -> str:
@@ -49,9 +46,8 @@ class Report:
 
 
 def load_study(name: str, *, scale: str | None = None, overrides: Sequence[str] = ()) -> ResolvedStudy:
-    """A shipped study by name, or a study file by path, at one scale with `key=value` overrides.
+    """A shipped study by name, or a study file by path, at a scale, by default this machine's, with overrides.
 
-    With no scale: `gpu` where CUDA is there, else `laptop`, as the command.
     Raises `InvalidInput` for a name, scale or override that is not there; the message names the nearest one.
 
     >>> study = load_study("patch_size", scale="smoke", overrides=["recipe.updates=20"])
@@ -116,11 +112,9 @@ def load(digest: str, *, results: str | Path | None = None) -> "tuple[nn.Module,
     """The best model of an arm, by the first 6 or more digits of its run's digest, and what is known of it.
 
     The model is in eval mode and on the CPU; `inputs` of the second makes its input from the data's images, and `facts`
-    has the run's configuration, normalisation and accuracies. Nothing is unpickled: the weights are held against their
-    SHA-256, and against the shapes of the specification, before they are loaded. A model of `Module(build=...)` is
-    built by its study file, which is run, if its source is what it was: load what comes from people you trust.
-
-    Raises `InvalidInput` with the candidates for digits that are unknown or ambiguous, and for damaged files.
+    has the run's configuration, normalisation and accuracies. Nothing is unpickled, but a model of `Module(build=...)`
+    is built by its study file, which is run: load what comes from people you trust. Raises `InvalidInput` with the
+    candidates for digits that are unknown or ambiguous, and for damaged files.
 
     >>> from tempfile import mkdtemp
     >>> folder = mkdtemp()

@@ -31,8 +31,6 @@ PLAIN_SECONDS = 20.0
 """Time between lines of progress where the output is not a terminal."""
 SPEED_SECONDS = 3.0
 """How long an arm's trainings are watched before its speed is taken as known."""
-MOST_SHOWN = 12
-"""Runs under way that are shown one by one."""
 WIDE = 105
 """Columns from which the final table has room for costs."""
 
@@ -70,7 +68,7 @@ def tell(console: Console, folder: Path, *, as_json: bool) -> dict[str, Any]:
 
 
 def tell_error(console: Console, text: str) -> None:
-    """A mistake that the user can mend."""
+    """Tell of a mistake that the user can mend."""
     console.print(Text.assemble(("error: ", "red"), text), soft_wrap=True)
 
 
@@ -138,8 +136,8 @@ class Progress(AbstractContextManager["Progress"]):
         images = counted(self._left.total(), "image")
         self.note(f"{self._title}: {counted(plan.runs, 'run')}, {images} to train on{already}")
         if self._console.is_terminal:
-            self._live.update(self.display())
             self._live.start()
+        self._show()
 
     def started(self, run: Run) -> None:
         self._running[run.digest] = _Running(run, self._clock())
@@ -172,7 +170,7 @@ class Progress(AbstractContextManager["Progress"]):
     def display(self) -> Text:
         """What a terminal shows: the totals and what is running."""
         lines = [f"{self._title}: {self.summary()}"]
-        for item in list(self._running.values())[:MOST_SHOWN]:
+        for item in self._running.values():
             updates = counted(item.run.config.recipe.updates or 0, "update")
             lines.append(f"  {item.run.label}: {count(item.update)} of {updates}")
         return Text("\n".join(lines))

@@ -44,6 +44,7 @@ class Heat:
 
     part: str
     what: str
+    """A model and its images, e.g. `ViT p4 w96 d6, 28 px`."""
     batch: int
     contenders: Sequence[Contender]
     threads: Sequence[int]
@@ -62,11 +63,9 @@ class Row:
 
     part: str
     what: str
-    """A model and its images, e.g. `ViT p4 w96 d6, 28 px`."""
     threads: int
     batch: int
     contender: str
-    """`patchbench`, and the way it was used if not the usual one; `other` likewise."""
     precision: str
     """`fp32` or `bf16` (autocast)."""
     other: str
@@ -76,7 +75,7 @@ class Row:
     low: float
     high: float
     value: float
-    """What ours reached, in `unit` (`images/s` or `s`): the median over the rounds; `other_value` likewise."""
+    """What ours reached, in `unit`: the median over the rounds; `other_value` likewise."""
     other_value: float
     unit: str
     rounds: int

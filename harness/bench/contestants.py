@@ -1,15 +1,15 @@
 """Who takes turns in each part of the bench: ours, and what does the same work by other libraries.
 
 `step`: training steps on a batch at hand, all with AdamW (fused), cross-entropy and the same batch size. Torchvision's
-vision transformer has a class token, so it stands against ours with one. A library's ResNet is also timed in the memory
-format that ours has, channels_last; and one peer of each kind with freed memory kept, as our workers keep it.
+vision transformer stands against ours with a class token. A library's ResNet is also timed in the memory format that
+ours has, channels_last; and one peer of each kind with freed memory kept, as our workers keep it.
 
 `data`: from images in memory to weights, on Fashion-MNIST with the same augmentation. The usual stack makes and
 transforms a PIL image of each item, in the training's process or in 1 or 2 of a DataLoader's. Both also train as many
 models at once as there are threads, each with one: that is how a study uses the processor.
 
-`study`: two arms, six seeds each (`twelve_trainings`), no search. Ours is the whole command, with its records, its
-report and MLflow; the shell loop starts Python for every training and prints two accuracies.
+`study`: `twelve_trainings`. Ours is the whole command, with its records, its report and MLflow; the shell loop starts
+Python for every training and prints two accuracies.
 """
 
 import shlex
@@ -54,7 +54,6 @@ class Settings:
     """Processor threads to measure with, each by itself, in rising order."""
     precisions: tuple[str, ...]
     rounds: int
-    """Turns of each contender, of some `seconds`."""
     seconds: float
 
 
@@ -68,7 +67,6 @@ class Workload:
     image_size: int = 28
     channels: int = 1
     batch: int = 128
-    """Images per update."""
 
 
 VITS = {OWN: ("timm", "timm, memory kept", "vit-pytorch SimpleViT"), WITH_TOKEN: ("torchvision",)}
@@ -141,9 +139,8 @@ def _own_update(
 ) -> Step:
     """A function that does one update in a process that is set up as a worker is."""
     keep_freed_memory()
-    updates = 100_000  # more than anybody waits for
-    recipe = replace(PLAIN, updates=updates, batch_size=workload.batch, augmentation=augmentation)
-    recipe = replace(recipe, precision="bf16" if precision == "bf16" else "fp32")
+    given: dict[str, Any] = {"updates": 100_000, "batch_size": workload.batch, "precision": precision}
+    recipe = replace(PLAIN, augmentation=augmentation, **given)
     source = "fashion_mnist" if workload.channels == 1 else "cifar10"
     spec = DataSpec(source=source, image_size=workload.image_size, train_size=len(dataset.train))
     shape: dict[str, Any] = {"channels": workload.channels, "classes": CLASSES, "data_hash": ""}

@@ -40,11 +40,9 @@ def peer_model(library: str, spec: ModelSpec, *, image_size: int, channels: int)
     assert isinstance(spec, ViTSpec)
     patch, width, heads, hidden = spec.patch_size, spec.width, spec.heads, round(spec.width * spec.mlp_ratio)
     shape: dict[str, Any] = {"patch_size": patch, "num_classes": CLASSES, "depth": spec.depth}
-    model: nn.Module
     if library == "torchvision":
-        model = VisionTransformer(image_size, patch, spec.depth, heads, width, hidden, num_classes=CLASSES)
-        if channels != 3:
-            model.conv_proj = nn.Conv2d(channels, width, patch, stride=patch)
+        model: nn.Module = VisionTransformer(image_size, patch, spec.depth, heads, width, hidden, num_classes=CLASSES)
+        model.conv_proj = nn.Conv2d(channels, width, patch, stride=patch)
     elif library == "timm":
         from timm.models.vision_transformer import VisionTransformer as TimmViT
 
@@ -118,10 +116,8 @@ def pictures(split: AnySplit, *, augment: bool) -> FashionMNIST:
 
 def training_batches(split: AnySplit, *, batch: int, workers: int) -> Iterator[list[Tensor]]:
     """Shuffled and augmented batches without end: float32 (B, 1, r, r) and labels (B,)."""
-    data, lasting = pictures(split, augment=True), workers > 0
-    loader: DataLoader[Any] = DataLoader(
-        data, batch_size=batch, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=lasting
-    )
+    way: dict[str, Any] = {"shuffle": True, "drop_last": True, "persistent_workers": workers > 0}
+    loader = DataLoader(pictures(split, augment=True), batch_size=batch, num_workers=workers, **way)
     while True:
         yield from loader
 
@@ -129,9 +125,8 @@ def training_batches(split: AnySplit, *, batch: int, workers: int) -> Iterator[l
 @torch.no_grad()
 def _accuracy(model: nn.Module, split: AnySplit, device: str) -> float:
     batches = DataLoader(pictures(split, augment=False), batch_size=1000)
-    return sum(int((model(images.to(device)).argmax(1).cpu() == labels).sum()) for images, labels in batches) / len(
-        split
-    )
+    right = (model(images.to(device)).argmax(1).cpu() == labels for images, labels in batches)
+    return float(torch.cat(list(right)).float().mean())
 
 
 def main(name: str, seed: str, updates: str, device: str) -> None:

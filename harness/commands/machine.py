@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands.exits import USER_ERROR
-from harness.commands.options import json_option, output_option, overrides_argument
+from harness.commands.options import FOLDER, USER_ERROR, json_option, overrides_argument
 from harness.console import make_console, say, say_json, table
 from harness.execution.stopping import interruptible
 from harness.records.data_facts import PART_NAMES
@@ -39,7 +38,7 @@ def doctor(results: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("parts", nargs=-1, metavar="[PART]...", type=click.Choice(["step", "data", "study"]))
 @click.option("--quick", is_flag=True, help="A look in a few minutes, in files of its own; not to be quoted.")
-@output_option("Folder of the bench's files; default: bench in the folder of all results.", is_file=False)
+@click.option("--output", type=FOLDER, help="Folder of the bench's files; default: bench in the folder of all results.")
 @click.pass_obj
 @interruptible()
 def bench(results: Path, parts: tuple[str, ...], quick: bool, output: Path | None) -> None:

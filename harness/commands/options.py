@@ -1,6 +1,5 @@
-"""Options that several verbs share, and the folder that they stand for."""
+"""What several verbs share: exit codes, options, and the folder that they stand for."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,9 @@ from click.shell_completion import CompletionItem
 
 from harness.records.layout import StudyFolder, command_line
 from harness.spec import SCALES, InvalidInput, find_study, study_name, study_names
+
+DEFECT, USER_ERROR, GAPS, INTERRUPTED = 1, 2, 3, 75
+"""Exit codes besides 0; see README."""
 
 
 def complete_study(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -24,18 +26,14 @@ workers_option = click.option(
     "--workers", type=click.IntRange(1), help="Runs at the same time; default: one per core, one on a GPU."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document; all else goes to stderr.")
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
 ABOVE_0 = click.FloatRange(min=0, min_open=True)
 
 
 def of_study(function: Any) -> Any:
     """Add `NAME` and `--scale`."""
     return click.argument("name", shell_complete=complete_study)(scale_option(function))
-
-
-def output_option(text: str, *, is_file: bool = True) -> Callable[[Any], Any]:
-    """Add `--output`, a file or a folder."""
-    kind = click.Path(path_type=Path, dir_okay=not is_file, file_okay=is_file)
-    return click.option("--output", type=kind, help=text)
 
 
 def existing(results: Path, name: str, scale: str | None) -> Path:

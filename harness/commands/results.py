@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from harness.commands.exits import USER_ERROR
 from harness.commands.options import (
     ABOVE_0,
+    FILE,
+    USER_ERROR,
     complete_study,
     existing,
     json_option,
     of_study,
-    output_option,
     scale_option,
 )
 from harness.console import make_console, say, say_json, table, tell
@@ -67,7 +67,9 @@ def verify(results: Path, name: str, scale: str | None, as_json: bool) -> None:
 @click.argument("first", metavar="A", shell_complete=complete_study)
 @click.argument("second", metavar="B", shell_complete=complete_study)
 @scale_option
-@output_option("The page to write, FILE.html, with the same as Markdown beside it. Default: in RESULTS/comparisons.")
+@click.option(
+    "--output", type=FILE, help="The page, FILE.html, and its Markdown beside it; default: in RESULTS/comparisons."
+)
 @click.pass_obj
 def compare(results: Path, first: str, second: str, scale: str | None, output: Path | None) -> None:
     """Set two studies side by side. A and B: a study's name, NAME/SCALE, or a folder that holds a study.json."""
@@ -96,7 +98,7 @@ def _compared(results: Path, name: str, scale: str | None) -> Path:
 
 @click.command()
 @click.argument("digest")
-@output_option("Copy the weights to this new file, FILE.safetensors, and what describes them beside it, as FILE.json.")
+@click.option("--output", type=FILE, help="Copy the weights to FILE.safetensors, what describes them to FILE.json.")
 @click.option("--register", metavar="NAME", help="Register the model in MLflow under this name.")
 @json_option
 @click.pass_obj

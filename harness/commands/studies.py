@@ -3,15 +3,14 @@
 import shlex
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands.exits import GAPS
 from harness.commands.options import (
     ABOVE_0,
+    GAPS,
     device_option,
     existing,
     json_option,
@@ -22,7 +21,7 @@ from harness.commands.options import (
 from harness.console import Progress, make_console, say, say_json, table, tell
 from harness.execution.stopping import interruptible
 from harness.records.layout import StudyFolder, command_line
-from harness.spec import Study, find_study, study_names, to_plain
+from harness.spec import find_study, study_names, to_plain
 from harness.spec.formats import count, duration, plain, words
 from harness.spec.plural import counted
 
@@ -38,17 +37,13 @@ def list_(as_json: bool) -> None:
     if as_json:
         say_json({name: to_plain(study) for name, study in studies.items()})
         return
-    rows = [[name, study.question, _scales(study)] for name, study in studies.items()]
+    rows = []
+    for name, study in studies.items():
+        scales = ((at, len(scale.arms) + 1, scale.minutes) for at, scale in study.scales.items())
+        told = (f"{at} {arms}" + (f" ({minutes:g} min)" if minutes else "") for at, arms, minutes in scales)
+        rows.append([name, study.question, ", ".join(told)])
     make_console().print(table("Studies", ["study", "question", "arms (minutes) by scale"], rows))
     say("Minutes as stated for 2 cores (gpu: one GPU); `patchbench plan NAME` forecasts them here.")
-
-
-def _scales(study: Study) -> str:
-    """Arms and minutes by scale."""
-    return ", ".join(
-        f"{name} {len(scale.arms) + 1}" + (f" ({scale.minutes:g} min)" if scale.minutes else "")
-        for name, scale in study.scales.items()
-    )
 
 
 @click.command()
@@ -114,7 +109,11 @@ def plan(
     columns = [words(name) for name in told["cells"][0]]
     rows = [[_text(value) for value in cell.values()] for cell in told["cells"]]
     make_console().print(table(f"{study.name} at scale {study.scale}: {counted(made.runs, 'run')}", columns, rows))
-    say(*_in_words(told), *study.used_up)
+    where, took = f"{placement.device} ({placement.precision}), {workers} at a time", duration(told["seconds"])
+    say(f"Forecast on {where}: {took}. Nothing was trained. The seconds of a row are those of one worker.")
+    if told["done"]:
+        say(f"Of the runs {told['done']:,} are done already; what is left takes {duration(told['seconds_left'])}.")
+    say(*study.used_up)
     for facts in data:
         say(*facts.in_words(), *(f"note: {caution}" for caution in facts.cautions()))
 
@@ -129,16 +128,6 @@ def _cell(item: "Forecast") -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     return plain(value) if isinstance(value, str) or value < 100 else count(value)
-
-
-def _in_words(told: dict[str, Any]) -> Iterator[str]:
-    """How long a study takes here, and how far to trust that."""
-    where = f"{told['device']} ({told['precision']}), {told['workers']} at a time"
-    took = duration(told["seconds"])
-    yield f"Forecast on {where}: {took}. Nothing was trained. The seconds of a row are those of one worker."
-    if done := told["done"]:
-        left = duration(told["seconds_left"])
-        yield f"{done:,} of the runs {'is' if done == 1 else 'are'} done already; what is left takes {left}."
 
 
 @click.command()

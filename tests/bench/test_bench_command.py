@@ -10,7 +10,7 @@ from bench_rows import made_row
 from click.testing import CliRunner
 
 from harness.__main__ import cli
-from harness.bench import contest, contestants
+from harness.bench import benchmark, contestants
 from harness.bench.benchmark import bench
 from harness.records.files import read_json
 from harness.spec import InvalidInput
@@ -33,7 +33,7 @@ def test_an_unknown_part_is_refused_with_the_valid_ones():
 def test_a_missing_library_ends_it_before_any_work(tmp_path, monkeypatch, missing, said):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else found(name))
-    monkeypatch.setattr(contest, "race", lambda heat: pytest.fail("something was measured"))
+    monkeypatch.setattr(benchmark, "race", lambda heat: pytest.fail("something was measured"))
     with pytest.raises(InvalidInput, match=f"lacks {said}. Use `make bench`.*bench.'"):
         bench((), output=tmp_path / "bench", quick=True, say=nothing)
     assert not (tmp_path / "bench").exists()
@@ -41,7 +41,7 @@ def test_a_missing_library_ends_it_before_any_work(tmp_path, monkeypatch, missin
 
 def test_parts_measured_one_by_one_stand_side_by_side(tmp_path, monkeypatch):
     monkeypatch.setattr(contestants, "load", lambda spec: None)
-    monkeypatch.setattr(contest, "race", lambda heat: [made_row(part=heat.part, rounds=heat.rounds)])
+    monkeypatch.setattr(benchmark, "race", lambda heat: [made_row(part=heat.part, rounds=heat.rounds)])
     bench(("data",), output=tmp_path, quick=False, say=nothing)
     shown, files = bench(("step",), output=tmp_path, quick=False, say=nothing)
     bench(("step",), output=tmp_path, quick=True, say=nothing)

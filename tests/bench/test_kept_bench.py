@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from bench_rows import FACTS, MACHINE, made_row
 
-from harness.bench.bench_page import PARTS, TARGETS, Bench, page, read_bench, show, tables
-from harness.bench.benchmark import file_stem
+from harness.bench.benchmark import PARTS, TARGETS, Bench, file_stem, page, read_bench, show, tables
 from harness.records.files import RecordsError
 
 RESULTS = Path(__file__).parents[2] / "results" / "bench"

@@ -98,7 +98,7 @@ def test_plan_tells_what_is_left(results: Path, ran: Result, here: Here) -> None
     assert (said["runs"], said["done"]) == (12, 6)
     assert 0 < said["seconds_left"] < said["seconds"]
     told = here(results, "plan", "patch_size", "--scale", "smoke", *TINY)
-    assert "6 of the runs are done already; what is left takes 0 s." in told.stdout
+    assert "Of the runs 6 are done already; what is left takes 0 s." in told.stdout
 
 
 def test_mistakes_leave_standard_output_empty(tmp_path: Path, here: Here) -> None:

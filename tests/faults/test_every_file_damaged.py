@@ -88,9 +88,8 @@ def numbers(results: Path) -> dict[str, float]:
 
 def called(verb: str, study: Path, results: Path, limit: int = LIMIT_SECONDS) -> tuple[int, str]:
     """The exit code and what is said, of a verb that is carried out in this process. Nothing is drawn or synced."""
-    from harness.__main__ import cli
+    from harness.__main__ import carry_out, cli
     from harness.commands import results as commands
-    from harness.commands.exits import carry_out
     from harness.report import content
 
     named = [str(study), *([str(study)] if verb == "compare" else []), "--scale", "smoke"]

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from harness import __main__ as program
-from harness.commands import exits
+from harness.commands import options
 from harness.execution.overrides import override
 from harness.execution.plan import make_plan
 from harness.records.runs import RunFolder
@@ -197,7 +197,7 @@ def test_every_scale_is_in_the_table() -> None:
 
 def test_exit_codes_are_those_of_the_program() -> None:
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", README, flags=re.MULTILINE)}
-    assert codes == {0, exits.DEFECT, exits.USER_ERROR, exits.GAPS, exits.INTERRUPTED}
+    assert codes == {0, options.DEFECT, options.USER_ERROR, options.GAPS, options.INTERRUPTED}
 
 
 def test_nothing_is_loaded_from_the_network_to_show_it() -> None:
