@@ -29,8 +29,8 @@ def test_check_tells_what_a_folder_holds(photographs: Path, here: Here) -> None:
     assert done.returncode == 0, done.stderr
     for line in (
         "Training images: 31",
-        "Validation images: 4, held out of the training part",
-        "Test images: 9, held out of the training part",
+        "Validation images: 4, held out",
+        "Test images: 9, held out",
         "Modes: RGB",
         "Skipped: other endings: 1 (cat/x.heic)",
         "Duplicates: none (compared: pixels at 64 px)",
@@ -63,7 +63,7 @@ def test_plan_tells_facts_and_cautions(photographs: Path, tmp_path: Path, here: 
     arguments = ["plan", "patch_size", "--scale", "smoke", "--device", "cpu", *overrides]
     done = here(tmp_path / "results", *arguments)
     assert (
-        "validation images 4, held out of the training part; test images 9, held out of the training part"
+        "validation images 4, held out; test images 9, held out"
         in done.stdout.replace("\n", " ")
     )
     assert "has only 9 test images" in done.stdout
