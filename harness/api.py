@@ -28,8 +28,6 @@ class Report:
     >>> report = results("patch_size")
     >>> "ViT/7" in set(report.runs["arm"])
     True
-    >>> bool((report.comparisons["ci_low"] <= report.comparisons["difference"]).all())
-    True
     >>> sorted(set(report.claims["verdict"]) - {"reproduced", "contradicted", "inconclusive"})
     []
     """

@@ -20,19 +20,15 @@ from rich.text import Text
 from harness.records.files import read_json
 from harness.records.layout import REPORT_FILE
 from harness.spec import Run
-from harness.spec.formats import count, duration, words
-from harness.spec.plural import counted
+from harness.spec.formats import count, counted, duration, words
 
 if TYPE_CHECKING:  # a message needs neither plans nor records
     from harness.execution.plan import Plan
     from harness.records.runs import RunResult
 
-PLAIN_SECONDS = 20.0
-"""Time between lines of progress where the output is not a terminal."""
-SPEED_SECONDS = 3.0
-"""How long an arm's trainings are watched before its speed is taken as known."""
-WIDE = 105
-"""Columns from which the final table has room for costs."""
+PLAIN_SECONDS = 20.0  # time between lines of progress where the output is not a terminal
+SPEED_SECONDS = 3.0  # how long an arm's trainings are watched before its speed is taken as known
+WIDE = 105  # columns from which the final table has room for costs
 
 
 def make_console(*, stderr: bool = False, quiet: bool = False) -> Console:
@@ -100,8 +96,7 @@ class _Running:
     update: int = 0
     seen: float | None = None
     """When the last sign of life came: a training that is resumed does not begin at update 0."""
-    images: int = 0
-    """From the first sign of life to the last; `seconds` likewise."""
+    images: int = 0  # from the first sign of life to the last; `seconds` likewise
     seconds: float = 0.0
 
 

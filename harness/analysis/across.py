@@ -14,7 +14,7 @@ from harness.analysis.findings import columns, frame
 from harness.analysis.wording import Cell, listed
 from harness.records.run_table import StudyRecords
 from harness.spec import NAMED_SOURCES, to_plain
-from harness.spec.plural import counted
+from harness.spec.formats import counted
 from harness.spec.run import leaves
 
 _TYPES = dict.fromkeys(("first_n", "second_n", "first_size", "second_size", "same_runs"), "Int64")
@@ -33,8 +33,7 @@ corrects over the rows."""
 KIN_COLUMNS = columns("first_arm second_arm first_size second_size first_mean second_mean differs", **_TYPES)
 """Arms with the same model and training size whose recipe or data is another: `differs` names the fields."""
 
-PLACES = ("first", "second")
-"""Tell two results of one study and scale apart."""
+PLACES = ("first", "second")  # tell two results of one study and scale apart
 
 _PROTOCOL = ("data", "recipe", "search", "seeds", "train_sizes", "test_shifts")
 """Fields of a study that are compared as a whole: not its arms, claims and texts."""
@@ -51,14 +50,11 @@ _ORIGINS = {
 class Across:
     """What two studies have in common."""
 
-    shared: pd.DataFrame
-    """SHARED_COLUMNS."""
-    kin: pd.DataFrame
-    """KIN_COLUMNS."""
+    shared: pd.DataFrame  # SHARED_COLUMNS
+    kin: pd.DataFrame  # KIN_COLUMNS
     settings: tuple[tuple[str, str, str], ...]
     """Fields in which the studies' data, recipe, search and seeds differ, with both values."""
-    cautions: tuple[str, ...]
-    """Sentences on what makes the two less comparable, or says that nothing is shared."""
+    cautions: tuple[str, ...]  # sentences on what makes the two less comparable, or says that nothing is shared
 
 
 def across(first: StudyRecords, second: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> Across:

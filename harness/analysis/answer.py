@@ -7,8 +7,7 @@ from harness.analysis.axis import Axis, crossing, level_axis, series_pairs, size
 from harness.analysis.estimate import LEVEL, MeanEstimate, holm
 from harness.analysis.evidence import Evidence
 from harness.analysis.wording import amount, bounds, described, listed
-from harness.spec.formats import plain
-from harness.spec.plural import counted
+from harness.spec.formats import counted, plain
 
 _METRIC = "test_accuracy"
 

@@ -13,11 +13,11 @@ from harness.analysis.estimate import FEWEST_SEEDS, Floats, over_seeds
 from harness.analysis.evidence import Evidence, evidence_of, measured
 from harness.analysis.findings import ARM_COLUMNS, SHIFT_COLUMNS, Findings, frame
 from harness.analysis.judging import claims_table
-from harness.analysis.laws import laws_table
+from harness.analysis.learning import laws_table
 from harness.analysis.wording import Cell, listed, place
 from harness.records.data_facts import of_provenance
 from harness.records.run_table import StudyRecords
-from harness.spec.plural import counted
+from harness.spec.formats import counted
 
 _SPEEDS = ("train_images_per_second", "eval_images_per_second", "peak_memory_bytes", "train_seconds")
 """Told of completed runs only: an unfinished run's would mislead."""

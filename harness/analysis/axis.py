@@ -15,13 +15,11 @@ from harness.analysis.evidence import Evidence, generator
 from harness.analysis.findings import CROSSOVER_COLUMNS, FRONTIER_COLUMNS, SLOPE_COLUMNS, frame
 from harness.analysis.wording import Cell, described, listed
 from harness.spec import METRICS, ResolvedStudy
-from harness.spec.formats import count, percent, plain, words
-from harness.spec.plural import counted
+from harness.spec.formats import count, counted, percent, plain, words
 
 TRAIN_SIZE = "train_size"
 
-_GRID = 241
-"""Positions over the measured range, evenly spaced, between which a sign change is interpolated."""
+_GRID = 241  # positions over the measured range, evenly spaced, between which a sign change is interpolated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,17 +31,13 @@ class Axis:
     size, along the factor where the levels are geometric (`is_geometric`).
     """
 
-    along: str
-    """`train_size`, or the study's factor."""
+    along: str  # `train_size`, or the study's factor
     arm: str
     other: str
-    points: tuple[float, ...]
-    """Training images, or levels."""
-    pairs: tuple[tuple[Cell, Cell], ...]
-    """The cells of `arm` and of `other` at each point."""
+    points: tuple[float, ...]  # training images, or levels
+    pairs: tuple[tuple[Cell, Cell], ...]  # the cells of `arm` and of `other` at each point
     log: bool
-    train_size: int | None = None
-    """Along the factor of a study with several training sizes, the one of all cells."""
+    train_size: int | None = None  # along the factor of a study with several training sizes, the one of all cells
 
     @property
     def sized(self) -> bool:
@@ -140,16 +134,12 @@ class Crossing:
 
     axis: Axis
     metric: str
-    trouble: str = ""
-    """Why nothing can be judged, as a clause: lost runs, too few seeds or points."""
-    differences: tuple[MeanEstimate, ...] = ()
-    """The difference at each point; none where nothing can be judged."""
-    median: float = math.nan
-    """The point of the sign change; NaN where none is shown within the measured range."""
+    trouble: str = ""  # why nothing can be judged, as a clause: lost runs, too few seeds or points
+    differences: tuple[MeanEstimate, ...] = ()  # the difference at each point; none where nothing can be judged
+    median: float = math.nan  # the point of the sign change; NaN where none is shown within the measured range
     ci_low: float = math.nan
     ci_high: float = math.nan
-    share: float = math.nan
-    """Share of resamples whose difference changes sign from one point to another."""
+    share: float = math.nan  # share of resamples whose difference changes sign from one point to another
 
     @property
     def signs(self) -> tuple[int, ...]:

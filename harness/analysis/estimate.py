@@ -22,18 +22,15 @@ import numpy.typing as npt
 from scipy import optimize, special
 
 from harness.spec import Estimate
-from harness.spec.plural import counted
+from harness.spec.formats import counted
 
 Floats = npt.NDArray[np.float64]
 
-FEWEST_SEEDS = 3
-"""Fewest seeds that an interval or a verdict may rest on."""
+FEWEST_SEEDS = 3  # fewest seeds that an interval or a verdict may rest on
 
-LEVEL = 0.95
-"""Confidence level of every interval."""
+LEVEL = 0.95  # confidence level of every interval
 
-POWER = 0.8
-"""Probability of showing a difference that is there, in every statement about needed seeds."""
+POWER = 0.8  # probability of showing a difference that is there, in every statement about needed seeds
 
 MOST_SEEDS, MOST_IMAGES = 100, 1_000_000
 """Statements say `more than` beyond these: next to a bound the formula asks for billions."""
@@ -52,16 +49,11 @@ class MeanEstimate(Estimate):
     `value` is the mean over the seeds, NaN without any; the interval is NaN below three seeds.
     """
 
-    seeds: tuple[int, ...] = ()
-    """Seeds that it rests on."""
-    sd: float = math.nan
-    """Standard deviation of the per-seed values (n - 1); NaN below two seeds."""
-    seed_error: float = math.nan
-    """Standard error from the choice of seeds."""
-    image_error: float = 0.0
-    """Standard error from the choice of test images; 0 where no predictions tell."""
-    images: int = 0
-    """Test images; 0 where the estimate rests on seeds only."""
+    seeds: tuple[int, ...] = ()  # seeds that it rests on
+    sd: float = math.nan  # standard deviation of the per-seed values (n - 1); NaN below two seeds
+    seed_error: float = math.nan  # standard error from the choice of seeds
+    image_error: float = 0.0  # standard error from the choice of test images; 0 where no predictions tell
+    images: int = 0  # test images; 0 where the estimate rests on seeds only
     deviations: Floats = field(default_factory=lambda: np.zeros(1), repr=False)
     """(resamples,) bootstrapped deviations of the mean due to test images; (1,) zero where it rests on seeds only."""
 

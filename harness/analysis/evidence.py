@@ -34,10 +34,8 @@ class Evidence:
     records: StudyRecords
     rows: Mapping[Cell, Mapping[int, Row]]
     """For each cell of the study, in its order, the row of `runs` of each planned seed that has a result."""
-    seed: int = 0
-    """Root of the generators."""
-    resamples: int = 2000
-    """Bootstrap draws of test images, and of curves."""
+    seed: int = 0  # root of the generators
+    resamples: int = 2000  # bootstrap draws of test images, and of curves
     _known: dict[Any, MeanEstimate] = field(default_factory=dict, repr=False)
 
     @property

@@ -98,20 +98,16 @@ class Findings:
     comparisons: pd.DataFrame
     claims: pd.DataFrame
     crossovers: pd.DataFrame
-    laws: pd.DataFrame
-    """Studies of several training sizes, a row per arm."""
+    laws: pd.DataFrame  # studies of several training sizes, a row per arm
     slopes: pd.DataFrame
     budget: pd.DataFrame
     audit: pd.DataFrame
-    gaps: tuple[str, ...] = ()
-    """One sentence for every cell with missing, diverged or failed runs."""
+    gaps: tuple[str, ...] = ()  # one sentence for every cell with missing, diverged or failed runs
     warnings: tuple[str, ...] = ()
     """What changes the reading of the results: edge of range, few seeds, unequal budgets, several devices."""
-    answer: str = ""
-    """The study's question answered in one computed sentence."""
+    answer: str = ""  # the study's question answered in one computed sentence
     frontier: pd.DataFrame = field(default_factory=lambda: frame([], FRONTIER_COLUMNS))
     """Where two series are level, by level and training size; no rows in studies of one size."""
     shifts: pd.DataFrame = field(default_factory=lambda: frame([], SHIFT_COLUMNS))
     """No rows where a study does not test on moved images."""
-    main_factor_sizes: tuple[int, ...] = ()
-    """The training sizes of a two-factor study, ascending; empty otherwise."""
+    main_factor_sizes: tuple[int, ...] = ()  # the training sizes of a two-factor study, ascending; empty otherwise

@@ -25,10 +25,9 @@ from harness.records.run_table import StudyRecords
 from harness.spec import Claim, Estimate, Judgement, canonical_json, to_plain
 from harness.spec.claims import KeptClaim, Verdict, is_own
 from harness.spec.errors import require
-from harness.spec.plural import counted
+from harness.spec.formats import counted
 
-KEY = "own_claims"
-"""Of the provenance: what a study file's own claims said when they were last judged."""
+KEY = "own_claims"  # of the provenance: what a study file's own claims said when they were last judged
 
 _NUMBERS = ("estimate", "ci_low", "ci_high")
 

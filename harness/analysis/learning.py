@@ -11,22 +11,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special
+from scipy import optimize, special
 
 from harness.analysis.estimate import Floats
 from harness.analysis.evidence import Evidence, Row, number
-from harness.analysis.findings import AUDIT_COLUMNS, BUDGET_COLUMNS, frame
+from harness.analysis.findings import AUDIT_COLUMNS, BUDGET_COLUMNS, LAW_COLUMNS, frame
 from harness.analysis.wording import Cell, listed, place
 from harness.spec import IMAGENET, NAMED_SOURCES, Choice, InvalidInput, LogUniform, Space, Uniform
-from harness.spec.formats import percent, plain
-from harness.spec.plural import counted
+from harness.spec.formats import counted, percent, plain
 from harness.spec.search import Distribution, Setting
 
-EDGE = 0.05
-"""A chosen value within this share of its range from an edge asks for a wider range."""
+EDGE = 0.05  # a chosen value within this share of its range from an edge asks for a wider range
 
-LAST_SHARE = 0.2
-"""The end of a training that is looked at: its last fifth."""
+LAST_SHARE = 0.2  # the end of a training that is looked at: its last fifth
 
 STEEP_FALL = 0.15
 """A training loss that in the last fifth still falls by this share of the way from chance to where it ends was cut off.
@@ -269,3 +266,47 @@ def _edges(evidence: Evidence, cell: Cell, trials: Sequence[Row]) -> Iterator[st
             f"{place(cell)}: the chosen {name} {plain(values[name])} lies on the edge of its range "
             f"[{plain(low, 6)}, {plain(high, 6)}]; widen the range and search again."
         )
+
+
+def laws_table(evidence: Evidence) -> pd.DataFrame:
+    """LAW_COLUMNS, a row per arm of a study of several training sizes: the law of its mean error over these."""
+    study, rows = evidence.study, []
+    for arm in study.all_arms if study.train_sizes else ():
+        errors = [(size, 1 - evidence.mean((arm.name, size), "test_accuracy")) for size in study.train_sizes]
+        points = np.array(errors, dtype=np.float64)
+        rows.append((arm.name, *fit_law(points[np.isfinite(points[:, 1])])))
+    return frame(rows, LAW_COLUMNS)
+
+
+def law_error(n: Floats, a: float, b: float, c: float, d: float = 0.0) -> Floats:
+    """The law's error, a fraction, at numbers of training images `n`: what is fitted, and what figures draw."""
+    return np.asarray(a * (n + d) ** -b + c)
+
+
+def law_formula(shifts: Iterable[float]) -> str:
+    """The law as a reader sees it, with the shift where one of the fitted laws has it."""
+    return f"error = a · {'(n + d)' if any(shifts) else 'n'}^−b + c"
+
+
+def fit_law(points: Floats) -> tuple[float, float, float, float, float]:
+    """a, b, c, d and r2 of error = a (n + d)^-b + c through (k, 2) points (n, error); NaN below three points.
+
+    d is 0 for five points or fewer.
+    """
+    if len(points) < 3:
+        return (math.nan,) * 5
+    n, error = points.T
+    scale = float(n[0])  # n in units of the smallest size, for a well-conditioned fit
+    parameters = 4 if len(points) > 5 else 3  # few points do not tell the shift d from b
+    start = [max(error[0] - error[-1], 1e-3), 0.5, max(0.5 * error.min(), 1e-6), 0.1][:parameters]
+    bounds = (0.0, [np.inf, 5.0, 1.0, 10.0][:parameters])
+
+    def misfit(law: Floats) -> Floats:
+        return np.asarray(law_error(n / scale, *law) - error, dtype=np.float64)
+
+    fit = optimize.least_squares(misfit, start, bounds=bounds, max_nfev=2000)
+    if not fit.success:  # no convergence: no law, rather than a bad one
+        return (math.nan,) * 5
+    a, b, c, d = (*map(float, fit.x), 0.0)[:4]
+    spread = float(((error - error.mean()) ** 2).sum())
+    return a * scale**b, b, c, d * scale, 1 - 2 * float(fit.cost) / spread if spread else math.nan

@@ -19,11 +19,9 @@ from harness.analysis.evidence import Evidence
 from harness.analysis.wording import Cell, amount, at_size, described, listed, named, place
 from harness.spec import METRICS, Estimate, Judgement, ResolvedStudy
 from harness.spec.claims import Better, Claim, CostGrows, Crosses, Equivalent, GainsMore, GapShrinks, Monotone, Verdict
-from harness.spec.formats import plain
-from harness.spec.plural import counted
+from harness.spec.formats import counted, plain
 
-_EXACT = ("params", "macs_per_image", "attention_macs_per_image")
-"""Metrics that the model alone decides."""
+_EXACT = ("params", "macs_per_image", "attention_macs_per_image")  # metrics that the model alone decides
 
 
 class Undecided(Exception):

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from harness.analysis.estimate import MeanEstimate
-from harness.spec.formats import magnitude, memory, number, plain, points, words
-from harness.spec.plural import counted, plural
+from harness.spec.formats import counted, magnitude, memory, number, plain, plural, points, words
 
 Cell = tuple[str, int | None]
 """Name of an arm and a training size; None in studies with one size, whatever that size is."""

@@ -19,13 +19,11 @@ from harness.records.files import RecordsError, read_json, write_json, write_tex
 from harness.report.page import escape, markdown_table
 from harness.report.table import Table, text_of, text_table
 from harness.spec import InvalidInput, to_plain
-from harness.spec.formats import count, plain, words
-from harness.spec.plural import counted
+from harness.spec.formats import count, counted, plain, words
 
 PEERS = {"timm": "timm", "vit_pytorch": "vit-pytorch"}
 """Libraries beside torchvision that the models are compared with: module and package."""
-SCHEMA = 2
-"""Version of what stands in the file; raise it when a field changes its meaning."""
+SCHEMA = 2  # version of what stands in the file; raise it when a field changes its meaning
 PARTS = {
     "step": "Training steps on a batch at hand, against other libraries' models",
     "data": "Training from data to weights, against the usual stack",
@@ -49,11 +47,9 @@ TARGETS = (
 class Bench:
     """All that is known of a machine's speed."""
 
-    machine: dict[str, Any]
-    """Processor, cores, vector instructions, memory and GPU, without its name."""
+    machine: dict[str, Any]  # processor, cores, vector instructions, memory and GPU, without its name
     rows: tuple[Row, ...] = ()
-    parts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By part: when and with what it was measured."""
+    parts: dict[str, dict[str, Any]] = field(default_factory=dict)  # by part: when and with what it was measured
 
     def with_part(self, name: str, rows: Sequence[Row], facts: dict[str, Any]) -> "Bench":
         """This bench with a part measured anew; the other parts' rows stay as they are, with their own times."""

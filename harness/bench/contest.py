@@ -28,12 +28,10 @@ class Contender:
     make: Callable[[], Callable[[], Any]]
     """Called in the contender's process; returns what does a step, without waiting for a GPU. It can be pickled."""
     precision: str = "fp32"
-    rivals: Sequence[str] = ()
-    """Contenders that it is fairly compared with: in its own precision, and in fp32."""
+    rivals: Sequence[str] = ()  # contenders that it is fairly compared with: in its own precision, and in fp32
     block: int = 1
     """Steps between two looks at the clock, before which a GPU is waited for: as many as come in one rhythm."""
-    copies: int = 1
-    """Processes that do the work at the same time; several have one thread each."""
+    copies: int = 1  # processes that do the work at the same time; several have one thread each
     rest: float = 0.0
     """Seconds between the end of its turn and the next contender's: for what it still does in the background."""
 
@@ -43,17 +41,14 @@ class Heat:
     """The same work by several contenders, which gives a row for each number of threads, contender and rival."""
 
     part: str
-    what: str
-    """A model and its images, e.g. `ViT p4 w96 d6, 28 px`."""
+    what: str  # a model and its images, e.g. `ViT p4 w96 d6, 28 px`
     batch: int
     contenders: Sequence[Contender]
     threads: Sequence[int]
-    rounds: int
-    """Turns of each contender."""
+    rounds: int  # turns of each contender
     seconds: float
     """Length of a turn, of one block of steps at least. Of 0, nothing is warmed up before the first round."""
-    unit: str = "images/s"
-    """Or `s`, of one step."""
+    unit: str = "images/s"  # or `s`, of one step
     note: str = ""
 
 
@@ -66,16 +61,13 @@ class Row:
     threads: int
     batch: int
     contender: str
-    precision: str
-    """`fp32` or `bf16` (autocast)."""
+    precision: str  # `fp32` or `bf16` (autocast)
     other: str
     other_precision: str
-    ratio: float
-    """The median over the rounds, with its bootstrap interval (95%); above 1, ours is the faster one."""
+    ratio: float  # the median over the rounds, with its bootstrap interval (95%); above 1, ours is the faster one
     low: float
     high: float
-    value: float
-    """What ours reached, in `unit`: the median over the rounds; `other_value` likewise."""
+    value: float  # what ours reached, in `unit`: the median over the rounds; `other_value` likewise
     other_value: float
     unit: str
     rounds: int

@@ -1,15 +1,11 @@
 """Who takes turns in each part of the bench: ours, and what does the same work by other libraries.
 
 `step`: training steps on a batch at hand, all with AdamW (fused), cross-entropy and the same batch size. Torchvision's
-vision transformer stands against ours with a class token. A library's ResNet is also timed in the memory format that
-ours has, channels_last; and one peer of each kind with freed memory kept, as our workers keep it.
-
-`data`: from images in memory to weights, on Fashion-MNIST with the same augmentation. The usual stack makes and
-transforms a PIL image of each item, in the training's process or in 1 or 2 of a DataLoader's. Both also train as many
-models at once as there are threads, each with one: that is how a study uses the processor.
-
-`study`: `twelve_trainings`. Ours is the whole command, with its records, its report and MLflow; the shell loop starts
-Python for every training and prints two accuracies.
+ViT stands against ours with a class token; a library's ResNet also in channels_last, the format of ours; and one peer
+of each kind with freed memory kept, as our workers keep it.
+`data`: from images in memory to weights, with the same augmentation. The usual stack transforms PIL images, in the
+training's process or in 1 or 2 of a DataLoader's. Both also train a model per thread at once, as a study does.
+`study`: `twelve_trainings`. Ours is the whole command, with its report and MLflow; the shell loop prints accuracies.
 """
 
 import shlex
@@ -37,21 +33,17 @@ from harness.training.loop import prepare_training, run_updates
 Step = Callable[[], object]
 OWN, WITH_TOKEN, AT_ONCE = "patchbench", "patchbench, class token", ", a training per thread"
 DATA = DataSpec(source="fashion_mnist")
-TURN = 2.5
-"""Turns from data to weights are so many times as long: what a DataLoader has in store then weighs little."""
-REST_SECONDS = 0.3
-"""Time for a DataLoader's workers to fill their queue after its turn, in its favour."""
+TURN = 2.5  # turns from data to weights are so many times as long: what a DataLoader has in store then weighs little
+REST_SECONDS = 0.3  # time for a DataLoader's workers to fill their queue after its turn, in its favour
 
 
 @dataclass(frozen=True)
 class Settings:
     """How thoroughly, and on what, each part measures."""
 
-    quick: bool
-    """A look in a minute or two instead of figures to quote: fewer workloads, shorter turns."""
+    quick: bool  # a look in a minute or two instead of figures to quote: fewer workloads, shorter turns
     device: str
-    threads: tuple[int, ...]
-    """Processor threads to measure with, each by itself, in rising order."""
+    threads: tuple[int, ...]  # processor threads to measure with, each by itself, in rising order
     precisions: tuple[str, ...]
     rounds: int
     seconds: float

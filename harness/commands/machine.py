@@ -10,7 +10,7 @@ from harness.commands.options import FOLDER, USER_ERROR, json_option, overrides_
 from harness.console import make_console, say, say_json, table
 from harness.execution.stopping import interruptible
 from harness.records.data_facts import PART_NAMES
-from harness.spec.plural import counted
+from harness.spec.formats import counted
 
 if TYPE_CHECKING:
     from harness.spec import DataSpec

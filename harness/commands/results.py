@@ -20,10 +20,9 @@ from harness.commands.options import (
 from harness.console import make_console, say, say_json, table, tell
 from harness.records.layout import StudyFolder
 from harness.spec import SCALES, InvalidInput
-from harness.spec.plural import counted
+from harness.spec.formats import counted
 
-MIRROR_SECONDS = 30.0
-"""What a report gives MLflow to take in what it lacks."""
+MIRROR_SECONDS = 30.0  # what a report gives MLflow to take in what it lacks
 
 
 @click.command()

@@ -22,8 +22,7 @@ from harness.console import Progress, make_console, say, say_json, table, tell
 from harness.execution.stopping import interruptible
 from harness.records.layout import StudyFolder, command_line
 from harness.spec import find_study, study_names, to_plain
-from harness.spec.formats import count, duration, plain, words
-from harness.spec.plural import counted
+from harness.spec.formats import count, counted, duration, plain, words
 
 if TYPE_CHECKING:
     from harness.execution.rehearsal import Forecast

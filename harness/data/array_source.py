@@ -15,7 +15,7 @@ from harness.data.source import Pair, Part, Phase, check_memory, memory_needed
 from harness.data.subsets import parted
 from harness.spec import NAMED_SOURCES, DataSpec, SourceFacts
 from harness.spec.errors import require
-from harness.spec.plural import counted
+from harness.spec.formats import counted
 
 if TYPE_CHECKING:
     import torch
@@ -29,10 +29,8 @@ class ArraySource(ABC):
     """Arrays by part. A source gives `name` and `arrays`; what is known of them and their hash follow."""
 
     photographs: ClassVar[bool] = False
-    is_named: ClassVar[bool] = False
-    """Whether it is one of `NAMED_SOURCES`, known without being read."""
-    name: str
-    """As a user writes it: `npz:PATH`."""
+    is_named: ClassVar[bool] = False  # whether it is one of `NAMED_SOURCES`, known without being read
+    name: str  # as a user writes it: `npz:PATH`
 
     @abstractmethod
     def arrays(self, part: Part) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:

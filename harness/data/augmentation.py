@@ -14,12 +14,9 @@ from torch.nn import functional
 
 from harness.spec import Augmentation
 
-ERASED_AREA = (0.02, 1 / 3)
-"""Share of the image that random erasing blanks."""
-ERASED_ASPECT = (0.3, 3.3)
-"""Height over width of what it blanks, drawn evenly in the logarithm."""
-RANDAUGMENT_MAGNITUDE = 9
-"""Of 30, at strength 1."""
+ERASED_AREA = (0.02, 1 / 3)  # share of the image that random erasing blanks
+ERASED_ASPECT = (0.3, 3.3)  # height over width of what it blanks, drawn evenly in the logarithm
+RANDAUGMENT_MAGNITUDE = 9  # of 30, at strength 1
 
 
 def augment(

@@ -22,7 +22,7 @@ from harness.records.data_facts import PARTS, ClassCount, Skipped, shown
 from harness.spec import DataSpec, InvalidInput, SourceFacts
 from harness.spec.checks import did_you_mean
 from harness.spec.errors import require
-from harness.spec.plural import counted
+from harness.spec.formats import counted
 
 if TYPE_CHECKING:
     import torch
@@ -42,10 +42,8 @@ class PhotographSource:
     name: str
     root: Path
     classes: tuple[str, ...]
-    files: tuple[str, ...]
-    """Paths relative to the root, part after part: in the order that positions count through."""
-    labels: Ints
-    """Classes of `files`: int64 (N,)."""
+    files: tuple[str, ...]  # paths relative to the root, part after part: in the order that positions count through
+    labels: Ints  # classes of `files`: int64 (N,)
     sizes: Mapping[str, int]
     """Images of `train`, and of `validation` and `test` where these are not held out of it; in this order."""
     is_table: bool = False

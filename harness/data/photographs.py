@@ -23,8 +23,7 @@ READING = 2
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What a file is decoded as, whatever its name. Pillow's other readers, some of which start programs, are not asked."""
 
-MOST_PIXELS = 89_478_485
-"""The largest image that is decoded: 268 MB as RGB, and where Pillow begins to warn."""
+MOST_PIXELS = 89_478_485  # the largest image that is decoded: 268 MB as RGB, and where Pillow begins to warn
 
 DEEP_GREYS = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 GREY_MODES = DEEP_GREYS | {"1", "L", "LA"}
@@ -38,12 +37,9 @@ class Header(NamedTuple):
 
     mode: str
     wide: int
-    high: int
-    """Pixels, as they are stored: not yet turned upright."""
-    is_grey: bool
-    """By its mode, or by a palette of greys; an RGB file is not, whatever its pixels."""
-    has_more: bool
-    """Whether frames or pages follow the first one, which alone is read."""
+    high: int  # pixels, as they are stored: not yet turned upright
+    is_grey: bool  # by its mode, or by a palette of greys; an RGB file is not, whatever its pixels
+    has_more: bool  # whether frames or pages follow the first one, which alone is read
 
 
 @dataclass(frozen=True)
@@ -98,14 +94,11 @@ def opened(path: Picture) -> Iterator[Any]:
 class Reading:
     """What decides the pixels that a file becomes."""
 
-    side: int
-    """Of the square, pixels."""
-    channels: int
-    """1: grey, by luma where there is colour; 3: RGB."""
+    side: int  # of the square, pixels
+    channels: int  # 1: grey, by luma where there is colour; 3: RGB
     fit: Fit
     background: tuple[int, ...]
-    share: float = 1.0
-    """The middle part of the square that is taken, in its side."""
+    share: float = 1.0  # the middle part of the square that is taken, in its side
 
     @classmethod
     def of(cls, data: DataSpec, *, side: int, channels: int) -> Self:

@@ -25,18 +25,15 @@ if TYPE_CHECKING:
 IMAGES_AHEAD = 512
 """Images, in whole batches, that are decoded ahead of the one that is waited for; at least one batch."""
 
-CROPS_MEASURED = 2_000
-"""Images that the normalisation is computed from, where they are cropped at random."""
+CROPS_MEASURED = 2_000  # images that the normalisation is computed from, where they are cropped at random
 
 
 class AnySplit(ABC):
     """Images and labels of one purpose."""
 
     device: torch.device
-    labels: Tensor
-    """int64 (N,), each in 0..classes-1."""
-    crops: bool = False
-    """Whether images are cropped at random."""
+    labels: Tensor  # int64 (N,), each in 0..classes-1
+    crops: bool = False  # whether images are cropped at random
 
     @abstractmethod
     def read(self, orders: Iterable[Tensor], *, seed: int = 0, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
@@ -65,8 +62,7 @@ Splits = Mapping[str, AnySplit]
 class Split(AnySplit):
     """N decoded images of C channels and side H = W, on the device that trains."""
 
-    images: Tensor
-    """uint8 (N, C, H, W)."""
+    images: Tensor  # uint8 (N, C, H, W)
     labels: Tensor
     device: torch.device = field(init=False)
 
@@ -88,12 +84,10 @@ class StreamedSplit(AnySplit):
     """Images that memory does not hold, read by threads while a model trains; labels are on the CPU."""
 
     source: "PhotographSource"
-    positions: Ints
-    """In `source.files`."""
+    positions: Ints  # in `source.files`
     labels: Tensor
     reading: Reading
-    crops: bool
-    """Random resized crop and random mirror (training), or resize and centre crop (evaluation)."""
+    crops: bool  # random resized crop and random mirror (training), or resize and centre crop (evaluation)
     threads: int
     device: torch.device
     pixels: Bytes | None = None
@@ -228,11 +222,9 @@ def normalisation(split: AnySplit, indices: Tensor) -> tuple[Tensor, Tensor]:
 class Inputs:
     """Normalises images by channel, then moves their pixels, where the data moves any."""
 
-    mean: Tensor
-    """float32 (C,), in units of 0..1, like `std`."""
+    mean: Tensor  # float32 (C,), in units of 0..1, like `std`
     std: Tensor
-    moved: Tensor | None
-    """int64 (H * W,): the pixel of the image that each pixel of the network's input is."""
+    moved: Tensor | None  # int64 (H * W,): the pixel of the image that each pixel of the network's input is
 
     @classmethod
     def of(cls, data: DataSpec, *, side: int, mean: Tensor, std: Tensor) -> Self:

@@ -14,7 +14,7 @@ from harness.records.data_facts import PARTS, DataFacts, Duplicates, shown
 from harness.spec import DataSpec, InvalidInput, SourceFacts
 from harness.spec.data import WHITE
 from harness.spec.errors import require
-from harness.spec.plural import counted
+from harness.spec.formats import counted
 
 if TYPE_CHECKING:
     import torch
@@ -33,8 +33,7 @@ class Dataset:
     validation: "AnySplit"
     facts: SourceFacts
     hash: str
-    sealed_test: "AnySplit | None"
-    """Use `test`."""
+    sealed_test: "AnySplit | None"  # use `test`
 
     @property
     def test(self) -> "AnySplit":

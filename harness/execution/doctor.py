@@ -15,7 +15,7 @@ from typing import Literal
 from harness.records.layout import StudyFolder, command_line
 from harness.records.provenance import UNKNOWN, git_state, versions
 from harness.records.write_lock import StudyLock
-from harness.spec.plural import counted
+from harness.spec.formats import counted
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from harness.records.data_facts import KEY, of_provenance
 from harness.records.layout import StudyFolder
 from harness.records.study_file import read_study
 from harness.spec import InvalidInput, to_plain
-from harness.spec.plural import counted
+from harness.spec.formats import counted
 from harness.spec.study import changed_fields
+from harness.training import WorkerSettings
 from harness.training.numerics import HISTORY, NUMERICS
-from harness.training.settings import WorkerSettings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ from harness.records.runs import RunFolder
 from harness.records.write_lock import StudyLock
 from harness.report import write_report
 from harness.spec import InvalidInput
-from harness.spec.plural import counted
+from harness.spec.formats import counted
 from harness.spec.search import Distribution
 
 TOLERANCE = 1e-9  # largest relative difference between a number and itself once written with ten digits

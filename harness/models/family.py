@@ -16,11 +16,9 @@ Names = Iterable[str] | Mapping[str, int]
 class Parts:
     """What decides the groups of a model's parameters, by the names of its modules and parameters."""
 
-    stem: str
-    """From pixels to vectors; may be one of the blocks' modules, whose maps are hidden weights otherwise."""
+    stem: str  # from pixels to vectors; may be one of the blocks' modules, whose maps are hidden weights otherwise
     blocks: tuple[str, ...]
-    tables: tuple[str, ...] = ()
-    """Tokens and positions, which are not decayed; by the attribute that holds each."""
+    tables: tuple[str, ...] = ()  # tokens and positions, which are not decayed; by the attribute that holds each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +28,7 @@ class Family:
     spec: type[Architecture]
     build: Callable[..., nn.Module]
     """`build(spec, image_size=, channels=, classes=)` draws a model from torch's global generator."""
-    parts: Parts | None = None
-    """None for models of others, of whose insides nothing is known."""
+    parts: Parts | None = None  # none for models of others, of whose insides nothing is known
 
 
 @dataclass(frozen=True, kw_only=True)

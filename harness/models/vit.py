@@ -93,9 +93,10 @@ class Block(nn.Module):
         if self.pre_norm:
             y: Tensor = self.branch1(self.attention(self.norm1(x)))
             x = x + y
-            return (x if self.full_residual else y) + self.branch2(self.mlp(self.norm2(x)))
-        x = self.norm1(x + self.branch1(self.attention(x)))
-        out: Tensor = self.norm2(x + self.branch2(self.mlp(x)))
+            out: Tensor = (x if self.full_residual else y) + self.branch2(self.mlp(self.norm2(x)))
+        else:
+            x = self.norm1(x + self.branch1(self.attention(x)))
+            out = self.norm2(x + self.branch2(self.mlp(x)))
         return out
 
 

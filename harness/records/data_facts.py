@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from harness.records.files import adapter, reading
 from harness.records.layout import STUDY_FILE
-from harness.spec.plural import counted
+from harness.spec.formats import counted
 
 PART_NAMES = {"train": "training", "validation": "validation", "test": "test"}
 PARTS = tuple(PART_NAMES)

@@ -1,9 +1,8 @@
 """Places where a process can be made to fail, so that tests can show that a study survives it there.
 
-- `PATCHBENCH_FAILPOINT=NAME[#N][=ACTION][,...]`: the Nth time (by default the first) that the place NAME is reached,
-  the process sends itself the signal ACTION (by default `KILL`) or, for the action `sleep`, hangs.
-- `PATCHBENCH_FAILPOINT_LOG=PATH`: the names of the places that are reached are appended to PATH, a line each. N then
-  counts over all processes that share the file, so that what is tried again does not fail again.
+`PATCHBENCH_FAILPOINT=NAME[#N][=ACTION][,...]`: the Nth time (by default the first) that NAME is reached, the process
+sends itself the signal ACTION (by default `KILL`) or, for `sleep`, hangs. `PATCHBENCH_FAILPOINT_LOG=PATH`: the places
+reached are appended to PATH; N then counts over all processes, so that what is tried again does not fail again.
 """
 
 import os

@@ -15,7 +15,7 @@ from harness.records.runs import STATUSES, Status
 from harness.records.study_file import latest_study
 from harness.records.write_lock import StudyLock
 from harness.spec import ResolvedStudy, to_plain
-from harness.spec.plural import counted
+from harness.spec.formats import counted
 from harness.spec.run import leaves
 from harness.spec.search import Setting
 

@@ -17,8 +17,7 @@ from harness.report.page import markdown, page
 from harness.report.result_tables import claims_table
 from harness.report.table import Cell, Column, Table, make_table, number_column, text_column, text_table
 from harness.report.view import Row, View, rows_of
-from harness.spec.formats import MINUS, NONE, count, number, p_value, percent, points_interval
-from harness.spec.plural import counted
+from harness.spec.formats import MINUS, NONE, count, counted, number, p_value, percent, points_interval
 
 Results = tuple[StudyRecords, Findings]
 

@@ -15,8 +15,7 @@ from harness.report.result_tables import crossings_table
 from harness.report.style import Drawn, png, svg, theme
 from harness.report.table import Table
 from harness.report.view import View
-from harness.spec.formats import words
-from harness.spec.plural import counted
+from harness.spec.formats import counted, words
 
 NO_ANSWER = "No run has finished yet, so there is no answer."
 
@@ -35,8 +34,7 @@ class Section:
     verdicts: Verdicts = ()
     lines: tuple[str, ...] = ()
     figures: tuple[Drawn, ...] = ()
-    tables: tuple[Table, ...] = ()
-    """Those without rows do not apply."""
+    tables: tuple[Table, ...] = ()  # those without rows do not apply
     code: str = ""
 
     def __bool__(self) -> bool:
@@ -49,16 +47,13 @@ class Content:
 
     kind: Literal["report", "comparison"]
     title: str
-    kicker: str
-    """Above the heading."""
+    kicker: str  # above the heading
     heading: str
     answer: str
     verdicts: Verdicts = ()
-    callouts: tuple[Section, ...]
-    """What changes the reading of all else."""
+    callouts: tuple[Section, ...]  # what changes the reading of all else
     sections: tuple[Section, ...]
-    pair: tuple[Section, ...] = ()
-    """Stand side by side, before the others."""
+    pair: tuple[Section, ...] = ()  # stand side by side, before the others
 
     @property
     def figures(self) -> tuple[Drawn, ...]:

@@ -25,8 +25,7 @@ _SMALLEST = (
     "Smallest difference shown: the smallest true difference of test accuracy, in points, that a study's seeds and "
     "test images show with power .8 at level .05, over its comparisons from the most to the least exact."
 )
-_MOST_ANSWER = 400
-"""Characters of an answer that the index shows."""
+_MOST_ANSWER = 400  # characters of an answer that the index shows
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,8 @@ class Entry:
     gaps: int = 0
     smallest: str = ""
     """Smallest true difference that the study shows with power .8, in points; empty where that is not known."""
-    figure: str = ""
-    """Path of the main figure relative to the results folder; empty where there is none."""
-    problem: str = ""
-    """Why the study cannot be shown; empty where it can."""
+    figure: str = ""  # path of the main figure relative to the results folder; empty where there is none
+    problem: str = ""  # why the study cannot be shown; empty where it can
 
     @property
     def folder(self) -> str:

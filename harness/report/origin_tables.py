@@ -12,8 +12,7 @@ from harness.report.result_tables import arm_column, size_column
 from harness.report.table import Cell, Column, Table, make_table, number_column, text_column, text_of, text_table
 from harness.report.view import Row, View, rows_of
 from harness.spec import Choice, LogUniform, ResolvedStudy, Uniform, to_plain
-from harness.spec.formats import NONE, count, duration, number, percent, plain, words
-from harness.spec.plural import counted
+from harness.spec.formats import NONE, count, counted, duration, number, percent, plain, words
 from harness.spec.run import leaves
 from harness.spec.search import OF_MODEL, STARTUP_TRIALS
 
@@ -38,8 +37,7 @@ _PROVENANCE = {
     "numpy": "numpy",
     "wall_seconds": "Wall time of the last launch",
 }
-_MOST_CLASSES = 50
-"""Rows of the table of classes; the file to download has all."""
+_MOST_CLASSES = 50  # rows of the table of classes; the file to download has all
 
 
 def tuning_table(view: View) -> Table:

@@ -4,19 +4,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from harness.analysis.laws import law_formula
+from harness.analysis.learning import law_formula
 from harness.analysis.wording import form
 from harness.report.table import Cell, Column, Table, make_table, number_column, text_column
 from harness.report.view import Row, View, accuracy, difference, rows_of, size_of
 from harness.spec import Claim, CostGrows, Crosses, GapShrinks, formats
-from harness.spec.formats import MINUS, NONE, count, magnitude, number, percent, plain, points_interval, words
-from harness.spec.plural import counted
+from harness.spec.formats import MINUS, NONE, count, counted, magnitude, number, percent, plain, points_interval, words
 
 SYMBOLS = {"reproduced": "✓", "contradicted": "✗", "inconclusive": "?"}
 """Stand before a verdict's word, so that it is told by more than its colour."""
 
-_UNLEARNED = "†"
-"""Stands after an arm that apparently did not learn."""
+_UNLEARNED = "†"  # stands after an arm that apparently did not learn
 
 
 def claims_table(

@@ -22,14 +22,12 @@ from harness.spec import ResolvedStudy
 
 INK = "#1f2328"
 MUTED = "#57606a"
-LABEL_SIZE = 8.5
-"""Of names, notes and keys, points."""
+LABEL_SIZE = 8.5  # of names, notes and keys, points
 
 _EAST_ASIAN = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "IPAexGothic", "PingFang SC")
 """Fonts with Chinese characters; the first that a machine has draws them."""
 
-_MOST_SVG = 200_000
-"""Bytes; a larger drawing stands in a page as PNG, so that the page stays small."""
+_MOST_SVG = 200_000  # bytes; a larger drawing stands in a page as PNG, so that the page stays small
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,8 @@ class Drawn:
     section: str
     title: str
     description: str
-    number: int
-    """In the order of the report, from 1."""
-    address: str
-    """For Markdown."""
+    number: int  # in the order of the report, from 1
+    address: str  # for Markdown
     png: bytes
     svg: bytes
 

@@ -17,8 +17,7 @@ class Cell:
 
     text: str
     order: float | None = None
-    colour: str = ""
-    """Of a swatch before the text: the arm's colour in the figures."""
+    colour: str = ""  # of a swatch before the text: the arm's colour in the figures
     verdict: str = ""
 
 
@@ -39,8 +38,7 @@ class Table:
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    csv: str = ""
-    """The same as raw numbers, for download."""
+    csv: str = ""  # the same as raw numbers, for download
     note: str = ""
 
 

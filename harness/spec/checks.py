@@ -14,8 +14,7 @@ T = TypeVar("T")
 
 NEUTRAL = "neutral"
 """Key of a field's metadata: the value with which the field is left out of what is kept and hashed."""
-UNKEPT = "unkept"
-"""Key of a field's metadata: the field is left out of what is kept and hashed, whatever its value."""
+UNKEPT = "unkept"  # key of a field's metadata: the field is left out of what is kept and hashed, whatever its value
 
 
 @dataclasses.dataclass(frozen=True)

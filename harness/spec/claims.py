@@ -65,15 +65,13 @@ class Claim:
     estimate's unit, and `margin` the bound that an interval is held against (0 without one).
     """
 
-    _arms: ClassVar[tuple[str, ...]] = ()
-    """Names of the fields that name arms, those that are compared in pairs."""
+    _arms: ClassVar[tuple[str, ...]] = ()  # names of the fields that name arms, those that are compared in pairs
 
     statement: str
     source: str
     conditions: str = ""
     """The finding in one sentence; its paper, figure or table; the conditions there (data, budget, model size)."""
-    kind: str = ""
-    """What the claim is called in tables: the name of the class, for one that a study file defines."""
+    kind: str = ""  # what the claim is called in tables: the name of the class, for one that a study file defines
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -115,8 +113,7 @@ class Claim:
 class KeptClaim(Claim):
     """A claim of a study file's own kind, as study.json has it: only that file can judge it."""
 
-    fields: Mapping[str, Any]
-    """What the class of the study file adds, by name."""
+    fields: Mapping[str, Any]  # what the class of the study file adds, by name
 
     @property
     def metric(self) -> str | None:
@@ -179,8 +176,7 @@ class Equivalent(_Comparison):
     kind: Literal["equivalent"] = "equivalent"
     arm: str
     to: str
-    within: AboveZero
-    """Half-width of the region of practical equivalence, in the metric's unit."""
+    within: AboveZero  # Half-width of the region of practical equivalence, in the metric's unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,11 +235,9 @@ class Crosses(_Gap):
 class _Ordered(Claim):
     """About every step of arms in order of increasing level: whether the metric grows (`up`) or falls (`down`)."""
 
-    along: str
-    """The study's factor, or `train_size`."""
+    along: str  # the study's factor, or `train_size`
     direction: Direction
-    series: str | None = None
-    """The arms followed along the factor; None for all arms."""
+    series: str | None = None  # the arms followed along the factor; None for all arms
 
     def check(self, study: "ResolvedStudy") -> None:
         super().check(study)
@@ -267,8 +261,7 @@ class Monotone(_Ordered):
     _arms = ("arm",)
     kind: Literal["monotone"] = "monotone"
     metric: str
-    arm: str | None = None
-    """Along `train_size`, the one that is followed; None for all arms."""
+    arm: str | None = None  # along `train_size`, the one that is followed; None for all arms
     slack: float = 0.0
     """A step against the direction by at most this much (metric's unit) does not count against the claim."""
 
@@ -279,11 +272,9 @@ class CostGrows(_Ordered):
 
     kind: Literal["cost_grows"] = "cost_grows"
     metric: str = "macs_per_image"
-    factor: Annotated[float, Within(1)] = 1.0
-    """Smallest ratio of a step that counts as growth."""
+    factor: Annotated[float, Within(1)] = 1.0  # smallest ratio of a step that counts as growth
 
 
 ShippedClaim = Better | Equivalent | Monotone | GapShrinks | Crosses | GainsMore | CostGrows
 
-SHIPPED: tuple[type[Claim], ...] = get_args(ShippedClaim)
-"""The kinds of claim that the analysis judges itself."""
+SHIPPED: tuple[type[Claim], ...] = get_args(ShippedClaim)  # the kinds of claim that the analysis judges itself

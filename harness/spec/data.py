@@ -11,8 +11,7 @@ from harness.spec.errors import InvalidInput, require_choice
 class SourceFacts:
     """Shape of a data set: images are uint8 (N, channels, image_size, image_size)."""
 
-    image_size: int
-    """Side of an image, pixels."""
+    image_size: int  # side of an image, pixels
     channels: int
     classes: int
     train_images: int
@@ -65,17 +64,14 @@ class DataSpec:
     """The images of a training."""
 
     _key = "data"
-    source: str = "fashion_mnist"
-    """One of `SOURCES`: `fashion_mnist`, `imagefolder:PATH`, `torchvision:NAME`, ..."""
-    image_size: Positive | None = None
-    """Side that images are resized to, pixels; None for the source's own."""
+    source: str = "fashion_mnist"  # one of `SOURCES`: `fashion_mnist`, `imagefolder:PATH`, `torchvision:NAME`, ...
+    image_size: Positive | None = None  # side that images are resized to, pixels; None for the source's own
     train_size: Positive | None = None
     """Images in the (stratified, nested) training subset; None for all that validation leaves."""
     validation_size: Positive | None = None
     """Images held out of the training part, or taken of a folder's own `val/`; None for the source's number (folders: a
     tenth) or all of `val/`."""
-    split_seed: Seed = 0
-    """Decides which images are held out."""
+    split_seed: Seed = 0  # decides which images are held out
     moved_share: Share = 0.0
     moved_patch: Positive = 1
     moved_seed: Seed = 0

@@ -4,10 +4,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-MINUS = "\u2212"
-"""Stands before negative numbers in every text; data files keep the hyphen."""
-NONE = "–"
-"""Stands where there is no number."""
+MINUS = "\u2212"  # stands before negative numbers in every text; data files keep the hyphen
+NONE = "–"  # stands where there is no number
 _MAGNITUDES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -121,3 +119,15 @@ def _signed(value: float, form: str) -> str:
 
 def _three_digits(value: float) -> str:
     return _signed(value, ".0f" if abs(value) >= 99.95 else ".1f" if abs(value) >= 9.995 else ".2f")
+
+
+def counted(number: Any, noun: str) -> str:
+    """`1 image`, `2,000 images`, `3 classes`, `0 seeds`: the number with thousands separators and its noun."""
+    return f"{count(number)} {noun if number == 1 else plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """The plural of a regular noun."""
+    if noun.endswith(("s", "x", "ch", "sh")):
+        return f"{noun}es"
+    return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeiou" else f"{noun}s"

@@ -29,10 +29,8 @@ class Function(Checked):
     """A function or class at the top level of a study file or of a module; equal to another of the same source."""
 
     name: str
-    source: str
-    """As `source_of` has it."""
-    place: str = field(default="", compare=False, metadata={UNKEPT: None})
-    """The file that it is defined in."""
+    source: str  # as `source_of` has it
+    place: str = field(default="", compare=False, metadata={UNKEPT: None})  # the file that it is defined in
 
     @classmethod
     def of(cls, function: object) -> "Function":
@@ -62,8 +60,7 @@ class Function(Checked):
         return _FOUND[self]  # type: ignore[no-any-return]
 
 
-_FOUND: dict[Function, Any] = {}
-"""What this process has seen, by any study that it has loaded."""
+_FOUND: dict[Function, Any] = {}  # what this process has seen, by any study that it has loaded
 
 
 def load_file(path: Path) -> ModuleType:

@@ -32,10 +32,8 @@ class Architecture:
     """What all model families have; the defaults hold for most."""
 
     kind: str
-    distillation_token: bool = False
-    """Whether a part of it learns from a teacher alone."""
-    place: str | None = None
-    """The user's file that builds it, if any."""
+    distillation_token: bool = False  # whether a part of it learns from a teacher alone
+    place: str | None = None  # the user's file that builds it, if any
 
     def check_image(self, image_size: int) -> None:
         """Refuse an image side (pixels) that does not suit the model, where the specification tells."""
@@ -65,8 +63,7 @@ class ViTSpec(Architecture):
     depth: Positive = 4
     heads: Positive = 4
     """Size of a token's embedding (D in the paper), encoder blocks (L), heads of each, which divide `width`."""
-    mlp_ratio: AboveZero = 4.0
-    """Hidden width of a block's MLP, as a multiple of `width`."""
+    mlp_ratio: AboveZero = 4.0  # hidden width of a block's MLP, as a multiple of `width`
     pool: Literal["cls", "mean", "all"] = "mean"
     """What the head reads: the class token, the mean of the patches (no class token then), or that of `all` tokens."""
     pool_norm: Literal["before", "after"] = "before"
@@ -96,14 +93,12 @@ class ViTSpec(Architecture):
     position_sd: NotNegative = 0.02
     class_token_sd: NotNegative = 0.02
     """Standard deviations at the start, of the learned position table, and of class and distillation token."""
-    zero_head: bool = True
-    """Start with a head of zeros (the paper's code), so that the first predictions are uniform."""
+    zero_head: bool = True  # start with a head of zeros (the paper's code), so that the first predictions are uniform
     distillation_token: bool = False
     """A second token with a head of its own, which learns from a teacher (arXiv 2012.12877, section 4)."""
     head_hidden: Positive | None = None
     """Width of a tanh hidden layer in the head (the paper's pre-training head); None for a linear head."""
-    norm_eps: AboveZero = 1e-6
-    """Added to the variance in every LayerNorm."""
+    norm_eps: AboveZero = 1e-6  # added to the variance in every LayerNorm
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -137,8 +132,7 @@ class ResNetSpec(Architecture):
     """A ResNet (arXiv 1512.03385): depths 8, 14, 20 are the CIFAR nets of section 4.2, 18, 34, 50 torchvision's."""
 
     kind: Literal["resnet"] = "resnet"
-    depth: int = 8
-    """Number of weighted layers: 8, 14, 20, 18, 34 or 50."""
+    depth: int = 8  # number of weighted layers: 8, 14, 20, 18, 34 or 50
     width: Positive | None = None
     """Channels of the first stage: 16 by default for depths 8, 14 and 20; the others are fixed at 64 (None)."""
     stem: Literal["cifar", "imagenet"] = "cifar"
@@ -168,10 +162,8 @@ class SwinSpec(Architecture):
     width: Positive
     """Width of the first stage; it doubles from stage to stage, where two by two tokens are merged into one."""
     depths: tuple[Positive, ...]
-    heads: tuple[Positive, ...]
-    """Blocks of each stage, and their attention heads, which divide that stage's width."""
-    window: Positive = 7
-    """Side of an attention window, tokens."""
+    heads: tuple[Positive, ...]  # blocks of each stage, and their attention heads, which divide that stage's width
+    window: Positive = 7  # side of an attention window, tokens
     mlp_ratio: float = 4.0
     stochastic_depth: Probability = 0.0
     """Probability of skipping the last block's residual branches for an image; grows linearly from 0 over depth."""

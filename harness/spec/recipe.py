@@ -9,8 +9,7 @@ from harness.spec.model import ResNetSpec
 
 BUDGET_UNITS = ("updates", "epochs", "images")
 
-DEFAULT_UPDATES = 1000
-"""The budget of a recipe that names none."""
+DEFAULT_UPDATES = 1000  # the budget of a recipe that names none
 
 USUAL_SETTINGS: dict[str, tuple[float, float]] = {
     "muon": (2e-2, 0.05),
@@ -26,17 +25,13 @@ class Augmentation(Checked):
     """What is done to a training batch, drawn anew for each image."""
 
     _key = "augmentation"
-    shift: Count = 0
-    """Largest translation, pixels in each direction (a crop of the image padded with zeros)."""
-    flip: bool = False
-    """Mirror half of the images left to right (fewer below strength 1)."""
-    erase: Share = 0.0
-    """Probability of blanking a random rectangle of an image (random erasing, arXiv 1708.04896)."""
+    shift: Count = 0  # largest translation, pixels in each direction (a crop of the image padded with zeros)
+    flip: bool = False  # mirror half of the images left to right (fewer below strength 1)
+    erase: Share = 0.0  # probability of blanking a random rectangle of an image (random erasing, arXiv 1708.04896).
     mixup: NotNegative = 0.0
     cutmix: NotNegative = 0.0
     """Parameter alpha of the Beta distribution of mixup (arXiv 1710.09412), CutMix (arXiv 1905.04899); 0 for none."""
-    randaugment: Count = 0
-    """Number of RandAugment operations per image (torchvision v2); 0 turns it off."""
+    randaugment: Count = 0  # number of RandAugment operations per image (torchvision v2); 0 turns it off
     strength: Annotated[float, Within(0, 10)] = 1.0
     """Scales `shift`, `flip`, `erase` and RandAugment's magnitude together, 0 turns them off; one number to tune."""
 
@@ -51,8 +46,7 @@ class Distillation(Checked):
     _key = "distillation"
     teacher: ResNetSpec
     learning_rate: AboveZero
-    weight_decay: NotNegative = 0.05
-    """The teacher's peak learning rate and weight decay, which are not tuned."""
+    weight_decay: NotNegative = 0.05  # the teacher's peak learning rate and weight decay, which are not tuned
     weight: Share = 0.5
     """Weight of the teacher's part in the loss: cross-entropy with its most likely class (hard distillation)."""
 
@@ -75,28 +69,22 @@ class Recipe(Checked):
     """Peak learning rate, of the whole batch; None for the optimiser's usual one (`rate`)."""
     weight_decay: NotNegative | None = None
     """Decoupled (AdamW, Muon) or L2 (Adam, SGD), not on norms, biases, embeddings; None for the usual one (`decay`)."""
-    momentum: Annotated[float, Within(0, 0.9999)] = 0.9
-    """Momentum of SGD; first-moment decay of Adam, AdamW and Muon."""
+    momentum: Annotated[float, Within(0, 0.9999)] = 0.9  # momentum of SGD; first-moment decay of Adam, AdamW and Muon
     schedule: Literal["cosine", "constant", "wsd"] = "cosine"
     """After warm-up: cosine to 0, constant, or constant and then linear to 0 over the last fifth (`wsd`)."""
-    warmup: Share = 0.05
-    """Share of the updates over which the learning rate rises linearly from 0."""
-    clip_norm: AboveZero | None = 1.0
-    """Largest global norm of the gradient; None for no clipping."""
-    label_smoothing: Probability = 0.0
-    """Probability mass spread evenly over all classes."""
+    warmup: Share = 0.05  # share of the updates over which the learning rate rises linearly from 0
+    clip_norm: AboveZero | None = 1.0  # largest global norm of the gradient; None for no clipping
+    label_smoothing: Probability = 0.0  # probability mass spread evenly over all classes
     ema_decay: Annotated[float, Within(0, 0.99999)] | None = None
     """Decay per update of an exponential moving average of the model, BatchNorm's statistics too, which is then what is
     evaluated and kept; at most (1 + n) / (10 + n) after n updates."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto`: bf16 autocast where the device has it in hardware, else fp32."""
-    compile: bool = False
-    """Use torch.compile: worth its start-up time in long trainings only."""
+    compile: bool = False  # use torch.compile: worth its start-up time in long trainings only.
     evaluations: Positive = 10
     """Evaluations on the validation split, evenly spaced; the last one is after the last update."""
     augmentation: Augmentation = field(default_factory=Augmentation)
-    distillation: Distillation | None = None
-    """A teacher to learn from besides the labels; None for the labels alone."""
+    distillation: Distillation | None = None  # a teacher to learn from besides the labels; None for the labels alone
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,12 +9,11 @@ from typing import Any, Literal
 
 from harness.spec.checks import NEUTRAL, UNKEPT, Checked, known
 from harness.spec.data import DataSpec
+from harness.spec.formats import counted
 from harness.spec.model import ModelSpec
-from harness.spec.plural import counted
 from harness.spec.recipe import Recipe
 
-SCHEMA = 1
-"""Version of what a configuration means; part of every digest. Raise it when a field changes its meaning."""
+SCHEMA = 1  # version of what a configuration means; part of every digest. Raise it when a field changes its meaning.
 
 Phase = Literal["tune", "confirm"]
 
@@ -24,15 +23,12 @@ class RunConfig(Checked):
     """Everything that decides a training's result, written out: the budget in updates, sizes of images and of parts."""
 
     schema: int = SCHEMA
-    phase: Phase
-    """`tune` trainings are scored on validation and never see the test split."""
-    seed: int
-    """Root of the generators for the subset, initialisation, batch order and augmentation."""
+    phase: Phase  # `tune` trainings are scored on validation and never see the test split
+    seed: int  # root of the generators for the subset, initialisation, batch order and augmentation
     model: ModelSpec
     recipe: Recipe
     data: DataSpec
-    data_hash: str
-    """SHA-256 of the source's images and labels."""
+    data_hash: str  # SHA-256 of the source's images and labels
     channels: int
     classes: int
     test_shifts: tuple[int, ...] = ()
@@ -65,8 +61,7 @@ class Run:
 
     arm: str
     config: RunConfig
-    trial: int | None = None
-    """Number of the trial within its arm's search; None for confirm runs."""
+    trial: int | None = None  # number of the trial within its arm's search; None for confirm runs
     values: Mapping[str, Any] = field(default_factory=dict)
     """The nuisance parameters' values, by their names in the search; they are part of `config` too."""
 

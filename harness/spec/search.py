@@ -25,11 +25,9 @@ NEVER_TUNED = (*BUDGET_UNITS, "evaluations", "model.kind", "model.distillation_t
 FAMILIES: tuple[str, ...] = tuple(spec.kind for spec in get_args(ModelSpec))
 """The families of models, by the `kind` of their specifications."""
 
-MOST_MODELS = 10_000
-"""Of those that the search of an arm may make, so many are tried at load."""
+MOST_MODELS = 10_000  # of those that the search of an arm may make, so many are tried at load
 
-STARTUP_TRIALS = 4
-"""Trials drawn at random (the recipe's own setting included) before the sampler learns from them."""
+STARTUP_TRIALS = 4  # trials drawn at random (the recipe's own setting included) before the sampler learns from them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +88,7 @@ class Search:
     """Ranges that replace or extend those for single arms, by name; None leaves a parameter untuned."""
     trials: Count = 0
     """Trials per arm (per arm and training size where sizes vary); 0 takes the recipe's own setting unsearched."""
-    updates: Positive | None = None
-    """Length of a trial, updates; None for the recipe's own budget."""
+    updates: Positive | None = None  # length of a trial, updates; None for the recipe's own budget
     sampler: Literal["tpe", "random"] = "tpe"
 
     def __post_init__(self) -> None:

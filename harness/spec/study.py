@@ -27,8 +27,7 @@ SCALES = ("smoke", "laptop", "gpu", "paper")
 RESERVED_NAMES = ("work", "bench", "comparisons", "mlartifacts")
 """Folders beside the studies' in the folder of all results."""
 
-TUNE_SEED = 1_000_000
-"""Seed of every tuning trial, the same for all arms; confirm seeds must stay below it."""
+TUNE_SEED = 1_000_000  # seed of every tuning trial, the same for all arms; confirm seeds must stay below it
 
 
 @dataclass(frozen=True)
@@ -38,12 +37,10 @@ class Arm:
     name: str
     model: ModelSpec
     _: KW_ONLY
-    level: float | str | None = None
-    """Value of the factor, for axes and for order; None for a baseline that has none."""
+    level: float | str | None = None  # value of the factor, for axes and for order; None for a baseline that has none
     series: str | None = None
     """The line that this arm is a point of, in studies of several lines over the levels (`pre-norm`, `post-norm`)."""
-    against: str | None = None
-    """Name of the arm that this one is compared with; None for the study's baseline."""
+    against: str | None = None  # name of the arm that this one is compared with; None for the study's baseline
     changes: Mapping[str, Any] = field(default_factory=dict)
     """What this arm changes in the study's recipe and data, e.g. `{"recipe.optimizer": "sgd"}`."""
 
@@ -76,8 +73,7 @@ class Scale(Checked):
     data: DataSpec
     recipe: Recipe
     baseline: Arm
-    arms: tuple[Arm, ...]
-    """In the order of the factor's levels, without the baseline, which they are compared with."""
+    arms: tuple[Arm, ...]  # in the order of the factor's levels, without the baseline, which they are compared with
     train_sizes: tuple[Positive, ...] = ()
     """Training-set sizes of a two-factor study, ascending; empty for the one size of `data`."""
     seeds: tuple[Annotated[int, Within(0, TUNE_SEED - 1)], ...] = (0, 1, 2)
@@ -85,10 +81,8 @@ class Scale(Checked):
     search: Search = field(default_factory=Search)
     test_shifts: tuple[Positive, ...] = ()
     """Also test on images moved by this many pixels, ascending; empty for the plain test alone."""
-    minutes: float | None = None
-    """Expected wall time on the scale's usual machine (smoke, laptop: 2 CPU cores)."""
-    claims: tuple[Claim, ...] = ()
-    """Claims that name arms of this scale, besides the study's own."""
+    minutes: float | None = None  # expected wall time on the scale's usual machine (smoke, laptop: 2 CPU cores)
+    claims: tuple[Claim, ...] = ()  # claims that name arms of this scale, besides the study's own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +94,7 @@ class Study:
     factor: str
     """The question in one sentence, the publication that it comes from, and what varies: the axis of the figures."""
     scales: Mapping[str, Scale]
-    claims: tuple[Claim, ...] = ()
-    """Claims that hold for any scale (they name no arm of one scale only)."""
+    claims: tuple[Claim, ...] = ()  # claims that hold for any scale (they name no arm of one scale only)
     figures: tuple[Callable[..., Any], ...] = ()
     """Functions `(tables) -> matplotlib Figure`, of what a claim's `judge` is given; docstrings describe them."""
     changes_after_first_look: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -141,8 +134,7 @@ class ResolvedStudy(Scale):
     source: str
     factor: str
     changes_after_first_look: tuple[str, ...] = ()
-    figures: tuple[Any, ...] = later(())
-    """See `Study.figures`; of a study that was read back, the functions' names."""
+    figures: tuple[Any, ...] = later(())  # see `Study.figures`; of a study that was read back, the functions' names.
 
     def __post_init__(self) -> None:
         super().__post_init__()

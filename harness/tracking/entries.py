@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from harness.records.files import sha256
 from harness.records.runs import RunFolder
 from harness.spec import canonical_json
-from harness.spec.plural import counted
+from harness.spec.formats import counted
 from harness.spec.run import leaves
 
 LONGEST_PARAM = 6000  # MLflow's limit for the value of a parameter, characters

@@ -1,1 +1,16 @@
 """One training: loop, optimiser, schedule, checkpoint, evaluation, cost."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings:
+    """What does not belong to a run's identity: where and how it is computed."""
+
+    device: str = "auto"  # `auto`, `cpu`, `cuda`, `cuda:N` or `mps`
+    threads: int = 1  # processor threads of one training
+    deterministic: bool = False  # use deterministic kernels only (CUDA; CPU kernels always are)
+    checkpoint_seconds: float = 30.0  # time between checkpoints within a training
+    own_process: bool = True  # whether the process trains this run only, so that its peak memory is the run's
+    profile: bool = False
+    """Record the first updates again after a training, for a table of the costliest operations and a trace."""

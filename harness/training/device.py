@@ -27,8 +27,7 @@ class Placement:
     """Where and in which precision a training runs."""
 
     device: torch.device
-    autocast_dtype: torch.dtype | None
-    """Type of matrix products and convolutions under autocast; None for plain fp32."""
+    autocast_dtype: torch.dtype | None  # type of matrix products and convolutions under autocast; None for plain fp32
     deterministic: bool = False
     """Whether kernels without a deterministic version are refused (CUDA; CPU kernels are deterministic)."""
     peaks: dict[str, int] = field(default_factory=dict, compare=False, repr=False)

@@ -17,8 +17,7 @@ from harness.training.state import Evaluation, Training
 EVALUATION_BATCH = 1000
 """Most images per forward pass of an evaluation: enough for the matrix products, few enough for the caches."""
 
-ROOM = 512 * 2**20
-"""Bytes of activations that an evaluation may hold, even where a training part needs less."""
+ROOM = 512 * 2**20  # bytes of activations that an evaluation may hold, even where a training part needs less
 
 SIDES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 """Directions, down and right, that the test of shifted images shifts them in."""

@@ -54,7 +54,7 @@ def train(
     """
     for pixels in config.test_shifts:
         require_within("test_shifts: shift (pixels)", pixels, 1, dataset.facts.image_size - 1)
-    prepared = partial(prepare_training, config, dataset, placement, teacher=teacher and teacher.model)
+    prepared = partial(prepare_training, config, dataset, placement, teacher=teacher.model if teacher else None)
     training = prepared() if checkpoints is None else checkpoints.restore(prepared)
 
     def beat() -> None:

@@ -15,13 +15,13 @@ from harness.records import provenance
 from harness.records.files import read_bytes, sha256
 from harness.records.runs import Journal, RunFolder, RunResult
 from harness.spec import Run
-from harness.spec.plural import counted
+from harness.spec.formats import counted
+from harness.training import WorkerSettings
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.device import Placement, choose, keep_freed_memory, memory_errors
 from harness.training.loop import train, train_teacher
 from harness.training.numerics import NUMERICS
 from harness.training.profiling import profile
-from harness.training.settings import WorkerSettings
 from harness.training.state import Diverged, Interrupted, Training
 from harness.training.weights import keep_model
 

@@ -10,7 +10,7 @@ from harness.data import load
 from harness.models import build
 from harness.records.files import write_text
 from harness.spec import Run
-from harness.spec.plural import counted
+from harness.spec.formats import counted
 from harness.training.device import Placement
 from harness.training.loop import prepare_training, run_updates
 

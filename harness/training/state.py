@@ -49,21 +49,16 @@ class Training:
     batches: Batches
     inputs: Inputs
     classes: int
-    augmentation: torch.Generator
-    """Decides the augmentation alone, so that all arms see the same images."""
+    augmentation: torch.Generator  # decides the augmentation alone, so that all arms see the same images
     learning_rates: list[float]
-    images_per_pass: int
-    """Of an evaluation."""
-    loss_sum: Tensor
-    """Sum of the training loss over the updates since the last evaluation."""
+    images_per_pass: int  # of an evaluation
+    loss_sum: Tensor  # sum of the training loss over the updates since the last evaluation
     last_loss: Tensor
     """Training loss of the last update; looked at while the next one runs: so a device need not wait for the host."""
-    update: int = 0
-    """Updates done, in `seconds`; the last evaluation was after `evaluated_at`."""
+    update: int = 0  # updates done, in `seconds`; the last evaluation was after `evaluated_at`
     evaluated_at: int = 0
     seconds: float = 0.0
-    train_loss: float = math.nan
-    """Mean training loss between the last two evaluations."""
+    train_loss: float = math.nan  # mean training loss between the last two evaluations
     validation_loss: float = math.nan
     validation_accuracy: float = math.nan
     teacher: nn.Module | None = None

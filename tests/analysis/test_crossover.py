@@ -10,7 +10,7 @@ from simulate import at_most, evidence, records, share, study
 from harness.analysis import analyse
 from harness.analysis.axis import crossing, sign_changes, size_axis, slope
 from harness.analysis.evidence import evidence_of
-from harness.analysis.laws import fit_law
+from harness.analysis.learning import fit_law
 from harness.spec import Crosses
 
 SIZES = (500, 2000, 5000, 20_000, 50_000)

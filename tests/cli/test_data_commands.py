@@ -62,10 +62,7 @@ def test_plan_tells_facts_and_cautions(photographs: Path, tmp_path: Path, here: 
     overrides = [source, "data.image_size=8", "data.train_size=30", "data.validation_size=4"]
     arguments = ["plan", "patch_size", "--scale", "smoke", "--device", "cpu", *overrides]
     done = here(tmp_path / "results", *arguments)
-    assert (
-        "validation images 4, held out; test images 9, held out"
-        in done.stdout.replace("\n", " ")
-    )
+    assert "validation images 4, held out; test images 9, held out" in done.stdout.replace("\n", " ")
     assert "has only 9 test images" in done.stdout
     (facts,) = json.loads(here(tmp_path / "results", *arguments, "--json").stdout)["data"]
     assert (facts["train"], facts["skipped"][0]["files"], len(facts["cautions"])) == (31, 1, 3)

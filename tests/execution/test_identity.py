@@ -20,7 +20,6 @@ BESIDES = {
     "spec/__init__.py": "names only",
     "spec/checks.py": "refuses values, or makes a float of an int",
     "spec/errors.py": "refuses values",
-    "spec/plural.py": "words of messages",
     "spec/formats.py": "words of messages",
     "spec/functions.py": "finds functions of one's own, whose source is in the configuration",
     "spec/search.py": "the values that it draws are in the configuration",

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from report_cases import CASES, gaps, make_study, single, two_factors
 
 from harness.analysis.axis import is_geometric
-from harness.analysis.laws import fit_law
+from harness.analysis.learning import fit_law
 from harness.report.figures.canvas import short_names
 from harness.report.figures.curves import learning_curves
 from harness.report.style import BASELINE_COLOUR, Drawn, marks, png, svg, theme

@@ -34,8 +34,8 @@ from harness.spec import (
     find_study,
     study_names,
 )
+from harness.training import WorkerSettings
 from harness.training.perform import perform
-from harness.training.settings import WorkerSettings
 
 SHORT = ["recipe.updates=2", "recipe.evaluations=1", "trials=0", "seeds=0,1"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.spec.plural import counted
+from harness.spec.formats import counted
 
 
 @pytest.mark.parametrize(

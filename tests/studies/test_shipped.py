@@ -13,8 +13,8 @@ from harness.execution.plan import Cell, make_plan
 from harness.models import build, macs_per_image
 from harness.records.runs import RunFolder
 from harness.spec import SCALES, find_study, study_names
+from harness.training import WorkerSettings
 from harness.training.perform import perform
-from harness.training.settings import WorkerSettings
 
 EVERY = [(name, scale) for name in study_names() for scale in find_study(name)[1].scales]
 AXES = {

@@ -10,10 +10,9 @@ from harness.data import Dataset, content_hash, resolve
 from harness.records.runs import RunFolder, RunResult, Shift
 from harness.spec import Augmentation, DataSpec, Recipe, ResNetSpec, Run, RunConfig, ViTSpec
 from harness.spec.checks import replace_at
-from harness.training import loop, state
+from harness.training import WorkerSettings, loop, state
 from harness.training.device import Placement
 from harness.training.perform import perform
-from harness.training.settings import WorkerSettings
 
 CPU = Placement(device=torch.device("cpu"), autocast_dtype=None)
 START: dict[str, Any] = {"initialisation": "truncated_normal", "zero_head": False}

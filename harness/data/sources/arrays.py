@@ -57,8 +57,7 @@ class Arrays(ArraySource):
 
     name: str
     found: Mapping[str, Any]
-    code: str | None = None
-    """Hash of the source of the function that made them, and of the user's code that it uses."""
+    code: str | None = None  # hash of the source of the function that made them, and of the user's code that it uses
 
     def arrays(self, part: Part) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
         for names in NAMES[part]:

@@ -17,7 +17,7 @@ from harness.data.subsets import Ints
 from harness.records.data_facts import Skipped, shown
 from harness.spec import IMAGENET, InvalidInput, SourceFacts
 from harness.spec.errors import require
-from harness.spec.plural import counted
+from harness.spec.formats import counted
 
 SUFFIXES = (".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Files that count as images; others (a README, a thumbnail database) are passed over."""

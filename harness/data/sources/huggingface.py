@@ -76,8 +76,7 @@ class HubImages(PhotographSource):
 
     tables: Mapping[str, Any]
     column: str
-    state: str
-    """Changes where the tables' files do; where these are in memory, with each opening."""
+    state: str  # changes where the tables' files do; where these are in memory, with each opening
 
     def picture(self, at: int) -> Picture:
         name = self.files[at]

@@ -32,8 +32,7 @@ log = logging.getLogger(__name__)
 
 OWN = "PATCHBENCH_DATA"
 
-MOST_BYTES = 2**28
-"""More than any file has: however packed, none fills the memory."""
+MOST_BYTES = 2**28  # more than any file has: however packed, none fills the memory
 
 
 def data_folders(*below: str) -> list[Path]:
@@ -52,12 +51,9 @@ class PublishedSource(ArraySource):
     """SHA-256 of the content of each, not packed; MD5 of those of an archive, for which no other is published."""
     archive: Mapping[str, str] = field(default_factory=dict)
     """The one that has the files, where they are published in one, and its SHA-256."""
-    url: str
-    """Of a file, `{}` for its name."""
-    below: tuple[str, ...] = ()
-    """Subfolders of the user's folder that are looked at, too."""
-    package: str = ""
-    """A Debian package that has the files in `system`."""
+    url: str  # of a file, `{}` for its name
+    below: tuple[str, ...] = ()  # subfolders of the user's folder that are looked at, too
+    package: str = ""  # a Debian package that has the files in `system`
     system: Path = Path()
 
     def content_hash(self) -> str:

@@ -11,7 +11,7 @@ from harness.execution.engines import Beat, Outcome, Prepared
 from harness.execution.process import DUMP_SIGNAL, Call, CallEndedError, CallFailedError
 from harness.records.runs import RunFolder
 from harness.spec import InvalidInput, Run
-from harness.training.settings import WorkerSettings
+from harness.training import WorkerSettings
 
 LONGEST_REHEARSALS = 120.0  # seconds that the models' first updates may take together, else trainings start without
 

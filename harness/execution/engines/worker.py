@@ -15,8 +15,8 @@ from harness.records.files import mendable
 from harness.records.provenance import code_fingerprint, git_state
 from harness.records.runs import RunFolder, RunResult
 from harness.spec import InvalidInput, Run
+from harness.training import WorkerSettings
 from harness.training.perform import perform
-from harness.training.settings import WorkerSettings
 from harness.training.state import Interrupted
 
 BEAT_SECONDS = 0.5

@@ -11,8 +11,7 @@ from harness.report.figures.canvas import Canvas, Drawing
 from harness.report.figures.marks_on_axes import INTERVAL_NOTE, draw_mean, draw_seeds, fix_ticks
 from harness.report.style import BASELINE_COLOUR, INK
 from harness.report.view import Row, View
-from harness.spec.formats import count, magnitude, number, percent
-from harness.spec.plural import counted
+from harness.spec.formats import count, counted, magnitude, number, percent
 
 
 def accuracy_by_macs(view: View) -> Drawing | None:

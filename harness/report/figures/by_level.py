@@ -11,8 +11,7 @@ from harness.report.figures.canvas import Canvas, Drawing, from_to
 from harness.report.figures.marks_on_axes import BASELINE, INTERVAL_NOTE, Places, asides, draw_arm, draw_baseline
 from harness.report.style import INK, Mark, has_ordered_levels
 from harness.report.view import Row, Size, View, accuracy, at_size, rows_of
-from harness.spec.formats import count, number, percent, plain
-from harness.spec.plural import counted
+from harness.spec.formats import count, counted, number, percent, plain
 
 _MOST_PANELS = 5
 

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 
-from harness.analysis.laws import law_error, law_formula
+from harness.analysis.learning import law_error, law_formula
 from harness.report.figures.canvas import Canvas, Drawing, from_to
 from harness.report.figures.marks_on_axes import INTERVAL_NOTE, Places, asides, draw_line, draw_seeds
 from harness.report.style import INK
 from harness.report.view import Row, View, accuracy, difference, interval_of, rows_of
-from harness.spec.formats import count, number
-from harness.spec.plural import counted
+from harness.spec.formats import count, counted, number
 
 
 def accuracy_by_size(view: View) -> Drawing | None:

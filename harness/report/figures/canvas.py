@@ -22,12 +22,9 @@ from matplotlib.transforms import ScaledTranslation
 
 from harness.report.style import INK, LABEL_SIZE, MUTED, Mark
 
-WIDTH = 5.0
-"""Of every figure, inches: its 9 pt text stays readable on a phone's width."""
-_LINE = LABEL_SIZE * 1.22 / 72
-"""Of a label's line, inches."""
-_PAD = 0.1
-"""Between what is drawn and the edge, inches."""
+WIDTH = 5.0  # of every figure, inches: its 9 pt text stays readable on a phone's width
+_LINE = LABEL_SIZE * 1.22 / 72  # of a label's line, inches
+_PAD = 0.1  # between what is drawn and the edge, inches
 _MOST_TOLD = 8
 _MEASURER = RendererAgg(8, 8, 72)  # type: ignore[no-untyped-call]
 

@@ -12,8 +12,7 @@ from harness.spec.formats import count, percent
 
 _METRICS = {"test_accuracy": "test accuracy (%)", "agreement": "agreement (%)"}
 """What is measured on shifted images, with its axis."""
-_MOST_SIZES = 3
-"""Rows of panels, so that the figure fits a page; the report's table has all training sizes."""
+_MOST_SIZES = 3  # rows of panels, so that the figure fits a page; the report's table has all training sizes
 
 
 def learning_curves(view: View) -> Drawing | None:

@@ -13,8 +13,7 @@ from harness.report.figures.canvas import Canvas, Drawing, from_to
 from harness.report.figures.marks_on_axes import Places, asides, draw_line, draw_mean
 from harness.report.style import INK, LABEL_SIZE, Mark, ordered_marks
 from harness.report.view import Row, Size, View, difference, interval_of, rows_of
-from harness.spec.formats import MINUS, count, number, plain, points
-from harness.spec.plural import counted
+from harness.spec.formats import MINUS, count, counted, number, plain, points
 
 
 def differences(view: View) -> Drawing | None:
@@ -40,10 +39,8 @@ class _Gap:
 
     series: str
     other: str
-    rows: list[Row]
-    """Of `findings.comparisons`, each with its `level`, by training size and increasing level."""
-    crossings: list[Row]
-    """Of `findings.crossovers` along the factor, one per training size."""
+    rows: list[Row]  # of `findings.comparisons`, each with its `level`, by training size and increasing level
+    crossings: list[Row]  # of `findings.crossovers` along the factor, one per training size
 
     @property
     def name(self) -> str:

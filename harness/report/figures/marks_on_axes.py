@@ -15,8 +15,7 @@ from harness.spec.formats import number, plain
 INTERVAL_NOTE = "Dots: seeds. Bars: 95% intervals of the mean over seeds alone (from 3 on), for fixed test images."
 """Of an arm's own accuracy. Differences are over seeds and test images."""
 
-BASELINE = Mark(BASELINE_COLOUR, "", "--")
-"""Of a baseline that is drawn across a figure."""
+BASELINE = Mark(BASELINE_COLOUR, "", "--")  # of a baseline that is drawn across a figure
 
 
 def draw_mean(axes: Axes, place: float, row: Row, mark: Mark, *, of: str = "mean", along: str = "y") -> None:
@@ -72,10 +71,8 @@ class Places:
     """Where levels, training sizes or shifts stand on an axis, and beside them arms that have no level."""
 
     levels: Sequence[float]
-    geometric: bool
-    """In their logarithms, not evenly."""
-    beside: Sequence[str] = ()
-    """Names of the arms without a numeric level, right of the last level."""
+    geometric: bool  # in their logarithms, not evenly
+    beside: Sequence[str] = ()  # names of the arms without a numeric level, right of the last level
 
     def at(self, level: float, aside: float = 0.0) -> float:
         """The place of a level, moved aside by a share of the axis' length."""
