@@ -1,13 +1,14 @@
 """Frames as CSV that a spreadsheet may open: equal frames give equal bytes, no cell becomes a formula."""
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 _QUOTED_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")  # signs of a formula; and of a text made safe
 
 
 def from_frame(frame: pd.DataFrame) -> str:
     """The frame with a heading line; floats as %.10g, nothing for missing values."""
-    texts = {str(name): frame[name].map(_text, na_action="ignore") for name in frame.select_dtypes(["object", "str"])}
+    texts = {str(name): column.map(_text, na_action="ignore") for name, column in frame.items() if not is_numeric_dtype(column)}
     return frame.assign(**texts).to_csv(index=False, float_format="%.10g", lineterminator="\n")
 
 
