@@ -136,15 +136,6 @@ def test_plan_trains_nothing_and_forecasts(tmp_path: Path, here: Here) -> None:
     assert not (tmp_path / "results" / "patch_size").exists()
 
 
-@pytest.mark.parametrize(("share", "is_busy"), [(0.3, True), (1.2, False)])
-def test_plan_on_a_busy_machine_says_so(
-    tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch, share: float, is_busy: bool
-) -> None:
-    monkeypatch.setattr(time, "process_time", lambda: share * time.perf_counter())
-    planned = here(tmp_path, "plan", "patch_size", "--scale", "smoke")
-    assert ("This machine is busy: the measurement got 30% of a core." in planned.stdout) == is_busy
-
-
 def test_a_users_own_study_works_like_a_shipped_one(tmp_path: Path, with_database: Path, here: Here) -> None:
     study = tmp_path / "my_study.py"
     study.write_text(

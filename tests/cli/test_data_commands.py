@@ -65,4 +65,4 @@ def test_plan_tells_facts_and_cautions(photographs: Path, tmp_path: Path, here: 
     assert "validation images 4, held out; test images 9, held out" in done.stdout.replace("\n", " ")
     assert "has only 9 test images" in done.stdout
     (facts,) = json.loads(here(tmp_path / "results", *arguments, "--json").stdout)["data"]
-    assert (facts["train"], facts["skipped"][0]["files"], len(facts["cautions"])) == (31, 1, 3)
+    assert (facts["train"], facts["skipped"][0]["files"], len(facts["cautions"])) == (31, 1, 2)
