@@ -8,7 +8,11 @@ _QUOTED_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")  # signs of a formula; an
 
 def from_frame(frame: pd.DataFrame) -> str:
     """The frame with a heading line; floats as %.10g, nothing for missing values."""
-    texts = {str(name): column.map(_text, na_action="ignore") for name, column in frame.items() if not is_numeric_dtype(column)}
+    texts = {
+        str(name): column.map(_text, na_action="ignore")
+        for name, column in frame.items()
+        if not is_numeric_dtype(column)
+    }
     return frame.assign(**texts).to_csv(index=False, float_format="%.10g", lineterminator="\n")
 
 

@@ -32,10 +32,14 @@ def reached(what: str, path: Path | None = None) -> None:
         at, _, action = asked.partition("=")
         place, _, number = at.partition("#")
         if (place, int(number or 1)) == (name, times):
-            if action == "sleep":
-                time.sleep(3600)
-            else:
-                os.kill(os.getpid(), signal.Signals[f"SIG{action or 'KILL'}"])
+            _fail(action or "KILL")
+
+
+def _fail(action: str) -> None:
+    if action == "sleep":
+        time.sleep(3600)
+    else:
+        os.kill(os.getpid(), signal.Signals[f"SIG{action}"])
 
 
 def _count(name: str) -> int:

@@ -157,13 +157,13 @@ def prepare_training(
     model = placement.place(build(config.model, **config.shape))
     torch.manual_seed(derive(seed, "dropout"))
     # One compilation, which takes minutes, serves all updates: parts of two sizes make it one for any size.
-    # Evaluations do without: another mode and another number of images would each be a compilation of its own.
+    # Evaluations do without, as another mode and number of images would be compiled apart; so do hooks.
     is_uneven = recipe.batch_size % recipe.accumulate != 0
     return Training(
         recipe=recipe,
         placement=placement,
         model=model,
-        compiled=torch.compile(model, dynamic=is_uneven) if recipe.compile else None,
+        compiled=torch.compile(model.forward, dynamic=is_uneven) if recipe.compile else None,
         average=None if recipe.ema_decay is None else copy.deepcopy(model),
         optimizers=build_optimizers(model, recipe),
         batches=Batches(dataset.train, indices, recipe.batch_size, seed=seed),

@@ -37,7 +37,7 @@ def test_what_sets_the_images_is_never_tuned(name: str, place: str) -> None:
     "values", [(0.1, 0.1), ("sgd", "adamw", "sgd"), (1, 1.0), (float("nan"), 1.0), (1.0, float("inf"))]
 )
 def test_a_choice_has_each_value_once_and_finite_ones(values: tuple[Any, ...]) -> None:
-    with pytest.raises(InvalidInput, match=r"stands there twice\. Give each value once|must be finite"):
+    with pytest.raises(InvalidInput, match=r"each given once|must be finite"):
         Choice(values=values)
 
 
@@ -56,7 +56,7 @@ def test_another_batch_size_sees_the_same_images() -> None:
 
 def test_a_batch_size_that_does_not_divide_the_images_is_refused() -> None:
     search = Search(space={"batch_size": Choice(values=(16, 48))}, trials=2)
-    with pytest.raises(InvalidInput, match=r"tries 48, but 128 images, .* Take batch sizes that divide 128, or"):
+    with pytest.raises(InvalidInput, match=r"tries batch size 48 .* 128 images .* Take sizes that divide 128, or"):
         make_plan(tiny_study(search=search))
 
 
