@@ -27,7 +27,7 @@ from harness.spec import Arm, DataSpec, Recipe, ResNetSpec, Scale, Search, Study
 CONVNEXT = Torchvision("convnext_tiny", arguments={"stochastic_depth_prob": 0.0})
 SMOKE = Scale(
     data=DataSpec(source="digits", image_size=32, train_size=40, validation_size=40),
-    recipe=Recipe(updates=2, batch_size=4, evaluations=1, precision="fp32"),
+    recipe=Recipe(updates=2, batch_size=4, evaluations=1, precision="fp32", optimizer="adamw"),
     baseline=Arm("ResNet-8", ResNetSpec(width=4)),
     arms=(Arm("ConvNeXt", CONVNEXT),),
     search=Search(by_family={

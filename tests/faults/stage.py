@@ -255,7 +255,7 @@ def fail(usual: Any, action: str) -> None:
     from harness.tracking import mirror
 
     if action == "full":  # from here on no file can grow, MLflow's neither: nothing is worth waiting for
-        mirror._FAILED_SECONDS = 1.0
+        mirror._PATIENCE_SECONDS = 1.0
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     elif action == "clock":
         for name, unit in (("time", 1), ("time_ns", 10**9)):

@@ -36,7 +36,7 @@ def assert_goes_on(study: FaultStudy, undisturbed: dict[str, Any], code: int, sa
         ("written:config.json#3", "TERM"),
         ("begin:checkpoint.pt#5", "INT"),
         ("renamed:predictions.npz", "TERM"),
-        ("written:wide.db", "INT"),
+        ("written:trials.csv", "INT"),
         ("written:trials.csv", "TERM"),
         ("begin:checkpoint.pt#7", "HUP"),
         ("begin:runs.csv", "HUP"),
