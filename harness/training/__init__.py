@@ -12,5 +12,4 @@ class WorkerSettings:
     deterministic: bool = False  # use deterministic kernels only (CUDA; CPU kernels always are)
     checkpoint_seconds: float = 30.0  # time between checkpoints within a training
     own_process: bool = True  # whether the process trains this run only, so that its peak memory is the run's
-    profile: bool = False
-    """Record the first updates again after a training, for a table of the costliest operations and a trace."""
+    profile: bool = False  # record the first updates again afterwards: a table of the costliest operations, a trace

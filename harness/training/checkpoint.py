@@ -129,13 +129,9 @@ def _verified(path: Path, placement: Placement) -> dict[str, Any]:
 
 def _made_by(placement: Placement) -> dict[str, str | int]:
     """What must be the same for a training to go on to the same numbers."""
-    return {
-        "code": code_fingerprint(),
-        "torch": str(torch.__version__),
-        "device": placement.device.type,
-        "precision": placement.precision,
-        "threads": torch.get_num_threads(),
-    }
+    software = {"code": code_fingerprint(), "torch": str(torch.__version__)}
+    hardware = {"device": placement.device.type, "precision": placement.precision}
+    return {**software, **hardware, "threads": torch.get_num_threads()}
 
 
 _NUMBERS = ("update", "evaluated_at", "seconds", "train_loss", "validation_loss", "validation_accuracy", "last_loss")
