@@ -119,6 +119,7 @@ def verify(folder: Path) -> Verification:
     else:
         checks += [
             Check.of("digests, made again from study.json", "tables", _check_digests(kept)),
+            Check.of("accuracies, by the answers that were kept", "runs.csv", _check_answers(kept)),
             Check.of("tables, made again from the run folders", "tables", _check_origins(folder, kept)),
             Check.of("report, made again", "study.json", _check_report(folder, kept)),
         ]
@@ -244,6 +245,15 @@ def _check_digests(records: StudyRecords) -> Findings:
             made = _digest(cells.get((row["arm"], row["train_size"])), row, spaces.get(row["arm"], {}))
             if made != row["digest"]:
                 yield Fault(table, f"digest {made} in row {number}", str(row["digest"]))
+
+
+def _check_answers(records: StudyRecords) -> Findings:
+    """A completed run's test accuracy is the share of its right answers; a copy has both, too."""
+    completed = records.runs[records.runs["status"] == "completed"]
+    for digest, accuracy in zip(completed["digest"], completed["test_accuracy"], strict=True):
+        if digest in records.correct and not _same(accuracy, share := float(np.mean(records.correct[digest]))):
+            yield Fault("runs.csv", f"test_accuracy {share:.10g} of run {digest} (by predictions.npz)", f"{accuracy}")
+    yield len(completed)
 
 
 def _digest(cell: Cell | None, row: Mapping[Hashable, Any], space: Mapping[str, Distribution]) -> str | None:

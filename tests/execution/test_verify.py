@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import finished_study
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from finished_study import STUDY, Kept, run_in, tables_only
@@ -83,6 +84,7 @@ def test_one_changed_byte_of_a_published_file_is_found(kept: Kept, name: str) ->
 @pytest.mark.parametrize(
     ("table", "column", "value", "what"),
     [
+        ("runs.csv", "test_accuracy", "0.5", r"predictions\.npz"),
         ("runs.csv", "seed", "7", "digest [0-9a-f]{64} in row 2"),
         ("runs.csv", "arm", "SomeNet", "digest None in row 2"),
         ("runs.csv", "train_size", "101", "digest None in row 2"),
@@ -104,6 +106,18 @@ def test_a_copy_without_runs_is_held_against_its_study(
         with_hash(folder, table)
         faults = [str(fault) for fault in checked(folder).faults]
     assert any(re.search(what, fault) for fault in faults), faults
+
+
+def test_answers_that_are_not_the_runs_are_found(kept: Kept) -> None:
+    with kept.copy(work=False) as folder:
+        with np.load(folder / "predictions.npz") as content:
+            arrays = dict(content)
+        arrays["bits"][0] ^= 0b10000000
+        np.savez_compressed(folder / "predictions.npz", **arrays)
+        with_hash(folder, "predictions.npz")
+        (fault,) = checked(folder).faults
+    assert fault.path == "runs.csv"
+    assert "by predictions.npz" in fault.expected
 
 
 def a_run(folder: Path, phase: str = "confirm") -> RunFolder:
