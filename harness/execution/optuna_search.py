@@ -1,8 +1,4 @@
-"""The search of one cell: what to try next. The only file that imports optuna, which is slow to load.
-
-A proposal is a function of the study, the trial's number and the finished trials before it: a search that was killed
-and resumed proposes exactly what an undisturbed one would. The run records are all that is kept of a search.
-"""
+"""The search of one cell: what to try next. The only file that imports optuna, which is slow to load."""
 
 import itertools
 import math

@@ -43,7 +43,6 @@ def _fail(action: str) -> None:
 
 
 def _count(name: str) -> int:
-    """How often `name` was reached, this time included."""
     if LOG not in os.environ:
         _times[name] += 1
         return _times[name]

@@ -21,10 +21,7 @@ WARM_UP, RECORDED = 5, 10
 
 
 def profile(run: Run, folder: Path, placement: Placement) -> Path:
-    """Do a run's first updates again and write TABLE and TRACE into `folder`; returns the table's path.
-
-    After the training: the profiler slows down what it looks at.
-    """
+    """Do a run's first updates again and write TABLE and TRACE into `folder`; returns the table's path."""
     config, updates = run.config, run.config.recipe.total_updates
     recorded, learned = min(RECORDED, updates), config.recipe.distillation
     # An untrained teacher costs what a trained one costs.
