@@ -112,7 +112,7 @@ def choose(name: str, precision: str = "auto", *, deterministic: bool = False) -
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses deterministic mode
         torch.use_deterministic_algorithms(mode=True)
-    is_bf16 = precision == "bf16" or (precision == "auto" and _has_fast_bf16(device))
+    is_bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
     dtype = torch.bfloat16 if is_bf16 else None
     return Placement(device=device, autocast_dtype=dtype, deterministic=deterministic)
 
@@ -127,7 +127,8 @@ def available_devices() -> list[str]:
     return found
 
 
-def _has_fast_bf16(device: torch.device) -> bool:
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies matrices of bfloat16 by instructions of its own."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from harness.models.family import parameter_groups
 from harness.spec import Recipe
+from harness.training.device import has_fast_bf16
 
 
 def build_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -107,10 +108,11 @@ class Muon(torch.optim.Optimizer):
 def orthogonalised(matrices: Tensor) -> Tensor:
     """About U V' of each matrix U S V' of (K, r, c), r <= c: float32, singular values between about .7 and 1.2.
 
-    Newton-Schulz iterations in bfloat16, whose polynomial has the steepest slope at 0 and lets S vary around 1.
+    Newton-Schulz iterations, whose polynomial has the steepest slope at 0 and lets S vary around 1, in bfloat16 where
+    the device is quick at it: without its own instructions a processor takes some fifty times as long as in float32.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrices.bfloat16()
+    x = matrices.bfloat16() if has_fast_bf16(matrices.device) else matrices
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     for _ in range(5):
         gram = x @ x.mT
