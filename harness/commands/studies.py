@@ -134,7 +134,9 @@ def _text(value: Any) -> str:
 @device_option
 @workers_option
 @click.option("--engine", type=click.Choice(["processes", "inline"]), default="processes")
-@click.option("--trials", type=click.IntRange(0), help="Trials per arm; 0 takes the recipe's own setting unsearched.")
+@click.option(
+    "--trials", type=click.IntRange(0), help="Trials per search; 0 takes the recipe's own setting unsearched."
+)
 @click.option("--seeds", type=click.IntRange(1), help="Number of confirm seeds; a finished study gets those it lacks.")
 @click.option("--deterministic", is_flag=True, help="Deterministic kernels only (CUDA).")
 @click.option(
@@ -166,6 +168,7 @@ def run(
 ) -> None:
     """Run or resume a study, then write its report. OVERRIDES are key=value pairs, e.g. recipe.updates=500."""
     extra = [] if trials is None else [f"search.trials={trials}"]
+    extra += ["search.repeats=1"] if trials in (0, 1) else []  # nothing is searched
     extra += [] if seeds is None else ["seeds=" + ",".join(map(str, range(seeds)))]
     from harness.execution.overrides import resolve_study
 

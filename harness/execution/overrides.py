@@ -35,20 +35,18 @@ def override(study: ResolvedStudy, pairs: Iterable[str]) -> ResolvedStudy:
     A budget in one unit replaces that in another. What was changed after a first look is forgotten with other data,
     training or tuning. Raises `InvalidInput` for an unknown key, an ill-typed or an impossible value.
     """
-    units, written = list[str](), study
+    units, parts = list[str](), {name: getattr(study, name) for name in OVERRIDABLE}
     for pair in pairs:
         key, value = _key_and_value(pair)
-        field = key.removeprefix("recipe.")
-        if field in BUDGET_UNITS and value is not None:
-            units.append(field)
+        part, _, rest = key.partition(".")
+        if part == "recipe" and rest in BUDGET_UNITS and value is not None:
+            units.append(rest)
             require(len(units) == 1, f"The budget is given in two units: {', '.join(units)}. Give one of them.")
-            budget: dict[str, Any] = dict.fromkeys(BUDGET_UNITS) | {field: value}
-            study = replace(study, recipe=replace(study.recipe, **budget))
+            parts[part] = replace(parts[part], **(dict.fromkeys(BUDGET_UNITS) | {rest: value}))
         else:
-            study = replace_at(study, key, value)
-    if replace(study, seeds=written.seeds) != written:
-        study = replace(study, changes_after_first_look=())
-    return study
+            parts[part] = replace_at(parts[part], rest, value) if rest else value
+    changed = replace(study, **parts)  # all at once: what is impossible after one may be possible after the next
+    return changed if replace(changed, seeds=study.seeds) == study else replace(changed, changes_after_first_look=())
 
 
 def override_data(spec: DataSpec, pairs: Iterable[str]) -> DataSpec:

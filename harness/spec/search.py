@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from harness.spec.checks import AboveZero, Count, Positive, check_types, freeze, replace_at, value_at
+from harness.spec.checks import AboveZero, Count, Positive, check_types, freeze, later, replace_at, value_at
 from harness.spec.errors import InvalidInput, require, require_choice
+from harness.spec.formats import counted
 from harness.spec.model import ModelSpec
 from harness.spec.recipe import BUDGET_UNITS, Recipe
 
@@ -87,9 +88,13 @@ class Search:
     by_arm: Mapping[str, Mapping[str, Distribution | None]] = field(default_factory=dict)
     """Ranges that replace or extend those for single arms, by name; None leaves a parameter untuned."""
     trials: Count = 0
-    """Trials per arm (per arm and training size where sizes vary); 0 takes the recipe's own setting unsearched."""
+    """Trials per search, of which the first is the recipe's own setting; 0 takes that unsearched."""
+    repeats: Positive = later(1)
+    """Independent searches of each arm (at each training size), which share their first trial. Confirm seeds take turns
+    with the settings that they choose, so that the spread over seeds holds the luck of the search."""
     updates: Positive | None = None  # length of a trial, updates; None for the recipe's own budget
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: Literal["qmc", "tpe", "random"] = "tpe"
+    """`qmc`: scrambled Sobol points, which fill the ranges evenly and learn nothing; `tpe`: learns from the scores."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -144,6 +149,7 @@ def models_tried(space: Space, model: ModelSpec) -> list[ModelSpec]:
 def check_search(study: "ResolvedStudy") -> None:
     """Refuse a search of what an arm does not have, of impossible values, or of what the arms themselves differ in."""
     search = study.search
+    _check_repeats(search, len(study.seeds))
     for name in search.by_arm:
         study.arm(name)
     found = {arm.name: Setting(arm.model, study.recipe_of(arm)) for arm in study.all_arms}
@@ -160,6 +166,20 @@ def check_search(study: "ResolvedStudy") -> None:
             models_tried(space, arm.model)
         except InvalidInput as error:
             raise InvalidInput(f"The search of arm {arm.name!r} tries an impossible model: {error}") from error
+
+
+def _check_repeats(search: Search, seeds: int) -> None:
+    """Refuse repeated searches that have nothing of their own to try, or that no seed would confirm."""
+    if search.repeats > 1 and search.trials < 2:
+        told = "which searches share, is all they would try. Set search.trials=2 or more, or search.repeats=1."
+        raise InvalidInput(
+            f"search.repeats is {search.repeats}, search.trials {search.trials}: the first trial, {told}"
+        )
+    if search.repeats > seeds:
+        told = f"confirmed by no seed. Give {search.repeats} seeds or more, or set search.repeats={seeds}."
+        raise InvalidInput(
+            f"search.repeats is {search.repeats}, but with {counted(seeds, 'seed')} some would be {told}"
+        )
 
 
 def _check_parameter(study: "ResolvedStudy", arm: "Arm", settings: Mapping[str, Setting], parameter: str) -> None:

@@ -200,6 +200,10 @@ class ResolvedStudy(Scale):
         same_images = round(self.search.updates * self.recipe.batch_size / recipe.batch_size)
         return min(max(1, same_images), recipe.total_updates)
 
+    def search_of(self, seed: int) -> int:
+        """Which of a cell's searches (0 to `search.repeats` - 1) chooses the setting of a confirm seed."""
+        return self.seeds.index(seed) % self.search.repeats
+
     def trials_of(self, arm: Arm) -> int:
         """Trials of an arm's search: those asked for, or one for each setting where a space of choices has fewer."""
         space, own = self.search.space_of(arm), Setting(arm.model, self.recipe_of(arm).written_out())

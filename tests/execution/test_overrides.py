@@ -1,8 +1,8 @@
 import pytest
-from tiny_studies import tiny_study
+from tiny_studies import SPACE, tiny_study
 
 from harness.execution.overrides import override
-from harness.spec import InvalidInput
+from harness.spec import InvalidInput, Search
 
 
 def test_values_get_their_declared_types() -> None:
@@ -55,3 +55,12 @@ def test_a_wrong_override_names_value_rule_and_remedy(pair: str, message: str) -
 def test_two_budgets_are_refused() -> None:
     with pytest.raises(InvalidInput, match="two units: updates, epochs"):
         override(tiny_study(), ["recipe.updates=5", "recipe.epochs=1"])
+
+
+def test_overrides_are_judged_together_whatever_their_order() -> None:
+    study = tiny_study(search=Search(space=SPACE, trials=2, repeats=3))
+    for pairs in (["seeds=0,1", "search.repeats=2"], ["search.repeats=2", "seeds=0,1"]):
+        changed = override(study, pairs)
+        assert (changed.seeds, changed.search.repeats) == ((0, 1), 2)
+    with pytest.raises(InvalidInput, match=r"repeats is 3, but with 2 seeds .* or set search\.repeats=2"):
+        override(study, ["seeds=0,1"])
