@@ -3,11 +3,15 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from harness.records.files import adapter, reading
+from harness.records.files import RecordsError, adapter, reading
 from harness.records.layout import STUDY_FILE
+from harness.spec import NAMED_SOURCES, Arm
 from harness.spec.formats import counted
+
+if TYPE_CHECKING:
+    from harness.records.run_table import StudyRecords
 
 PART_NAMES = {"train": "training", "validation": "validation", "test": "test"}
 PARTS = tuple(PART_NAMES)
@@ -85,6 +89,11 @@ class DataFacts:
     skipped: tuple[Skipped, ...] = ()
     duplicates: Duplicates | None = None  # None where they have not been looked for
 
+    @property
+    def images(self) -> int:
+        """Images of all parts together."""
+        return self.train + self.validation + self.test
+
     def lines(self) -> Iterator[tuple[str, str]]:
         """What is known, as pairs of a heading and a text; the classes apart."""
         for part, name in PART_NAMES.items():
@@ -159,6 +168,24 @@ def of_provenance(provenance: Mapping[str, Any]) -> tuple[DataFacts, ...]:
     """What the provenance of a study says of its data; empty in results of earlier versions. `RecordsError` else."""
     with reading(Path(STUDY_FILE)):
         return cast("tuple[DataFacts, ...]", adapter(tuple[DataFacts, ...]).validate_python(provenance.get(KEY, ())))
+
+
+def test_overlap(records: "StudyRecords", arm: Arm) -> float:
+    """Expected share of the test images of one seed that are among those of another, where each seed draws its own.
+
+    Two draws of n test images from a pool of N have n^2 / N in common on average, so that the share is n / N. It is 0
+    where seeds draw none of their own. `RecordsError` where nothing tells the sizes.
+    """
+    data = records.study.data_of(arm)
+    if not data.resplit:
+        return 0.0
+    for facts in of_provenance(records.provenance):
+        if facts.source == data.source:
+            return facts.test / facts.images
+    known = NAMED_SOURCES.get(data.source)
+    if known is None:
+        raise RecordsError(f"{STUDY_FILE} does not tell how many images {data.source} has. Run the study again.")
+    return known.test_images / known.images
 
 
 def shown(name: str) -> str:

@@ -21,6 +21,11 @@ class SourceFacts:
     own_validation: bool = False
     """Whether validation images are a part of their own, of which the training part has none."""
 
+    @property
+    def images(self) -> int:
+        """Images of all parts together."""
+        return self.train_images + self.test_images + (self.validation_images if self.own_validation else 0)
+
 
 NAMED_SOURCES: dict[str, SourceFacts] = {
     "fashion_mnist": SourceFacts(28, 1, 10, 60_000, 10_000, 5_000),
@@ -72,6 +77,9 @@ class DataSpec:
     """Images held out of the training part, or taken of a folder's own `val/`; None for the source's number (folders: a
     tenth) or all of `val/`."""
     split_seed: Seed = 0  # decides which images are held out
+    resplit: bool = later(False)
+    """Whether each seed draws training, validation and test images of its own, stratified, from all of the source's, in
+    parts of the source's sizes. Else all seeds are tested on the same images. For sets that memory holds."""
     moved_share: Share = 0.0
     moved_patch: Positive = 1
     moved_seed: Seed = 0
