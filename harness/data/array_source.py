@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from harness.data.cache import Bytes, stored
 from harness.data.source import Pair, Part, Phase, check_memory, memory_needed
-from harness.data.subsets import parted
+from harness.data.subsets import Ints, parted
 from harness.spec import NAMED_SOURCES, DataSpec, SourceFacts
 from harness.spec.errors import require
 from harness.spec.formats import counted
@@ -89,15 +89,17 @@ class ArraySource(ABC):
         from harness.data.splits import split
 
         check_memory(spec.source, facts, memory_needed(facts))
-        wanted = {"train": True, "validation": facts.own_validation, "test": phase == "confirm"}
+        wanted = {"train": True, "validation": facts.own_validation, "test": phase == "confirm" or spec.resplit}
         pairs = {part: self._resized(part, facts.image_size) for part in PARTS if wanted[part]}
-        labels = {"test": np.zeros(0, dtype=np.int64)} | {part: labels for part, (_, labels) in pairs.items()}
-        chosen = parted(labels, spec, tested=0)
-        return {
-            name: split(pairs[part][0][at], pairs[part][1][at], device)
-            for name, (part, at) in chosen.items()
-            if part in pairs
-        }
+        labels = {part: labels for part, (_, labels) in pairs.items()}
+        chosen = parted({**labels, "test": labels.get("test", np.zeros(0, dtype=np.int64))}, spec, tested=0)
+        if phase == "tune":
+            del chosen["test"]
+        return {part: split(*taken(list(pairs.values()), at), device) for part, at in chosen.items()}
+
+    def is_held(self, facts: SourceFacts) -> bool:
+        """Whether memory holds all images, of which each seed can then draw its own; else `read` refuses them."""
+        return True
 
     def _resized(self, part: Part, side: int) -> Pair:
         """A part at the size asked for; what was resized is kept in the cache."""
@@ -114,6 +116,17 @@ class ArraySource(ABC):
 
     def names(self, spec: DataSpec) -> Mapping[str, Sequence[str]]:
         return {}
+
+
+def taken(pairs: Sequence[Pair], at: Ints) -> Pair:
+    """Images and labels at ascending positions, counted through all pairs one after the other; each copied once."""
+    images = np.empty((len(at), *pairs[0][0].shape[1:]), dtype=np.uint8)
+    start = done = 0
+    for of_part, labels in pairs:
+        inside = at[(start <= at) & (at < start + len(labels))] - start
+        np.take(of_part, inside, axis=0, out=images[done : done + len(inside)], mode="clip")  # "raise" copies twice
+        start, done = start + len(labels), done + len(inside)
+    return images, np.concatenate([labels for _, labels in pairs])[at]
 
 
 def resized(images: Bytes, side: int) -> Iterator[Bytes]:

@@ -164,8 +164,11 @@ class PhotographSource:
         """Positions in `files` of the images of each split, ascending, for a resolved specification."""
         starts = dict(zip(self.sizes, np.cumsum([0, *self.sizes.values()])[:-1].tolist(), strict=True))
         labels = {part: self.labels[start : start + self.sizes[part]] for part, start in starts.items()}
-        chosen = parted(labels, spec, tested=self.test_images)
-        return {split: starts[part] + found for split, (part, found) in chosen.items()}
+        return parted(labels, spec, tested=self.test_images)
+
+    def is_held(self, facts: SourceFacts) -> bool:
+        """Whether memory holds all images, of which each seed can then draw its own; else they are streamed."""
+        return not self.crops and memory_needed(facts) <= memory_limit()
 
     def read(self, spec: DataSpec, facts: SourceFacts, *, device: "torch.device", phase: Phase) -> "Splits":
         """See `Source`: in memory where all images fit into half of it, else streamed, with the same pixels."""
@@ -175,7 +178,7 @@ class PhotographSource:
         if phase == "tune":
             del parts["test"]
         reading = Reading.of(spec, side=facts.image_size, channels=facts.channels)
-        if self.crops or memory_needed(facts) > memory_limit():
+        if not self.is_held(facts):
             check_memory(spec.source, facts, min(1000, len(self.files)) * reading.channels * reading.side**2)
             return {part: self._streamed(part, chosen, reading, device) for part, chosen in parts.items()}
         images = self._decoded(np.arange(len(self.files)), reading, mapped=False)

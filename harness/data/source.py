@@ -30,7 +30,11 @@ class SizeNeeded(InvalidInput):
 
 @runtime_checkable
 class Source(Protocol):
-    """A set of images, opened. All methods raise `InvalidInput` for data that is missing, damaged or cannot be used."""
+    """A set of images, opened. All methods raise `InvalidInput` for data that is missing, damaged or cannot be used.
+
+    One may have a method `is_held(facts) -> bool` besides: whether memory holds all images of these facts, so that each
+    seed can draw its own (`data.resplit`); its `read` then takes the splits of `subsets.parted`.
+    """
 
     photographs: ClassVar[bool]
     """Whether `data.fit`, `data.background` and `data.channels` say how its images are read."""

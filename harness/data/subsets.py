@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -29,23 +30,34 @@ def stratified(labels: Ints, size: int, *, seed: int, leave: int = 0) -> Ints:
     return np.sort(np.concatenate([labels[:0], *chosen])).astype(np.int64)
 
 
-def parted(labels: Mapping[str, Ints], data: DataSpec, *, tested: int) -> dict[str, tuple[str, Ints]]:
-    """Where the images of `train`, `validation` and `test` are: a part of the source, and positions in it, ascending.
+def of_seed(data: DataSpec, seed: int) -> DataSpec:
+    """The data of the run of a seed: with a split seed of its own where each seed draws its own parts, else the same.
 
-    `labels` has those of the source's own parts. What it lacks is held out of `train`: `tested` images to test on,
-    `data.validation_size` for validation.
+    The draw follows from `data.split_seed` and `seed` alone, so that all arms of a seed have the same.
+    """
+    return replace(data, split_seed=derive(data.split_seed, "resplit", seed) % 2**31) if data.resplit else data
+
+
+def parted(labels: Mapping[str, Ints], data: DataSpec, *, tested: int) -> dict[str, Ints]:
+    """Positions of the images of `train`, `validation` and `test`, ascending, counted through all of the source's.
+
+    `labels` has those of the source's own parts, in order, `train` first. What it lacks is held out of `train`:
+    `tested` images to test on, `data.validation_size` for validation. Where each seed draws its own, that is done to
+    all images as if they were `train`, and what is not held out is `train`.
     """
     assert data.validation_size is not None
-    left, found = np.arange(len(labels["train"])), {}
     sizes = {"test": len(labels["test"]) if "test" in labels else tested, "validation": data.validation_size}
+    own = {"train": np.concatenate(list(labels.values()))} if data.resplit else labels
+    starts = dict(zip(own, np.cumsum([0, *map(len, own.values())]).tolist(), strict=False))
+    left, found = np.arange(len(own["train"])), dict[str, Ints]()
     for part, leave in (("test", 2), ("validation", 1)):
         seed = derive(data.split_seed, part)
-        if part in labels:
-            found[part] = part, stratified(labels[part], sizes[part], seed=seed)
+        if part in own:
+            found[part] = starts[part] + stratified(own[part], sizes[part], seed=seed)
         else:
-            out = left[stratified(labels["train"][left], sizes[part], seed=seed, leave=leave)]
-            found[part], left = ("train", out), np.setdiff1d(left, out)
-    return {"train": ("train", left), **found}
+            found[part] = left[stratified(own["train"][left], sizes[part], seed=seed, leave=leave)]
+            left = np.setdiff1d(left, found[part])
+    return {"train": left, **found}
 
 
 def apportion(counts: Ints, size: int, *, leave: int = 0) -> Ints:

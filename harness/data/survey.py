@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from harness.data.photograph_source import class_counts
-from harness.data.source import Phase, SizeNeeded, Source
+from harness.data.source import Phase, SizeNeeded, Source, memory_limit
 from harness.data.sources import find
+from harness.data.subsets import of_seed
 from harness.records.data_facts import PARTS, DataFacts, Duplicates, shown
 from harness.spec import DataSpec, InvalidInput, SourceFacts
 from harness.spec.data import WHITE
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 2**32
 """Files that are hashed for nothing else are, for comparison, up to this many bytes, where not all are asked for."""
+
+EXAMPLE = 0  # the seed whose splits are looked at, where each seed draws its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +46,18 @@ class Dataset:
         return self.sealed_test
 
 
-def load(spec: DataSpec, *, device: "str | torch.device" = "cpu", phase: Phase = "tune") -> Dataset:
-    """The data set of a training, on `device` or streamed to it. In phase `tune` the test split is not even read."""
+def load(
+    spec: DataSpec, *, device: "str | torch.device" = "cpu", phase: Phase = "tune", seed: int = EXAMPLE
+) -> Dataset:
+    """The data set of a training, on `device` or streamed to it. In phase `tune` the test split is not even read.
+
+    `seed` is the run's, which decides where each seed draws its own splits.
+    """
     import torch
 
     source = find(spec.source)
     spec, facts = resolve(spec, source)
-    splits = source.read(spec, facts, device=torch.device(device), phase=phase)
+    splits = source.read(of_seed(spec, seed), facts, device=torch.device(device), phase=phase)
     return Dataset(splits["train"], splits["validation"], facts, source.content_hash(), splits.get("test"))
 
 
@@ -80,18 +88,25 @@ def resolve(spec: DataSpec, source: Source | None = None) -> tuple[DataSpec, Sou
     )
     in_colour = 3 if len(set(spec.background)) > 1 else None  # transparent and padded parts are
     known = source.facts(spec.image_size, spec.channels or in_colour)
-    own, held_out = known.own_validation, spec.validation_size or known.validation_images
+    is_held = getattr(source, "is_held", None)  # a user's own source may lack it
+    require(
+        not spec.resplit or (is_held is not None and is_held(known)),
+        f"data.resplit is true; it must be false for {spec.source}: each seed can draw images of its own only of a set "
+        f"that is held in memory, in at most half of it ({memory_limit() / 1e9:.1f} GB here). Set data.resplit=false.",
+    )
+    own, held_out = known.own_validation and not spec.resplit, spec.validation_size or known.validation_images
     require(
         not own or held_out <= known.validation_images,
         f"data.validation_size is {held_out}, but {spec.source} has {counted(known.validation_images, 'image')} of "
         "its own to validate on. Leave data.validation_size out for all of them, or lower it.",
     )
-    left = known.train_images - (0 if own else held_out)
+    both = known.train_images if own else known.images - known.test_images
+    left = both - (0 if own else held_out)
     size = spec.train_size or left
     require(
         1 <= size <= left,
         f"data.train_size is {spec.train_size or 'all'} and data.validation_size {held_out}, but {spec.source} has "
-        f"{counted(known.train_images, 'training image')}{'' if own else ' to take both from'}; "
+        f"{counted(both, 'training image')}{'' if own else ' to take both from'}; "
         f"{f'at most {left} are left for training' if left > 0 else 'hold fewer out'}.",
     )
     for field, value in {"train_size": size, **({} if own else {"validation_size": held_out})}.items():
@@ -106,22 +121,30 @@ def resolve(spec: DataSpec, source: Source | None = None) -> tuple[DataSpec, Sou
 
 
 def outline(spec: DataSpec, source: Source | None = None) -> DataFacts:
-    """What is known without decoding an image: all but duplicates, and but the classes of arrays."""
+    """What is known without decoding an image: all but duplicates, and but the classes of arrays.
+
+    Of splits that each seed draws, those of seed `EXAMPLE`; their sizes are the same for all.
+    """
     source = source or find(spec.source)
-    spec, facts = resolve(spec, source)
+    spec, facts = resolve(of_seed(spec, EXAMPLE), source)
     assert spec.validation_size is not None
+    held_out = 0 if facts.own_validation and not spec.resplit else spec.validation_size
+    told = dict(source.outline(spec))
+    if spec.resplit:
+        told["origins"] = {}
     return DataFacts(
         source=spec.source,
         data_hash=source.content_hash(),
-        train=facts.train_images - (0 if facts.own_validation else spec.validation_size),
+        resplit=spec.resplit,
+        train=(facts.images - facts.test_images if spec.resplit else facts.train_images) - held_out,
         validation=spec.validation_size,
         test=facts.test_images,
-        **source.outline(spec),
+        **told,
     )
 
 
 def survey(spec: DataSpec, data: Dataset, *, thorough: bool = False) -> DataFacts:
-    """All that is known of a data set that has been loaded in phase `confirm`.
+    """All that is known of a data set that has been loaded in phase `confirm`, as for seed `EXAMPLE`.
 
     Images in memory are compared by their pixels, streamed ones by the bytes of their files: not where more than
     `MOST_BYTES` would be read for it, unless `thorough`. Refuses a set all of whose test images are training images.
@@ -140,7 +163,7 @@ def survey(spec: DataSpec, data: Dataset, *, thorough: bool = False) -> DataFact
             modes={"L" if facts.channels == 1 else "RGB": images},
         )
     keys = {part: split.keys(None if thorough else MOST_BYTES) for part, split in splits.items()}
-    names = source.names(resolve(spec, source)[0])
+    names = source.names(resolve(of_seed(spec, EXAMPLE), source)[0])
     places = [
         (key, part, int(label), names[part][at] if names else f"{part}[{at}]")
         for part in PARTS

@@ -92,7 +92,8 @@ class Plan:
     def surveyed(self) -> tuple[DataSpec, ...]:
         """Of `data`, those that differ in more than how an image is shown: each at its largest size."""
         by_size = sorted(self.data, key=lambda spec: spec.image_size or 0)
-        return tuple({(spec.source, spec.validation_size, spec.split_seed): spec for spec in by_size}.values())
+        found = {(spec.source, spec.validation_size, spec.split_seed, spec.resplit): spec for spec in by_size}
+        return tuple(found.values())
 
     @property
     def runs(self) -> int:

@@ -25,7 +25,7 @@ from harness.records.files import RecordsError, is_being_set_aside, remove_unfin
 from harness.records.layout import StudyFolder
 from harness.records.provenance import report_maker
 from harness.records.run_table import StudyRecords, with_columns
-from harness.records.runs import RunResult
+from harness.records.runs import Labels, RunResult
 from harness.records.study_file import latest_study, read_study, write_study
 from harness.records.write_lock import write_lock
 from harness.report import write_index, write_report
@@ -174,14 +174,15 @@ def collect(study: ResolvedStudy, finished: Sequence[Finished], provenance: dict
     confirmed = [item for item in finished if item.run.trial is None]
     trials = [item for item in finished if item.run.trial is not None]
     completed = [item for item in confirmed if item.result.status == "completed"]
+    predictions = {item.run.digest: item.folder.predictions() for item in completed}
     return StudyRecords(
         study=study,
-        provenance=provenance | results_provenance(finished) | _test_classes(completed),
+        provenance=provenance | results_provenance(finished) | _test_classes(completed, predictions.values()),
         runs=with_columns([_row(study, item) for item in confirmed], run_table.RUN_COLUMNS),
         trials=with_columns([_row(study, item) for item in trials], run_table.TRIAL_COLUMNS),
         curves=with_columns((row for item in confirmed for row in _curve(item)), run_table.CURVE_COLUMNS),
         shifts=with_columns((row for item in confirmed for row in _shifts(item)), run_table.SHIFT_COLUMNS),
-        correct={item.run.digest: np.equal(*item.folder.predictions()) for item in completed},
+        correct={digest: np.equal(*both) for digest, both in predictions.items()},
     )
 
 
@@ -199,11 +200,11 @@ def results_provenance(finished: Iterable[Finished]) -> dict[str, Any]:
     return joined | {"git_dirty": True if True in changed else None if None in changed else False}
 
 
-def _test_classes(completed: Sequence[Finished]) -> dict[str, Any]:
-    """Number of classes, and the share of the commonest one in the test part, where all arms have the same data."""
+def _test_classes(completed: Sequence[Finished], predictions: Iterable[tuple[Labels, Labels]]) -> dict[str, Any]:
+    """Number of classes, and the share of the commonest one in the test images, where all arms have the same data."""
     if len({item.run.config.data_hash for item in completed}) != 1:
         return {}
-    labels, _ = completed[0].folder.predictions()
+    labels = np.concatenate([labels for labels, _ in predictions])  # of all runs: each seed may have images of its own
     share = round(np.bincount(labels).max() / len(labels), 6)
     return {"classes": completed[0].run.config.classes, "largest_class_share": share}
 

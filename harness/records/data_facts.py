@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from harness.records.files import RecordsError, adapter, reading
 from harness.records.layout import STUDY_FILE
 from harness.spec import NAMED_SOURCES, Arm
+from harness.spec.checks import later
 from harness.spec.formats import counted
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ class DataFacts:
 
     source: str
     data_hash: str
+    resplit: bool = later(False)
+    """Whether each seed has drawn images of its own: classes, duplicates and origins are those of one seed's draw."""
     train: int  # images that training subsets are taken from, without those held out
     validation: int
     test: int
@@ -96,6 +99,9 @@ class DataFacts:
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """What is known, as pairs of a heading and a text; the classes apart."""
+        each = f"each seed drew its own training, validation and test images from all {self.images:,}"
+        told = "classes and duplicates are told of one seed's draw"
+        yield "Split", f"{each}; {told}" if self.resplit else "the same for all seeds"
         for part, name in PART_NAMES.items():
             origin = f", {self.origins[part]}" if part in self.origins else ""
             yield f"{name.capitalize()} images", f"{getattr(self, part):,}{origin}"

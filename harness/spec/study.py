@@ -250,6 +250,7 @@ class ResolvedStudy(Scale):
             for name, other in seen.items():
                 require(content != other, f"Arm {arm.name!r} equals arm {name!r}: same model, recipe and data.")
             seen[arm.name] = content
+            self._check_draws(arm)
             if arm.model.distillation_token and self.recipe_of(arm).distillation is None:
                 raise InvalidInput(f"Arm {arm.name!r} has a distillation token, no teacher: set recipe.distillation.")
             if arm.against is not None and (arm is self.baseline or self.arm(arm.against) is arm):
@@ -259,6 +260,16 @@ class ResolvedStudy(Scale):
             levels = [arm.level for arm in arms]
             if not all(isinstance(level, float) for level in levels) or len(set(levels)) < len(levels):
                 raise InvalidInput(f"Series {name!r} has the levels {levels}; each arm needs a number of its own.")
+
+    def _check_draws(self, arm: Arm) -> None:
+        """Refuse an arm that is tested on other images than the baseline, where each seed draws its own."""
+        own, others = self.data_of(arm), self.data_of(self.baseline)
+        for key in ("resplit", "split_seed") if own.resplit or others.resplit else ():
+            if getattr(own, key) != getattr(others, key):
+                raise InvalidInput(
+                    f"Arm {arm.name!r} has data.{key} {getattr(own, key)}, the baseline {getattr(others, key)}; with "
+                    "data.resplit they must be the same, so that all arms of a seed are tested on the same images."
+                )
 
 
 def changed_fields(before: ResolvedStudy, now: ResolvedStudy) -> list[str]:

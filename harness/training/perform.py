@@ -86,7 +86,7 @@ def _train(
     run: Run, placement: Placement, journal: Journal, checkpoints: CheckpointFolder, **signs: Callable[..., Any]
 ) -> Training:
     config, teacher = run.config, None
-    dataset = load(config.data, device=placement.device, phase=config.phase)
+    dataset = load(config.data, device=placement.device, phase=config.phase, seed=config.seed)
     if dataset.hash != config.data_hash:
         raise RuntimeError(f"the data changed since the run was planned: {config.data_hash} -> {dataset.hash}")
     if config.recipe.distillation is not None:

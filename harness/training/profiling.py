@@ -26,7 +26,7 @@ def profile(run: Run, folder: Path, placement: Placement) -> Path:
     recorded, learned = min(RECORDED, updates), config.recipe.distillation
     # An untrained teacher costs what a trained one costs.
     teacher = None if learned is None else placement.place(build(learned.teacher, **config.shape)).eval()
-    dataset = load(config.data, device=placement.device, phase="tune")
+    dataset = load(config.data, device=placement.device, phase="tune", seed=config.seed)
     steps = run_updates(prepare_training(config, dataset, placement, teacher=teacher))
     list(itertools.islice(steps, min(WARM_UP, updates - recorded)))
     is_cuda = placement.device.type == "cuda"

@@ -61,7 +61,8 @@ OF_A_DISTILLATION: dict[str, Any] = {
     "teacher": ResNetSpec(depth=8, width=6), "learning_rate": 3e-2, "weight_decay": 0.9, "weight": 0.9,
 }  # fmt: skip
 OF_DATA: dict[str, Any] = {
-    "image_size": 12, "train_size": 60, "validation_size": 40, "split_seed": 1, "moved_share": 0.5,
+    "image_size": 12, "train_size": 60, "validation_size": 40, "split_seed": 1, "resplit": True,
+    "moved_share": 0.5,
 }  # fmt: skip
 OF_MOVED: dict[str, Any] = {"moved_patch": 2, "moved_seed": 1}
 OF_PHOTOGRAPHS: dict[str, Any] = {"fit": "pad", "background": (0, 90, 0), "channels": 1}
@@ -146,7 +147,7 @@ def config_of(model: Any, **data: Any) -> RunConfig:
 
 def losses(config: RunConfig) -> list[float]:
     """Training loss of each update, then validation and test loss, and accuracy on shifted images."""
-    dataset = load(config.data, phase="confirm")
+    dataset = load(config.data, phase="confirm", seed=config.seed)
     events: list[dict[str, Any]] = []
     teacher = None
     if config.recipe.distillation is not None:

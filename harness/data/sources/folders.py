@@ -178,6 +178,9 @@ class Unnamed(ArraySource):
 
     read = arrays
 
+    def is_held(self, facts: SourceFacts) -> bool:
+        return False
+
     def content_hash(self) -> str:
         return hashlib.sha256(b"imagenet").hexdigest()
 
