@@ -59,7 +59,12 @@ def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> F
             for cell in evidence.rows
             if (lost := evidence.unfinished(cell))
         ),
-        warnings=(*not_learned, *_conditions(evidence), *learning.tuning_warnings(evidence)),
+        warnings=(
+            *not_learned,
+            *learning.mixture_warnings(evidence),
+            *_conditions(evidence),
+            *learning.tuning_warnings(evidence),
+        ),
         answer=f"{answer(evidence)}{learning.doubtful(cautions)}",
         frontier=frontier_table(evidence),
         shifts=shifts_table(evidence),

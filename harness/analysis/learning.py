@@ -16,7 +16,7 @@ from scipy import optimize, special
 from harness.analysis.estimate import Floats
 from harness.analysis.evidence import Evidence, Row, number
 from harness.analysis.findings import AUDIT_COLUMNS, BUDGET_COLUMNS, LAW_COLUMNS, frame
-from harness.analysis.wording import Cell, listed, place
+from harness.analysis.wording import Cell, listed, of_seeds, place
 from harness.spec import IMAGENET, NAMED_SOURCES, Choice, InvalidInput, LogUniform, Space, Uniform
 from harness.spec.formats import counted, percent, plain
 from harness.spec.search import Distribution, Setting
@@ -33,6 +33,10 @@ A straight line from chance to the end falls by .2; of the 148 arms of the shipp
 
 MUCH_LESS = 0.6
 """An arm with less than this share of what the best arm has learned something else than the task, or nothing."""
+
+APART, LEAST_APART = 5.0, 0.02
+"""A seed this many robust standard deviations and this far (a fraction of the test images) below its cell's median is
+of another kind than the others, unless these lie far apart themselves (`mixture_warnings`)."""
 
 Cautions = Mapping[Cell, tuple[str, ...]]
 
@@ -54,6 +58,38 @@ def doubtful(cautions: Cautions) -> str:
     """Which arms seem not to have learned, as a sentence at the end of the answer; empty where there are none."""
     arms = dict.fromkeys(arm for arm, _ in cautions)
     return f" Caveat: {listed(arms, most=4)} apparently did not learn, or did not finish learning." if arms else ""
+
+
+def mixture_warnings(evidence: Evidence) -> Iterator[str]:
+    """A sentence for each cell of which at most half of the seeds ended far below the others, as `APART` has it.
+
+    The standard deviation is pooled over the cells of the study, as three seeds do not tell their own, from the median
+    absolute deviation (Rousseeuw and Croux, J. Am. Stat. Assoc. 88, 1993, p. 1273), which such seeds do not move. The
+    smallest deviation of each cell is left out: of an odd number it is the median's own. As cells may differ in their
+    spread, the gap must also be more than 1 + 36 / k^2 times the range of the k others, about what Dixon's test asks
+    for at level .05 (Ann. Math. Stat. 21, 1950, p. 488).
+    """
+    values = {cell: evidence.values(cell, "test_accuracy") for cell in evidence.rows}
+    values = {cell: of_cell for cell, of_cell in values.items() if len(of_cell) > 2 and np.isfinite(of_cell).all()}
+    deviations = [np.sort(np.abs(of_cell - np.median(of_cell)))[1:] for of_cell in values.values()]
+    sd = 1.4826 * float(np.median(np.concatenate(deviations))) if deviations else math.nan
+    for cell, of_cell in values.items():
+        low = np.median(of_cell) - of_cell > max(APART * sd, LEAST_APART)
+        if not low.any():
+            continue
+        others, below = of_cell[~low], of_cell[low]
+        if others.min() - below.max() <= (1 + 36 / len(others) ** 2) * np.ptp(others):
+            continue
+        seeds = [seed for seed, is_low in zip(evidence.completed(cell), low, strict=True) if is_low]
+        yield (
+            f"{place(cell)}: {of_seeds(seeds)} reached {_span(below)}, the other {counted(len(others), 'seed')} "
+            f"{_span(others)}: the mean hides a mixture, and intervals assume one kind of run."
+        )
+
+
+def _span(shares: Floats) -> str:
+    """`61.20%`, or `84.10% to 85.00%`."""
+    return " to ".join(dict.fromkeys(percent(share) for share in (shares.min(), shares.max())))
 
 
 def mean_curve(evaluations: pd.DataFrame, column: str) -> "pd.Series[float]":
