@@ -9,7 +9,7 @@ import pandas as pd
 from harness.analysis import learning
 from harness.analysis.answer import answer
 from harness.analysis.axis import frontier_table, tables_along
-from harness.analysis.estimate import FEWEST_SEEDS, Floats, over_seeds
+from harness.analysis.estimate import FEWEST_SEEDS, MeanEstimate, estimate_mean
 from harness.analysis.evidence import Evidence, evidence_of, measured
 from harness.analysis.findings import ARM_COLUMNS, SHIFT_COLUMNS, Findings, frame
 from harness.analysis.judging import claims_table
@@ -82,7 +82,7 @@ def _arm_row(evidence: Evidence, cell: Cell, cautions: Sequence[str]) -> dict[st
         "train_size": evidence.train_size(cell),
         "planned": sum(counts.values()),
         **counts,
-        **_over_seeds(evidence.values(cell, "test_accuracy")),
+        **_numbers(evidence.contrast({cell: 1.0})),
         "n": counts["completed"],
         **{name: evidence.median(cell, name) for name in ("validation_accuracy", *_SPEEDS)},
         **{name: evidence.median(cell, name, evidence.rows[cell]) for name in ("params", "macs_per_image")},
@@ -97,15 +97,14 @@ def shifts_table(evidence: Evidence) -> pd.DataFrame:
         names = {"arm": cell[0], "train_size": evidence.train_size(cell)}
         for shift, group in shifts[shifts["digest"].isin(evidence.digests(cell))].groupby("shift"):
             for metric in ("test_accuracy", "agreement"):
-                values = _over_seeds(group[metric].to_numpy(dtype=np.float64, na_value=np.nan))
-                rows.append({**names, "shift": shift, "metric": metric, **values})
+                known = measured(group[metric].to_numpy(dtype=np.float64, na_value=np.nan))
+                found = estimate_mean(tuple(range(len(known))), known, level=evidence.level)
+                rows.append({**names, "shift": shift, "metric": metric, **_numbers(found)})
     return frame(rows, SHIFT_COLUMNS)
 
 
-def _over_seeds(values: Floats) -> dict[str, float]:
-    """Number, mean, standard deviation and interval (Student's t) of the values over seeds that are measured."""
-    known = measured(values)
-    found = over_seeds(tuple(range(len(known))), known)
+def _numbers(found: MeanEstimate) -> dict[str, float]:
+    """Number, mean, standard deviation and interval."""
     return {"n": found.n, "mean": found.value, "sd": found.sd, "ci_low": found.ci_low, "ci_high": found.ci_high}
 
 

@@ -1,21 +1,23 @@
-"""A mean over seeds and test images, with an interval that holds its level from three seeds on, and its power.
+"""A mean over searches, seeds and test images, with an interval that holds its level from three seeds on, and its power.
 
-Model: the value of seed s on test image i is mean + seed effect + image effect + interaction, crossed. All seeds share
-the test images, so the spread between seeds does not show the image effects. The variance of the mean has two parts:
+Model: the value of a run is the mean, plus an effect of its search (the setting that its trials happened to find), one of
+its seed, and one of each test image. What varies independently are the *replicates*: the searches, each with the mean of
+its seeds, or the single seeds where a cell was searched once. The variance of the mean has two parts:
 
-- seeds: s^2 / n, with s^2 the variance of the n per-seed values (seed effects and interaction); the deviation follows
-  s / sqrt(n) times Student's t with n - 1 degrees of freedom (a percentile bootstrap of few seeds covers too rarely);
-- images: (MS_image - MS_interaction) / (n m), the image component of the two-way analysis of variance (Searle, Casella
-  and McCulloch, Variance Components, 1992, chapter 4); the deviation is bootstrapped by drawing test images with
-  replacement, scaled to that variance because the draws hold the interaction once more.
+- replicates: s^2 / k, with s^2 the variance of the k replicates, moderated: a few replicates tell their variance badly, so
+  it is drawn towards that of the study's other cells (`Prior`; Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004, article 3);
+- images: where all runs share the test images, the spread between runs does not show the choice of images: it is
+  (MS_image - MS_interaction) / (n m), the image component of the two-way analysis of variance (Searle, Casella and
+  McCulloch, Variance Components, 1992, chapter 4). Where each seed draws its own, the share of images that two draws have
+  in common takes its place (as in Nadeau and Bengio, Mach. Learn. 52, 2003, p. 239).
 
-The mean's confidence distribution is the convolution of both (Behrens-Fisher; Weerahandi, JASA 88, 1993, p. 899): the
-seed part exactly, the image part by resamples. It is exact when one part dominates and slightly conservative between.
+Half a pseudo-image answered better and half a one answered worse keep small test sets from certainty (Agresti and Min,
+Stat. Med. 24, 2005, p. 729). The sum of both parts has Satterthwaite's degrees of freedom. Nothing here is drawn at random.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -28,127 +30,188 @@ Floats = npt.NDArray[np.float64]
 
 FEWEST_SEEDS = 3  # fewest seeds that an interval or a verdict may rest on
 
-LEVEL = 0.95  # confidence level of every interval
+FEWEST_DISCORDANT = 10  # test images that runs must answer differently before a verdict may rest on them
+
+LEVEL = 0.95  # confidence level of every interval where results were looked at once
 
 POWER = 0.8  # probability of showing a difference that is there, in every statement about needed seeds
 
 MOST_SEEDS, MOST_IMAGES = 100, 1_000_000
 """Statements say `more than` beyond these: next to a bound the formula asks for billions."""
 
-_Z = float(-special.ndtri((1 - LEVEL) / 2) + special.ndtri(POWER))
-"""A difference of so many standard errors is shown with this power, in the normal limit."""
+_MOST_PRIOR_DF = 8.0  # however alike variances look, each keeps a say of its own
 
-_MOST_DISTINCT = 512
-"""Above this many distinct per-image values (slopes over many sizes) the image part takes its normal limit."""
+_NEXT_ALPHA = 0.025  # about the level that a second look with half as many seeds again is judged at
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """How the seeds of an estimate fall into replicates, and what is known of these before they are seen."""
+
+    of_seed: tuple[int, ...]  # the replicate that each seed belongs to: its search, or itself
+    prior: "Prior | None" = None
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What the other cells say of the variance of a replicate: as much as `df` further degrees of freedom would."""
+
+    variance: float
+    df: float
+    most_df: float = math.inf  # those of all residuals that it was estimated from
+
+    def moderated(self, variance: float, df: float) -> tuple[float, float]:
+        """A variance with `df` degrees of freedom and this prior together, and their degrees of freedom."""
+        both = (self.df * self.variance + df * variance) / (self.df + df)
+        return both, max(df, min(self.df + df, self.most_df))
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeanEstimate(Estimate):
-    """A mean with its confidence distribution. Unit: that of the per-seed values.
+    """A mean with its interval. Unit: that of the per-seed values.
 
-    `value` is the mean over the seeds, NaN without any; the interval is NaN below three seeds.
+    `value` is the mean over the replicates, NaN without any; the interval is NaN where nothing tells how they vary.
     """
 
     seeds: tuple[int, ...] = ()  # seeds that it rests on
+    searches: int = 0  # independent searches that it rests on; 0 where every cell was searched once
     sd: float = math.nan  # standard deviation of the per-seed values (n - 1); NaN below two seeds
-    seed_error: float = math.nan  # standard error from the choice of seeds
+    seed_error: float = math.nan  # standard error from the choice of searches and seeds
     image_error: float = 0.0  # standard error from the choice of test images; 0 where no predictions tell
-    images: int = 0  # test images; 0 where the estimate rests on seeds only
-    deviations: Floats = field(default_factory=lambda: np.zeros(1), repr=False)
-    """(resamples,) bootstrapped deviations of the mean due to test images; (1,) zero where it rests on seeds only."""
+    df: float = math.nan  # Satterthwaite's degrees of freedom of both parts together
+    spread: float = math.nan  # standard deviation of the value of one fresh search and seed
+    images: int = 0  # test images of a run; 0 where the estimate rests on seeds only
+    discordant: int = 0  # of these, those on which it differs from zero in any seed
+    level: float = LEVEL  # confidence level of the interval
 
     @property
     def n(self) -> int:
         return len(self.seeds)
 
     @property
+    def error(self) -> float:
+        """Standard error of the mean."""
+        return math.hypot(self.seed_error, self.image_error)
+
+    @property
     def judgeable(self) -> bool:
-        """Whether there are enough seeds for an interval."""
-        return self.n >= FEWEST_SEEDS
+        """Whether there are enough seeds for an interval, and something tells how they vary."""
+        return self.n >= FEWEST_SEEDS and self.error > 0 and self.df > 0
+
+    @property
+    def thin(self) -> str:
+        """Why no verdict may rest on it although there are seeds enough, as a clause; empty where one may."""
+        if self.n >= FEWEST_SEEDS and not self.judgeable:
+            return f"all {counted(self.n, 'seed')} gave the same, which does not tell how it varies"
+        if not self.images or self.images >= 100 * FEWEST_DISCORDANT:
+            return ""
+        if self.images < 10 * FEWEST_DISCORDANT:
+            return f"{counted(self.images, 'test image')}, and a verdict needs {10 * FEWEST_DISCORDANT}"
+        if self.discordant < FEWEST_DISCORDANT:
+            told = f"the runs differ on {self.discordant} of {counted(self.images, 'test image')}"
+            return f"{told}, and a verdict needs {FEWEST_DISCORDANT} such"
+        return ""
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the interval lies on one side of zero, else 0."""
-        return int(self.ci_low > 0) - int(self.ci_high < 0)
+        """1 or -1 where the interval lies on one side of zero and the test set carries that, else 0."""
+        return 0 if self.thin else int(self.ci_low > 0) - int(self.ci_high < 0)
 
     def cdf(self, x: float) -> float:
         """Confidence that the true mean is at most x."""
-        return self._student(x - self.value - self.deviations, self.seed_error)
+        return float(special.stdtr(self.df, (x - self.value) / self.error)) if self.judgeable else math.nan
 
     def p_value(self, null: float = 0.0) -> float:
-        """Two-sided p-value of `mean = null`; below .05 exactly where the interval excludes `null`."""
+        """Two-sided p-value of `mean = null`; below 1 - `level` exactly where the interval excludes `null`."""
         below = self.cdf(null)
         return min(1.0, 2 * min(below, 1 - below)) if self.judgeable else math.nan
 
     def probability_positive(self) -> float:
-        """Probability that the value of one fresh seed is above zero (a tie counts half).
-
-        From the predictive distribution of one more seed: t with n - 1 degrees of freedom, scale s sqrt(1 + 1/n).
-        """
-        return self._student(self.value + self.deviations, self.seed_error * math.sqrt(self.n + 1))
+        """Probability that the value of one fresh search and seed is above zero (a tie counts half)."""
+        fresh = math.hypot(self.spread, self.error)
+        return float(special.stdtr(self.df, self.value / fresh)) if self.judgeable else math.nan
 
     def smallest_detectable(self) -> float:
-        """The smallest true difference that this many seeds and images would have shown with power .8 at level .05."""
+        """The smallest true difference that such an estimate would have shown with power .8."""
         if not self.judgeable:
             return math.nan
-        effect = float(optimize.brentq(lambda effect: _power(effect, self.n) - POWER, 1e-3, 20.0))
-        return effect * math.hypot(self.seed_error, self.image_error) * math.sqrt(self.n)
-
-    def _student(self, distances: Floats, scale: float) -> float:
-        """Student's distribution function with n - 1 degrees of freedom, averaged over the image part."""
-        if not self.judgeable:
-            return math.nan
-        with np.errstate(divide="ignore", over="ignore"):
-            return float(special.stdtr(self.n - 1, distances / max(scale, 1e-300)).mean())
+        alpha = 1 - self.level
+        return self.error * float(optimize.brentq(lambda gap: _power(gap, self.df, alpha) - POWER, 1e-3, 1e3))
 
     def negated(self) -> "MeanEstimate":
         """The estimate of minus the mean."""
-        return replace(self, value=-self.value, deviations=-self.deviations, ci_low=-self.ci_high, ci_high=-self.ci_low)
-
-
-def _with_interval(found: MeanEstimate) -> MeanEstimate:
-    return replace(found, ci_low=_quantile(found, (1 - LEVEL) / 2), ci_high=_quantile(found, (1 + LEVEL) / 2))
-
-
-def _quantile(found: MeanEstimate, share: float) -> float:
-    """Where the confidence distribution reaches `share`."""
-    seed_part = found.value + found.seed_error * float(special.stdtrit(found.n - 1, share))
-    low, high = (seed_part + float(end) for end in (found.deviations.min(), found.deviations.max()))
-    if high - low < 1e-15 * max(1.0, abs(seed_part)):
-        return seed_part
-    if not found.cdf(low) < share < found.cdf(high):  # the bracket holds up to rounding
-        return low if found.cdf(low) >= share else high
-    return float(optimize.brentq(lambda x: found.cdf(x) - share, low, high, xtol=1e-9 * (high - low)))
-
-
-def over_seeds(seeds: tuple[int, ...], values: Floats) -> MeanEstimate:
-    """The mean of (n,) per-seed `values`, with Student's 95% interval over fresh seeds."""
-    n = len(seeds)
-    value = float(values.mean()) if n else math.nan
-    sd = float(values.std(ddof=1)) if n > 1 else math.nan
-    found = MeanEstimate(seeds=seeds, value=value, sd=sd)
-    return _with_interval(replace(found, seed_error=sd / math.sqrt(n))) if found.judgeable else found
+        return replace(self, value=-self.value, ci_low=-self.ci_high, ci_high=-self.ci_low)
 
 
 def estimate_mean(
-    seeds: tuple[int, ...], values: Floats, images: Floats | None, rng: np.random.Generator, *, resamples: int = 2000
+    seeds: tuple[int, ...],
+    values: Floats,
+    images: Floats | None = None,
+    *,
+    replicates: Replicates | None = None,
+    overlap: float = 1.0,
+    reach: float = 1.0,
+    image_variance: float = 0.0,
+    level: float = LEVEL,
 ) -> MeanEstimate:
-    """The mean of (n,) per-seed `values`, with a 95% interval over fresh seeds and test images.
+    """The mean of (n,) per-seed `values`, with an interval over fresh searches, seeds and test images.
 
     `images`: (n, m) the same value on each test image (rows average to `values`), or None where predictions are
-    lacking; then the interval is Student's over seeds.
+    lacking; the interval is then over searches and seeds alone. `overlap`: the share of their test images that two
+    seeds have in common, 1 where all have the same. `reach`: the largest value on one image, for a difference 1.
+    `image_variance`: that of the mean due to images, where it is known without `images`.
     """
-    found = over_seeds(seeds, values)
-    if images is None or not found.judgeable:
+    n = len(seeds)
+    replicates = replicates or Replicates(tuple(range(n)))
+    names = list(dict.fromkeys(replicates.of_seed))
+    of_seed = np.array([names.index(name) for name in replicates.of_seed], dtype=np.int64)
+    means = np.bincount(of_seed, values) / np.bincount(of_seed) if n else np.array([])
+    found = MeanEstimate(
+        seeds=seeds,
+        searches=len(names) if len(names) < n else 0,
+        value=float(means.mean()) if n else math.nan,
+        sd=float(values.std(ddof=1)) if n > 1 else math.nan,
+        level=level,
+    )
+    if n < FEWEST_SEEDS or len(means) < 2:
         return found
-    image_error, noise = (math.sqrt(max(0.0, float(part.item()))) for part in image_components(images[:, :, None]))
-    column = images.mean(axis=0)
-    spread = float(column.std(ddof=1)) / math.sqrt(len(column))
-    # Seeds cannot truly vary less than the interaction makes them: equal values of few seeds are luck.
-    seed_error = max(found.seed_error, noise)
-    deviations = resampled_means(column, rng, resamples) * (image_error / spread if spread else 0.0)
-    found = replace(found, seed_error=seed_error, image_error=image_error, images=len(column), deviations=deviations)
-    return _with_interval(found)
+    by_image, noise = (image_variance, 0.0) if images is None else _image_parts(images, overlap, reach)
+    # Replicates cannot truly vary less than the interaction makes them: equal values of few seeds are luck.
+    variance, df = max(float(means.var(ddof=1)), noise * len(means)), len(means) - 1.0
+    if replicates.prior is not None:
+        variance, df = replicates.prior.moderated(variance, df)
+    within = values - means[of_seed]
+    inner = float((within**2).sum()) / max(1, n - len(means))
+    error2 = variance / len(means)
+    found = replace(
+        found,
+        seed_error=math.sqrt(error2),
+        image_error=math.sqrt(by_image),
+        df=_satterthwaite(error2, df, by_image, math.inf if images is None else images.shape[1] - 1.0),
+        spread=math.sqrt(variance + inner * (1 - len(means) / n)),
+        images=0 if images is None else images.shape[1],
+        discordant=0 if images is None else int((images != 0).any(axis=0).sum()),
+    )
+    if not found.judgeable:
+        return found
+    half = float(special.stdtrit(found.df, (1 + level) / 2)) * found.error
+    return replace(found, ci_low=found.value - half, ci_high=found.value + half)
+
+
+def _satterthwaite(first: float, first_df: float, second: float, second_df: float) -> float:
+    """Degrees of freedom of the sum of two variances."""
+    total = first + second
+    return total**2 / (first**2 / first_df + second**2 / second_df) if total else first_df
+
+
+def _image_parts(images: Floats, overlap: float, reach: float) -> tuple[float, float]:
+    """Variances of the mean of (n, m) values due to the choice of images, and to the interaction with them."""
+    n, m = images.shape
+    pseudo = (reach / m) ** 2
+    if overlap < 1:
+        return overlap * (float(images.var(axis=1, ddof=1).mean()) / m + pseudo), 0.0
+    shared, noise = (max(0.0, float(part.item())) for part in image_components(images[:, :, None]))
+    return shared + pseudo, noise
 
 
 def image_components(values: Floats) -> tuple[Floats, Floats]:
@@ -160,64 +223,91 @@ def image_components(values: Floats) -> tuple[Floats, Floats]:
     return np.cov(column, rowvar=False).reshape(k, k) / m - interaction, interaction
 
 
-def resampled_means(column: Floats, rng: np.random.Generator, resamples: int) -> Floats:
-    """(resamples,) means of m values drawn with replacement from the (m,) `column`, minus their average.
+def fit_priors(groups: Sequence[Floats], *, blocked: bool) -> list[Prior | None]:
+    """For each group of cells, what its (cells, replicates) means say of the variance of one; None where nothing does.
 
-    Equal values are drawn together, by their counts: the same distribution at a small part of the cost.
+    `blocked` takes out what all cells of a replicate have in common, for contrasts in which that cancels. The degrees of
+    freedom are by the moments of the logarithms (Smyth 2004, 6.2), for all groups together. The variance is the mean
+    one: in simulation of two to ten cells it held the level where the moments' own, a geometric mean, fell short.
     """
-    m = len(column)
-    distinct, counts = np.unique(column, return_counts=True)
-    if len(distinct) > _MOST_DISTINCT:
-        means = rng.normal(0.0, column.std() / math.sqrt(m), resamples)
-    else:
-        means = rng.multinomial(m, counts / m, size=resamples) @ distinct / m
-    return np.asarray(means - means.mean(), dtype=np.float64)
+    found, freedom = [], []
+    for means in groups:
+        cells, k = means.shape
+        rest = means - means.mean(axis=1, keepdims=True)
+        rest = rest - rest.mean(axis=0) if blocked else rest
+        variances = (rest**2).sum(axis=1) / max(1, k - 1) * (cells / max(1, cells - 1) if blocked else 1.0)
+        found.append(variances[variances > 0] if k > 1 and cells > 1 else np.array([]))
+        freedom.append((cells - 1 if blocked else cells) * (k - 1))
+    logs = [np.log(variances) for variances in found if len(variances)]
+    if not logs:
+        return [None] * len(groups)
+    scatter = sum(float(((log - log.mean()) ** 2).sum()) for log in logs) / max(1, sum(len(log) - 1 for log in logs))
+    half = (groups[0].shape[1] - 1) / 2  # every cell has the same replicates
+    excess = scatter - float(special.polygamma(1, half))
+    df = min(_MOST_PRIOR_DF, _of_trigamma(excess)) if excess > 0 else _MOST_PRIOR_DF
+    return [
+        Prior(float(variances.mean()), df, float(most)) if len(variances) else None
+        for variances, most in zip(found, freedom, strict=True)
+    ]
+
+
+def _of_trigamma(excess: float) -> float:
+    """d with trigamma(d / 2) = `excess`, which falls from infinity to 0; at most far beyond `_MOST_PRIOR_DF`."""
+    if excess < special.polygamma(1, 500.0):
+        return 1000.0
+    return 2 * float(optimize.brentq(lambda half: special.polygamma(1, half) - excess, 1e-3, 500.0))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values adjusted by Holm's step-down method (Scand. J. Statist. 6, 1979, p. 65); NaN stays NaN."""
+    from statsmodels.stats.multitest import multipletests  # here, as it takes a second to load
+
     p = np.array(p_values, dtype=np.float64)
-    known = np.flatnonzero(np.isfinite(p))
-    ascending = known[np.argsort(p[known])]
-    p[ascending] = np.minimum(np.maximum.accumulate(p[ascending] * np.arange(len(known), 0, -1)), 1.0)
+    known = np.isfinite(p)
+    if known.any():
+        p[known] = multipletests(p[known], method="holm")[1]
     return [float(value) for value in p]
 
 
-def seeds_needed(sd: float, difference: float) -> int:
-    """Fewest seeds with which a paired two-sided t test at level .05 shows `difference` with power .8; at least 3.
+def seeds_needed(sd: float, difference: float, alpha: float = 1 - LEVEL) -> int:
+    """Fewest replicates with which a paired two-sided t test shows `difference` with power .8; at least 3.
 
     `sd` is that of the paired difference, in the same unit.
     """
-    in_errors = sd / abs(difference)
-    seeds = max(FEWEST_SEEDS, math.ceil((_Z * in_errors) ** 2))  # a lower bound: the t test needs a few seeds more
-    while in_errors and _power(1 / in_errors, seeds) < POWER:
-        seeds += 1
-    return seeds
+    from statsmodels.stats.power import TTestPower
+
+    if abs(difference) >= 10 * sd:
+        return FEWEST_SEEDS
+    found = TTestPower().solve_power(effect_size=abs(difference) / sd, alpha=alpha, power=POWER)
+    return max(FEWEST_SEEDS, math.ceil(float(np.asarray(found).item())))
 
 
 def what_settles(estimate: MeanEstimate, gap: float) -> str:
     """What it takes to tell the estimate from a bound that it lies `gap` away from, as a clause for a reason.
 
-    The image part of the error does not fall with more seeds: where it alone hides the gap, test images are named.
+    Nothing is promised within a standard error of the bound, where there may be no difference from it at all. The image
+    part of the error does not fall with more seeds: where it alone hides the gap, test images are named.
     """
-    left = gap**2 - (_Z * estimate.image_error) ** 2
-    if gap != 0 and left <= 0:
-        images = min(estimate.images * (_Z * estimate.image_error / gap) ** 2, MOST_IMAGES)
+    if abs(gap) < estimate.error:
+        return "it lies within a standard error of the bound, and no number of seeds is known to settle that"
+    z = float(-special.ndtri(_NEXT_ALPHA / 2) + special.ndtri(POWER))
+    left = gap**2 - (z * estimate.image_error) ** 2
+    if left <= 0:
+        images = min(estimate.images * (z * estimate.image_error / gap) ** 2, MOST_IMAGES)
         digits = max(0, math.floor(math.log10(images)) - 1)  # all but the first two
         return f"settling it takes more than {round(images, -digits):,.0f} test images; more seeds alone are not enough"
-    sd = estimate.seed_error * math.sqrt(estimate.n)
+    k = estimate.searches or estimate.n
+    sd = estimate.seed_error * math.sqrt(k)
     # The normal bound, which the t test only raises, spares the search where it is beyond what is told.
-    seeds = MOST_SEEDS + 1 if (_Z * sd) ** 2 >= MOST_SEEDS * left else seeds_needed(sd, math.sqrt(left))
-    seeds = max(seeds, estimate.n + 1)  # a gap this size shows more often than not; this time it did not
-    told = f"more than {MOST_SEEDS} seeds" if seeds > MOST_SEEDS else f"about {counted(seeds, 'seed')}"
-    return f"settling it takes {told}"
+    needed = MOST_SEEDS + 1 if (z * sd) ** 2 >= MOST_SEEDS * left else seeds_needed(sd, math.sqrt(left), _NEXT_ALPHA)
+    needed = max(needed, k + 1)  # a gap this size shows more often than not; this time it did not
+    noun = "search" if estimate.searches else "seed"
+    number = f"more than {counted(MOST_SEEDS, noun)}" if needed > MOST_SEEDS else f"about {counted(needed, noun)}"
+    return f"settling it takes {number}, if the difference is what it seems"
 
 
-def _power(effect: float, n: int) -> float:
-    """Power of the two-sided t test of n values whose mean is `effect` standard deviations from the null.
+def _power(gap: float, df: float, alpha: float) -> float:
+    """Power of the two-sided t test at a true difference of `gap` standard errors."""
+    from statsmodels.stats.power import TTestPower
 
-    From the non-central t distribution; Cohen, Statistical Power Analysis, 1988, section 2.
-    """
-    bound, centre = -special.stdtrit(n - 1, (1 - LEVEL) / 2), effect * math.sqrt(n)
-    power = 1 - float(special.nctdtr(n - 1, centre, bound)) + float(special.nctdtr(n - 1, centre, -bound))
-    return 1.0 if math.isnan(power) else power  # the non-central t overflows where the power is 1
+    return float(TTestPower().power(gap, 1, alpha, df=df))

@@ -11,10 +11,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.estimate import FEWEST_SEEDS, Floats, MeanEstimate, estimate_mean, holm, over_seeds
+from harness.analysis.estimate import (
+    FEWEST_SEEDS,
+    LEVEL,
+    Floats,
+    MeanEstimate,
+    Prior,
+    Replicates,
+    estimate_mean,
+    fit_priors,
+    holm,
+)
 from harness.analysis.findings import COMPARISON_COLUMNS, frame
 from harness.analysis.wording import Cell, listed, named, of_seeds, place
 from harness.records.correctness import Correct
+from harness.records.data_facts import test_overlap
 from harness.records.run_table import StudyRecords
 from harness.records.runs import STATUSES
 from harness.spec import ResolvedStudy
@@ -28,15 +39,16 @@ class Evidence:
 
     The frames `runs` (confirm runs that have a result), `trials`, `curves` (evaluations of confirm runs) and `shifts`
     are copies, which may be changed, with the columns of the tables of the same names. Runs of cells or seeds that the
-    study does not plan count nowhere else. Each contrast is computed once, from a generator of its own.
+    study does not plan count nowhere else. Each contrast is computed once.
     """
 
     records: StudyRecords
     rows: Mapping[Cell, Mapping[int, Row]]
     """For each cell of the study, in its order, the row of `runs` of each planned seed that has a result."""
     seed: int = 0  # root of the generators
-    resamples: int = 2000  # bootstrap draws of test images, and of curves
-    _known: dict[Any, MeanEstimate] = field(default_factory=dict, repr=False)
+    resamples: int = 2000  # draws of crossover curves
+    level: float = LEVEL  # confidence level of every interval
+    _known: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
     def study(self) -> ResolvedStudy:
@@ -58,11 +70,12 @@ class Evidence:
             found = [self.difference(arm, other, size) for arm, other in self.against.items()]
             adjusted = holm([paired.p_value() for paired in found])
             for (arm, other), paired, p_holm in zip(self.against.items(), found, adjusted, strict=True):
-                own = over_seeds(paired.seeds, self.values((arm, size), "test_accuracy", paired.seeds))
+                own = self.values((arm, size), "test_accuracy", paired.seeds)
                 names = (arm, other, self.train_size((arm, size)))
+                mean, sd = (own.mean() if paired.n else math.nan), (own.std(ddof=1) if paired.n > 1 else math.nan)
                 interval = (paired.value, paired.ci_low, paired.ci_high, paired.p_value(), p_holm)
                 rest = (paired.probability_positive(), paired.smallest_detectable())
-                rows.append((*names, own.n, own.value, own.sd, *interval, *rest))
+                rows.append((*names, paired.n, mean, sd, *interval, *rest))
         return frame(rows, COMPARISON_COLUMNS)
 
     @cached_property
@@ -154,11 +167,72 @@ class Evidence:
             seeds = self.shared_seeds((cell for cell, _ in terms), metric)
             values = np.zeros(len(seeds))
             for cell, weight in terms:
-                column = self.values(cell, metric, seeds)
-                values += weight * (np.log(column) if log else column)
-            images = self.images(dict(terms), seeds) if metric == "test_accuracy" and not log else None
-            rng = generator(self.seed, "contrast", metric, *terms)
-            self._known[key] = estimate_mean(seeds, values, images, rng, resamples=self.resamples)
+                values += weight * self._column(cell, metric, log, seeds)
+            self._known[key] = estimate_mean(
+                seeds,
+                values,
+                self.images(dict(terms), seeds) if metric == "test_accuracy" and not log else None,
+                replicates=Replicates(self.replicates(seeds), self._prior(dict(terms), metric, log)),
+                overlap=self.overlap,
+                reach=sum(abs(weight) for _, weight in terms) / 2 or 1.0,
+                image_variance=0.0 if log else self._shifted_variance(dict(terms), metric),
+                level=self.level,
+            )
+        return self._known[key]
+
+    def _shifted_variance(self, weights: Mapping[Cell, float], metric: str) -> float:
+        """An upper bound of what the choice of test images adds to a metric on moved images, 0 for other metrics.
+
+        Which moved images were answered right is not kept: the binomial variance of each cell stands for them, and what
+        the cells have in common, which would make a difference surer, is left out.
+        """
+        if metric not in ("shifted_accuracy", "shift_agreement"):
+            return 0.0
+        variance = 0.0
+        for cell, weight in weights.items():
+            images = [len(row) for row in self.predictions(cell) if row is not None]
+            share = self.mean(cell, metric)
+            variance += weight**2 * share * (1 - share) / min(images) if images and math.isfinite(share) else 0.0
+        return variance * self.overlap
+
+    def replicates(self, seeds: Iterable[int]) -> tuple[int, ...]:
+        """What varies independently, for each seed: its search, where a cell was searched several times, or itself."""
+        repeated = self.study.search.repeats > 1
+        return tuple(self.study.search_of(seed) if repeated else seed for seed in seeds)
+
+    @cached_property
+    def overlap(self) -> float:
+        """The share of its test images that a seed has in common with another, 1 where all have the same."""
+        return max(test_overlap(self.records, arm) for arm in self.study.all_arms)
+
+    def _column(self, cell: Cell, metric: str, log: bool, seeds: Iterable[int]) -> Floats:
+        column = self.values(cell, metric, seeds)
+        return np.log(column) if log else column
+
+    def _prior(self, weights: Mapping[Cell, float], metric: str, log: bool) -> Prior | None:
+        """What the cells of the study say of the variance of a weighted sum of cells, from one search or seed."""
+        blocked = abs(sum(weights.values())) < 1e-9 * max(map(abs, weights.values()), default=1.0)
+        of_size = self._priors(metric, log, blocked)
+        found = {size: of_size[size] for size in dict.fromkeys(cell[1] for cell in weights)}
+        known = [prior for prior in found.values() if prior is not None]
+        if not known or len(known) < len(found):
+            return None
+        variance = sum(weight**2 * prior.variance for cell, weight in weights.items() if (prior := found[cell[1]]))
+        return Prior(variance, known[0].df, sum(prior.most_df for prior in known))
+
+    def _priors(self, metric: str, log: bool, blocked: bool) -> Mapping[int | None, Prior | None]:
+        """By training size, from its cells that have all their runs."""
+        key = ("priors", metric, log, blocked)
+        if key not in self._known:
+            seeds, groups = tuple(self.study.seeds), []
+            names = self.replicates(seeds)
+            for size in self.sizes:
+                cells = [cell for cell in self.rows if cell[1] == size and len(self.completed(cell)) == len(seeds)]
+                columns = [self._column(cell, metric, log, seeds) for cell in cells]
+                whole = [column for column in columns if np.isfinite(column).all()]
+                means = [[column[np.equal(names, name)].mean() for name in dict.fromkeys(names)] for column in whole]
+                groups.append(np.array(means, dtype=np.float64).reshape(len(means), len(set(names))))
+            self._known[key] = dict(zip(self.sizes, fit_priors(groups, blocked=blocked), strict=True))
         return self._known[key]
 
     def difference(self, arm: str, other: str, size: int | None = None, metric: str = "test_accuracy") -> MeanEstimate:

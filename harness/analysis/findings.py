@@ -31,8 +31,8 @@ ARM_COLUMNS = columns(
     level="object",
 )
 """A row per (arm, train_size), baseline first: `n` counts the completed runs, the interval of the mean test accuracy is
-over seeds alone (Student's t), times and throughputs are medians, `caution` says why the arm seems not to have learned.
-"""
+over fresh searches, seeds and test images, times and throughputs are medians, `caution` says why the arm seems not to
+have learned."""
 
 COMPARISON_COLUMNS = columns(
     "arm baseline train_size n mean sd difference ci_low ci_high p_value p_holm probability_better smallest_detectable"
@@ -41,7 +41,7 @@ COMPARISON_COLUMNS = columns(
 training size. `baseline` names that arm: the study's baseline unless `Arm.against` says otherwise.
 
 `n` counts the seeds that completed in both; `mean` and `sd` are the arm's accuracy over them. The interval of the
-paired difference is over fresh seeds and test images (`harness.analysis.estimate`), `p_holm` corrects over the arms of
+paired difference is over fresh searches, seeds and test images (`harness.analysis.estimate`), `p_holm` corrects over the arms of
 one training size, `probability_better` is that of one fresh seed's run beating the other's (a tie counts half), and
 `smallest_detectable` the true difference that these seeds and images would have shown with power .8 at level .05."""
 
@@ -82,7 +82,7 @@ parameter: `p.<name>`, the chosen value, and `edge.<name>`, as `edge_distance` h
 
 SHIFT_COLUMNS = columns("arm train_size shift metric n mean ci_low ci_high")
 """`test_accuracy` on images moved by `shift` pixels, and `agreement`, the share of images whose prediction is that for
-the image as it is; mean over the n seeds with its interval (Student's t)."""
+the image as it is; mean over the n seeds with its interval over seeds alone (Student's t)."""
 
 VERDICTS = get_args(Verdict)
 

@@ -43,6 +43,7 @@ def judged_by_region(
     `told` names the estimate, `words` says what an interval inside, outside, and across a bound is.
     """
     (low, high), (inside, outside, across) = region, words
+    require_carried(estimate, told)
     if low < estimate.ci_low and estimate.ci_high < high:
         return judged("reproduced", f"{told}: {inside}.", estimate)
     if estimate.ci_high < low or high < estimate.ci_low:
@@ -50,6 +51,12 @@ def judged_by_region(
     gap = min(abs(estimate.value - bound) for bound in region)
     settles = f"; {what_settles(estimate, gap)}" if isinstance(estimate, MeanEstimate) else ""
     return judged("inconclusive", f"{told}: {across}{settles}.", estimate)
+
+
+def require_carried(estimate: Estimate, told: str) -> None:
+    """Undecided where the test set or the runs cannot carry a verdict."""
+    if isinstance(estimate, MeanEstimate) and estimate.thin:
+        raise Undecided(f"{told}: {estimate.thin}")
 
 
 def judged_by_margin(estimate: Estimate, metric: str, margin: float, told: str) -> Judgement:
@@ -235,6 +242,8 @@ def _judged_steps(
     Contradicted when a step's is below it, Holm-corrected. `words`: what holds of every step, what one breaks it by.
     """
     held, broken = words
+    for step, found in steps:
+        require_carried(found, f"from {step}, {tell(found)}")
     adjusted = holm([found.p_value(null) for _, found in steps])
     against = [(p, step) for p, step in zip(adjusted, steps, strict=True) if step[1].value < null and p < 1 - LEVEL]
     if against:
