@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.estimate import MeanEstimate, estimate_mean, holm
-from harness.analysis.evidence import Evidence, evidence_of, generator, weighted_answers
+from harness.analysis.evidence import Evidence, evidence_of, weighted_answers
 from harness.analysis.findings import columns, frame
 from harness.analysis.wording import Cell, listed
 from harness.records.run_table import StudyRecords
@@ -122,8 +122,7 @@ def _difference(one: Evidence, cell: Cell, two: Evidence, other: Cell) -> MeanEs
         return MeanEstimate(seeds=seeds, value=math.nan)
     values = two.values(other, "test_accuracy", seeds) - one.values(cell, "test_accuracy", seeds)
     images = weighted_answers([(1, two.predictions(other, seeds)), (-1, one.predictions(cell, seeds))])
-    rng = generator(one.seed, "across", one.study.name, cell, two.study.name, other)
-    return estimate_mean(seeds, values, images, rng, resamples=one.resamples)
+    return estimate_mean(seeds, values, images)
 
 
 def _told(settings: Mapping[str, Any], name: str) -> str:

@@ -310,4 +310,5 @@ def _power(gap: float, df: float, alpha: float) -> float:
     """Power of the two-sided t test at a true difference of `gap` standard errors."""
     from statsmodels.stats.power import TTestPower
 
-    return float(TTestPower().power(gap, 1, alpha, df=df))
+    power = float(TTestPower().power(gap, 1, alpha, df=df))
+    return 1.0 if math.isnan(power) else power  # the non-central t overflows where the power is 1

@@ -203,7 +203,9 @@ class Evidence:
     @cached_property
     def overlap(self) -> float:
         """The share of its test images that a seed has in common with another, 1 where all have the same."""
-        return max(test_overlap(self.records, arm) for arm in self.study.all_arms)
+        arms = self.study.all_arms
+        drawn = [test_overlap(self.records, arm) for arm in arms if self.study.data_of(arm).resplit]
+        return 1.0 if len(drawn) < len(arms) else max(drawn)
 
     def _column(self, cell: Cell, metric: str, log: bool, seeds: Iterable[int]) -> Floats:
         column = self.values(cell, metric, seeds)

@@ -1,6 +1,7 @@
 """The interval holds its level: with few seeds, with images that decide, with seeds that decide."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from simulate import World, at_most, estimates, share
 
-from harness.analysis.estimate import estimate_mean, image_components, resampled_means
+from harness.analysis.estimate import Prior, Replicates, estimate_mean, fit_priors, image_components
 
 REPEATS = 1000
 
@@ -44,13 +45,13 @@ def test_seeds_alone_miss_the_image_part() -> None:
     wrong = []
     for _ in range(300):
         images, _ = world.draw((0.93, 0.93), 10, 300, rng)
-        wrong.append(excludes(estimate_mean(tuple(range(10)), images.mean(1), None, rng), 0.0))
+        wrong.append(excludes(estimate_mean(tuple(range(10)), images.mean(1)), 0.0))
     assert share(wrong) > 0.2
 
 
 def test_without_predictions_it_is_students_interval() -> None:
     values = np.array([0.01, 0.03, 0.02, 0.05])
-    found = estimate_mean((0, 1, 2, 3), values, None, np.random.default_rng(0))
+    found = estimate_mean((0, 1, 2, 3), values)
     test = stats.ttest_1samp(values, 0)
     low, high = test.confidence_interval(0.95)
     assert (found.ci_low, found.ci_high) == pytest.approx((low, high))
@@ -59,7 +60,7 @@ def test_without_predictions_it_is_students_interval() -> None:
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_below_three_seeds_there_is_no_interval(n: int) -> None:
-    found = estimate_mean(tuple(range(n)), np.full(n, 0.1), np.full((n, 5), 0.1), np.random.default_rng(0))
+    found = estimate_mean(tuple(range(n)), np.full(n, 0.1), np.full((n, 5), 0.1))
     assert np.isnan([found.ci_low, found.ci_high, found.p_value(), found.probability_positive()]).all()
     assert math.isnan(found.value) == (n == 0)
 
@@ -69,16 +70,94 @@ def test_below_three_seeds_there_is_no_interval(n: int) -> None:
 def test_p_value_agrees_with_the_interval(seed: int, n: int, null: float) -> None:
     rng = np.random.default_rng(seed)
     images = (rng.random((n, 60)) < 0.9).astype(float) - (rng.random((n, 60)) < 0.85)
-    found = estimate_mean(tuple(range(n)), images.mean(1), images, rng, resamples=100)
+    found = estimate_mean(tuple(range(n)), images.mean(1), images)
     assert (found.p_value(null) < 0.05) == excludes(found, null)
     mirrored = found.negated()
     assert mirrored.p_value(-null) == pytest.approx(found.p_value(null))
     assert mirrored.probability_positive() == pytest.approx(1 - found.probability_positive())
 
 
-def test_equal_predictions_give_no_difference_and_a_tie() -> None:
-    found = estimate_mean((0, 1, 2), np.zeros(3), np.zeros((3, 50)), np.random.default_rng(0))
-    assert (found.ci_low, found.ci_high, found.p_value(), found.probability_positive()) == (0, 0, 1, 0.5)
+@pytest.mark.parametrize("m", [5, 50, 300, 5000])
+def test_equal_predictions_are_no_certainty(m: int) -> None:
+    """No interval has width zero: of m images answered alike, some 3 in m may differ."""
+    found = estimate_mean((0, 1, 2), np.zeros(3), np.zeros((3, m)))
+    assert found.ci_low < 0 < found.ci_high
+    assert 1.5 / m < found.ci_high < 6 / m
+    assert (found.p_value(), found.probability_positive()) == (1, 0.5)
+    assert bool(found.thin) == (m < 1000)
+
+
+def test_equal_values_without_predictions_have_no_interval() -> None:
+    found = estimate_mean((0, 1, 2), np.full(3, 0.5))
+    assert math.isnan(found.ci_low) and not found.judgeable
+    assert found.thin == "all 3 seeds gave the same, which does not tell how it varies"
+
+
+@pytest.mark.parametrize(
+    ("m", "differing", "carries"), [(90, 40, False), (150, 9, False), (150, 10, True), (1000, 0, True)]
+)
+def test_few_images_or_few_that_are_answered_differently_carry_no_verdict(
+    m: int, differing: int, carries: bool
+) -> None:
+    images = np.zeros((4, m))
+    images[np.arange(differing) % 4, np.arange(differing)] = 1
+    assert (estimate_mean((0, 1, 2, 3), images.mean(1), images).thin == "") == carries
+
+
+def luck(cells: int, *, searches: int, seeds: int, sd: float, repeats: int, heterogeneous: bool = False) -> list[bool]:
+    """Whether intervals of a difference between two of `cells` cover it, with `sd` points between searches."""
+    rng, covered = np.random.default_rng([cells, searches, seeds]), []
+    of_seed = tuple(seed % searches for seed in range(seeds)) if searches > 1 else tuple(range(seeds))
+    names = dict.fromkeys(of_seed)
+    for _ in range(repeats):
+        own = np.exp(rng.normal(0, 0.4, (cells, 1))) if heterogeneous else np.ones((cells, 1))
+        setting = rng.normal(0, sd, (cells, searches))[:, np.arange(seeds) % searches]
+        values = own * (setting + rng.normal(0, 0.25, (cells, seeds)))
+        means = np.array([[row[np.equal(of_seed, name)].mean() for name in names] for row in values])
+        (prior,) = fit_priors([means], blocked=True)
+        prior = None if prior is None else replace(prior, variance=2 * prior.variance)
+        found = estimate_mean(tuple(range(seeds)), values[1] - values[0], replicates=Replicates(of_seed, prior))
+        covered.append(not excludes(found, 0.0))
+    return covered
+
+
+@pytest.mark.parametrize("heterogeneous", [False, True], ids=["alike", "differing"])
+@pytest.mark.parametrize("sd", [0.0, 0.4])
+@pytest.mark.parametrize(("cells", "searches", "seeds"), [(2, 3, 6), (3, 3, 6), (6, 3, 6), (10, 4, 8)])
+def test_intervals_cover_over_searches(cells: int, searches: int, seeds: int, sd: float, heterogeneous: bool) -> None:
+    covered = luck(cells, searches=searches, seeds=seeds, sd=sd, repeats=600, heterogeneous=heterogeneous)
+    assert at_most(0.05, 600) >= 1 - share(covered) > 0.02
+
+
+def test_seeds_of_one_search_miss_the_luck_of_it() -> None:
+    """Why searches are repeated: an interval over seeds alone covers what this search found, not what searches find."""
+    assert share(luck(4, searches=1, seeds=5, sd=0.3, repeats=300)) < 0.7
+
+
+def test_a_variance_is_drawn_towards_the_prior_by_its_degrees_of_freedom() -> None:
+    variance, df = Prior(variance=4.0, df=6.0, most_df=20.0).moderated(1.0, 2.0)
+    assert (variance, df) == (pytest.approx((6 * 4 + 2 * 1) / 8), 8)
+    assert Prior(variance=4.0, df=6.0, most_df=5.0).moderated(1.0, 2.0)[1] == 5  # no more than it was estimated from
+
+
+def test_a_prior_of_unlike_variances_says_little_and_one_of_equal_ones_much() -> None:
+    rng = np.random.default_rng(1)
+    alike = rng.normal(0, 1, (40, 5))
+    (much,), (little,) = (
+        fit_priors([alike * scale], blocked=False) for scale in (1, np.geomspace(0.05, 20, 40)[:, None])
+    )
+    assert much is not None and little is not None
+    assert (much.df, much.variance) == (8, pytest.approx(1.0, rel=0.15))
+    assert little.df < 2
+    assert fit_priors([alike[:1], np.zeros((3, 5))], blocked=True) == [None, None]
+
+
+def test_a_wider_level_gives_a_wider_interval() -> None:
+    values = np.array([0.01, 0.03, 0.02, 0.05])
+    first, second = (estimate_mean((0, 1, 2, 3), values, level=level) for level in (0.95, 0.975))
+    assert (second.ci_high - second.value) / (first.ci_high - first.value) == pytest.approx(
+        stats.t.ppf(0.9875, 3) / stats.t.ppf(0.975, 3)
+    )
 
 
 def test_image_components_recover_what_was_planted() -> None:
@@ -90,16 +169,8 @@ def test_image_components_recover_what_was_planted() -> None:
     assert math.sqrt(interaction[0, 0] * n * m) == pytest.approx(2, rel=0.03)
 
 
-@pytest.mark.parametrize("distinct", [3, 2000], ids=["counts", "normal limit"])
-def test_resampled_means_spread_as_drawing_images_does(distinct: int) -> None:
-    rng = np.random.default_rng(0)
-    column = rng.integers(0, distinct, 3000) / distinct
-    drawn = rng.choice(column, (2000, 3000)).mean(axis=1)
-    assert resampled_means(column, rng, 2000).std() == pytest.approx(drawn.std(), rel=0.08)
-
-
 def test_probability_positive_is_that_of_a_fresh_seed() -> None:
     rng = np.random.default_rng(0)
     samples = rng.normal(1.0, 1.0, (400, 30))
-    found = [estimate_mean(tuple(range(30)), row, None, rng).probability_positive() for row in samples]
+    found = [estimate_mean(tuple(range(30)), row).probability_positive() for row in samples]
     assert np.mean(found) == pytest.approx(stats.norm.cdf(1.0), abs=0.015)
