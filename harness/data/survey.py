@@ -47,17 +47,21 @@ class Dataset:
 
 
 def load(
-    spec: DataSpec, *, device: "str | torch.device" = "cpu", phase: Phase = "tune", seed: int = EXAMPLE
+    spec: DataSpec, *, device: "str | torch.device" = "cpu", phase: Phase = "tune", seed: int | None = None
 ) -> Dataset:
     """The data set of a training, on `device` or streamed to it. In phase `tune` the test split is not even read.
 
-    `seed` is the run's, which decides where each seed draws its own splits.
+    `seed` is the run's, which decides where each seed draws its own splits, and must then be given.
     """
     import torch
 
     source = find(spec.source)
     spec, facts = resolve(spec, source)
-    splits = source.read(of_seed(spec, seed), facts, device=torch.device(device), phase=phase)
+    require(
+        seed is not None or not spec.resplit,
+        "data.resplit is true, so each seed has images of its own: give load the run's, as in load(data, seed=0).",
+    )
+    splits = source.read(of_seed(spec, seed or 0), facts, device=torch.device(device), phase=phase)
     return Dataset(splits["train"], splits["validation"], facts, source.content_hash(), splits.get("test"))
 
 
@@ -182,7 +186,7 @@ def check(spec: DataSpec) -> tuple[DataFacts, str]:
         resolve(spec)
     except SizeNeeded as error:
         spec, lacking = replace(spec, image_size=64), str(error)
-    return survey(spec, load(spec, phase="confirm"), thorough=True), lacking
+    return survey(spec, load(spec, phase="confirm", seed=EXAMPLE), thorough=True), lacking
 
 
 def _duplicates(source: str, compared: str, images: Sequence[tuple[str, str, int, str]]) -> Duplicates:

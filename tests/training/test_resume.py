@@ -9,7 +9,7 @@ import torch
 from training_cases import RESNET, SETTINGS, VIT, StopAt, carry_out, folder_of, make_config
 
 from harness.records.files import sha256, write_bytes, write_json
-from harness.spec import Augmentation
+from harness.spec import Augmentation, Distillation
 from harness.training import checkpoint
 from harness.training.state import Interrupted
 
@@ -63,6 +63,18 @@ def test_stopped_again_and_again(tmp_path, monkeypatch, undisturbed):
     for update in (2, 3, 7, 8, 11):
         stopped(STATEFUL, tmp_path, monkeypatch, update)
     assert carry_out(STATEFUL, tmp_path, monkeypatch).everything == undisturbed[STATEFUL]
+
+
+def test_a_run_of_its_own_images_goes_on_with_them(tmp_path, monkeypatch):
+    """Whatever follows from the images: the batches, the normalisation, the teacher, the tests."""
+    taught = Distillation(teacher=RESNET, learning_rate=2e-2, weight_decay=0.01)
+    config = replace(make_config(seed=3, distillation=taught), test_shifts=(1,))
+    config = replace(config, data=replace(config.data, resplit=True, moved_share=0.5, moved_patch=2))
+    whole = carry_out(config, tmp_path / "whole", monkeypatch).everything
+    stopped(config, tmp_path / "stopped", monkeypatch, 5)
+    assert carry_out(config, tmp_path / "stopped", monkeypatch).everything == whole
+    fixed = replace(config, data=replace(config.data, resplit=False))
+    assert carry_out(fixed, tmp_path / "fixed", monkeypatch).everything[0] != whole[0]
 
 
 class Killed(BaseException):
