@@ -21,6 +21,7 @@ from harness.records.files import read_json
 from harness.records.layout import REPORT_FILE
 from harness.spec import Run
 from harness.spec.formats import count, counted, duration, words
+from harness.spec.verdicts import tally_of, tally_text
 
 if TYPE_CHECKING:  # a message needs neither plans nor records
     from harness.execution.plan import Plan
@@ -57,7 +58,9 @@ def tell(console: Console, folder: Path, *, as_json: bool) -> dict[str, Any]:
         return found
     console.print(findings_table(found["summary"], console.width))
     claims = (f"{claim['verdict']}: {claim['statement']} {claim['reason']}" for claim in found["claims"])
-    for text in (*claims, *(f"note: {note}" for note in (*found["gaps"], *found["warnings"])), found["answer"]):
+    notes = (f"note: {note}" for note in (*found["gaps"], *found["warnings"]))
+    tally = tally_text(tally_of(found["claims"]))
+    for text in (*claims, *([f"claims: {tally}"] if tally else []), *notes, found["answer"]):
         console.print(Text(text))
     say(f"Report: {folder / 'report.html'}")
     return found

@@ -74,6 +74,7 @@ STUDY = Study(
             follower="ViT",
         ),
         GapShrinks(
+            kind="hypothesis",
             statement="The ResNet's lead shrinks as locality is taken away, at the largest training size.",
             source=OURS,
             leader="ResNet",
@@ -82,12 +83,14 @@ STUDY = Study(
             train_size="largest",
         ),
         Crosses(
+            kind="hypothesis",
             statement="With all patches moved, the vision transformer overtakes the ResNet within the sizes measured.",
             source=OURS,
             leader="ResNet" + moved(1.0),
             follower="ViT" + moved(1.0),
         ),
         Better(
+            kind="hypothesis",
             statement="Where both are scarce, data and locality, the ResNet is still ahead.",
             source=OURS,
             arm="ResNet" + moved(1.0),

@@ -50,6 +50,7 @@ def claims(resnet: str, vit: str) -> tuple[Claim, ...]:
             conditions=CONDITIONS + "; the crossing lies between 9M and 90M images there",
             leader=resnet,
             follower=vit,
+            seen_at=(9e6, 90e6),
         ),
     )
 

@@ -27,6 +27,7 @@ def _arms(spec: ViTSpec) -> tuple[Arm, ...]:
 
 CLAIMS: tuple[Claim, ...] = (
     Better(
+        kind="hypothesis",
         statement="With little data a hybrid is better than plain patches.",
         source="arXiv 2010.11929, section 4.4 and Fig. 5 (at small compute)",
         conditions="pre-training on JFT-300M, 7 to 14 epochs, average of five data sets",
@@ -43,6 +44,7 @@ CLAIMS: tuple[Claim, ...] = (
         train_size="largest",
     ),
     GapShrinks(
+        kind="hypothesis",
         statement="The hybrid's edge over plain patches vanishes with scale.",
         source="arXiv 2010.11929, section 4.4 and Fig. 5",
         conditions="there with the size of the model, here with the number of training images",

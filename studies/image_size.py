@@ -56,6 +56,7 @@ STUDY = Study(
             factor=15,
         ),
         CostGrows(
+            kind="hypothesis",
             statement="The time per image grows with the side.",
             source=D2L,
             metric="train_images_per_second",

@@ -87,6 +87,7 @@ def _scale(base: Scale, shape: ViTSpec, minutes: float | None = None) -> Scale:
 
 def _same(name: str, told: str) -> Equivalent:
     return Equivalent(
+        kind="hypothesis",
         statement=told,
         source="a detail of the implementation, not stated as a finding anywhere",
         arm=name,
@@ -115,6 +116,7 @@ STUDY = Study(
     },
     claims=(
         Better(
+            kind="hypothesis",
             statement="A block that forgets its input is worse than one with both residual sums.",
             source="arXiv 2010.11929, equations 2 and 3 (a slip against them)",
             arm="unit embeddings",

@@ -69,6 +69,7 @@ CLAIMS: tuple[Claim, ...] = (
         train_size="smallest",
     ),
     GapShrinks(
+        kind="hypothesis",
         statement="With little data, the ResNet's edge shrinks as locality is taken away.",
         source=SOURCE,
         leader="ResNet",
@@ -77,6 +78,7 @@ CLAIMS: tuple[Claim, ...] = (
         train_size="smallest",
     ),
     GapShrinks(
+        kind="hypothesis",
         statement="With more data, the ResNet's edge shrinks as locality is taken away.",
         source=SOURCE,
         leader="ResNet",
@@ -85,6 +87,7 @@ CLAIMS: tuple[Claim, ...] = (
         train_size="largest",
     ),
     Crosses(
+        kind="hypothesis",
         statement="Without locality the vision transformer overtakes the ResNet.",
         source=SOURCE,
         leader="ResNet",
@@ -93,6 +96,7 @@ CLAIMS: tuple[Claim, ...] = (
         train_size="largest",
     ),
     Equivalent(
+        kind="hypothesis",
         statement="A vision transformer does not mind where its patches lie.",
         source="arXiv 2010.11929, section 3.1: without its position table it is blind to their order",
         arm="ViT, 100 % moved",

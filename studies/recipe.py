@@ -72,6 +72,7 @@ CLAIMED = ("shift and flip", "random erasing", "mixup", "CutMix")
 
 def _gains(addition: str) -> GainsMore:
     return GainsMore(
+        kind="hypothesis",
         statement=f"A vision transformer gains more from {addition} than a ResNet does.",
         source=f"our own hypothesis, after {DEIT}",
         conditions=CONDITIONS,

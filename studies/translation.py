@@ -72,6 +72,7 @@ STUDY = Study(
     },
     claims=(
         Better(
+            kind="hypothesis",
             statement="With little data a ResNet's predictions survive a shift better than a vision transformer's.",
             source=SOURCE,
             arm="ResNet",
@@ -80,6 +81,7 @@ STUDY = Study(
             train_size="smallest",
         ),
         GapShrinks(
+            kind="hypothesis",
             statement="A vision transformer learns translation from data: the gap in agreement closes.",
             source=SOURCE,
             leader="ResNet",
@@ -87,6 +89,7 @@ STUDY = Study(
             metric="shift_agreement",
         ),
         Better(
+            kind="hypothesis",
             statement="Moved training images teach a vision transformer more invariance than a ResNet has for free.",
             source=f"our own hypothesis, after {SOURCE}",
             arm="ViT, moved in training",

@@ -18,6 +18,7 @@ from harness.analysis.wording import Cell, listed, place
 from harness.records.data_facts import of_provenance
 from harness.records.run_table import StudyRecords
 from harness.spec.formats import counted
+from harness.spec.verdicts import lost_claims
 
 _SPEEDS = ("train_images_per_second", "eval_images_per_second", "peak_memory_bytes", "train_seconds")
 """Told of completed runs only: an unfinished run's would mislead."""
@@ -41,14 +42,14 @@ def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> F
     gives the same bytes. `resamples` is the number of bootstrap draws of test images and of crossover curves.
     """
     evidence = evidence_of(records, seed=seed, resamples=resamples)
-    cautions = learning.learning_cautions(evidence)
+    cautions, claims = learning.learning_cautions(evidence), claims_table(evidence)
     crossovers, slopes = tables_along(evidence)
     planned = counted(len(records.study.seeds), "seed")
     not_learned = (f"{place(cell)}: {'; '.join(clauses)}." for cell, clauses in cautions.items())
     return Findings(
         arms=frame([_arm_row(evidence, cell, cautions.get(cell, ())) for cell in evidence.rows], ARM_COLUMNS),
         comparisons=evidence.comparisons,
-        claims=claims_table(evidence),
+        claims=claims,
         crossovers=crossovers,
         laws=laws_table(evidence),
         slopes=slopes,
@@ -65,7 +66,7 @@ def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> F
             *_conditions(evidence),
             *learning.tuning_warnings(evidence),
         ),
-        answer=f"{answer(evidence)}{learning.doubtful(cautions)}",
+        answer=f"{answer(evidence)}{learning.doubtful(cautions)}{lost_claims(claims['lost_runs'].tolist())}",
         frontier=frontier_table(evidence),
         shifts=shifts_table(evidence),
         main_factor_sizes=evidence.study.train_sizes,

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 
-from harness.spec.claims import Verdict
-
-_TEXTS = ("arm", "baseline", "along", "metric", "claim", "statement", "source", "verdict", "reason", "caution")
-_WHOLE = ("train_size", "n", "planned", "trials", "shift", "diverged", "out_of_memory", "failed", "missing")
+_TEXTS = ("arm", "baseline", "along", "metric", "claim", "kind", "statement", "source", "verdict", "reason", "caution")
+_ENDS = ("diverged", "out_of_memory", "failed", "missing")
+_WHOLE = ("train_size", "n", "planned", "trials", "shift", "lost_runs", *_ENDS)
 _TYPES = dict.fromkeys(_TEXTS, "str") | dict.fromkeys(_WHOLE, "Int64")
 
 
@@ -45,13 +44,15 @@ paired difference is over fresh searches, seeds and test images (`harness.analys
 one training size, `probability_better` is that of one fresh seed's run beating the other's (a tie counts half), and
 `smallest_detectable` the true difference that these seeds and images would have shown with power .8 at level .05."""
 
-CLAIM_COLUMNS = columns("claim statement source verdict estimate ci_low ci_high reason")
-"""claims.csv: `claim` is a short name (kind and number), `reason` a sentence with the numbers that decide.
+CLAIM_COLUMNS = columns("claim kind statement source verdict estimate ci_low ci_high p_value lost_runs reason")
+"""claims.csv: `claim` is a short name (type and number), `kind` one of `harness.spec.verdicts.KINDS`, `p_value` that of
+the test that the verdict follows from (two-sided; empty for exact costs and where nothing was tested), `lost_runs` the
+planned runs without a result that leave it inconclusive, `reason` a sentence with the numbers that decide.
 
 `estimate` and its interval: Better and GainsMore, the difference signed so that positive speaks for the claim;
 Equivalent, arm minus other; Monotone, the weakest step, positive in the claim's direction; GapShrinks, the slope of
 the lead, per 10x training images or over the range of shared levels; Crosses, the point of the crossing, in training
-images or levels; CostGrows, the smallest ratio of a step in the claim's direction; of a study file's own kind, what its
+images or levels; CostGrows, the smallest ratio of a step in the claim's direction; of a study file's own type, what its
 `judge` gave."""
 
 CROSSOVER_COLUMNS = columns("arm baseline along train_size median ci_low ci_high share smallest largest statement")
@@ -83,8 +84,6 @@ parameter: `p.<name>`, the chosen value, and `edge.<name>`, as `edge_distance` h
 SHIFT_COLUMNS = columns("arm train_size shift metric n mean ci_low ci_high")
 """`test_accuracy` on images moved by `shift` pixels, and `agreement`, the share of images whose prediction is that for
 the image as it is; mean over the n seeds with its interval over seeds alone (Student's t)."""
-
-VERDICTS = get_args(Verdict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The verdict on each claim, of shipped kinds and of a study file's own.
+"""The verdict on each claim, of shipped types and of a study file's own.
 
 A study file's own class has a `judge(tables, rng)`, which gives an estimate, whose interval decides, or the verdict
 itself. It needs that file, so what it says is kept with the results (`own_verdicts`), and a report can be made without.
@@ -11,25 +11,26 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 
 from harness.analysis.estimate import FEWEST_SEEDS, MeanEstimate
 from harness.analysis.evidence import Evidence, generator
 from harness.analysis.findings import CLAIM_COLUMNS, frame
-from harness.analysis.shipped_claims import SHIPPED_JUDGES, Undecided, judged_by_margin
+from harness.analysis.shipped_claims import SHIPPED_JUDGES, Undecided, judged_by_margin, lost_runs
 from harness.analysis.wording import amount, bounds, described
 from harness.records.files import sha256
 from harness.records.run_table import StudyRecords
 from harness.spec import Claim, Estimate, Judgement, canonical_json, to_plain
-from harness.spec.claims import KeptClaim, Verdict, is_own
+from harness.spec.claims import KeptClaim, as_kept_now, is_own
 from harness.spec.errors import require
 from harness.spec.formats import counted
+from harness.spec.verdicts import VERDICTS, called
 
 KEY = "own_claims"  # of the provenance: what a study file's own claims said when they were last judged
 
-_NUMBERS = ("estimate", "ci_low", "ci_high")
+_NUMBERS = ("estimate", "ci_low", "ci_high", "p_value")
 
 
 def claims_table(evidence: Evidence) -> pd.DataFrame:
@@ -37,24 +38,25 @@ def claims_table(evidence: Evidence) -> pd.DataFrame:
     rows = []
     for position, claim in enumerate(evidence.study.claims, start=1):
         found = judge(claim, evidence)
-        numbers = (found.estimate, found.ci_low, found.ci_high)
-        rows.append((f"{claim.kind}-{position}", claim.statement, claim.source, found.verdict, *numbers, found.reason))
+        names = (f"{claim.type}-{position}", claim.kind, claim.statement, claim.source, found.verdict)
+        rows.append((*names, *(getattr(found, name) for name in _NUMBERS), found.lost_runs, found.reason))
     return frame(rows, CLAIM_COLUMNS)
 
 
 def judge(claim: Claim, evidence: Evidence) -> Judgement:
-    """The verdict on one claim."""
+    """The verdict on one claim, in the words for its kind."""
     try:
         found = _JUDGES.get(type(claim), _judged_by_file)(claim, evidence)
     except Undecided as error:
         reason = str(error)
-        found = Judgement(verdict="inconclusive", reason=f"{reason[0].upper()}{reason[1:]}.")
+        found = Judgement(verdict="inconclusive", reason=f"{reason[0].upper()}{reason[1:]}.", lost_runs=error.lost)
+    found = replace(found, verdict=called(found.verdict, claim.kind))
     if type(claim) in _JUDGES:
         return found
-    cells = [cell for cell in evidence.rows if cell[0] in claim.arm_names or not claim.arm_names]
-    lost = len(cells) * len(evidence.study.seeds) - sum(len(evidence.completed(cell)) for cell in cells)
+    lost = lost_runs(evidence, (cell for cell in evidence.rows if cell[0] in claim.arm_names or not claim.arm_names))
     without = f" {counted(lost, 'planned run')} of these arms had no result then." if lost else ""
-    return replace(found, reason=f"{found.reason} Judged by the study file's own class {claim.kind}.{without}")
+    reason = f"{found.reason} Judged by the study file's own class {claim.type}.{without}"
+    return replace(found, reason=reason, lost_runs=lost if found.verdict == "inconclusive" else 0)
 
 
 def own_verdicts(evidence: Evidence) -> list[dict[str, Any]]:
@@ -72,13 +74,15 @@ def _kept(claim: KeptClaim, evidence: Evidence) -> Judgement:
     remedy = "give it as `patchbench report STUDY.py`"
     try:
         kept = evidence.records.provenance.get(KEY, ())
-        found = next((item for item in kept if item["claim"] == to_plain(claim)), None)
+        found = next((item for item in kept if as_kept_now(item["claim"]) == to_plain(claim)), None)
         if found is None:
             raise Undecided(f"only the study's file can judge it: {remedy}")
         if found["runs"] != runs_of(evidence.records):
             raise Undecided(f"it was judged on other runs, and only the study's file can judge it on these: {remedy}")
-        numbers = {name: math.nan if found[name] is None else found[name] for name in _NUMBERS}
-        return _decided(claim, Judgement(verdict=found["verdict"], reason=found["reason"], **numbers))
+        found = {"p_value": None, "lost_runs": 0} | found  # version 0.1 kept neither
+        numbers: dict[str, Any] = {name: math.nan if found[name] is None else found[name] for name in _NUMBERS}
+        told = {name: found[name] for name in ("verdict", "reason", "lost_runs")}
+        return _decided(claim, Judgement(**told, **numbers))
     except (KeyError, TypeError, ValueError) as error:
         raise Undecided("the verdict that was kept in study.json cannot be read") from error
 
@@ -115,9 +119,12 @@ def _decided(claim: Claim, given: object) -> Judgement:
     told = f"its numbers are {value:g} [{low:g}, {high:g}]"
     require(not low > high and not any(map(math.isinf, numbers)), told)
     if isinstance(given, Judgement):
-        known = given.verdict in get_args(Verdict) and isinstance(given.reason, str)
+        known = given.verdict in VERDICTS and isinstance(given.reason, str)
         require(known, f"its verdict is {given.verdict!r:.80}, its reason {given.reason!r:.80}")
-        return replace(given, estimate=value, ci_low=low, ci_high=high)
+        p_value = float(given.p_value)
+        require(math.isnan(p_value) or 0 <= p_value <= 1, f"its p_value is {p_value:g}")
+        lost = int(given.lost_runs)
+        return replace(given, estimate=value, ci_low=low, ci_high=high, p_value=p_value, lost_runs=lost)
     require(not any(map(math.isnan, numbers)), told)
     told = f"The estimate is {amount(metric, value)} {bounds(metric, low, high)}"
     return judged_by_margin(Estimate(value, low, high), metric, margin, told)

@@ -1,13 +1,16 @@
-"""How the shipped kinds of claims are judged: by intervals, never by point estimates.
+"""How the shipped types of claims are judged: by intervals, never by point estimates.
 
 Each claim is judged on its own at level .05: with no true effect, a verdict other than `inconclusive` comes in at most
 5 % of studies. A claim one of whose planned runs did not complete is inconclusive, whatever the rest says: the runs
 that diverged, failed or are missing may be just those that would have decided (survivors only would flatter an arm).
 Costs that the model alone decides (parameters, multiply-accumulates) are exact and need one run per arm, in any status.
+
+Each verdict has the two-sided p-value of the test that it follows from, below .05 exactly where it is decided; exact
+costs have none. Verdicts are called `reproduced` and `contradicted` here, of whatever kind the claim is.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -18,21 +21,54 @@ from harness.analysis.estimate import LEVEL, MeanEstimate, holm, what_settles
 from harness.analysis.evidence import Evidence
 from harness.analysis.wording import Cell, amount, at_size, described, listed, named, place
 from harness.spec import METRICS, Estimate, Judgement, ResolvedStudy
-from harness.spec.claims import Better, Claim, CostGrows, Crosses, Equivalent, GainsMore, GapShrinks, Monotone, Verdict
+from harness.spec.claims import (
+    EXACT,
+    Better,
+    Claim,
+    CostGrows,
+    Crosses,
+    Equivalent,
+    GainsMore,
+    GapShrinks,
+    Monotone,
+)
 from harness.spec.formats import counted, plain
-
-_EXACT = ("params", "macs_per_image", "attention_macs_per_image")  # metrics that the model alone decides
+from harness.spec.verdicts import Verdict
 
 
 class Undecided(Exception):
-    """Nothing can be judged, for a reason given as a clause."""
+    """Nothing can be judged, for a reason given as a clause: `lost` planned runs without a result, or another."""
+
+    def __init__(self, reason: str, lost: int = 0) -> None:
+        super().__init__(reason)
+        self.lost = lost
 
 
-def judged(verdict: Verdict, reason: str, number: Estimate) -> Judgement:
+def p_of(estimate: MeanEstimate, null: float = 0.0) -> float:
+    """Two-sided p-value of `mean = null`, below .05 where the interval excludes it, which further looks may widen.
+
+    1 where the test set or the runs carry no verdict.
+    """
+    if estimate.thin:
+        return 1.0
+    return min(1.0, estimate.p_value(null) * (1 - LEVEL) / (1 - estimate.level))
+
+
+def judged(verdict: Verdict, reason: str, number: Estimate, p_value: float = math.nan) -> Judgement:
     """A verdict that rests on an estimate."""
-    return Judgement(
-        verdict=verdict, reason=reason, estimate=number.value, ci_low=number.ci_low, ci_high=number.ci_high
-    )
+    value, low, high = number.value, number.ci_low, number.ci_high
+    return Judgement(verdict=verdict, reason=reason, estimate=value, ci_low=low, ci_high=high, p_value=p_value)
+
+
+def lost_runs(evidence: Evidence, cells: Iterable[Cell]) -> int:
+    """How many planned runs of the cells did not complete."""
+    return sum(len(evidence.study.seeds) - len(evidence.completed(cell)) for cell in dict.fromkeys(cells))
+
+
+def _refuse(trouble: str, evidence: Evidence, cells: Iterable[Cell]) -> None:
+    """Leave a claim undecided where something is amiss with the cells that it rests on."""
+    if trouble:
+        raise Undecided(trouble, lost_runs(evidence, cells))
 
 
 def judged_by_region(
@@ -40,17 +76,22 @@ def judged_by_region(
 ) -> Judgement:
     """Reproduced when the interval lies within an open region, contradicted when wholly outside.
 
-    `told` names the estimate, `words` says what an interval inside, outside, and across a bound is.
+    `told` names the estimate, `words` says what an interval inside, outside, and across a bound is. The p-value is the
+    largest over the bounds. Inside two of them that is the larger of the two one-sided tests, doubled as the interval
+    has 95 % (Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987, p. 657); outside, that of the nearer bound.
     """
     (low, high), (inside, outside, across) = region, words
     require_carried(estimate, told)
+    p_value, settles = math.nan, ""
+    if isinstance(estimate, MeanEstimate):
+        p_value = max(p_of(estimate, bound) for bound in region if math.isfinite(bound))
     if low < estimate.ci_low and estimate.ci_high < high:
-        return judged("reproduced", f"{told}: {inside}.", estimate)
+        return judged("reproduced", f"{told}: {inside}.", estimate, p_value)
     if estimate.ci_high < low or high < estimate.ci_low:
-        return judged("contradicted", f"{told}: {outside}.", estimate)
-    gap = min(abs(estimate.value - bound) for bound in region)
-    settles = f"; {what_settles(estimate, gap)}" if isinstance(estimate, MeanEstimate) else ""
-    return judged("inconclusive", f"{told}: {across}{settles}.", estimate)
+        return judged("contradicted", f"{told}: {outside}.", estimate, p_value)
+    if isinstance(estimate, MeanEstimate):
+        settles = f"; {what_settles(estimate, min(abs(estimate.value - bound) for bound in region))}"
+    return judged("inconclusive", f"{told}: {across}{settles}.", estimate, p_value)
 
 
 def require_carried(estimate: Estimate, told: str) -> None:
@@ -87,14 +128,16 @@ def _judge_contrast(claim: Better | Equivalent | GainsMore, evidence: Evidence) 
         weights[name, size] += weight
     # A start that both steps share cancels, and its runs do not matter.
     weights = {cell: weight for cell, weight in weights.items() if weight}
-    if trouble := evidence.absent(weights, metric):
-        raise Undecided(trouble)
+    _refuse(evidence.absent(weights, metric), evidence, weights)
     found = evidence.contrast(weights, metric)
     at, told = at_size(size), described(metric, found)
     match claim:
         case Equivalent():
             region = f"±{amount(metric, claim.within, signed=False)}"
-            words = (f"within {region}", f"outside {region}", f"the interval reaches across a bound of {region}")
+            better = "better" if METRICS[metric] == ("up" if found.sign > 0 else "down") else "worse"
+            clearly = f", though clearly {better}" if found.sign else ""
+            across = f"the interval reaches across a bound of {region}"
+            words = (f"within {region}{clearly}", f"outside {region}", across)
             told = f"{claim.arm} differs from {claim.to}{at} by {told}"
             return judged_by_region(found, (-claim.within, claim.within), told, words)
         case Better():
@@ -112,8 +155,7 @@ def _axis(claim: GapShrinks | Crosses, evidence: Evidence) -> Axis:
         axis = size_axis(study, *names)
     else:
         axis = level_axis(study, *names, _claimed_size(claim.train_size, study))
-    if trouble := trouble_along(evidence, axis, claim.metric):
-        raise Undecided(trouble)
+    _refuse(trouble_along(evidence, axis, claim.metric), evidence, axis.cells)
     return axis
 
 
@@ -132,23 +174,33 @@ def _judge_crosses(claim: Crosses, evidence: Evidence) -> Judgement:
     """Reproduced when the leader leads at the axis' first point and the follower at the last, each by its interval.
 
     Contradicted when one of them leads at every point by its interval, or when they cross the other way round, each
-    time once: where the lead changes more often, neither is said.
+    time once: where the lead changes more often, neither is said. Nor is it contradicted by one that leads at every
+    point where the source saw the crossing further on, on the side on which that leader would be overtaken.
+
+    The p-value is the largest over the ends, or, where the same one leads at both, over all points; 1 where no test
+    could have decided.
     """
     axis = _axis(claim, evidence)
     found = crossing(evidence, axis.flipped(), claim.metric)
-    told = statement(found)
+    told, tests = statement(found).removesuffix("."), [p_of(point) for point in found.differences]
     if found.shown:
         point = Estimate(found.median, found.ci_low, found.ci_high)
-        return judged("reproduced" if found.signs[-1] > 0 else "contradicted", told, point)
-    told = told.removesuffix(".")
+        ends = max(tests[0], tests[-1])
+        return judged("reproduced" if found.signs[-1] > 0 else "contradicted", f"{told}.", point, ends)
     if found.changes:
-        raise Undecided(told)
+        return Judgement(verdict="inconclusive", reason=f"{told}.", p_value=1.0)
     if found.open_point is not None:
         difference = found.differences[found.open_point]
-        raise Undecided(f"{told}; {what_settles(difference, difference.value)}")
-    leader = claim.leader if found.signs[0] < 0 else claim.follower
-    told = f"{told}; {leader} leads at every one of {counted(len(axis.points), axis.noun)}."
-    return Judgement(verdict="contradicted", reason=told)
+        crossed = found.differences[0].value * found.differences[-1].value < 0
+        p_value = max(tests[0], tests[-1]) if crossed else max(tests)
+        reason = f"{told}; {what_settles(difference, difference.value)}."
+        return Judgement(verdict="inconclusive", reason=reason, p_value=p_value)
+    led = found.signs[0] < 0
+    told += f"; {claim.leader if led else claim.follower} leads at every one of {counted(len(axis.points), axis.noun)}"
+    if claim.seen_at and (claim.seen_at[1] > axis.points[-1] if led else claim.seen_at[0] < axis.points[0]):
+        reason = f"{told}; the source's crossing, at {axis.told(*claim.seen_at)}, does not lie within it."
+        return Judgement(verdict="outside the range measured", reason=reason, p_value=1.0)
+    return Judgement(verdict="contradicted", reason=f"{told}.", p_value=max(tests))
 
 
 def _judge_monotone(claim: Monotone, evidence: Evidence) -> Judgement:
@@ -164,7 +216,7 @@ def _judge_cost_grows(claim: CostGrows, evidence: Evidence) -> Judgement:
 
     Exact costs are compared as they are, measured ones by the intervals of their ratios.
     """
-    if claim.metric in _EXACT:
+    if claim.metric in EXACT:
         return _exact_cost(claim, evidence)
 
     def tell(step: MeanEstimate) -> str:
@@ -175,13 +227,13 @@ def _judge_cost_grows(claim: CostGrows, evidence: Evidence) -> Judgement:
     words = (f"every step {raises} of {claim.factor:g} or more", f"{raises} below {claim.factor:g}")
     found = _judged_steps(_measured_steps(claim, evidence, log=True), math.log(claim.factor), words, tell)
     ratio = (float(np.exp(number)) for number in (found.estimate, found.ci_low, found.ci_high))
-    return judged(found.verdict, found.reason, Estimate(*ratio))
+    return judged(found.verdict, found.reason, Estimate(*ratio), found.p_value)
 
 
 def _exact_cost(claim: CostGrows, evidence: Evidence) -> Judgement:
     steps = _steps(claim, evidence.study)
     costs = {cell: evidence.median(cell, claim.metric, evidence.rows[cell]) for step in steps for cell in step}
-    _require_positive(costs, claim.metric)
+    _require_positive(costs, claim.metric, evidence)
     start, end = min(steps, key=lambda step: (costs[step[1]] / costs[step[0]], step[0][0]))
     least = costs[end] / costs[start]
     holds = least >= claim.factor and least > 1
@@ -194,9 +246,10 @@ def _exact_cost(claim: CostGrows, evidence: Evidence) -> Judgement:
     return judged("reproduced" if holds else "contradicted", told, Estimate(least, least, least))
 
 
-def _require_positive(costs: Mapping[Cell, float], metric: str) -> None:
-    if unfit := [place(cell) for cell, cost in costs.items() if not cost > 0]:
-        raise Undecided(f"{listed(unfit)}: {named(metric)} not measured or not above zero, so there is no ratio")
+def _require_positive(costs: Mapping[Cell, float], metric: str, evidence: Evidence) -> None:
+    if unfit := [cell for cell, cost in costs.items() if not cost > 0]:
+        told = f"{listed(map(place, unfit))}: {named(metric)} not measured or not above zero, so there is no ratio"
+        raise Undecided(told, lost_runs(evidence, (cell for cell in unfit if not evidence.rows[cell])))
 
 
 def _steps(claim: Monotone | CostGrows, study: ResolvedStudy) -> list[tuple[Cell, Cell]]:
@@ -224,10 +277,9 @@ def _measured_steps(
     """Each step's name and its estimate (of the logarithm), positive in the claim's direction."""
     metric, steps = claim.metric, _steps(claim, evidence.study)
     cells = dict.fromkeys(cell for step in steps for cell in step)
-    if trouble := evidence.absent(cells, metric):
-        raise Undecided(trouble)
+    _refuse(evidence.absent(cells, metric), evidence, cells)
     if log:
-        _require_positive({cell: float(evidence.values(cell, metric).min()) for cell in cells}, metric)
+        _require_positive({cell: float(evidence.values(cell, metric).min()) for cell in cells}, metric, evidence)
     return [
         (f"{place(start)} to {place(end)}", evidence.contrast({end: 1.0, start: -1.0}, metric, log=log))
         for start, end in steps
@@ -240,22 +292,23 @@ def _judged_steps(
     """Reproduced when every step's interval lies above `null` (an intersection-union test, so no correction).
 
     Contradicted when a step's is below it, Holm-corrected. `words`: what holds of every step, what one breaks it by.
+    The p-value is the largest of all steps, or, where some point against the claim, the smallest corrected of these.
     """
     held, broken = words
     for step, found in steps:
         require_carried(found, f"from {step}, {tell(found)}")
-    adjusted = holm([found.p_value(null) for _, found in steps])
-    against = [(p, step) for p, step in zip(adjusted, steps, strict=True) if step[1].value < null and p < 1 - LEVEL]
-    if against:
-        p, (step, worst) = min(against, key=lambda each: each[0])
-        reason = f"The step from {step} {broken}: {tell(worst)}, p = {plain(p, 2)} (Holm)."
-        return judged("contradicted", reason, worst)
+    tests = [p_of(found, null) for _, found in steps]
+    against = [(p, step) for p, step in zip(holm(tests), steps, strict=True) if step[1].value < null]
+    p_value, (step, worst) = min(against, key=lambda each: each[0], default=(max(tests), steps[0]))
+    if against and p_value < 1 - LEVEL:
+        reason = f"The step from {step} {broken}: {tell(worst)}, p = {plain(p_value, 2)} (Holm)."
+        return judged("contradicted", reason, worst, p_value)
     step, weakest = min(steps, key=lambda each: each[1].ci_low)
     told = f"from {step}, {tell(weakest)}"
     if weakest.ci_low > null:
-        return judged("reproduced", f"{held[0].upper()}{held[1:]}; the weakest is {told}.", weakest)
+        return judged("reproduced", f"{held[0].upper()}{held[1:]}; the weakest is {told}.", weakest, p_value)
     settles = what_settles(weakest, weakest.value - null)
-    return judged("inconclusive", f"The weakest step, {told}, is inconclusive; {settles}.", weakest)
+    return judged("inconclusive", f"The weakest step, {told}, is inconclusive; {settles}.", weakest, p_value)
 
 
 SHIPPED_JUDGES: Mapping[type[Claim], Callable[[Any, Evidence], Judgement]] = {

@@ -10,7 +10,7 @@ from harness.records.files import adapter, read_json, reading, write_json
 from harness.records.layout import STUDY_FILE, StudyFolder
 from harness.spec import DataSpec, Recipe, ResolvedStudy, to_plain
 from harness.spec.checks import field_types
-from harness.spec.claims import SHIPPED, Claim, KeptClaim
+from harness.spec.claims import SHIPPED, Claim, KeptClaim, as_kept_now
 
 
 def write_study(folder: Path, study: ResolvedStudy, provenance: dict[str, Any]) -> None:
@@ -48,10 +48,12 @@ def read_study(folder: Path) -> tuple[ResolvedStudy, dict[str, Any]]:
 
 
 def _claim(content: dict[str, Any]) -> Claim:
-    """A claim as it was kept: one of a study file's own kind keeps what its class adds as it is."""
-    for kind in SHIPPED:
-        if kind.__dataclass_fields__["kind"].default == content["kind"]:
-            return cast("Claim", adapter(cast("Any", kind)).validate_python(content))
+    """A claim as it was kept: one of a study file's own type keeps what its class adds as it is."""
+    content = as_kept_now(content)
+    for shipped in SHIPPED:
+        if shipped.__dataclass_fields__["type"].default == content["type"]:
+            return cast("Claim", adapter(cast("Any", shipped)).validate_python(content))
+    content = {"kind": "paper"} | content
     common = {item.name for item in fields(Claim)}
     own = {key: value for key, value in content.items() if key not in common}
     return KeptClaim(**{key: content[key] for key in common}, fields=own)

@@ -17,8 +17,9 @@ from harness.report.figures import NAMES
 from harness.report.index import write_index
 from harness.report.page import markdown, page
 from harness.report.result_tables import summary_of
-from harness.report.view import View
+from harness.report.view import View, rows_of
 from harness.spec import to_plain
+from harness.spec.verdicts import tally_of
 
 __all__ = ["document", "write_index", "write_report"]
 
@@ -56,6 +57,7 @@ def document(records: StudyRecords, findings: Findings, figures: tuple[str, ...]
     Accuracies and differences are fractions; a number that is not known is null. `figures`: names, the main one first.
     """
     study, facts = records.study, of_provenance(records.provenance)
+    tally = tally_of(rows_of(findings.claims))
 
     def rows(frame: pd.DataFrame) -> Any:
         return json.loads(frame.to_json(orient="records", double_precision=15))
@@ -69,6 +71,7 @@ def document(records: StudyRecords, findings: Findings, figures: tuple[str, ...]
         "answer": findings.answer,
         "source": study.source,
         "verdicts": dict(sorted(Counter(map(str, findings.claims["verdict"])).items())),
+        "verdicts_by_kind": {of.kind: {count.verdict: count.number for count in of.counts} for of in tally},
         "claims": rows(findings.claims),
         "comparisons": rows(findings.comparisons),
         "arms": rows(findings.arms),

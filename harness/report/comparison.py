@@ -11,13 +11,14 @@ from harness.analysis.findings import Findings
 from harness.records import files
 from harness.records.layout import StudyFolder
 from harness.records.run_table import StudyRecords
-from harness.report.content import NO_ANSWER, Content, Section, cautions_of, command_of, drawn, title_of, verdicts_of
+from harness.report.content import NO_ANSWER, Content, Section, cautions_of, command_of, drawn, title_of
 from harness.report.origin_tables import provenance_table
 from harness.report.page import markdown, page
 from harness.report.result_tables import claims_table
 from harness.report.table import Cell, Column, Table, make_table, number_column, text_column, text_table
 from harness.report.view import Row, View, rows_of
 from harness.spec.formats import MINUS, NONE, count, counted, number, p_value, percent, points_interval
+from harness.spec.verdicts import tally_of
 
 Results = tuple[StudyRecords, Findings]
 
@@ -40,7 +41,7 @@ def comparison_of(first: Results, second: Results, across: Across, folder: Path)
         titles = [f"{title}, {place}" for title, place in zip(titles, PLACES, strict=True)]
     views = [View(*results) for results in (first, second)]
     sides = list(zip((1, 2), views, titles, strict=True))
-    claims = [claims_table(view, f"claims-{place}", f"{title}: published claims") for place, view, title in sides]
+    claims = [claims_table(view, f"claims-{place}", f"{title}: claims") for place, view, title in sides]
     sections = (
         Section("claims", "Claims", tables=tuple(claims)),
         *(Section(anchor, heading, tables=(table,)) for anchor, heading, table in _tables(across, views, titles)),
@@ -69,7 +70,7 @@ def _side(view: View, title: str, place: int, folder: Path) -> Section:
         title,
         question=view.study.question,
         text=f"{view.findings.answer or NO_ANSWER} Source: {view.study.source}.",
-        verdicts=verdicts_of(view.findings),
+        tally=tally_of(rows_of(view.findings.claims)),
         lines=(*view.findings.gaps, *cautions_of(view.records, view.findings)),
         figures=tuple(figures),
     )

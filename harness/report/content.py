@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
-from harness.analysis.findings import VERDICTS, Findings
+from harness.analysis.findings import Findings
 from harness.records.run_table import StudyRecords
 from harness.report import origin_tables, result_tables
 from harness.report.figures import drawings
@@ -14,13 +14,11 @@ from harness.report.own_figures import own_figures
 from harness.report.result_tables import crossings_table
 from harness.report.style import Drawn, png, svg, theme
 from harness.report.table import Table
-from harness.report.view import View
+from harness.report.view import View, rows_of
 from harness.spec.formats import counted, words
+from harness.spec.verdicts import Tally, tally_of
 
 NO_ANSWER = "No run has finished yet, so there is no answer."
-
-Verdicts = tuple[tuple[str, str, int], ...]
-"""Verdict, its symbol and how many claims have it."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Section:
     heading: str
     question: str = ""
     text: str = ""
-    verdicts: Verdicts = ()
+    tally: Tally = ()
     lines: tuple[str, ...] = ()
     figures: tuple[Drawn, ...] = ()
     tables: tuple[Table, ...] = ()  # those without rows do not apply
@@ -50,7 +48,7 @@ class Content:
     kicker: str  # above the heading
     heading: str
     answer: str
-    verdicts: Verdicts = ()
+    tally: Tally = ()
     callouts: tuple[Section, ...]  # what changes the reading of all else
     sections: tuple[Section, ...]
     pair: tuple[Section, ...] = ()  # stand side by side, before the others
@@ -76,7 +74,7 @@ def content_of(records: StudyRecords, findings: Findings) -> Content:
         kicker=f"Study {study.name}, scale {study.scale}; after {study.source}",
         heading=study.question,
         answer=findings.answer or NO_ANSWER,
-        verdicts=verdicts_of(findings),
+        tally=tally_of(rows_of(findings.claims)),
         callouts=tuple(filter(None, [gaps, Section("warnings", "Caveats", lines=cautions)])),
         sections=tuple(filter(None, _sections(view, figures))),
     )
@@ -90,12 +88,6 @@ def cautions_of(records: StudyRecords, findings: Findings) -> tuple[str, ...]:
 def title_of(records: StudyRecords) -> str:
     """The study's name for people, with its scale."""
     return f"{words(records.study.name).capitalize()} ({records.study.scale})"
-
-
-def verdicts_of(findings: Findings) -> Verdicts:
-    """The verdicts that occur, in the order of `VERDICTS`."""
-    found = list(findings.claims["verdict"])
-    return tuple((name, result_tables.SYMBOLS[name], found.count(name)) for name in VERDICTS if name in found)
 
 
 def drawn(view: View, most: int | None = None) -> list[Drawn]:

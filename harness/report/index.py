@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from harness.analysis.findings import VERDICTS
 from harness.records import files
 from harness.records.layout import REPORT_FILE, StudyFolder
-from harness.report.content import NO_ANSWER, Verdicts
-from harness.report.page import environment, escape, tally
-from harness.report.result_tables import SYMBOLS
+from harness.report.all_claims import AllClaims, all_claims, claims_in
+from harness.report.content import NO_ANSWER
+from harness.report.page import environment, escape, markdown_table
 from harness.spec import SCALES, InvalidInput
 from harness.spec.formats import NONE, points_range, words
+from harness.spec.verdicts import tally_of, tally_text
 
 OPEN = "<!-- What stands from here to the closing mark is written by hand and kept when this file is renewed. -->"
 CLOSE = "<!-- Closing mark: what follows is written by `patchbench report` and lost when it is written again. -->"
@@ -36,7 +36,7 @@ class Entry:
     scale: str
     question: str = ""
     answer: str = ""
-    verdicts: Verdicts = ()
+    claims: tuple[dict[str, Any], ...] = ()  # rows of its report.json
     gaps: int = 0
     smallest: str = ""
     """Smallest true difference that the study shows with power .8, in points; empty where that is not known."""
@@ -47,6 +47,8 @@ class Entry:
     def folder(self) -> str:
         """Address of the study's folder relative to the index."""
         return quote(f"{self.study}/{self.scale}")
+
+    tally = property(lambda self: tally_of(self.claims))
 
     @property
     def title(self) -> str:
@@ -60,8 +62,9 @@ def write_index(results: Path) -> list[Path]:
     """
     entries = entries_of(results)
     readme, page = results / "README.md", results / "index.html"
-    files.write_text(readme, _markdown(entries, _by_hand(readme)))
-    files.write_text(page, environment().get_template("index.html.j2").render(entries=entries))
+    together = all_claims(dict(row) for entry in entries for row in entry.claims)
+    files.write_text(readme, _markdown(entries, together, _by_hand(readme)))
+    files.write_text(page, environment().get_template("index.html.j2").render(entries=entries, together=together))
     return [readme, page]
 
 
@@ -87,7 +90,6 @@ def _entry(folder: Path) -> Iterator[Entry]:
 
 
 def _read(folder: Path, content: dict[str, Any]) -> Entry:
-    counts = {str(verdict): int(number) for verdict, number in content["verdicts"].items()}
     figure = str(next(iter(content["files"]["figures"]), ""))
     shown = re.fullmatch(r"figures/[^/]+\.png", figure) and (folder / figure).is_file()  # it may come from anybody
     return Entry(
@@ -95,7 +97,7 @@ def _read(folder: Path, content: dict[str, Any]) -> Entry:
         folder.name,
         question=str(content["question"]),
         answer=textwrap.shorten(str(content["answer"]), _MOST_ANSWER, placeholder=" …") or NO_ANSWER,
-        verdicts=tuple((verdict, SYMBOLS[verdict], counts[verdict]) for verdict in VERDICTS if verdict in counts),
+        claims=tuple(claims_in(content, f"{folder.parent.name} ({folder.name})")),
         gaps=len(content["gaps"]),
         smallest=points_range(row.get("smallest_detectable") for row in content["comparisons"]),
         figure=quote(f"{folder.parent.name}/{folder.name}/{figure}") if shown else "",
@@ -111,11 +113,15 @@ def _by_hand(readme: Path) -> str:
     return kept.strip() if opened and closed and "\n" not in before.strip() else text.strip()
 
 
-def _markdown(entries: list[Entry], by_hand: str) -> str:
+def _markdown(entries: list[Entry], together: AllClaims, by_hand: str) -> str:
     rows = [_row(entry) for entry in entries if not entry.problem]
     lost = [f"- {escape(entry.title)}: {escape(entry.problem)}" for entry in entries if entry.problem]
     blocks = ["# Results", OPEN, by_hand, CLOSE, "## Studies"]
     blocks += ["\n".join((_HEADINGS, *rows)), _SMALLEST] if rows else ["No study has a report yet."]
+    if together.tally:
+        told = f"**All claims:** {tally_text(together.tally)}. {escape(together.text)}"
+        table = markdown_table(together.table) if together.table.rows else ""
+        blocks += ["## Claims of all studies", told, table, escape(together.table.note) if table else ""]
     blocks += ["## Not shown", "\n".join(lost)] if lost else []
     return "\n\n".join(filter(None, blocks)) + "\n"
 
@@ -126,5 +132,5 @@ def _row(entry: Entry) -> str:
     gaps = f"<br>cells with gaps: {entry.gaps}" if entry.gaps else ""
     title = html.escape(entry.title).replace("|", "&#124;")
     figure = f'<img src="{entry.figure}" width="220" alt="{title}: main figure">' if entry.figure else ""
-    claims = escape(tally(entry.verdicts)) or "none"
+    claims = escape(tally_text(entry.tally)) or "none"
     return f"| {study} | {escape(entry.answer)}{gaps} | {claims} | {entry.smallest or NONE} | {figure} |"

@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from harness.report.content import Content, Section, Verdicts
+from harness.report.content import Content, Section
 from harness.report.table import Table, linked
+from harness.spec.verdicts import tally_text
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]#|~$@])")
 
@@ -39,7 +40,7 @@ def markdown(content: Content) -> str:
     """The page in Markdown; its pictures lie beside it."""
     blocks = [f"# {escape(content.heading)}", f"*{prose(content.kicker)}*"]
     blocks.append(f"**{'Answer' if content.kind == 'report' else 'In short'}:** {escape(content.answer)}")
-    blocks += [f"**Claims:** {tally(content.verdicts)}"] if content.verdicts else []
+    blocks += [f"**Claims:** {tally_text(content.tally)}"] if content.tally else []
     for section in (*content.callouts, *content.pair, *content.sections):
         blocks += _section(section)
     return "\n\n".join(blocks) + "\n"
@@ -50,7 +51,7 @@ def _section(section: Section) -> Iterator[str]:
         f"## {escape(section.heading)}",
         f"**{escape(section.question)}**" if section.question else "",
         prose(section.text),
-        f"**Claims:** {tally(section.verdicts)}" if section.verdicts else "",
+        f"**Claims:** {tally_text(section.tally)}" if section.tally else "",
         "\n".join(f"- {escape(line)}" for line in section.lines),
     ]
     for figure in (figure for figure in section.figures if figure.address):
@@ -59,11 +60,6 @@ def _section(section: Section) -> Iterator[str]:
     for data in (data for data in section.tables if data.rows):
         blocks += [f"**{escape(data.caption)}**", markdown_table(data), escape(data.note)]
     return filter(None, [*blocks, textwrap.indent(section.code, "    ")])
-
-
-def tally(verdicts: Verdicts) -> str:
-    """`✓ 2 reproduced, ✗ 1 contradicted`."""
-    return ", ".join(f"{symbol} {number} {verdict}" for verdict, symbol, number in verdicts)
 
 
 def markdown_table(data: Table) -> str:

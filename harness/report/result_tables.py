@@ -10,9 +10,7 @@ from harness.report.table import Cell, Column, Table, make_table, number_column,
 from harness.report.view import Row, View, accuracy, difference, rows_of, size_of
 from harness.spec import Claim, CostGrows, Crosses, GapShrinks, formats
 from harness.spec.formats import MINUS, NONE, count, counted, magnitude, number, percent, plain, points_interval, words
-
-SYMBOLS = {"reproduced": "✓", "contradicted": "✗", "inconclusive": "?"}
-"""Stand before a verdict's word, so that it is told by more than its colour."""
+from harness.spec.verdicts import SYMBOLS
 
 _UNLEARNED = "†"  # stands after an arm that apparently did not learn
 
@@ -26,6 +24,7 @@ def claims_table(
     columns = (
         text_column("Claim", "statement"),
         Column("Verdict", lambda row: Cell(f"{SYMBOLS[row['verdict']]} {row['verdict']}", verdict=row["verdict"])),
+        text_column("Kind", "kind"),
         Column("Estimate [95% interval]", lambda row: Cell(_estimate(row, row["of"]))),
         text_column("Reason", "reason"),
         text_column("Source", "source"),
@@ -35,7 +34,7 @@ def claims_table(
 
 
 def _estimate(row: Row, claim: Claim) -> str:
-    """The estimate in the unit that the kind of claim has, with its interval where there is one."""
+    """The estimate in the unit that the type of claim has, with its interval where there is one."""
     write, unit = form(getattr(claim, "metric", None) or "")
     match claim:
         case Crosses(along="train_size"):

@@ -1,7 +1,8 @@
-"""Published findings as data: what each kind of claim means. `analysis.shipped_claims` judges the shipped kinds.
+"""Findings as data: what each type of claim means. `analysis.shipped_claims` judges the shipped types.
 
-Every claim is judged on the confirm runs, by an interval, never by a point estimate:
-`reproduced`, `contradicted` or `inconclusive`. A study file may have a kind of its own, a subclass of `Claim`.
+Every claim is judged on the confirm runs, by an interval, never by a point estimate. Its type, a class, says what is
+judged; its kind says whose finding it is, and so what the verdict is called (`harness.spec.verdicts`). A study file may
+have a type of its own, a subclass of `Claim`.
 """
 
 import json
@@ -10,15 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
-from harness.spec.checks import AboveZero, Within, check_types, nearest
+from harness.spec.checks import AboveZero, Within, check_types, later, nearest
 from harness.spec.errors import InvalidInput, require, require_choice
 from harness.spec.run import to_plain
+from harness.spec.verdicts import Kind, Verdict
 
 if TYPE_CHECKING:
     from harness.spec.study import ResolvedStudy
 
 Direction = Literal["up", "down"]
-Verdict = Literal["reproduced", "contradicted", "inconclusive"]
 
 METRICS: dict[str, Direction] = {
     "test_accuracy": "up",
@@ -35,6 +36,9 @@ METRICS: dict[str, Direction] = {
     "params": "down",
 }
 """Columns of the frame of runs that a claim may be about, with the direction that is better."""
+
+EXACT = ("params", "macs_per_image", "attention_macs_per_image")
+"""Metrics that the model alone decides: claims about them are arithmetic."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,13 @@ class Judgement:
     estimate: float = math.nan
     ci_low: float = math.nan
     ci_high: float = math.nan
+    p_value: float = math.nan  # two-sided, of the test that the verdict follows from; NaN where there is none
+    lost_runs: int = 0  # planned runs without a result that leave it inconclusive
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A published finding. A study file's own kind is a subclass with a `judge`.
+    """A finding that a study puts to the test. A study file's own type is a subclass with a `judge`.
 
     Fields of a subclass are texts, numbers, None, and tuples or mappings of these. `metric`, one of METRICS, gives the
     estimate's unit, and `margin` the bound that an interval is held against (0 without one).
@@ -71,7 +77,9 @@ class Claim:
     source: str
     conditions: str = ""
     """The finding in one sentence; its paper, figure or table; the conditions there (data, budget, model size)."""
-    kind: str = ""  # what the claim is called in tables: the name of the class, for one that a study file defines
+    kind: Kind = later("paper")
+    """Whose finding it is: a publication's, or a hypothesis of the study's own. Those about EXACT are arithmetic."""
+    type: str = ""  # what the claim is called in tables: the name of the class, for one that a study file defines
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -79,11 +87,18 @@ class Claim:
         require(bool(self.statement.strip()), f"{name}.statement is empty; say what should hold.")
         require(bool(self.source.strip()), f"{name}.source is empty; name the paper, figure or table.")
         require_choice(f"{name}.metric", getattr(self, "metric", None), (*METRICS, None))
+        if getattr(self, "metric", None) in EXACT:
+            object.__setattr__(self, "kind", "arithmetic")
+        elif type(self) in SHIPPED and self.kind == "arithmetic":
+            told = f"is for exact costs ({', '.join(EXACT)}); give 'paper' or 'hypothesis'."
+            raise InvalidInput(f"{name}.kind is 'arithmetic', which {told}")
         if not isinstance(self, KeptClaim) and type(self) not in SHIPPED:
-            object.__setattr__(self, "kind", name)
+            object.__setattr__(self, "type", name)
 
     def judge(self, tables: Any, rng: Any) -> Estimate | Judgement:
         """The verdict, or the estimate whose interval decides: reproduced above `margin`, contradicted below it.
+
+        Of a hypothesis these are called supported and not supported, whichever of the words is given.
 
         `tables`: `harness.analysis.Evidence`, with the frames `runs`, `trials`, `curves`, `shifts` and `comparisons`
         and with `difference`, the paired difference of two arms. `rng`: a NumPy Generator of this claim's own.
@@ -111,7 +126,7 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class KeptClaim(Claim):
-    """A claim of a study file's own kind, as study.json has it: only that file can judge it."""
+    """A claim of a study file's own type, as study.json has it: only that file can judge it."""
 
     fields: Mapping[str, Any]  # what the class of the study file adds, by name
 
@@ -120,17 +135,22 @@ class KeptClaim(Claim):
         return self.fields.get("metric")
 
     def kept_as(self) -> dict[str, Any]:
-        common = {name: getattr(self, name) for name in ("statement", "source", "conditions", "kind")}
-        return common | dict(self.fields)
+        names = ("statement", "source", "conditions", *(("kind",) if self.kind != "paper" else ()), "type")
+        return {name: getattr(self, name) for name in names} | dict(self.fields)
+
+
+def as_kept_now(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A claim as study.json has it: version 0.1 had the name of its type as `kind`, and all claims were papers'."""
+    return dict(content) if "type" in content else {("type" if k == "kind" else k): v for k, v in content.items()}
 
 
 def is_own(claim: Claim) -> bool:
-    """Whether a claim is of a kind that a study file defines."""
+    """Whether a claim is of a type that a study file defines."""
     return type(claim) not in SHIPPED
 
 
 def check_own(claim: Claim) -> None:
-    """Refuse a claim of a study file's own kind that cannot be kept or judged."""
+    """Refuse a claim of a study file's own type that cannot be kept or judged."""
     name = type(claim).__name__
     if type(claim) in (*SHIPPED, KeptClaim):
         return
@@ -162,7 +182,7 @@ class Better(_Comparison):
     """`arm` has a better `metric` than `than` (in the metric's own direction), by more than `margin` (in its unit)."""
 
     _arms = ("arm", "than")
-    kind: Literal["better"] = "better"
+    type: Literal["better"] = "better"
     arm: str
     than: str
     margin: float = 0.0
@@ -173,7 +193,7 @@ class Equivalent(_Comparison):
     """The difference of `metric` between `arm` and `to` lies within ±`within`."""
 
     _arms = ("arm", "to")
-    kind: Literal["equivalent"] = "equivalent"
+    type: Literal["equivalent"] = "equivalent"
     arm: str
     to: str
     within: AboveZero  # Half-width of the region of practical equivalence, in the metric's unit
@@ -184,7 +204,7 @@ class GainsMore(_Comparison):
     """The step from `start` to `arm` gains more `metric` than the one from `other_start` to `other`, by `margin`."""
 
     _arms = ("arm", "start", "other", "other_start")
-    kind: Literal["gains_more"] = "gains_more"
+    type: Literal["gains_more"] = "gains_more"
     arm: str
     start: str
     other: str
@@ -221,14 +241,25 @@ class _Gap(_Comparison):
 class GapShrinks(_Gap):
     """The lead falls along the axis: with the logarithm of the training size, or with the factor's level."""
 
-    kind: Literal["gap_shrinks"] = "gap_shrinks"
+    type: Literal["gap_shrinks"] = "gap_shrinks"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crosses(_Gap):
     """`follower` overtakes `leader` somewhere on the axis, within the measured range."""
 
-    kind: Literal["crosses"] = "crosses"
+    type: Literal["crosses"] = "crosses"
+    seen_at: tuple[float, float] | None = later(None)
+    """Between which training images, or levels, the source saw it; None where that is not known.
+
+    Beyond what was measured, a crossing there is not contradicted by a leader that leads at every measured point."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.seen_at, tuple) and all(type(end) is int for end in self.seen_at):
+            object.__setattr__(self, "seen_at", tuple(map(float, self.seen_at)))
+        super().__post_init__()
+        if self.seen_at is not None and not (len(self.seen_at) == 2 and self.seen_at[0] <= self.seen_at[1]):
+            raise InvalidInput(f"Crosses.seen_at is {self.seen_at}; it must be two numbers, the smaller one first.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +290,7 @@ class Monotone(_Ordered):
     """Over the arms in order of increasing level, `metric` goes `direction` at every step."""
 
     _arms = ("arm",)
-    kind: Literal["monotone"] = "monotone"
+    type: Literal["monotone"] = "monotone"
     metric: str
     arm: str | None = None  # along `train_size`, the one that is followed; None for all arms
     slack: float = 0.0
@@ -270,11 +301,11 @@ class Monotone(_Ordered):
 class CostGrows(_Ordered):
     """Over the arms in order of increasing level, a cost goes `direction` by at least `factor` per step."""
 
-    kind: Literal["cost_grows"] = "cost_grows"
+    type: Literal["cost_grows"] = "cost_grows"
     metric: str = "macs_per_image"
     factor: Annotated[float, Within(1)] = 1.0  # smallest ratio of a step that counts as growth
 
 
 ShippedClaim = Better | Equivalent | Monotone | GapShrinks | Crosses | GainsMore | CostGrows
 
-SHIPPED: tuple[type[Claim], ...] = get_args(ShippedClaim)  # the kinds of claim that the analysis judges itself
+SHIPPED: tuple[type[Claim], ...] = get_args(ShippedClaim)  # the types of claim that the analysis judges itself

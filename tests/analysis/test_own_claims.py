@@ -130,7 +130,7 @@ def test_runs_without_a_result_are_told() -> None:
 
 def as_kept(of: StudyRecords) -> StudyRecords:
     """As results are read back, without the study's file."""
-    common = ("statement", "source", "conditions", "kind")
+    common = ("statement", "source", "conditions", "type")
     plain = [to_plain(claim) for claim in of.study.claims]
     claims = tuple(
         KeptClaim(

@@ -9,7 +9,7 @@ from scipy import stats
 from simulate import World, at_most, evidence, records, share, study, verdicts, without_accuracy, without_frames
 
 from harness.analysis.evidence import Evidence
-from harness.analysis.findings import CLAIM_COLUMNS, VERDICTS
+from harness.analysis.findings import CLAIM_COLUMNS
 from harness.analysis.judging import judge
 from harness.analysis.wording import named
 from harness.spec import (
@@ -24,6 +24,7 @@ from harness.spec import (
     Monotone,
     ResolvedStudy,
 )
+from harness.spec.verdicts import VERDICTS
 
 SAID = {"statement": "It holds", "source": "a paper"}
 THREE = {"ViT/4": 4.0, "ViT/7": 7.0, "ViT/14": 14.0}
@@ -172,7 +173,7 @@ def test_a_start_that_both_steps_share_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("metric", ["shifted_accuracy", "shift_agreement", "attention_macs_per_image"])
-@pytest.mark.parametrize("claim", [better, equivalent, falls, shrinks, crosses, gains], ids=lambda claim: claim.kind)
+@pytest.mark.parametrize("claim", [better, equivalent, falls, shrinks, crosses, gains], ids=lambda claim: claim.type)
 def test_a_metric_that_was_not_measured_decides_nothing(claim: Claim, metric: str) -> None:
     sized = claim in (shrinks, crosses)
     found, reason = verdict(replace(claim, metric=metric), flat(), sizes=SIZES if sized else ())

@@ -70,7 +70,7 @@ def test_a_claim_of_ones_own(desk: Path, here: Here) -> None:
     assert "Judged by the study file&#39;s own class AheadEarly." in (folder / "report.html").read_text()
     assert "points of validation accuracy" in claim["reason"]
     (kept,) = read_json(folder / "study.json")["study"]["claims"]
-    assert (kept["kind"], kept["source"], kept["arm"]) == ("AheadEarly", "my own", "ViT/2")
+    assert (kept["type"], kept["source"], kept["arm"]) == ("AheadEarly", "my own", "ViT/2")
     before = pages(folder)
 
     # Without the file, and without the work folder: the verdict is kept.

@@ -25,6 +25,7 @@ BESIDES = {
     "spec/search.py": "the values that it draws are in the configuration",
     "spec/study.py": "what it finds and resolves is in the configuration",
     "spec/claims.py": "judges results",
+    "spec/verdicts.py": "words for what was judged",
 }
 """What training code imports and the fingerprint leaves out, and why."""
 

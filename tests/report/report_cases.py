@@ -202,13 +202,16 @@ def make_findings(study, arms, sizes):
         claims=pd.DataFrame(
             [
                 {
-                    "claim": f"{claim.kind} {i}",
+                    "claim": f"{claim.type} {i}",
+                    "kind": claim.kind,
                     "statement": claim.statement,
                     "source": claim.source,
                     "verdict": ("reproduced", "contradicted", "inconclusive")[(i - 1) % 3],
                     "estimate": 0.0123,
                     "ci_low": 0.004,
                     "ci_high": 0.02,
+                    "p_value": NAN if claim.kind == "arithmetic" else 0.0004,
+                    "lost_runs": 0,
                     "reason": "The difference is +1.23 points [+0.40, +2.00] over 3 paired seeds.",
                 }
                 for i, claim in enumerate(study.claims, 1)

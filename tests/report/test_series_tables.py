@@ -116,6 +116,7 @@ def test_claims_along_the_factor_have_its_unit():
     along = records.study.factor
     claims = (GapShrinks(**common, along=along), Crosses(**common, along=along))
     row = {"claim": "x", "statement": "So it is.", "source": "made up", "verdict": "reproduced", "reason": "."}
+    row |= {"kind": "paper"}
     decided = [row | {"estimate": value, "ci_low": value, "ci_high": value} for value in (-0.05, 0.25)]
     study = replace(records.study, claims=claims)
     table = result_tables.claims_table(
