@@ -1,18 +1,18 @@
-"""A mean over searches, seeds and test images, with an interval that holds its level from three seeds on, and its power.
+"""A mean over searches, seeds and test images, its power, and an interval that holds its level from three seeds on.
 
-Model: the value of a run is the mean, plus an effect of its search (the setting that its trials happened to find), one of
-its seed, and one of each test image. What varies independently are the *replicates*: the searches, each with the mean of
-its seeds, or the single seeds where a cell was searched once. The variance of the mean has two parts:
+Model: the value of a run is the mean, plus an effect of its search (the setting that its trials happened to find), one
+of its seed, one of each test image. What varies independently are the *replicates*: the searches, each with the mean
+of its seeds, or the single seeds where a cell was searched once. The variance of the mean has two parts:
 
-- replicates: s^2 / k, with s^2 the variance of the k replicates, moderated: a few replicates tell their variance badly, so
-  it is drawn towards that of the study's other cells (`Prior`; Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004, article 3);
+- replicates: s^2 / k, with s^2 the variance of the k replicates, moderated: a few replicates tell their variance badly,
+  so it is drawn towards that of the study's other cells (`Prior`; Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004, no. 3);
 - images: where all runs share the test images, the spread between runs does not show the choice of images: it is
   (MS_image - MS_interaction) / (n m), the image component of the two-way analysis of variance (Searle, Casella and
-  McCulloch, Variance Components, 1992, chapter 4). Where each seed draws its own, the share of images that two draws have
-  in common takes its place (as in Nadeau and Bengio, Mach. Learn. 52, 2003, p. 239).
+  McCulloch, Variance Components, 1992, chapter 4). Where each seed draws its own, the share of images that two draws
+  have in common takes its place (as in Nadeau and Bengio, Mach. Learn. 52, 2003, p. 239).
 
 Half a pseudo-image answered better and half a one answered worse keep small test sets from certainty (Agresti and Min,
-Stat. Med. 24, 2005, p. 729). The sum of both parts has Satterthwaite's degrees of freedom. Nothing here is drawn at random.
+Stat. Med. 24, 2005, p. 729). Both parts together have Satterthwaite's degrees of freedom. Nothing is drawn at random.
 """
 
 import math
@@ -102,7 +102,7 @@ class MeanEstimate(Estimate):
     def thin(self) -> str:
         """Why no verdict may rest on it although there are seeds enough, as a clause; empty where one may."""
         if self.n >= FEWEST_SEEDS and not self.judgeable:
-            return f"all {counted(self.n, 'seed')} gave the same, which does not tell how it varies"
+            return "all gave the same, which does not tell how it varies"
         if not self.images or self.images >= 100 * FEWEST_DISCORDANT:
             return ""
         if self.images < 10 * FEWEST_DISCORDANT:
@@ -206,7 +206,7 @@ def _satterthwaite(first: float, first_df: float, second: float, second_df: floa
 
 def _image_parts(images: Floats, overlap: float, reach: float) -> tuple[float, float]:
     """Variances of the mean of (n, m) values due to the choice of images, and to the interaction with them."""
-    n, m = images.shape
+    m = images.shape[1]
     pseudo = (reach / m) ** 2
     if overlap < 1:
         return overlap * (float(images.var(axis=1, ddof=1).mean()) / m + pseudo), 0.0
@@ -226,18 +226,21 @@ def image_components(values: Floats) -> tuple[Floats, Floats]:
 def fit_priors(groups: Sequence[Floats], *, blocked: bool) -> list[Prior | None]:
     """For each group of cells, what its (cells, replicates) means say of the variance of one; None where nothing does.
 
-    `blocked` takes out what all cells of a replicate have in common, for contrasts in which that cancels. The degrees of
-    freedom are by the moments of the logarithms (Smyth 2004, 6.2), for all groups together. The variance is the mean
+    `blocked` takes out what all cells of a replicate have in common, for contrasts in which that cancels. The degrees
+    of freedom are by the moments of the logarithms (Smyth 2004, 6.2), for all groups together. The variance is the mean
     one: in simulation of two to ten cells it held the level where the moments' own, a geometric mean, fell short.
     """
     found, freedom = [], []
     for means in groups:
         cells, k = means.shape
+        freedom.append(float((cells - 1 if blocked else cells) * (k - 1)))
+        if cells < 2 or k < 2:
+            found.append(np.array([]))
+            continue
         rest = means - means.mean(axis=1, keepdims=True)
         rest = rest - rest.mean(axis=0) if blocked else rest
-        variances = (rest**2).sum(axis=1) / max(1, k - 1) * (cells / max(1, cells - 1) if blocked else 1.0)
-        found.append(variances[variances > 0] if k > 1 and cells > 1 else np.array([]))
-        freedom.append((cells - 1 if blocked else cells) * (k - 1))
+        variances = (rest**2).sum(axis=1) / (k - 1) * (cells / (cells - 1) if blocked else 1.0)
+        found.append(variances[variances > 0])
     logs = [np.log(variances) for variances in found if len(variances)]
     if not logs:
         return [None] * len(groups)
@@ -246,13 +249,13 @@ def fit_priors(groups: Sequence[Floats], *, blocked: bool) -> list[Prior | None]
     excess = scatter - float(special.polygamma(1, half))
     df = min(_MOST_PRIOR_DF, _of_trigamma(excess)) if excess > 0 else _MOST_PRIOR_DF
     return [
-        Prior(float(variances.mean()), df, float(most)) if len(variances) else None
+        Prior(float(variances.mean()), df, most) if len(variances) else None
         for variances, most in zip(found, freedom, strict=True)
     ]
 
 
 def _of_trigamma(excess: float) -> float:
-    """d with trigamma(d / 2) = `excess`, which falls from infinity to 0; at most far beyond `_MOST_PRIOR_DF`."""
+    """The d with trigamma(d / 2) = `excess`, which falls from infinity to 0; at most far beyond `_MOST_PRIOR_DF`."""
     if excess < special.polygamma(1, 500.0):
         return 1000.0
     return 2 * float(optimize.brentq(lambda half: special.polygamma(1, half) - excess, 1e-3, 500.0))

@@ -48,7 +48,8 @@ class Evidence:
     seed: int = 0  # root of the generators
     resamples: int = 2000  # draws of crossover curves
     level: float = LEVEL  # confidence level of every interval
-    _known: dict[Any, Any] = field(default_factory=dict, repr=False)
+    _known: dict[Any, MeanEstimate] = field(default_factory=dict, repr=False)
+    _priors_known: dict[Any, dict[int | None, Prior | None]] = field(default_factory=dict, repr=False)
 
     @property
     def study(self) -> ResolvedStudy:
@@ -224,8 +225,8 @@ class Evidence:
 
     def _priors(self, metric: str, log: bool, blocked: bool) -> Mapping[int | None, Prior | None]:
         """By training size, from its cells that have all their runs."""
-        key = ("priors", metric, log, blocked)
-        if key not in self._known:
+        key = (metric, log, blocked)
+        if key not in self._priors_known:
             seeds, groups = tuple(self.study.seeds), []
             names = self.replicates(seeds)
             for size in self.sizes:
@@ -234,8 +235,8 @@ class Evidence:
                 whole = [column for column in columns if np.isfinite(column).all()]
                 means = [[column[np.equal(names, name)].mean() for name in dict.fromkeys(names)] for column in whole]
                 groups.append(np.array(means, dtype=np.float64).reshape(len(means), len(set(names))))
-            self._known[key] = dict(zip(self.sizes, fit_priors(groups, blocked=blocked), strict=True))
-        return self._known[key]
+            self._priors_known[key] = dict(zip(self.sizes, fit_priors(groups, blocked=blocked), strict=True))
+        return self._priors_known[key]
 
     def difference(self, arm: str, other: str, size: int | None = None, metric: str = "test_accuracy") -> MeanEstimate:
         """The paired difference of `metric`, arm - other, at one training size (None in a study of one size)."""

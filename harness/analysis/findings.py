@@ -40,9 +40,9 @@ COMPARISON_COLUMNS = columns(
 training size. `baseline` names that arm: the study's baseline unless `Arm.against` says otherwise.
 
 `n` counts the seeds that completed in both; `mean` and `sd` are the arm's accuracy over them. The interval of the
-paired difference is over fresh searches, seeds and test images (`harness.analysis.estimate`), `p_holm` corrects over the arms of
-one training size, `probability_better` is that of one fresh seed's run beating the other's (a tie counts half), and
-`smallest_detectable` the true difference that these seeds and images would have shown with power .8 at level .05."""
+paired difference is over fresh searches, seeds and test images (`harness.analysis.estimate`), `p_holm` corrects over
+the arms of one training size, `probability_better` is that of one fresh run beating the other's (a tie counts half),
+and `smallest_detectable` the true difference that such an estimate would have shown with power .8."""
 
 CLAIM_COLUMNS = columns("claim kind statement source verdict estimate ci_low ci_high p_value lost_runs reason")
 """claims.csv: `claim` is a short name (type and number), `kind` one of `harness.spec.verdicts.KINDS`, `p_value` that of

@@ -70,7 +70,7 @@ def described(metric: str, estimate: MeanEstimate, *, of_metric: bool = False) -
     told = amount(metric, estimate.value) + (" of test accuracy" if of_metric and metric == "test_accuracy" else "")
     n = f"n = {counted(estimate.n, 'seed')}"
     if not estimate.judgeable:
-        return f"{told} ({n}, too few for an interval)"
+        return f"{told} ({n}, {estimate.thin or 'too few for an interval'})"
     return f"{told} {bounds(metric, estimate.ci_low, estimate.ci_high)} ({n})"
 
 

@@ -46,7 +46,7 @@ def analysed(
         (0.85, CONVERGED, {"origin": {"classes": 2, "largest_class_share": 0.84}}, "chance (84.0%)"),
         (0.40, FLAT, {"source": "imagefolder:photographs"}, "it fits neither"),
         (0.11, CONVERGED, {"source": "imagefolder:photographs"}, ""),  # chance is not known
-        (0.51, CONVERGED, {"source": "imagefolder:photographs", "origin": {"classes": 2}}, "chance (50.0%)"),
+        (0.5, CONVERGED, {"source": "imagefolder:photographs", "origin": {"classes": 2}}, "chance (50.0%)"),
     ],
 )
 def test_an_arm_that_did_not_learn_is_said_to_be_so(accuracy, losses, more, told) -> None:

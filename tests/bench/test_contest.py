@@ -36,6 +36,7 @@ def heat(*contenders, threads=(1,), rounds=1, seconds=0.0):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_slower_one_is_told_by_its_times():
     contenders = [Contender(name, partial(sleeper, took), rivals=["b"]) for name, took in (("a", 0.01), ("b", 0.04))]
     before = {process.pid for process in psutil.Process().children(recursive=True)}

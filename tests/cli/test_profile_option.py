@@ -4,6 +4,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 Here = Callable[..., "subprocess.CompletedProcess[str]"]
 
 STUDY = """
@@ -26,6 +28,7 @@ STUDY = Study(
 """
 
 
+@pytest.mark.slow
 def test_the_profiles_of_the_runs_trained_are_named(tmp_path: Path, with_database: Path, here: Here) -> None:
     study = tmp_path / "profiled.py"
     study.write_text(STUDY)

@@ -122,6 +122,7 @@ def test_a_damaged_run_is_trained_again_or_refused(kept: Kept, name: str, data: 
         assert verify(folder).faults == () or name == "config.json"
 
 
+@pytest.mark.slow
 @few
 @pytest.mark.parametrize("name", WORK_FILES)
 @given(data=st.data())

@@ -173,6 +173,7 @@ def test_an_interrupted_study_goes_on_to_the_same_result(tuned: Kept, processes:
     assert_same(tuned.records, resumed)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced(plain: Kept, processes: Options) -> None:
     killed: list[str] = []
 
@@ -327,6 +328,7 @@ def test_a_second_launch_is_refused(again: Path, inline: Options) -> None:
     ran(tiny_study(), inline)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["inline", "processes"])
 def test_bad_input_is_refused_before_anything_is_written(inline: Options, engine: str) -> None:
     options = dataclasses.replace(inline, engine=engine, device="cuda:9")

@@ -34,6 +34,7 @@ def shifted(**changes: object) -> ResolvedStudy:
     return tiny_study(arms=arms, seeds=(0, 1), test_shifts=(1, 3), **changes)
 
 
+@pytest.mark.slow
 def test_shifts_are_in_the_tables(processes: Options) -> None:
     _, records = ran(shifted(search=Search()), processes)
     table = records.shifts
@@ -74,6 +75,7 @@ def test_the_table_is_rebuilt_and_set_aside_like_the_others(processes: Options) 
     assert [path.read_bytes() for path in aside.glob("results.*/shifts.csv")] == [before]
 
 
+@pytest.mark.slow
 def test_an_arm_learns_from_a_teacher(processes: Options) -> None:
     student = dataclasses.replace(VIT, pool="cls", distillation_token=True)
     teacher = Distillation(teacher=RESNET, learning_rate=3e-3)

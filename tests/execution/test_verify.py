@@ -161,6 +161,7 @@ def test_a_row_without_its_run_is_found(kept: Kept) -> None:
     assert "1 run folders have no result yet." in found.notes
 
 
+@pytest.mark.slow
 def test_results_of_an_earlier_version_hold_with_notes(kept: Kept) -> None:
     with kept.copy(work=False) as folder:
         (folder / "manifest.json").unlink()
@@ -176,6 +177,7 @@ def test_results_of_an_earlier_version_hold_with_notes(kept: Kept) -> None:
     assert any("not compared byte by byte: " in note and "REPORT.md" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_a_report_that_other_libraries_drew_is_a_note_and_one_of_this_version_a_fault(kept: Kept) -> None:
     with kept.copy(work=False) as folder:
         (folder / "REPORT.md").write_text("changed")

@@ -64,6 +64,7 @@ def test_a_log_that_cannot_be_written_says_so(study: FaultStudy, undisturbed: di
     assert differences(undisturbed, study.kept()) == []
 
 
+@pytest.mark.slow
 def test_a_lack_of_memory_is_kept_and_tried_again_when_asked(study: FaultStudy, undisturbed: dict[str, Any]) -> None:
     """The seventh checkpoint belongs to a confirm run."""
     launch = study.start(failpoint="begin:checkpoint.pt#7=memory")

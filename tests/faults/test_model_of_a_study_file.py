@@ -74,6 +74,7 @@ def undisturbed_mixer(mixers: Fresh) -> FaultStudy:
     return study
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["renamed:checkpoint.pt#8", "half a line of evaluated:journal.jsonl#3"])
 def test_a_killed_study_goes_on_to_the_same_results(mixers: Fresh, undisturbed_mixer: FaultStudy, place: str) -> None:
     """Killed in the midst of the second training, which is the first of the user's model."""
@@ -112,6 +113,7 @@ def test_the_kept_model_answers_as_its_run_did(undisturbed_mixer: FaultStudy) ->
     assert json.loads(folder.config_path.read_text())["model_code"] == str(undisturbed_mixer.file)
 
 
+@pytest.mark.slow
 def test_another_source_is_another_training_and_a_comment_is_none(mixers: Fresh, undisturbed_mixer: FaultStudy) -> None:
     study = mixers()
     study.finish()

@@ -95,6 +95,7 @@ def test_a_training_that_always_hangs_is_given_up(study: FaultStudy) -> None:
     assert all("3 attempts failed, the last with: No progress for 1 s" in text for text in results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_quits_at_once(study: FaultStudy, tmp_path: Path, second: signal.Signals) -> None:
     place, log = "half a line of evaluated:journal.jsonl", tmp_path / "log"

@@ -10,6 +10,7 @@ from test_processes import reaches, wait_until
 from what_is_kept import differences
 
 
+@pytest.mark.slow
 def test_a_second_launch_is_refused_and_a_dead_ones_lock_is_taken_over(
     study: FaultStudy, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:

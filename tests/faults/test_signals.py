@@ -29,6 +29,7 @@ def assert_goes_on(study: FaultStudy, undisturbed: dict[str, Any], code: int, sa
     assert differences(undisturbed, study.kept()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "how"),
     [
@@ -125,6 +126,7 @@ def stopped(processes: list[psutil.Process]) -> bool:
     return any(process.status() == psutil.STATUS_STOPPED for process in processes)
 
 
+@pytest.mark.slow
 def test_a_study_runs_in_any_thread_and_leaves_signals_alone(study: FaultStudy) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     asked = load_study(str(study.file), scale="smoke")

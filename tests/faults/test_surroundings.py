@@ -47,6 +47,7 @@ def ended(launch: Launch) -> tuple[int, str]:
 # --- standard output --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 @pytest.mark.parametrize("verb", VERBS)
 def test_signs_that_a_terminal_lacks_are_replaced(finished: FaultStudy, verb: str, encoding: str) -> None:
@@ -72,6 +73,7 @@ def test_nobody_needs_to_listen(finished: FaultStudy, verb: str, how: str) -> No
     assert (code, said) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["closed", "unread"])
 def test_a_study_that_nobody_listens_to_is_trained(study: FaultStudy, undisturbed: dict[str, Any], how: str) -> None:
     code, said = ended(study.start(**{how: "1"}))

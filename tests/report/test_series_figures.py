@@ -51,6 +51,7 @@ def texts_of(figure):
     return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
 
 
+@pytest.mark.slow
 def test_no_texts_of_series_collide(drawn):
     for name, drawing in drawn.items():
         assert collisions(drawing.figure) == [], name
@@ -62,6 +63,7 @@ def test_descriptions_have_numbers(drawn):
         assert "nan" not in drawing.text.lower().split(), name
 
 
+@pytest.mark.slow
 def test_which_figures_a_study_with_series_has():
     names = list(figures_of(*two_series_by_size()))
     assert names[:5] == ["accuracy_by_level", "gap_by_level", "difference_map", "differences", "accuracy_by_shift"]

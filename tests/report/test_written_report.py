@@ -32,6 +32,7 @@ def html(written):
     return (written / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_page_loads_nothing_and_is_small(html, written):
     parsed = Page(html)
     for tag, attrs in parsed.tags:

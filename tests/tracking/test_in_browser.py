@@ -65,6 +65,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iter
         process.communicate(timeout=60)
 
 
+@pytest.mark.slow
 def test_the_address_that_is_told_lists_the_studies(site: Site) -> None:
     site.browser.open(site.home)
     site.browser.wait_for_texts("Experiments", "patch_size/smoke")
@@ -87,6 +88,7 @@ def test_the_experiment_lists_launches_which_open_to_their_trainings(site: Site)
     site.browser.wait_for_texts(*NAMES, "ResNet-8 · trial 1 · 55,000 images")
 
 
+@pytest.mark.slow
 def test_the_charts_of_two_arms_show_loss_and_accuracy_by_step(site: Site) -> None:
     site.browser.open(site.link)
     site.browser.wait_for_texts("Model metrics", *NAMES)

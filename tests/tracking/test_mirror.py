@@ -281,6 +281,7 @@ def test_a_locked_database_blocks_nobody_and_is_made_up(records: Records, exclus
     assert records.child(digest).info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_close_gives_up_after_its_time_and_sync_makes_it_up(records: Records, exclusive: Lock) -> None:
     digest = records.complete()
     lock = exclusive()
@@ -373,6 +374,7 @@ def test_an_unusable_database_is_noted_once_and_raises_nothing(
     assert "MLflow lacks part of the records" in records.said[0]
 
 
+@pytest.mark.slow
 def test_a_dead_server_is_given_up_in_bounded_time(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

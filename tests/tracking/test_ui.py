@@ -70,6 +70,7 @@ def test_the_server_shows_the_experiment_and_ends_with_its_process(records: Reco
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_interrupting_ends_the_server_too(records: Records) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(records.results), str(port := free_port())],

@@ -36,6 +36,7 @@ def faults(how, **environment):
     return int(found.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
 def test_repeated_allocations_clear_no_pages_anew():
     pages = 5 * 20 * 4_000_000 // os.sysconf("SC_PAGESIZE")

@@ -4,12 +4,14 @@ import gzip
 import json
 from dataclasses import replace
 
+import pytest
 from training_cases import SETTINGS, carry_out, make_config
 
 from harness.spec import Distillation, ResNetSpec
 from harness.training.profiling import TABLE, TRACE
 
 
+@pytest.mark.slow
 def test_a_profile_changes_nothing_of_the_run(tmp_path, monkeypatch, digits):
     config = make_config()
     plain = carry_out(config, tmp_path / "plain", monkeypatch)
@@ -20,6 +22,7 @@ def test_a_profile_changes_nothing_of_the_run(tmp_path, monkeypatch, digits):
     assert str(profiled.folder.path / TABLE) in profiled.log
 
 
+@pytest.mark.slow
 def test_the_table_has_the_ten_costliest_operations_and_the_trace_the_updates(tmp_path, monkeypatch, digits):
     done = carry_out(make_config(), tmp_path, monkeypatch, replace(SETTINGS, profile=True))
     lines = (done.folder.path / TABLE).read_text().splitlines()
