@@ -8,18 +8,16 @@ from statistics import mean, pstdev
 
 import numpy as np
 import pandas as pd
-from scipy import interpolate
 
-from harness.analysis.estimate import LEVEL, Floats, MeanEstimate, image_components
-from harness.analysis.evidence import Evidence, generator
+from harness.analysis.curve import Curve, half_width, zero_of
+from harness.analysis.estimate import Floats, MeanEstimate
+from harness.analysis.evidence import Evidence
 from harness.analysis.findings import CROSSOVER_COLUMNS, FRONTIER_COLUMNS, SLOPE_COLUMNS, frame
 from harness.analysis.wording import Cell, described, listed
 from harness.spec import METRICS, ResolvedStudy
-from harness.spec.formats import count, counted, percent, plain, words
+from harness.spec.formats import count, counted, plain, words
 
 TRAIN_SIZE = "train_size"
-
-_GRID = 241  # positions over the measured range, evenly spaced, between which a sign change is interpolated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +75,9 @@ class Axis:
         """A point without its unit."""
         return count(point) if self.sized or abs(point) >= 1000 else plain(point)
 
-    def told(self, *points: float) -> str:
+    def told(self, *points: float, joined: str = " to ") -> str:
         """A point, or a range of two: `3,000 training images`, `moved share 0 to 1`."""
-        numbers = " to ".join(map(self.number, points))
+        numbers = joined.join(map(self.number, points))
         return f"{numbers} training images" if self.sized else f"{words(self.along)} {numbers}"
 
     @property
@@ -136,10 +134,9 @@ class Crossing:
     metric: str
     trouble: str = ""  # why nothing can be judged, as a clause: lost runs, too few seeds or points
     differences: tuple[MeanEstimate, ...] = ()  # the difference at each point; none where nothing can be judged
-    median: float = math.nan  # the point of the sign change; NaN where none is shown within the measured range
+    place: float = math.nan  # the point of the sign change; NaN where none is shown, or where two points only bracket it
     ci_low: float = math.nan
     ci_high: float = math.nan
-    share: float = math.nan  # share of resamples whose difference changes sign from one point to another
 
     @property
     def signs(self) -> tuple[int, ...]:
@@ -147,19 +144,33 @@ class Crossing:
         return tuple(difference.sign for difference in self.differences)
 
     @property
+    def leads(self) -> tuple[int, ...]:
+        """The signs from which changes are read: a change that is not there comes in at most 5 % of studies.
+
+        The two ends, looked at as a pair, stand at the intervals' own level: one of them must be wrong. Of the others
+        any may be, so that they share that level (Bonferroni), and so do the ends where they are no pair.
+        """
+        found, others = list(self.differences), max(1, len(self.differences) - 2)
+        leads = [each.sign if each.p_value() < (1 - each.level) / others else 0 for each in found]
+        if self.signs[0] * self.signs[-1] < 0:
+            leads[0], leads[-1] = self.signs[0], self.signs[-1]
+        return tuple(leads)
+
+    @property
     def changes(self) -> int:
-        """How often the supported sign changes over all points."""
-        return sum(one != other for one, other in pairwise(filter(None, self.signs)))
+        """How often the lead changes over all points."""
+        return sum(one != other for one, other in pairwise(filter(None, self.leads)))
 
     @property
     def shown(self) -> bool:
-        """Whether it crosses once: opposite signs at the two ends, and a single change over all points."""
-        return self.changes == 1 and self.signs[0] * self.signs[-1] < 0
+        """Whether it crosses once: opposite leads at the two ends, and a single change over all points."""
+        return self.changes == 1 and self.leads[0] * self.leads[-1] < 0
 
     @property
     def open_point(self) -> int | None:
-        """Index of a point at which no one leads: the last one, else the first, else one in between."""
-        return next((i for i in (-1, *range(len(self.signs))) if not self.signs[i]), None)
+        """Index of a point at which the one that leads elsewhere does not: the last one, else the first, else another."""
+        signs = self.signs
+        return next((i for i in (-1, *range(len(signs))) if not signs[i] or signs[i] != signs[0]), None)
 
 
 def slope(evidence: Evidence, axis: Axis, metric: str = "test_accuracy") -> MeanEstimate:
@@ -183,48 +194,27 @@ def trouble_along(evidence: Evidence, axis: Axis, metric: str) -> str:
 def crossing(evidence: Evidence, axis: Axis, metric: str = "test_accuracy") -> Crossing:
     """The point of an axis at which the difference changes sign, by interpolation between the measured points.
 
-    The differences at the points are resampled jointly: seed blocks by normal weights scaled to a multivariate t with
-    n - 1 degrees of freedom (so that every point of the curve has Student's interval, which a plain bootstrap of three
-    seeds has not), test images by their covariance between points. Each resampled curve is interpolated by monotone
-    cubics (Fritsch and Carlson, SIAM J. Numer. Anal. 17, 1980, p. 238), which cannot invent a sign change. The interval
-    holds the points whose interpolated difference could be zero (as Fieller's does). Nothing is extrapolated: resamples
-    without a sign change count as beyond either end.
+    Whether it does rests on the differences at the points alone. Two points only bracket the change: which curve joins
+    them is not measured.
     """
     if trouble := trouble_along(evidence, axis, metric):
         return Crossing(axis=axis, metric=metric, trouble=trouble)
     sign = 1.0 if METRICS[metric] == "up" else -1.0
     differences = tuple(evidence.contrast({arm: sign, other: -sign}, metric) for arm, other in axis.pairs)
-    # Which of the two is called the arm must not matter, so the draws are those of the pair in order of name.
-    curves = _resampled_curves(evidence, axis if axis.arm <= axis.other else axis.flipped(), metric)
-    share = float(((curves > 0) != (curves[:, :1] > 0)).any(axis=1).mean())
-    found = Crossing(axis=axis, metric=metric, differences=differences, share=share)
+    found = Crossing(axis=axis, metric=metric, differences=differences)
     if not found.shown:
         return found
-    changes = sign_changes(axis.positions, curves)
-    median = np.median(changes[np.isfinite(changes)])
-    low = np.quantile(changes, (1 - LEVEL) / 2, method="lower")
-    high = np.quantile(changes, (1 + LEVEL) / 2, method="higher")
-    points = (np.exp if axis.log else np.asarray)([median, low, high])
-    median, low, high = np.where(np.isfinite([median, low, high]), points, np.nan).tolist()
-    return replace(found, median=median, ci_low=low, ci_high=high)
+    if len(axis.points) == 2:
+        return replace(found, ci_low=axis.points[0], ci_high=axis.points[1])
 
+    def half_of(weights: Floats) -> float:
+        parts = zip(axis.pairs, weights.tolist(), strict=True)
+        terms = {cell: side * weight for pair, weight in parts for cell, side in zip(pair, (1, -1), strict=True)}
+        return half_width(evidence.contrast({cell: weight for cell, weight in terms.items() if weight}, metric))
 
-def sign_changes(positions: Floats, curves: Floats) -> Floats:
-    """(r,) positions at which the (r, k) curves change sign; infinite for those with the same sign at both ends.
-
-    Of several changes the middle one is taken. Which infinity says to which side of the range the nearer end points.
-    """
-    grid = np.linspace(positions[0], positions[-1], _GRID)
-    heights = interpolate.PchipInterpolator(positions, curves, axis=1)(grid)
-    flips = np.diff(heights > 0, axis=1)
-    total = flips.sum(axis=1)
-    at = np.argmax(np.cumsum(flips, axis=1) == (total[:, None] + 1) // 2, axis=1)
-    rows = np.arange(len(curves))
-    left, right = heights[rows, at], heights[rows, at + 1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        places = grid[at] + (grid[1] - grid[0]) * left / (left - right)
-    beyond = np.where(np.abs(heights[:, 0]) < np.abs(heights[:, -1]), -np.inf, np.inf)
-    return np.where(total % 2 == 1, places, beyond)
+    curve = Curve(axis.positions, np.array([difference.value for difference in differences]))
+    place, low, high = (math.exp(x) if axis.log else x for x in zero_of(curve, half_of))
+    return replace(found, place=place, ci_low=low, ci_high=high)
 
 
 def tables_along(evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -235,7 +225,7 @@ def tables_along(evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
     for axis in axes:
         found, change = crossing(evidence, axis), slope(evidence, axis)
         names = (axis.arm, axis.other, axis.along, None if axis.sized else evidence.train_size(axis.cells[0]))
-        numbers = (found.median, found.ci_low, found.ci_high, found.share, axis.points[0], axis.points[-1])
+        numbers = (found.place, found.ci_low, found.ci_high, axis.points[0], axis.points[-1])
         crossovers.append((*names, *numbers, statement(found)))
         slopes.append((*names, change.value, change.ci_low, change.ci_high))
     return frame(crossovers, CROSSOVER_COLUMNS), frame(slopes, SLOPE_COLUMNS)
@@ -248,7 +238,7 @@ def frontier_table(evidence: Evidence) -> pd.DataFrame:
         levels = level_axis(study, arm, other, None)
         for level, ((one, _), (two, _)) in zip(levels.points, levels.pairs, strict=True):
             found = crossing(evidence, size_axis(study, one, two))
-            rows.append((arm, other, level, found.median, found.ci_low, found.ci_high, found.share, statement(found)))
+            rows.append((arm, other, level, found.place, found.ci_low, found.ci_high, statement(found)))
     return frame(rows, FRONTIER_COLUMNS)
 
 
@@ -265,21 +255,19 @@ def statement(found: Crossing) -> str:
 
 def _one_crossing(found: Crossing) -> str:
     axis = found.axis
-    verb = "overtakes" if found.signs[-1] > 0 else "falls behind"
-    logarithmic = ", interpolated over its logarithm" if axis.log and not axis.sized else ""
-    low, high = (
-        f"beyond {axis.number(end)}" if math.isnan(bound) else axis.number(bound)
-        for bound, end in ((found.ci_low, axis.points[0]), (found.ci_high, axis.points[-1]))
-    )
-    return (
-        f"{axis.arm} {verb} {axis.other} at about {axis.told(found.median)} [{low}, {high}]{logarithmic}; "
-        f"{percent(found.share, 0)} of resamples cross (n = {counted(found.differences[0].n, 'seed')})"
-    )
+    verb = "overtakes" if found.leads[-1] > 0 else "falls behind"
+    low, high = axis.number(found.ci_low), axis.number(found.ci_high)
+    if math.isnan(found.place):
+        where = f"between {axis.told(found.ci_low, found.ci_high, joined=' and ')}"
+    else:
+        where = f"at about {axis.told(found.place)} [{low}, {high}]"
+        where += ", interpolated over its logarithm" if axis.log and not axis.sized else ""
+    return f"{axis.arm} {verb} {axis.other} {where} (n = {counted(found.differences[0].n, 'seed')})"
 
 
 def _several(found: Crossing) -> str:
     axis, leads = found.axis, []
-    points = [(axis.number(point), sign) for point, sign in zip(axis.points, found.signs, strict=True)]
+    points = [(axis.number(point), sign) for point, sign in zip(axis.points, found.leads, strict=True)]
     for sign, led in groupby((point for point in points if point[1]), key=lambda point: point[1]):
         at = [number for number, _ in led]
         leads.append(f"{axis.arm if sign > 0 else axis.other} at {' to '.join(dict.fromkeys((at[0], at[-1])))}")
@@ -300,28 +288,4 @@ def _none_shown(found: Crossing) -> str:
     point = axis.number(axis.points[at]) if axis.sized else axis.told(axis.points[at])
     but = f"{leader}, but " if found.signs[0] and found.signs[-1] else ""
     difference = described(found.metric, found.differences[at])
-    share = percent(found.share, 0)
-    return f"no crossing is shown {within} {but}at {point} the difference is {difference}; {share} of resamples cross"
-
-
-def _resampled_curves(evidence: Evidence, axis: Axis, metric: str) -> Floats:
-    """(resamples, points) draws of the mean difference arm - other at each point."""
-    seeds = evidence.shared_seeds(axis.cells, metric)
-    differences = [
-        evidence.values(arm, metric, seeds) - evidence.values(other, metric, seeds) for arm, other in axis.pairs
-    ]
-    blocks = np.stack(differences, axis=1)  # (seeds, points)
-    where = () if axis.sized else (axis.along, axis.train_size)
-    rng = generator(evidence.seed, "crossing", metric, axis.arm, axis.other, *where)
-    n, resamples = len(seeds), evidence.resamples
-    weights = rng.standard_normal((resamples, n)) / math.sqrt(n * (n - 1))
-    stretch = np.sqrt((n - 1) / rng.chisquare(n - 1, (resamples, 1)))
-    curves: Floats = blocks.mean(axis=0) + (weights @ (blocks - blocks.mean(axis=0))) * stretch
-    found = [evidence.images({arm: 1.0, other: -1.0}, seeds) for arm, other in axis.pairs]
-    layers = [layer for layer in found if layer is not None]
-    if metric != "test_accuracy" or len(layers) < len(found) or len({layer.shape for layer in layers}) > 1:
-        return curves  # predictions are lacking
-    by_images, _ = image_components(np.stack(layers, axis=2))  # (points, points)
-    spectrum, axes = np.linalg.eigh(by_images)
-    root = np.asarray((axes * np.sqrt(np.maximum(spectrum, 0.0))).T)
-    return np.asarray(curves + rng.standard_normal(curves.shape) @ root)
+    return f"no crossing is shown {within} {but}at {point} the difference is {difference}"

@@ -55,19 +55,19 @@ the lead, per 10x training images or over the range of shared levels; Crosses, t
 images or levels; CostGrows, the smallest ratio of a step in the claim's direction; of a study file's own type, what its
 `judge` gave."""
 
-CROSSOVER_COLUMNS = columns("arm baseline along train_size median ci_low ci_high share smallest largest statement")
+CROSSOVER_COLUMNS = columns("arm baseline along train_size crossing ci_low ci_high smallest largest statement")
 """Where the difference arm - baseline changes sign: along `train_size` (then NA), an arm and the one that it is
 compared with, in training images; along the study's factor, two series at a training size, in levels.
 
-`median` with its interval is NaN where no change is shown within the measured range, a bound of the interval also where
-it lies beyond that range; `share` of the resamples change sign; `smallest` and `largest` are the measured ends."""
+`crossing` with its interval is NaN where no change is shown within the measured range; where two points only bracket a
+change, the interval holds them and `crossing` is NaN. `smallest` and `largest` are the measured ends."""
 
 SLOPE_COLUMNS = columns("arm baseline along train_size slope ci_low ci_high")
 """How the difference arm - baseline changes, by its least-squares line; rows as in CROSSOVER_COLUMNS. Along
 `train_size` per 10x training images; along the factor from the lowest to the highest level that both series share."""
 
-FRONTIER_COLUMNS = columns("arm baseline level train_size ci_low ci_high share statement", train_size="float64")
-"""For two series and each level that both share, the `train_size` (training images, a median with its interval) at
+FRONTIER_COLUMNS = columns("arm baseline level train_size ci_low ci_high statement", train_size="float64")
+"""For two series and each level that both share, the `train_size` (training images, with its interval) at
 which the difference arm - baseline changes sign; NaN as in CROSSOVER_COLUMNS."""
 
 LAW_COLUMNS = columns("arm a b c d r2")

@@ -184,9 +184,9 @@ def _judge_crosses(claim: Crosses, evidence: Evidence) -> Judgement:
     found = crossing(evidence, axis.flipped(), claim.metric)
     told, tests = statement(found).removesuffix("."), [p_of(point) for point in found.differences]
     if found.shown:
-        point = Estimate(found.median, found.ci_low, found.ci_high)
+        point = Estimate(found.place, found.ci_low, found.ci_high)
         ends = max(tests[0], tests[-1])
-        return judged("reproduced" if found.signs[-1] > 0 else "contradicted", f"{told}.", point, ends)
+        return judged("reproduced" if found.leads[-1] > 0 else "contradicted", f"{told}.", point, ends)
     if found.changes:
         return Judgement(verdict="inconclusive", reason=f"{told}.", p_value=1.0)
     if found.open_point is not None:

@@ -45,7 +45,9 @@ def _estimate(row: Row, claim: Claim) -> str:
             write, unit = (lambda value: NONE if number(value) is None else f"×{plain(value)}"), ""
         case GapShrinks():
             unit += " per 10x training images" if claim.along == "train_size" else " from the first level to the last"
-    text = formats.with_interval(*(write(row[key]) for key in ("estimate", "ci_low", "ci_high")))
+    estimate, low, high = (write(row[key]) for key in ("estimate", "ci_low", "ci_high"))
+    bracketed = isinstance(claim, Crosses) and estimate == NONE != low
+    text = f"{low} to {high}" if bracketed else formats.with_interval(estimate, low, high)
     return text if text == NONE else f"{text} {unit}".rstrip()
 
 
@@ -146,15 +148,15 @@ def crossings_table(view: View, *, by_level: bool) -> Table:
         return row["arm"], row["baseline"], size_of(row)
 
     def place(row: Row) -> Cell:
-        middle, low, high = (write(row[key]) for key in ("median", "ci_low", "ci_high"))
-        return Cell(middle if low == high == NONE else f"{middle} [{low}, {high}]", number(row["median"]))
+        middle, low, high = (write(row[key]) for key in ("crossing", "ci_low", "ci_high"))
+        told = middle if low == NONE else f"{low} to {high}" if middle == NONE else f"{middle} [{low}, {high}]"
+        return Cell(told, number(row["crossing"]))
 
     columns = (
         names,
         size_column(view) if by_level else None,
         number_column(f"{change}, points [95%]", "slope", points_interval, "line", interval=True),
         Column(f"{crossing} [95%]", place, numeric=True),
-        number_column("Resamples that cross", "share", partial(percent, digits=0)),
         text_column("In words", "statement"),
     )
     frame = view.findings.crossovers
@@ -164,7 +166,7 @@ def crossings_table(view: View, *, by_level: bool) -> Table:
         frame = frame[(frame["along"] != "train_size") == by_level]
     if not by_level:
         rows, frame = view.grouped(rows), frame.drop(columns=["along", "train_size"], errors="ignore")
-    note = "A crossing is looked for within the measured range only."
+    note = "A crossing is looked for within the measured range only; where two points bracket it, both are told."
     return make_table(name, caption, columns, rows, frame=frame, note=note)
 
 

@@ -223,17 +223,16 @@ def make_findings(study, arms, sizes):
                 {
                     "arm": name,
                     "baseline": study.against(study.arm(name)).name,
-                    "median": 12_300.0 if i == 0 else NAN,
+                    "crossing": 12_300.0 if i == 0 else NAN,
                     "ci_low": 8_000.0 if i == 0 else NAN,
                     "ci_high": 21_000.0 if i == 0 else NAN,
-                    "share": 0.97 if i == 0 else 0.02,
                     "smallest": sizes[0],
                     "largest": sizes[-1],
                     "statement": f"{name} overtakes at 12,300 images." if i == 0 else f"{name}: no crossing in range.",
                 }
                 for i, name in enumerate(names)
             ],
-            columns=["arm", "baseline", "median", "ci_low", "ci_high", "share", "smallest", "largest", "statement"],
+            columns=["arm", "baseline", "crossing", "ci_low", "ci_high", "smallest", "largest", "statement"],
         ),
         laws=pd.DataFrame(
             [

@@ -83,10 +83,9 @@ def with_gaps(records, findings, series, other, *, levels, sizes=()):
             "baseline": other,
             "along": factor,
             "train_size": size,
-            "median": middle,
+            "crossing": middle,
             "ci_low": middle - 0.1 * span,
             "ci_high": middle + 0.1 * span if place else NAN,
-            "share": 0.9,
             "smallest": levels[0],
             "largest": levels[-1],
             "statement": f"{series} overtakes {other} at {middle:.2f}." if place < 4 else "No crossing is shown.",
@@ -101,7 +100,6 @@ def with_gaps(records, findings, series, other, *, levels, sizes=()):
             "train_size": 20_000 * 0.5**place if 0 < place < 4 else NAN,
             "ci_low": 15_000 * 0.5**place if 0 < place < 3 else NAN,
             "ci_high": 30_000 * 0.5**place if 0 < place < 4 else NAN,
-            "share": 0.9,
             "statement": f"At {level:g} {series} overtakes at {20_000 * 0.5**place:,.0f} images.",
         }
         for place, level in enumerate(levels if sizes else ())

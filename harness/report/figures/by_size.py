@@ -24,7 +24,7 @@ def accuracy_by_size(view: View) -> Drawing | None:
     if laws:
         note += f" Lines: fitted laws, {law_formula(law['d'] for law in laws.values())}."
     if any(number(row["ci_low"]) is not None for row in crossovers):
-        note += " Shaded: 95% interval of a crossover."
+        note += " Shaded: 95% interval of a crossover, or the two sizes that bracket it."
     canvas = Canvas("Test accuracy by training images", note, height=3.8)
     for row in crossovers:
         _shade(canvas.axes, row, view.looks[row["arm"]].colour)
@@ -74,5 +74,5 @@ def _law_line(law: Row, sizes: list[float]) -> tuple[list[float], list[float]]:
 def _shade(axes: Axes, crossover: Row, colour: str) -> None:
     if interval := interval_of(crossover):
         axes.axvspan(*interval, color=colour, alpha=0.1, linewidth=0)
-    if (middle := number(crossover["median"])) is not None:
+    if (middle := number(crossover["crossing"])) is not None:
         axes.axvline(middle, color=colour, linewidth=0.9, linestyle=":")

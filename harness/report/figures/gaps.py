@@ -86,8 +86,8 @@ def gap_by_level(view: View) -> Drawing | None:
     if not sizes:
         panels = {"": [(gap, view.looks[gap.series]) for gap in found]}
     note = "Mean difference over paired seeds with its 95% interval; above zero: the first named is better."
-    if any(number(row["median"]) is not None for gap in found for row in gap.crossings):
-        note += " Shaded on the zero line: 95% interval of a crossing."
+    if any(number(row["ci_low"]) is not None for gap in found for row in gap.crossings):
+        note += " Shaded on the zero line: 95% interval of a crossing, or the two levels that bracket it."
     canvas = Canvas(
         f"Gap between series by {view.factor}",
         note,
@@ -103,7 +103,7 @@ def gap_by_level(view: View) -> Drawing | None:
         for (gap, mark), aside in zip(lines, asides(len(lines)), strict=True):
             draw_line(axes, [places.at(row["level"], aside) for row in gap.rows], gap.rows, mark, of="difference")
             for row in gap.crossings:
-                _draw_crossing(axes, row, mark, places)
+                _draw_crossing(axes, row, mark)
             if not sizes:
                 canvas.key[gap.name] = mark
         places.set_on(axes)
@@ -118,13 +118,12 @@ def _told(gap: _Gap) -> str:
     return from_to(gap.name, [f"{difference(row)} at {plain(row['level'])}" for row in gap.rows])
 
 
-def _draw_crossing(axes: Axes, row: Row, mark: Mark, places: Places) -> None:
-    """The interval as a bar on the zero line (an open end reaches the last level), the median as a stroke across it."""
-    middle, low, high = (number(row[key]) for key in ("median", "ci_low", "ci_high"))
-    if middle is not None:
-        ends = places.levels[0] if low is None else low, places.levels[-1] if high is None else high
-        axes.plot(ends, [0, 0], color=mark.colour, linewidth=6, alpha=0.4, solid_capstyle="butt", zorder=2)
-        axes.plot([middle], [0], color=mark.colour, marker="|", markersize=14, markeredgewidth=1.6, zorder=3)
+def _draw_crossing(axes: Axes, row: Row, mark: Mark) -> None:
+    """The interval as a bar on the zero line, the crossing as a stroke across it where it is one point."""
+    if interval := interval_of(row):
+        axes.plot(interval, [0, 0], color=mark.colour, linewidth=6, alpha=0.4, solid_capstyle="butt", zorder=2)
+    if (place := number(row["crossing"])) is not None:
+        axes.plot([place], [0], color=mark.colour, marker="|", markersize=14, markeredgewidth=1.6, zorder=3)
 
 
 def difference_map(view: View) -> Drawing | None:
@@ -185,8 +184,8 @@ def _draw_map(axes: Axes, gap: _Gap, frontier: list[Row], largest: float) -> Non
     axes.tick_params(length=0, rotation=0)
     axes.set(xlabel="", ylabel="")
     for row in frontier:
-        ends = [number(row["ci_low"]) or sizes[0] / 1e9, row["train_size"], number(row["ci_high"]) or sizes[-1] * 1e9]
-        low, middle, high = np.interp(np.log(ends), np.log(sizes), np.arange(len(sizes)) + 0.5, 0, len(sizes))
+        ends = [row[key] for key in ("ci_low", "train_size", "ci_high")]
+        low, middle, high = np.interp(np.log(ends), np.log(sizes), np.arange(len(sizes)) + 0.5)
         x = levels.index(row["level"]) + 0.88
         axes.errorbar(
             x, middle, [[middle - low], [high - middle]], fmt="_", color=INK, markersize=12, markeredgewidth=2

@@ -1,0 +1,91 @@
+"""A monotone curve through estimates at a few points, and where it is zero.
+
+What the curve is at a position is a weighted sum of its heights, so it is a contrast like any other: its interval there
+comes from `Evidence.contrast`, and the interval of a zero holds the positions at which that interval includes zero, as
+Fieller's does (J. R. Stat. Soc. B 16, 1954, p. 175). Nothing is drawn at random, and nothing is extrapolated.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import interpolate, optimize
+
+from harness.analysis.estimate import Floats, MeanEstimate
+
+_STEP = 1e-6  # of the heights' range, by which each is moved to see how the curve depends on it
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Monotone cubics, which invent no sign change (Fritsch and Carlson, SIAM J. Numer. Anal. 17, 1980, p. 238)."""
+
+    positions: Floats  # (k,) ascending
+    heights: Floats  # (k,)
+
+    @cached_property
+    def _line(self) -> interpolate.PchipInterpolator:
+        return interpolate.PchipInterpolator(self.positions, self.heights)
+
+    @cached_property
+    def _step(self) -> float:
+        return _STEP * (float(np.ptp(self.heights)) or 1.0)
+
+    @cached_property
+    def _moved(self) -> interpolate.PchipInterpolator:
+        """The 2k curves with one height moved up, then down."""
+        moves = self._step * np.eye(len(self.heights))
+        return interpolate.PchipInterpolator(self.positions, np.stack([*moves, *-moves]) + self.heights, axis=1)
+
+    def at(self, position: float) -> float:
+        return float(self._line(position))
+
+    def steepness(self, position: float) -> float:
+        return float(self._line(position, 1))
+
+    def weights(self, position: float) -> Floats:
+        """(k,) derivatives of the curve at a position by its heights; the curve is their sum, so weighted.
+
+        For it is homogeneous: all heights times a number give that many times the curve (Euler).
+        """
+        up, down = np.split(self._moved(position), 2)
+        return np.asarray((up - down) / (2 * self._step))
+
+    def raised(self, by: float) -> "Curve":
+        return Curve(self.positions, self.heights + by)
+
+    def zeros(self) -> list[float]:
+        """The positions within the range at which the curve is zero, ascending."""
+        return [float(root) for root in self._line.roots(extrapolate=False) if math.isfinite(root)]
+
+
+def half_width(found: MeanEstimate) -> float:
+    """Half the width of an interval."""
+    return (found.ci_high - found.ci_low) / 2
+
+
+def zero_of(curve: Curve, half_of: Callable[[Floats], float]) -> tuple[float, float, float]:
+    """Where the curve is zero, the middle one of several such positions, and its interval; NaN without any.
+
+    `half_of` gives half the width of the interval of a weighted sum of the heights. A bound is NaN where it lies beyond the range.
+    """
+    if not (zeros := curve.zeros()):
+        return math.nan, math.nan, math.nan
+    zero = zeros[len(zeros) // 2]
+    rises = 1 if curve.heights[-1] > curve.heights[0] else -1
+
+    def margin(position: float, side: int) -> float:
+        """Above 0 where the curve has the sign that it has on this side of its zero, beyond its interval."""
+        return side * rises * curve.at(position) - half_of(curve.weights(position))
+
+    def bound(side: int) -> float:
+        inner = zero
+        for outer in sorted(curve.positions[side * (curve.positions - zero) > 0], reverse=side < 0):
+            if margin(outer, side) > 0:
+                return float(optimize.brentq(margin, inner, outer, args=(side,), xtol=1e-9, rtol=1e-9))
+            inner = outer
+        return math.nan
+
+    return zero, bound(-1), bound(1)
