@@ -83,6 +83,8 @@ def zero_of(curve: Curve, half_of: Callable[[Floats], float]) -> tuple[float, fl
     def bound(side: int) -> float:
         inner = zero
         for outer in sorted(curve.positions[side * (curve.positions - zero) > 0], reverse=side < 0):
+            if margin(inner, side) >= 0:  # an interval of no width, up to rounding
+                return inner
             if margin(outer, side) > 0:
                 return float(optimize.brentq(margin, inner, outer, args=(side,), xtol=1e-9, rtol=1e-9))
             inner = outer
