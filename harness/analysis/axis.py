@@ -134,7 +134,7 @@ class Crossing:
     metric: str
     trouble: str = ""  # why nothing can be judged, as a clause: lost runs, too few seeds or points
     differences: tuple[MeanEstimate, ...] = ()  # the difference at each point; none where nothing can be judged
-    place: float = math.nan  # the point of the sign change; NaN where none is shown, or where two points only bracket it
+    place: float = math.nan  # the point of the sign change; NaN where none is shown, or two points only bracket it
     ci_low: float = math.nan
     ci_high: float = math.nan
 
@@ -168,7 +168,7 @@ class Crossing:
 
     @property
     def open_point(self) -> int | None:
-        """Index of a point at which the one that leads elsewhere does not: the last one, else the first, else another."""
+        """Index of a point at which not the same one leads as elsewhere: the last, else the first, else another."""
         signs = self.signs
         return next((i for i in (-1, *range(len(signs))) if not signs[i] or signs[i] != signs[0]), None)
 

@@ -69,7 +69,8 @@ def half_width(found: MeanEstimate) -> float:
 def zero_of(curve: Curve, half_of: Callable[[Floats], float]) -> tuple[float, float, float]:
     """Where the curve is zero, the middle one of several such positions, and its interval; NaN without any.
 
-    `half_of` gives half the width of the interval of a weighted sum of the heights. A bound is NaN where it lies beyond the range.
+    `half_of` gives half the width of the interval of a weighted sum of the heights. A bound is NaN where it lies beyond
+    the range.
     """
     if not (zeros := curve.zeros()):
         return math.nan, math.nan, math.nan

@@ -40,7 +40,9 @@ def test_arms_table_has_means_intervals_and_counts() -> None:
     assert list(arms.index) == ["ResNet-8", "ViT/14", "ViT/7"]
     assert list(arms.loc["ViT/7", ["planned", "n", "diverged", "missing"]]) == [5, 3, 1, 1]
     values = kept.runs.query("arm == 'ViT/14'")["test_accuracy"]
-    whole = kept.runs.query("arm != 'ViT/7'").pivot_table(index="arm", columns="seed", values="test_accuracy").to_numpy()
+    whole = (
+        kept.runs.query("arm != 'ViT/7'").pivot_table(index="arm", columns="seed", values="test_accuracy").to_numpy()
+    )
     (prior,) = fit_priors([whole], blocked=False)
     assert prior is not None
     variance, df = prior.moderated(values.var(), 4)
