@@ -198,7 +198,7 @@ def _judge_crosses(claim: Crosses, evidence: Evidence) -> Judgement:
     led = found.signs[0] < 0
     told += f"; {claim.leader if led else claim.follower} leads at every one of {counted(len(axis.points), axis.noun)}"
     if claim.seen_at and (claim.seen_at[1] > axis.points[-1] if led else claim.seen_at[0] < axis.points[0]):
-        reason = f"{told}; the source's crossing, at {axis.told(*claim.seen_at)}, does not lie within it."
+        reason = f"{told}; the source's crossing, at {axis.told(*claim.seen_at)}, does not lie within that range."
         return Judgement(verdict="outside the range measured", reason=reason, p_value=1.0)
     return Judgement(verdict="contradicted", reason=f"{told}.", p_value=max(tests))
 

@@ -30,7 +30,13 @@ def claims_table(
         text_column("Source", "source"),
         Column("Conditions of the source", lambda row: Cell(row["of"].conditions or NONE)),
     )
-    return make_table(name, caption, columns, rows, frame=frame)
+    return make_table(name, caption, columns, rows, frame=frame, note=_CLAIMS_NOTE if rows else "")
+
+
+_CLAIMS_NOTE = (
+    "Kind: a paper's finding, which is reproduced or contradicted; a hypothesis of this study's own, which is "
+    "supported or not; arithmetic, which the models alone decide."
+)
 
 
 def _estimate(row: Row, claim: Claim) -> str:

@@ -26,6 +26,12 @@ def test_numbers_are_those_of_the_findings():
     said = document(records, findings, ("accuracy_by_level", "differences"))
     assert said["answer"] == findings.answer
     assert said["verdicts"] == {"reproduced": 1}
+    assert said["verdicts_by_kind"] == {"paper": {"reproduced": 1}}
+    assert {key: said["claims"][0][key] for key in ("kind", "p_value", "lost_runs")} == {
+        "kind": "paper",
+        "p_value": 0.0004,
+        "lost_runs": 0,
+    }
     assert [row["arm"] for row in said["arms"]] == list(findings.arms["arm"])
     assert said["arms"][0]["is_baseline"] is True
     lost = said["arms"][-1]

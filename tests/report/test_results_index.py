@@ -7,10 +7,12 @@ import shutil
 import pytest
 from html_page import Page
 from report_cases import gaps, odd_names, single, two_factors
+from statsmodels.stats.multitest import multipletests
 
 from harness.records.study_file import write_study
 from harness.report import write_index, write_report
 from harness.report.index import CLOSE, OPEN, entries_of
+from harness.spec.verdicts import VERDICTS, called
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +105,11 @@ def test_a_file_without_marks_is_kept_as_a_whole(made, tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"verdicts": None},
+        {"claims": None},
+        {"claims": [{"verdict": "maybe", "statement": "x"}]},
+        {"claims": [{"verdict": "reproduced", "statement": "x", "kind": ["paper"]}]},
+        {"claims": [{"verdict": "reproduced", "statement": "x", "p_value": 7}]},
+        {"claims": [{"verdict": "reproduced", "statement": "x", "p_value": "0.1"}]},
         {"files": {"figures": ["../../../../etc/passwd"]}},
         {"files": {"figures": ["https://example.org/x.png"]}},
         {"answer": 5},
@@ -129,6 +135,7 @@ def test_names_stay_text(tmp_path):
     write_report(records, findings, folder)
     path = folder / "report.json"
     hostile = {"question": "<script>alert(1)</script> | `x`?", "answer": "<img src=x onerror=alert(1)> 视觉 محول"}
+    hostile["claims"] = [{"statement": "<script>alert(1)</script> | `x`", "verdict": "reproduced", "p_value": 0.01}]
     path.write_text(json.dumps(json.loads(path.read_text()) | hostile))
     write_index(tmp_path / "results")
     text = (tmp_path / "results" / "README.md").read_text()
@@ -138,6 +145,77 @@ def test_names_stay_text(tmp_path):
     assert page.all("script") == []
     assert len(page.all("img")) == 1
     assert "视觉 محول" in "".join(page.texts)
+
+
+P_VALUES = {  # by verdict and kind, over two studies
+    "patch_size": [
+        ("reproduced", "paper", 0.0001),
+        ("contradicted", "paper", 0.02),
+        ("inconclusive", "paper", 0.4),
+        ("reproduced", "arithmetic", None),
+    ],
+    "dataset_size": [
+        ("supported", "hypothesis", 0.004),
+        ("not supported", "hypothesis", 0.0007),
+        ("outside the range measured", "paper", 1.0),
+        ("inconclusive", "paper", None),
+    ],
+}
+
+
+def with_claims(results, tmp_path, change=lambda row: row):
+    """Two studies with P_VALUES and no others."""
+    made_anew = copied(results, tmp_path)
+    for folder in (
+        made_anew / "pooling",
+        made_anew / "depth",
+        made_anew / "norm",
+        made_anew / "dataset_size" / "smoke",
+    ):
+        shutil.rmtree(folder)
+    for path in made_anew.glob("*/*/report.json"):
+        rows = [
+            {"claim": f"better-{i}", "statement": f"Claim {p}.", "verdict": verdict, "kind": kind, "p_value": p}
+            for i, (verdict, kind, p) in enumerate(P_VALUES[path.parents[1].name])
+        ]
+        rows[-1]["lost_runs"] = 2 if rows[-1]["verdict"] == "inconclusive" else 0
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"claims": [change(row) for row in rows]}))
+    write_index(made_anew)
+    return (made_anew / "README.md").read_text(), Page((made_anew / "index.html").read_text())
+
+
+def test_kinds_are_counted_apart_and_verdicts_that_stand_are_said(made, tmp_path):
+    text, page = with_claims(made, tmp_path)
+    tally = (
+        "papers ✓ 1 reproduced, ✗ 1 contradicted, ? 2 inconclusive (1 for lost runs), ○ 1 outside the range measured; "
+        "own hypotheses ✓ 1 supported, ✗ 1 not supported; arithmetic ✓ 1 reproduced"
+    )
+    assert f"**All claims:** {tally}. 6 of 8 claims have a p-value." in text
+    assert "3 of 4 decided verdicts stand at a false discovery rate of 5%" in text
+    rows = [re.findall(r"[^|]+", line) for line in text.splitlines() if line.startswith("| Claim 0")]
+    stands = {row[0].strip(): (row[3].strip(" *"), row[5].strip(), row[6].strip()) for row in rows}
+    _, adjusted, *_ = multipletests([0.0001, 0.02, 0.4, 0.004, 0.0007, 1.0], method="fdr_by")
+    assert stands == {
+        "Claim 0.004.": ("✓ supported", f"{adjusted[3]:.3f}", "yes"),
+        "Claim 0.0007.": ("✗ not supported", f"{adjusted[4]:.3f}", "yes"),
+        "Claim 0.0001.": ("✓ reproduced", f"{adjusted[0]:.3f}", "yes"),
+        "Claim 0.02.": ("✗ contradicted", f"{adjusted[1]:.3f}", "no"),
+    }
+    shown = " ".join(" ".join(page.texts).split())
+    assert "3 of 4 decided verdicts stand at a false discovery rate of 5%" in shown
+    assert "own hypotheses ✓ 1 supported ✗ 1 not supported" in shown
+    classes = {name for attrs in page.all("strong") for name in attrs["class"].split()}
+    assert classes == {"verdict", *(verdict.replace(" ", "-") for verdict in VERDICTS)}
+
+
+def test_reports_of_an_earlier_version_count_as_papers_without_p_values(made, tmp_path):
+    def as_before(row):
+        return {key: row[key] for key in ("claim", "statement")} | {"verdict": called(row["verdict"], "paper")}
+
+    text, page = with_claims(made, tmp_path, as_before)
+    assert "papers ✓ 3 reproduced, ✗ 2 contradicted, ? 2 inconclusive, ○ 1 outside the range measured." in text
+    assert "Of 8 claims none has a p-value." in text
+    assert page.all("table") == []
 
 
 def test_no_results_at_all(tmp_path):
