@@ -77,6 +77,7 @@ class MeanEstimate(Estimate):
     searches: int = 0  # independent searches that it rests on; 0 where every cell was searched once
     sd: float = math.nan  # standard deviation of the per-seed values (n - 1); NaN below two seeds
     seed_error: float = math.nan  # standard error from the choice of searches and seeds
+    seed_df: float = math.nan  # degrees of freedom of `seed_error`
     image_error: float = 0.0  # standard error from the choice of test images; 0 where no predictions tell
     df: float = math.nan  # Satterthwaite's degrees of freedom of both parts together
     spread: float = math.nan  # standard deviation of the value of one fresh search and seed
@@ -186,19 +187,25 @@ def estimate_mean(
     found = replace(
         found,
         seed_error=math.sqrt(error2),
+        seed_df=df,
         image_error=math.sqrt(by_image),
-        df=_satterthwaite(error2, df, by_image, math.inf if images is None else images.shape[1] - 1.0),
+        df=satterthwaite(error2, df, by_image, math.inf if images is None else images.shape[1] - 1.0),
         spread=math.sqrt(variance + inner * (1 - len(means) / n)),
         images=0 if images is None else images.shape[1],
         discordant=0 if images is None else int((images != 0).any(axis=0).sum()),
     )
+    return with_interval(found)
+
+
+def with_interval(found: MeanEstimate) -> MeanEstimate:
+    """The estimate with Student's interval at its level, where its errors tell one."""
     if not found.judgeable:
         return found
-    half = float(special.stdtrit(found.df, (1 + level) / 2)) * found.error
+    half = float(special.stdtrit(found.df, (1 + found.level) / 2)) * found.error
     return replace(found, ci_low=found.value - half, ci_high=found.value + half)
 
 
-def _satterthwaite(first: float, first_df: float, second: float, second_df: float) -> float:
+def satterthwaite(first: float, first_df: float, second: float, second_df: float) -> float:
     """Degrees of freedom of the sum of two variances."""
     total = first + second
     return total**2 / (first**2 / first_df + second**2 / second_df) if total else first_df

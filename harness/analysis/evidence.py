@@ -48,12 +48,18 @@ class Evidence:
     seed: int = 0  # root of the generators
     resamples: int = 2000  # draws of crossover curves
     level: float = LEVEL  # confidence level of every interval
+    left_out: frozenset[int] = frozenset()  # planned seeds that count nowhere: another evidence has their very runs
     _known: dict[Any, MeanEstimate] = field(default_factory=dict, repr=False)
     _priors_known: dict[Any, dict[int | None, Prior | None]] = field(default_factory=dict, repr=False)
 
     @property
     def study(self) -> ResolvedStudy:
         return self.records.study
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The planned seeds, in the study's order."""
+        return tuple(seed for seed in self.study.seeds if seed not in self.left_out)
 
     runs = property(lambda self: self.records.runs.copy())
     trials = property(lambda self: self.records.trials.copy())
@@ -102,7 +108,7 @@ class Evidence:
     def states(self, cell: Cell) -> dict[str, list[int]]:
         """The planned seeds of a cell by status; `missing` are those without a result."""
         found: dict[str, list[int]] = {status: [] for status in (*STATUSES, "missing")}
-        for seed in sorted(self.study.seeds):
+        for seed in sorted(self.seeds):
             found[str(self.rows[cell].get(seed, {"status": "missing"})["status"])].append(seed)
         return found
 
@@ -127,7 +133,7 @@ class Evidence:
             return f"{'; '.join(lost[:4])}{more}: runs without a result may be just those that would decide"
         if unmeasured := [place(cell) for cell in cells if not np.isfinite(self.values(cell, metric)).all()]:
             return f"not every run of {listed(unmeasured)} has measured its {named(metric)}"
-        n = len(self.study.seeds)
+        n = len(self.seeds)
         return f"{n} of at least {FEWEST_SEEDS} seeds planned: too few for an interval" if n < FEWEST_SEEDS else ""
 
     def values(self, cell: Cell, metric: str, seeds: Iterable[int] | None = None) -> Floats:
@@ -226,8 +232,10 @@ class Evidence:
     def _priors(self, metric: str, log: bool, blocked: bool) -> Mapping[int | None, Prior | None]:
         """By training size, from its cells that have all their runs."""
         key = (metric, log, blocked)
+        if key not in self._priors_known and not self.seeds:
+            self._priors_known[key] = dict.fromkeys(self.sizes)
         if key not in self._priors_known:
-            seeds, groups = tuple(self.study.seeds), []
+            seeds, groups = self.seeds, []
             names = self.replicates(seeds)
             for size in self.sizes:
                 cells = [cell for cell in self.rows if cell[1] == size and len(self.completed(cell)) == len(seeds)]
@@ -244,7 +252,7 @@ class Evidence:
 
     def shared_seeds(self, cells: Iterable[Cell], metric: str) -> tuple[int, ...]:
         """Seeds that completed in every cell and have a value of `metric` there, ascending."""
-        shared = set(self.study.seeds)
+        shared = set(self.seeds)
         for cell in cells:
             known = zip(self.completed(cell), self.values(cell, metric), strict=True)
             shared &= {seed for seed, value in known if math.isfinite(value)}

@@ -92,7 +92,7 @@ _JUDGES: Mapping[type[Claim], Callable[[Any, Evidence], Judgement]] = {KeptClaim
 
 def _judged_by_file(claim: Claim, evidence: Evidence) -> Judgement:
     """What the study file's class says; inconclusive, with the error, where it fails."""
-    name, planned = type(claim).__name__, len(evidence.study.seeds)
+    name, planned = type(claim).__name__, len(evidence.seeds)
     given, failure = attempt(claim.judge, evidence, generator(evidence.seed, "claim", canonical_json(claim)))
     if planned < FEWEST_SEEDS:
         raise Undecided(f"{planned} of at least {FEWEST_SEEDS} seeds planned: too few for an interval")

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 import click
@@ -69,18 +70,34 @@ def verify(results: Path, name: str, scale: str | None, as_json: bool) -> None:
 @click.option(
     "--output", type=FILE, help="The page, FILE.html, and its Markdown beside it; default: in RESULTS/comparisons."
 )
+@json_option
 @click.pass_obj
-def compare(results: Path, first: str, second: str, scale: str | None, output: Path | None) -> None:
-    """Set two studies side by side. A and B: a study's name, NAME/SCALE, or a folder that holds a study.json."""
+def compare(results: Path, first: str, second: str, scale: str | None, output: Path | None, as_json: bool) -> None:
+    """Set two results side by side: two runs of one study, whether they agree; two studies, how shared arms differ.
+
+    A and B: a study's name, NAME/SCALE, or a folder that holds a study.json.
+    """
     from harness.analysis.across import across
     from harness.execution.publish import read_results
-    from harness.report.comparison import write_comparison
+    from harness.report.comparison import document, summary_of, tables_of, titles_of, write_comparison
 
     folders = [_compared(results, name, scale) for name in (first, second)]
     one, two = (read_results(folder) for folder in folders)
     named = [f"{records.study.name}-{records.study.scale}" for records, _ in (one, two)]
     output = output or results / "comparisons" / f"{'--'.join(named)}.html"
-    say(*(f"Written: {path}" for path in write_comparison(one, two, across(one[0], two[0]), output)))
+    found = across(one[0], two[0])
+    written = write_comparison(one, two, found, output)
+    if as_json:
+        say_json(document(found, output))
+    else:
+        console, titles = make_console(), titles_of(one, two)
+        for _, _, shown in tables_of(found, titles):
+            if shown.rows:
+                texts = sum(1 for _ in takewhile(lambda column: not column.numeric, shown.columns))
+                rows = [[cell.text for cell in row] for row in shown.rows]
+                console.print(table(shown.caption, [column.heading for column in shown.columns], rows, texts=texts), "")
+        say(*(f"note: {text}" for text in found.cautions), summary_of(found))
+    say(*(f"Written: {path}" for path in written), err=as_json)
 
 
 def _compared(results: Path, name: str, scale: str | None) -> Path:

@@ -1,13 +1,20 @@
-"""Two studies side by side on one page: questions, answers, claims, the arms that both have, and what differs."""
+"""Two results side by side on one page: of one study, whether they agree; of two, the arms that both have.
 
+The same tables and sentences stand in the console.
+"""
+
+import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from os.path import relpath
 from pathlib import Path
+from typing import Any
 
 from harness.analysis.across import PLACES, Across
 from harness.analysis.estimate import LEVEL
 from harness.analysis.findings import Findings
+from harness.analysis.replication import Replication
 from harness.records import files
 from harness.records.layout import StudyFolder
 from harness.records.run_table import StudyRecords
@@ -18,7 +25,7 @@ from harness.report.result_tables import claims_table
 from harness.report.table import Cell, Column, Table, make_table, number_column, text_column, text_table
 from harness.report.view import Row, View, rows_of
 from harness.spec.formats import MINUS, NONE, count, counted, number, p_value, percent, points_interval
-from harness.spec.verdicts import tally_of
+from harness.spec.verdicts import SYMBOLS, tally_of
 
 Results = tuple[StudyRecords, Findings]
 
@@ -36,23 +43,22 @@ def write_comparison(first: Results, second: Results, across: Across, output: Pa
 
 def comparison_of(first: Results, second: Results, across: Across, folder: Path) -> Content:
     """Put what was found in the page's order; `folder` is that of the page."""
-    titles = [title_of(records) for records, _ in (first, second)]
-    if titles[0] == titles[1]:
-        titles = [f"{title}, {place}" for title, place in zip(titles, PLACES, strict=True)]
+    titles = titles_of(first, second)
     views = [View(*results) for results in (first, second)]
     sides = list(zip((1, 2), views, titles, strict=True))
     claims = [claims_table(view, f"claims-{place}", f"{title}: claims") for place, view, title in sides]
     sections = (
         Section("claims", "Claims", tables=tuple(claims)),
-        *(Section(anchor, heading, tables=(table,)) for anchor, heading, table in _tables(across, views, titles)),
+        *(Section(anchor, heading, tables=(table,)) for anchor, heading, table in tables_of(across, titles)),
+        Section("made", "Provenance", tables=(_provenance_table(views, titles),)),
         Section("reproduce", "Reproduce", code="\n".join(command_of(view.records) for view in views)),
     )
     return Content(
         kind="comparison",
         title=f"{titles[0]} and {titles[1]}",
-        kicker="Two studies side by side",
+        kicker="Two runs of one study side by side" if across.replication else "Two studies side by side",
         heading=f"{titles[0]} and {titles[1]}",
-        answer=_summary(across),
+        answer=summary_of(across),
         callouts=tuple(filter(None, [Section("cautions", "Caveats", lines=across.cautions)])),
         pair=tuple(_side(view, title, place, folder) for place, view, title in sides),
         sections=tuple(filter(None, sections)),
@@ -76,7 +82,18 @@ def _side(view: View, title: str, place: int, folder: Path) -> Section:
     )
 
 
-def _summary(across: Across) -> str:
+def titles_of(first: Results, second: Results) -> list[str]:
+    """What the two are called; by their places where they are of one study and scale."""
+    titles = [title_of(records) for records, _ in (first, second)]
+    return (
+        titles if titles[0] != titles[1] else [f"{title}, {place}" for title, place in zip(titles, PLACES, strict=True)]
+    )
+
+
+def summary_of(across: Across) -> str:
+    """The comparison in a sentence or two."""
+    if across.replication:
+        return across.replication.result
     shared = rows_of(across.shared)
     judged = [row for row in shared if number(row["p_holm"]) is not None]
     if not shared:
@@ -89,8 +106,70 @@ def _summary(across: Across) -> str:
     return f"The studies share {arms}; {told} significantly (Holm-adjusted p below .05; {len(judged)} judged)."
 
 
-def _tables(across: Across, views: list[View], titles: list[str]) -> Iterator[tuple[str, str, Table]]:
-    """Anchor, heading and table of each section after the claims."""
+def document(across: Across, output: Path) -> dict[str, Any]:
+    """The comparison for programs: fractions, and null for a number that is not known."""
+    again = across.replication
+    frames = {"differences": again.contrasts, "verdicts": again.claims} if again else {}
+    frames |= {} if again else {"shared": across.shared, "related": across.kin}
+    return {
+        "kind": "replication" if again else "studies",
+        "answer": summary_of(across),
+        **{name: json.loads(frame.to_json(orient="records", double_precision=15)) for name, frame in frames.items()},
+        "settings": [list(row) for row in across.settings],
+        "warnings": list(across.cautions),
+        "files": {"page": str(output), "markdown": str(output.with_suffix(".md"))},
+    }
+
+
+def tables_of(across: Across, titles: list[str]) -> Iterator[tuple[str, str, Table]]:
+    """Anchor, heading and table of each section on what the two have in common and what differs."""
+    yield from _replication_tables(across.replication) if across.replication else _shared_tables(across, titles)
+    caption = "Settings of data, recipe and search that differ"
+    yield "differences", "What differs", text_table("settings", caption, ("Setting", *titles), across.settings)
+
+
+def _replication_tables(again: Replication) -> Iterator[tuple[str, str, Table]]:
+    def interval(heading: str, key: str, low: str, high: str) -> Column:
+        return Column(heading, lambda row: Cell(points_interval(row[key], row[low], row[high]), number(row[key])), True)
+
+    frame = again.contrasts
+    sized = frame["train_size"].nunique() > 1
+    columns = (
+        text_column("Arm", "arm"),
+        text_column("Against", "baseline"),
+        number_column("Training images", "train_size", count) if sized else None,
+        interval("First, points [95%]", "first", "first_low", "first_high"),
+        interval("Second", "second", "second_low", "second_high"),
+        interval(f"Second {MINUS} first", "difference", "ci_low", "ci_high"),
+        number_column("p (Holm)", "p_holm", p_value),
+        interval("Pooled", "pooled", "pooled_low", "pooled_high"),
+    )
+    note = (
+        "Differences of test accuracy, arm minus reference arm. Second minus first is unpaired and leaves out the test "
+        "images, which both runs share; a low p says that the runs differ by more than searches and seeds do. Pooled: "
+        "weighted by inverse variance where the runs agree, else with the variance between runs."
+    )
+    caption = "The differences in both runs"
+    yield (
+        "replicated",
+        "Replication",
+        make_table("replicated", caption, columns, rows_of(frame), frame=frame, note=note),
+    )
+    columns = (
+        text_column("Claim", "statement"),
+        *(Column(heading, partial(_verdict, heading.lower())) for heading in ("First", "Second", "Pooled")),
+        text_column("Reason of the pooled verdict", "reason"),
+    )
+    frame, caption = again.claims, "Verdicts of both runs, and of both pooled"
+    yield "verdicts", "Verdicts", make_table("verdicts", caption, columns, rows_of(frame), frame=frame)
+
+
+def _verdict(key: str, row: Row) -> Cell:
+    found = row[key]
+    return Cell(f"{SYMBOLS[found]} {found}", verdict=found) if found else Cell(NONE)
+
+
+def _shared_tables(across: Across, titles: list[str]) -> Iterator[tuple[str, str, Table]]:
     names = Column("Arm", lambda row: Cell(" / ".join(dict.fromkeys((row["first_arm"], row["second_arm"])))))
     means = [number_column(title, f"{side}_mean", percent) for title, side in zip(titles, PLACES, strict=True)]
 
@@ -107,8 +186,9 @@ def _tables(across: Across, views: list[View], titles: list[str]) -> Iterator[tu
     )
     caption, frame = "Arms that both studies have: same model, recipe and data", across.shared
     note = (
-        "Mean test accuracy; difference paired by seed and test image. Same configuration: how many of the common "
-        "seeds were trained with the same tuned values too; they differ by chance, machine or code alone."
+        "Mean test accuracy; difference paired by seed and test image, unpaired without common seeds. Same "
+        "configuration: how many of the common seeds were trained with the same tuned values too; they differ by "
+        "chance, machine or code alone."
     )
     yield "arms", "Shared arms", make_table("shared", caption, columns, rows_of(frame), frame=frame, note=note)
     columns = (
@@ -121,9 +201,6 @@ def _tables(across: Across, views: list[View], titles: list[str]) -> Iterator[tu
     note = "Mean test accuracy. No difference is computed: it would mix the effect of the fields that differ."
     kin = across.kin
     yield "related", "Related arms", make_table("related", caption, columns, rows_of(kin), frame=kin, note=note)
-    caption = "Settings of data, recipe and search that differ"
-    yield "differences", "What differs", text_table("settings", caption, ("Setting", *titles), across.settings)
-    yield "made", "Provenance", _provenance_table(views, titles)
 
 
 def _provenance_table(views: list[View], titles: list[str]) -> Table:
