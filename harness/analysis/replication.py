@@ -208,21 +208,20 @@ def _agreement(contrasts: pd.DataFrame) -> str:
     agree = len(known) - len(apart)
     told = f"{agree} of {counted(len(known), 'difference')} {'agrees' if agree == 1 else 'agree'}"
     worst = apart.sort_values("p_holm").head(_MOST_NAMED)
-    more = [
-        f"{row.arm} against {row.baseline}"
-        + ("" if contrasts["train_size"].nunique() < 2 else at_size(int(row.train_size)))
-        + f" differs by {100 * abs(row.difference):.2f} points "
-        + "[{:.2f}, {:.2f}]".format(*sorted((100 * abs(row.ci_low), 100 * abs(row.ci_high))))
-        + f", more than both intervals allow (Holm-adjusted p {_p(row.p_holm)})"
-        for row in worst.itertuples()
-    ]
+    sized = len(set(contrasts["train_size"])) > 1
+    more = [_differing(row, at_size(row["train_size"]) if sized else "") for row in worst.to_dict("records")]
     more += [f"{len(apart) - len(worst)} more differ"] if len(apart) > len(worst) else []
     return f"{'; '.join([told, *more])}."
 
 
-def _p(value: float) -> str:
-    told = p_value(value)
-    return told if told.startswith("<") else f"= {told}"
+def _differing(row: Mapping[Any, Any], at: str) -> str:
+    low, high = sorted(100 * abs(row[key]) for key in ("ci_low", "ci_high"))
+    p_holm = p_value(row["p_holm"])
+    return (
+        f"{row['arm']} against {row['baseline']}{at} differs by {100 * abs(row['difference']):.2f} points "
+        f"[{low:.2f}, {high:.2f}], more than both intervals allow "
+        f"(Holm-adjusted p {p_holm if p_holm.startswith('<') else f'= {p_holm}'})"
+    )
 
 
 def _verdicts(claims: pd.DataFrame) -> str:

@@ -133,8 +133,8 @@ def _replication_tables(again: Replication) -> Iterator[tuple[str, str, Table]]:
         return Column(heading, lambda row: Cell(points_interval(row[key], row[low], row[high]), number(row[key])), True)
 
     frame = again.contrasts
-    sized = frame["train_size"].nunique() > 1
-    columns = (
+    sized = len(set(frame["train_size"])) > 1
+    columns: tuple[Column | None, ...] = (
         text_column("Arm", "arm"),
         text_column("Against", "baseline"),
         number_column("Training images", "train_size", count) if sized else None,

@@ -7,7 +7,7 @@ all normal. The true accuracy of an arm, over fresh searches, seeds and images, 
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from simulate import study, without_frames
 
 from harness.analysis.evidence import Evidence
 from harness.analysis.judging import claims_table
+from harness.records.run_table import TRIAL_COLUMNS, with_columns
 from harness.spec import LogUniform, ResolvedStudy, Search
 from harness.spec.claims import Better, Claim, Equivalent, GainsMore, Monotone
 
@@ -130,7 +131,7 @@ def evidence_from(
             for seed, digest, row in zip(of.seeds, digests, right, strict=True)
             if (arm, seed) not in lost
         }
-    return Evidence(records=without_frames(of, correct), rows=rows)
+    return Evidence(records=replace(without_frames(of, correct), trials=with_columns([], TRIAL_COLUMNS)), rows=rows)
 
 
 @dataclass(frozen=True, kw_only=True)

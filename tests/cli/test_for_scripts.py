@@ -115,8 +115,24 @@ def test_compare_needs_neither_torch_nor_mlflow(tmp_path: Path) -> None:
     arguments = ("compare", "patch_size/laptop", str(KEPT / "dataset_size" / "laptop"), "--output", str(output))
     done = patchbench(KEPT, *arguments, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"Written: {output}\nWritten: {output.with_suffix('.md')}\n"
+    assert done.stdout.endswith(
+        "The studies share no arm: their numbers stand side by side here, and no difference is computed.\n"
+        f"Written: {output}\nWritten: {output.with_suffix('.md')}\n"
+    )
+    assert "What differs" in done.stdout
     assert "Patch size (laptop) and Dataset size (laptop)" in output.read_text()
+
+
+def test_compare_tells_a_program_of_a_replication(tmp_path: Path) -> None:
+    output = tmp_path / "both.html"
+    done = patchbench(KEPT, "compare", "patch_size/laptop", "patch_size/laptop", "--output", str(output), "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["kind"] == "replication"
+    assert [row["p_holm"] for row in found["differences"]] == [None] * 3  # no run is a replication of itself
+    assert [row["first"] == row["second"] for row in found["verdicts"]] == [True] * len(found["verdicts"])
+    assert found["files"] == {"page": str(output), "markdown": str(output.with_suffix(".md"))}
+    assert "in both results" in "".join(found["warnings"])
 
 
 def test_compare_refuses_two_scales_at_once(tmp_path: Path, here: Here) -> None:
