@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.execution.model_export import LoadedModel, load_model
 from harness.execution.overrides import default_scale, resolve_study
+from harness.execution.pooling import with_seeds
 from harness.execution.publish import read_results
 from harness.execution.runner import Options, Silent, run_study
 from harness.records.files import read_bytes
@@ -55,11 +56,19 @@ def load_study(name: str, *, scale: str | None = None, overrides: Sequence[str] 
     return resolve_study(name, scale, overrides)
 
 
-def run(study: ResolvedStudy, *, results: str | Path | None = None, device: str = "auto", workers: int = 1) -> Report:
+def run(
+    study: ResolvedStudy,
+    *,
+    results: str | Path | None = None,
+    device: str = "auto",
+    workers: int = 1,
+    seeds: int | None = None,
+) -> Report:
     """Train what is missing of a study and write its report; with one worker, in this process.
 
-    `results`: the folder of all results; by default that of `PATCHBENCH_RESULTS`, else `results` here. What is finished
-    is not trained again. Raises `InvalidInput` for what the user can mend, before any training.
+    `results`: the folder of all results; by default that of `PATCHBENCH_RESULTS`, else `results` here. `seeds`: so many
+    in all, those that the study declares first, and no fewer than were trained. What is finished is not trained again.
+    Raises `InvalidInput` for what the user can mend, before any training.
 
     >>> from tempfile import mkdtemp
     >>> tiny = ["recipe.updates=4", "recipe.evaluations=1", "search.trials=0", "seeds=0,1", "data.train_size=60"]
@@ -71,13 +80,16 @@ def run(study: ResolvedStudy, *, results: str | Path | None = None, device: str 
         scales = ", ".join(study.scales)
         raise InvalidInput(f"This study is not at a scale; run STUDY.resolve(NAME, SCALE), where SCALE is of {scales}.")
     place, engine = _folder(results), "inline" if workers == 1 else "processes"
-    options = Options(results=place, device=device, workers=workers, engine=engine, command=_call(study, place))
+    called = _call(study, place, seeds)
+    study = study if seeds is None else with_seeds(study, place, seeds)
+    options = Options(results=place, device=device, workers=workers, engine=engine, command=called)
     return _report(run_study(study, options, Silent()))
 
 
-def _call(study: ResolvedStudy, results: Path) -> str:
+def _call(study: ResolvedStudy, results: Path, seeds: int | None = None) -> str:
     """The call that carries out a study again, as far as it can be told of one that was made in Python."""
     place = "" if results == Path("results").absolute() else f", results={str(results)!r}"
+    place += "" if seeds is None else f", seeds={seeds}"
     name = FOUND_BY.get(study.name, study.name)
     with suppress(InvalidInput):
         if resolve_study(name, study.scale, ()) == study:

@@ -20,7 +20,7 @@ from rich.text import Text
 from harness.records.files import read_json
 from harness.records.layout import REPORT_FILE
 from harness.spec import Run
-from harness.spec.formats import count, counted, duration, words
+from harness.spec.formats import confidence, count, counted, duration, words
 from harness.spec.verdicts import tally_of, tally_text
 
 if TYPE_CHECKING:  # a message needs neither plans nor records
@@ -56,7 +56,7 @@ def tell(console: Console, folder: Path, *, as_json: bool) -> dict[str, Any]:
     if as_json:
         say_json({"folder": str(folder), **found})
         return found
-    console.print(findings_table(found["summary"], console.width))
+    console.print(findings_table(found["summary"], console.width, found["level"]))
     claims = (f"{claim['verdict']}: {claim['statement']} {claim['reason']}" for claim in found["claims"])
     notes = (f"note: {note}" for note in (*found["gaps"], *found["warnings"]))
     tally = tally_text(tally_of(found["claims"]))
@@ -81,12 +81,14 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
     return shown
 
 
-def findings_table(summary: Mapping[str, Any], width: int) -> Table:
+def findings_table(summary: Mapping[str, Any], width: int, level: float) -> Table:
     """The `summary` of report.json: arms with seeds, accuracy and difference, and costs where 105 columns have room."""
     columns = summary["columns"]
     kept = len(columns) if width >= WIDE else columns.index("p (Holm)") + 1
     shown = table("", columns[:kept], [row[:kept] for row in summary["rows"]])
-    shown.caption = "95% intervals: of accuracy over seeds alone, of differences over seeds and test images."
+    shown.caption = (
+        f"{confidence(level)} intervals: of accuracy over seeds alone, of differences over seeds and test images."
+    )
     if columns[kept:]:
         shown.caption += f" Left out, as the terminal has fewer than {WIDE} columns: {', '.join(columns[kept:])}."
     return shown

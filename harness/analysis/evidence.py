@@ -23,6 +23,7 @@ from harness.analysis.estimate import (
     holm,
 )
 from harness.analysis.findings import COMPARISON_COLUMNS, frame
+from harness.analysis.looks import level_for
 from harness.analysis.wording import Cell, listed, named, of_seeds, place
 from harness.records.correctness import Correct
 from harness.records.data_facts import test_overlap
@@ -269,7 +270,7 @@ def evidence_of(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) 
     for cell, of_cell in _by_cell(records.study, records.runs).items():
         planned = (row for row in reversed(of_cell) if row["seed"] in records.study.seeds)
         rows[cell] = {int(row["seed"]): row for row in planned}  # of a run that stands there twice, the first
-    return Evidence(records=records, rows=rows, seed=seed, resamples=resamples)
+    return Evidence(records=records, rows=rows, seed=seed, resamples=resamples, level=level_for(records))
 
 
 def _by_cell(study: ResolvedStudy, table: pd.DataFrame, *order: str) -> dict[Cell, list[Row]]:

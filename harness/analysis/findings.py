@@ -88,7 +88,7 @@ the image as it is; mean over the n seeds with its interval over seeds alone (St
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """Results of `analyse`. Accuracies are fractions; intervals are 95 %; NaN where too few seeds allow none.
+    """Results of `analyse`. Accuracies are fractions; intervals of `Evidence.level`; NaN where there are too few seeds.
 
     Each frame has the columns of its name, e.g. ARM_COLUMNS.
     """

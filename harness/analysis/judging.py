@@ -20,8 +20,7 @@ from harness.analysis.evidence import Evidence, generator
 from harness.analysis.findings import CLAIM_COLUMNS, frame
 from harness.analysis.shipped_claims import SHIPPED_JUDGES, Undecided, judged_by_margin, lost_runs
 from harness.analysis.wording import amount, bounds, described
-from harness.records.files import sha256
-from harness.records.run_table import StudyRecords
+from harness.records.run_table import runs_of
 from harness.spec import Claim, Estimate, Judgement, canonical_json, to_plain
 from harness.spec.claims import KeptClaim, as_kept_now, is_own
 from harness.spec.errors import require
@@ -143,8 +142,3 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         where = f" ({Path(str(file)).name}, line {lines[-1]})" if lines else ""
         return None, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{where}"
-
-
-def runs_of(records: StudyRecords) -> str:
-    """SHA-256 of which confirm runs there are and how they ended: whether something was made from these."""
-    return sha256(canonical_json(sorted(zip(records.runs["digest"], records.runs["status"], strict=True))).encode())

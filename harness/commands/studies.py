@@ -74,8 +74,11 @@ def plan(
     """Print every run of a study with images, MACs and a forecast of its time here; trains nothing."""
     from harness.execution.overrides import resolve_study
     from harness.execution.plan import make_plan
+    from harness.execution.pooling import pooled
+    from harness.records.layout import study_folder
 
     study = resolve_study(name, scale, overrides)
+    study, note = pooled(study, study_folder(study, results))
     made = make_plan(study)
     # Torch loads from here on: a mistake in the study has been told before.
     from harness.data.survey import outline
@@ -88,7 +91,7 @@ def plan(
     workers = workers or (available_cores() if placement.device.type == "cpu" else 1)
     found = forecast(made, placement, threads=max(1, available_cores() // workers))
     slots, data = min(workers, made.runs), [outline(spec) for spec in made.surveyed]
-    cells = open_cells(made, results / study.name / study.scale)
+    cells = open_cells(made, study_folder(study, results))
     shares = (cell.remaining / cell.cell.images_planned for cell in cells)
     left = sum(item.seconds * share for item, share in zip(found, shares, strict=True))
     told: dict[str, Any] = {
@@ -112,7 +115,7 @@ def plan(
     say(f"Forecast on {where}: {took}. Nothing was trained. The seconds of a row are those of one worker.")
     if told["done"]:
         say(f"Of the runs {told['done']:,} are done already; what is left takes {duration(told['seconds_left'])}.")
-    say(*study.used_up)
+    say(*study.used_up, *filter(None, [note]))
     for facts in data:
         say(*facts.in_words(), *(f"note: {caution}" for caution in facts.cautions()))
 
@@ -137,7 +140,7 @@ def _text(value: Any) -> str:
 @click.option(
     "--trials", type=click.IntRange(0), help="Trials per search; 0 takes the recipe's own setting unsearched."
 )
-@click.option("--seeds", type=click.IntRange(1), help="Number of confirm seeds; a finished study gets those it lacks.")
+@click.option("--seeds", type=click.IntRange(1), help="Confirm seeds in all: those declared, then further ones.")
 @click.option("--deterministic", is_flag=True, help="Deterministic kernels only (CUDA).")
 @click.option(
     *("--patience", "patience_seconds"),
@@ -169,10 +172,11 @@ def run(
     """Run or resume a study, then write its report. OVERRIDES are key=value pairs, e.g. recipe.updates=500."""
     extra = [] if trials is None else [f"search.trials={trials}"]
     extra += ["search.repeats=1"] if trials in (0, 1) else []  # nothing is searched
-    extra += [] if seeds is None else ["seeds=" + ",".join(map(str, range(seeds)))]
     from harness.execution.overrides import resolve_study
+    from harness.execution.pooling import with_seeds
 
     study = resolve_study(name, scale, (*extra, *overrides))
+    study = study if seeds is None else with_seeds(study, results, seeds)
     if options["engine"] == "processes":
         from harness.execution.process import warm_up
 

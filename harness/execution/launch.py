@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.analysis.looks import earlier_look
 from harness.execution.engines import Engine, Prepared, Rehearsal, processes
 from harness.execution.plan import Plan
 from harness.execution.progress import Finished
+from harness.records import looks
 from harness.records import provenance as origin
 from harness.records.data_facts import KEY, of_provenance
 from harness.records.layout import StudyFolder
+from harness.records.run_table import load_records
 from harness.records.study_file import read_study
-from harness.spec import InvalidInput, to_plain
+from harness.records.write_lock import write_lock
+from harness.spec import InvalidInput, ResolvedStudy, to_plain
 from harness.spec.formats import counted
 from harness.spec.study import changed_fields
 from harness.training import WorkerSettings
@@ -90,6 +94,18 @@ def make_engine(plan: Plan, options: Options, device: str) -> Engine:
 
         return InlineEngine(settings)
     return processes.ProcessEngine(settings, workers=workers, patience_seconds=options.patience_seconds)
+
+
+def register(study: ResolvedStudy, folder: Path) -> None:
+    """Keep what a study announces, before its first run; where results stand there already, first a look at these."""
+    with write_lock(StudyFolder(folder).write_lock):
+        ledger = looks.read_ledger(folder)
+        if ledger.registered is not None:
+            return
+        if not ledger:
+            with contextlib.suppress(InvalidInput):  # no tables, or none that can be read
+                looks.append(folder, earlier_look(load_records(folder)))
+        looks.append(folder, looks.registration(study, origin.git_state()))
 
 
 def provenance_of(plan: Plan, folder: Path, options: Options, prepared: Prepared | None) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from harness.analysis import Findings, analyse, at_edge
 from harness.analysis.evidence import evidence_of
 from harness.analysis.judging import KEY as CLAIMS
 from harness.analysis.judging import own_verdicts
+from harness.analysis.looks import current
 from harness.execution.overrides import resolve_study
 from harness.execution.plan import make_plan
 from harness.execution.progress import Finished, open_cells
-from harness.records import manifest, run_table
+from harness.records import looks, manifest, run_table
 from harness.records.files import RecordsError, is_being_set_aside, remove_unfinished, set_aside_together
 from harness.records.layout import StudyFolder
 from harness.records.provenance import report_maker
@@ -104,7 +105,8 @@ def _write(records: StudyRecords, folder: Path, say: Say, own: ResolvedStudy | N
     if _kept_digests(folder) - set(records.runs["digest"]) or is_being_set_aside(places.aside, ASIDE):
         changed = _changes(folder, records)
         published = {*places.report_files(), *(folder / name for name in (*manifest.SOURCES, manifest.NAME))}
-        aside = set_aside_together(sorted(published), places.aside, ASIDE)
+        ledger = folder / looks.NAME  # goes on here
+        aside = set_aside_together(sorted(published - {ledger}), places.aside, ASIDE, ledger)
         say(f"The results that stood here were of other settings ({changed}); they are kept in {aside}.")
     with contextlib.suppress(InvalidInput):
         before = read_study(folder)[1]
@@ -138,7 +140,8 @@ def _report(folder: Path, own: ResolvedStudy | None) -> Findings:
     """A report from the tables alone, so that it can be made again, to the same bytes, wherever they are."""
     if own is not None and own.has_own_code:
         _take_in(own, folder)
-    kept, findings = read_results(folder)
+    kept = _looked_at(folder)
+    findings = analyse(kept)
     report = write_report(kept, findings, folder)
     sources = [folder / name for name in manifest.SOURCES if (folder / name).exists()]
     manifest.write_manifest(folder, [*sources, *report], report_maker())
@@ -148,6 +151,18 @@ def _report(folder: Path, own: ResolvedStudy | None) -> Findings:
             remove_unfinished(results)
             write_index(results)
     return findings
+
+
+def _looked_at(folder: Path) -> StudyRecords:
+    """The tables in a folder; that they are reported is a look, which is kept unless it was before."""
+    manifest.require_unchanged(folder)
+    kept = run_table.load_records(folder)
+    look = current(kept)
+    if look is None or look in kept.looks.looks:
+        return kept
+    (folder / manifest.NAME).unlink(missing_ok=True)  # it speaks of the ledger that is written over now
+    looks.append(folder, replace(look, time=looks.now()))
+    return replace(kept, looks=looks.read_ledger(folder))
 
 
 def _take_in(study: ResolvedStudy, folder: Path) -> None:

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.execution.engines import Beat, Engine, Outcome, Prepared
-from harness.execution.launch import Options, make_engine, prepare, provenance_of, to_train_again
+from harness.execution.launch import Options, make_engine, prepare, provenance_of, register, to_train_again
 from harness.execution.model_export import export_models, keep_best
 from harness.execution.plan import Plan, make_plan
+from harness.execution.pooling import pooled
 from harness.execution.process import Call, CallEndedError
 from harness.execution.progress import CellProgress, Finished, open_cells, rehearsals
 from harness.execution.stopping import StudyInterrupted, interruptible, told_to_stop
 from harness.records.files import RecordsError, remove_unfinished, write_json
 from harness.records.layout import StudyFolder, study_folder
+from harness.records.looks import require_ledger
 from harness.records.provenance import code_fingerprint
 from harness.records.runs import RunResult
 from harness.records.study_file import without_passwords, write_study
@@ -58,11 +60,17 @@ class Silent:
 def run_study(study: ResolvedStudy, options: Options, observer: Observer) -> Path:
     """Train what is missing of a study, then write its tables and its report; returns its results folder.
 
+    Seeds that have results there are pooled with those that the study declares.
     Raises `InvalidInput` before anything is written for what the user can mend, `StudyInterrupted` after SIGINT,
     SIGTERM or SIGHUP. Outside the main thread it leaves signals alone.
     """
     try:
         with interruptible():
+            folder = study_folder(study, options.results)
+            require_ledger(folder)
+            study, note = pooled(study, folder)
+            if note:
+                observer.note(note)
             return Runner(make_plan(study), options, observer).run()
     except KeyboardInterrupt:
         raise StudyInterrupted from None
@@ -101,6 +109,7 @@ class Runner:
         with lock:
             began, provenance = time.monotonic(), provenance_of(self._plan, self._folder, self._options, prepared)
             write_study(self._places.work, study, provenance)
+            register(study, self._folder)
             self._tidy(again)
             load_shared_libraries()
             command, note = without_passwords(self._options.command), self._observer.note

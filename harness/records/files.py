@@ -226,10 +226,11 @@ def set_aside(path: Path, folder: Path, name: str | None = None) -> Path:
     return path.rename(next(target for target in targets if not target.exists()))
 
 
-def set_aside_together(paths: Iterable[Path], folder: Path, name: str) -> Path | None:
+def set_aside_together(paths: Iterable[Path], folder: Path, name: str, copied: Path | None = None) -> Path | None:
     """Move what belongs together into a new folder `folder/NAME.<number>`; returns it, None where nothing is there.
 
-    A move that was killed is completed by the next call: nothing new may be written to `paths` before.
+    The file `copied` stays where it is, too, if it is there. A move that was killed is completed by the next call:
+    nothing new may be written to `paths` and `copied` before.
     """
     unfinished = folder / f".{name}.unfinished"
     there = [path for path in paths if path.exists() or path.is_symlink()]
@@ -237,6 +238,8 @@ def set_aside_together(paths: Iterable[Path], folder: Path, name: str) -> Path |
         return None
     reached("begin:set aside")
     unfinished.mkdir(parents=True, exist_ok=True)
+    if copied is not None and copied.exists():
+        write_bytes(unfinished / copied.name, read_bytes(copied))
     for path in there:
         path.rename(unfinished / path.name)
         reached("set aside", path)

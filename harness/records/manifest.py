@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from harness.records.files import RecordsError, adapter, read_bytes, read_json, reading, sha256, write_json
 
 NAME = "manifest.json"
-SOURCES = ("study.json", "runs.csv", "trials.csv", "curves.csv", "shifts.csv", "predictions.npz")
+SOURCES = ("study.json", "runs.csv", "trials.csv", "curves.csv", "shifts.csv", "predictions.npz", "looks.jsonl")
 """What a report is made from; the other files follow from these."""
 
 
@@ -52,11 +52,11 @@ def mismatches(folder: Path, files: dict[str, str]) -> dict[str, str]:
     return {name: told for name, told in found.items() if told != files[name]}
 
 
-def require_unchanged(folder: Path) -> None:
-    """Refuse tables that were changed after they were published, so that no report is made from them."""
+def require_unchanged(folder: Path, sources: Iterable[str] = SOURCES) -> None:
+    """Refuse `sources` that were changed after they were published, so that no report is made from them."""
     manifest = read_manifest(folder)
     known = {} if manifest is None else manifest.files
-    for name, found in mismatches(folder, {name: known[name] for name in SOURCES if name in known}).items():
+    for name, found in mismatches(folder, {name: known[name] for name in sources if name in known}).items():
         raise RecordsError(
             f"{folder / name} was changed after it was written: {NAME} expects SHA-256 {known[name]}, found {found}. "
             f"Restore the file; or remove {NAME} to accept it as it is."

@@ -13,10 +13,11 @@ import pandas as pd
 
 from harness.records import csv_text
 from harness.records.correctness import Correct, read_answers, write_answers
-from harness.records.files import RecordsError, read_bytes, reading, write_text
+from harness.records.files import RecordsError, read_bytes, reading, sha256, write_text
+from harness.records.looks import Ledger, read_ledger
 from harness.records.runs import STATUSES
 from harness.records.study_file import read_study, write_study
-from harness.spec import ResolvedStudy
+from harness.spec import ResolvedStudy, canonical_json
 
 _MOST_COLUMNS = 1000
 
@@ -73,6 +74,14 @@ class StudyRecords:
     shifts: pd.DataFrame = field(default_factory=lambda: with_columns([], SHIFT_COLUMNS))  # with test_shifts
     correct: Mapping[str, Correct] = field(default_factory=dict)  # by digest of a confirm run, in the split's order
     folder: Path | None = None  # where the study's results lie
+    looks: Ledger = field(
+        default_factory=Ledger
+    )  # what was announced and seen; empty for results of before these were kept
+
+
+def runs_of(records: StudyRecords) -> str:
+    """SHA-256 of which confirm runs there are and how they ended: whether something was made from these."""
+    return sha256(canonical_json(sorted(zip(records.runs["digest"], records.runs["status"], strict=True))).encode())
 
 
 def with_columns(rows: Iterable[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
@@ -97,8 +106,8 @@ def load_records(folder: Path) -> StudyRecords:
     # A CSV cannot tell the level "4" from the level 4; the study can.
     levels = {arm.name: arm.level for arm in study.all_arms}
     frames["runs"]["level"] = frames["runs"]["arm"].map(levels).astype("object")
-    correct = read_answers(folder / "predictions.npz")
-    return StudyRecords(study=study, provenance=provenance, correct=correct, folder=folder, **frames)
+    correct, looks = read_answers(folder / "predictions.npz"), read_ledger(folder)
+    return StudyRecords(study=study, provenance=provenance, correct=correct, folder=folder, looks=looks, **frames)
 
 
 def _tables(study: ResolvedStudy) -> dict[str, dict[str, str]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.records.files import RecordsError, adapter, read_bytes, read_json, reading
 from harness.records.layout import REPORT_FILE, StudyFolder, command_line
+from harness.records.looks import read_ledger
 from harness.records.runs import STATUSES, Status
 from harness.records.study_file import latest_study
 from harness.records.write_lock import StudyLock
@@ -41,13 +42,15 @@ class StudyStatus:
     coordinator: str  # process and host, or what is to be done where nothing is running
     command: str  # what goes on with the study, for a shell
     complete: bool  # whether every planned run has a result
+    looks: int = 0  # reports that were made from its results
 
     def as_text(self) -> str:
         """A few lines for a terminal."""
         counts = ", ".join(f"{number} {status}" for status, number in sorted(self.statuses.items())) or "none finished"
         lines = [f"{self.study} at scale {self.scale}: {counted(self.planned, 'run')} planned; {counts}."]
+        seen = f"Its results have been looked at in {counted(self.looks, 'report')}."
         running = [f"  {item.run}: {item.update:,} of {counted(item.updates, 'update')}" for item in self.running]
-        return "\n".join([*lines, self.coordinator, *running])
+        return "\n".join([*lines, self.coordinator, *running, *([seen] if self.looks else [])])
 
 
 def read_status(folder: Path) -> StudyStatus:
@@ -78,6 +81,7 @@ def read_status(folder: Path) -> StudyStatus:
         coordinator=coordinator,
         command=command,
         complete=complete,
+        looks=len(read_ledger(folder).looks),
     )
 
 

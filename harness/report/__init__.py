@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.findings import Findings
+from harness.analysis.looks import level_for
 from harness.records import csv_text, files
 from harness.records.data_facts import of_provenance
 from harness.records.layout import REPORT_FILE, StudyFolder
@@ -69,6 +70,7 @@ def document(records: StudyRecords, findings: Findings, figures: tuple[str, ...]
         "scale": study.scale,
         "question": study.question,
         "answer": findings.answer,
+        "level": level_for(records),
         "source": study.source,
         "verdicts": dict(sorted(Counter(map(str, findings.claims["verdict"])).items())),
         "verdicts_by_kind": {of.kind: {count.verdict: count.number for count in of.counts} for of in tally},

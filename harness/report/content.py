@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Literal
 
 from harness.analysis.findings import Findings
+from harness.analysis.looks import untold
 from harness.records.run_table import StudyRecords
 from harness.report import origin_tables, result_tables
 from harness.report.figures import drawings
@@ -82,7 +83,7 @@ def content_of(records: StudyRecords, findings: Findings) -> Content:
 
 def cautions_of(records: StudyRecords, findings: Findings) -> tuple[str, ...]:
     """What changes the reading of the results, and which of the study file's own figures are left out."""
-    return (*findings.warnings, *own_figures(records)[1])
+    return (*findings.warnings, *untold(records), *own_figures(records)[1])
 
 
 def title_of(records: StudyRecords) -> str:
@@ -126,7 +127,7 @@ def _sections(view: View, figures: list[Drawn]) -> Iterator[Section]:
         yield Section(anchor, heading, figures=shown, tables=tuple(tables))
     known = origin_tables.provenance_table(records), origin_tables.protocol_table(study)
     nothing = "" if known[0].rows else "Nothing is recorded of how these results were made."
-    yield Section("provenance", "Provenance", text=nothing, tables=known)
+    yield Section("provenance", "Provenance", text=nothing, tables=(*known, origin_tables.looks_table(records)))
     yield Section("reproduce", "Reproduce", code=command_of(records))
     yield Section("changes", "Changes after first look", lines=study.changes_after_first_look)
     yield Section("cite", "Cite", text=_citation(records))

@@ -6,13 +6,14 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analysis.looks import current, level_for
 from harness.records.data_facts import PART_NAMES, of_provenance
 from harness.records.run_table import StudyRecords
 from harness.report.result_tables import arm_column, size_column
 from harness.report.table import Cell, Column, Table, make_table, number_column, text_column, text_of, text_table
 from harness.report.view import Row, View, rows_of
 from harness.spec import Choice, LogUniform, ResolvedStudy, Uniform, to_plain
-from harness.spec.formats import NONE, count, counted, duration, number, percent, plain, words
+from harness.spec.formats import NONE, confidence, count, counted, duration, number, percent, plain, words
 from harness.spec.run import leaves
 from harness.spec.search import OF_MODEL, STARTUP_TRIALS
 
@@ -87,6 +88,34 @@ def provenance_table(records: StudyRecords) -> Table:
     rows = [(heading, text_of(known.get(key))) for key, heading in _PROVENANCE.items()]
     shown = [(heading, text) for heading, text in rows if text not in ("", NONE)]
     return text_table("provenance", "What the results were made with", ("What", "Value"), shown)
+
+
+def looks_table(records: StudyRecords) -> Table:
+    """What was announced before the first run, every look at the results, and the level that follows for intervals."""
+    headings, caption = ("What", "Value"), "What was announced, and the looks at the results"
+    return text_table("looks", caption, headings, _looks(records))
+
+
+def _looks(records: StudyRecords) -> Iterator[tuple[str, str]]:
+    ledger, look = records.looks, current(records)
+    level = f"at level {confidence(level_for(records))}"
+    if look is None:
+        yield "Intervals", f"{level}; of before looks were kept, so they allow for one look only"
+        return
+    if known := ledger.registered:
+        when = "after results had been seen" if ledger.seen else "before the first run"
+        yield "Registered", f"{known.time}, {when}"
+        announced = f"what was announced ({known.preregistered[:16]})"
+        changed = f"not {announced}; changed since: {', '.join(look.changed)}"
+        yield "What was run", changed if look.changed else announced
+    for place, taken in enumerate(ledger.looks, start=1):
+        told = f"{counted(len(taken.seeds), 'seed')}, {counted(taken.completed, 'run')}, {confidence(taken.level)}"
+        told += "" if taken.spends else " (not counted)"
+        more = [name for name in taken.changed_since_look if name != "seeds"]
+        told += f"; changed since the look before: {', '.join(more)}" if more else ""
+        yield f"Look {place}", f"{taken.time}: {told}"
+    yield "Intervals", f"{level}, so that all looks together are wrong in at most 5% of studies"
+    yield "More seeds", "run --seeds N adds to the runs that are there; intervals widen for one look more"
 
 
 def images_tables(records: StudyRecords) -> Iterator[Table]:

@@ -9,10 +9,10 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from harness.analysis.evidence import Evidence
-from harness.analysis.judging import attempt, runs_of
+from harness.analysis.judging import attempt
 from harness.records.files import RecordsError, read_bytes, write_bytes
 from harness.records.layout import StudyFolder
-from harness.records.run_table import StudyRecords
+from harness.records.run_table import StudyRecords, runs_of
 from harness.report.figures import NAMES
 from harness.report.style import Drawn, png, svg, theme
 from harness.spec.formats import words

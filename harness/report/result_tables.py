@@ -25,7 +25,7 @@ def claims_table(
         text_column("Claim", "statement"),
         Column("Verdict", lambda row: Cell(f"{SYMBOLS[row['verdict']]} {row['verdict']}", verdict=row["verdict"])),
         text_column("Kind", "kind"),
-        Column("Estimate [95% interval]", lambda row: Cell(_estimate(row, row["of"]))),
+        Column(f"Estimate [{view.level} interval]", lambda row: Cell(_estimate(row, row["of"]))),
         text_column("Reason", "reason"),
         text_column("Source", "source"),
         Column("Conditions of the source", lambda row: Cell(row["of"].conditions or NONE)),
@@ -87,8 +87,8 @@ def arms_table(view: View) -> Table:
         reference if view.has_partners else None,
         size_column(view),
         Column("Seeds", lambda row: Cell(f"{count(row['n'])} of {count(row['planned'])}", number(row["n"])), True),
-        number_column("Test accuracy [95% over seeds]", "mean", formats.percent_interval, interval=True),
-        number_column("Difference [95%]", "difference", points_interval, "against", interval=True),
+        number_column(f"Test accuracy [{view.level} over seeds]", "mean", formats.percent_interval, interval=True),
+        number_column(f"Difference [{view.level}]", "difference", points_interval, "against", interval=True),
         number_column("p (Holm)", "p_holm", formats.p_value, "against"),
         number_column("Better", "probability_better", partial(percent, digits=0), "against"),
         number_column("Parameters", "params", magnitude),
@@ -161,8 +161,8 @@ def crossings_table(view: View, *, by_level: bool) -> Table:
     columns = (
         names,
         size_column(view) if by_level else None,
-        number_column(f"{change}, points [95%]", "slope", points_interval, "line", interval=True),
-        Column(f"{crossing} [95%]", place, numeric=True),
+        number_column(f"{change}, points [{view.level}]", "slope", points_interval, "line", interval=True),
+        Column(f"{crossing} [{view.level}]", place, numeric=True),
         text_column("In words", "statement"),
     )
     frame = view.findings.crossovers
@@ -190,7 +190,7 @@ def shifts_table(view: View) -> Table:
         number_column(f"{heading}, {shift} px", "mean", formats.percent_interval, f"{metric} {shift}", interval=True)
         for heading, metric, shift in shown
     ]
-    caption = "Tests on shifted images, with 95% intervals over seeds alone"
+    caption = f"Tests on shifted images, with {view.level} intervals over seeds alone"
     note = "Agreement: share of test images with the same prediction as without the shift."
     rows, frame = view.grouped(list(measured.values())), view.findings.shifts
     return make_table("shifts", caption, (arm_column(view), size_column(view), *columns), rows, frame=frame, note=note)

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.findings import Findings
+from harness.analysis.looks import level_for
 from harness.records.run_table import StudyRecords
 from harness.report.style import marks
-from harness.spec.formats import MINUS, count, number, percent_interval, points_interval, words
+from harness.spec.formats import MINUS, confidence, count, number, percent_interval, points_interval, words
 
 Row = dict[str, Any]
 Size = int | None
@@ -54,6 +55,8 @@ class View:
 
     def __init__(self, records: StudyRecords, findings: Findings) -> None:
         self.records, self.findings, self.study = records, findings, records.study
+        self.level = confidence(level_for(records))
+        """Of every interval."""
         self.factor = words(self.study.factor)
         looks = marks(self.study)
         self.looks = {series: looks[arms[0].name] for series, arms in self.study.series.items()} | looks

@@ -43,7 +43,7 @@ EXACT = ("params", "macs_per_image", "attention_macs_per_image")
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval, signed so that positive speaks for the claim."""
+    """A number with its interval, signed so that positive speaks for the claim."""
 
     value: float
     ci_low: float = math.nan

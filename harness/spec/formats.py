@@ -98,6 +98,11 @@ def p_value(value: Any) -> str:
     return NONE if p is None else "< 0.001" if p < 0.0005 else f"{p:.3f}"
 
 
+def confidence(level: float) -> str:
+    """A confidence level, with two digits of its error: `96%`, `98.5%`, `99.67%`."""
+    return f"{100 - float(f'{100 * (1 - level):.2g}'):.10g}%"
+
+
 def plain(value: Any, digits: int = 3) -> str:
     """A number with some significant digits and a true minus sign: levels, fitted parameters, settings."""
     if isinstance(value, bool | str):

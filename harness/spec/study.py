@@ -272,8 +272,8 @@ class ResolvedStudy(Scale):
                 )
 
 
-def changed_fields(before: ResolvedStudy, now: ResolvedStudy) -> list[str]:
-    """Dotted names of the fields in which two studies differ, sorted."""
+def changed_fields(before: ResolvedStudy | Mapping[str, Any], now: ResolvedStudy | Mapping[str, Any]) -> list[str]:
+    """Dotted names of the fields in which two studies, or what is kept of them, differ, sorted."""
     old, new = (leaves(to_plain(study)) for study in (before, now))
     return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
 

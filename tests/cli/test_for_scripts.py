@@ -167,7 +167,7 @@ def test_the_final_table_fits_80_columns() -> None:
     summary = document(records, findings, ())["summary"]
     for width in (80, 120):
         out = io.StringIO()
-        Console(file=out, width=width, _environ={}).print(findings_table(summary, width))
+        Console(file=out, width=width, _environ={}).print(findings_table(summary, width, 0.95))
         lines = out.getvalue().splitlines()
         assert max(map(len, lines)) <= width
         assert len(lines) <= 3 + 2 * len(findings.arms)  # a long name may take a second line

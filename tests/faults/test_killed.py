@@ -80,6 +80,17 @@ def test_killed_at_any_failpoint(fresh: Fresh, names: Counter[str], undisturbed:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("step", ["begin", "written", "renamed"])
+def test_killed_while_a_look_is_kept(study: FaultStudy, undisturbed: dict[str, Any], step: str) -> None:
+    """The second line of the ledger, after the registration: it is there once in the end."""
+    killed = study.start(failpoint=f"{step}:looks.jsonl#2")
+    assert killed.wait() == -signal.SIGKILL, killed.said()
+    study.finish()
+    assert differences(undisturbed, study.kept()) == []
+    assert len(undisturbed["looks"]) == 2
+
+
+@pytest.mark.slow
 def test_killed_while_results_of_other_settings_are_set_aside(fresh: Fresh, tmp_path: Path) -> None:
     """What stood there is whole in one folder, once; what is new is as if nothing had happened."""
     trained, log = fresh(), tmp_path / "log"

@@ -29,6 +29,7 @@ def kept(results: Path, study: str) -> dict[str, Any]:
         found[f"result {path.name[:8]}"] = timeless(result | {"files": sorted(result["files"]), "environment": None})
     found["files"] = files(folder)
     found["unfinished files"] = sorted(str(path.relative_to(results)) for path in results.rglob(".*.tmp"))
+    found["looks"] = [timeless(json.loads(line)) for line in lines(folder / "looks.jsonl")]
     found["study"] = json.loads((folder / "study.json").read_bytes())["study"]
     return found | mirrored(results, study)
 

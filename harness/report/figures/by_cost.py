@@ -8,7 +8,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 
 from harness.analysis.wording import named
 from harness.report.figures.canvas import Canvas, Drawing
-from harness.report.figures.marks_on_axes import INTERVAL_NOTE, draw_mean, draw_seeds, fix_ticks
+from harness.report.figures.marks_on_axes import draw_mean, draw_seeds, fix_ticks, interval_note
 from harness.report.style import BASELINE_COLOUR, INK
 from harness.report.view import Row, View
 from harness.spec.formats import count, counted, magnitude, number, percent
@@ -32,7 +32,7 @@ def _accuracy_by(view: View, cost: str, told: str, write: Callable[[Any], str], 
     front = _front(rows, cost, better)
     canvas = Canvas(
         f"Accuracy against {told}{view.at_largest}",
-        INTERVAL_NOTE
+        interval_note(view.level)
         + " Thin line: the best accuracy at each cost." * (len(front) > 1)
         + " Lines between marks: levels of a series." * bool(view.study.series),
     )

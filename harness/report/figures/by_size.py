@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from harness.analysis.learning import law_error, law_formula
 from harness.report.figures.canvas import Canvas, Drawing, from_to
-from harness.report.figures.marks_on_axes import INTERVAL_NOTE, Places, asides, draw_line, draw_seeds
+from harness.report.figures.marks_on_axes import Places, asides, draw_line, draw_seeds, interval_note
 from harness.report.style import INK
 from harness.report.view import Row, View, accuracy, difference, interval_of, rows_of
 from harness.spec.formats import count, counted, number
@@ -20,11 +20,11 @@ def accuracy_by_size(view: View) -> Drawing | None:
         return None
     laws = {row["arm"]: row for row in rows_of(view.findings.laws, known="a")}
     crossovers = view.along(view.findings.crossovers, factor=False)
-    note = INTERVAL_NOTE
+    note = interval_note(view.level)
     if laws:
         note += f" Lines: fitted laws, {law_formula(law['d'] for law in laws.values())}."
     if any(number(row["ci_low"]) is not None for row in crossovers):
-        note += " Shaded: 95% interval of a crossover, or the two sizes that bracket it."
+        note += f" Shaded: {view.level} interval of a crossover, or the two sizes that bracket it."
     canvas = Canvas("Test accuracy by training images", note, height=3.8)
     for row in crossovers:
         _shade(canvas.axes, row, view.looks[row["arm"]].colour)
@@ -40,7 +40,7 @@ def gap_by_size(view: View) -> Drawing | None:
         return None
     canvas = Canvas(
         f"Gap to {view.reference} by training images",
-        f"Mean difference over paired seeds with its 95% interval; above zero: better than {view.reference}.",
+        f"Mean difference over paired seeds with its {view.level} interval; above zero: better than {view.reference}.",
     )
     canvas.axes.axhline(0, color=INK, linewidth=1)
     told = _draw_lines(canvas, view, rows, "difference", {})

@@ -23,7 +23,7 @@ def differences(view: View) -> Drawing | None:
         return None
     canvas = Canvas(
         f"Difference in test accuracy to {view.reference}{view.at_largest}",
-        f"Mean over paired seeds with its 95% interval, in points; right of zero: better than {view.reference}.",
+        f"Mean over paired seeds, {view.level} interval, in points; right of zero: better than {view.reference}.",
     )
     canvas.axes.axvline(0, color=INK, linewidth=1)
     for place, row in enumerate(rows):
@@ -85,9 +85,9 @@ def gap_by_level(view: View) -> Drawing | None:
     panels = {gap.name: [(gap.at(size), look) for size, look in sizes.items()] for gap in found}
     if not sizes:
         panels = {"": [(gap, view.looks[gap.series]) for gap in found]}
-    note = "Mean difference over paired seeds with its 95% interval; above zero: the first named is better."
+    note = f"Mean difference over paired seeds with its {view.level} interval; above zero: the first named is better."
     if any(number(row["ci_low"]) is not None for gap in found for row in gap.crossings):
-        note += " Shaded on the zero line: 95% interval of a crossing, or the two levels that bracket it."
+        note += f" Shaded on the zero line: {view.level} interval of a crossing, or the two levels that bracket it."
     canvas = Canvas(
         f"Gap between series by {view.factor}",
         note,
@@ -135,8 +135,8 @@ def difference_map(view: View) -> Drawing | None:
     canvas = Canvas(
         f"Difference by {view.factor} and training images",
         "Difference in points of test accuracy; blue: the first named is better, red: the second. "
-        "*: the 95% interval excludes zero."
-        + " Strokes: where the difference changes sign; upright: its 95% interval."
+        f"*: the {view.level} interval excludes zero."
+        + f" Strokes: where the difference changes sign; upright: its {view.level} interval."
         * any(frontiers),
         height=max(1.2, 0.42 * max(len(gap.sizes) for gap in found)) + 0.5,
         panels=[gap.name for gap in found],

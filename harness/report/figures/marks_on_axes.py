@@ -12,10 +12,12 @@ from harness.report.style import BASELINE_COLOUR, MUTED, Mark
 from harness.report.view import Row, interval_of
 from harness.spec.formats import number, plain
 
-INTERVAL_NOTE = "Dots: seeds. Bars: 95% intervals of the mean over seeds alone (from 3 on), for fixed test images."
-"""Of an arm's own accuracy. Differences are over seeds and test images."""
-
 BASELINE = Mark(BASELINE_COLOUR, "", "--")  # of a baseline that is drawn across a figure
+
+
+def interval_note(level: str) -> str:
+    """Of an arm's own accuracy. Differences are over seeds and test images."""
+    return f"Dots: seeds. Bars: {level} intervals of the mean over seeds alone (from 3 on), for fixed test images."
 
 
 def draw_mean(axes: Axes, place: float, row: Row, mark: Mark, *, of: str = "mean", along: str = "y") -> None:
