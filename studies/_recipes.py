@@ -38,7 +38,8 @@ VIT_SMOKE = ViTSpec(patch_size=2, width=32, depth=2, heads=2, pool="mean", initi
 RESNET_SMOKE = ResNetSpec(depth=8, width=8)
 
 # --- laptop: Fashion-MNIST, 28 px, on two CPU cores ------------------------------------------------------------------
-FASHION_MNIST = DataSpec(source="fashion_mnist")
+FASHION_MNIST = DataSpec(source="fashion_mnist", resplit=True)
+"""Each seed has training, validation and test images of its own, so that no result is of one test set alone."""
 LAPTOP = Recipe(
     updates=1000,
     batch_size=128,
@@ -62,7 +63,7 @@ VIT_XS = ViTSpec(patch_size=7, width=64, depth=4, heads=4, pool="mean", **AS_PUB
 RESNET8 = ResNetSpec(depth=8)
 
 # --- gpu: CIFAR-10 and CIFAR-100, 32 px ------------------------------------------------------------------------------
-CIFAR10 = DataSpec(source="cifar10")
+CIFAR10 = DataSpec(source="cifar10", resplit=True)
 GPU = Recipe(
     epochs=100,
     batch_size=256,
