@@ -87,7 +87,7 @@ def arms_table(view: View) -> Table:
         reference if view.has_partners else None,
         size_column(view),
         Column("Seeds", lambda row: Cell(f"{count(row['n'])} of {count(row['planned'])}", number(row["n"])), True),
-        number_column(f"Test accuracy [{view.level} over seeds]", "mean", formats.percent_interval, interval=True),
+        number_column(f"Test accuracy [{view.level}]", "mean", formats.percent_interval, interval=True),
         number_column(f"Difference [{view.level}]", "difference", points_interval, "against", interval=True),
         number_column("p (Holm)", "p_holm", formats.p_value, "against"),
         number_column("Better", "probability_better", partial(percent, digits=0), "against"),
@@ -105,14 +105,15 @@ def arms_table(view: View) -> Table:
 def _arms_note(view: View) -> str:
     per_size = "at each number of training images" if view.sizes else "in the table"
     note = (
-        "Test accuracy: its interval is over seeds alone, the test images held fixed. Difference: paired by seed and "
-        f"test image, its interval is over both; arm minus {view.reference}, in percentage points. p: paired test, "
-        f"Holm-adjusted over the arms {per_size}. Better: probability that the arm is better than {view.reference}. "
-        "MACs: multiply-accumulates of one forward pass. No interval is given below 3 seeds. "
-        "Intervals hold for the settings that the search chose: another search may choose others."
+        f"Intervals are over {view.varied}. Difference: paired by seed and test image; arm minus {view.reference}, in "
+        f"percentage points. p: paired test, Holm-adjusted over the arms {per_size}. Better: probability that a fresh "
+        f"run of the arm is better than one of {view.reference}. MACs: multiply-accumulates of one forward pass. No "
+        "interval is given below 3 seeds."
     )
+    if view.records.study.search.repeats == 1:
+        note += " Intervals hold for the settings that the search chose: another search may choose others."
     if shown := formats.points_range(view.findings.comparisons["smallest_detectable"]):
-        note += f" Smallest true difference that these seeds and images show with power .8: {shown} points."
+        note += f" Smallest true difference that such runs show with power .8: {shown} points."
     if any(row.get("caution") for row in rows_of(view.findings.arms)):
         note += f" {_UNLEARNED}: this arm apparently did not learn, or did not finish learning; see Caveats."
     return note

@@ -57,6 +57,9 @@ class View:
         self.records, self.findings, self.study = records, findings, records.study
         self.level = confidence(level_for(records))
         """Of every interval."""
+        searched = records.study.search.repeats > 1
+        self.varied = f"{'searches, ' * searched}seeds and test images"
+        """What the intervals are over."""
         self.factor = words(self.study.factor)
         looks = marks(self.study)
         self.looks = {series: looks[arms[0].name] for series, arms in self.study.series.items()} | looks

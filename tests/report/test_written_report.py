@@ -84,15 +84,15 @@ def test_captions_and_notes_say_what_the_numbers_cover():
     assert {row[4].text for row in unequal.rows} == {"–"}
     arms = result_tables.arms_table(View(records, findings))
     assert "Holm-adjusted over the arms in the table" in arms.note
-    assert "its interval is over seeds alone" in arms.note
-    assert "Test accuracy [95% over seeds]" in [column.heading for column in arms.columns]
+    assert "Intervals are over seeds and test images." in arms.note
+    assert "Test accuracy [95%]" in [column.heading for column in arms.columns]
     assert (
         "Holm-adjusted over the arms at each number of training images"
         in result_tables.arms_table(View(*two_factors())).note
     )
     for case in (single, two_factors):
         figure = next(iter(figures_of(*case()).values()))
-        assert "over seeds alone" in " ".join(" ".join(text.get_text().split()) for text in figure.texts)
+        assert "over seeds and test images" in " ".join(" ".join(text.get_text().split()) for text in figure.texts)
 
 
 @pytest.mark.usefixtures("words")

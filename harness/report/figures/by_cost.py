@@ -32,7 +32,7 @@ def _accuracy_by(view: View, cost: str, told: str, write: Callable[[Any], str], 
     front = _front(rows, cost, better)
     canvas = Canvas(
         f"Accuracy against {told}{view.at_largest}",
-        interval_note(view.level)
+        interval_note(view.level, view.varied)
         + " Thin line: the best accuracy at each cost." * (len(front) > 1)
         + " Lines between marks: levels of a series." * bool(view.study.series),
     )

@@ -26,7 +26,7 @@ def accuracy_by_level(view: View) -> Drawing | None:
         return None
     if study.series or (has_ordered_levels(study) and any(not row["is_baseline"] for row in rows)):
         return _over_levels(view, view.spread_sizes(rows, _MOST_PANELS))
-    canvas, runs = Canvas(f"Test accuracy by {view.factor}", interval_note(view.level)), view.runs()
+    canvas, runs = Canvas(f"Test accuracy by {view.factor}", interval_note(view.level, view.varied)), view.runs()
     for place, row in enumerate(rows):
         if row["is_baseline"]:
             draw_baseline(canvas.axes, row, along="x")
@@ -42,7 +42,7 @@ def _over_levels(view: View, sizes: Sequence[Size]) -> Drawing:
     crosses = any(_diverged(view, size, xs) for size in sizes)
     canvas = Canvas(
         f"Test accuracy by {view.factor}",
-        interval_note(view.level)
+        interval_note(view.level, view.varied)
         + " Right of the dotted line: arms without a level on the axis." * bool(places.beside)
         + " Crosses at the foot: runs that diverged." * crosses,
         height=2.1 if many else 3.6,

@@ -20,7 +20,7 @@ def accuracy_by_size(view: View) -> Drawing | None:
         return None
     laws = {row["arm"]: row for row in rows_of(view.findings.laws, known="a")}
     crossovers = view.along(view.findings.crossovers, factor=False)
-    note = interval_note(view.level)
+    note = interval_note(view.level, view.varied)
     if laws:
         note += f" Lines: fitted laws, {law_formula(law['d'] for law in laws.values())}."
     if any(number(row["ci_low"]) is not None for row in crossovers):

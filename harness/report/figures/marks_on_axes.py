@@ -15,9 +15,9 @@ from harness.spec.formats import number, plain
 BASELINE = Mark(BASELINE_COLOUR, "", "--")  # of a baseline that is drawn across a figure
 
 
-def interval_note(level: str) -> str:
-    """Of an arm's own accuracy. Differences are over seeds and test images."""
-    return f"Dots: seeds. Bars: {level} intervals of the mean over seeds alone (from 3 on), for fixed test images."
+def interval_note(level: str, varied: str) -> str:
+    """Of an arm's own accuracy, over what varies."""
+    return f"Dots: seeds. Bars: {level} intervals of the mean over {varied} (from 3 seeds on)."
 
 
 def draw_mean(axes: Axes, place: float, row: Row, mark: Mark, *, of: str = "mean", along: str = "y") -> None:
@@ -51,7 +51,7 @@ def draw_seeds(
 
 
 def draw_arm(axes: Axes, place: float, row: Row, runs: Sequence[Row], mark: Mark, *, along: str = "y") -> None:
-    """An arm's mean accuracy with its interval over seeds (along "x" or "y"), and its seeds beside it."""
+    """An arm's mean accuracy with its interval (along "x" or "y"), and its seeds beside it."""
     draw_seeds(axes, [place] * len(runs), [run["test_accuracy"] for run in runs], mark, along=along)
     draw_mean(axes, place, row, mark, along=along)
 
