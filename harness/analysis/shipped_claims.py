@@ -191,8 +191,8 @@ def _judge_crosses(claim: Crosses, evidence: Evidence) -> Judgement:
         return Judgement(verdict="inconclusive", reason=f"{told}.", p_value=1.0)
     if found.open_point is not None:
         difference = found.differences[found.open_point]
-        crossed = found.differences[0].value * found.differences[-1].value < 0
-        p_value = max(tests[0], tests[-1]) if crossed else max(tests)
+        ahead = [point.value > 0 for point in found.differences]
+        p_value = max(tests[0], tests[-1]) if ahead[0] != ahead[-1] else max(tests) if len(set(ahead)) == 1 else 1.0
         reason = f"{told}; {what_settles(difference, difference.value)}."
         return Judgement(verdict="inconclusive", reason=reason, p_value=p_value)
     led = found.signs[0] < 0

@@ -162,6 +162,22 @@ def test_a_crossing_has_the_larger_p_value_of_its_ends_and_a_leader_that_of_all_
         assert judge(crosses, evidence).p_value == pytest.approx(max(points[place] for place in places))
 
 
+def test_a_lead_that_may_change_in_between_decides_nothing_and_has_no_small_p_value() -> None:
+    """At one size of four the other leads, at a level that looks at four sizes do not bear."""
+    of, dip = study(THREE, claims=(crosses,), sizes=SIZES), 0.0
+    verdict = "contradicted"
+    while verdict == "contradicted":
+        dip += 0.002
+
+        def world(arm: str, size: int | None, dip: float = dip) -> float:
+            return 0.9 if arm == "ResNet-8" else 0.89 + dip * (size == 2000)
+
+        got = judge(crosses, evidence_of(records(of, world, seed=1)))
+        assert (got.p_value < 0.05) == (got.verdict == "contradicted")
+        verdict = got.verdict
+    assert verdict == "inconclusive"
+
+
 OUTSIDE = "outside the range measured"
 SEEN = [
     ((9e6, 90e6), lead(0.05, 0.0), OUTSIDE),

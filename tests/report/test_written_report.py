@@ -16,8 +16,10 @@ from harness.analysis import analyse
 from harness.records import csv_text
 from harness.report import content, origin_tables, result_tables, write_report
 from harness.report.content import content_of
-from harness.report.page import page
+from harness.report.page import markdown, page
 from harness.report.view import View
+from harness.spec import Better
+from harness.spec.verdicts import KINDS, SYMBOLS, VERDICTS
 
 
 @pytest.fixture
@@ -180,6 +182,25 @@ def test_claims_show_verdict_in_words_and_estimate_in_its_unit():
     assert "✗ contradicted" in text
     assert "+1.23 [+0.40, +2.00] points" in text
     assert "×0.0123 [×0.004, ×0.02]" in text
+
+
+@pytest.mark.usefixtures("words")
+@pytest.mark.parametrize(("kind", "told"), KINDS.items())
+def test_every_verdict_of_every_kind_has_its_badge(kind, told):
+    claim = Better(statement="It is.", source="a test", arm="ViT/7", than="ResNet-8")
+    records, findings = simulate(make_study(claims=(claim,) * len(VERDICTS)))
+    lost = [int(verdict == "inconclusive") for verdict in VERDICTS]
+    claims = findings.claims.assign(kind=kind, verdict=VERDICTS, lost_runs=lost)
+    made = content_of(records, replace(findings, claims=claims))
+    shown = page(made)
+    styled = set(re.findall(r"\.([a-z-]+)[,{ ]", shown[: shown.index("</style>")]))
+    for verdict in VERDICTS:
+        badge = f'<strong class="verdict {verdict.replace(" ", "-")}">{SYMBOLS[verdict]}'
+        assert f"{badge} {verdict}</strong>" in shown
+        assert f"{badge} 1 {verdict}</strong>" in shown
+        assert verdict.replace(" ", "-") in styled
+    assert f"**Claims:** {told} ✓ 1 reproduced, ✗ 1 contradicted, ✓ 1 supported, " in markdown(made)
+    assert "? 1 inconclusive (1 for lost runs)" in markdown(made)
 
 
 @pytest.mark.usefixtures("words")
