@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis import learning
+from harness.analysis.along import frontier_table, tables_along
 from harness.analysis.answer import answer
-from harness.analysis.axis import frontier_table, tables_along
 from harness.analysis.estimate import FEWEST_SEEDS, MeanEstimate, estimate_mean
 from harness.analysis.evidence import Evidence, evidence_of, measured
 from harness.analysis.findings import ARM_COLUMNS, SHIFT_COLUMNS, Findings, frame

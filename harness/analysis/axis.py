@@ -7,12 +7,10 @@ from itertools import groupby, pairwise
 from statistics import mean, pstdev
 
 import numpy as np
-import pandas as pd
 
 from harness.analysis.curve import Curve, half_width, zero_of
 from harness.analysis.estimate import Floats, MeanEstimate
 from harness.analysis.evidence import Evidence
-from harness.analysis.findings import CROSSOVER_COLUMNS, FRONTIER_COLUMNS, SLOPE_COLUMNS, frame
 from harness.analysis.wording import Cell, described, listed
 from harness.spec import METRICS, ResolvedStudy
 from harness.spec.formats import count, counted, plain, words
@@ -215,31 +213,6 @@ def crossing(evidence: Evidence, axis: Axis, metric: str = "test_accuracy") -> C
     curve = Curve(axis.positions, np.array([difference.value for difference in differences]))
     place, low, high = (math.exp(x) if axis.log else x for x in zero_of(curve, half_of))
     return replace(found, place=place, ci_low=low, ci_high=high)
-
-
-def tables_along(evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """CROSSOVER_COLUMNS and SLOPE_COLUMNS, a row of each per arm over the sizes, and per pair of series and size."""
-    study, crossovers, slopes = evidence.study, [], []
-    axes = [size_axis(study, *pair) for pair in evidence.against.items()] if study.train_sizes else []
-    axes += [level_axis(study, *pair, size) for pair in series_pairs(study) for size in evidence.sizes]
-    for axis in axes:
-        found, change = crossing(evidence, axis), slope(evidence, axis)
-        names = (axis.arm, axis.other, axis.along, None if axis.sized else evidence.train_size(axis.cells[0]))
-        numbers = (found.place, found.ci_low, found.ci_high, axis.points[0], axis.points[-1])
-        crossovers.append((*names, *numbers, statement(found)))
-        slopes.append((*names, change.value, change.ci_low, change.ci_high))
-    return frame(crossovers, CROSSOVER_COLUMNS), frame(slopes, SLOPE_COLUMNS)
-
-
-def frontier_table(evidence: Evidence) -> pd.DataFrame:
-    """FRONTIER_COLUMNS: the crossing along the training size of each pair of arms at a level that two series share."""
-    study, rows = evidence.study, []
-    for arm, other in series_pairs(study) if len(study.train_sizes) > 1 else ():
-        levels = level_axis(study, arm, other, None)
-        for level, ((one, _), (two, _)) in zip(levels.points, levels.pairs, strict=True):
-            found = crossing(evidence, size_axis(study, one, two))
-            rows.append((arm, other, level, found.place, found.ci_low, found.ci_high, statement(found)))
-    return frame(rows, FRONTIER_COLUMNS)
 
 
 def statement(found: Crossing) -> str:

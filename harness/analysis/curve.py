@@ -48,13 +48,11 @@ class Curve:
     def weights(self, position: float) -> Floats:
         """(k,) derivatives of the curve at a position by its heights; the curve is their sum, so weighted.
 
-        For it is homogeneous: all heights times a number give that many times the curve (Euler).
+        For it is homogeneous: all heights times a number give that many times the curve (Euler). The weights sum to 1:
+        all heights raised raise the curve by as much.
         """
         up, down = np.split(self._moved(position), 2)
-        return np.asarray((up - down) / (2 * self._step))
-
-    def raised(self, by: float) -> "Curve":
-        return Curve(self.positions, self.heights + by)
+        return np.asarray((up - down) / (up - down).sum())
 
     def zeros(self) -> list[float]:
         """The positions within the range at which the curve is zero, ascending."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,9 @@ from harness.records.runs import STATUSES
 from harness.spec import ResolvedStudy
 
 Row = Mapping[str, Any]
+
+Scale = Literal["plain", "log", "log_error"]
+"""What a contrast adds up: a metric, its natural logarithm, or that of the error, 1 - metric, for an accuracy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,29 +164,29 @@ class Evidence:
         return [self.records.correct.get(digest) for digest in self.digests(cell, seeds)]
 
     def contrast(
-        self, weights: Mapping[Cell, float], metric: str = "test_accuracy", *, log: bool = False
+        self, weights: Mapping[Cell, float], metric: str = "test_accuracy", *, scale: Scale = "plain"
     ) -> MeanEstimate:
-        """The weighted sum over cells of a metric (or of its natural logarithm), over the seeds complete in all.
+        """The weighted sum over cells of a metric on a scale, over the seeds complete in all.
 
         With weights {arm: 1, baseline: -1} the paired difference. A contrast and its negative agree to the last digit.
         """
         terms = sorted(weights.items(), key=lambda term: (term[0][0], term[0][1] or 0))
         if next((weight for _, weight in terms if weight), 0.0) < 0:
-            return self.contrast({cell: -weight for cell, weight in terms}, metric, log=log).negated()
-        key = (tuple(terms), metric, log)
+            return self.contrast({cell: -weight for cell, weight in terms}, metric, scale=scale).negated()
+        key = (tuple(terms), metric, scale)
         if key not in self._known:
             seeds = self.shared_seeds((cell for cell, _ in terms), metric)
             values = np.zeros(len(seeds))
             for cell, weight in terms:
-                values += weight * self._column(cell, metric, log, seeds)
+                values += weight * self._column(cell, metric, scale, seeds)
             self._known[key] = estimate_mean(
                 seeds,
                 values,
-                self.images(dict(terms), seeds) if metric == "test_accuracy" and not log else None,
-                replicates=Replicates(self.replicates(seeds), self._prior(dict(terms), metric, log)),
+                self._by_image(dict(terms), seeds, scale) if metric == "test_accuracy" else None,
+                replicates=Replicates(self.replicates(seeds), self._prior(dict(terms), metric, scale)),
                 overlap=self.overlap,
-                reach=sum(abs(weight) for _, weight in terms) / 2 or 1.0,
-                image_variance=0.0 if log else self._shifted_variance(dict(terms), metric),
+                reach=sum(abs(weight) / self._per_image(cell, scale) for cell, weight in terms) / 2 or 1.0,
+                image_variance=self._shifted_variance(dict(terms), metric) if scale == "plain" else 0.0,
                 level=self.level,
             )
         return self._known[key]
@@ -215,14 +218,22 @@ class Evidence:
         drawn = [test_overlap(self.records, arm) for arm in arms if self.study.data_of(arm).resplit]
         return 1.0 if len(drawn) < len(arms) else max(drawn)
 
-    def _column(self, cell: Cell, metric: str, log: bool, seeds: Iterable[int]) -> Floats:
+    def _column(self, cell: Cell, metric: str, scale: Scale, seeds: Iterable[int]) -> Floats:
+        """(n,) values on a scale; NaN where a run made no error, which has no logarithm."""
         column = self.values(cell, metric, seeds)
-        return np.log(column) if log else column
+        if scale == "plain":
+            return column
+        positive = 1 - column if scale == "log_error" else column
+        return np.log(np.where(positive > 0, positive, np.nan))
 
-    def _prior(self, weights: Mapping[Cell, float], metric: str, log: bool) -> Prior | None:
+    def _per_image(self, cell: Cell, scale: Scale) -> float:
+        """How much accuracy makes one unit of a scale, to first order: 1, or the error for its logarithm."""
+        return max(1 - self.mean(cell, "test_accuracy"), 1e-9) if scale == "log_error" else 1.0
+
+    def _prior(self, weights: Mapping[Cell, float], metric: str, scale: Scale) -> Prior | None:
         """What the cells of the study say of the variance of a weighted sum of cells, from one search or seed."""
         blocked = abs(sum(weights.values())) < 1e-9 * max(map(abs, weights.values()), default=1.0)
-        of_size = self._priors(metric, log, blocked)
+        of_size = self._priors(metric, scale, blocked)
         found = {size: of_size[size] for size in dict.fromkeys(cell[1] for cell in weights)}
         known = [prior for prior in found.values() if prior is not None]
         if not known or len(known) < len(found):
@@ -230,9 +241,9 @@ class Evidence:
         variance = sum(weight**2 * prior.variance for cell, weight in weights.items() if (prior := found[cell[1]]))
         return Prior(variance, known[0].df, sum(prior.most_df for prior in known))
 
-    def _priors(self, metric: str, log: bool, blocked: bool) -> Mapping[int | None, Prior | None]:
+    def _priors(self, metric: str, scale: Scale, blocked: bool) -> Mapping[int | None, Prior | None]:
         """By training size, from its cells that have all their runs."""
-        key = (metric, log, blocked)
+        key = (metric, scale, blocked)
         if key not in self._priors_known and not self.seeds:
             self._priors_known[key] = dict.fromkeys(self.sizes)
         if key not in self._priors_known:
@@ -240,7 +251,7 @@ class Evidence:
             names = self.replicates(seeds)
             for size in self.sizes:
                 cells = [cell for cell in self.rows if cell[1] == size and len(self.completed(cell)) == len(seeds)]
-                columns = [self._column(cell, metric, log, seeds) for cell in cells]
+                columns = [self._column(cell, metric, scale, seeds) for cell in cells]
                 whole = [column for column in columns if np.isfinite(column).all()]
                 means = [[column[np.equal(names, name)].mean() for name in dict.fromkeys(names)] for column in whole]
                 groups.append(np.array(means, dtype=np.float64).reshape(len(means), len(set(names))))
@@ -263,6 +274,21 @@ class Evidence:
         """(seeds, images) weighted sum over cells of the correctness; None where predictions are lacking or differ."""
         return weighted_answers([(weight, self.predictions(cell, seeds)) for cell, weight in weights.items()])
 
+    def _by_image(self, weights: Mapping[Cell, float], seeds: tuple[int, ...], scale: Scale) -> Floats | None:
+        """The (seeds, images) values that a contrast of test accuracies is the mean of; None where nothing tells them.
+
+        The logarithm of an error is a mean over images to first order (delta method).
+        """
+        if scale == "plain":
+            return self.images(weights, seeds)
+        errors = {cell: 1 - self.values(cell, "test_accuracy", seeds)[:, None] for cell in weights}
+        if scale == "log" or not all((error > 0).all() for error in errors.values()):
+            return None
+        parts = [(-weight / errors[cell], self.predictions(cell, seeds)) for cell, weight in weights.items()]
+        answers = weighted_answers(parts)
+        centre = sum(weight * (np.log(errors[cell]) - 1 + 1 / errors[cell]) for cell, weight in weights.items())
+        return None if answers is None else answers + centre
+
 
 def evidence_of(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> Evidence:
     """The planned runs of a study, whatever the order of the rows."""
@@ -282,7 +308,7 @@ def _by_cell(study: ResolvedStudy, table: pd.DataFrame, *order: str) -> dict[Cel
     return found
 
 
-def weighted_answers(parts: Sequence[tuple[float, Sequence[Correct | None]]]) -> Floats | None:
+def weighted_answers(parts: Sequence[tuple[float | Floats, Sequence[Correct | None]]]) -> Floats | None:
     """(seeds, images) weighted sum of the answers per seed; None where some are lacking or do not fit each other."""
     images = {0 if row is None else len(row) for _, rows in parts for row in rows}
     if len(images) != 1 or min(images) < 2:

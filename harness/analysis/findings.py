@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-_TEXTS = ("arm", "baseline", "along", "metric", "claim", "kind", "statement", "source", "verdict", "reason", "caution")
+_NAMES = ("arm", "baseline", "along", "metric", "claim", "kind", "source", "verdict")
+_TEXTS = (*_NAMES, "statement", "reason", "caution", "scales")
 _ENDS = ("diverged", "out_of_memory", "failed", "missing")
 _WHOLE = ("train_size", "n", "planned", "trials", "shift", "lost_runs", *_ENDS)
 _TYPES = dict.fromkeys(_TEXTS, "str") | dict.fromkeys(_WHOLE, "Int64")
@@ -62,9 +63,17 @@ compared with, in training images; along the study's factor, two series at a tra
 `crossing` with its interval is NaN where no change is shown within the measured range; where two points only bracket a
 change, the interval holds them and `crossing` is NaN. `smallest` and `largest` are the measured ends."""
 
-SLOPE_COLUMNS = columns("arm baseline along train_size slope ci_low ci_high")
+SLOPE_COLUMNS = columns(
+    "arm baseline along train_size slope ci_low ci_high error_ratio error_ratio_low error_ratio_high "
+    "equivalence equivalence_low equivalence_high scales"
+)
 """How the difference arm - baseline changes, by its least-squares line; rows as in CROSSOVER_COLUMNS. Along
-`train_size` per 10x training images; along the factor from the lowest to the highest level that both series share."""
+`train_size` per 10x training images; along the factor from the lowest to the highest level that both series share.
+
+`error_ratio`: the factor by which the arm's error over the baseline's changes over the same, above 1 where it grows;
+`equivalence`: the one by which the data equivalence does, how many times the baseline's training images the arm needs
+to be as accurate (NaN below three sizes, and where it is known at fewer than two). `scales` tells both at each point.
+"""
 
 FRONTIER_COLUMNS = columns("arm baseline level train_size ci_low ci_high statement", train_size="float64")
 """For two series and each level that both share, the `train_size` (training images, with its interval) at

@@ -11,6 +11,7 @@ costs have none. Verdicts are called `reproduced` and `contradicted` here, of wh
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -18,7 +19,8 @@ import numpy as np
 
 from harness.analysis.axis import TRAIN_SIZE, Axis, crossing, level_axis, size_axis, statement, trouble_along
 from harness.analysis.estimate import LEVEL, MeanEstimate, holm, what_settles
-from harness.analysis.evidence import Evidence
+from harness.analysis.evidence import Evidence, Scale
+from harness.analysis.scales import METRIC, disagreement
 from harness.analysis.wording import Cell, amount, at_size, described, listed, named, place
 from harness.spec import METRICS, Estimate, Judgement, ResolvedStudy
 from harness.spec.claims import (
@@ -160,14 +162,20 @@ def _axis(claim: GapShrinks | Crosses, evidence: Evidence) -> Axis:
 
 
 def _judge_gap_shrinks(claim: GapShrinks, evidence: Evidence) -> Judgement:
-    """Reproduced when the interval of the lead's slope along the axis lies below 0, contradicted when above."""
+    """Reproduced when the interval of the lead's slope along the axis lies below 0, contradicted when above.
+
+    In points of accuracy, as the claim is declared; where other scales tell another story, the reason says so.
+    """
     axis = _axis(claim, evidence)
     fall = evidence.contrast(axis.slope_weights(), claim.metric)
     if METRICS[claim.metric] == "down":
         fall = fall.negated()
     lead = f"The lead of {claim.leader} over {claim.follower}{at_size(axis.train_size)}"
     told = f"{lead} changes by {described(claim.metric, fall)} {axis.per}"
-    return judged_by_region(fall, (-math.inf, 0), told, ("it shrinks", "it grows", "the interval includes 0"))
+    found = judged_by_region(fall, (-math.inf, 0), told, ("it shrinks", "it grows", "the interval includes 0"))
+    if claim.metric == METRIC and (other := disagreement(evidence, axis, fall.sign)):
+        return replace(found, reason=f"{found.reason.removesuffix('.')}; but {other}.")
+    return found
 
 
 def _judge_crosses(claim: Crosses, evidence: Evidence) -> Judgement:
@@ -225,7 +233,7 @@ def _judge_cost_grows(claim: CostGrows, evidence: Evidence) -> Judgement:
 
     raises = f"raises {named(claim.metric)} by a factor"
     words = (f"every step {raises} of {claim.factor:g} or more", f"{raises} below {claim.factor:g}")
-    found = _judged_steps(_measured_steps(claim, evidence, log=True), math.log(claim.factor), words, tell)
+    found = _judged_steps(_measured_steps(claim, evidence, scale="log"), math.log(claim.factor), words, tell)
     ratio = (float(np.exp(number)) for number in (found.estimate, found.ci_low, found.ci_high))
     return judged(found.verdict, found.reason, Estimate(*ratio), found.p_value)
 
@@ -272,16 +280,16 @@ def _steps(claim: Monotone | CostGrows, study: ResolvedStudy) -> list[tuple[Cell
 
 
 def _measured_steps(
-    claim: Monotone | CostGrows, evidence: Evidence, *, log: bool = False
+    claim: Monotone | CostGrows, evidence: Evidence, *, scale: Scale = "plain"
 ) -> list[tuple[str, MeanEstimate]]:
     """Each step's name and its estimate (of the logarithm), positive in the claim's direction."""
     metric, steps = claim.metric, _steps(claim, evidence.study)
     cells = dict.fromkeys(cell for step in steps for cell in step)
     _refuse(evidence.absent(cells, metric), evidence, cells)
-    if log:
+    if scale == "log":
         _require_positive({cell: float(evidence.values(cell, metric).min()) for cell in cells}, metric, evidence)
     return [
-        (f"{place(start)} to {place(end)}", evidence.contrast({end: 1.0, start: -1.0}, metric, log=log))
+        (f"{place(start)} to {place(end)}", evidence.contrast({end: 1.0, start: -1.0}, metric, scale=scale))
         for start, end in steps
     ]
 

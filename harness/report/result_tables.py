@@ -165,6 +165,7 @@ def crossings_table(view: View, *, by_level: bool) -> Table:
         number_column(f"{change}, points [{view.level}]", "slope", points_interval, "line", interval=True),
         Column(f"{crossing} [{view.level}]", place, numeric=True),
         text_column("In words", "statement"),
+        Column("On other scales", lambda row: Cell(row["line"].get("scales") or NONE)),
     )
     frame = view.findings.crossovers
     slopes = {pair(row): row for row in view.along(view.findings.slopes, factor=by_level)}
@@ -173,7 +174,11 @@ def crossings_table(view: View, *, by_level: bool) -> Table:
         frame = frame[(frame["along"] != "train_size") == by_level]
     if not by_level:
         rows, frame = view.grouped(rows), frame.drop(columns=["along", "train_size"], errors="ignore")
-    note = "A crossing is looked for within the measured range only; where two points bracket it, both are told."
+    note = (
+        "A crossing is looked for within the measured range only; where two points bracket it, both are told. Ratio of "
+        "errors: the error of the first over that of the other. Data equivalence: how many times the other's training "
+        "images it needs to be as accurate. In brackets how each changes; above 1 it grows."
+    )
     return make_table(name, caption, columns, rows, frame=frame, note=note)
 
 

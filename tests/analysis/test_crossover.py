@@ -102,9 +102,8 @@ def test_the_interval_of_a_crossing_holds_where_that_of_the_interpolated_differe
         weights = curve.weights(math.log(bound))
         assert weights.sum() == pytest.approx(1)
         assert weights @ curve.heights == pytest.approx(curve.at(math.log(bound)))
-        cells = {
-            cell: sign * w for pair, w in zip(axis.pairs, weights, strict=True) for cell, sign in zip(pair, (1, -1))
-        }
+        cells = {arm: weight for (arm, _), weight in zip(axis.pairs, weights, strict=True)}
+        cells |= {other: -weight for (_, other), weight in zip(axis.pairs, weights, strict=True)}
         assert getattr(simulated.contrast(cells), end) == pytest.approx(0, abs=1e-8)
 
 
