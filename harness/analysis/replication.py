@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.estimate import LEVEL, MeanEstimate, holm, satterthwaite, with_interval
-from harness.analysis.evidence import Evidence
+from harness.analysis.evidence import Evidence, Scale
 from harness.analysis.findings import columns, frame
 from harness.analysis.judging import judge
 from harness.analysis.wording import Cell, at_size, of_seeds
@@ -130,12 +130,12 @@ class PooledEvidence(Evidence):
     """By the pair of cells, whether the runs differ in it, corrected over the table; of others p < .05 decides."""
 
     def contrast(
-        self, weights: Mapping[Cell, float], metric: str = "test_accuracy", *, log: bool = False
+        self, weights: Mapping[Cell, float], metric: str = "test_accuracy", *, scale: Scale = "plain"
     ) -> MeanEstimate:
         """See `Evidence`; pooled over both runs."""
-        first, second = (part.contrast(weights, metric, log=log) for part in self.parts)
+        first, second = (part.contrast(weights, metric, scale=scale) for part in self.parts)
         differ = difference_of(first, second).p_value() < 1 - LEVEL
-        if metric == "test_accuracy" and not log:
+        if metric == "test_accuracy" and scale == "plain":
             differ = self.differing.get(frozenset(cell for cell, weight in weights.items() if weight), differ)
         return pooled(first, second, differ=differ)
 
