@@ -9,7 +9,7 @@ from statistics import mean, pstdev
 import numpy as np
 
 from harness.analysis.curve import Curve, half_width, zero_of
-from harness.analysis.estimate import Floats, MeanEstimate
+from harness.analysis.estimate import LEVEL, Floats, MeanEstimate
 from harness.analysis.evidence import Evidence
 from harness.analysis.wording import Cell, described, listed
 from harness.spec import METRICS, ResolvedStudy
@@ -149,7 +149,7 @@ class Crossing:
         any may be, so that they share that level (Bonferroni), and so do the ends where they are no pair.
         """
         found, others = list(self.differences), max(1, len(self.differences) - 2)
-        leads = [each.sign if each.p_value() < (1 - each.level) / others else 0 for each in found]
+        leads = [each.sign if each.p_value() < (1 - LEVEL) / others else 0 for each in found]
         if self.signs[0] * self.signs[-1] < 0:
             leads[0], leads[-1] = self.signs[0], self.signs[-1]
         return tuple(leads)

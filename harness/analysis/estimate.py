@@ -123,9 +123,12 @@ class MeanEstimate(Estimate):
         return float(special.stdtr(self.df, (x - self.value) / self.error)) if self.judgeable else math.nan
 
     def p_value(self, null: float = 0.0) -> float:
-        """Two-sided p-value of `mean = null`; below 1 - `level` exactly where the interval excludes `null`."""
+        """Two-sided p-value of `mean = null`, raised by what earlier looks have spent of its error.
+
+        Below .05 exactly where the interval excludes `null`.
+        """
         below = self.cdf(null)
-        return min(1.0, 2 * min(below, 1 - below)) if self.judgeable else math.nan
+        return min(1.0, 2 * min(below, 1 - below) * (1 - LEVEL) / (1 - self.level)) if self.judgeable else math.nan
 
     def probability_positive(self) -> float:
         """Probability that the value of one fresh search and seed is above zero (a tie counts half)."""

@@ -47,13 +47,8 @@ class Undecided(Exception):
 
 
 def p_of(estimate: MeanEstimate, null: float = 0.0) -> float:
-    """Two-sided p-value of `mean = null`, below .05 where the interval excludes it, which further looks may widen.
-
-    1 where the test set or the runs carry no verdict.
-    """
-    if estimate.thin:
-        return 1.0
-    return min(1.0, estimate.p_value(null) * (1 - LEVEL) / (1 - estimate.level))
+    """Two-sided p-value of `mean = null`; 1 where the test set or the runs carry no verdict."""
+    return 1.0 if estimate.thin else estimate.p_value(null)
 
 
 def judged(verdict: Verdict, reason: str, number: Estimate, p_value: float = math.nan) -> Judgement:

@@ -157,3 +157,13 @@ def test_findings_of_a_second_look_are_wider_than_of_the_first_everywhere() -> N
     for frame in ("arms", "comparisons"):
         widths = [getattr(found, frame).eval("ci_high - ci_low") for found in (once, again)]
         assert (widths[1] > widths[0]).all()
+
+
+def test_a_p_value_is_below_5_percent_where_the_widened_interval_excludes_zero() -> None:
+    ledger = looked(of(3), of(5))
+    kept = replace(records(of(5).study, {"ResNet-8": 0.8, "ViT/7": 0.8025}), looks=ledger)
+    found = evidence_of(kept).difference("ViT/7", "ResNet-8")
+    once = evidence_of(replace(kept, looks=Ledger())).difference("ViT/7", "ResNet-8")
+    assert found.p_value() == pytest.approx(once.p_value() * 0.05 / (1 - level_of([3, 5])))
+    for null in (found.ci_low, found.ci_high):
+        assert found.p_value(null) == pytest.approx(0.05)
