@@ -124,7 +124,7 @@ def _level(correlations: tuple[float, ...]) -> float:
     With four digits of its error, rounded down, so that it is the same on every machine. It never falls from one look
     to the next.
     """
-    error = reduce(_next, correlations, _first()).error
+    error: float = reduce(_next, correlations, _first()).error
     digits = 3 - math.floor(math.log10(error))
     return round(1 - math.floor(error * 10**digits) / 10**digits, digits)
 

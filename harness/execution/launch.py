@@ -96,16 +96,21 @@ def make_engine(plan: Plan, options: Options, device: str) -> Engine:
     return processes.ProcessEngine(settings, workers=workers, patience_seconds=options.patience_seconds)
 
 
-def register(study: ResolvedStudy, folder: Path) -> None:
-    """Keep what a study announces, before its first run; where results stand there already, first a look at these."""
+def register(study: ResolvedStudy, folder: Path) -> str:
+    """Keep what a study announces, before its first run; where results stand there already, first a look at these.
+
+    Returns the digest of what was announced at the first launch.
+    """
     with write_lock(StudyFolder(folder).write_lock):
         ledger = looks.read_ledger(folder)
         if ledger.registered is not None:
-            return
+            return ledger.registered.preregistered
         if not ledger:
             with contextlib.suppress(InvalidInput):  # no tables, or none that can be read
                 looks.append(folder, earlier_look(load_records(folder)))
-        looks.append(folder, looks.registration(study, origin.git_state()))
+        entry = looks.registration(study, origin.git_state())
+        looks.append(folder, entry)
+        return entry.preregistered
 
 
 def provenance_of(plan: Plan, folder: Path, options: Options, prepared: Prepared | None) -> dict[str, Any]:

@@ -108,8 +108,8 @@ class Runner:
         prepared = self._look_ahead(again)
         with lock:
             began, provenance = time.monotonic(), provenance_of(self._plan, self._folder, self._options, prepared)
+            provenance["preregistered"] = register(study, self._folder)
             write_study(self._places.work, study, provenance)
-            register(study, self._folder)
             self._tidy(again)
             load_shared_libraries()
             command, note = without_passwords(self._options.command), self._observer.note

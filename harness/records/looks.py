@@ -101,10 +101,10 @@ def registration(study: ResolvedStudy, git: Mapping[str, Any]) -> Registered:
     return Registered(time=now(), preregistered=digest_of(plain), study=plain, **git)
 
 
-def changes(ledger: Ledger, study: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def changes(ledger: Ledger, study: Mapping[str, Any]) -> dict[str, Any]:
     """`changed`, `changed_since_look` and `seeds_added` of a look at a study after those of a ledger."""
     known, last = ledger.registered, ledger.looks[-1] if ledger.looks else None
-    found = {"changed": tuple(changed_fields(known.study, study)) if known else ()}
+    found: dict[str, Any] = {"changed": tuple(changed_fields(known.study, study)) if known else ()}
     if last is not None:
         found["changed_since_look"] = tuple(changed_fields(last.study, study))
         found["seeds_added"] = tuple(seed for seed in study["seeds"] if seed not in last.seeds)

@@ -98,7 +98,10 @@ class Study:
     figures: tuple[Callable[..., Any], ...] = ()
     """Functions `(tables) -> matplotlib Figure`, of what a claim's `judge` is given; docstrings describe them."""
     changes_after_first_look: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By scale, for its reports: what was changed after its results had been seen, and why."""
+    """By scale, for its reports: what was changed after its results had been seen, and why.
+
+    Reports warn of a changed field that no sentence names by a part of its name (`learning rate`, `updates`).
+    """
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -22,6 +22,7 @@ from harness.execution.stopping import StudyInterrupted
 from harness.execution.verify import verify
 from harness.records.files import RecordsError
 from harness.records.looks import NAME, read_ledger
+from harness.records.status import read_status
 from harness.report import write_report
 from harness.spec import InvalidInput, Run, Search
 
@@ -57,6 +58,8 @@ def test_a_first_launch_registers_and_its_report_is_a_look(looked_at: Path) -> N
     (look,) = ledger.looks
     assert (look.level, look.spends, look.changed, look.completed) == (0.96, True, (), 6)
     assert {len(runs) for runs in look.runs.values()} == {3}
+    assert read_results(looked_at)[0].provenance["preregistered"] == ledger.registered.preregistered == look.digest
+    assert "looked at in 1 report." in read_status(looked_at).as_text()
 
 
 def test_a_study_is_registered_before_its_first_run(tmp_path: Path) -> None:
