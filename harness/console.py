@@ -118,6 +118,8 @@ class Progress(AbstractContextManager["Progress"]):
         """Runs by status."""
         self._left, self._images, self._seconds = Counter[str](), Counter[str](), defaultdict[str, float](float)
         """By arm: images to train on, runs under way counting as a whole; images and seconds that were watched."""
+        self._trials, self._beyond = dict[str, int](), set[str]()
+        """Trials of a search by arm, and the digests of those beyond that number."""
         self._running: dict[str, _Running] = {}
         self._live = Live(console=console, refresh_per_second=4, transient=True)
 
@@ -129,17 +131,21 @@ class Progress(AbstractContextManager["Progress"]):
         self._planned, self._title = plan.runs, f"{plan.study.name} at scale {plan.study.scale}"
         for cell in plan.cells:
             self._left[cell.arm.name] += cell.images_planned
+            self._trials[cell.arm.name] = cell.trials
         for run in done:
+            self._expect(run)
             self._count(run, "completed")
         self._last_line = self._clock()
         already = f"; {len(done):,} {'is' if len(done) == 1 else 'are'} done already" if done else ""
         images = counted(self._left.total(), "image")
-        self.note(f"{self._title}: {counted(plan.runs, 'run')}, {images} to train on{already}")
+        most = f" (at most {count(plan.most_runs)})" if plan.most_runs > self._planned else ""
+        self.note(f"{self._title}: {counted(self._planned, 'run')}{most}, {images} to train on{already}")
         if self._console.is_terminal:
             self._live.start()
         self._show()
 
     def started(self, run: Run) -> None:
+        self._expect(run)
         self._running[run.digest] = _Running(run, self._clock())
         self._slots = max(self._slots, len(self._running))
         self._show()
@@ -200,6 +206,13 @@ class Progress(AbstractContextManager["Progress"]):
             left[arm] -= item.update * recipe.batch_size
             longest = max(longest, (recipe.total_images - item.update * recipe.batch_size) * speeds[arm])
         return max(sum(images * speeds[arm] for arm, images in left.items()) / self._slots, longest)
+
+    def _expect(self, run: Run) -> None:
+        """Reckon with a trial beyond the edge of a range, which is not known before it is due."""
+        if run.trial is not None and run.trial >= self._trials[run.arm] and run.digest not in self._beyond:
+            self._beyond.add(run.digest)
+            self._planned += 1
+            self._left[run.arm] += run.config.recipe.total_images
 
     def _count(self, run: Run, status: str) -> None:
         self._left[run.arm] -= run.config.recipe.total_images

@@ -3,6 +3,5 @@
 from harness.analysis.assemble import analyse
 from harness.analysis.evidence import Evidence
 from harness.analysis.findings import Findings
-from harness.analysis.learning import at_edge
 
-__all__ = ["Evidence", "Findings", "analyse", "at_edge"]
+__all__ = ["Evidence", "Findings", "analyse"]

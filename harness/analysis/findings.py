@@ -85,10 +85,14 @@ LAW_COLUMNS = columns("arm a b c d r2")
 BUDGET_COLUMNS = columns("arm train_size trials expected_best")
 """Validation accuracy expected of the best of so many trials."""
 
-_AUDITED = "arm train_size trials completed images best_validation_accuracy at_edge"
-AUDIT_COLUMNS = columns(_AUDITED, completed="Int64", images="Int64", at_edge="str")
-"""What each search spent and chose: `images` are the training images seen by all trials. Further columns per nuisance
-parameter: `p.<name>`, the chosen value, and `edge.<name>`, as `edge_distance` has it."""
+_AUDITED = "arm train_size search trials beyond completed images best_validation_accuracy at_edge widened"
+AUDIT_COLUMNS = columns(
+    _AUDITED, search="Int64", beyond="Int64", completed="Int64", images="Int64", at_edge="str", widened="str"
+)
+"""What each search spent and chose: `search` numbers those of a cell that has several, which share their first trial;
+of its `trials`, those `beyond` the edge of a range are of the parameters `widened`; `images` are the training images
+seen by all trials. Further columns per nuisance parameter: `p.<name>`, the chosen value, and `edge.<name>`, as
+`edge_distance` has it for the range with what was tried beyond."""
 
 SHIFT_COLUMNS = columns("arm train_size shift metric n mean ci_low ci_high")
 """`test_accuracy` on images moved by `shift` pixels, and `agreement`, the share of images whose prediction is that for

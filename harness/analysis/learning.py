@@ -17,11 +17,9 @@ from harness.analysis.estimate import Floats
 from harness.analysis.evidence import Evidence, Row, number
 from harness.analysis.findings import AUDIT_COLUMNS, BUDGET_COLUMNS, LAW_COLUMNS, frame
 from harness.analysis.wording import Cell, listed, of_seeds, place
-from harness.spec import IMAGENET, NAMED_SOURCES, Choice, InvalidInput, LogUniform, Space, Uniform
+from harness.spec import IMAGENET, NAMED_SOURCES, LogUniform, Space, Uniform
 from harness.spec.formats import counted, percent, plain
-from harness.spec.search import Distribution, Setting
-
-EDGE = 0.05  # a chosen value within this share of its range from an edge asks for a wider range
+from harness.spec.search import Setting, at_edge, beyond, edge_distance, widened
 
 LAST_SHARE = 0.2  # the end of a training that is looked at: its last fifth
 
@@ -163,25 +161,6 @@ def _classes(evidence: Evidence, cell: Cell) -> tuple[float, float]:
     return classes, share if 0 < share <= 1 else 1 / classes
 
 
-def edge_distance(distribution: Distribution, value: float | str | bool) -> float:
-    """Distance of a value to the nearer edge of its range, as a share of the range's width on its own scale, 0 to .5.
-
-    Logarithmic for LogUniform; NaN for a Choice, which has no edges. Below 0 for a value outside the range.
-    """
-    if isinstance(distribution, Choice):
-        return math.nan
-    low, high, at = distribution.low, distribution.high, float(value)
-    if isinstance(distribution, LogUniform):
-        low, high, at = math.log(low), math.log(high), math.log(at) if at > 0 else -math.inf
-    position = (at - low) / (high - low)
-    return min(position, 1 - position)
-
-
-def at_edge(space: Mapping[str, Distribution], values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the parameters whose value lies within EDGE of an edge of its range, sorted."""
-    return tuple(name for name in sorted(space) if name in values and edge_distance(space[name], values[name]) <= EDGE)
-
-
 def expected_best(scores: Iterable[float]) -> Floats:
     """(n,) expected maximum of k scores drawn without replacement from these n, for k = 1..n; exact.
 
@@ -206,24 +185,27 @@ def budget_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def audit_table(evidence: Evidence) -> pd.DataFrame:
-    """AUDIT_COLUMNS and those of the nuisance parameters; cells without trials have no row."""
+    """AUDIT_COLUMNS and those of the nuisance parameters, a row per search; cells without trials have no row."""
     rows = []
-    for cell, trials in evidence.searches.items():
-        space, values = _chosen(evidence, cell, trials)
+    for cell, search, trials in _searches(evidence):
+        ranges, values = _chosen(evidence, cell, trials)
         best = max((_score(trial) for trial in trials if not math.isnan(_score(trial))), default=math.nan)
         completed = sum(trial["status"] == "completed" for trial in trials)
         images = int(np.nansum([number(trial["images_seen"]) for trial in trials]))
         spent = (
             cell[0],
             evidence.train_size(cell),
+            search,
             len(trials),
+            len(_beyond(evidence, cell, trials)),
             completed,
             images,
             best,
-            ", ".join(at_edge(space, values)),
+            ", ".join(at_edge(ranges, values)),
+            ", ".join(_left_behind(evidence, cell, ranges)),
         )
         own = {f"p.{name}": value for name, value in values.items()}
-        own |= {f"edge.{name}": edge_distance(space[name], value) for name, value in values.items()}
+        own |= {f"edge.{name}": edge_distance(ranges[name], value) for name, value in values.items()}
         rows += [dict(zip(AUDIT_COLUMNS, spent, strict=True)) | own] if trials else []
     parameters = sorted({name for row in rows for name in row} - set(AUDIT_COLUMNS))
     return pd.DataFrame(rows, columns=[*AUDIT_COLUMNS, *parameters]).astype(AUDIT_COLUMNS)
@@ -235,8 +217,9 @@ def tuning_warnings(evidence: Evidence) -> Iterator[str]:
         yield "No search: every arm ran with the recipe's own settings, which may suit one arm better than another."
         return
     yield from evidence.study.used_up
+    within = {cell: len(trials) - len(_beyond(evidence, cell, trials)) for cell, trials in evidence.searches.items()}
     for size in evidence.sizes:
-        numbers = {arm: len(trials) for (arm, of), trials in evidence.searches.items() if of == size}
+        numbers = {arm: trials for (arm, of), trials in within.items() if of == size}
         if len(set(numbers.values())) > 1:
             where = "The" if size is None else f"At {counted(size, 'training image')} the"
             told = listed(f"{arm} {counted(trials, 'trial')}" for arm, trials in numbers.items())
@@ -247,11 +230,12 @@ def tuning_warnings(evidence: Evidence) -> Iterator[str]:
     }
     longest = {cell: [max(images)] for cell, images in lengths.items() if images}
     yield from unequal_images(evidence, longest, "arms' trials differ in length")
-    for cell, trials in evidence.searches.items():
+    for cell, search, trials in _searches(evidence):
         if trials and all(math.isnan(_score(trial)) for trial in trials):
-            told = f"none of its {counted(len(trials), 'trial')} has a score"
-            yield f"{place(cell)}: {told}, so the search chose no setting."
-        yield from _edges(evidence, cell, trials)
+            told, which = f"none of its {counted(len(trials), 'trial')} has a score", _which([search])
+            yield f"{place(cell)}{which}: {told}, so the search chose no setting."
+    yield from _searched_on(evidence)
+    yield from _edges(evidence)
 
 
 def unequal_images(evidence: Evidence, seen: Mapping[Cell, Sequence[int]], told: str) -> Iterator[str]:
@@ -275,33 +259,82 @@ def _score(trial: Row) -> float:
     return number(trial["validation_accuracy"]) if trial["status"] == "completed" else math.nan
 
 
+def _searches(evidence: Evidence) -> Iterator[tuple[Cell, int | None, list[Row]]]:
+    """The trials of each search of each cell, the first trial of a cell in each of them; None numbers the only one."""
+    for cell, trials in evidence.searches.items():
+        for search in range(evidence.study.search.repeats) if evidence.study.search.repeats > 1 else (None,):
+            yield cell, search, [trial for trial in trials if search is None or _is_of(trial, search)]
+
+
+def _is_of(trial: Row, search: int) -> bool:
+    return trial["trial"] == 0 or number(trial["search"]) == search
+
+
+def _which(searches: Sequence[int | None]) -> str:
+    """`, search 0` or `, searches 0 and 2`, after a place; empty where a cell has one search."""
+    known = [str(search) for search in searches if search is not None]
+    return f", search{'es' if len(known) > 1 else ''} {listed(known)}" if known else ""
+
+
+def _beyond(evidence: Evidence, cell: Cell, trials: Sequence[Row]) -> list[Row]:
+    """Those of a cell's trials that its searches made beyond the edges of their ranges."""
+    if not evidence.study.search.widenings:
+        return []
+    within = evidence.study.trials_of(evidence.study.arm(cell[0]))
+    return [trial for trial in trials if trial["trial"] >= within]
+
+
 def _chosen(evidence: Evidence, cell: Cell, trials: Sequence[Row]) -> tuple[Space, dict[str, Any]]:
-    """What is searched for a cell's arm, and the values that were chosen; while the search goes on, the best so far."""
+    """What a search has searched in, with what it tried beyond, and the best values: while it goes on, those so far."""
     space = evidence.study.search.space_of(evidence.study.arm(cell[0]))
-    scored = [trial for trial in trials if trial["chosen"] or not math.isnan(_score(trial))]
-    best = max(scored, key=lambda trial: (bool(trial["chosen"]), _score(trial)), default={})
-    found = {name: best.get(f"p.{name}") for name in sorted(space)}
-    return space, {name: value for name, value in found.items() if value is not None and not pd.isna(value)}
+    tried = [_values(space, trial) for trial in _beyond(evidence, cell, trials)]
+    scored = [trial for trial in trials if not math.isnan(_score(trial))]
+    best = max(scored, key=lambda trial: (_score(trial), bool(trial["chosen"])), default={})
+    return widened(space, [values for values in tried if len(values) == len(space)]), _values(space, best)
 
 
-def _edges(evidence: Evidence, cell: Cell, trials: Sequence[Row]) -> Iterator[str]:
+def _values(space: Space, trial: Row) -> dict[str, Any]:
+    found = {name: trial.get(f"p.{name}") for name in sorted(space)}
+    return {name: value for name, value in found.items() if value is not None and not pd.isna(value)}
+
+
+def _left_behind(evidence: Evidence, cell: Cell, ranges: Space) -> list[str]:
+    """Names of the parameters whose range a search has widened."""
+    space = evidence.study.search.space_of(evidence.study.arm(cell[0]))
+    return [name for name in sorted(space) if ranges[name] != space[name]]
+
+
+def _searched_on(evidence: Evidence) -> Iterator[str]:
+    """Which arms had further trials beyond the edges of ranges."""
+    told: dict[Cell, tuple[int, dict[str, None]]] = {}
+    for cell, _, trials in _searches(evidence):
+        if more := len(_beyond(evidence, cell, trials)):
+            before, names = told.get(cell, (0, {}))
+            ranges, _ = _chosen(evidence, cell, trials)
+            told[cell] = before + more, names | dict.fromkeys(_left_behind(evidence, cell, ranges))
+    if told:
+        arms = listed(f"{place(cell)} {counted(more, 'trial')} ({', '.join(of)})" for cell, (more, of) in told.items())
+        yield f"Searches whose best value lay on an edge of its range went on beyond it, by the same rule: {arms}."
+
+
+def _edges(evidence: Evidence) -> Iterator[str]:
     """Values on an edge of their range, where the recipe or model takes values beyond it."""
-    arm = evidence.study.arm(cell[0])
-    own = Setting(arm.model, evidence.study.recipe_of(arm))
-    space, values = _chosen(evidence, cell, trials)
-    for name in at_edge(space, values):
-        found = space[name]
-        assert isinstance(found, LogUniform | Uniform)
-        low, high, step = found.low, found.high, EDGE * (found.high - found.low)
-        beyond = (low / 2, high * 2) if isinstance(found, LogUniform) else (low - step, high + step)
-        try:
-            own.with_value(name, beyond[values[name] - low > high - values[name]])
-        except InvalidInput:
-            continue
-        yield (
-            f"{place(cell)}: the chosen {name} {plain(values[name])} lies on the edge of its range "
-            f"[{plain(low, 6)}, {plain(high, 6)}]; widen the range and search again."
-        )
+    found: dict[tuple[Cell, str, str], list[tuple[int | None, str]]] = {}
+    for cell, search, trials in _searches(evidence):
+        arm = evidence.study.arm(cell[0])
+        own = Setting(arm.model, evidence.study.recipe_of(arm))
+        ranges, values = _chosen(evidence, cell, trials)
+        for name in at_edge(ranges, values):
+            if beyond(own, {name: ranges[name]}, values, 1):
+                within = ranges[name]
+                assert isinstance(within, LogUniform | Uniform)
+                ends = f"[{plain(within.low, 6)}, {plain(within.high, 6)}]"
+                found.setdefault((cell, name, ends), []).append((search, plain(values[name])))
+    for (cell, name, ends), on_edge in found.items():
+        searches, numbers = zip(*on_edge, strict=True)
+        lies = "lies on the edge of its range" if len(numbers) == 1 else "lie on the edge of their range"
+        told = f"the chosen {name} {listed(numbers)} {lies} {ends}; widen the range and search again."
+        yield f"{place(cell)}{_which(searches)}: {told}"
 
 
 def laws_table(evidence: Evidence) -> pd.DataFrame:

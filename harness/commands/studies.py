@@ -95,7 +95,8 @@ def plan(
     shares = (cell.remaining / cell.cell.images_planned for cell in cells)
     left = sum(item.seconds * share for item, share in zip(found, shares, strict=True))
     told: dict[str, Any] = {
-        "runs": made.runs,
+        "runs": sum(cell.planned for cell in cells),
+        "most_runs": made.most_runs,
         "seconds": sum(item.seconds for item in found) / slots,
         "done": sum(1 for cell in cells for _ in cell.finished()),
         "seconds_left": left / slots,
@@ -110,9 +111,12 @@ def plan(
         return
     columns = [words(name) for name in told["cells"][0]]
     rows = [[_text(value) for value in cell.values()] for cell in told["cells"]]
-    make_console().print(table(f"{study.name} at scale {study.scale}: {counted(made.runs, 'run')}", columns, rows))
+    make_console().print(table(f"{study.name} at scale {study.scale}: {counted(told['runs'], 'run')}", columns, rows))
     where, took = f"{placement.device} ({placement.precision}), {workers} at a time", duration(told["seconds"])
     say(f"Forecast on {where}: {took}. Nothing was trained. The seconds of a row are those of one worker.")
+    if (more := told["most_runs"] - told["runs"]) > 0:
+        told_of = "where a search's best value lies on an edge of its range; they try what lies beyond."
+        say(f"Up to {counted(more, 'more trial')} may follow {told_of}")
     if told["done"]:
         say(f"Of the runs {told['done']:,} are done already; what is left takes {duration(told['seconds_left'])}.")
     say(*study.used_up, *filter(None, [note]))
@@ -123,7 +127,7 @@ def plan(
 def _cell(item: "Forecast") -> dict[str, Any]:
     """A cell of a plan; `seconds` on one worker."""
     cell = item.cell
-    counts = {"trials": cell.trials, "seeds": len(cell.seeds), "images": cell.images_planned}
+    counts = {"trials": cell.trials_in_all, "seeds": len(cell.seeds), "images": cell.images_planned}
     costs = {"macs_per_image": item.macs_per_image, "images_per_second": 1 / item.seconds_per_image}
     return {"arm": cell.arm.name, "train_size": cell.data.train_size, **counts, **costs, "seconds": item.seconds}
 

@@ -22,7 +22,7 @@ def _with_values(own: Setting, values: tuple[tuple[str, type, Any], ...]) -> Set
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One arm at one training size: what is tuned once and confirmed on every seed."""
+    """One arm at one training size: what is tuned, and confirmed on every seed."""
 
     arm: Arm
     recipe: Recipe  # with its budget in updates
@@ -30,7 +30,9 @@ class Cell:
     facts: SourceFacts
     data_hash: str
     trial_updates: int
-    trials: int
+    searches: int  # independent ones, which share trial 0
+    trials: int  # of each search, trial 0 included, without those beyond the edges of its ranges
+    most_beyond: int  # trials that a search makes beyond these edges, at most
     seeds: tuple[int, ...]
     test_shifts: tuple[int, ...]
     parameters: tuple[str, ...]  # nuisance parameters: fields of the recipe or, as `model.FIELD`, of the model
@@ -47,19 +49,34 @@ class Cell:
         return {name: own.value(name) for name in self.parameters}
 
     @property
+    def trials_in_all(self) -> int:
+        """Trials of all searches, without those beyond the edges of ranges."""
+        return 1 + self.searches * (self.trials - 1) if self.trials else 0
+
+    @property
+    def trial_images(self) -> int:
+        """Training images of a trial."""
+        return self.trial_updates * self.recipe.batch_size
+
+    @property
     def images_planned(self) -> int:
-        """Training images over all trials and confirm runs."""
-        return self.trials * self.trial_updates * self.recipe.batch_size + len(self.seeds) * self.recipe.total_images
+        """Training images over all trials (without those beyond the edges of ranges) and confirm runs."""
+        return self.trials_in_all * self.trial_images + len(self.seeds) * self.recipe.total_images
 
-    def trial(self, number: int, values: Mapping[str, Any]) -> Run:
-        """A training of the search: scored on validation, on a seed that no confirm run has."""
-        return self._run("tune", TUNE_SEED, replace(self.recipe, updates=self.trial_updates), values, number)
+    def trial(self, number: int, values: Mapping[str, Any], search: int = 0) -> Run:
+        """A training of a search: scored on validation, on a seed that no confirm run has.
 
-    def confirm(self, seed: int, values: Mapping[str, Any]) -> Run:
-        """A training of the chosen setting on a fresh seed, scored once on the test split."""
-        return self._run("confirm", seed, self.recipe, values)
+        Each search has a seed of its own, so that it measures afresh what another one has tried.
+        """
+        own, recipe = search if number else 0, replace(self.recipe, updates=self.trial_updates)
+        run = self._run("tune", TUNE_SEED + own, recipe, values)
+        return replace(run, trial=number, search=search if number and self.searches > 1 else None)
 
-    def _run(self, phase: Phase, seed: int, recipe: Recipe, values: Mapping[str, Any], trial: int | None = None) -> Run:
+    def confirm(self, seed: int, values: Mapping[str, Any], search: int | None = None) -> Run:
+        """A training of a chosen setting on a fresh seed, scored once on the test split."""
+        return replace(self._run("confirm", seed, self.recipe, values), search=search if self.searches > 1 else None)
+
+    def _run(self, phase: Phase, seed: int, recipe: Recipe, values: Mapping[str, Any]) -> Run:
         own = Setting(self.arm.model, recipe)
         found = _with_values(own, tuple((name, type(value), value) for name, value in values.items()))
         config = RunConfig(
@@ -73,7 +90,7 @@ class Cell:
             classes=self.facts.classes,
             test_shifts=self.test_shifts if phase == "confirm" else (),
         )
-        return Run(arm=self.arm.name, config=config, trial=trial, values=dict(values))
+        return Run(arm=self.arm.name, config=config, values=dict(values))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +114,13 @@ class Plan:
 
     @property
     def runs(self) -> int:
-        """Trainings in all, tuning and confirming."""
-        return sum(cell.trials + len(cell.seeds) for cell in self.cells)
+        """Trainings in all, tuning and confirming, without trials beyond the edges of ranges."""
+        return sum(cell.trials_in_all + len(cell.seeds) for cell in self.cells)
+
+    @property
+    def most_runs(self) -> int:
+        """Trainings where every search goes on beyond an edge of its ranges as often as it may."""
+        return self.runs + sum(cell.searches * cell.most_beyond for cell in self.cells)
 
 
 def make_plan(study: ResolvedStudy) -> Plan:
@@ -120,7 +142,9 @@ def make_plan(study: ResolvedStudy) -> Plan:
             facts=facts,
             data_hash=hashes[asked.source],
             trial_updates=trial_updates,
+            searches=study.search.repeats,
             trials=study.trials_of(arm),
+            most_beyond=study.most_beyond(arm),
             seeds=study.seeds,
             test_shifts=study.test_shifts,
             parameters=tuple(sorted(study.search.space_of(arm))),

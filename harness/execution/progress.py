@@ -1,8 +1,7 @@
-"""How far each cell of a study is: its search, the setting it chose, its confirm runs."""
+"""How far each cell of a study is: its searches, the settings that they chose, its confirm runs."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from harness.execution.plan import Cell, Plan
 from harness.records.files import RecordsError
 from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder, RunResult
-from harness.spec import ResolvedStudy, Run
+from harness.spec import ResolvedStudy, Run, Space
+from harness.spec.search import Setting, at_edge, beyond, round_beyond, widened
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,72 @@ class Finished:
     run: Run
     result: RunResult
     runs: Path  # where the run folders lie
-    chosen: bool = False  # for a trial: whether its setting is the one that is confirmed
+    chosen: bool = False  # for a trial: whether its setting is one that is confirmed
+    at_edge: tuple[str, ...] = ()  # parameters of a chosen trial on an edge of what its search has tried
 
     @property
     def folder(self) -> RunFolder:
         """Made when it is asked for: a study has tens of thousands of these."""
         return RunFolder(self.runs / self.run.digest)
+
+
+class SearchProgress:
+    """Follows one of a cell's searches: its trials so far, those that can be trained now, the setting it chooses."""
+
+    def __init__(self, study: ResolvedStudy, cell: Cell, number: int) -> None:
+        self.number, self.runs = number, list[Run]()  # the trials that are known, by number: trial 0 first
+        self._study, self._cell = study, cell
+        self._space, self._rounds = study.search.space_of(cell.arm), 0
+        self._results: dict[str, RunResult] = {}
+        self._go_on()
+
+    def take_in(self, run: Run, result: RunResult) -> None:
+        """Take in the result of a trial, if it is one of these; what comes next may follow from it."""
+        if run.digest in {of.digest for of in self.runs}:
+            self._results[run.digest] = result
+            self._go_on()
+
+    @property
+    def to_train(self) -> list[Run]:
+        """Trials that can be trained now, by number; none where the search has ended."""
+        return [run for run in self.runs if run.digest not in self._results]
+
+    @property
+    def best(self) -> Run | None:
+        """The trial whose setting is confirmed; None while the search goes on, and where no trial completed."""
+        found = None if self.to_train else chosen(self.history)
+        return None if found is None else self.runs[found.number]
+
+    @property
+    def history(self) -> list[Trial]:
+        """The trials that are known, those without a result as `planned`."""
+        done = [(run.values, self._results.get(run.digest)) for run in self.runs]
+        told = [(values, of.status, of.validation_accuracy) if of else (values, "planned", None) for values, of in done]
+        return [Trial(number, *each) for number, each in enumerate(told)]
+
+    @property
+    def ranges(self) -> Space:
+        """The ranges with what was tried beyond their edges."""
+        return widened(self._space, (run.values for run in self.runs[self._cell.trials :]))
+
+    def _go_on(self) -> None:
+        """Add the trials that follow from what is known."""
+        search, cell = self._study.search, self._cell
+        if cell.trials and not self.runs:
+            self.runs.append(cell.trial(0, cell.own_values))
+        while len(self.runs) < cell.trials and (search.sampler == "qmc" or not self.to_train):
+            from harness.execution.optuna_search import propose
+
+            values = propose(search, self._space, self._study.name, self.history, self.number)
+            self.runs.append(cell.trial(len(self.runs), values, self.number))
+        while self._rounds < search.widenings and not self.to_train and (best := chosen(self.history)) is not None:
+            own, count = (
+                Setting(cell.arm.model, self._study.recipe_of(cell.arm)),
+                round_beyond(cell.trials, self._space),
+            )
+            found = beyond(own, self.ranges, best.values, count)
+            self._rounds = self._rounds + 1 if found else search.widenings
+            self.runs += [cell.trial(len(self.runs) + k, values, self.number) for k, values in enumerate(found)]
 
 
 class CellProgress:
@@ -55,46 +115,44 @@ class CellProgress:
         self.damaged: dict[str, str] = {}  # what is wrong with a result, by digest; such a run counts as not done
         self.study, self._runs = study, runs
         self._known = {} if known is None else known
-        self._trials: list[Finished] = []
-        self._confirmed: dict[int, Finished] = {}
-        self._to_try: Run | None = None
+        self._searches = [SearchProgress(study, cell, number) for number in range(cell.searches)]
+        self._trials, self._confirmed = dict[str, Finished](), dict[int, Finished]()  # by digest, by seed
+        self._to_train: dict[str, Run] = {}  # what can be trained now and has no result, by digest
+        self._open_up()
 
     def catch_up(self) -> None:
-        """Look for the results of the runs that can be trained now. Trials of a cell come one after the other."""
-        while not self.is_tuned:
-            if not self._take_in(self._next_trial()):
-                return
-        for run in list(self._unconfirmed.values()):
-            self._take_in(run)
+        """Look for the results of the runs that can be trained now, and of those that follow from them."""
+        self._look_at(list(self._to_train.values()))
 
     def ended(self, run: Run, result: RunResult) -> None:
         """Take in the result that a run has left."""
         self._known[run.digest] = result
-        if self._take_in(run) and run.trial is not None:
-            self.catch_up()  # what comes next may have a result from an earlier launch
+        self._look_at([run])  # what comes next may have a result from an earlier launch
 
     def next_run(self, under_way: Collection[str]) -> Run | None:
         """The first run that can be trained now and is not among the digests `under_way`; reads no files."""
-        runs = self._unconfirmed if self.is_tuned else {self._next_trial().digest: self._next_trial()}
-        return next((run for digest, run in runs.items() if digest not in under_way), None)
+        return next((run for digest, run in self._to_train.items() if digest not in under_way), None)
 
     @property
-    def is_tuned(self) -> bool:
-        """Whether every trial of the search has a result."""
-        return len(self._trials) == self.cell.trials
+    def planned(self) -> int:
+        """Runs in all, as far as is known: trials beyond the edges of ranges count from when they are due."""
+        known = (max(self.cell.trials, len(search.runs)) for search in self._searches)
+        trials = 1 + sum(number - 1 for number in known) if self.cell.trials else 0  # they share trial 0
+        return trials + len(self.cell.seeds)
 
     @property
     def remaining(self) -> int:
         """Training images still to be seen: a measure of the work that is left in this cell."""
-        left = (self.cell.trials - len(self._trials)) * self.cell.trial_updates
-        left += (len(self.cell.seeds) - len(self._confirmed)) * self.cell.recipe.total_updates
-        return left * self.cell.recipe.batch_size
+        confirms = len(self.cell.seeds) - len(self._confirmed)
+        trials = self.planned - len(self.cell.seeds) - len(self._trials)
+        return trials * self.cell.trial_images + confirms * self.cell.recipe.total_images
 
     def finished(self) -> Iterator[Finished]:
-        """Every run of the cell that has a result: trials in order, then confirm runs by seed."""
-        best = chosen(self._history) if self.is_tuned else None
-        for item in self._trials:
-            yield replace(item, chosen=best is not None and item.run.trial == best.number)
+        """Every run of the cell that has a result: trial 0, the others by search, then confirm runs by seed."""
+        best = {run.digest: search for search in reversed(self._searches) if (run := search.best) is not None}
+        for item in sorted(self._trials.values(), key=lambda item: (item.run.search or 0, item.run.trial)):
+            ranges = best[item.run.digest].ranges if item.run.digest in best else None
+            yield item if ranges is None else replace(item, chosen=True, at_edge=at_edge(ranges, item.run.values))
         for seed in self.cell.seeds:
             if seed in self._confirmed:
                 yield self._confirmed[seed]
@@ -102,31 +160,30 @@ class CellProgress:
     def folder_of(self, run: Run) -> RunFolder:
         return RunFolder(self._runs / run.digest)
 
-    @property
-    def _history(self) -> list[Trial]:
-        done = [(item.run.values, item.result.status, item.result.validation_accuracy) for item in self._trials]
-        return [Trial(number, *each) for number, each in enumerate(done)]
+    def _open_up(self) -> list[Run]:
+        """Find what can be trained now; gives what could not be before. Trials go first, by number."""
+        runs = [run for search in self._searches for run in search.to_train]
+        runs.sort(key=lambda run: run.trial or 0)
+        for place, seed in enumerate(self.cell.seeds):
+            search = self._searches[place % len(self._searches)]
+            if not search.to_train and seed not in self._confirmed:
+                runs.append(self._confirm(seed, search))
+        before, self._to_train = self._to_train, {run.digest: run for run in runs}
+        return [run for digest, run in self._to_train.items() if digest not in before]
 
-    def _next_trial(self) -> Run:
-        if self._to_try is None:
-            values = self.cell.own_values
-            if self._trials and self.cell.parameters:
-                from harness.execution.optuna_search import propose
+    def _confirm(self, seed: int, search: SearchProgress) -> Run:
+        """The confirm run of a seed: of the best trial's setting, else the recipe's own."""
+        values = self.cell.own_values if search.best is None else search.best.values
+        return self.cell.confirm(seed, values, search.number)
 
-                space = self.study.search.space_of(self.cell.arm)
-                values = propose(self.study.search, space, self.study.name, self._history)
-            self._to_try = self.cell.trial(len(self._trials), values)
-        return self._to_try
-
-    @cached_property
-    def _unconfirmed(self) -> dict[str, Run]:
-        """Confirm runs without a result by digest, by seed: of the best trial's setting, else the recipe's own."""
-        best = chosen(self._history)
-        runs = [self.cell.confirm(seed, best.values if best else self.cell.own_values) for seed in self.cell.seeds]
-        return {run.digest: run for run in runs}
+    def _look_at(self, runs: Sequence[Run]) -> None:
+        """Take in the results that these runs, which can be trained now, have, and those of what follows from them."""
+        while runs:
+            taken = [run for run in runs if self._take_in(run)]
+            runs = self._open_up() if any(run.trial is not None for run in taken) else ()
 
     def _take_in(self, run: Run) -> bool:
-        """Keep the result of a run, which is the next trial or unconfirmed; False where it has none."""
+        """Keep the result of a run that can be trained now; False where it has none."""
         try:
             result = self._known.get(run.digest) or self.folder_of(run).result()
         except RecordsError as error:
@@ -134,12 +191,13 @@ class CellProgress:
         if result is None:
             return False
         item = Finished(cell=self.cell, run=run, result=result, runs=self._runs)
+        self._to_train.pop(run.digest, None)
         if run.trial is None:
             self._confirmed[run.config.seed] = item
-            self._unconfirmed.pop(run.digest, None)
         else:
-            self._trials.append(item)
-            self._to_try = None
+            self._trials[run.digest] = item
+            for search in self._searches:
+                search.take_in(run, result)
         return True
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis import Findings, analyse, at_edge
+from harness.analysis import Findings, analyse
 from harness.analysis.evidence import evidence_of
 from harness.analysis.judging import KEY as CLAIMS
 from harness.analysis.judging import own_verdicts
@@ -227,11 +227,11 @@ def _test_classes(completed: Sequence[Finished], predictions: Iterable[tuple[Lab
 def _row(study: ResolvedStudy, item: Finished) -> dict[str, Any]:
     """What runs.csv and trials.csv have columns for, and more."""
     arm, run, result = item.cell.arm, item.run, item.result
-    own = vars(result) | _place(item) | {"study": study.name, "scale": study.scale}
+    own = vars(result) | _place(item) | {"study": study.name, "scale": study.scale, "search": run.search}
     if run.trial is not None:
-        edges = at_edge(study.search.space_of(arm), run.values) if item.chosen else ()
         score = result.validation_accuracy if result.status == "completed" else None
-        own |= {"trial": run.trial, "validation_accuracy": score, "chosen": item.chosen, "at_edge": ", ".join(edges)}
+        own |= {"trial": run.trial, "validation_accuracy": score, "chosen": item.chosen}
+        own |= {"at_edge": ", ".join(item.at_edge)}
     else:
         own |= {"is_baseline": arm.name == study.baseline.name, "level": arm.level, "series": arm.series or ""}
         if result.shifts:

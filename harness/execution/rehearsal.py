@@ -132,9 +132,9 @@ class Forecast:
 
     @property
     def seconds(self) -> float:
-        """Time of all trials and confirm runs of the cell."""
+        """Time of all trials and confirm runs of the cell, without trials beyond the edges of ranges."""
         cell, seeds = self.cell, len(self.cell.seeds)
-        runs, tests = cell.trials + seeds, 1 + 4 * len(cell.test_shifts)  # each shift in four directions
+        runs, tests = cell.trials_in_all + seeds, 1 + 4 * len(cell.test_shifts)  # each shift in four directions
         validated = runs * cell.recipe.evaluations * known(cell.data.validation_size)
         evaluated = validated + seeds * tests * cell.facts.test_images
         trained = cell.images_planned * (self.seconds_per_image + self.teacher_seconds_per_image)

@@ -256,8 +256,9 @@ class Runner:
             {"run": item.run.label, "update": item.update, "updates": item.run.config.recipe.updates}
             for item in self._active.values()
         ]
-        said = {"process": os.getpid(), "host": platform.node(), "done": dict(done), "running": running}
-        write_json(self._places.status, said)
+        planned = sum(cell.planned for cell in self._cells)
+        said = {"process": os.getpid(), "host": platform.node(), "planned": planned, "done": dict(done)}
+        write_json(self._places.status, said | {"running": running})
 
     def _write_report(self) -> None:
         """Write the tables and the report; the results that are known are not read again."""

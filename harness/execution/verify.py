@@ -262,7 +262,9 @@ def _digest(cell: Cell | None, row: Mapping[Hashable, Any], space: Mapping[str, 
         return None
     try:
         values = {name: _typed(row.get(f"p.{name}"), cell.own_values[name], space[name]) for name in cell.parameters}
-        run = cell.trial(int(row["trial"]), values) if "trial" in row else cell.confirm(int(row["seed"]), values)
+        search = 0 if pd.isna(row["search"]) else int(row["search"])
+        is_trial = "trial" in row
+        run = cell.trial(int(row["trial"]), values, search) if is_trial else cell.confirm(int(row["seed"]), values)
     except (ValueError, TypeError):
         return None
     return run.digest

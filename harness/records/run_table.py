@@ -25,8 +25,8 @@ _KINDS = {  # columns by the type that they have in every table; the others are 
     "str": "study scale arm series status at_edge device precision digest code_fingerprint",
     "bool": "is_baseline chosen",
     "object": "level",
-    "Int64": "train_size seed trial update shift updates images_seen params macs_per_image attention_macs_per_image "
-    "peak_memory_bytes eval_peak_memory_bytes",
+    "Int64": "train_size seed trial search update shift updates images_seen params macs_per_image "
+    "attention_macs_per_image peak_memory_bytes eval_peak_memory_bytes",
 }
 _KIND = {name: kind for kind, names in _KINDS.items() for name in names.split()}
 
@@ -36,18 +36,21 @@ def _columns(names: str) -> dict[str, str]:
 
 
 RUN_COLUMNS = _columns(  # columns of runs.csv in order, then a column `p.<name>` per nuisance parameter
-    "study scale arm is_baseline level series train_size seed status test_accuracy test_loss shifted_accuracy "
-    "shift_agreement validation_accuracy train_loss updates images_seen params macs_per_image "
+    "study scale arm is_baseline level series train_size seed search status test_accuracy test_loss "
+    "shifted_accuracy shift_agreement validation_accuracy train_loss updates images_seen params macs_per_image "
     "attention_macs_per_image train_seconds train_images_per_second eval_images_per_second peak_memory_bytes "
     "eval_peak_memory_bytes device precision digest code_fingerprint"
 )
 
-ADDED_COLUMNS = ("series", "shifted_accuracy", "shift_agreement", "attention_macs_per_image", "eval_peak_memory_bytes")
-"""Columns that tables of version 0.1 lack; they are read as empty."""
+ADDED_COLUMNS = (
+    *("series", "shifted_accuracy", "shift_agreement", "attention_macs_per_image", "eval_peak_memory_bytes"),
+    "search",
+)
+"""Columns that tables of version 0.1, or of before `search.repeats`, lack; they are read as empty."""
 
 TRIAL_COLUMNS = _columns(  # columns of trials.csv in order, then a column `p.<name>` per nuisance parameter
-    "study scale arm train_size trial status validation_accuracy images_seen chosen at_edge device precision digest "
-    "code_fingerprint"
+    "study scale arm train_size search trial status validation_accuracy images_seen chosen at_edge device precision "
+    "digest code_fingerprint"
 )
 
 CURVE_COLUMNS = _columns(  # columns of curves.csv: a row per evaluation of a confirm run

@@ -169,6 +169,7 @@ class RunFolder:
             "values": to_plain(run.values),
             "config": to_plain(run.config),
         } | place_of(run.config)
+        content |= {} if run.search is None else {"search": run.search}
         with contextlib.suppress(files.RecordsError):
             if self.config() == content:
                 return

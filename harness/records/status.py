@@ -15,7 +15,7 @@ from harness.records.looks import read_ledger
 from harness.records.runs import STATUSES, Status
 from harness.records.study_file import latest_study
 from harness.records.write_lock import StudyLock
-from harness.spec import ResolvedStudy, to_plain
+from harness.spec import TUNE_SEED, ResolvedStudy, to_plain
 from harness.spec.formats import counted
 from harness.spec.run import leaves
 from harness.spec.search import Setting
@@ -58,8 +58,7 @@ def read_status(folder: Path) -> StudyStatus:
     places = StudyFolder(folder)
     study, provenance = latest_study(folder)
     holder = StudyLock(places.lock).holder()
-    statuses, running = (holder and _said(places.status, holder)) or (dict(_count(places, study)), [])
-    planned = sum(study.trials_of(arm) + len(study.seeds) for arm, _ in study.cells)
+    planned, statuses, running = (holder and _said(places.status, holder)) or (*_count(places, study), [])
     command, complete = _command(provenance.get("command"), folder, study), sum(statuses.values()) >= planned
     if holder is not None:
         by = "Process {pid} on {host}".format(**holder) if holder else "Another process"
@@ -101,18 +100,19 @@ def _command(told: object, folder: Path, study: ResolvedStudy) -> str:
     return command_line(results, *words)
 
 
-def _said(path: Path, holder: dict[str, Any]) -> tuple[dict[str, int], list[UnderWay]] | None:
+def _said(path: Path, holder: dict[str, Any]) -> tuple[int, dict[str, int], list[UnderWay]] | None:
     """What the coordinator that is at work last said of itself; None for what a killed one has left."""
     with contextlib.suppress(RecordsError), reading(path):
         said = read_json(path)
         if (said["process"], said["host"]) == (holder["pid"], holder["host"]):
             done = adapter(dict[Status, int]).validate_python(said["done"])
-            return done, adapter(list[UnderWay]).validate_python(said["running"])
+            return int(said["planned"]), done, adapter(list[UnderWay]).validate_python(said["running"])
     return None
 
 
-def _count(places: StudyFolder, study: ResolvedStudy) -> Counter[Any]:
-    found: dict[tuple[object, ...], Any] = {}
+def _count(places: StudyFolder, study: ResolvedStudy) -> tuple[int, dict[str, int]]:
+    """How many runs are planned, those beyond the edges of ranges as far as they were made, and how many by status."""
+    found: dict[tuple[Any, ...], Any] = {}  # of each run: arm, then what tells it from others, then trial or None
     if places.runs.exists() or places.launched_study_file.exists():
         for path in places.runs.glob("*/result.json"):
             with contextlib.suppress(RecordsError), reading(path):
@@ -122,11 +122,16 @@ def _count(places: StudyFolder, study: ResolvedStudy) -> Counter[Any]:
         for path in (places.path / "runs.csv", places.path / "trials.csv"):
             with contextlib.suppress(RecordsError), reading(path):
                 rows = csv.DictReader(io.StringIO(read_bytes(path).decode(), newline=""))
-                found |= {(path, place): row["status"] for place, row in enumerate(rows)}
-    return Counter(status for status in found.values() if status in STATUSES)
+                for line, row in enumerate(rows):
+                    trial = int(row["trial"]) if "trial" in row else None
+                    found[row["arm"], path, line, trial] = row["status"]
+    trials = {arm.name: study.trials_of(arm) for arm in study.all_arms}
+    beyond = sum(place[-1] is not None and place[-1] >= trials.get(place[0], 0) for place in found)
+    planned = sum(study.trials_in_all(arm) + len(study.seeds) for arm, _ in study.cells)
+    return planned + beyond, dict(Counter(status for status in found.values() if status in STATUSES))
 
 
-def _place(study: ResolvedStudy, content: dict[str, Any]) -> tuple[object, ...] | None:
+def _place(study: ResolvedStudy, content: dict[str, Any]) -> tuple[Any, ...] | None:
     """Where in the study's plan a run stands, whatever its search proposed; None for a run of other settings."""
     arm, config, trial = study.arm(content["arm"]), content["config"], content["trial"]
     size = config["data"]["train_size"]
@@ -135,9 +140,12 @@ def _place(study: ResolvedStudy, content: dict[str, Any]) -> tuple[object, ...] 
     own = own.with_values(content["values"])
     asked = leaves({"model": to_plain(own.model), "recipe": to_plain(own.recipe)})
     asked |= {f"data.{key}": value for key, value in to_plain(study.data_of(arm, size)).items() if value is not None}
-    is_planned = config["seed"] in study.seeds if trial is None else trial < study.trials_of(arm)
+    last = study.trials_of(arm) + study.most_beyond(arm)
+    search = config["seed"] - TUNE_SEED
+    is_trial = trial is not None and trial < last and 0 <= search < study.search.repeats
+    is_planned = config["seed"] in study.seeds if trial is None else is_trial
     is_size = size in (study.train_sizes or (study.data_of(arm).train_size or size,))
     got = leaves(config)
     if not (is_planned and is_size and all(got.get(key) == value for key, value in asked.items())):
         return None
-    return arm.name, size, trial, config["seed"] if trial is None else None
+    return arm.name, size, config["seed"], trial

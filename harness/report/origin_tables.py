@@ -45,10 +45,13 @@ def tuning_table(view: View) -> Table:
     """Tuning per arm: what was spent, what was chosen, and how near to the edge of its range."""
     audit = view.findings.audit
     names = [str(name).removeprefix("p.") for name in audit.columns if str(name).startswith("p.")]
+    several, has_beyond = view.study.search.repeats > 1, bool(audit["beyond"].any())
     columns = (
         arm_column(view),
         size_column(view),
+        *([number_column("Search", "search", count)] if several else []),
         number_column("Trials", "trials", count),
+        *([Column("Of them beyond edges", _trials_beyond, numeric=True)] if has_beyond else []),
         number_column("Completed", "completed", count),
         number_column("Images seen", "images", count),
         number_column("Best validation accuracy", "best_validation_accuracy", percent),
@@ -58,10 +61,19 @@ def tuning_table(view: View) -> Table:
     note = "To edge: distance of the chosen value to the nearer end of its range, as a share of the range's width."
     if (audit["completed"] < audit["trials"]).any():
         note += " Trials that did not complete count among the trials of their arm."
-    trials = audit.groupby("train_size", dropna=False)["trials"]
+    if several:
+        note += " The searches of an arm share their first trial, the recipe's own setting."
+    if has_beyond:
+        note += " Beyond edges: further trials where a search's best value lay on an edge, by one rule for every arm."
+    trials = (audit["trials"] - audit["beyond"]).groupby(audit["train_size"], dropna=False)
     same = (trials.min() == trials.max()).all()
     spent = "the same number of trials for every arm" if same else "the numbers of trials differ"
     return make_table("tuning", f"Tuning audit: {spent}", columns, rows_of(audit), frame=audit, note=note)
+
+
+def _trials_beyond(row: Row) -> Cell:
+    more = text_of(row["widened"])
+    return Cell(f"{count(row['beyond'])} ({more})" if more else count(row["beyond"]), number(row["beyond"]))
 
 
 def _chosen(name: str, row: Row) -> Cell:
@@ -170,8 +182,15 @@ def _search(study: ResolvedStudy) -> Iterator[tuple[str, str]]:
     length = "as long as the confirm runs" if search.updates is None else f"of {counted(search.updates, 'update')}"
     learns = search.sampler == "tpe" and search.trials > STARTUP_TRIALS
     drawn = f"then {STARTUP_TRIALS - 1} at random, then by TPE" if learns else "then at random"
+    drawn = "then scrambled Sobol points" if search.sampler == "qmc" else drawn
     told = "the recipe's own setting" if search.trials == 1 else f"the recipe's own setting, {drawn}"
     yield "Search", f"{counted(search.trials, 'trial')} per arm ({told}), {length}"
+    if search.repeats > 1:
+        turns = "they share the recipe's own setting, and confirm seeds take turns with what they choose"
+        yield "Independent searches", f"{count(search.repeats)} per arm; {turns}"
+    if search.widenings:
+        rounds = f"{counted(search.widenings, 'round')} of further trials beyond it, half as many as a search's own"
+        yield "Where a search's best value lies on an edge of its range", f"at most {rounds}"
     of_model = {name: found for name, found in search.space.items() if name.startswith(OF_MODEL)}
     for families, spaces in (("every", {"arm": of_model}), ("family", search.by_family), ("arm", search.by_arm)):
         for owner, space in spaces.items():

@@ -61,7 +61,10 @@ class Run:
 
     arm: str
     config: RunConfig
-    trial: int | None = None  # number of the trial within its arm's search; None for confirm runs
+    trial: int | None = None  # number of the trial within its search; None for confirm runs
+    search: int | None = None
+    """Which of several searches the trial is of, or has chosen a confirm run's setting; None where there is one, and of
+    trial 0, which the searches share."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """The nuisance parameters' values, by their names in the search; they are part of `config` too."""
 
@@ -72,8 +75,15 @@ class Run:
     @property
     def label(self) -> str:
         """Short name for logs: arm, size and seed or trial."""
-        part = f"trial {self.trial}" if self.config.phase == "tune" else f"seed {self.config.seed}"
+        part = part_of_study(self.trial, self.search, self.config.seed)
         return f"{self.arm} · {counted(self.config.train_size, 'image')} · {part}"
+
+
+def part_of_study(trial: int | None, search: int | None, seed: int) -> str:
+    """`search 2, trial 3`, `trial 3` or `seed 0`: a run within its cell."""
+    if trial is None:
+        return f"seed {seed}"
+    return f"trial {trial}" if search is None else f"search {search}, trial {trial}"
 
 
 def to_plain(value: Any) -> Any:

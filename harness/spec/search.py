@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -27,6 +27,13 @@ FAMILIES: tuple[str, ...] = tuple(spec.kind for spec in get_args(ModelSpec))
 """The families of models, by the `kind` of their specifications."""
 
 MOST_MODELS = 10_000  # of those that the search of an arm may make, so many are tried at load
+
+EDGE = 0.05  # a chosen value within this share of its range from an edge asks for a wider range
+
+STEP_BEYOND = {"log_uniform": math.log(2), "uniform": 0.25}
+"""How far a range is widened: by a factor of two, or by a quarter of its width."""
+
+SIGNIFICANT_DIGITS = 4  # of a proposed number: finer differences mean nothing, and tables stay readable
 
 STARTUP_TRIALS = 4  # trials drawn at random (the recipe's own setting included) before the sampler learns from them
 
@@ -95,6 +102,9 @@ class Search:
     updates: Positive | None = None  # length of a trial, updates; None for the recipe's own budget
     sampler: Literal["qmc", "tpe", "random"] = "tpe"
     """`qmc`: scrambled Sobol points, which fill the ranges evenly and learn nothing; `tpe`: learns from the scores."""
+    widenings: Count = later(0)
+    """Most rounds of further trials beyond the edge of a range, where a search's best value lies there: see `beyond`.
+    A round has half as many trials as the search tries settings of its own, rounded up."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -209,3 +219,81 @@ def settings(space: Space, own: Mapping[str, Any]) -> float:
 def extremes(distribution: Distribution) -> tuple[Any, ...]:
     """Values that stand for all of a range: each must be one that recipe or model accepts."""
     return distribution.values if isinstance(distribution, Choice) else (distribution.low, distribution.high)
+
+
+def edge_distance(distribution: Distribution, value: float | str | bool) -> float:
+    """Distance of a value to the nearer edge of its range, as a share of the range's width on its own scale, 0 to .5.
+
+    Logarithmic for LogUniform; NaN for a Choice, which has no edges. Below 0 for a value outside the range.
+    """
+    if isinstance(distribution, Choice):
+        return math.nan
+    low, high, at = _on_scale(distribution, distribution.low, distribution.high, float(value))
+    position = (at - low) / (high - low)
+    return min(position, 1 - position)
+
+
+def _on_scale(distribution: LogUniform | Uniform, *values: float) -> Iterator[float]:
+    is_log = isinstance(distribution, LogUniform)
+    return ((math.log(value) if value > 0 else -math.inf) if is_log else value for value in values)
+
+
+def at_edge(space: Space, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the parameters whose value lies within EDGE of an edge of its range, sorted."""
+    return tuple(name for name in sorted(space) if name in values and edge_distance(space[name], values[name]) <= EDGE)
+
+
+def beyond(own: Setting, space: Space, best: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+    """`count` settings beyond the edges of ranges on which the best setting lies; none where nothing lies there.
+
+    Each such parameter steps evenly from its edge to the widened one, by STEP_BEYOND or the half or quarter of it,
+    whichever model and recipe accept; the others keep the best setting's values.
+    """
+    parts = {name: part for name in at_edge(space, best) if (part := _part_beyond(own, name, space[name], best[name]))}
+    shares = [k / count for k in range(1, count + 1)] if parts else []
+    return [{**best, **{name: _between(space[name], *part, share) for name, part in parts.items()}} for share in shares]
+
+
+def round_beyond(trials: int, space: Space) -> int:
+    """Trials of a round beyond the edges of ranges, for a search of so many; none where there are choices only."""
+    return 0 if all(isinstance(found, Choice) for found in space.values()) else trials // 2
+
+
+def _part_beyond(own: Setting, name: str, found: Distribution, value: float) -> tuple[float, float] | None:
+    """Ends of the part of a range beyond an edge, on the range's own scale, from the edge outwards; None without any.
+
+    It begins at the value where that lies outside the range already.
+    """
+    assert isinstance(found, LogUniform | Uniform)
+    low, high, at = _on_scale(found, found.low, found.high, value)
+    up = high - at < at - low
+    edge = max(high, at) if up else min(low, at) if math.isfinite(at) else low
+    step = STEP_BEYOND[found.kind] * (1.0 if isinstance(found, LogUniform) else high - low)
+    for share in (1, 0.5, 0.25):
+        end = edge + share * step * (1 if up else -1)
+        try:
+            own.with_value(name, _between(found, edge, end, 1.0))
+        except InvalidInput:
+            continue
+        return edge, end
+    return None
+
+
+def _between(found: Distribution, edge: float, end: float, share: float) -> float:
+    at = edge + share * (end - edge)
+    return significant(math.exp(at) if isinstance(found, LogUniform) else at)
+
+
+def significant(value: float) -> float:
+    """A number with SIGNIFICANT_DIGITS."""
+    return round(value, SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(abs(value)))) if value else value
+
+
+def widened(space: Space, tried: Iterable[Mapping[str, Any]]) -> dict[str, Distribution]:
+    """The ranges with what was tried beyond them."""
+    settings_tried, ranges = list(tried), dict(space)
+    for name, found in space.items():
+        if isinstance(found, LogUniform | Uniform) and settings_tried:
+            values = [float(values[name]) for values in settings_tried]
+            ranges[name] = replace(found, low=min(found.low, *values), high=max(found.high, *values))
+    return ranges

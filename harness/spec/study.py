@@ -18,7 +18,7 @@ from harness.spec.functions import load_file
 from harness.spec.model import ModelSpec
 from harness.spec.recipe import Recipe
 from harness.spec.run import leaves, to_plain
-from harness.spec.search import Search, Setting, check_search, extremes, models_tried, settings
+from harness.spec.search import Search, Setting, check_search, extremes, models_tried, round_beyond, settings
 
 T = TypeVar("T")
 
@@ -208,9 +208,21 @@ class ResolvedStudy(Scale):
         return self.seeds.index(seed) % self.search.repeats
 
     def trials_of(self, arm: Arm) -> int:
-        """Trials of an arm's search: those asked for, or one for each setting where a space of choices has fewer."""
+        """Trials of each of an arm's searches, the one that they share included.
+
+        Those asked for, or one for each setting where a space of choices has fewer; those beyond edges not counted.
+        """
         space, own = self.search.space_of(arm), Setting(arm.model, self.recipe_of(arm).written_out())
         return int(min(self.search.trials, settings(space, {name: own.value(name) for name in space})))
+
+    def trials_in_all(self, arm: Arm) -> int:
+        """Trials of all of an arm's searches at one training size, without those beyond edges of ranges."""
+        own = self.trials_of(arm) - 1
+        return 1 + self.search.repeats * own if own >= 0 else 0
+
+    def most_beyond(self, arm: Arm) -> int:
+        """Most trials that one of an arm's searches makes beyond the edges of its ranges."""
+        return self.search.widenings * round_beyond(self.trials_of(arm), self.search.space_of(arm))
 
     @property
     def used_up(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from harness.records.files import sha256
 from harness.records.runs import RunFolder
 from harness.spec import canonical_json
 from harness.spec.formats import counted
-from harness.spec.run import leaves
+from harness.spec.run import leaves, part_of_study
 
 LONGEST_PARAM = 6000  # MLflow's limit for the value of a parameter, characters
 
@@ -57,10 +57,11 @@ def read_entry(folder: RunFolder, study: str, scale: str) -> Entry:
     end = int((finished or events or [{"time": written}])[-1]["time"])
     # From the first event where there is one, so that a rebuilt mirror says the same.
     start = int(events[0]["time"] - 1000 * events[0].get("seconds", 0)) if events else written
-    size, trial = config["data"]["train_size"], content["trial"]
-    part = f"seed {config['seed']}" if trial is None else f"trial {trial}"
+    size, trial, search = config["data"]["train_size"], content["trial"], content.get("search")
+    part = part_of_study(trial, search, config["seed"])
     tags = {"study": study, "scale": scale, "arm": content["arm"], "phase": config["phase"], "seed": config["seed"]}
     tags |= {"train_size": size, "digest": content["digest"]} | ({} if trial is None else {"trial": trial})
+    tags |= {} if search is None else {"search": search}
     if result is not None:
         tags |= {"status": result.status, "code_fingerprint": result.code_fingerprint}
     points = [

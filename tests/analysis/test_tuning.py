@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from simulate import records, study
 
 from harness.analysis import analyse
-from harness.analysis.learning import EDGE, at_edge, edge_distance, expected_best
+from harness.analysis.learning import expected_best
 from harness.spec import Choice, LogUniform, Search, Uniform
+from harness.spec.search import EDGE, at_edge, edge_distance
 
 SPACE = {"learning_rate": LogUniform(low=1e-4, high=1e-1), "weight_decay": Uniform(low=0.0, high=0.5)}
 

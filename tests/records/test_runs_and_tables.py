@@ -37,6 +37,7 @@ from harness.records.status import read_status
 from harness.records.study_file import read_study, write_study
 from harness.records.write_lock import StudyLock
 from harness.spec import (
+    TUNE_SEED,
     Arm,
     Augmentation,
     Better,
@@ -492,7 +493,7 @@ def planned_run(study, arm, *, size=100, seed=None, trial=None, values=None, **r
     updates = own.updates if trial is None else study.trial_updates(own)
     config = RunConfig(
         phase="confirm" if trial is None else "tune",
-        seed=2**31 if seed is None else seed,
+        seed=TUNE_SEED if seed is None else seed,
         model=arm.model,
         recipe=replace(own, **({"updates": updates} | values | recipe)),
         data=replace(study.data_of(arm, size), image_size=8, validation_size=180),
@@ -613,6 +614,7 @@ def test_tables_of_an_earlier_launch_do_not_count_for_a_later_one(tmp_path):
 SAYS = {
     "process": os.getpid(),
     "host": platform.node(),
+    "planned": 56,
     "done": {"completed": 5, "failed": 1},
     "running": [{"run": "small · seed 0", "update": 1200, "updates": 2000}],
 }
@@ -624,7 +626,7 @@ def test_a_coordinator_at_work_speaks_for_itself(tmp_path):
     write_json(tmp_path / "work" / "status.json", SAYS)
     with lock:
         status = read_status(tmp_path)
-        assert status.statuses == {"completed": 5, "failed": 1}
+        assert (status.planned, status.statuses) == (56, {"completed": 5, "failed": 1})
         assert status.as_text().splitlines()[1:] == [
             f"Process {os.getpid()} on {platform.node()} is at work.",
             "  small · seed 0: 1,200 of 2,000 updates",
