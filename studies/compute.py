@@ -8,7 +8,7 @@ difference vanishes for larger models. Every family is built at the same nominal
 Expected: at this data the ResNet leads at every size; the hybrid lies between; whether the gap narrows is the
 question.
 
-Cost: smoke 45 s, laptop 21 min on 2 cores; `make study NAME=compute [SCALE=smoke]`.
+Cost: smoke 45 s, laptop 30 min on 2 cores; `make study NAME=compute [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -106,12 +106,12 @@ STUDY = Study(
             0.8,
         ),
         "laptop": _scale(
-            replace(r.AT_LAPTOP_SHORT, seeds=tuple(range(3, 11))),
+            replace(r.AT_LAPTOP_SHORT, seeds=tuple(range(3, 12))),
             (0.65, 2.4, 10),
             tuple(ResNetSpec(depth=8, width=width) for width in (4, 8, 16)),
             (_vit(LAPTOP, 16, 1), _vit(LAPTOP, 32, 1), _vit(LAPTOP, 48, 4)),
             (_vit(LAPTOP, 16, 3), _vit(LAPTOP, 32, 3), _vit(LAPTOP, 64, 4)),
-            21,
+            30,
         ),
         "gpu": _scale(
             r.AT_GPU,
@@ -119,7 +119,7 @@ STUDY = Study(
             tuple(ResNetSpec(depth=8, width=width) for width in (16, 32, 64)),
             (_vit(GPU, 48, 4), _vit(GPU, 96, 6), _vit(GPU, 192, 6)),
             (_vit(GPU, 64, 4), _vit(GPU, 128, 6), _vit(GPU, 256, 6)),
-            240,
+            310,
         ),
         "paper": _scale(
             r.AT_PAPER,

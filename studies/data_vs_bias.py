@@ -6,7 +6,7 @@ by share of patches that a fixed permutation moves, with the line on which they 
 
 Expected: the ResNet leads most with little data and whole images, least (or not at all) with much data and torn ones.
 
-Cost: smoke 55 s, laptop 30 min on 2 cores; `make study NAME=data_vs_bias [SCALE=smoke]`.
+Cost: smoke 55 s, laptop 39 min on 2 cores; `make study NAME=data_vs_bias [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -45,19 +45,19 @@ STUDY = Study(
                 r.AT_LAPTOP,
                 recipe=replace(r.SMALL_BATCHES, updates=1600),
                 seeds=(3, 4, 5),
-                search=replace(r.SHORT_SEARCH, updates=800),
+                search=replace(r.SHORT_SEARCH, trials=3, updates=800),
             ),
             replace(r.VIT_XS, patch_size=4),
             (0.0, 1.0),
             (500, 4000, 32_000),
-            30,
+            39,
         ),
         "gpu": _scale(
             replace(r.AT_GPU, recipe=r.GPU_UPDATES),
             r.VIT_CIFAR,
             (0.0, 0.25, 0.5, 1.0),
             (1500, 5000, 15_000, 45_000),
-            2000,
+            2580,
         ),
         "paper": _scale(
             replace(r.AT_PAPER, recipe=r.PAPER_UPDATES),

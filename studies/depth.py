@@ -6,7 +6,7 @@ are visible up to 64 layers, and diminish after 16.
 Expected: accuracy rises from 1 to 4 blocks; within a laptop's updates the deepest model need not be the best, and the
 steps between deep models may stay open.
 
-Cost: smoke 40 s, laptop 18 min on 2 cores; `make study NAME=depth [SCALE=smoke]`.
+Cost: smoke 40 s, laptop 25 min on 2 cores; `make study NAME=depth [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -27,8 +27,8 @@ STUDY = Study(
     factor="depth",
     scales={
         "smoke": replace(r.AT_SMOKE, arms=_vits(r.VIT_SMOKE, (1, 2, 4)), minutes=0.7),
-        "laptop": replace(r.AT_LAPTOP, arms=_vits(r.VIT_XS, (1, 2, 4, 8, 12)), seeds=r.FIVE_SEEDS, minutes=18),
-        "gpu": replace(r.AT_GPU, arms=_vits(r.VIT_CIFAR, (3, 6, 9, 12)), minutes=150),
+        "laptop": replace(r.AT_LAPTOP, arms=_vits(r.VIT_XS, (1, 2, 4, 8, 12)), minutes=25),
+        "gpu": replace(r.AT_GPU, arms=_vits(r.VIT_CIFAR, (3, 6, 9, 12)), minutes=194),
         "paper": replace(r.AT_PAPER, arms=_vits(ViTSpec.preset("S", patch_size=16), (6, 12, 24))),
     },
     claims=(

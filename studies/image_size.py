@@ -6,7 +6,7 @@ power. Images are resized from the source's own size; above it, pixels carry not
 
 Expected: cost grows by four per doubling, attention by sixteen; accuracy rises from 14 to 28 pixels and hardly beyond.
 
-Cost: smoke 40 s, laptop 14 min on 2 cores; `make study NAME=image_size [SCALE=smoke]`.
+Cost: smoke 40 s, laptop 19 min on 2 cores; `make study NAME=image_size [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -27,8 +27,8 @@ STUDY = Study(
     factor="image_size",
     scales={
         "smoke": replace(r.AT_SMOKE, arms=_arms(r.VIT_SMOKE, (4, 8, 16)), minutes=0.7),
-        "laptop": replace(r.AT_LAPTOP, arms=_arms(r.VIT_XS, (14, 28, 56)), seeds=r.FIVE_SEEDS, minutes=14),
-        "gpu": replace(r.AT_GPU, arms=_arms(r.VIT_CIFAR, (16, 32, 64)), minutes=200),
+        "laptop": replace(r.AT_LAPTOP, arms=_arms(r.VIT_XS, (14, 28, 56)), minutes=19),
+        "gpu": replace(r.AT_GPU, arms=_arms(r.VIT_CIFAR, (16, 32, 64)), minutes=258),
         "paper": replace(r.AT_PAPER, arms=_arms(ViTSpec.preset("S", patch_size=16), (112, 224, 448))),
     },
     claims=(

@@ -100,7 +100,7 @@ SMOKE = replace(r.AT_SMOKE, recipe=replace(r.SMOKE, updates=100))
 LAPTOP = replace(
     r.AT_LAPTOP,
     recipe=r.LAPTOP_ADAMW,
-    seeds=tuple(range(5, 13)),
+    seeds=tuple(range(5, 11)),
     search=r.ADAMW_SEARCH,
 )
 
@@ -111,7 +111,7 @@ STUDY = Study(
     scales={
         "smoke": _scale(SMOKE, r.VIT_SMOKE, 0.9),
         "laptop": _scale(LAPTOP, r.VIT_XS, 28),
-        "gpu": _scale(r.AT_GPU, r.VIT_CIFAR, 250),
+        "gpu": _scale(r.AT_GPU, r.VIT_CIFAR, 322),
         "paper": _scale(r.AT_PAPER, ViTSpec.preset("S", patch_size=16)),
     },
     claims=(

@@ -7,7 +7,7 @@ Expected: accuracy rises and multiply-accumulates grow as the patch size falls; 
 few updates, a small ResNet stays ahead. DeiT-T on CIFAR-100 shows that the direction is no law: patch 2 was worse
 than patch 4 there.
 
-Cost: smoke 20 s, laptop 12 min on 2 cores; `make study NAME=patch_size [SCALE=smoke]`.
+Cost: smoke 20 s, laptop 17 min on 2 cores; `make study NAME=patch_size [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -52,16 +52,16 @@ STUDY = Study(
             claims=CLAIMS,
             minutes=0.4,
         ),
-        "laptop": replace(r.AT_LAPTOP, arms=_vits(r.VIT_XS, (14, 7, 4)), seeds=r.FIVE_SEEDS, claims=CLAIMS, minutes=12),
+        "laptop": replace(r.AT_LAPTOP, arms=_vits(r.VIT_XS, (14, 7, 4)), claims=CLAIMS, minutes=17),
         "gpu": Scale(
             data=r.CIFAR10,
             recipe=r.GPU,
             baseline=Arm("ResNet-18", r.RESNET18),
             arms=_vits(r.VIT_CIFAR, (16, 8, 4, 2)),
-            seeds=r.FIVE_SEEDS,
+            seeds=r.SIX_SEEDS,
             search=r.GPU_SEARCH,
             claims=CLAIMS,
-            minutes=120,
+            minutes=155,
         ),
         "paper": Scale(
             data=r.IMAGENET,

@@ -40,8 +40,8 @@ def _scale(base: Scale, spec: ViTSpec, rate: float, minutes: float | None = None
 LAPTOP = replace(
     r.AT_LAPTOP,
     recipe=r.LAPTOP_ADAMW,
-    seeds=tuple(range(5, 15)),
-    search=replace(r.ADAMW_SEARCH, trials=10),
+    seeds=tuple(range(5, 13)),
+    search=replace(r.ADAMW_SEARCH, repeats=4),
 )
 
 STUDY = Study(
@@ -51,7 +51,7 @@ STUDY = Study(
     scales={
         "smoke": _scale(r.AT_SMOKE, r.VIT_SMOKE, 2.7e-2, 0.7),
         "laptop": _scale(LAPTOP, r.VIT_XS, 8e-3, 18),
-        "gpu": _scale(r.AT_GPU, r.VIT_CIFAR, 2.7e-3, 150),
+        "gpu": _scale(r.AT_GPU, r.VIT_CIFAR, 2.7e-3, 194),
         "paper": _scale(r.AT_PAPER, ViTSpec.preset("S", patch_size=16), 8e-3),
     },
     claims=(

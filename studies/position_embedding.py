@@ -6,7 +6,7 @@ sines and cosines on two axes are those of plain ViT-S (arXiv 2205.01580).
 
 Expected: none is worst; the four others lie within a point of each other.
 
-Cost: smoke 50 s, laptop 16 min on 2 cores; `make study NAME=position_embedding [SCALE=smoke]`.
+Cost: smoke 50 s, laptop 22 min on 2 cores; `make study NAME=position_embedding [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -34,8 +34,8 @@ STUDY = Study(
     factor="position_embedding",
     scales={
         "smoke": replace(r.AT_SMOKE, arms=_arms(r.VIT_SMOKE), minutes=0.8),
-        "laptop": replace(r.AT_LAPTOP, arms=_arms(r.VIT_XS), seeds=r.FIVE_SEEDS, minutes=16),
-        "gpu": replace(r.AT_GPU, arms=_arms(r.VIT_CIFAR), minutes=180),
+        "laptop": replace(r.AT_LAPTOP, arms=_arms(r.VIT_XS), minutes=22),
+        "gpu": replace(r.AT_GPU, arms=_arms(r.VIT_CIFAR), minutes=232),
         "paper": replace(r.AT_PAPER, arms=_arms(ViTSpec.preset("B", patch_size=16, pool="cls"))),
     },
     claims=(

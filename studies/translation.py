@@ -9,7 +9,7 @@ augmentation can replace.
 Expected: the ResNet keeps more of its predictions than the transformer at every size; moved training images bring the
 transformer close. A ResNet's strides and padding make it less than invariant too.
 
-Cost: smoke 50 s, laptop 17 min on 2 cores; `make study NAME=translation [SCALE=smoke]`.
+Cost: smoke 50 s, laptop 22 min on 2 cores; `make study NAME=translation [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -54,14 +54,18 @@ STUDY = Study(
             0.8,
         ),
         "laptop": _scale(
-            replace(r.AT_LAPTOP, search=r.SHORT_SEARCH), r.VIT_XS, (1000, 7000, 55_000), (1, 2, 3, 4, 6), 17
+            replace(r.AT_LAPTOP, seeds=(0, 1, 2), search=replace(r.SHORT_SEARCH, trials=3)),
+            r.VIT_XS,
+            (1000, 7000, 55_000),
+            (1, 2, 3, 4, 6),
+            22,
         ),
         "gpu": _scale(
             replace(r.AT_GPU, recipe=replace(r.GPU_UPDATES, augmentation=r.NO_AUGMENTATION), search=r.GPU_RATES),
             r.VIT_CIFAR,
             (1500, 8000, 45_000),
             (1, 2, 4, 6),
-            450,
+            580,
         ),
         "paper": _scale(
             replace(r.AT_PAPER, recipe=replace(r.PAPER_UPDATES, augmentation=r.NO_AUGMENTATION), search=r.PAPER_RATES),
@@ -98,4 +102,5 @@ STUDY = Study(
             train_size="largest",
         ),
     ),
+    changes_after_first_look=r.at_laptop(),
 )

@@ -174,8 +174,7 @@ def run(
     **options: Any,
 ) -> None:
     """Run or resume a study, then write its report. OVERRIDES are key=value pairs, e.g. recipe.updates=500."""
-    extra = [] if trials is None else [f"search.trials={trials}"]
-    extra += ["search.repeats=1"] if trials in (0, 1) else []  # nothing is searched
+    extra = [] if trials is None else [f"trials={trials}"]
     from harness.execution.overrides import resolve_study
     from harness.execution.pooling import with_seeds
 

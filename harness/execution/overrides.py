@@ -32,8 +32,9 @@ def default_scale() -> str:
 def override(study: ResolvedStudy, pairs: Iterable[str]) -> ResolvedStudy:
     """The study with each `key=value` applied, in order: `recipe.updates=500`, `seeds=0,1`, `data.source=digits`.
 
-    A budget in one unit replaces that in another. What was changed after a first look is forgotten with other data,
-    training or tuning. Raises `InvalidInput` for an unknown key, an ill-typed or an impossible value.
+    A budget in one unit replaces that in another; `trials=0` (or 1) takes repeated searches away. What was changed
+    after a first look is forgotten with other data, training or tuning. Raises `InvalidInput` for an unknown key, an
+    ill-typed or an impossible value.
     """
     units, parts = list[str](), {name: getattr(study, name) for name in OVERRIDABLE}
     for pair in pairs:
@@ -45,6 +46,8 @@ def override(study: ResolvedStudy, pairs: Iterable[str]) -> ResolvedStudy:
             parts[part] = replace(parts[part], **(dict.fromkeys(BUDGET_UNITS) | {rest: value}))
         else:
             parts[part] = replace_at(parts[part], rest, value) if rest else value
+        if pair.startswith("trials=") and value < 2:  # nothing is searched, so nothing is repeated
+            parts["search"] = replace(parts["search"], repeats=1)
     changed = replace(study, **parts)  # all at once: what is impossible after one may be possible after the next
     return changed if replace(changed, seeds=study.seeds) == study else replace(changed, changes_after_first_look=())
 

@@ -64,3 +64,11 @@ def test_overrides_are_judged_together_whatever_their_order() -> None:
         assert (changed.seeds, changed.search.repeats) == ((0, 1), 2)
     with pytest.raises(InvalidInput, match=r"repeats is 3, but with 2 seeds .* or set search\.repeats=2"):
         override(study, ["seeds=0,1"])
+
+
+def test_a_study_of_repeated_searches_can_be_run_without_any() -> None:
+    study = tiny_study(search=Search(space=SPACE, trials=3, repeats=3))
+    assert override(study, ["trials=0"]).search.repeats == override(study, ["trials=1"]).search.repeats == 1
+    assert override(study, ["trials=2"]).search.repeats == 3
+    with pytest.raises(InvalidInput, match=r"or search\.repeats=1"):
+        override(study, ["search.trials=0"])

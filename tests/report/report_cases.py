@@ -279,11 +279,14 @@ def make_findings(study, arms, sizes):
                 {
                     "arm": name,
                     "train_size": size,
+                    "search": pd.NA,
                     "trials": 8,
+                    "beyond": 0,
                     "completed": 7,
                     "images": 512_000,
                     "best_validation_accuracy": 0.88,
                     "at_edge": "learning_rate" if i == 1 else "",
+                    "widened": "",
                     "p.learning_rate": 3e-4,
                     "edge.learning_rate": 0.01 if i == 1 else 0.3,
                 }

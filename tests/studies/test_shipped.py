@@ -34,7 +34,7 @@ def test_a_study_says_what_it_asks_and_costs(name: str) -> None:
     assert tuple(study.scales) == SCALES
     assert all(study.scales[scale].minutes for scale in ("smoke", "laptop", "gpu"))
     assert study.scales["smoke"].minutes <= 1
-    assert study.scales["laptop"].minutes <= (45 if name == "dataset_size" else 30)
+    assert study.scales["laptop"].minutes <= 45
     for scale in SCALES:
         assert study.resolve(name, scale).claims, "a study without claims puts nothing to the test"
 
@@ -115,3 +115,13 @@ def test_trials_at_scale_laptop_are_at_least_half_as_long_as_the_training(name: 
     for cell in make_plan(find_study(name)[1].resolve(name, "laptop")).cells:
         assert cell.recipe.updates is not None
         assert 2 * cell.trial_updates >= cell.recipe.updates, cell.key
+
+
+@pytest.mark.parametrize("scale", ["laptop", "gpu"])
+@pytest.mark.parametrize("name", study_names())
+def test_every_search_has_settings_of_its_own_and_as_many_seeds_as_the_others(name: str, scale: str) -> None:
+    study = find_study(name)[1].resolve(name, scale)
+    assert study.search.sampler == "qmc"
+    assert study.search.repeats >= 3
+    assert study.search.trials >= 3
+    assert len(study.seeds) % study.search.repeats == 0
