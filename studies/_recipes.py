@@ -151,11 +151,10 @@ RESNET_RATES_MOVED = (
 )
 """For `changes_after_first_look` of the studies that were run with the first ranges."""
 
-
 SEARCHED_SEVERAL_TIMES = (
     "Each arm is searched several times, with settings that fill the ranges evenly and some beyond an edge on which "
-    "the best one lies, and the seeds take turns with what the searches choose; before, one search by TPE chose for all "
-    "seeds, so that its luck was in no interval. The numbers of trials and of seeds are those that fit this."
+    "the best one lies, and the seeds take turns with what the searches choose; before, one search by TPE chose for "
+    "all seeds, so that its luck was in no interval. The numbers of trials and of seeds are those that fit this."
 )
 """For `changes_after_first_look` of every study that was run before."""
 
