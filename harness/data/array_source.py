@@ -91,7 +91,7 @@ class ArraySource(ABC):
         check_memory(spec.source, facts, memory_needed(facts))
         wanted = {"train": True, "validation": facts.own_validation, "test": phase == "confirm" or spec.resplit}
         pairs = {part: self._resized(part, facts.image_size) for part in PARTS if wanted[part]}
-        labels = {part: labels for part, (_, labels) in pairs.items()}
+        labels: dict[str, Ints] = {part: labels for part, (_, labels) in pairs.items()}
         chosen = parted({**labels, "test": labels.get("test", np.zeros(0, dtype=np.int64))}, spec, tested=0)
         if phase == "tune":
             del chosen["test"]

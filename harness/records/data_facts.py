@@ -99,9 +99,11 @@ class DataFacts:
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """What is known, as pairs of a heading and a text; the classes apart."""
-        each = f"each seed drew its own training, validation and test images from all {self.images:,}"
-        told = "classes and duplicates are told of one seed's draw"
-        yield "Split", f"{each}; {told}" if self.resplit else "the same for all seeds"
+        if self.resplit:
+            drawn = f"draws its own training, validation and test images from all {self.images:,}"
+            yield "Each seed", f"{drawn} (here, classes and duplicates are those of one seed)"
+        else:
+            yield "All seeds", "share one split into training, validation and test images"
         for part, name in PART_NAMES.items():
             origin = f", {self.origins[part]}" if part in self.origins else ""
             yield f"{name.capitalize()} images", f"{getattr(self, part):,}{origin}"

@@ -136,6 +136,23 @@ def test_plan_trains_nothing_and_forecasts(tmp_path: Path, here: Here) -> None:
     assert not (tmp_path / "results" / "patch_size").exists()
 
 
+@pytest.mark.slow
+def test_images_that_each_seed_draws_can_be_asked_for(tmp_path: Path, with_database: Path, here: Here) -> None:
+    place, folder = ("patch_size", "--scale", "smoke"), with_database / "patch_size" / "smoke"
+    done = here(with_database, "run", *place, *SMALL, "data.resplit=true", "--engine", "inline")
+    assert done.returncode == 0, done.stderr
+    told = "draws its own training, validation and test images from all 1,797"
+    assert "each seed " + told in " ".join(done.stdout.split())
+    kept = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert f"| Each seed | {told}" in kept["REPORT.md"].decode()
+    for verb in ("report", "verify"):
+        again = here(with_database, verb, *place)
+        assert again.returncode == 0, again.stdout + again.stderr
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == kept
+    fixed = here(with_database, "plan", *place, *SMALL, "data.resplit=false", "--json")
+    assert json.loads(fixed.stdout)["done"] == 0
+
+
 def test_a_users_own_study_works_like_a_shipped_one(tmp_path: Path, with_database: Path, here: Here) -> None:
     study = tmp_path / "my_study.py"
     study.write_text(

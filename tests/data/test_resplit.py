@@ -175,8 +175,8 @@ def test_sizes_are_those_of_the_source_and_of_all_that_is_there(spec):
     told = outline(spec)
     assert known.train_size == told.train == 30 - 4 - facts.test_images
     assert (told.validation, told.test, told.images, told.resplit) == (4, facts.test_images, 30, True)
-    assert "each seed drew its own training, validation and test images from all 30;" in dict(told.lines())["Split"]
-    assert "Split" in dict(outline(replace(spec, resplit=False)).lines())
+    assert "its own training, validation and test images from all 30 (" in dict(told.lines())["Each seed"]
+    assert "All seeds" in dict(outline(replace(spec, resplit=False)).lines())
     assert len(load(spec, seed=1).train) == known.train_size
     with pytest.raises(InvalidInput, match=r"at most \d+ are left for training"):
         resolve(replace(spec, train_size=known.train_size + 1))

@@ -78,7 +78,7 @@ def test_more_seeds_leave_the_others_as_they_are(drawn: Kept) -> None:
 def test_it_holds_and_reports_say_how_images_were_drawn(drawn: Kept, work: bool) -> None:
     with drawn.copy(work=work) as folder:
         assert verify(folder).faults == ()
-    said = "each seed drew its own training, validation and test images from all 1,797"
+    said = "draws its own training, validation and test images from all 1,797"
     for page in ("REPORT.md", "report.html"):
         assert said in (drawn.folder / page).read_text()
     assert json.loads((drawn.folder / "report.json").read_text())["data"][0]["resplit"] is True
