@@ -17,11 +17,10 @@ from simulate import study, without_frames
 from harness.analysis.evidence import Evidence
 from harness.analysis.judging import claims_table
 from harness.records.run_table import TRIAL_COLUMNS, with_columns
-from harness.spec import LogUniform, ResolvedStudy, Search
+from harness.spec import DataSpec, LogUniform, ResolvedStudy, Search
 from harness.spec.claims import Better, Claim, Equivalent, GainsMore, Monotone
 
 BASELINE = "ResNet-8"
-STEP = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,34 +33,38 @@ class LuckyWorld:
     noise_sd: float = 0.3
 
     def answers(
-        self, accuracies: Mapping[str, float], searches: np.ndarray, m: int, rng: np.random.Generator
+        self, accuracies: Mapping[str, float], searches: np.ndarray, m: int, rng: np.random.Generator, pool: int = 0
     ) -> Iterator[np.ndarray]:
-        """For each arm (n, m) correctness, given the (n,) search of each seed."""
+        """For each arm (n, m) correctness, given the (n,) search of each seed.
+
+        With a `pool` each seed draws m images of so many for all arms; else all seeds have the same.
+        """
         n = len(searches)
-        difficulty = self.image_sd * rng.standard_normal(m, dtype=np.float32)
+        drawn = np.array([rng.choice(pool, m, replace=False) for _ in range(n)]) if pool else np.arange(m)[None]
+        difficulty = self.image_sd * rng.standard_normal(pool or m, dtype=np.float32)
         for i, accuracy in enumerate(accuracies.values()):
             others = np.sqrt(self.image_sd**2 + self.arm_image_sd**2 + self.noise_sd**2)
             per_point = others / (100 * stats.norm.pdf(stats.norm.ppf(min(accuracy, 0.9999))))  # of the latent scale
             luck, seed_sd = self.luck[i % len(self.luck)] * per_point, self.seed_sd * per_point
             theta = stats.norm.ppf(accuracy) * np.sqrt(others**2 + luck**2 + seed_sd**2)
             of_run = theta + luck * rng.standard_normal(searches.max() + 1)[searches] + seed_sd * rng.standard_normal(n)
-            ability = difficulty + self.arm_image_sd * rng.standard_normal(m, dtype=np.float32)
+            ability = (difficulty + self.arm_image_sd * rng.standard_normal(pool or m, dtype=np.float32))[drawn]
             noise = self.noise_sd * rng.standard_normal((n, m), dtype=np.float32)
             yield noise + ability + of_run.astype(np.float32)[:, None] > 0
 
 
-def stairs(arms: int) -> dict[str, float]:
+def stairs(arms: int, *, start: float = 0.85, step: float = 0.01) -> dict[str, float]:
     """Accuracies of the baseline and of arms, every second of which is no better than the one before it."""
-    return {BASELINE: 0.85} | {f"ViT/{i}": 0.85 + STEP * (i // 2) for i in range(1, arms + 1)}
+    return {BASELINE: start} | {f"ViT/{i}": start + step * (i // 2) for i in range(1, arms + 1)}
 
 
-def at_the_bound() -> tuple[Claim, ...]:
+def at_the_bound(step: float = 0.01) -> tuple[Claim, ...]:
     """Claims about `stairs` whose truth lies on the bound: every verdict but `inconclusive` is false."""
-    told = {"statement": "S", "source": "none"}
+    told: dict[str, Any] = {"statement": "S", "source": "none"}
     return (
         Better(arm="ViT/1", than=BASELINE, **told),
-        Better(arm="ViT/2", than=BASELINE, margin=STEP, **told),
-        Equivalent(arm="ViT/2", to=BASELINE, within=STEP, **told),
+        Better(arm="ViT/2", than=BASELINE, margin=step, **told),
+        Equivalent(arm="ViT/2", to=BASELINE, within=step, **told),
         GainsMore(arm="ViT/3", start="ViT/1", other="ViT/2", other_start=BASELINE, **told),
         Monotone(metric="test_accuracy", along="patch_size", direction="up", **told),
     )
@@ -73,14 +76,22 @@ class Design:
     searches: int = 3
     seeds: int = 6
     images: int = 2000
+    start: float = 0.85  # accuracy of the baseline
+    step: float = 0.01  # by which every second arm is better than the one before
+    resplit: bool = False
     world: LuckyWorld = field(default_factory=LuckyWorld)
+
+    @property
+    def accuracies(self) -> dict[str, float]:
+        return stairs(self.arms, start=self.start, step=self.step)
 
     def study(self) -> ResolvedStudy:
         search = Search()
         if self.searches > 1:
             search = Search(space={"learning_rate": LogUniform(low=1e-4, high=1e-2)}, trials=4, repeats=self.searches)
         levels = {f"ViT/{i}": float(i) for i in range(1, self.arms + 1)}
-        return study(levels, seeds=self.seeds, search=search, claims=at_the_bound())
+        found = study(levels, seeds=self.seeds, search=search, claims=at_the_bound(self.step))
+        return replace(found, data=DataSpec(resplit=self.resplit))
 
 
 Change = Callable[[str, np.ndarray, np.random.Generator], np.ndarray]
@@ -97,7 +108,8 @@ def draw(
     lost: tuple[tuple[str, int], ...] = (),
 ) -> Evidence:
     """One study with fresh searches, seeds and test images, without the cost of frames; `lost` runs have no result."""
-    answers = zip(accuracies, world.answers(accuracies, searches_of(of), images, rng), strict=True)
+    pool = 7 * images if of.data.resplit else 0  # as Fashion-MNIST has it: 10,000 of 70,000
+    answers = zip(accuracies, world.answers(accuracies, searches_of(of), images, rng, pool), strict=True)
     return evidence_from(of, {arm: change(arm, right, rng) for arm, right in answers}, lost)
 
 
@@ -140,6 +152,7 @@ class Rates:
 
     studies: int
     covered: float  # intervals of comparisons that hold the true difference
+    own_covered: float  # intervals of arms that hold the true accuracy
     width: float  # mean width of these, points
     empty: int  # intervals of width zero
     decided: Mapping[str, float]  # by claim: verdicts that are not `inconclusive`, all of them false
@@ -147,13 +160,13 @@ class Rates:
 
     def row(self) -> str:
         told = "  ".join(f"{100 * rate:5.1f}" for rate in self.decided.values())
-        return f"{100 * self.covered:6.2f}  {self.width:6.2f}  {self.empty:4}  {told}"
+        return f"{100 * self.covered:6.2f}  {100 * self.own_covered:6.2f}  {self.width:6.2f}  {self.empty:4}  {told}"
 
 
 def rates_of(design: Design, *, studies: int, seed: int, **more: Any) -> Rates:
     """Draw studies of a design and count; `more` goes to `draw`."""
-    rng, of, accuracies = np.random.default_rng(seed), design.study(), stairs(design.arms)
-    covered, widths, empty = [], [], 0
+    rng, of, accuracies = np.random.default_rng(seed), design.study(), design.accuracies
+    covered, own, widths, empty = [], [], [], 0
     decided, reproduced = Counter[str](), Counter[str]()
     for _ in range(studies):
         drawn = draw(of, accuracies, design.world, design.images, rng, **more)
@@ -163,6 +176,9 @@ def rates_of(design: Design, *, studies: int, seed: int, **more: Any) -> Rates:
                 covered.append(found.ci_low <= truth <= found.ci_high)
                 widths.append(100 * (found.ci_high - found.ci_low))
                 empty += found.ci_low == found.ci_high
+        for arm, truth in accuracies.items():
+            found = drawn.contrast({(arm, None): 1.0})
+            own += [found.ci_low <= truth <= found.ci_high] if np.isfinite(found.ci_low) else []
         for claim, verdict in claims_table(drawn)[["claim", "verdict"]].itertuples(index=False):
             decided[claim] += verdict != "inconclusive"
             reproduced[claim] += verdict == "reproduced"
@@ -170,6 +186,7 @@ def rates_of(design: Design, *, studies: int, seed: int, **more: Any) -> Rates:
     return Rates(
         studies=studies,
         covered=float(np.mean(covered)) if covered else np.nan,
+        own_covered=float(np.mean(own)) if own else np.nan,
         width=float(np.mean(widths)) if widths else np.nan,
         empty=empty,
         decided={name: decided[name] / studies for name in names},
