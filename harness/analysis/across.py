@@ -145,7 +145,8 @@ def _difference(one: Evidence, cell: Cell, two: Evidence, other: Cell) -> MeanEs
         return difference_of(one.contrast({cell: 1.0}), two.contrast({other: 1.0}))
     values = two.values(other, "test_accuracy", seeds) - one.values(cell, "test_accuracy", seeds)
     images = weighted_answers([(1, two.predictions(other, seeds)), (-1, one.predictions(cell, seeds))])
-    return estimate_mean(seeds, values, images, replicates=Replicates(one.replicates(seeds)))
+    level = max(one.level, two.level)
+    return estimate_mean(seeds, values, images, replicates=Replicates(one.replicates(seeds)), level=level)
 
 
 def _told(settings: Mapping[str, Any], name: str) -> str:

@@ -74,7 +74,7 @@ def is_one_study(one: ResolvedStudy, two: ResolvedStudy) -> bool:
 
 def difference_of(first: MeanEstimate, second: MeanEstimate) -> MeanEstimate:
     """Second - first, unpaired, on the same test images, whose part cancels; its p-value is that of heterogeneity."""
-    found = MeanEstimate(value=second.value - first.value, seeds=first.seeds, level=first.level)
+    found = MeanEstimate(value=second.value - first.value, seeds=first.seeds, level=LEVEL)
     if not (first.judgeable and second.judgeable):
         return found
     variances = first.seed_error**2, second.seed_error**2
@@ -84,8 +84,8 @@ def difference_of(first: MeanEstimate, second: MeanEstimate) -> MeanEstimate:
 
 def pooled(first: MeanEstimate, second: MeanEstimate, *, differ: bool) -> MeanEstimate:
     """Both runs' estimate; `differ`: with the variance between runs that their difference speaks for."""
-    both = (first, second)
-    found = replace(first, value=math.nan, ci_low=math.nan, ci_high=math.nan, sd=math.nan, seeds=())
+    both, unknown = (first, second), dict.fromkeys(("value", "ci_low", "ci_high", "sd"), math.nan)
+    found = replace(first, **unknown, seeds=(), level=max(first.level, second.level))
     if not (first.judgeable and second.judgeable):
         return found
     variances = np.array([each.seed_error**2 for each in both])
