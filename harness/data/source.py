@@ -69,8 +69,7 @@ def refused(what: str, remedy: str = "", *, file: Path | None = None) -> Iterato
 
 def memory_needed(facts: SourceFacts) -> int:
     """Bytes of all images."""
-    images = facts.train_images + facts.test_images + (facts.validation_images if facts.own_validation else 0)
-    return images * facts.channels * facts.image_size**2
+    return facts.images * facts.channels * facts.image_size**2
 
 
 def memory_limit() -> int:
