@@ -14,7 +14,9 @@ from simulate import records, study, without_accuracy
 
 from harness.analysis import analyse
 from harness.analysis.estimate import MeanEstimate, fit_priors, holm
+from harness.analysis.evidence import evidence_of
 from harness.analysis.findings import COMPARISON_COLUMNS
+from harness.analysis.selection import chosen
 from harness.analysis.wording import amount, described
 from harness.records.run_table import StudyRecords
 from harness.spec import Better, LogUniform, Search
@@ -169,10 +171,15 @@ def test_no_arm_besides_the_baseline_is_no_crash() -> None:
 
 def test_answer_tells_what_the_factor_does_and_names_the_best_arm_with_interval_and_n() -> None:
     found = analyse(records(study(), TRUTH))
-    row = found.comparisons.set_index("arm").loc["ViT/7"]
-    value, low, high = (f"−{-100 * row[name]:.2f}" for name in ("difference", "ci_low", "ci_high"))
+    best = chosen(evidence_of(records(study(), TRUTH)).difference("ViT/7", "ResNet-8"), 2)
+    value, low, high = (f"−{-100 * number:.2f}" for number in (best.value, best.ci_low, best.ci_high))
     factor, arm = found.answer.split("; ")
-    assert arm == f"ViT/7 comes closest to ResNet-8: {value} points of test accuracy [{low}, {high}] (n = 5 seeds)."
+    assert arm == (
+        f"ViT/7 comes closest to ResNet-8: {value} points of test accuracy [{low}, {high}] "
+        "(n = 5 seeds, interval for the choice among 2 arms)."
+    )
+    row = found.comparisons.set_index("arm").loc["ViT/7"]
+    assert (best.ci_high - best.ci_low) > 1.1 * (row["ci_high"] - row["ci_low"])
     assert re.fullmatch(
         r"From ViT/7 to ViT/14 −\d\.\d\d points of test accuracy \[−\S+, −\S+\] \(n = 5 seeds\)", factor
     )
@@ -204,7 +211,11 @@ def test_answer_of_one_arm_speaks_of_no_best(truth: float, seeds: int, expected:
 def test_answer_tells_of_the_widest_gap_among_arms_without_levels_and_whether_it_is_clear_of_chance() -> None:
     of = study({"a": None, "b": None, "c": None})
     wide = analyse(records(of, {"ResNet-8": 0.92, "a": 0.88, "b": 0.91, "c": 0.90})).answer
-    assert re.match(r"b against a \+[23]\.\d\d points .* \(n = 5 seeds\), the widest gap among the arms; b comes", wide)
+    assert re.match(
+        r"b against a \+[23]\.\d\d points .* \(n = 5 seeds, interval for the choice among 3 pairs\), "
+        r"the widest gap among the arms; b ",
+        wide,
+    )
     by_chance = 0
     for seed in range(40):
         equal = analyse(records(of, {"ResNet-8": 0.92, "a": 0.9, "b": 0.9, "c": 0.9}, seed=seed)).answer
