@@ -126,7 +126,7 @@ def _level(correlations: tuple[float, ...]) -> float:
     """
     error: float = reduce(_next, correlations, _first()).error
     digits = 3 - math.floor(math.log10(error))
-    return round(1 - math.floor(error * 10**digits) / 10**digits, digits)
+    return round(1 - math.floor(error * 10.0**digits + 1e-6) / 10.0**digits, digits)
 
 
 @dataclass(frozen=True)

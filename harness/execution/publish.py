@@ -50,6 +50,7 @@ def publish(
     claims or figures that only its file can make. Results of other settings that stand there are set aside first.
     """
     with write_lock(StudyFolder(folder).write_lock):
+        looks.require_ledger(folder)
         return _write(_collected(folder, known), folder, say, own)
 
 
@@ -65,6 +66,7 @@ def rebuild(folder: Path, say: Say, own: ResolvedStudy | None = None) -> Finding
     if not StudyFolder(folder).runs.exists():
         return _report(folder, own)
     with write_lock(StudyFolder(folder).write_lock):
+        looks.require_ledger(folder)
         fresh = _collected(folder)
         if _kept_digests(folder) <= set(fresh.runs["digest"]):
             return _write(fresh, folder, say, own)

@@ -16,12 +16,14 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis import analyse
+from harness.analysis.looks import current
 from harness.execution.plan import Cell, make_plan
 from harness.execution.progress import open_cells
 from harness.execution.publish import collect
 from harness.records import manifest
 from harness.records.files import RecordsError, read_bytes, sha256
 from harness.records.layout import StudyFolder
+from harness.records.looks import NAME, digest_of
 from harness.records.provenance import report_maker
 from harness.records.run_table import StudyRecords, load_records, write_tables
 from harness.records.runs import RunFolder
@@ -121,6 +123,7 @@ def verify(folder: Path) -> Verification:
             Check.of("digests, made again from study.json", "tables", _check_digests(kept)),
             Check.of("accuracies, by the answers that were kept", "runs.csv", _check_answers(kept)),
             Check.of("tables, made again from the run folders", "tables", _check_origins(folder, kept)),
+            Check.of("looks, by what was announced and reported", NAME, _check_looks(kept)),
             Check.of("report, made again", "study.json", _check_report(folder, kept)),
         ]
     return Verification(folder=folder, checks=tuple(checks))
@@ -158,6 +161,22 @@ def _check_runs(folder: Path) -> Findings:
                 yield Fault(path.relative_to(folder).as_posix(), "the run that its folder names", str(error))
     if unfinished := sum(not run.result_path.exists() for run in runs):
         yield f"{unfinished:,} run folders have no result yet."
+
+
+def _check_looks(kept: StudyRecords) -> Findings:
+    """The digests of every line, and that the results that stand there were looked at."""
+    ledger = kept.looks
+    if not ledger:
+        yield f"There is no {NAME}: these results are of an earlier version, whose looks were not kept."
+        return
+    lines = [(look.digest, look.study) for look in ledger.looks]
+    lines += [(ledger.registered.preregistered, ledger.registered.study)] if ledger.registered else []
+    yield len(lines)
+    for digest, study in lines:
+        if digest_of(study) != digest:
+            yield Fault(NAME, f"digest {digest_of(study)} of a study", digest)
+    if current(kept) not in ledger.looks:
+        yield Fault(NAME, "a look at the results that stand here", "none")
 
 
 def _check_origins(folder: Path, kept: StudyRecords) -> Findings:

@@ -20,7 +20,7 @@ from harness.execution.publish import read_results, rebuild
 from harness.execution.runner import Options, run_study
 from harness.execution.stopping import StudyInterrupted
 from harness.execution.verify import verify
-from harness.records.files import RecordsError
+from harness.records.files import RecordsError, sha256
 from harness.records.looks import NAME, read_ledger
 from harness.records.status import read_status
 from harness.report import write_report
@@ -192,8 +192,22 @@ def test_a_damaged_or_missing_ledger_is_refused_before_anything_is_trained(folde
     for damaged in (content[:-40], content.replace(b'"spends": true', b'"spends": false'), None):
         path.unlink() if damaged is None else path.write_bytes(damaged)
         before = sorted(folder.rglob("*"))
-        with pytest.raises(RecordsError, match=NAME):
-            run_in(folder, more)
+        for reports in (lambda: run_in(folder, more), lambda: rebuild(folder, print)):
+            with pytest.raises(RecordsError, match=NAME):
+                reports()
         assert sorted(folder.rglob("*")) == before
     path.write_bytes(content)
     assert len(run_in(folder, more)[0].trained) == 2
+
+
+def test_verify_holds_the_ledger_against_the_study_and_the_results(folder: Path) -> None:
+    path, known = folder / NAME, folder / "manifest.json"
+    for before, now in ((b'"updates": 8', b'"updates": 9'), (b'"runs_of": "', b'"runs_of": "0')):
+        content, hashes = path.read_bytes(), known.read_bytes()
+        assert before in content
+        path.write_bytes(content.replace(before, now))
+        known.write_bytes(hashes.replace(sha256(content).encode(), sha256(path.read_bytes()).encode()))
+        assert {fault.path for fault in verify(folder).faults} == {NAME}
+        path.write_bytes(content)
+        known.write_bytes(hashes)
+    assert verify(folder).faults == ()
