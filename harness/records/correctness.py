@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from harness.records.files import MOST_BYTES, read_bytes, reading, write_bytes
 
-Correct = npt.NDArray[np.bool_]  # (N,) whether the predicted class was right, per test image, in the order of the run's split
+Correct = npt.NDArray[np.bool_]  # (N,) whether the predicted class was right, per test image in the run's own order
 
 
 def write_arrays(path: Path, **arrays: Any) -> bytes:
