@@ -19,8 +19,8 @@ def tables_along(evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
     for axis in axes:
         found, change = crossing(evidence, axis), slope(evidence, axis)
         names = (axis.arm, axis.other, axis.along, None if axis.sized else evidence.train_size(axis.cells[0]))
-        numbers = (found.place, found.ci_low, found.ci_high, axis.points[0], axis.points[-1])
-        crossovers.append((*names, *numbers, statement(found)))
+        ends = (axis.points[0], axis.points[-1])
+        crossovers.append((*names, found.place, found.ci_low, found.ci_high, *ends, statement(found)))
         scales = on_scales(evidence, axis)
         changes = (change, *(scale.change for scale in scales), *[Estimate(math.nan)] * (2 - len(scales)))
         numbers = [number for each in changes for number in (each.value, each.ci_low, each.ci_high)]

@@ -85,9 +85,44 @@ class Evidence:
                 names = (arm, other, self.train_size((arm, size)))
                 mean, sd = (own.mean() if paired.n else math.nan), (own.std(ddof=1) if paired.n > 1 else math.nan)
                 interval = (paired.value, paired.ci_low, paired.ci_high, paired.p_value(), p_holm)
-                rest = (paired.probability_positive(), paired.smallest_detectable())
+                at_equal_compute = self._at_equal_compute((arm, size), (other, size), paired.seeds)
+                rest = (paired.probability_positive(), paired.smallest_detectable(), at_equal_compute)
                 rows.append((*names, paired.n, mean, sd, *interval, *rest))
         return frame(rows, COMPARISON_COLUMNS)
+
+    def _at_equal_compute(self, cell: Cell, other: Cell, seeds: Iterable[int]) -> float:
+        """The mean difference of validation accuracy where both runs have spent what the cheaper one spends in all.
+
+        Read off the runs' learning curves, straight between evaluations, by compute: images seen times multiply-
+        accumulates per image. NaN where both spend the same, or a curve begins later.
+        """
+        found = []
+        for seed in seeds:
+            curves = [self._by_compute(self.rows[each][seed]) for each in (cell, other)]
+            if not all(len(compute) for compute, _ in curves):
+                return math.nan
+            spent, begun = min(compute[-1] for compute, _ in curves), max(compute[0] for compute, _ in curves)
+            if curves[0][0][-1] == curves[1][0][-1] or not begun <= spent:
+                return math.nan
+            found.append(float(np.subtract(*(np.interp(spent, *curve) for curve in curves))))
+        return float(np.mean(found)) if found else math.nan
+
+    def _by_compute(self, row: Row) -> tuple[Floats, Floats]:
+        """The compute spent until each evaluation of a run, ascending, and the validation accuracy there."""
+        curve = self._curves.get(str(row["digest"]))
+        if curve is None:
+            return np.array([]), np.array([])
+        seen, accuracy = curve[["images_seen", "validation_accuracy"]].to_numpy(dtype=np.float64).T
+        return seen * number(row["macs_per_image"]), accuracy
+
+    @cached_property
+    def _curves(self) -> dict[str, pd.DataFrame]:
+        """The evaluations of each run that measured its validation accuracy, by digest."""
+        curves = self.records.curves
+        if curves.empty:
+            return {}
+        known = curves.dropna(subset=["images_seen", "validation_accuracy"]).sort_values("images_seen")
+        return {str(digest): of_run for digest, of_run in known.groupby("digest")}
 
     @cached_property
     def searches(self) -> dict[Cell, list[Row]]:

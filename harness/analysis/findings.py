@@ -35,7 +35,8 @@ over fresh searches, seeds and test images, times and throughputs are medians, `
 have learned."""
 
 COMPARISON_COLUMNS = columns(
-    "arm baseline train_size n mean sd difference ci_low ci_high p_value p_holm probability_better smallest_detectable"
+    "arm baseline train_size n mean sd difference ci_low ci_high p_value p_holm probability_better smallest_detectable "
+    "difference_at_equal_compute"
 )
 """comparisons.csv: test accuracy of each arm against the one it is compared with (difference = arm - baseline), per
 training size. `baseline` names that arm: the study's baseline unless `Arm.against` says otherwise.
@@ -43,7 +44,10 @@ training size. `baseline` names that arm: the study's baseline unless `Arm.again
 `n` counts the seeds that completed in both; `mean` and `sd` are the arm's accuracy over them. The interval of the
 paired difference is over fresh searches, seeds and test images (`harness.analysis.estimate`), `p_holm` corrects over
 the arms of one training size, `probability_better` is that of one fresh run beating the other's (a tie counts half),
-and `smallest_detectable` the true difference that such an estimate would have shown with power .8."""
+and `smallest_detectable` the true difference that such an estimate would have shown with power .8.
+
+`difference_at_equal_compute`: in validation accuracy, where both runs have spent the training compute (images times
+multiply-accumulates) that the cheaper one spends in all, read off learning curves; NaN where both spend the same."""
 
 CLAIM_COLUMNS = columns("claim kind statement source verdict estimate ci_low ci_high p_value lost_runs reason")
 """claims.csv: `claim` is a short name (type and number), `kind` one of `harness.spec.verdicts.KINDS`, `p_value` that of

@@ -9,8 +9,22 @@ from harness.analysis.wording import form
 from harness.report.table import Cell, Column, Table, make_table, number_column, text_column
 from harness.report.view import Row, View, accuracy, difference, rows_of, size_of
 from harness.spec import Claim, CostGrows, Crosses, GapShrinks, formats
-from harness.spec.formats import MINUS, NONE, count, counted, magnitude, number, percent, plain, points_interval, words
+from harness.spec.formats import (
+    MINUS,
+    NONE,
+    count,
+    counted,
+    magnitude,
+    number,
+    percent,
+    plain,
+    points,
+    points_interval,
+    words,
+)
 from harness.spec.verdicts import SYMBOLS
+
+_AT_EQUAL_COMPUTE = "difference_at_equal_compute"  # a column of the comparisons
 
 _UNLEARNED = "†"  # stands after an arm that apparently did not learn
 
@@ -90,6 +104,7 @@ def arms_table(view: View) -> Table:
         number_column(f"Test accuracy [{view.level}]", "mean", formats.percent_interval, interval=True),
         number_column(f"Difference [{view.level}]", "difference", points_interval, "against", interval=True),
         number_column("p (Holm)", "p_holm", formats.p_value, "against"),
+        number_column("At equal compute", _AT_EQUAL_COMPUTE, points, "against") if _has_equal_compute(view) else None,
         number_column("Better", "probability_better", partial(percent, digits=0), "against"),
         number_column("Parameters", "params", magnitude),
         number_column("MACs per image", "macs_per_image", magnitude),
@@ -102,6 +117,10 @@ def arms_table(view: View) -> Table:
     return make_table("arms", caption, columns, rows, frame=frame, note=_arms_note(view))
 
 
+def _has_equal_compute(view: View) -> bool:
+    return bool(rows_of(view.findings.comparisons, known=_AT_EQUAL_COMPUTE))
+
+
 def _arms_note(view: View) -> str:
     per_size = "at each number of training images" if view.sizes else "in the table"
     note = (
@@ -110,6 +129,12 @@ def _arms_note(view: View) -> str:
         f"run of the arm is better than one of {view.reference}. MACs: multiply-accumulates of one forward pass. No "
         "interval is given below 3 seeds."
     )
+    if _has_equal_compute(view):
+        note += (
+            " At equal compute: difference of validation accuracy, in points, where both have spent the training "
+            "compute that the cheaper one spends in all, read off the learning curves; the learning rate of the dearer "
+            "one has not yet come down there, which speaks against it."
+        )
     if view.records.study.search.repeats == 1:
         note += " Intervals hold for the settings that the search chose: another search may choose others."
     if shown := formats.points_range(view.findings.comparisons["smallest_detectable"]):

@@ -1,6 +1,7 @@
 """A gap on three scales: what is planted is found and covered, and a claim says where the scales disagree."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from harness.analysis.axis import size_axis
 from harness.analysis.evidence import evidence_of
 from harness.analysis.findings import SLOPE_COLUMNS
 from harness.analysis.scales import images_needed, ratio_of_errors
+from harness.records.run_table import CURVE_COLUMNS, with_columns
 from harness.spec import GapShrinks
 
 SIZES = (500, 2000, 5000, 20_000, 50_000)
@@ -134,3 +136,24 @@ def test_a_claim_in_points_says_where_other_scales_disagree() -> None:
     ).iloc[0]
     assert falls["verdict"] == "reproduced"
     assert "; but" not in falls["reason"]
+
+
+def with_curves(accuracy, *, evaluations=(0.25, 0.5, 0.75, 1.0)):
+    """Runs of 10,000 images whose validation accuracy follows from the compute spent, in images of the dear arm."""
+    kept = records(study({"cheap": 4.0, "dear": 1.0}), {"ResNet-8": 0.9, "cheap": 0.9, "dear": 0.9})
+    rows = []
+    for run in kept.runs.to_dict("records"):
+        for seen in (10_000 * part for part in evaluations):
+            row = {name: run[name] for name in ("arm", "train_size", "seed", "digest")}
+            spent = seen / 4 if run["arm"] == "cheap" else seen
+            rows.append(row | {"images_seen": seen, "validation_accuracy": accuracy(run["arm"], spent)})
+    return analyse(replace(kept, curves=with_columns(rows, CURVE_COLUMNS))).comparisons.set_index("arm")
+
+
+def test_arms_whose_accuracy_is_one_curve_over_compute_do_not_differ_at_equal_compute() -> None:
+    """The cheap arm spends a quarter of what the baseline does; the dear one spends the same."""
+    found = with_curves(lambda arm, spent: spent / 20_000 + 0.1 * (arm == "cheap"))["difference_at_equal_compute"]
+    assert found["cheap"] == pytest.approx(0.1)
+    assert math.isnan(found["dear"])
+    late = with_curves(lambda *_: 0.5, evaluations=(0.5, 1.0))["difference_at_equal_compute"]
+    assert late.isna().all()
