@@ -22,7 +22,7 @@ from harness.analysis.shipped_claims import SHIPPED_JUDGES, Undecided, judged_by
 from harness.analysis.wording import amount, bounds, described
 from harness.records.run_table import runs_of
 from harness.spec import Claim, Estimate, Judgement, canonical_json, to_plain
-from harness.spec.claims import KeptClaim, as_kept_now, is_own
+from harness.spec.claims import EXACT, KeptClaim, as_kept_now, is_own
 from harness.spec.errors import require
 from harness.spec.formats import counted
 from harness.spec.verdicts import VERDICTS, called
@@ -50,6 +50,8 @@ def judge(claim: Claim, evidence: Evidence) -> Judgement:
         reason = str(error)
         found = Judgement(verdict="inconclusive", reason=f"{reason[0].upper()}{reason[1:]}.", lost_runs=error.lost)
     found = replace(found, verdict=called(found.verdict, claim.kind))
+    if getattr(claim, "metric", None) in EXACT:
+        found = replace(found, p_value=math.nan)
     if type(claim) in _JUDGES:
         return found
     lost = lost_runs(evidence, (cell for cell in evidence.rows if cell[0] in claim.arm_names or not claim.arm_names))

@@ -62,6 +62,15 @@ def lost_runs(evidence: Evidence, cells: Iterable[Cell]) -> int:
     return sum(len(evidence.seeds) - len(evidence.completed(cell)) for cell in dict.fromkeys(cells))
 
 
+def _contrast(evidence: Evidence, weights: Mapping[Cell, float], metric: str, scale: Scale = "plain") -> MeanEstimate:
+    """The weighted sum over cells. That seeds give the same of an exact cost is no luck: its interval is the value."""
+    found = evidence.contrast(weights, metric, scale=scale)
+    if metric not in EXACT:
+        return found
+    least = 1e-12 * max(1.0, abs(found.value))  # stands for no error at all
+    return replace(found, ci_low=found.value, ci_high=found.value, seed_error=least, df=1e9)
+
+
 def _refuse(trouble: str, evidence: Evidence, cells: Iterable[Cell]) -> None:
     """Leave a claim undecided where something is amiss with the cells that it rests on."""
     if trouble:
@@ -126,7 +135,7 @@ def _judge_contrast(claim: Better | Equivalent | GainsMore, evidence: Evidence) 
     # A start that both steps share cancels, and its runs do not matter.
     weights = {cell: weight for cell, weight in weights.items() if weight}
     _refuse(evidence.absent(weights, metric), evidence, weights)
-    found = evidence.contrast(weights, metric)
+    found = _contrast(evidence, weights, metric)
     at, told = at_size(size), described(metric, found)
     match claim:
         case Equivalent():
@@ -162,7 +171,7 @@ def _judge_gap_shrinks(claim: GapShrinks, evidence: Evidence) -> Judgement:
     In points of accuracy, as the claim is declared; where other scales tell another story, the reason says so.
     """
     axis = _axis(claim, evidence)
-    fall = evidence.contrast(axis.slope_weights(), claim.metric)
+    fall = _contrast(evidence, axis.slope_weights(), claim.metric)
     if METRICS[claim.metric] == "down":
         fall = fall.negated()
     lead = f"The lead of {claim.leader} over {claim.follower}{at_size(axis.train_size)}"
@@ -284,7 +293,7 @@ def _measured_steps(
     if scale == "log":
         _require_positive({cell: float(evidence.values(cell, metric).min()) for cell in cells}, metric, evidence)
     return [
-        (f"{place(start)} to {place(end)}", evidence.contrast({end: 1.0, start: -1.0}, metric, scale=scale))
+        (f"{place(start)} to {place(end)}", _contrast(evidence, {end: 1.0, start: -1.0}, metric, scale))
         for start, end in steps
     ]
 

@@ -247,6 +247,25 @@ def test_an_exact_cost_that_no_run_tells_is_a_lost_one() -> None:
     assert (got.verdict, got.lost_runs) == ("inconclusive", 5)
 
 
+@pytest.mark.parametrize(
+    ("claim", "expected"),
+    [
+        (replace(better, metric="params"), "contradicted"),  # 7,000 parameters against 1,000: fewer is better
+        (replace(better, metric="params", arm="ResNet-8", than="ViT/7"), "reproduced"),
+        (replace(better, metric="params", arm="ResNet-8", than="ViT/7", margin=1e6), "contradicted"),
+        (replace(equivalent, metric="params", within=1e6), "reproduced"),
+        (replace(equivalent, metric="params", within=1.0), "contradicted"),
+        (replace(falls, metric="macs_per_image"), "reproduced"),
+        (replace(falls, metric="params"), "contradicted"),
+    ],
+)
+def test_exact_costs_that_all_seeds_share_are_judged_as_they_are(claim: Claim, expected: str) -> None:
+    got = found(claim, flat())
+    assert (claim.kind, got.verdict) == ("arithmetic", expected), got.reason
+    assert math.isnan(got.p_value)
+    assert got.ci_low == got.estimate == got.ci_high
+
+
 def test_a_tally_names_each_kind_and_verdict_apart() -> None:
     rows = [{"kind": kind, "verdict": verdict, "lost_runs": 0} for kind in KINDS for verdict in VERDICTS]
     told = tally_text(tally_of([*rows, {"verdict": "reproduced"}]))
