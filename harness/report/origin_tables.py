@@ -184,7 +184,8 @@ def _search(study: ResolvedStudy) -> Iterator[tuple[str, str]]:
     drawn = f"then {STARTUP_TRIALS - 1} at random, then by TPE" if learns else "then at random"
     drawn = "then scrambled Sobol points" if search.sampler == "qmc" else drawn
     told = "the recipe's own setting" if search.trials == 1 else f"the recipe's own setting, {drawn}"
-    yield "Search", f"{counted(search.trials, 'trial')} per arm ({told}), {length}"
+    per = "search" if search.repeats > 1 else "arm"
+    yield "Search", f"{counted(search.trials, 'trial')} per {per} ({told}), {length}"
     if search.repeats > 1:
         turns = "they share the recipe's own setting, and confirm seeds take turns with what they choose"
         yield "Independent searches", f"{count(search.repeats)} per arm; {turns}"

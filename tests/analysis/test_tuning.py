@@ -3,6 +3,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,6 +100,70 @@ def test_an_arm_none_of_whose_trials_has_a_score_has_no_score_to_show() -> None:
     assert audit.loc["ResNet-8", "best_validation_accuracy"] == 0.5
     assert set(found.budget["arm"]) == {"ResNet-8"}
     assert "ViT/7: none of its 3 trials has a score, so the search chose no setting." in found.warnings
+
+
+def repeated(trials: list[dict[str, Any]], **changes: Any):
+    of = study({"ViT/7": 7.0}, search=Search(space=SPACE, trials=3, repeats=2, **changes), seeds=4)
+    return analyse(records(of, {"ResNet-8": 0.9, "ViT/7": 0.9}, trials=trials, images=50), resamples=50)
+
+
+def searched(arm: str, *scores: float | None, **more: Any) -> list[dict[str, Any]]:
+    """Trial 0, which the two searches of an arm share, and the two trials of each; a score of None has diverged."""
+    places = [(pd.NA, 0), (0, 1), (0, 2), (1, 1), (1, 2)]
+    return [
+        trial(arm, number, score, search=search, digest=f"{arm}{search}{number}")
+        | ({"status": "diverged"} if score is None else {})
+        | more
+        for (search, number), score in zip(places, scores, strict=True)
+    ]
+
+
+def test_each_search_has_its_row_with_the_trial_that_they_share() -> None:
+    trials = searched("ResNet-8", 0.8, 0.7, 0.9, 0.6, 0.5) + searched("ViT/7", 0.1, 0.7, 0.2, 0.3, 0.4)
+    for row, rate in zip(trials, np.geomspace(2e-4, 5e-2, 10), strict=True):
+        row["p.learning_rate"] = rate
+    found = repeated(trials)
+    audit = found.audit
+    assert list(zip(audit["arm"], audit["search"], audit["trials"], strict=True)) == [
+        ("ResNet-8", 0, 3), ("ResNet-8", 1, 3), ("ViT/7", 0, 3), ("ViT/7", 1, 3)
+    ]  # fmt: skip
+    assert audit["best_validation_accuracy"].tolist() == [0.9, 0.8, 0.7, 0.4]
+    assert audit["p.learning_rate"].tolist() == [trials[at]["p.learning_rate"] for at in (2, 0, 6, 9)]
+    assert not any("equally" in text for text in found.warnings)
+    assert found.budget.groupby("arm")["trials"].max().tolist() == [5, 5]
+
+
+def test_searches_that_chose_an_edge_share_a_sentence() -> None:
+    trials = searched("ResNet-8", *[0.5] * 5) + searched("ViT/7", 0.5, 0.7, 0.6, 0.6, 0.8)
+    trials[6]["p.learning_rate"], trials[9]["p.learning_rate"] = 0.095, 0.098
+    assert repeated(trials).warnings[-1] == (
+        "ViT/7, searches 0 and 1: the chosen learning_rate 0.095 and 0.098 lie on the edge of their range "
+        "[0.0001, 0.1]; widen the range and search again."
+    )
+
+
+def test_a_search_without_any_score_is_named() -> None:
+    trials = searched("ResNet-8", *[0.5] * 5) + searched("ViT/7", None, 0.5, 0.5, None, None)
+    assert (
+        "ViT/7, search 1: none of its 3 trials has a score, so the search chose no setting."
+        in repeated(trials).warnings
+    )
+
+
+def test_trials_beyond_an_edge_make_tuning_no_less_equal() -> None:
+    """They are told apart, and the range that they have tried is the one whose edge counts."""
+    trials = searched("ResNet-8", *[0.5] * 5) + searched("ViT/7", 0.5, 0.7, 0.6, 0.4, 0.4)
+    trials[6]["p.learning_rate"] = 0.1
+    beyond = trial("ViT/7", 3, 0.6, search=0, digest="beyond") | {"p.learning_rate": 0.2}
+    found = repeated([*trials, beyond], widenings=1)
+    of_vit = found.audit[found.audit["arm"] == "ViT/7"]
+    assert of_vit["beyond"].tolist() == [1, 0]
+    assert of_vit["widened"].tolist() == ["learning_rate", ""]
+    assert of_vit["at_edge"].tolist() == ["", ""]
+    assert found.warnings[-1] == (
+        "Searches whose best value lay on an edge of its range went on beyond it, by the same rule: "
+        "ViT/7 1 trial (learning_rate)."
+    )
 
 
 def test_unequal_budgets_are_said() -> None:

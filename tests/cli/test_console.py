@@ -254,3 +254,18 @@ def test_markup_in_names_and_notes_is_text():
         assert "[red]tiny at scale smoke" in text
     assert out.getvalue().count("[red]tiny at scale smoke: ") == 2  # the first line, and one after half a minute
     assert "see [link] [/b]\n" in out.getvalue()
+
+
+def test_trials_beyond_an_edge_are_reckoned_with_when_they_begin():
+    search = replace(STUDY.search, widenings=1)
+    progress, clock, out, runs = watched(replace(STUDY, search=search))
+    assert "18 runs (at most 22), " in out.getvalue()
+    assert "0 of 18 runs done" in progress.summary()
+    cell = make_plan(replace(STUDY, search=search)).cells[0]
+    carry_out(progress, clock, runs[0], 10.0)
+    carry_out(progress, clock, cell.trial(cell.trials, {"learning_rate": 0.5}), 10.0)
+    assert "2 of 19 runs done" in progress.summary()
+    for run in runs[1:]:
+        carry_out(progress, clock, run, 10.0)
+    assert "19 of 19 runs done" in progress.summary()
+    assert progress.seconds_left() == 0

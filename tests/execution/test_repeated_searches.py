@@ -22,10 +22,11 @@ from harness.execution.runner import Options, run_study
 from harness.execution.stopping import StudyInterrupted
 from harness.execution.verify import verify
 from harness.records.layout import StudyFolder
-from harness.records.runs import RunResult
+from harness.records.runs import RunFolder, RunResult
 from harness.records.status import read_status
 from harness.spec import TUNE_SEED, Choice, InvalidInput, LogUniform, Recipe, Run, Search, Uniform
 from harness.spec.search import STEP_BEYOND, Setting, beyond
+from harness.tracking.entries import read_entry
 
 REPEATED = Search(space=SPACE, trials=3, repeats=2, sampler="qmc")
 STUDY = tiny_study(search=REPEATED)
@@ -180,6 +181,19 @@ def test_tables_of_before_have_no_number_of_a_search(repeated: Kept) -> None:
         records, _ = read_results(folder)
         assert records.runs["search"].isna().all()
         assert records.trials["search"].isna().all()
+
+
+def test_runs_are_named_with_their_search(repeated: Kept) -> None:
+    trial, confirm = (
+        next(run for run in repeated.witness.trained if run.search == 1 and (run.trial is None) == is_confirm)
+        for is_confirm in (False, True)
+    )
+    runs = StudyFolder(repeated.folder).runs
+    entry, of_confirm = (read_entry(RunFolder(runs / run.digest), "tiny", "smoke") for run in (trial, confirm))
+    assert trial.label == f"ResNet · 100 images · search 1, trial {trial.trial}"
+    assert entry.name == f"ResNet · search 1, trial {trial.trial} · 100 images"
+    assert entry.tags["search"] == of_confirm.tags["search"] == "1"
+    assert confirm.label == "ResNet · 100 images · seed 1"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from report_cases import CASES, gaps, make_study, simulate, single, two_factors
 from harness.report import document, write_report
 from harness.report.figures.by_cost import set_log_x
 from harness.report.figures.canvas import Canvas
-from harness.report.origin_tables import protocol_table
+from harness.report.origin_tables import protocol_table, tuning_table
 from harness.report.result_tables import laws_table
 from harness.report.style import families, theme
 from harness.report.view import View
@@ -58,6 +58,31 @@ def test_settings_tell_how_trials_are_drawn(trials, told):
     search = Search(space={"learning_rate": LogUniform(low=1e-4, high=1e-2)}, trials=trials, updates=50)
     records, _ = simulate(make_study(search=search))
     assert {row[0].text: row[1].text for row in protocol_table(records.study).rows}["Search"] == told
+
+
+def test_settings_tell_of_several_searches_and_of_trials_beyond_edges():
+    space = {"learning_rate": LogUniform(low=1e-4, high=1e-2)}
+    search = Search(space=space, trials=4, repeats=3, updates=50, sampler="qmc", widenings=1)
+    records, _ = simulate(make_study(search=search))
+    told = {row[0].text: row[1].text for row in protocol_table(records.study).rows}
+    assert (
+        told["Search"] == "4 trials per search (the recipe's own setting, then scrambled Sobol points), of 50 updates"
+    )
+    assert told["Independent searches"].startswith("3 per arm; they share the recipe's own setting")
+    assert told["Where a search's best value lies on an edge of its range"].startswith("at most 1 round of further")
+
+
+def test_the_tuning_audit_has_a_row_per_search():
+    search = Search(space={"learning_rate": LogUniform(low=1e-4, high=1e-2)}, trials=4, repeats=2, widenings=1)
+    records, findings = simulate(make_study(search=search))
+    one = findings.audit.iloc[:2].assign(search=[0, 1], trials=[6, 4], beyond=[2, 0], widened=["learning_rate", ""])
+    shown = tuning_table(View(records, replace(findings, audit=one)))
+    heads = [column.heading for column in shown.columns]
+    rows = [[cell.text for cell in row] for row in shown.rows]
+    assert [row[heads.index("Search")] for row in rows] == ["0", "1"]
+    assert [row[heads.index("Of them beyond edges")] for row in rows] == ["2 (learning_rate)", "0"]
+    assert shown.caption == "Tuning audit: the same number of trials for every arm"
+    assert "share their first trial" in shown.note
 
 
 def test_settings_show_what_is_tuned_and_what_an_arm_changes():
