@@ -73,7 +73,7 @@ def untold(records: StudyRecords) -> Iterator[str]:
             new = [name for name in fields if name not in (*EXTENSIONS, *seen) and not _is_told(name, told)]
             seen |= set(fields)
             if new:
-                verb = "was" if len(new) == 1 else "were"
+                verb = "was" if len(new) == 1 and not new[0].endswith("s") else "were"
                 yield f"After the look of {look.time[:10]} {listed(new)} {verb} changed, which the study does not tell."
 
 

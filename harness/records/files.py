@@ -239,6 +239,7 @@ def set_aside_together(paths: Iterable[Path], folder: Path, name: str, copied: P
     reached("begin:set aside")
     unfinished.mkdir(parents=True, exist_ok=True)
     if copied is not None and copied.exists():
+        remove_unfinished(unfinished)
         write_bytes(unfinished / copied.name, read_bytes(copied))
     for path in there:
         path.rename(unfinished / path.name)

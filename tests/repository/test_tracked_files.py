@@ -10,7 +10,7 @@ TOP_LEVEL = {
     *("harness", "studies", "results", "tests", "pyproject.toml", "constraints.txt", "Makefile"),
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", ".gitignore", ".ci"),
 }
-RESULTS_ENDINGS = {".csv", ".html", ".json", ".md", ".npz", ".png", ".svg"}
+RESULTS_ENDINGS = {".csv", ".html", ".json", ".jsonl", ".md", ".npz", ".png", ".svg"}
 
 
 @pytest.fixture(scope="module")
