@@ -285,8 +285,11 @@ def test_results_of_other_settings_are_kept_apart(plain: Kept, again: Path, inli
 
 
 @pytest.mark.slow
-def test_a_search_killed_outright_goes_on_as_if_undisturbed(tmp_path: Path) -> None:
-    arguments = ["run", "patch_size", "--scale", "smoke", "--seeds", "1", "--trials", "12", "--engine", "inline"]
+@pytest.mark.parametrize(("repeats", "sampler"), [(1, "tpe"), (2, "qmc")])
+def test_a_search_killed_outright_goes_on_as_if_undisturbed(tmp_path: Path, repeats: int, sampler: str) -> None:
+    trials, seeds = 12 // repeats, ",".join(map(str, range(repeats)))
+    arguments = ["run", "patch_size", "--scale", "smoke", f"seeds={seeds}", f"search.repeats={repeats}"]
+    arguments += ["--trials", str(trials), f"search.sampler={sampler}", "--engine", "inline"]
     arguments += ["search.updates=2", "recipe.updates=2", "recipe.evaluations=1", "data.train_size=60", "--quiet"]
 
     def launch(results: str) -> None:
@@ -310,7 +313,7 @@ def test_a_search_killed_outright_goes_on_as_if_undisturbed(tmp_path: Path) -> N
     one, other = (
         pd.read_csv(tmp_path / name / "patch_size" / "smoke" / "trials.csv") for name in ("undisturbed", "killed")
     )
-    assert len(one) == 3 * 12
+    assert len(one) == 3 * (1 + repeats * (trials - 1))
     pd.testing.assert_frame_equal(one, other)
 
 
