@@ -1,5 +1,6 @@
 """Two studies side by side: which arms count as shared, how they differ, and the page that says so."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from report_cases import make_study, nothing, odd_names, simulate, single, two_factors
 
 from harness.analysis.across import KIN_COLUMNS, SHARED_COLUMNS, across
-from harness.report.comparison import comparison_of, write_comparison
+from harness.report.comparison import comparison_of, document, write_comparison
 from harness.spec import LogUniform, Search
 
 
@@ -132,7 +133,26 @@ def test_no_difference_rests_on_survivors():
     assert "not computed" in found.cautions[0]
 
 
-@pytest.fixture(scope="module", params=[single, two_factors, odd_names, nothing])
+def again():
+    """A second run of the study."""
+    return moved(single(), factor=single()[0].study.factor)
+
+
+def test_a_second_run_is_set_beside_the_first_and_told(tmp_path):
+    found = across(single()[0], again()[0])
+    content = comparison_of(single(), again(), found, tmp_path)
+    assert content.kicker == "Two runs of one study side by side"
+    assert content.answer == found.replication.result
+    tables = {table.name: table for section in content.sections for table in section.tables}
+    assert [row[0].text for row in tables["replicated"].rows] == ["ViT/14", "ViT/7", "ViT/4"]
+    assert [row[3].verdict for row in tables["verdicts"].rows] == list(found.replication.claims["pooled"])
+    told = document(found, tmp_path / "page.html")
+    assert (told["kind"], told["answer"]) == ("replication", content.answer)
+    assert [row["arm"] for row in told["differences"]] == ["ViT/14", "ViT/7", "ViT/4"]
+    assert json.dumps(told, allow_nan=False)
+
+
+@pytest.fixture(scope="module", params=[single, again, two_factors, odd_names, nothing])
 def pages(request, tmp_path_factory):
     output = tmp_path_factory.mktemp("compare") / "page.html"
     first, second = single(), request.param()
