@@ -138,7 +138,7 @@ def _replication_tables(again: Replication) -> Iterator[tuple[str, str, Table]]:
         text_column("Arm", "arm"),
         text_column("Against", "baseline"),
         number_column("Training images", "train_size", count) if sized else None,
-        interval("First, points [95%]", "first", "first_low", "first_high"),
+        interval("First, points [interval]", "first", "first_low", "first_high"),
         interval("Second", "second", "second_low", "second_high"),
         interval(f"Second {MINUS} first", "difference", "ci_low", "ci_high"),
         number_column("p (Holm)", "p_holm", p_value),
@@ -147,7 +147,8 @@ def _replication_tables(again: Replication) -> Iterator[tuple[str, str, Table]]:
     note = (
         "Differences of test accuracy, arm minus reference arm. Second minus first is unpaired and leaves out the test "
         "images, which both runs share; a low p says that the runs differ by more than searches and seeds do. Pooled: "
-        "weighted by inverse variance where the runs agree, else with the variance between runs."
+        "weighted by inverse variance where the runs agree, else with the variance between runs. Levels: that of "
+        "each run's report, the higher of both where they are pooled, and 95% for second minus first."
     )
     caption = "The differences in both runs"
     yield (
@@ -180,7 +181,7 @@ def _shared_tables(across: Across, titles: list[str]) -> Iterator[tuple[str, str
         names,
         number_column("Training images", "train_size", count),
         *means,
-        number_column(f"Difference, second {MINUS} first, points [95%]", "difference", points_interval, interval=True),
+        number_column(f"Second {MINUS} first, points [interval]", "difference", points_interval, interval=True),
         number_column("p (Holm)", "p_holm", p_value),
         Column("Same configuration", same, numeric=True),
     )
@@ -188,7 +189,7 @@ def _shared_tables(across: Across, titles: list[str]) -> Iterator[tuple[str, str
     note = (
         "Mean test accuracy; difference paired by seed and test image, unpaired without common seeds. Same "
         "configuration: how many of the common seeds were trained with the same tuned values too; they differ by "
-        "chance, machine or code alone."
+        "chance, machine or code alone. Intervals are at the higher level of both reports."
     )
     yield "arms", "Shared arms", make_table("shared", caption, columns, rows_of(frame), frame=frame, note=note)
     columns = (
