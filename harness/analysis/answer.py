@@ -169,5 +169,5 @@ def _along(evidence: Evidence, axis: Axis, trouble: str, candidates: int) -> str
         interval = bounds(_METRIC, change.ci_low, change.ci_high)
         told[-1] += f", a change of {amount(_METRIC, change.value)} {interval} {axis.per}"
         moves = f" {statement(crossing(evidence, axis))}"
-    choice = f" (intervals for the choice among {candidates})" if candidates > 1 and not trouble else ""
+    choice = f", with intervals for the choice among {candidates}" if candidates > 1 and not trouble else ""
     return f"{axis.arm} against {axis.other}: {'; '.join(told)}{choice}.{moves}"

@@ -166,9 +166,10 @@ class Crossing:
 
     @property
     def open_point(self) -> int | None:
-        """Index of a point at which not the same one leads as elsewhere: the last, else the first, else another."""
-        signs = self.signs
-        return next((i for i in (-1, *range(len(signs))) if not signs[i] or signs[i] != signs[0]), None)
+        """Index of a point at which no one leads, the last, else the first, else another; else where the other does."""
+        signs, places = self.signs, (-1, *range(len(self.signs)))
+        led = next((i for i in places if not signs[i]), None)
+        return led if led is not None else next((i for i in places if signs[i] != signs[0]), None)
 
 
 def slope(evidence: Evidence, axis: Axis, metric: str = "test_accuracy") -> MeanEstimate:

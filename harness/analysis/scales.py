@@ -30,8 +30,8 @@ class Ratios:
 
     name: str  # what the ratio is of, in words
     at: tuple[Estimate, ...]  # NaN where it is not defined
+    told: tuple[str, ...]  # each in words, also where only a bound is known: `more than 5.5`; empty where nothing is
     change: Estimate  # per 10x training images, or from the first level to the last; above 1 where it grows
-    beyond: tuple[str, ...]  # where `at` is NaN, what is known at all: `more than 5.5`
 
     @property
     def sign(self) -> int:
@@ -40,19 +40,20 @@ class Ratios:
 
     def in_words(self, axis: Axis) -> str:
         """`ratio of errors 1.22 [1.1, 1.35] at 500, 1.35 [1.3, 1.4] at 5,000; ×1.11 [1.02, 1.2] per 10x`."""
-        texts = [_told(each) or more for each, more in zip(self.at, self.beyond, strict=True)]
-        parts = (f"{text} at {axis.number(x)}" for text, x in zip(texts, axis.points, strict=True) if text)
+        parts = (f"{text} at {axis.number(x)}" for text, x in zip(self.told, axis.points, strict=True) if text)
         change = _told(self.change)
         per = "per 10x" if axis.sized else "from the first level to the last"
         return f"{self.name} {', '.join(parts)}{f' (×{change} {per})' if change else ''}"
 
 
-def _told(ratio: Estimate) -> str:
-    """`2.1 [1.8, 2.6]`, with an open end where it lies beyond what was measured; empty where nothing is known."""
-    if not math.isfinite(ratio.value):
-        return ""
-    low, high = (plain(end) if math.isfinite(end) else "beyond" for end in (ratio.ci_low, ratio.ci_high))
-    return f"{plain(ratio.value)} [{low}, {high}]"
+def _told(ratio: Estimate, least: float = math.nan, most: float = math.nan) -> str:
+    """`2.1 [1.8, 2.6]`, where only `least` to `most` was measured `2.1 [1.8, beyond 2.5]` or `more than 2.5`."""
+    if math.isfinite(ratio.value):
+        ends = zip((ratio.ci_low, ratio.ci_high), (least, most), strict=True)
+        low, high = (plain(end) if math.isfinite(end) else f"beyond {plain(bound)}" for end, bound in ends)
+        return f"{plain(ratio.value)} [{low}, {high}]"
+    known = {f"more than {plain(most)}": most, f"less than {plain(least)}": least}
+    return next((text for text, bound in known.items() if math.isfinite(bound)), "")
 
 
 def on_scales(evidence: Evidence, axis: Axis) -> list[Ratios]:
@@ -70,7 +71,7 @@ def ratio_of_errors(evidence: Evidence, axis: Axis) -> Ratios:
     contrast = partial(evidence.contrast, metric=METRIC, scale="log_error")
     at = tuple(_exponential(contrast({arm: 1.0, other: -1.0})) for arm, other in axis.pairs)
     change = _exponential(contrast(axis.slope_weights()))
-    return Ratios(name="ratio of errors", at=at, beyond=("",) * len(at), change=change)
+    return Ratios(name="ratio of errors", at=at, told=tuple(map(_told, at)), change=change)
 
 
 def images_needed(evidence: Evidence, axis: Axis) -> Ratios:
@@ -81,7 +82,7 @@ def images_needed(evidence: Evidence, axis: Axis) -> Ratios:
     """
     arms, others = (list(cells) for cells in zip(*axis.pairs, strict=True))
     heights = np.array([evidence.contrast({cell: 1.0}, METRIC).value for cell in arms])
-    at, beyond, places = [], [], []
+    at, told, places = [], [], []
     for other, position in zip(others, axis.positions.tolist(), strict=True):
         curve = Curve(axis.positions, heights - evidence.contrast({other: 1.0}, METRIC).value)
 
@@ -90,10 +91,13 @@ def images_needed(evidence: Evidence, axis: Axis) -> Ratios:
 
         found = zero_of(curve, half_of)
         at.append(Estimate(*(math.exp(x - position) for x in found)))
-        end, told = (axis.positions[-1], "more than") if curve.heights[-1] < 0 else (axis.positions[0], "less than")
-        beyond.append(f"{told} {plain(math.exp(end - position))}" if math.isnan(found[0]) else "")
+        ends = np.exp(axis.positions[[0, -1]] - position)
+        if math.isnan(found[0]):  # it lies beyond one of the ends
+            ends[0 if curve.heights[-1] < 0 else 1] = math.nan
+        told.append(_told(at[-1], *ends.tolist()))
         places.append((other, position, found[0], curve))
-    return Ratios(name="data equivalence", at=tuple(at), beyond=tuple(beyond), change=_change(evidence, arms, places))
+    change = _change(evidence, arms, places)
+    return Ratios(name="data equivalence", at=tuple(at), told=tuple(told), change=change)
 
 
 def _change(evidence: Evidence, arms: Sequence[Cell], places: Sequence[tuple[Cell, float, float, Curve]]) -> Estimate:
@@ -134,5 +138,6 @@ def _disagreeing(scales: Sequence[Ratios], sign: int) -> Iterator[str]:
     for scale in scales:
         known = [plain(each.value) for each in scale.at if math.isfinite(each.value)]
         if math.isfinite(scale.change.value) and scale.sign != sign:
-            verb = {1: "grows", -1: "shrinks", 0: "does not clearly change"}[scale.sign]
-            yield f"the {scale.name} {verb}, {known[0]} to {known[-1]}"
+            span = f"{known[0]} to {known[-1]}"
+            story = {1: f"grows from {span}", -1: f"shrinks from {span}", 0: f"does not clearly change ({span})"}
+            yield f"the {scale.name} {story[scale.sign]}"

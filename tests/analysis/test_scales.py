@@ -76,10 +76,10 @@ def test_the_data_equivalence_is_how_many_times_the_images_are_needed() -> None:
     found = images_needed(evidence(study(ARMS, sizes=SIZES), hungry, seed=0, seed_sd=1e-5), axis_of())
     inside = [each for each, size in zip(found.at, SIZES, strict=True) if size * FACTOR < SIZES[-1]]
     assert [each.value for each in inside] == pytest.approx([FACTOR] * 3, rel=0.05)
-    assert found.beyond == ("", "", "", "more than 2.5", "more than 1")
+    assert found.told[3:] == ("more than 2.5", "more than 1")
     assert math.isnan(found.at[-1].value)
     back = images_needed(evidence(study(ARMS, sizes=SIZES), hungry, seed=0, seed_sd=1e-5), axis_of().flipped())
-    assert back.beyond == ("less than 1", "", "", "", "")
+    assert back.told[0] == "less than 1"
     assert [each.value for each in back.at[1:]] == pytest.approx([1 / FACTOR] * 4, rel=0.05)
 
 
@@ -127,7 +127,7 @@ def test_a_claim_in_points_says_where_other_scales_disagree() -> None:
     claim = GapShrinks(leader="ResNet-8", follower="ViT/7", statement="a", source="b")
     row = verdicts(records(study(ARMS, sizes=SIZES, claims=(claim,)), both_fall)).iloc[0]
     assert row["verdict"] == "reproduced"
-    assert "it shrinks; but the ratio of errors grows, 1." in row["reason"]
+    assert "it shrinks; but the ratio of errors grows from 1." in row["reason"]
     falls = verdicts(
         records(
             study(ARMS, sizes=SIZES, claims=(claim,)),
