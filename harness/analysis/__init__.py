@@ -1,4 +1,4 @@
-"""Frames in, numbers out: comparisons, claims, crossover, budget curves. Pure; randomness comes from a Generator."""
+"""Frames in, numbers out: comparisons, claims, crossover, budget curves. Pure; nothing is drawn at random."""
 
 from harness.analysis.assemble import analyse
 from harness.analysis.evidence import Evidence

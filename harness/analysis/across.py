@@ -59,9 +59,9 @@ class Across:
     replication: Replication | None = None  # where both are runs of one study on the same data; `shared` is then empty
 
 
-def across(first: StudyRecords, second: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> Across:
-    """Compare two studies; `seed` and `resamples` are those of the bootstrap over test images."""
-    one, two = (evidence_of(records, seed=seed, resamples=resamples) for records in (first, second))
+def across(first: StudyRecords, second: StudyRecords) -> Across:
+    """Compare two studies."""
+    one, two = (evidence_of(records) for records in (first, second))
     same_data = len({_origin(side, "data_hash") for side in (one, two)} - {""}) < 2
     old, new = (leaves({part: to_plain(getattr(side.study, part)) for part in _PROTOCOL}) for side in (one, two))
     settings = tuple((name, _told(old, name), _told(new, name)) for name in _differing(old, new))

@@ -34,14 +34,12 @@ _CONDITIONS = {
 """Of the provenance, which has the values of all trainings together: what is told where there are several."""
 
 
-def analyse(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> Findings:
+def analyse(records: StudyRecords, *, seed: int = 0) -> Findings:
     """Every number of a report, from whatever part of the study is there.
 
-    `seed` is the root of all randomness: each comparison draws from a generator of its own, derived from the seed and
-    the names compared, so neither the order of rows and arms nor a further arm moves an interval, and the same seed
-    gives the same bytes. `resamples` is the number of bootstrap draws of test images and of crossover curves.
+    Nothing is drawn at random but by claims of a study file's own kinds: `seed` is the root of their generators.
     """
-    evidence = evidence_of(records, seed=seed, resamples=resamples)
+    evidence = evidence_of(records, seed=seed)
     cautions, claims = learning.learning_cautions(evidence), claims_table(evidence)
     crossovers, slopes = tables_along(evidence)
     planned = counted(len(records.study.seeds), "seed")

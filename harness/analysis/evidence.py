@@ -49,8 +49,7 @@ class Evidence:
     records: StudyRecords
     rows: Mapping[Cell, Mapping[int, Row]]
     """For each cell of the study, in its order, the row of `runs` of each planned seed that has a result."""
-    seed: int = 0  # root of the generators
-    resamples: int = 2000  # draws of crossover curves
+    seed: int = 0  # root of the generators of claims of a study file's own kinds
     level: float = LEVEL  # confidence level of every interval
     left_out: frozenset[int] = frozenset()  # planned seeds that count nowhere: another evidence has their very runs
     _known: dict[Any, MeanEstimate] = field(default_factory=dict, repr=False)
@@ -325,13 +324,13 @@ class Evidence:
         return None if answers is None else answers + centre
 
 
-def evidence_of(records: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> Evidence:
+def evidence_of(records: StudyRecords, *, seed: int = 0) -> Evidence:
     """The planned runs of a study, whatever the order of the rows."""
     rows: dict[Cell, dict[int, Row]] = {}
     for cell, of_cell in _by_cell(records.study, records.runs).items():
         planned = (row for row in reversed(of_cell) if row["seed"] in records.study.seeds)
         rows[cell] = {int(row["seed"]): row for row in planned}  # of a run that stands there twice, the first
-    return Evidence(records=records, rows=rows, seed=seed, resamples=resamples, level=level_for(records))
+    return Evidence(records=records, rows=rows, seed=seed, level=level_for(records))
 
 
 def _by_cell(study: ResolvedStudy, table: pd.DataFrame, *order: str) -> dict[Cell, list[Row]]:
@@ -362,9 +361,6 @@ def measured(values: Floats) -> Floats:
 
 
 def generator(seed: int, *names: object) -> np.random.Generator:
-    """A generator for one computation, from the analysis' seed and the names of what it compares.
-
-    Each comparison has its own, so that a further arm in the study does not move the interval of another.
-    """
+    """A generator for one computation, from the analysis' seed and the names of what it is about."""
     text = json.dumps([seed, *map(str, names)])
     return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big"))

@@ -39,7 +39,7 @@ class Ratios:
         return int(self.change.ci_low > 1) - int(self.change.ci_high < 1)
 
     def in_words(self, axis: Axis) -> str:
-        """`ratio of errors 1.22 [1.1, 1.35] at 500, 1.35 [1.3, 1.4] at 5,000; ×1.11 [1.02, 1.2] per 10x`."""
+        """`ratio of errors 1.22 [1.1, 1.35] at 500, 1.35 [1.3, 1.4] at 5,000 (×1.11 [1.02, 1.2] per 10x)`."""
         parts = (f"{text} at {axis.number(x)}" for text, x in zip(self.told, axis.points, strict=True) if text)
         change = _told(self.change)
         per = "per 10x" if axis.sized else "from the first level to the last"
@@ -52,8 +52,9 @@ def _told(ratio: Estimate, least: float = math.nan, most: float = math.nan) -> s
         ends = zip((ratio.ci_low, ratio.ci_high), (least, most), strict=True)
         low, high = (plain(end) if math.isfinite(end) else f"beyond {plain(bound)}" for end, bound in ends)
         return f"{plain(ratio.value)} [{low}, {high}]"
-    known = {f"more than {plain(most)}": most, f"less than {plain(least)}": least}
-    return next((text for text, bound in known.items() if math.isfinite(bound)), "")
+    if math.isfinite(most):
+        return f"more than {plain(most)}"
+    return f"less than {plain(least)}" if math.isfinite(least) else ""
 
 
 def on_scales(evidence: Evidence, axis: Axis) -> list[Ratios]:

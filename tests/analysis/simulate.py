@@ -185,9 +185,7 @@ def records(
     )
 
 
-def evidence(
-    of: ResolvedStudy, accuracy: Accuracy, *, seed: int, seed_sd: float = 0.004, resamples: int = 200
-) -> Evidence:
+def evidence(of: ResolvedStudy, accuracy: Accuracy, *, seed: int, seed_sd: float = 0.004) -> Evidence:
     """Evidence from complete runs with normal seed effects, without the cost of frames: for many repetitions."""
     rng = np.random.default_rng(seed)
     rows = {
@@ -199,7 +197,7 @@ def evidence(
         }
         for arm, size in of.cells
     }
-    return Evidence(records=without_frames(of), rows=rows, seed=seed, resamples=resamples)
+    return Evidence(records=without_frames(of), rows=rows, seed=seed)
 
 
 def without_frames(of: ResolvedStudy, correct: Mapping[str, np.ndarray] | None = None) -> StudyRecords:
@@ -208,9 +206,9 @@ def without_frames(of: ResolvedStudy, correct: Mapping[str, np.ndarray] | None =
     )
 
 
-def verdicts(of: StudyRecords, *, seed: int = 0, resamples: int = 2000) -> pd.DataFrame:
+def verdicts(of: StudyRecords, *, seed: int = 0) -> pd.DataFrame:
     """The table of claims alone."""
-    return claims_table(evidence_of(of, seed=seed, resamples=resamples))
+    return claims_table(evidence_of(of, seed=seed))
 
 
 def _row(of: ResolvedStudy, arm: Arm, size: int | None, seed: int, digest: str, value: float) -> dict[str, Any]:

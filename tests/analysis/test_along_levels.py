@@ -172,7 +172,7 @@ def test_one_size_or_no_pair_of_series_has_no_frontier() -> None:
     alone = replace(of, arms=tuple(replace(arm, against=None) for arm in of.arms))
     assert series_pairs(of) == [("ViT", "ResNet")]
     assert series_pairs(alone) == []
-    found = analyse(records(alone, vit_lead(shifted)), resamples=50)
+    found = analyse(records(alone, vit_lead(shifted)))
     assert found.frontier.empty
     assert set(found.crossovers["along"]) == {"train_size"}
 
@@ -197,10 +197,10 @@ def test_order_of_rows_and_arms_moves_no_number(random) -> None:
     rows, arms = list(range(len(kept.runs))), list(kept.study.arms)
     random.shuffle(rows)
     random.shuffle(arms)
-    plain = analyse(kept, resamples=50)
+    plain = analyse(kept)
     shuffled = replace(kept, runs=kept.runs.iloc[rows].reset_index(drop=True))
-    assert csv(analyse(shuffled, resamples=50)) == csv(plain)
-    reordered = analyse(replace(shuffled, study=replace(kept.study, arms=tuple(arms))), resamples=50)
+    assert csv(analyse(shuffled)) == csv(plain)
+    reordered = analyse(replace(shuffled, study=replace(kept.study, arms=tuple(arms))))
     assert reordered.answer == plain.answer
     for name in FRAMES:
         one, other = getattr(plain, name), getattr(reordered, name)
@@ -290,7 +290,7 @@ def test_without_an_effect_at_most_5_percent_are_decided_along_the_levels(claim:
     """No lead at any level (for `gap_shrinks`, the same lead at every level)."""
     of = series_study((0.0, 0.5, 1.0), claims=(claim,), seeds=3)
     lead = -0.02 if claim is shrinks else 0.0
-    simulated = (evidence(of, vit_lead(lambda *_: lead), seed=1000 + i, resamples=50) for i in range(1000))
+    simulated = (evidence(of, vit_lead(lambda *_: lead), seed=1000 + i) for i in range(1000))
     found = [judge(claim, one).verdict for one in simulated]
     assert share([verdict != "inconclusive" for verdict in found]) <= at_most(0.05, 1000)
 

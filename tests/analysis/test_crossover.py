@@ -218,6 +218,10 @@ def test_a_size_without_all_its_runs_is_neither_dropped_nor_judged() -> None:
             "ResNet-8 at 5,000 to 20,000, no one at 50,000; no single point of crossing is given.",
         ),
         (
+            (0.0, -0.03, -0.03, -0.03, -0.03),
+            "No crossing is shown in the measured range, 500 to 50,000 training images: at 500 the difference is ",
+        ),
+        (
             (0.03, 0.0, 0.03, 0.03, 0.03),
             "No crossing is shown in the measured range, 500 to 50,000 training images: ViT/7 leads at both ends, but "
             "at 2,000 the difference is ",

@@ -30,7 +30,7 @@ def analysed(
         for row in kept.runs.to_dict("records")
         for update, loss in zip(UPDATES, losses.get(row["arm"], CONVERGED), strict=True)
     ]
-    return analyse(replace(kept, curves=with_columns(curves, CURVE_COLUMNS), provenance=origin or {}), resamples=50)
+    return analyse(replace(kept, curves=with_columns(curves, CURVE_COLUMNS), provenance=origin or {}))
 
 
 @pytest.mark.parametrize(
@@ -77,5 +77,5 @@ def test_thresholds_lie_where_they_are_said_to() -> None:
 
 
 def test_without_curves_nothing_is_said_of_them() -> None:
-    found = analyse(records(study(), {"ResNet-8": 0.92, "ViT/14": 0.3, "ViT/7": 0.9}), resamples=50)
+    found = analyse(records(study(), {"ResNet-8": 0.92, "ViT/14": 0.3, "ViT/7": 0.9}))
     assert (found.arms["caution"] == "").all()

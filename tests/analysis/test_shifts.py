@@ -79,9 +79,9 @@ def test_each_training_size_has_its_own_rows():
 def test_a_study_without_these_tests_has_no_rows():
     kept = records(study(seeds=3), lambda arm, size: 0.8)
     assert shifts_table(evidence_of(kept)).empty
-    assert list(analyse(kept, resamples=20).shifts.columns) == list(SHIFT_COLUMNS)
+    assert list(analyse(kept).shifts.columns) == list(SHIFT_COLUMNS)
 
 
 def test_analysis_holds_the_table():
     kept = measured(records(study(seeds=3), lambda arm, size: 0.8))
-    assert len(analyse(kept, resamples=20).shifts) == 12
+    assert len(analyse(kept).shifts) == 12

@@ -94,7 +94,7 @@ def test_order_of_rows_does_not_matter(random, two_factor: bool) -> None:
     order = list(range(len(kept.runs)))
     random.shuffle(order)
     shuffled = replace(kept, runs=kept.runs.iloc[order].reset_index(drop=True))
-    assert csv(analyse(shuffled, resamples=50)) == csv(analyse(kept, resamples=50))
+    assert csv(analyse(shuffled)) == csv(analyse(kept))
 
 
 def test_the_order_of_arms_moves_nothing_and_a_further_arm_no_difference() -> None:
@@ -270,7 +270,7 @@ def warnings_of(of=None, searched=(), **changes: Any) -> tuple[str, ...]:
         return row | {name: value(row) for name, value in changes.items()}
 
     kept = records(of or study(), lambda arm, _: TRUTH[arm], changes=changed, trials=list(searched), images=50)
-    return analyse(kept, resamples=50).warnings
+    return analyse(kept).warnings
 
 
 def test_mixed_devices_are_said() -> None:
@@ -305,7 +305,7 @@ def test_trainings_under_other_conditions_are_told() -> None:
     kept = records(study(), TRUTH, images=50)
 
     def told(provenance: dict[str, str]) -> list[str]:
-        warnings = analyse(replace(kept, provenance=provenance), resamples=50).warnings
+        warnings = analyse(replace(kept, provenance=provenance)).warnings
         return [text for text in warnings if text.startswith("The runs were made")]
 
     assert told({}) == told({"torch": "2.14.1", "threads": "1", "deterministic": "False", "cpu": "One"}) == []

@@ -25,7 +25,7 @@ def trial(arm: str, number: int, score: float | None, **more: Any) -> dict[str, 
 
 def analysed(trials: list[dict[str, Any]]):
     of = study({"ViT/7": 7.0}, search=Search(space=SPACE, trials=4))
-    return analyse(records(of, {"ResNet-8": 0.9, "ViT/7": 0.9}, trials=trials, images=50), resamples=50)
+    return analyse(records(of, {"ResNet-8": 0.9, "ViT/7": 0.9}, trials=trials, images=50))
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=7))
@@ -104,7 +104,7 @@ def test_an_arm_none_of_whose_trials_has_a_score_has_no_score_to_show() -> None:
 
 def repeated(trials: list[dict[str, Any]], **changes: Any):
     of = study({"ViT/7": 7.0}, search=Search(space=SPACE, trials=3, repeats=2, **changes), seeds=4)
-    return analyse(records(of, {"ResNet-8": 0.9, "ViT/7": 0.9}, trials=trials, images=50), resamples=50)
+    return analyse(records(of, {"ResNet-8": 0.9, "ViT/7": 0.9}, trials=trials, images=50))
 
 
 def searched(arm: str, *scores: float | None, **more: Any) -> list[dict[str, Any]]:

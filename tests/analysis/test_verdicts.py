@@ -297,7 +297,7 @@ def judged(correct: dict[str, np.ndarray], of: ResolvedStudy, seed: int) -> Judg
         }
         for arm in correct
     }
-    return judge(of.claims[0], Evidence(records=without_frames(of, kept), rows=rows, seed=seed, resamples=100))
+    return judge(of.claims[0], Evidence(records=without_frames(of, kept), rows=rows, seed=seed))
 
 
 @pytest.mark.parametrize("n", [3, 5])
@@ -336,5 +336,5 @@ def test_without_an_effect_at_most_5_percent_of_series_are_decided(claim: Claim)
     """Levels and sizes without any effect (for `crosses`, a lead of zero at every size)."""
     repeats = 300
     of = study(THREE, claims=(claim,), seeds=3, sizes=() if claim is falls else (500, 5000, 50_000))
-    found = [judge(claim, evidence(of, flat(), seed=i, resamples=50)).verdict for i in range(repeats)]
+    found = [judge(claim, evidence(of, flat(), seed=i)).verdict for i in range(repeats)]
     assert share([verdict != "inconclusive" for verdict in found]) <= at_most(0.05, repeats)

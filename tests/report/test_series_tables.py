@@ -167,7 +167,7 @@ def test_sections_of_series_and_moved_images():
 
 def test_analysed_series_can_be_drawn():
     records, _ = two_series_by_size()
-    findings = analyse(records, resamples=50)
+    findings = analyse(records)
     assert len(findings.frontier) == 5
     names = list(figures_of(records, findings))
     assert names[:5] == ["accuracy_by_level", "gap_by_level", "difference_map", "differences", "accuracy_by_shift"]

@@ -53,7 +53,7 @@ def test_the_other_order_has_the_other_sign():
 @settings(max_examples=15, deadline=None)
 @given(by=st.floats(-0.2, 0.05))
 def test_differences_are_those_of_the_means(by):
-    found = across(single()[0], moved(single(), by=by)[0], resamples=50).shared
+    found = across(single()[0], moved(single(), by=by)[0]).shared
     assert np.allclose(found["difference"], found["second_mean"] - found["first_mean"])
     assert (found["ci_low"] <= found["difference"] + 1e-12).all()
 
@@ -156,7 +156,7 @@ def test_a_second_run_is_set_beside_the_first_and_told(tmp_path):
 def pages(request, tmp_path_factory):
     output = tmp_path_factory.mktemp("compare") / "page.html"
     first, second = single(), request.param()
-    return first, second, write_comparison(first, second, across(first[0], second[0], resamples=50), output)
+    return first, second, write_comparison(first, second, across(first[0], second[0]), output)
 
 
 def test_the_page_is_one_accessible_file(pages):
@@ -181,7 +181,7 @@ def test_the_page_is_one_accessible_file(pages):
 
 def test_page_and_markdown_say_the_same(pages):
     first, second, (page, beside) = pages
-    content = comparison_of(first, second, across(first[0], second[0], resamples=50), page.parent)
+    content = comparison_of(first, second, across(first[0], second[0]), page.parent)
     html = "".join(Page(page.read_text()).texts)
     markdown = beside.read_text()
     for side in content.pair:
@@ -196,7 +196,7 @@ def test_page_and_markdown_say_the_same(pages):
 def test_the_page_has_the_same_bytes_twice(tmp_path):
     made = []
     for name in ("one", "other"):
-        found = across(single()[0], two_factors()[0], resamples=50)
+        found = across(single()[0], two_factors()[0])
         paths = write_comparison(single(), two_factors(), found, tmp_path / name / "page.html")
         made.append([path.read_bytes() for path in paths])
     assert made[0] == made[1]

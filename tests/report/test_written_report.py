@@ -206,7 +206,7 @@ def test_every_verdict_of_every_kind_has_its_badge(kind, told):
 @pytest.mark.usefixtures("words")
 def test_negative_numbers_have_one_sign(tmp_path):
     records, _ = gaps()
-    findings = analyse(records, resamples=50)
+    findings = analyse(records)
     write_report(records, findings, tmp_path)
     assert "−" in findings.answer
     assert re.search(r"[\s\[,]-\d", findings.answer + " ".join(findings.claims["reason"])) is None
@@ -254,7 +254,7 @@ def test_page_and_console_write_numbers_alike():
 @pytest.mark.parametrize("take", [gaps, two_factors])
 def test_from_analysed_records(take, tmp_path):
     records, _ = take()
-    findings = analyse(records, resamples=50)
+    findings = analyse(records)
     paths = write_report(records, findings, tmp_path)
     parsed = Page((tmp_path / "report.html").read_text())
     assert len(parsed.all("img")) == len([path for path in paths if path.suffix == ".png"]) >= 4
