@@ -64,9 +64,10 @@ def _told(rows: Sequence[dict[str, Any]], decided: Sequence[dict[str, Any]]) -> 
     if not tested:
         return f"Of {counted(len(rows), 'claim')} none has a p-value."
     stand = sum(row["stands"] for row in decided)
+    have, are = "has" if tested == 1 else "have", "stands" if stand == 1 else "stand"
     return (
-        f"{tested} of {counted(len(rows), 'claim')} have a p-value. Adjusted together, by the procedure of Benjamini "
-        f"and Yekutieli for any dependence between them, {stand} of {counted(len(decided), 'decided verdict')} stand "
+        f"{tested} of {counted(len(rows), 'claim')} {have} a p-value. Adjusted together, by the procedure of Benjamini "
+        f"and Yekutieli for any dependence between them, {stand} of {counted(len(decided), 'decided verdict')} {are} "
         f"at a false discovery rate of {percent(FALSE_DISCOVERIES, 0)}: of the verdicts that stand, at most this share "
         "is expected to be wrong."
     )
