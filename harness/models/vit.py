@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from harness.models.attention_start import impulse, mimetic
 from harness.models.family import Family, Parts
 from harness.models.resnet import BasicBlock
 from harness.spec import ViTSpec
@@ -237,10 +238,7 @@ class SinCosPosition2D(nn.Module):
 
     def __init__(self, grid: int, width: int) -> None:
         super().__init__()
-        frequencies = 10_000 ** (-torch.arange(width // 4) / (width // 4))
-        angles = torch.arange(grid)[:, None] * frequencies  # (g, D/4)
-        axis = torch.cat([angles.sin(), angles.cos()], dim=1)  # (g, D/2)
-        self.register_buffer("table", _table(axis[:, None], axis[None]), persistent=False)
+        self.register_buffer("table", _sines_and_cosines(grid, width), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return _add_to_patches(x, self.table)
@@ -291,6 +289,14 @@ def _table(rows: Tensor, columns: Tensor) -> Tensor:
     return torch.cat([rows.expand(-1, g, -1), columns.expand(g, -1, -1)], dim=2).flatten(0, 1)
 
 
+def _sines_and_cosines(grid: int, width: int) -> Tensor:
+    """Of each patch's row and column: (P, D)."""
+    frequencies = 10_000 ** (-torch.arange(width // 4) / (width // 4))
+    angles = torch.arange(grid)[:, None] * frequencies  # (g, D/4)
+    axis = torch.cat([angles.sin(), angles.cos()], dim=1)  # (g, D/2)
+    return _table(axis[:, None], axis[None])
+
+
 def _add_to_patches(x: Tensor, table: Tensor) -> Tensor:
     """Add `table` (P, D) to the last P tokens of `x` (B, N, D): the tokens before them get zeros."""
     return x + F.pad(table, (0, 0, x.shape[1] - len(table), 0))
@@ -319,7 +325,8 @@ def initialise(model: ViT, spec: ViTSpec) -> None:
     Linear maps: `truncated_normal`: sd .02, cut at two sd (arXiv 2012.12877). `xavier`: uniform as in the ViT paper's
     code, queries, keys and values each by themselves. In both the stem's projection and the head's hidden layer have
     sd 1/sqrt(inputs), and biases are 0. `torch`: as torch.nn.Linear draws them. The rest is alike: position tables and
-    tokens normal with the spec's deviations, convolutions Kaiming-normal, a relative bias with sd .02.
+    tokens normal with the spec's deviations, convolutions Kaiming-normal, a relative bias with sd .02. What
+    `attention_start` asks for is drawn last, so that it changes no other parameter.
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d):
@@ -333,6 +340,23 @@ def initialise(model: ViT, spec: ViTSpec) -> None:
             nn.init.normal_(parameter, std=spec.position_sd)
         elif name in ("class_token", "distillation_token"):
             nn.init.normal_(parameter, std=spec.class_token_sd)
+    if spec.attention_start != "drawn":
+        _start_attention(model, spec)
+
+
+def _start_attention(model: ViT, spec: ViTSpec) -> None:
+    assert isinstance(model.position, LearnedPosition)
+    table = model.position.table[0, _first_patch(spec) :]  # (P, D), a view
+    if table.is_meta:  # an outline has no numbers
+        return
+    if spec.attention_start == "mimetic":
+        table.copy_(_sines_and_cosines(round(len(table) ** 0.5), spec.width))
+    for module in model.modules():
+        if isinstance(module, Attention):
+            is_mimetic = spec.attention_start == "mimetic"
+            qkv, output = mimetic(spec.width, spec.heads) if is_mimetic else impulse(table, spec.heads)
+            module.qkv.weight.copy_(qkv)
+            module.output.weight.copy_(output)
 
 
 def _initialise_linear(name: str, linear: nn.Linear, spec: ViTSpec) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Literal, Self
 
-from harness.spec.checks import AboveZero, NotNegative, Positive, Probability, check_types
+from harness.spec.checks import AboveZero, NotNegative, Positive, Probability, check_types, later
 from harness.spec.errors import InvalidInput, require_choice, require_within
 from harness.spec.functions import Function
 
@@ -90,6 +90,11 @@ class ViTSpec(Architecture):
     """How patches become tokens: one linear map, a stack of stride-2 convolutions, or a small ResNet."""
     initialisation: Initialisation = "xavier"
     """Of linear maps: `truncated_normal` (sd .02), `xavier` (the paper's code), `torch` (torch.nn.Linear's default)."""
+    attention_start: Literal["drawn", "mimetic", "impulse"] = later("drawn")
+    """Of the attention's maps: `drawn` as all are; `mimetic` (arXiv 2305.09828), queries like keys, and positions that
+    start as sines and cosines; `impulse` (arXiv 2505.19985), heads that look at a neighbour, found by its position.
+
+    An impulse is seen through a patch's content only if positions are as large: `position_sd` of about 1, not 0.02."""
     position_sd: NotNegative = 0.02
     class_token_sd: NotNegative = 0.02
     """Standard deviations at the start, of the learned position table, and of class and distillation token."""
@@ -113,6 +118,16 @@ class ViTSpec(Architecture):
             raise InvalidInput(f"ViTSpec.patch_size is {self.patch_size}; {told}")
         if self.position == "sincos_2d" and self.width % 4:
             raise InvalidInput(f"ViTSpec.width is {self.width}; position 'sincos_2d' needs a multiple of 4.")
+        self._check_attention_start()
+
+    def _check_attention_start(self) -> None:
+        start = f"ViTSpec.attention_start is {self.attention_start!r}"
+        if self.attention_start != "drawn" and self.position != "learned_1d":
+            raise InvalidInput(f"{start}; it needs the table of position 'learned_1d', not {self.position!r}.")
+        if self.attention_start == "mimetic" and self.width % 4:
+            raise InvalidInput(f"{start}; its sines and cosines need a width of a multiple of 4, not {self.width}.")
+        if self.attention_start == "impulse" and self.position_sd == 0:
+            raise InvalidInput(f"{start}; positions must differ: position_sd must be above 0, best about 1.")
 
     @classmethod
     def preset(cls, size: str, *, patch_size: int, **changes: Any) -> "ViTSpec":

@@ -43,7 +43,7 @@ OF_A_VIT: dict[str, Any] = {
     "norm": "post", "residual": "branch", "position": "sincos_2d", "qkv_bias": False, "output_bias": False,
     "dropout": 0.2, "attention_dropout": 0.2, "mlp_dropout": 0.2, "projection_dropout": 0.2, "stochastic_depth": 0.2,
     "layer_scale": 0.1, "stem": "conv", "initialisation": "truncated_normal", "position_sd": 0.5, "class_token_sd": 0.5,
-    "zero_head": True, "head_hidden": 8, "norm_eps": 0.1,
+    "zero_head": True, "head_hidden": 8, "norm_eps": 0.1, "attention_start": "mimetic",
 }  # fmt: skip
 OF_A_RESNET: dict[str, Any] = {"depth": 14, "width": 8}
 OF_A_SWIN: dict[str, Any] = {
@@ -83,6 +83,7 @@ def configurations(folder: Path) -> Iterator[tuple[str, RunConfig]]:
     yield "vit pool mean, norm after", replace_at(replace_at(vit, "model.pool", "mean"), "model.pool_norm", "after")
     yield "vit stem hybrid", replace_at(vit, "model.stem", "hybrid")
     yield "vit initialisation torch", replace_at(vit, "model.initialisation", "torch")
+    yield "vit attention_start impulse", replace_at(vit, "model.attention_start", "impulse")
     yield from varied("resnet", resnet, "model", OF_A_RESNET)
     for name, large in (
         ("resnet 18", config_of(ResNetSpec(depth=18))),
