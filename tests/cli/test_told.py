@@ -18,7 +18,7 @@ CLAIMS = [
 def told(folder: Path, claims: list[dict[str, object]]) -> list[str]:
     rows = [{"statement": f"Claim {i}.", "reason": "So it is.", **claim} for i, claim in enumerate(claims)]
     summary = {"columns": ["arm", "p (Holm)"], "rows": [["ViT", "0.5"]]}
-    content = {"summary": summary, "claims": rows, "gaps": [], "warnings": [], "answer": "It does."}
+    content = {"summary": summary, "claims": rows, "gaps": [], "warnings": [], "answer": "It does.", "level": 0.95}
     (folder / "report.json").write_text(json.dumps(content))
     out = io.StringIO()
     tell(Console(file=out, width=140), folder, as_json=False)
