@@ -272,8 +272,13 @@ class Evidence:
         known = [prior for prior in found.values() if prior is not None]
         if not known or len(known) < len(found):
             return None
-        variance = sum(weight**2 * prior.variance for cell, weight in weights.items() if (prior := found[cell[1]]))
-        return Prior(variance, known[0].df, sum(prior.most_df for prior in known))
+        parts = dict.fromkeys(found, 0.0)
+        for (_, size), weight in weights.items():
+            parts[size] += weight**2 * (prior.variance if (prior := found[size]) else 0.0)
+        # The residuals of a size count by its part in the sum (Satterthwaite): one of little weight tells little of it.
+        spread = sum(part**2 / prior.most_df for size, part in parts.items() if (prior := found[size]) and part)
+        variance = sum(parts.values())
+        return Prior(variance, known[0].df, variance**2 / spread if spread else known[0].most_df)
 
     def _priors(self, metric: str, scale: Scale, blocked: bool) -> Mapping[int | None, Prior | None]:
         """By training size, from its cells that have all their runs."""
