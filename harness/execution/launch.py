@@ -14,7 +14,7 @@ from harness.execution.progress import Finished
 from harness.records import looks
 from harness.records import provenance as origin
 from harness.records.data_facts import KEY, of_provenance
-from harness.records.layout import StudyFolder
+from harness.records.layout import StudyFolder, pretrained_folder
 from harness.records.run_table import load_records
 from harness.records.study_file import read_study
 from harness.records.write_lock import write_lock
@@ -88,6 +88,7 @@ def make_engine(plan: Plan, options: Options, device: str) -> Engine:
         checkpoint_seconds=options.checkpoint_seconds,
         own_process=not options.is_inline,
         profile=options.profile,
+        pretrained=pretrained_folder(options.results),
     )
     if options.is_inline:
         from harness.execution.engines.worker import InlineEngine

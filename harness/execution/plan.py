@@ -1,17 +1,33 @@
 """From a study to its trainings: every run that will be made, with everything resolved."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from itertools import product
 from typing import Any
 
 from harness.data import content_hash, resolve
-from harness.spec import TUNE_SEED, Arm, DataSpec, Recipe, ResolvedStudy, Run, RunConfig, SourceFacts
+from harness.records.kept_models import with_hash
+from harness.spec import (
+    TUNE_SEED,
+    Arm,
+    DataSpec,
+    InvalidInput,
+    ModelSpec,
+    Recipe,
+    ResolvedStudy,
+    Run,
+    RunConfig,
+    SourceFacts,
+)
 from harness.spec.checks import known
 from harness.spec.errors import require
+from harness.spec.formats import counted
+from harness.spec.recipe import StartFrom
 from harness.spec.run import Phase
 from harness.spec.search import Setting
+
+Resolve = Callable[[DataSpec], tuple[DataSpec, SourceFacts]]
 
 
 @lru_cache(maxsize=256)
@@ -126,6 +142,7 @@ class Plan:
 def make_plan(study: ResolvedStudy) -> Plan:
     """Resolve every cell of a study; trains nothing. Raises `InvalidInput` for what cannot be trained."""
     resolved, hashes, cells = cache(resolve), dict[str, str](), []
+    started = cache(partial(_resolved_start, resolved=resolved))
     for arm, size in study.cells:
         asked = study.data_of(arm, size)
         data, facts = resolved(asked)
@@ -133,6 +150,8 @@ def make_plan(study: ResolvedStudy) -> Plan:
             hashes[asked.source] = content_hash(asked)
         study.check_image(arm, facts.image_size)  # a folder's images are known only now
         recipe = study.recipe_of(arm).resolved(known(data.train_size))
+        if recipe.start_from is not None:
+            recipe = replace(recipe, start_from=started(recipe.start_from, arm.name, arm.model, asked, facts))
         trial_updates = study.trial_updates(recipe)
         _check_batch_sizes(study, arm, recipe, (trial_updates, recipe.total_updates))
         cell = Cell(
@@ -151,6 +170,38 @@ def make_plan(study: ResolvedStudy) -> Plan:
         )
         cells.append(cell)
     return Plan(study=study, cells=tuple(cells))
+
+
+def _resolved_start(
+    start: StartFrom, arm: str, model: ModelSpec, data: DataSpec, facts: SourceFacts, *, resolved: Resolve
+) -> StartFrom:
+    """Where an arm starts from, with nothing left open: model, sizes, the data's hash or that of the file.
+
+    Raises `InvalidInput` for what the images of the arm, of `data` and `facts`, do not go with, and for a missing file.
+    """
+    if (made := start.pretraining) is None:
+        return replace(start, file=with_hash(known(start.file)))
+    before, found = resolved(made.data)
+    require(
+        found.channels == facts.channels,
+        f"Arm {arm!r} starts from a model of images with {counted(found.channels, 'channel')}, and its own have "
+        f"{facts.channels}. Use images of as many channels for both.",
+    )
+    made = replace(
+        made,
+        recipe=made.recipe.resolved(known(before.train_size)),
+        model=made.model or model,
+        data_hash=content_hash(before),
+        channels=found.channels,
+        classes=found.classes,
+    )
+    try:  # again: the sizes of some sources are known only now
+        replace(start, pretraining=replace(made, data=replace(made.data, image_size=found.image_size))).check(
+            model, data, facts.image_size
+        )
+    except InvalidInput as error:
+        raise InvalidInput(f"Arm {arm!r}: {error}") from error
+    return replace(start, pretraining=replace(made, data=before))
 
 
 def _check_batch_sizes(study: ResolvedStudy, arm: Arm, recipe: Recipe, lengths: tuple[int, ...]) -> None:

@@ -16,9 +16,11 @@ from harness.models import family_of, macs_per_image
 from harness.spec import DataSpec, InvalidInput, RunConfig, SourceFacts
 from harness.spec.checks import known
 from harness.spec.functions import line_of
+from harness.spec.run import pretraining_config
 from harness.training.device import Placement, choose, memory_errors
 from harness.training.evaluation import evaluate
 from harness.training.loop import prepare_training, run_updates, teacher_config
+from harness.training.start import stand_in
 from harness.training.state import Diverged, Training
 
 TIMED_UPDATES = 4
@@ -100,7 +102,10 @@ def _try(config: RunConfig, facts: SourceFacts, placement: Placement) -> None:
     teacher = None
     if config.recipe.distillation is not None:
         teacher = _updated(prepare_training(teacher_config(config), dataset, placement)).model.eval()
-    evaluate(_updated(prepare_training(config, dataset, placement, teacher=teacher)), dataset.validation)
+    if config.recipe.start_from is not None and config.recipe.start_from.pretraining is not None:
+        _try(_single_update(pretraining_config(config), config.recipe.batch_size), facts, placement)
+    trained = _updated(prepare_training(config, dataset, placement, teacher=teacher, start=stand_in(config)))
+    evaluate(trained, dataset.validation)
     if family_of(config.model).parts is None:
         macs_per_image(config.model, **config.shape)  # a single image, as the last part of a split may be
 
@@ -122,13 +127,17 @@ def made_up(config: RunConfig, facts: SourceFacts, images: int, placement: Place
 
 @dataclass(frozen=True)
 class Forecast:
-    """What one cell will cost on one worker. A teacher is trained before its own student; 0 without one."""
+    """What one cell will cost on one worker. A teacher is trained before its own student; 0 without one.
+
+    The `pretraining_seconds` stand in the first cell that starts from a pre-training: it is made once.
+    """
 
     cell: Cell
     macs_per_image: int
     seconds_per_image: float
     evaluation_seconds_per_image: float
     teacher_seconds_per_image: float = 0.0
+    pretraining_seconds: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -138,7 +147,8 @@ class Forecast:
         validated = runs * cell.recipe.evaluations * known(cell.data.validation_size)
         evaluated = validated + seeds * tests * cell.facts.test_images
         trained = cell.images_planned * (self.seconds_per_image + self.teacher_seconds_per_image)
-        return trained + evaluated * self.evaluation_seconds_per_image + runs * START_SECONDS
+        evaluated_seconds = evaluated * self.evaluation_seconds_per_image
+        return self.pretraining_seconds + trained + evaluated_seconds + runs * START_SECONDS
 
 
 def forecast(plan: Plan, placement: Placement, *, threads: int) -> list[Forecast]:
@@ -147,19 +157,23 @@ def forecast(plan: Plan, placement: Placement, *, threads: int) -> list[Forecast
     timed: dict[object, tuple[int, float, float]] = {}
 
     def time_of(cell: Cell) -> tuple[int, float, float]:
-        key = (cell.arm.model, cell.recipe.batch_size, cell.data.image_size)
+        start = cell.recipe.start_from
+        key = (cell.arm.model, cell.recipe.batch_size, cell.data.image_size, start and start.trained)
         if key not in timed:
             with refused_by_name(cell.arm.name, cell.confirm(0, {}).config):
                 timed[key] = _time(cell, placement)
         return timed[key]
 
-    cells = []
+    cells, counted = list[Forecast](), set[object]()
     for cell in plan.cells:
         (learner, *teachers) = _apart(cell)
         macs, train, evaluation = time_of(learner)
         # A student's update also costs a forward pass of the teacher, about an evaluation of the same images.
         taught = sum(sum(time_of(teacher)[1:]) for teacher in teachers)
-        cells.append(Forecast(cell, macs, train, evaluation, taught))
+        made = {(one.arm.model, one.recipe, one.data, one.seeds): one for one in _pretrainings(cell)}
+        before = sum(one.recipe.total_images * time_of(one)[1] for key, one in made.items() if key not in counted)
+        counted |= made.keys()
+        cells.append(Forecast(cell, macs, train, evaluation, taught, before))
     return cells
 
 
@@ -173,6 +187,17 @@ def _apart(cell: Cell) -> tuple[Cell, ...]:
     return student, replace(student, arm=replace(cell.arm, model=learned.teacher))
 
 
+def _pretrainings(cell: Cell) -> list[Cell]:
+    """A cell for each pre-training that the runs of a cell start from, as if its model were an arm of their own."""
+    start = cell.recipe.start_from
+    if start is None or (made := start.pretraining) is None:
+        return []
+    assert made.model is not None, "a plan writes it out"
+    arm = replace(cell.arm, name="pre-training", model=made.model, level=None, series=None, changes={})
+    one = replace(cell, arm=arm, recipe=made.recipe, data=made.data, parameters=(), test_shifts=())
+    return [replace(one, seeds=(seed,)) for seed in range(made.seeds)]
+
+
 def _time(cell: Cell, placement: Placement) -> tuple[int, float, float]:
     """MACs of an image, seconds of training per image, seconds of evaluation per image."""
     config = cell.confirm(0, {}).config
@@ -184,7 +209,7 @@ def _time(cell: Cell, placement: Placement) -> tuple[int, float, float]:
     # No dataset is made up beyond the batch, though a real one has at least an image of each class.
     config = replace(config, recipe=recipe, data=replace(cell.data, train_size=batch))
     dataset = made_up(config, cell.facts, batch, placement)
-    training = prepare_training(config, dataset, placement)
+    training = prepare_training(config, dataset, placement, start=stand_in(config))
     steps = run_updates(training)
     next(steps)
     training.seconds = 0.0

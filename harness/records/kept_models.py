@@ -8,7 +8,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, cast
@@ -17,7 +17,8 @@ from harness.records import files
 from harness.records.failpoints import reached
 from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder, place_of, with_place
-from harness.spec import InvalidInput, RunConfig, canonical_json, to_plain
+from harness.spec import InvalidInput, RunConfig, WeightsFile, canonical_json, to_plain
+from harness.spec.errors import require
 
 WEIGHTS, FACTS = "model.safetensors", "model.json"
 SHORTEST_PREFIX = 6  # fewest hexadecimal digits that name a model
@@ -134,6 +135,17 @@ class ModelFolder:
             shutil.copyfileobj(source, copy)
         files.write_json(facts_path, self.facts.as_json())
         return [path, facts_path]
+
+
+def with_hash(file: WeightsFile) -> WeightsFile:
+    """The file of weights with its SHA-256; `InvalidInput` where it is missing or has another than it should."""
+    told = "It must be a file of weights, as model.safetensors of a kept model. Mend the path."
+    require(Path(file.path).is_file(), f"start_from.file.path is {file.path!r}, which is no file. {told}")
+    with files.open_to_read(Path(file.path)) as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if file.sha256 not in (None, found):
+        raise InvalidInput(f"{file.path} has the SHA-256 {found}; it must be {file.sha256}. Get the file itself.")
+    return replace(file, sha256=found)
 
 
 def arm_folders(folder: Path, arms: Iterable[str]) -> dict[str, ModelFolder]:

@@ -65,3 +65,8 @@ def command_line(results: Path, *words: str) -> str:
 def study_folder(study: ResolvedStudy, results: Path) -> Path:
     """`results/<study>/<scale>`."""
     return results / study.name / study.scale
+
+
+def pretrained_folder(results: Path) -> Path:
+    """`results/work/pretrained`: a folder for each training that runs of any study start from, by its digest."""
+    return results / "work" / "pretrained"

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
 from harness.spec.checks import AboveZero, NotNegative, Positive, Probability, check_types, later
@@ -271,6 +271,23 @@ class Torchvision(Architecture):
 
 ModelSpec = ViTSpec | ResNetSpec | SwinSpec | Module | Timm | Torchvision
 """What `harness.models.build` accepts. `kind` is the family, which a search may have a space of its own for."""
+
+
+_OF_THE_START = ("initialisation", "position_sd", "class_token_sd", "zero_head", "head_hidden")
+_OF_THE_TRAINING = ("dropout", "attention_dropout", "mlp_dropout", "projection_dropout", "stochastic_depth")
+"""Fields that decide no shape and no use of the weights below the head."""
+
+
+def require_same_body(model: ModelSpec, other: ModelSpec) -> None:
+    """Refuse a model that does not fit the weights of `other` below the head, or whose head is not known."""
+    require_choice("start_from: the family of the model", model.kind, ("vit", "resnet", "swin"))
+    if model.kind != other.kind:
+        raise InvalidInput(f"start_from has a model of family {other.kind!r}; the arm's is {model.kind!r}. Give one.")
+    names = [item.name for item in fields(model) if item.name not in _OF_THE_START + _OF_THE_TRAINING]
+    for name in names:
+        if (own := getattr(model, name)) != (found := getattr(other, name)):
+            told = "weights fit the model that they were trained in. Make both the same."
+            raise InvalidInput(f"start_from has a model with {name} {found!r}, the arm's has {own!r}; {told}")
 
 
 def _settle(spec: Module | Timm | Torchvision, taken: tuple[str, ...]) -> None:

@@ -3,9 +3,22 @@
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
-from harness.spec.checks import AboveZero, Checked, Count, NotNegative, Positive, Probability, Share, Within, known
+from harness.spec.checks import (
+    AboveZero,
+    Checked,
+    Count,
+    NotNegative,
+    Positive,
+    Probability,
+    Share,
+    Within,
+    check_types,
+    known,
+    later,
+)
+from harness.spec.data import DataSpec
 from harness.spec.errors import require, require_within
-from harness.spec.model import ResNetSpec
+from harness.spec.model import ModelSpec, ResNetSpec, require_same_body
 
 BUDGET_UNITS = ("updates", "epochs", "images")
 
@@ -52,6 +65,92 @@ class Distillation(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pretraining(Checked):
+    """A training whose weights others start from: made where it lacks, kept once, shared by all that ask for it.
+
+    It is a confirm run of its own, of `data`, `recipe` and `model`; what it costs is not counted as the arm's.
+    """
+
+    _key = "pretraining"
+    data: DataSpec
+    recipe: "Recipe"
+    model: ModelSpec | None = None  # None for the arm's own
+    seeds: Positive = 1
+    """How many there are, of seeds 0 to `seeds` - 1; a run of seed s starts from number s modulo `seeds`."""
+    data_hash: str | None = None
+    channels: Positive | None = None
+    classes: Positive | None = None
+    """SHA-256, channels and classes of the images; None, and written out by the plan."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.recipe.start_from is None, "pretraining.recipe.start_from is given; weights come from one place.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsFile(Checked):
+    """A safetensors file of weights; its path and SHA-256 are part of a run's identity."""
+
+    _key = "weights_file"
+    path: str
+    names: Literal["patchbench", "timm"] = "patchbench"
+    """Whose names the tensors have: this project's (`model.safetensors` of a kept model), or timm's of a ViT without
+    extras, or of a ResNet-18, -34 or -50."""
+    grid: tuple[Positive, ...] = ()  # rows and columns of its position embeddings; empty for a square grid
+    sha256: str | None = None  # None for whatever the file has when a study is planned, which is then written out
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(len(self.grid) in (0, 2), f"weights_file.grid is {self.grid}; it must be rows and columns, or empty.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartFrom(Checked):
+    """Weights to start from in place of fresh ones (arXiv 2010.11929, section 3.2), under a new head of zeros.
+
+    Position embeddings are resized to the grid of the images; everything else is loaded as it is, BatchNorm's running
+    statistics too. Images are normalised by their own training subset.
+    """
+
+    _key = "start_from"
+    pretraining: Pretraining | None = None
+    file: WeightsFile | None = None
+    trained: Literal["all", "head"] = "all"
+    """Fine-tuning, or a linear classifier: the body keeps its weights and statistics, and is in evaluation mode."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        both = (self.pretraining, self.file)
+        require(both.count(None) == 1, "start_from needs one of pretraining and file: give one, leave the other out.")
+
+    def check(self, model: ModelSpec, data: DataSpec, image_size: int) -> None:
+        """Refuse what cannot start: another family or body, positions that cannot be resized, images seen before.
+
+        `image_size` is the side of the images of `data`, pixels.
+        """
+        made = self.pretraining
+        require_same_body(model, (made and made.model) or model)
+        if made is None:
+            return
+        before = made.data.image_size or made.data.known_image_size
+        if before is not None:
+            (made.model or model).check_image(before)
+            is_relative = getattr(model, "position", None) == "relative"
+            require(
+                not is_relative or before == image_size,
+                f"start_from has images of {before} pixels, the run of {image_size}; a relative position bias cannot "
+                "be resized. Use images of one size, or another model.position.",
+            )
+        drawn = ("split_seed", "resplit", "validation_size")
+        others = [key for key in drawn if getattr(made.data, key) != getattr(data, key)]
+        require(
+            made.data.source != data.source or not (others or data.resplit),
+            f"start_from sees {made.data.source}, as the run does, in other splits ({', '.join(others) or 'resplit'}): "
+            "images that are tested on would be trained on. Give both the same splits, and data.resplit=false.",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe(Checked):
     """One training's procedure. The defaults train a small model on small images."""
 
@@ -85,6 +184,7 @@ class Recipe(Checked):
     """Evaluations on the validation split, evenly spaced; the last one is after the last update."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     distillation: Distillation | None = None  # a teacher to learn from besides the labels; None for the labels alone
+    start_from: StartFrom | None = later(None)  # trained weights to start from; None for fresh ones
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -55,6 +55,22 @@ class RunConfig(Checked):
         return hashlib.sha256(canonical_json(self).encode()).hexdigest()
 
 
+def pretraining_config(config: RunConfig) -> RunConfig:
+    """The training whose weights a run starts from, where its recipe has one: a confirm run of its own."""
+    made = known(known(config.recipe.start_from).pretraining)
+    assert made.model is not None, "a plan writes out the model, too"
+    return RunConfig(
+        phase="confirm",
+        seed=config.seed % made.seeds,
+        model=made.model,
+        recipe=made.recipe,
+        data=made.data,
+        data_hash=known(made.data_hash),
+        channels=known(made.channels),
+        classes=known(made.classes),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """A planned training: its configuration and its place in the study (which is not part of its identity)."""

@@ -16,7 +16,7 @@ from harness.spec.data import DataSpec
 from harness.spec.errors import InvalidInput, require, require_choice
 from harness.spec.functions import load_file
 from harness.spec.model import ModelSpec
-from harness.spec.recipe import Recipe
+from harness.spec.recipe import Pretraining, Recipe
 from harness.spec.run import leaves, to_plain
 from harness.spec.search import Search, Setting, check_search, extremes, models_tried, round_beyond, settings
 
@@ -196,6 +196,11 @@ class ResolvedStudy(Scale):
         data = arm.changed("data", self.data)
         return data if train_size is None else replace(data, train_size=train_size)
 
+    def pretraining(self, name: str, *, seeds: int = 1) -> Pretraining:
+        """The arm of that name, with its own setting, as what other runs start from: also those of other studies."""
+        arm = self.arm(name)
+        return Pretraining(data=self.data_of(arm), recipe=self.recipe_of(arm), model=arm.model, seeds=seeds)
+
     def trial_updates(self, recipe: Recipe) -> int:
         """Updates of a trial of an arm's resolved recipe: as many images as other arms see, at most a confirm run's."""
         if self.search.updates is None:
@@ -245,13 +250,16 @@ class ResolvedStudy(Scale):
         return int(max(1, min(sizes) // max(parts)))
 
     def check_image(self, arm: Arm, size: int) -> None:
-        """Refuse images of a side (pixels) that do not suit an arm: its model, its teacher, its tests."""
-        learned, shifts = self.recipe_of(arm).distillation, self.test_shifts
+        """Refuse images of a side (pixels) that do not suit an arm: its model, its teacher, its start, its tests."""
+        learned, start, shifts = self.recipe_of(arm).distillation, self.recipe_of(arm).start_from, self.test_shifts
         try:
             self.data_of(arm).check_moved(size)
             models = models_tried(self.search.space_of(arm), arm.model)
             for model in (*models, *([learned.teacher] if learned else [])):
                 model.check_image(size)
+            if start is not None:
+                for model in models:
+                    start.check(model, self.data_of(arm), size)
             if shifts and shifts[-1] >= size:
                 raise InvalidInput(f"test_shifts is {shifts}; images have {size} pixels; shifts must be below that.")
         except InvalidInput as error:

@@ -1,6 +1,7 @@
 """One training: loop, optimiser, schedule, checkpoint, evaluation, cost."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,3 +14,4 @@ class WorkerSettings:
     checkpoint_seconds: float = 30.0  # time between checkpoints within a training
     own_process: bool = True  # whether the process trains this run only, so that its peak memory is the run's
     profile: bool = False  # record the first updates again afterwards: a table of the costliest operations, a trace
+    pretrained: Path | None = None  # the folder of trainings that others start from; None for that of the run's folder

@@ -49,7 +49,7 @@ def evaluate(training: Training, split: AnySplit, beat: Callable[[], object] = l
         found.append(logits.argmax(1))
         seen.append(labels)
         beat()
-    training.evaluated_model.train()
+    training.set_modes()
     predicted, labels = torch.cat(found).cpu(), torch.cat(seen).cpu()
     return Evaluation(
         loss=loss.item() / len(split),
@@ -81,7 +81,7 @@ def evaluate_shifted(
                 moved = translated(images, down=down * pixels, right=right * pixels)
                 hits[row] += (_logits(training, moved).argmax(1) == wanted).sum(1)
                 beat()
-    training.evaluated_model.train()
+    training.set_modes()
     total = len(SIDES) * len(split)
     return tuple(
         Shift(pixels=pixels, accuracy=right / total, agreement=same / total)

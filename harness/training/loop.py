@@ -22,6 +22,7 @@ from harness.data import Dataset, derive
 from harness.data.augmentation import augment
 from harness.data.splits import Batches, Inputs, normalisation, subset
 from harness.models import build
+from harness.models.transfer import freeze_body, start_from
 from harness.spec import Recipe, RunConfig
 from harness.spec.errors import require_within
 from harness.spec.recipe import evaluation_points
@@ -29,21 +30,25 @@ from harness.training.checkpoint import CheckpointFolder
 from harness.training.device import Placement
 from harness.training.evaluation import evaluate, evaluate_shifted, images_per_pass
 from harness.training.optimizer import build_optimizers, learning_rates
+from harness.training.start import Weights
 from harness.training.state import Diverged, Interrupted, Teacher, Training
 
 
-def train(
+def train(  # noqa: PLR0913 (what it may be given, and how it is heard and stopped)
     config: RunConfig,
     dataset: Dataset,
     placement: Placement,
     *,
     emit: Callable[..., object],
     teacher: Teacher | None = None,
+    start: Weights | None = None,
     checkpoints: CheckpointFolder | None = None,
     heartbeat: Callable[[int], object] = lambda update: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Training:
     """Train and evaluate as `config` says, with the `teacher` that a recipe with distillation needs.
+
+    And from the weights, `start`, that a recipe with `start_from` needs.
 
     `emit(event, **fields)` receives `evaluated` events (and first a `taught` one, where there is a teacher);
     `heartbeat` the number of updates done, after each update and each forward pass of an evaluation; `stop` is asked
@@ -54,7 +59,8 @@ def train(
     """
     for pixels in config.test_shifts:
         require_within("test_shifts: shift (pixels)", pixels, 1, dataset.facts.image_size - 1)
-    prepared = partial(prepare_training, config, dataset, placement, teacher=teacher.model if teacher else None)
+    taught_by = teacher.model if teacher else None
+    prepared = partial(prepare_training, config, dataset, placement, teacher=taught_by, start=start)
     training = prepared() if checkpoints is None else checkpoints.restore(prepared)
 
     def beat() -> None:
@@ -123,7 +129,7 @@ def teacher_config(config: RunConfig) -> RunConfig:
     asked = config.recipe.distillation
     assert asked is not None
     rate, decay = asked.learning_rate, asked.weight_decay
-    recipe = replace(config.recipe, learning_rate=rate, weight_decay=decay, distillation=None)
+    recipe = replace(config.recipe, learning_rate=rate, weight_decay=decay, distillation=None, start_from=None)
     return replace(config, phase="tune", model=asked.teacher, recipe=recipe, test_shifts=())
 
 
@@ -140,21 +146,26 @@ def prepare_training(
     placement: Placement,
     *,
     teacher: nn.Module | None = None,
+    start: Weights | None = None,
     weights: str = "initialisation",
 ) -> Training:
     """Everything before the first update: subset, normalisation, model, optimisers, generators, schedule.
 
     Initialisation, batch order, augmentation and dropout draw from generators of their own, all derived from the
     run's seed: two arms with the same seed see the same images in the same order with the same augmentation.
-    `weights` names the generator of the initial weights; `teacher` is in eval mode, on the device.
+    `weights` names the generator of the initial weights, in whose place `start` is put where the recipe asks for it;
+    `teacher` is in eval mode, on the device. Raises `InvalidInput` for weights that do not fit the model.
     """
-    recipe, seed = config.recipe, config.seed
+    recipe, seed, asked = config.recipe, config.seed, config.recipe.start_from
+    assert (start is None) == (asked is None), "weights to start from are given where the recipe asks for them"
     assert (teacher is None) == (recipe.distillation is None), "a teacher is trained where the recipe asks for one"
     indices = subset(dataset.train, config.train_size, seed=seed)
     mean, std = normalisation(dataset.train, indices)
     per_pass = images_per_pass(config)
     torch.manual_seed(derive(seed, weights))
     model = placement.place(build(config.model, **config.shape))
+    if start is not None:
+        start_from(model, start.tensors, start.what, start.grid)
     torch.manual_seed(derive(seed, "dropout"))
     # One compilation, which takes minutes, serves all updates: parts of two sizes make it one for any size.
     # Evaluations do without, as another mode and number of images would be compiled apart; so do hooks.
@@ -164,6 +175,7 @@ def prepare_training(
         placement=placement,
         model=model,
         compiled=torch.compile(model.forward, dynamic=is_uneven) if recipe.compile else None,
+        frozen=freeze_body(model) if asked is not None and asked.trained == "head" else (),
         average=None if recipe.ema_decay is None else copy.deepcopy(model),
         optimizers=build_optimizers(model, recipe),
         batches=Batches(dataset.train, indices, recipe.batch_size, seed=seed),
@@ -181,7 +193,7 @@ def prepare_training(
 def run_updates(training: Training) -> Iterator[None]:
     """Do the updates that remain; control returns to the caller after each."""
     updates = training.recipe.total_updates
-    training.model.train()
+    training.set_modes()
     began = time.perf_counter()
     for images, labels in training.batches.between(training.update, updates):
         loss = _update(training, images, labels)

@@ -4,6 +4,7 @@ import contextlib
 import platform
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from harness.models import attention_macs_per_image, macs_per_image, parameters
 from harness.records import provenance
 from harness.records.files import read_bytes, sha256
 from harness.records.runs import Journal, RunFolder, RunResult
-from harness.spec import Run
+from harness.spec import Run, RunConfig
 from harness.spec.formats import counted
 from harness.training import WorkerSettings
 from harness.training.checkpoint import CheckpointFolder
@@ -22,6 +23,7 @@ from harness.training.device import Placement, choose, keep_freed_memory, memory
 from harness.training.loop import train, train_teacher
 from harness.training.numerics import NUMERICS
 from harness.training.profiling import profile
+from harness.training.start import Weights, pretrained, stand_in
 from harness.training.state import Diverged, Interrupted, Training
 from harness.training.weights import keep_model
 
@@ -56,7 +58,10 @@ def perform(
         result = _blank(run, placement, settings)
         try:
             with memory_errors():
-                training = _train(run, placement, journal, checkpoints, heartbeat=heartbeat, stop=stop)
+                start = _start(run.config, folder, settings, heartbeat=heartbeat, stop=stop)
+                if start is not None and (settings.own_process or placement.device.type == "cuda"):
+                    placement.begin_peak()
+                training = _train(run, placement, journal, checkpoints, start, heartbeat=heartbeat, stop=stop)
             result = _completed(result, run, folder, training)
         except Diverged as error:
             images = error.update * run.config.recipe.batch_size
@@ -82,8 +87,24 @@ def perform(
     return result
 
 
+def _start(
+    config: RunConfig, folder: RunFolder, settings: WorkerSettings, **signs: Callable[..., Any]
+) -> Weights | None:
+    """What a run starts from in place of fresh weights: a file, or a pre-training, which is made where it lacks."""
+    asked = config.recipe.start_from
+    if asked is None or asked.pretraining is None:
+        return stand_in(config)
+    made = partial(perform, settings=replace(settings, profile=False))
+    return pretrained(config, settings.pretrained or folder.path.parent, made, **signs)
+
+
 def _train(
-    run: Run, placement: Placement, journal: Journal, checkpoints: CheckpointFolder, **signs: Callable[..., Any]
+    run: Run,
+    placement: Placement,
+    journal: Journal,
+    checkpoints: CheckpointFolder,
+    start: Weights | None,
+    **signs: Callable[..., Any],
 ) -> Training:
     config, teacher = run.config, None
     dataset = load(config.data, device=placement.device, phase=config.phase, seed=config.seed)
@@ -91,7 +112,9 @@ def _train(
         raise RuntimeError(f"the data changed since the run was planned: {config.data_hash} -> {dataset.hash}")
     if config.recipe.distillation is not None:
         teacher = train_teacher(config, dataset, placement, keeper=checkpoints, **signs)
-    return train(config, dataset, placement, emit=journal.append, teacher=teacher, checkpoints=checkpoints, **signs)
+    return train(
+        config, dataset, placement, emit=journal.append, teacher=teacher, start=start, checkpoints=checkpoints, **signs
+    )
 
 
 def _blank(run: Run, placement: Placement, settings: WorkerSettings) -> RunResult:

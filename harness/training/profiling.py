@@ -13,6 +13,7 @@ from harness.spec import Run
 from harness.spec.formats import counted
 from harness.training.device import Placement
 from harness.training.loop import prepare_training, run_updates
+from harness.training.start import stand_in
 
 TABLE, TRACE = "profile.txt", "trace.json.gz"
 """Files in the run's folder; the trace opens in https://ui.perfetto.dev or chrome://tracing."""
@@ -27,7 +28,7 @@ def profile(run: Run, folder: Path, placement: Placement) -> Path:
     # An untrained teacher costs what a trained one costs.
     teacher = None if learned is None else placement.place(build(learned.teacher, **config.shape)).eval()
     dataset = load(config.data, device=placement.device, phase="tune", seed=config.seed)
-    steps = run_updates(prepare_training(config, dataset, placement, teacher=teacher))
+    steps = run_updates(prepare_training(config, dataset, placement, teacher=teacher, start=stand_in(config)))
     list(itertools.islice(steps, min(WARM_UP, updates - recorded)))
     is_cuda = placement.device.type == "cuda"
     with torch.profiler.profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * is_cuda]) as profiler:

@@ -63,6 +63,7 @@ class Training:
     validation_accuracy: float = math.nan
     teacher: nn.Module | None = None
     """In eval mode; its answers are learned from too, where the recipe asks for distillation."""
+    frozen: tuple[nn.Module, ...] = ()  # parts of the model that keep their weights and running statistics
     compiled: Callable[[Tensor], Tensor] | None = None
     """The model's forward pass as torch.compile makes it, where the recipe asks for that; for updates alone."""
     test: Evaluation | None = None
@@ -77,6 +78,12 @@ class Training:
     def evaluated_model(self) -> nn.Module:
         """The model, or its average where there is one."""
         return self.model if self.average is None else self.average
+
+    def set_modes(self) -> None:
+        """Be ready for updates: the model in training mode, but for what is frozen."""
+        self.model.train()
+        for part in self.frozen:
+            part.eval()
 
 
 @dataclass(frozen=True, kw_only=True)

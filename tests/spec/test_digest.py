@@ -14,12 +14,15 @@ from harness.spec import (
     DataSpec,
     Distillation,
     InvalidInput,
+    Pretraining,
     Recipe,
     ResNetSpec,
     Run,
     RunConfig,
+    StartFrom,
     SwinSpec,
     ViTSpec,
+    WeightsFile,
     canonical_json,
     to_plain,
 )
@@ -43,13 +46,34 @@ OF_A_RESNET = replace(CONFIG, phase="confirm", model=ResNetSpec(depth=8))
 OF_A_SWIN = replace(CONFIG, model=SwinSpec(patch_size=2, width=12, depths=(1, 1), heads=(2, 2), window=4))
 TEACHER = Distillation(teacher=ResNetSpec(depth=8), learning_rate=0.1)
 WITH_A_TEACHER = replace(CONFIG, recipe=replace(CONFIG.recipe, distillation=TEACHER))
+PRETRAINING = Pretraining(
+    data=DataSpec(source="fashion_mnist", image_size=28, train_size=1000, validation_size=100),
+    recipe=Recipe(updates=100, learning_rate=1e-3, weight_decay=0.05),
+    model=VIT,
+    data_hash="ef" * 32,
+    channels=1,
+    classes=10,
+)
+STARTED = replace(CONFIG, recipe=replace(CONFIG.recipe, start_from=StartFrom(pretraining=PRETRAINING)))
+FILE = WeightsFile(path="a.safetensors", grid=(2, 3), sha256="ab" * 32)
+FROM_A_FILE = replace(CONFIG, recipe=replace(CONFIG.recipe, start_from=StartFrom(file=FILE)))
 OTHERS = {
     "model.width": 36, "model.position": "sincos_2d", "model.stem": "conv", "data.source": "cifar10",
     "recipe.updates": 101, "recipe.precision": "fp32", "model.depth": 3, "data_hash": "cd" * 32, "model.heads": 4,
-    "recipe.distillation": TEACHER, "test_shifts": (1, 2),
+    "recipe.distillation": TEACHER, "recipe.start_from": StartFrom(file=FILE), "test_shifts": (1, 2),
     "data.background": (0, 0, 0), "data.channels": 1,
 }  # fmt: skip
 OTHERS_OF_A_SWIN = {"model.depths": (1, 2), "model.heads": (2, 3), "model.width": 14}
+OTHERS_OF_A_START = {
+    "recipe.start_from.pretraining.data.image_size": 14, "recipe.start_from.pretraining.recipe.updates": 101,
+    "recipe.start_from.pretraining.model.dropout": 0.1, "recipe.start_from.pretraining.seeds": 2,
+    "recipe.start_from.pretraining.data_hash": "01" * 32, "recipe.start_from.pretraining.channels": 3,
+    "recipe.start_from.pretraining.classes": 5, "recipe.start_from.trained": "head",
+}  # fmt: skip
+OTHERS_OF_A_FILE = {
+    "recipe.start_from.file.path": "b.safetensors", "recipe.start_from.file.names": "timm",
+    "recipe.start_from.file.grid": (3, 2), "recipe.start_from.file.sha256": "01" * 32,
+}  # fmt: skip
 OTHERS_OF_A_TEACHER = {"recipe.distillation.teacher.depth": 14}
 KINDS = ("kind",)  # what class a specification is of
 BUDGETS = ("recipe.epochs", "recipe.images")  # only one unit may be given
@@ -97,6 +121,8 @@ def within(config, part, others):
         *(pytest.param(CONFIG, name, OTHERS, id=name) for name in leaves(CONFIG)),
         *within(OF_A_SWIN, "model", OTHERS_OF_A_SWIN),
         *within(WITH_A_TEACHER, "recipe.distillation", OTHERS_OF_A_TEACHER),
+        *(pytest.param(STARTED, name, OTHERS_OF_A_START, id=name) for name in OTHERS_OF_A_START),
+        *(pytest.param(FROM_A_FILE, name, OTHERS_OF_A_FILE, id=name) for name in OTHERS_OF_A_FILE),
     ],
 )
 def test_every_field_is_part_of_the_digest(config, name, others):

@@ -296,7 +296,7 @@ MESSAGES = {
         "search tunes 'learning_rat', which arm 'ResNet-8' does not have: 'learning_rat' is not a field of "
         "Recipe. Did you mean 'learning_rate'? Valid: updates, epochs, images, batch_size, accumulate, optimizer, "
         "learning_rate, weight_decay, momentum, schedule, warmup, clip_norm, label_smoothing, ema_decay, "
-        "precision, compile, evaluations, augmentation, distillation.",
+        "precision, compile, evaluations, augmentation, distillation, start_from.",
     ),
     "changed field": (
         lambda: study(arms=(Arm("a", VIT, changes={"recipe.warmup": 2}),)),

@@ -15,9 +15,23 @@ from torch import nn
 from training_cases import CPU
 
 from harness.data import content_hash, load, resolve
-from harness.spec import Augmentation, DataSpec, Distillation, Module, Recipe, ResNetSpec, RunConfig, SwinSpec, ViTSpec
+from harness.spec import (
+    Augmentation,
+    DataSpec,
+    Distillation,
+    Module,
+    Pretraining,
+    Recipe,
+    ResNetSpec,
+    RunConfig,
+    StartFrom,
+    SwinSpec,
+    ViTSpec,
+)
 from harness.spec.checks import replace_at
+from harness.spec.run import pretraining_config
 from harness.training.loop import train, train_teacher
+from harness.training.start import Weights
 
 KEPT = Path(__file__).with_name("golden_losses.json")
 
@@ -106,6 +120,9 @@ def configurations(folder: Path) -> Iterator[tuple[str, RunConfig]]:
     yield "taught", taught
     yield from varied("taught", taught, "recipe.distillation", OF_A_DISTILLATION)
     yield "taught by its own token", replace_at(taught, "model.distillation_token", True)
+    start = pretraining_of(config_of(VIT, image_size=12))
+    yield "vit started", replace_at(vit, "recipe.start_from", start)
+    yield "vit started, head alone", replace_at(vit, "recipe.start_from", replace(start, trained="head"))
     yield from varied("vit", vit, "data", OF_DATA)
     yield from varied("vit moved", replace_at(vit, "data.moved_share", 0.5), "data", OF_MOVED)
     photographs = {"source": f"imagefolder:{photographs_in(folder)}", "image_size": 8, "train_size": 24}
@@ -146,6 +163,29 @@ def config_of(model: Any, **data: Any) -> RunConfig:
     )
 
 
+def pretraining_of(config: RunConfig) -> StartFrom:
+    """What starts from a run of another configuration."""
+    made = Pretraining(
+        data=config.data,
+        recipe=config.recipe.resolved(80),
+        model=config.model,
+        data_hash=config.data_hash,
+        channels=config.channels,
+        classes=config.classes,
+    )
+    return StartFrom(pretraining=made)
+
+
+def weights_before(config: RunConfig) -> Weights | None:
+    """The weights that a run starts from, trained for it."""
+    if config.recipe.start_from is None:
+        return None
+    before = pretraining_config(config)
+    dataset = load(before.data, phase="confirm", seed=before.seed)
+    done = train(before, dataset, CPU, emit=lambda event, **told: None)
+    return Weights(tensors=done.evaluated_model.state_dict(), what="a test")
+
+
 def losses(config: RunConfig) -> list[float]:
     """Training loss of each update, then validation and test loss, and accuracy on shifted images."""
     dataset = load(config.data, phase="confirm", seed=config.seed)
@@ -153,7 +193,8 @@ def losses(config: RunConfig) -> list[float]:
     teacher = None
     if config.recipe.distillation is not None:
         teacher = train_teacher(config, dataset, CPU, keeper=Forgetful())
-    done = train(config, dataset, CPU, emit=lambda event, **told: events.append(told), teacher=teacher)
+    made: dict[str, Any] = {"teacher": teacher, "start": weights_before(config)}
+    done = train(config, dataset, CPU, emit=lambda event, **told: events.append(told), **made)
     assert done.test is not None
     found = [told["train_loss"] for told in events if "train_loss" in told]
     return [*found, done.validation_loss, done.test.loss, *(shifted.accuracy for shifted in done.shifts)]
