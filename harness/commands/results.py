@@ -100,6 +100,24 @@ def compare(results: Path, first: str, second: str, scale: str | None, output: P
     say(*(f"Written: {path}" for path in written), err=as_json)
 
 
+@click.command()
+@click.option("--scale", type=click.Choice(SCALES), help="Default: the largest that has results, but smoke.")
+@json_option
+@click.pass_obj
+def headline(results: Path, scale: str | None, as_json: bool) -> None:
+    """Draw where data beats bias from what is kept: RESULTS/headline.svg, .png and .csv; trains nothing."""
+    from harness.execution.headline import write_headline
+
+    picture, written, notes = write_headline(results, scale)
+    if as_json:
+        say_json(
+            {"title": picture.title, "text": picture.text, "notes": notes, "files": [str(path) for path in written]}
+        )
+    else:
+        say(picture.title, *(f"note: {text}" for text in notes))
+    say(*(f"Written: {path}" for path in written), err=as_json)
+
+
 def _compared(results: Path, name: str, scale: str | None) -> Path:
     """The results folder that an argument of `compare` names."""
     if (Path(name) / "study.json").is_file():

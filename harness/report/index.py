@@ -13,6 +13,7 @@ from harness.records import files
 from harness.records.layout import REPORT_FILE, StudyFolder
 from harness.report.all_claims import AllClaims, all_claims, claims_in
 from harness.report.content import NO_ANSWER
+from harness.report.headline import PICTURE, kept_text
 from harness.report.page import environment, escape, markdown_table
 from harness.spec import SCALES, InvalidInput
 from harness.spec.formats import NONE, points_range, words
@@ -63,8 +64,10 @@ def write_index(results: Path) -> list[Path]:
     entries = entries_of(results)
     readme, page = results / "README.md", results / "index.html"
     together = all_claims(dict(row) for entry in entries for row in entry.claims)
-    files.write_text(readme, _markdown(entries, together, _by_hand(readme)))
-    files.write_text(page, environment().get_template("index.html.j2").render(entries=entries, together=together))
+    picture = kept_text(results)
+    files.write_text(readme, _markdown(entries, together, _by_hand(readme), picture))
+    shown = {"entries": entries, "together": together, "picture": picture, "address": PICTURE}
+    files.write_text(page, environment().get_template("index.html.j2").render(shown))
     return [readme, page]
 
 
@@ -113,10 +116,14 @@ def _by_hand(readme: Path) -> str:
     return kept.strip() if opened and closed and "\n" not in before.strip() else text.strip()
 
 
-def _markdown(entries: list[Entry], together: AllClaims, by_hand: str) -> str:
+def _markdown(entries: list[Entry], together: AllClaims, by_hand: str, picture: tuple[str, str] | None) -> str:
     rows = [_row(entry) for entry in entries if not entry.problem]
     lost = [f"- {escape(entry.title)}: {escape(entry.problem)}" for entry in entries if entry.problem]
-    blocks = ["# Results", OPEN, by_hand, CLOSE, "## Studies"]
+    blocks = ["# Results", OPEN, by_hand, CLOSE]
+    if picture:
+        title, text = (html.escape(each).replace("|", "&#124;") for each in picture)
+        blocks += ["## Data against bias", f"**{title}.**", f'<img src="{PICTURE}" width="900" alt="{text}">']
+    blocks.append("## Studies")
     blocks += ["\n".join((_HEADINGS, *rows)), _SMALLEST] if rows else ["No study has a report yet."]
     if together.tally:
         told = f"**All claims:** {tally_text(together.tally)}. {escape(together.text)}"

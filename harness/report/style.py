@@ -149,9 +149,9 @@ def marks(study: ResolvedStudy) -> dict[str, Mark]:
         names = [arm.name for arm in sorted(study.arms, key=lambda arm: float(arm.level or 0))]
         return looks | dict(zip(names, ordered_marks(len(names)), strict=True))
     for arms in study.series.values():
-        look = grey if study.baseline in arms else _distinct(next(place))
+        look = grey if study.baseline in arms else distinct_mark(next(place))
         looks |= {arm.name: replace(look, dash=_DASHES[i % len(_DASHES)]) for i, arm in enumerate(arms)}
-    return looks | {arm.name: _distinct(next(place)) for arm in study.arms if arm.series is None}
+    return looks | {arm.name: distinct_mark(next(place)) for arm in study.arms if arm.series is None}
 
 
 def ordered_marks(number: int) -> list[Mark]:
@@ -165,7 +165,7 @@ def has_ordered_levels(study: ResolvedStudy) -> bool:
     return bool(study.arms) and all(isinstance(arm.level, float) for arm in study.arms)
 
 
-def _distinct(place: int) -> Mark:
+def distinct_mark(place: int) -> Mark:
     """All combinations of a colour and its turn's marker and dash."""
     turn, colour = divmod(place, len(_COLOURS))
     return Mark(_COLOURS[colour], _MARKERS[(place + turn) % len(_MARKERS)], _DASHES[turn % len(_DASHES)])

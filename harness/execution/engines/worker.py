@@ -4,6 +4,7 @@ import contextlib
 import faulthandler
 import time
 import traceback
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from harness.records.failpoints import reached
 from harness.records.files import mendable
 from harness.records.provenance import code_fingerprint, git_state
 from harness.records.runs import RunFolder, RunResult
-from harness.spec import InvalidInput, Run
+from harness.spec import DataSpec, InvalidInput, Run
 from harness.training import WorkerSettings
 from harness.training.perform import perform
 from harness.training.state import Interrupted
@@ -67,6 +68,17 @@ def report(pipe: Connection, folder: Path, known: dict[str, RunResult]) -> None:
 
     with mendable(folder):
         publish(folder, pipe.send, known)
+
+
+def sample(pipe: Connection, specs: Sequence[DataSpec]) -> None:
+    """Send an image of each data set, uint8 (C, H, W), or why there is none."""
+    from harness.data.samples import sample as image_of
+
+    for spec in specs:
+        try:
+            pipe.send(image_of(spec))
+        except InvalidInput as error:
+            pipe.send(str(error))
 
 
 class InlineEngine:

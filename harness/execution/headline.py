@@ -1,0 +1,170 @@
+"""The picture of data against bias from a folder of results: its headline.svg, .png and .csv."""
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from harness.analysis.evidence import Evidence, evidence_of
+from harness.analysis.leads import Line, lines_of, published_line, told
+from harness.analysis.wording import listed
+from harness.execution.process import Call, CallEndedError, CallFailedError
+from harness.records import files, manifest
+from harness.records.correctness import read_arrays, write_arrays
+from harness.records.layout import StudyFolder, command_line
+from harness.records.run_table import load_records
+from harness.records.write_lock import write_lock
+from harness.report import write_index
+from harness.report.headline import Headline, Panel, Sample, draw
+from harness.spec import SCALES, SOURCES, DataSpec, InvalidInput, canonical_json
+from harness.spec.formats import confidence, words
+
+FIRST = ("data_scale", "data_vs_bias")
+"""Studies for the first panel: the first that has results."""
+
+BESIDE = "dataset_size"
+"""The study of real images beside it."""
+
+_SAMPLES = "headline.npz"  # is kept, so that the picture has the sample images wherever it is drawn again
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A study in the picture, with at least one line."""
+
+    evidence: Evidence
+    lines: tuple[Line, ...]
+
+    @property
+    def heading(self) -> str:
+        study = self.evidence.study
+        return f"{words(study.name).capitalize()} ({study.scale}), {words(study.data.source)}"
+
+    @property
+    def data(self) -> dict[str, DataSpec]:
+        """The images of each condition, at the smallest training size."""
+        study = self.evidence.study
+        return {x.condition: study.data_of(study.arm(x.vit), study.train_sizes[0]) for x in self.lines}
+
+
+def write_headline(results: Path, scale: str | None = None) -> tuple[Headline, list[Path], list[str]]:
+    """Draw what is kept at a scale (by default the largest that has results, but `smoke`); trains nothing.
+
+    Returns the picture, the files and what the picture lacks. Equal results give equal bytes.
+    """
+    first = next(filter(None, (_shown(results, name, scale) for name in FIRST)), None)
+    if first is None:
+        command = command_line(results, "run", FIRST[0], "--scale", scale or "laptop")
+        raise InvalidInput(
+            f"{results} has no results of {' or '.join(FIRST)}{f' at scale {scale!r}' if scale else ''} in which a "
+            f"vision transformer is compared with a ResNet over training sizes. Run it first: {command}"
+        )
+    shown, notes, said = [first], list[str](), list[str]()
+    if beside := _shown(results, BESIDE, scale):
+        shown.append(beside)
+    else:
+        notes.append(f"Without real images, as there are no results of {BESIDE}.")
+        said.append(f"Run it: {command_line(results, 'run', BESIDE, '--scale', first.evidence.study.scale)}")
+    wanted = [data for each in shown for data in each.data.values()]
+    samples, reasons = _samples(results, wanted)
+    if without := dict.fromkeys(data.source for data in wanted if _key(data) not in samples):
+        notes.append(f"Without sample images of {listed(without)}.")
+    picture = draw([*_panels(shown, samples), _published()], " ".join([_note(shown), *notes]))
+    paths = [results / f"headline.{ending}" for ending in ("svg", "png", "csv")]
+    with write_lock(StudyFolder(results).write_lock):
+        for path, content in zip(paths, (picture.svg, picture.png, picture.csv.encode()), strict=True):
+            files.write_bytes(path, content)
+        write_index(results)
+    return picture, paths, [*notes, *said, *reasons]
+
+
+def _shown(results: Path, name: str, scale: str | None) -> _Shown | None:
+    """A study at a scale that has results; None where it has none, or none of what the picture shows."""
+    for each in [scale] if scale else reversed(SCALES[1:]):
+        folder = results / name / each
+        if StudyFolder(folder).study_file.exists():
+            manifest.require_unchanged(folder)
+            evidence = evidence_of(load_records(folder))
+            if lines := lines_of(evidence):
+                return _Shown(evidence, lines)
+    return None
+
+
+def _panels(shown: Sequence[_Shown], samples: dict[str, Sample]) -> list[Panel]:
+    """The finding of the first panel is the picture's title; those of others stand in their headings."""
+    return [
+        Panel(
+            name=f"{each.evidence.study.name}/{each.evidence.study.scale}",
+            heading=each.heading + (f": {told(each.lines)}" if each is not shown[0] else ""),
+            x="training images",
+            lines=each.lines,
+            samples={name: samples[key] for name, data in each.data.items() if (key := _key(data)) in samples},
+        )
+        for each in shown
+    ]
+
+
+def _published() -> Panel:
+    table = Path(importlib.import_module("studies").__path__[0]) / "published.csv"
+    line = published_line(table.read_text())
+    return Panel(
+        name="published",
+        heading=f"Published, one run per model, no seed interval: {line.resnet} and {line.vit} {line.finding}",
+        x="images seen",
+        lines=(line,),
+    )
+
+
+def _note(shown: Sequence[_Shown]) -> str:
+    levels = listed(dict.fromkeys(confidence(each.evidence.level) for each in shown))
+    return (
+        "Above: accuracy of the ResNet less that of the vision transformer (ViT), over paired seeds. Below: the ViT's "
+        f"error over the ResNet's. Bars: {levels} intervals. Rings: crossings, with bars over their intervals. "
+        "Published: ImageNet, 5-shot, from the data of arXiv 2209.06640."
+    )
+
+
+def _samples(results: Path, data: Sequence[DataSpec]) -> tuple[dict[str, Sample], list[str]]:
+    """A sample image of each data set by its key, the kept one or else one made here, and why others are not there.
+
+    Only sources that are known by their name are read: results from elsewhere could point to any path or function.
+    """
+    found, reasons = _kept_samples(results / _SAMPLES), dict[str, None]()
+    if wanted := [each for each in data if _key(each) not in found and not SOURCES[each.kind]]:
+        call = Call("sample", wanted)
+        try:
+            for each in wanted:
+                image = call.hear()
+                if isinstance(image, str):
+                    reasons[image] = None
+                else:
+                    found[_key(each)] = image
+        except (InvalidInput, CallFailedError, CallEndedError) as error:  # such as: no torch here
+            reasons[str(error).strip().splitlines()[-1]] = None
+        finally:
+            call.close()
+    if kept := {key: found[key] for key in map(_key, data) if key in found}:
+        write_arrays(
+            results / _SAMPLES,
+            keys=np.array(list(kept), dtype="U64"),
+            shapes=np.array([image.shape for image in kept.values()], dtype=np.int64).reshape(-1),
+            pixels=np.concatenate([image.reshape(-1) for image in kept.values()]),
+        )
+    return kept, list(reasons)
+
+
+def _kept_samples(path: Path) -> dict[str, Sample]:
+    """What `_samples` kept; nothing where that is not there, or not whole."""
+    try:
+        kept = read_arrays(path, {"keys": "U", "shapes": "i", "pixels": "u"})
+        shapes = kept["shapes"].reshape(len(kept["keys"]), 3)
+        parts = np.split(kept["pixels"].astype(np.uint8), np.cumsum(shapes.prod(1))[:-1])
+        return {key: part.reshape(shape) for key, part, shape in zip(kept["keys"].tolist(), parts, shapes, strict=True)}
+    except (InvalidInput, ValueError):
+        return {}
+
+
+def _key(data: DataSpec) -> str:
+    return files.sha256(canonical_json(data).encode())

@@ -1,0 +1,128 @@
+"""What the picture of data against bias says: leads by condition, crossings, and their words."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from simulate import evidence
+
+from harness.analysis.leads import Line, lines_of, published_line, told
+from harness.spec import Arm, DataSpec, Recipe, ResNetSpec, ResolvedStudy, ViTSpec
+
+SIZES = (1000, 4000, 16_000, 64_000)
+MOVED = {"patches moved": {"data.moved_share": 1.0, "data.moved_patch": 4}, "pixels moved": {"data.moved_share": 1.0}}
+CHANGES = {"as they are": {}, **MOVED}
+WIDE = (0.2, 0.1, 0.05, 0.02)
+CROSSING = (0.06, -0.02, -0.06, -0.08)
+PUBLISHED = (Path(__file__).resolve().parents[2] / "studies" / "published.csv").read_text()
+
+
+def study(conditions: tuple[str, ...], seeds: int = 5) -> ResolvedStudy:
+    families = {"ResNet": ResNetSpec(depth=8, width=8), "ViT": ViTSpec(patch_size=4, width=8, depth=1, heads=1)}
+    arms = [
+        Arm(
+            f"{family}: {condition}",
+            model,
+            against=f"ResNet: {condition}" if family == "ViT" else None,
+            changes=CHANGES[condition],
+        )
+        for family, model in families.items()
+        for condition in conditions
+    ]
+    return ResolvedStudy(
+        name="simulated",
+        scale="laptop",
+        question="Does data beat bias?",
+        source="none",
+        factor="moved",
+        data=DataSpec(),
+        recipe=Recipe(updates=10),
+        baseline=arms[0],
+        arms=tuple(arms[1:]),
+        train_sizes=SIZES,
+        seeds=tuple(range(seeds)),
+    )
+
+
+def drawn(leads: Mapping[str, tuple[float, ...]], seeds: int = 5, seed_sd: float = 0.004) -> tuple[Line, ...]:
+    """Lines of a study in which the ResNet leads by `leads` at each size, its accuracy .8 everywhere."""
+
+    def accuracy(arm: str, size: int | None) -> float:
+        family, condition = arm.split(": ")
+        assert size is not None
+        return 0.8 - (leads[condition][SIZES.index(size)] if family == "ViT" else 0.0)
+
+    return lines_of(evidence(study(tuple(leads), seeds), accuracy, seed=1, seed_sd=seed_sd))
+
+
+def test_a_planted_crossing_is_found_and_told_with_its_interval():
+    whole, moved = drawn({"as they are": WIDE, "patches moved": CROSSING})
+    assert (whole.condition, whole.resnet, whole.vit) == ("as they are", "ResNet: as they are", "ViT: as they are")
+    assert [lead.accuracy.value for lead in whole.leads] == pytest.approx(WIDE, abs=0.01)
+    assert [lead.ratio.value for lead in whole.leads] == pytest.approx([1 + lead / 0.2 for lead in WIDE], abs=0.05)
+    assert all(lead.accuracy.ci_low < lead.accuracy.value < lead.accuracy.ci_high for lead in whole.leads)
+    assert all(lead.ratio.ci_low < lead.ratio.value < lead.ratio.ci_high and lead.n == 5 for lead in whole.leads)
+    assert math.isnan(whole.crossing.value)
+    place = moved.crossing
+    assert 1000 < place.ci_low < place.value < place.ci_high < 4000
+    low, value, high = (f"{float(f'{x:.2g}'):,.0f}" for x in (place.ci_low, place.value, place.ci_high))
+    assert told((whole, moved)) == (
+        "on images as they are the ResNet leads at every size; "
+        f"with patches moved the ViT overtakes at about {value} images [{low}, {high}]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("leads", "finding"),
+    [
+        (WIDE, "the ResNet leads at every size"),
+        (tuple(-lead for lead in WIDE), "the ViT leads at every size"),
+        ((0.2, 0.1, 0.05, 0.0), "the ResNet leads at 3 of 4 sizes, the ViT at none"),
+        ((0.0, -0.1, -0.1, -0.2), "the ViT leads at 3 of 4 sizes, the ResNet at none"),
+        ((0.1, -0.1, 0.1, -0.1), "the lead changes more than once"),
+    ],
+)
+def test_what_is_told_without_a_crossing(leads: tuple[float, ...], finding: str):
+    (line,) = drawn({"as they are": leads}, seed_sd=0.006)
+    assert line.finding == finding
+    assert math.isnan(line.crossing.value)
+
+
+def test_no_difference_is_told_as_such():
+    (line,) = drawn({"as they are": (0.0, 0.0, 0.0, 0.0)}, seed_sd=0.02)
+    assert line.finding == "neither leads significantly at any size"
+
+
+def test_a_resnet_that_comes_from_behind_overtakes():
+    (line,) = drawn({"pixels moved": tuple(-lead for lead in CROSSING)})
+    assert line.finding.startswith("the ResNet overtakes at about ")
+
+
+def test_few_seeds_judge_nothing_but_are_drawn():
+    (line,) = drawn({"as they are": WIDE}, seeds=2)
+    assert line.finding.startswith("nothing can be judged (2 of at least 3 seeds")
+    assert len(line.leads) == len(SIZES)
+
+
+def test_conditions_with_one_finding_share_a_clause():
+    lines = drawn({"as they are": WIDE, "patches moved": WIDE, "pixels moved": CROSSING})
+    assert [line.condition for line in lines] == ["as they are", "patches moved", "pixels moved"]
+    text = told(lines)
+    assert text.startswith("on images as they are and with patches moved the ResNet leads at every size; with pixels")
+
+
+def test_published_curves_cross_at_204_million_images():
+    line = published_line(PUBLISHED)
+    assert (line.resnet, line.vit) == ("BiT-R50x1", "ViT-B/16")
+    assert line.crossing.value == pytest.approx(204e6, abs=1e6)
+    assert line.finding == "cross at about 204,000,000 images seen"
+    assert line.leads[0].accuracy.value > 0 > line.leads[-1].accuracy.value
+    assert {lead.n for lead in line.leads} == {0}
+    assert all(math.isnan(lead.accuracy.ci_low) for lead in line.leads)
+
+
+def test_published_curves_that_do_not_cross():
+    line = published_line("model,images_seen,error\nA,10,.5\nA,100,.2\nA,1000,.1\nB,10,.6\nB,100,.4\nB,1000,.3\n")
+    assert line.finding == "do not cross once"
+    assert [lead.accuracy.value for lead in line.leads] == pytest.approx([0.1, 0.2, 0.2])
