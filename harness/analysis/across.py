@@ -109,11 +109,11 @@ def _setting(side: Evidence, cell: Cell) -> dict[str, Any]:
     data, recipe = replace(side.study.data_of(arm), train_size=side.train_size(cell)), side.study.recipe_of(arm)
     if facts := NAMED_SOURCES.get(data.source):
         held_out = data.validation_size or facts.validation_images
-        size = data.train_size or facts.train_images - held_out
+        size = data.size or facts.train_images - held_out
         image_size = data.image_size or facts.image_size
         data = replace(data, image_size=image_size, validation_size=held_out, train_size=size)
-    if data.train_size is not None:
-        recipe = replace(recipe, updates=recipe.resolved_updates(data.train_size), epochs=None, images=None)
+    if data.size is not None:
+        recipe = replace(recipe, updates=recipe.resolved_updates(data.size), epochs=None, images=None)
     return leaves({"data": to_plain(data), "recipe": to_plain(recipe)})
 
 

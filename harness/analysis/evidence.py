@@ -141,7 +141,7 @@ class Evidence:
         """Training images of a cell; for studies with one size as the rows have it, else as the study asks."""
         for row in self.rows[cell].values():
             return int(row["train_size"])
-        return self.study.data_of(self.study.arm(cell[0]), cell[1]).train_size
+        return self.study.data_of(self.study.arm(cell[0]), cell[1]).size
 
     def states(self, cell: Cell) -> dict[str, list[int]]:
         """The planned seeds of a cell by status; `missing` are those without a result."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 IMAGES_AHEAD = 512
 """Images, in whole batches, that are decoded ahead of the one that is waited for; at least one batch."""
 
+LONGEST_ORDER = 1_000_000  # images of a pass whose order is drawn as a whole, where their numbers say which they are
+
 CROPS_MEASURED = 2_000  # images that the normalisation is computed from, where they are cropped at random
 
 
@@ -34,6 +36,8 @@ class AnySplit(ABC):
     device: torch.device
     labels: Tensor  # int64 (N,), each in 0..classes-1
     crops: bool = False  # whether images are cropped at random
+    measured: ClassVar[int | None] = None  # images, evenly taken, that the normalisation is computed from; None for all
+    is_counted: ClassVar[bool] = False  # whether a training subset is the first images, told by their number alone
 
     @abstractmethod
     def read(self, orders: Iterable[Tensor], *, seed: int = 0, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
@@ -147,11 +151,18 @@ def random_box(wide: int, high: int, seed: int) -> tuple[tuple[float, float, flo
     return (left, top, left + w, top + h), bool(rng.random() < 0.5)
 
 
-def subset(train: AnySplit, size: int, *, seed: int) -> Tensor:
-    """Positions in `train` of a stratified subset: int64 (size,), ascending, on the CPU.
+Positions = Tensor | range
+"""A training subset as positions in a split: int64 (n,), ascending, on the CPU; or its first n images."""
+
+
+def subset(train: AnySplit, size: int, *, seed: int) -> Positions:
+    """Positions in `train` of a stratified subset of `size` images.
 
     For one seed, smaller subsets are parts of larger ones. Each class has its share of `train`, and at least one image.
     """
+    if train.is_counted:
+        require_within("data.train_size", size, 1, len(train))
+        return range(size)
     labels = train.labels.cpu().numpy()
     require_within("data.train_size", size, 1, len(labels))
     return torch.from_numpy(stratified(labels, size, seed=derive(seed, "subset")))
@@ -164,24 +175,27 @@ class Batches:
     pass ends within a batch, the next fills it up.
     """
 
-    def __init__(self, split: AnySplit, indices: Tensor, batch_size: int, *, seed: int) -> None:
-        """`indices`: int64 (n,) on the CPU, the training subset as positions in `split`; `seed`: the run's own."""
+    def __init__(self, split: AnySplit, indices: Positions, batch_size: int, *, seed: int) -> None:
+        """`indices`: the training subset as positions in `split`; `seed`: the run's own."""
         n = len(indices)
         require(n > 0 and batch_size > 0, f"A batch of {batch_size} from {n} images; both must be at least 1.")
         self.split = split
-        self.indices = np.array(indices.tolist(), dtype=np.int64)  # no tensor: batches are drawn in fake mode, too
+        # No tensor: batches are drawn in fake mode, too.
+        self.indices = None if isinstance(indices, range) else np.array(indices.tolist(), dtype=np.int64)
+        self.size = n
         self.batch_size = batch_size
         self.seed = seed
 
     def batch_indices(self, update: int) -> Tensor:
         """Positions in the split of the images of an update, counted from 0: int64 (batch_size,), on the CPU."""
-        n = len(self.indices)
+        n = self.size
         start, stop = update * self.batch_size, (update + 1) * self.batch_size
         parts = []
         for epoch in range(start // n, (stop - 1) // n + 1):
             low, high = max(start - epoch * n, 0), min(stop - epoch * n, n)
-            parts.append(_permutation(n, derive(self.seed, "order", epoch))[low:high])
-        return torch.tensor(self.indices[np.concatenate(parts)])
+            parts.append(_shuffled(n, derive(self.seed, "order", epoch), low, high, is_listed=self.indices is not None))
+        at = np.concatenate(parts)
+        return torch.tensor(at if self.indices is None else self.indices[at])
 
     def between(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of the updates start..stop-1: uint8 (B, C, H, W) and labels int64 (B,), on the split's device.
@@ -192,19 +206,47 @@ class Batches:
         return self.split.read(orders, seed=derive(self.seed, "crop"), start=start)
 
 
+def _shuffled(n: int, seed: int, low: int, high: int, *, is_listed: bool) -> Ints:
+    """Places low..high-1 of a random order of 0..n-1, which is never held where it is long and `is_listed` is not."""
+    if is_listed or n <= LONGEST_ORDER:
+        return _permutation(n, seed)[low:high]
+    half = -(-(n - 1).bit_length() // 2)
+    at = _mixed(np.arange(low, high), half, seed)
+    while (outside := at >= n).any():  # a permutation of 0..4^half - 1: going on from there leads back, each elsewhere
+        at[outside] = _mixed(at[outside], half, seed)
+    return at
+
+
+def _mixed(at: Ints, half: int, seed: int) -> Ints:
+    """A permutation of the numbers of 2 * `half` bits: a Feistel network (Luby and Rackoff 1988) of six rounds."""
+    left, right, lowest = at >> half, at & ((1 << half) - 1), np.uint64((1 << half) - 1)
+    for number in range(6):
+        hashed = right.astype(np.uint64) + np.uint64(derive(seed, number))
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            hashed = (hashed ^ (hashed >> np.uint64(shift))) * np.uint64(factor)
+        left, right = right, left ^ ((hashed >> np.uint64(31)) & lowest).astype(np.int64)
+    return left << half | right
+
+
 @lru_cache(maxsize=4)
 def _permutation(n: int, seed: int) -> Ints:
     return np.random.default_rng(seed).permutation(n)
 
 
-def normalisation(split: AnySplit, indices: Tensor) -> tuple[Tensor, Tensor]:
+def normalisation(split: AnySplit, indices: Positions) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation per channel of a training subset, in units of 0..1: float32 (C,) each, on its device.
 
-    A channel that never varies gets the deviation 1. Of images that are cropped, `CROPS_MEASURED` are taken evenly.
+    A channel that never varies gets the deviation 1. Of images that are cropped, `CROPS_MEASURED` are taken evenly; of
+    images that are made, `measured`.
     """
+    number, most = len(indices), CROPS_MEASURED if split.crops else split.measured or len(indices)
+    if isinstance(indices, range):
+        indices = torch.arange(min(number, most)) * number // min(number, most)
+    elif split.measured and number > most:
+        indices = indices.cpu()[torch.arange(most) * number // most]
+    elif split.crops and number > most:
+        indices = indices[torch.linspace(0, number - 1, most).long()]
     indices = indices.cpu()
-    if split.crops and len(indices) > CROPS_MEASURED:
-        indices = indices[torch.linspace(0, len(indices) - 1, CROPS_MEASURED).long()]
     levels = torch.arange(256, dtype=torch.float64)
     counts: Tensor | int = 0
     for images, _ in split.read(torch.split(indices, 1000)):

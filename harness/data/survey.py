@@ -55,7 +55,7 @@ def load(
     """
     import torch
 
-    source = find(spec.source)
+    source = find(spec)
     spec, facts = resolve(spec, source)
     require(
         seed is not None or not spec.resplit,
@@ -76,7 +76,7 @@ def facts(source: str, *, image_size: int | None = None, channels: int | None = 
 
 def content_hash(spec: DataSpec) -> str:
     """SHA-256 identity of the source's images and labels, 64 hexadecimal digits; a source says how it is made."""
-    return find(spec.source).content_hash()
+    return find(spec).content_hash()
 
 
 def resolve(spec: DataSpec, source: Source | None = None) -> tuple[DataSpec, SourceFacts]:
@@ -84,12 +84,13 @@ def resolve(spec: DataSpec, source: Source | None = None) -> tuple[DataSpec, Sou
 
     `source` is the specification's, where it has been opened. Raises `InvalidInput` for sizes that it does not have.
     """
-    source = source or find(spec.source)
+    source = source or find(spec)
     require(
         source.photographs or (spec.fit, spec.background, spec.channels) == ("crop", WHITE, None),
         f"data.fit, data.background and data.channels say how photographs are read; {spec.source} has none. Leave them "
         "out, or set data.source=imagefolder:PATH.",
     )
+    spec.check_made()
     in_colour = 3 if len(set(spec.background)) > 1 else None  # transparent and padded parts are
     known = source.facts(spec.image_size, spec.channels or in_colour)
     is_held = getattr(source, "is_held", None)  # a user's own source may lack it
@@ -106,10 +107,10 @@ def resolve(spec: DataSpec, source: Source | None = None) -> tuple[DataSpec, Sou
     )
     both = known.train_images if own else known.images - known.test_images
     left = both - (0 if own else held_out)
-    size = spec.train_size or left
+    size = spec.size or left
     require(
         1 <= size <= left,
-        f"data.train_size is {spec.train_size or 'all'} and data.validation_size {held_out}, but {spec.source} has "
+        f"data.train_size is {spec.size or 'all'} and data.validation_size {held_out}, but {spec.source} has "
         f"{counted(both, 'training image')}{'' if own else ' to take both from'}; "
         f"{f'at most {left} are left for training' if left > 0 else 'hold fewer out'}.",
     )
@@ -120,8 +121,8 @@ def resolve(spec: DataSpec, source: Source | None = None) -> tuple[DataSpec, Sou
             f"at least {known.classes}, so that every class is there.",
         )
     channels = known.channels if source.photographs and spec.source != "imagenet" else None
-    spec = replace(spec, image_size=known.image_size, train_size=size, validation_size=held_out, channels=channels)
-    return spec, known
+    spec = replace(spec, image_size=known.image_size, validation_size=held_out, channels=channels)
+    return replace(spec, train_size="unlimited" if spec.is_unlimited else size), known
 
 
 def outline(spec: DataSpec, source: Source | None = None) -> DataFacts:
@@ -129,7 +130,7 @@ def outline(spec: DataSpec, source: Source | None = None) -> DataFacts:
 
     Of splits that each seed draws, those of seed `EXAMPLE`; their sizes are the same for all.
     """
-    source = source or find(spec.source)
+    source = source or find(spec)
     spec, facts = resolve(of_seed(spec, EXAMPLE), source)
     assert spec.validation_size is not None
     held_out = 0 if facts.own_validation and not spec.resplit else spec.validation_size
@@ -153,9 +154,11 @@ def survey(spec: DataSpec, data: Dataset, *, thorough: bool = False) -> DataFact
     Images in memory are compared by their pixels, streamed ones by the bytes of their files: not where more than
     `MOST_BYTES` would be read for it, unless `thorough`. Refuses a set all of whose test images are training images.
     """
-    source, facts = find(spec.source), data.facts
+    source, facts = find(spec), data.facts
     known = outline(spec, source)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    if data.train.is_counted:
+        return known  # without end
     labels = {part: split.labels.cpu().numpy() for part, split in splits.items()}
     if not source.photographs:
         side, images = source.facts().image_size, sum(map(len, labels.values()))

@@ -56,7 +56,7 @@ class Cell:
     @property
     def key(self) -> tuple[str, int]:
         """Arm name and training size."""
-        return self.arm.name, known(self.data.train_size)
+        return self.arm.name, known(self.data.size)
 
     @property
     def own_values(self) -> dict[str, Any]:
@@ -125,7 +125,9 @@ class Plan:
     def surveyed(self) -> tuple[DataSpec, ...]:
         """Of `data`, those that differ in more than how an image is shown: each at its largest size."""
         by_size = sorted(self.data, key=lambda spec: spec.image_size or 0)
-        found = {(spec.source, spec.validation_size, spec.split_seed, spec.resplit): spec for spec in by_size}
+        found = {
+            (spec.source, spec.made, spec.validation_size, spec.split_seed, spec.resplit): spec for spec in by_size
+        }
         return tuple(found.values())
 
     @property
@@ -141,15 +143,16 @@ class Plan:
 
 def make_plan(study: ResolvedStudy) -> Plan:
     """Resolve every cell of a study; trains nothing. Raises `InvalidInput` for what cannot be trained."""
-    resolved, hashes, cells = cache(resolve), dict[str, str](), []
+    resolved, hashes, cells = cache(resolve), dict[object, str](), []
     started = cache(partial(_resolved_start, resolved=resolved))
     for arm, size in study.cells:
         asked = study.data_of(arm, size)
         data, facts = resolved(asked)
-        if asked.source not in hashes:
-            hashes[asked.source] = content_hash(asked)
+        images = asked.source, asked.made
+        if images not in hashes:
+            hashes[images] = content_hash(asked)
         study.check_image(arm, facts.image_size)  # a folder's images are known only now
-        recipe = study.recipe_of(arm).resolved(known(data.train_size))
+        recipe, data = _with_budget(study.recipe_of(arm), data)
         if recipe.start_from is not None:
             recipe = replace(recipe, start_from=started(recipe.start_from, arm.name, arm.model, asked, facts))
         trial_updates = study.trial_updates(recipe)
@@ -159,7 +162,7 @@ def make_plan(study: ResolvedStudy) -> Plan:
             recipe=recipe,
             data=data,
             facts=facts,
-            data_hash=hashes[asked.source],
+            data_hash=hashes[images],
             trial_updates=trial_updates,
             searches=study.search.repeats,
             trials=study.trials_of(arm),
@@ -172,6 +175,13 @@ def make_plan(study: ResolvedStudy) -> Plan:
     return Plan(study=study, cells=tuple(cells))
 
 
+def _with_budget(recipe: Recipe, data: DataSpec) -> tuple[Recipe, DataSpec]:
+    """Budget and training images as numbers: of images without end, as many as the budget, each seen once."""
+    data.check_made(recipe.epochs)
+    recipe = recipe.resolved(data.size or 0)
+    return recipe, replace(data, train_size=recipe.total_images) if data.is_unlimited else data
+
+
 def _resolved_start(
     start: StartFrom, arm: str, model: ModelSpec, data: DataSpec, facts: SourceFacts, *, resolved: Resolve
 ) -> StartFrom:
@@ -182,6 +192,7 @@ def _resolved_start(
     if (made := start.pretraining) is None:
         return replace(start, file=with_hash(known(start.file)))
     before, found = resolved(made.data)
+    recipe, before = _with_budget(made.recipe, before)
     require(
         found.channels == facts.channels,
         f"Arm {arm!r} starts from a model of images with {counted(found.channels, 'channel')}, and its own have "
@@ -189,7 +200,7 @@ def _resolved_start(
     )
     made = replace(
         made,
-        recipe=made.recipe.resolved(known(before.train_size)),
+        recipe=recipe,
         model=made.model or model,
         data_hash=content_hash(before),
         channels=found.channels,

@@ -10,6 +10,7 @@ from harness.records.layout import STUDY_FILE
 from harness.spec import NAMED_SOURCES, Arm
 from harness.spec.checks import later
 from harness.spec.formats import counted
+from harness.spec.procedural import TESTED
 
 if TYPE_CHECKING:
     from harness.records.run_table import StudyRecords
@@ -187,6 +188,8 @@ def test_overlap(records: "StudyRecords", arm: Arm) -> float:
     data = records.study.data_of(arm)
     if not data.resplit:
         return 0.0
+    if data.made is not None:
+        return TESTED  # of the objects
     for facts in of_provenance(records.provenance):
         if facts.source == data.source:
             return facts.test / facts.images

@@ -144,7 +144,7 @@ def _place(study: ResolvedStudy, content: dict[str, Any]) -> tuple[Any, ...] | N
     search = config["seed"] - TUNE_SEED
     is_trial = trial is not None and trial < last and 0 <= search < study.search.repeats
     is_planned = config["seed"] in study.seeds if trial is None else is_trial
-    is_size = size in (study.train_sizes or (study.data_of(arm).train_size or size,))
+    is_size = size in (study.train_sizes or (study.data_of(arm).size or size,))
     got = leaves(config)
     if not (is_planned and is_size and all(got.get(key) == value for key, value in asked.items())):
         return None

@@ -72,7 +72,7 @@ def check_types(spec: Any) -> None:
             value = float(value)
             object.__setattr__(spec, name, value)
         for number in value if isinstance(value, tuple) else (value,):
-            if limits is not None and number is not None:
+            if limits is not None and isinstance(number, int | float):
                 require_within(f"{place}.{name}", number, limits.low, limits.high, open_low=limits.open_low)
             elif isinstance(number, float) and not math.isfinite(number):
                 raise InvalidInput(f"{place}.{name} is {value}; it must be finite.")

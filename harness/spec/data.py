@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from harness.spec.checks import Positive, Share, Within, check_types, did_you_mean, later
-from harness.spec.errors import InvalidInput, require_choice
+from harness.spec.errors import InvalidInput, require, require_choice
+from harness.spec.procedural import Cued, Made, Scattered
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ SOURCES = {
     **dict.fromkeys(("imagefolder", "imagenet", "npz", "npy", "csv"), "PATH"),
     **dict.fromkeys(("torchvision", "huggingface"), "NAME"),
     "python": "MODULE:FUNCTION",
+    **dict.fromkeys(("scattered", "cued"), ""),
 }
 """Every kind of source, each read by a file in `harness/data/sources/`, with what follows its colon."""
 
@@ -71,11 +73,12 @@ class DataSpec:
     _key = "data"
     source: str = "fashion_mnist"  # one of `SOURCES`: `fashion_mnist`, `imagefolder:PATH`, `torchvision:NAME`, ...
     image_size: Positive | None = None  # side that images are resized to, pixels; None for the source's own
-    train_size: Positive | None = None
-    """Images in the (stratified, nested) training subset; None for all that validation leaves."""
+    train_size: Positive | Literal["unlimited"] | None = None
+    """Images in the (stratified, nested) training subset; None for all that validation leaves. `unlimited`, which is
+    None to sources whose images are made: as many as the training sees, each once."""
     validation_size: Positive | None = None
     """Images held out of the training part, or taken of a folder's own `val/`; None for the source's number (folders: a
-    tenth) or all of `val/`."""
+    tenth; made images: 5,000) or all of `val/`."""
     split_seed: Seed = 0  # decides which images are held out
     resplit: bool = later(False)
     """Whether each seed draws training, validation and test images of its own, stratified, from all of the source's, in
@@ -91,6 +94,9 @@ class DataSpec:
     """Red, green, blue, 0 to 255: seen through transparent parts of photographs, and beside padded ones."""
     channels: int | None = later(None)
     """Photographs as 1: grey, or 3: RGB; None for 1 where every file is grey, else 3."""
+    scattered: Scattered = later(Scattered())
+    cued: Cued = later(Cued())
+    """How the sources of these names make their images."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -102,8 +108,53 @@ class DataSpec:
     @property
     def known_image_size(self) -> int | None:
         """Side of the source's own images, pixels; None where they must be looked at."""
+        if self.made is not None:
+            return self.made.side
         facts = IMAGENET if self.kind == "imagenet" else NAMED_SOURCES.get(self.kind)
         return None if facts is None else facts.image_size
+
+    @property
+    def made(self) -> Made | None:
+        """How images are made; None where they are read."""
+        found: dict[str, Made] = {"scattered": self.scattered, "cued": self.cued}
+        return found.get(self.kind)
+
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether a training never sees an image twice."""
+        return self.train_size == "unlimited" or (self.train_size is None and self.made is not None)
+
+    @property
+    def size(self) -> int | None:
+        """`train_size` where it is a number."""
+        return None if self.train_size == "unlimited" else self.train_size
+
+    def check_made(self, epochs: float | None = None) -> None:
+        """Refuse images that cannot be made as asked, and passes (`epochs` of a recipe) over those without end."""
+        for name, asked in (("scattered", self.scattered), ("cued", self.cued)):
+            require(
+                self.kind == name or asked == type(asked)(),
+                f"data.{name} says how the images of data.source={name} are made; the source is {self.source}. Leave "
+                f"data.{name} out, or set the source.",
+            )
+        require(
+            self.made is not None or self.train_size != "unlimited",
+            f"data.train_size is unlimited; {self.source} has a number of images. Give a number, or a source whose "
+            "images are made: data.source=scattered.",
+        )
+        if self.made is None:
+            return
+        self.made.check()
+        require(
+            self.image_size in (None, self.made.side),
+            f"data.image_size is {self.image_size}, and {self.kind} makes images of {self.made.side} pixels: leave it "
+            f"out, or set data.{self.kind}.side.",
+        )
+        require(
+            epochs is None or not self.is_unlimited,
+            f"recipe.epochs is {epochs}, but data.train_size is unlimited: such a training never ends a pass. Set "
+            "recipe.updates or recipe.images, or a number of training images.",
+        )
 
     @property
     def kind(self) -> str:

@@ -42,7 +42,7 @@ class RunConfig(Checked):
 
     @property
     def train_size(self) -> int:
-        return known(self.data.train_size)
+        return known(self.data.size)
 
     @property
     def shape(self) -> dict[str, int]:

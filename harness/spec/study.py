@@ -274,6 +274,7 @@ class ResolvedStudy(Scale):
                 require(content != other, f"Arm {arm.name!r} equals arm {name!r}: same model, recipe and data.")
             seen[arm.name] = content
             self._check_draws(arm)
+            self._check_made(arm)
             if arm.model.distillation_token and self.recipe_of(arm).distillation is None:
                 raise InvalidInput(f"Arm {arm.name!r} has a distillation token, no teacher: set recipe.distillation.")
             if arm.against is not None and (arm is self.baseline or self.arm(arm.against) is arm):
@@ -283,6 +284,14 @@ class ResolvedStudy(Scale):
             levels = [arm.level for arm in arms]
             if not all(isinstance(level, float) for level in levels) or len(set(levels)) < len(levels):
                 raise InvalidInput(f"Series {name!r} has the levels {levels}; each arm needs a number of its own.")
+
+    def _check_made(self, arm: Arm) -> None:
+        """Refuse images that cannot be made as asked, at any training size."""
+        for size in self.train_sizes or (None,):
+            try:
+                self.data_of(arm, size).check_made(self.recipe_of(arm).epochs)
+            except InvalidInput as error:
+                raise InvalidInput(f"Arm {arm.name!r}: {error}") from error
 
     def _check_draws(self, arm: Arm) -> None:
         """Refuse an arm that is tested on other images than the baseline, where each seed draws its own."""

@@ -62,6 +62,7 @@ OTHERS = {
     "recipe.updates": 101, "recipe.precision": "fp32", "model.depth": 3, "data_hash": "cd" * 32, "model.heads": 4,
     "recipe.distillation": TEACHER, "recipe.start_from": StartFrom(file=FILE), "test_shifts": (1, 2),
     "data.background": (0, 0, 0), "data.channels": 1,
+    "data.scattered.objects": "fashion_mnist", "data.cued.objects": "fashion_mnist",
 }  # fmt: skip
 OTHERS_OF_A_SWIN = {"model.depths": (1, 2), "model.heads": (2, 3), "model.width": 14}
 OTHERS_OF_A_START = {

@@ -7,20 +7,26 @@ from importlib import import_module
 from types import ModuleType
 
 from harness.data.source import Source
-from harness.spec import NAMED_SOURCES
+from harness.spec import NAMED_SOURCES, DataSpec
 from harness.spec.data import parse_source
 
 FILES = {
     **dict.fromkeys(NAMED_SOURCES, "named_files"),
     **dict.fromkeys(("imagefolder", "imagenet", "csv"), "folders"),
     **dict.fromkeys(("npz", "npy", "python"), "arrays"),
+    **dict.fromkeys(("scattered", "cued"), "procedural"),
 }
 
 
-def find(source: str) -> Source:
-    """The source that `data.source` names, opened. Raises `InvalidInput` where it is not there or not usable."""
-    kind, argument = parse_source(source)
-    found: Source = _module(kind).open_source(kind, argument)
+def find(of: DataSpec | str) -> Source:
+    """The source of a specification, or of `data.source` alone, opened.
+
+    Raises `InvalidInput` where it is not there or not usable.
+    """
+    spec = DataSpec(source=of) if isinstance(of, str) else of
+    kind, argument = parse_source(spec.source)
+    module = _module(kind)
+    found: Source = module.open_source(kind, argument) if spec.made is None else module.open_made(spec)
     return found
 
 
