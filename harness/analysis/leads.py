@@ -2,6 +2,7 @@
 
 import io
 import math
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def _line(evidence: Evidence, condition: str, resnet: str, vit: str) -> Line:
 def _finding(found: Crossing) -> str:
     """Who leads, and where that changes, in words: by the crossing's own rule where one is shown, else by the sizes."""
     if found.trouble:
-        return f"nothing can be judged ({found.trouble})"
+        return f"nothing can be judged ({textwrap.shorten(found.trouble, 90, placeholder=' …')})"
     if found.shown:
         return f"the {'ViT' if found.leads[-1] > 0 else 'ResNet'} overtakes {_where(found)}"
     if found.changes:
