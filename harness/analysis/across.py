@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.estimate import MeanEstimate, Replicates, estimate_mean, holm
+from harness.analysis.estimate import MeanEstimate, estimate_mean, holm
 from harness.analysis.evidence import Evidence, evidence_of, weighted_answers
 from harness.analysis.findings import columns, frame
 from harness.analysis.replication import Replication, difference_of, is_one_study, replication
@@ -146,7 +146,7 @@ def _difference(one: Evidence, cell: Cell, two: Evidence, other: Cell) -> MeanEs
     values = two.values(other, "test_accuracy", seeds) - one.values(cell, "test_accuracy", seeds)
     images = weighted_answers([(1, two.predictions(other, seeds)), (-1, one.predictions(cell, seeds))])
     level = max(one.level, two.level)
-    return estimate_mean(seeds, values, images, replicates=Replicates(one.replicates(seeds)), level=level)
+    return estimate_mean(seeds, values, images, replicates=one.replicates(seeds), level=level)
 
 
 def _told(settings: Mapping[str, Any], name: str) -> str:

@@ -4,8 +4,9 @@ Model: the value of a run is the mean, plus an effect of its search (the setting
 of its seed, one of each test image. What varies independently are the *replicates*: the searches, each with the mean
 of its seeds, or the single seeds where a cell was searched once. The variance of the mean has two parts:
 
-- replicates: s^2 / k, with s^2 the variance of the k replicates, moderated: a few replicates tell their variance badly,
-  so it is drawn towards that of the study's other cells (`Prior`; Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004, no. 3);
+- replicates: s^2 / k, with s^2 the variance of the k replicates. That of a few paired differences is known badly; where
+  the cells of a study tell it, it is the sum of the variances of the cells compared, each taken from its own replicates
+  without what these do to all cells alike (`cell_variances`);
 - images: where all runs share the test images, the spread between runs does not show the choice of images: it is
   (MS_image - MS_interaction) / (n m), the image component of the two-way analysis of variance (Searle, Casella and
   McCulloch, Variance Components, 1992, chapter 4). Where each seed draws its own, the share of images that two draws
@@ -18,6 +19,7 @@ Stat. Med. 24, 2005, p. 729). Both parts together have Satterthwaite's degrees o
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +32,8 @@ Floats = npt.NDArray[np.float64]
 
 FEWEST_SEEDS = 3  # fewest seeds that an interval or a verdict may rest on
 
-FEWEST_DISCORDANT = 10  # test images that runs must answer differently before a verdict may rest on them
+FEWEST_IMAGES, FEWEST_DISCORDANT = 100, 10
+"""Test images, and those of them that runs must answer differently, before a verdict may rest on them."""
 
 LEVEL = 0.95  # confidence level of every interval where results were looked at once
 
@@ -39,31 +42,15 @@ POWER = 0.8  # probability of showing a difference that is there, in every state
 MOST_SEEDS, MOST_IMAGES = 100, 1_000_000
 """Statements say `more than` beyond these: next to a bound the formula asks for billions."""
 
-_MOST_PRIOR_DF = 8.0  # however alike variances look, each keeps a say of its own
 
-_NEXT_ALPHA = 0.025  # about the level that a second look with half as many seeds again is judged at
-
-
-@dataclass(frozen=True)
-class Replicates:
-    """How the seeds of an estimate fall into replicates, and what is known of these before they are seen."""
-
-    of_seed: tuple[int, ...]  # the replicate that each seed belongs to: its search, or itself
-    prior: "Prior | None" = None
+_NEXT_ALPHA = 0.017  # about the level that a second look with half as many seeds again is judged at
 
 
-@dataclass(frozen=True)
-class Prior:
-    """What the other cells say of the variance of a replicate: as much as `df` further degrees of freedom would."""
+class Variance(NamedTuple):
+    """A variance with the degrees of freedom that it was estimated with."""
 
-    variance: float
+    value: float
     df: float
-    most_df: float = math.inf  # those of all residuals that it was estimated from
-
-    def moderated(self, variance: float, df: float) -> tuple[float, float]:
-        """A variance with `df` degrees of freedom and this prior together, and their degrees of freedom."""
-        both = (self.df * self.variance + df * variance) / (self.df + df)
-        return both, max(df, min(self.df + df, self.most_df))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +91,9 @@ class MeanEstimate(Estimate):
         """Why no verdict may rest on it although there are seeds enough, as a clause; empty where one may."""
         if self.n >= FEWEST_SEEDS and not self.judgeable:
             return "all gave the same, which does not tell how it varies"
-        if not self.images or self.images >= 100 * FEWEST_DISCORDANT:
-            return ""
-        if self.images < 10 * FEWEST_DISCORDANT:
-            return f"{counted(self.images, 'test image')}, and a verdict needs {10 * FEWEST_DISCORDANT}"
-        if self.discordant < FEWEST_DISCORDANT:
+        if 0 < self.images < FEWEST_IMAGES:
+            return f"{counted(self.images, 'test image')}, and a verdict needs {FEWEST_IMAGES}"
+        if self.images and self.discordant < FEWEST_DISCORDANT:
             told = f"the runs differ on {self.discordant} of {counted(self.images, 'test image')}"
             return f"{told}, and a verdict needs {FEWEST_DISCORDANT} such"
         return ""
@@ -152,9 +137,9 @@ def estimate_mean(
     values: Floats,
     images: Floats | None = None,
     *,
-    replicates: Replicates | None = None,
+    replicates: Sequence[int] | None = None,
+    variance: Variance | None = None,
     overlap: float = 1.0,
-    reach: float = 1.0,
     image_variance: float = 0.0,
     level: float = LEVEL,
 ) -> MeanEstimate:
@@ -162,13 +147,14 @@ def estimate_mean(
 
     `images`: (n, m) the same value on each test image (rows average to `values`), or None where predictions are
     lacking; the interval is then over searches and seeds alone. `overlap`: the share of their test images that two
-    seeds have in common, 1 where all have the same. `reach`: the largest value on one image, for a difference 1.
-    `image_variance`: that of the mean due to images, where it is known without `images`.
+    seeds have in common, 1 where all have the same.
+    `replicates`: the one that each seed belongs to, its search or itself. `variance`: that of a replicate, where more
+    than these values tells it. `image_variance`: that of the mean due to images, where it is known without `images`.
     """
     n = len(seeds)
-    replicates = replicates or Replicates(tuple(range(n)))
-    names = list(dict.fromkeys(replicates.of_seed))
-    of_seed = np.array([names.index(name) for name in replicates.of_seed], dtype=np.int64)
+    replicates = range(n) if replicates is None else replicates
+    names = list(dict.fromkeys(replicates))
+    of_seed = np.array([names.index(name) for name in replicates], dtype=np.int64)
     means = np.bincount(of_seed, values) / np.bincount(of_seed) if n else np.array([])
     found = MeanEstimate(
         seeds=seeds,
@@ -179,21 +165,19 @@ def estimate_mean(
     )
     if n < FEWEST_SEEDS or len(means) < 2:
         return found
-    by_image, noise = (image_variance, 0.0) if images is None else _image_parts(images, overlap, reach)
-    # Replicates cannot truly vary less than the interaction makes them: equal values of few seeds are luck.
-    variance, df = max(float(means.var(ddof=1)), noise * len(means)), len(means) - 1.0
-    if replicates.prior is not None:
-        variance, df = replicates.prior.moderated(variance, df)
+    by_image, noise = (image_variance, 0.0) if images is None else _image_parts(images, overlap)
+    between, df = variance or Variance(float(means.var(ddof=1)), len(means) - 1.0)
+    between = max(between, noise * len(means))  # they cannot truly vary less than the interaction makes them
     within = values - means[of_seed]
     inner = float((within**2).sum()) / max(1, n - len(means))
-    error2 = variance / len(means)
+    error2 = between / len(means)
     found = replace(
         found,
         seed_error=math.sqrt(error2),
         seed_df=df,
         image_error=math.sqrt(by_image),
         df=satterthwaite(error2, df, by_image, math.inf if images is None else images.shape[1] - 1.0),
-        spread=math.sqrt(variance + inner * (1 - len(means) / n)),
+        spread=math.sqrt(between + inner * (1 - len(means) / n)),
         images=0 if images is None else images.shape[1],
         discordant=0 if images is None else int((images != 0).any(axis=0).sum()),
     )
@@ -214,10 +198,10 @@ def satterthwaite(first: float, first_df: float, second: float, second_df: float
     return total**2 / (first**2 / first_df + second**2 / second_df) if total else first_df
 
 
-def _image_parts(images: Floats, overlap: float, reach: float) -> tuple[float, float]:
+def _image_parts(images: Floats, overlap: float) -> tuple[float, float]:
     """Variances of the mean of (n, m) values due to the choice of images, and to the interaction with them."""
     m = images.shape[1]
-    pseudo = (reach / m) ** 2
+    pseudo = ((float(np.abs(images).max()) or 1.0) / m) ** 2
     if overlap < 1:
         return overlap * (float(images.var(axis=1, ddof=1).mean()) / m + pseudo), 0.0
     shared, noise = (max(0.0, float(part.item())) for part in image_components(images[:, :, None]))
@@ -233,42 +217,16 @@ def image_components(values: Floats) -> tuple[Floats, Floats]:
     return np.cov(column, rowvar=False).reshape(k, k) / m - interaction, interaction
 
 
-def fit_priors(groups: Sequence[Floats], *, blocked: bool) -> list[Prior | None]:
-    """For each group of cells, what its (cells, replicates) means say of the variance of one; None where nothing does.
+def cell_variances(means: Floats) -> Floats:
+    """(cells,) variances of a replicate from (cells, replicates) means, without what replicates do to all cells alike.
 
-    `blocked` takes out what all cells of a replicate have in common, for contrasts in which that cancels. The degrees
-    of freedom are by the moments of the logarithms (Smyth 2004, 6.2), for all groups together. The variance is the mean
-    one: in simulation of two to ten cells it held the level where the moments' own, a geometric mean, fell short.
+    For contrasts in which that cancels. Each cell's own: drawn towards each other (empirical Bayes) they gave narrower
+    intervals, which in simulation fell short of their level where the searches of some cells vary more than others'.
     """
-    found, freedom = [], []
-    for means in groups:
-        cells, k = means.shape
-        freedom.append(float((cells - 1 if blocked else cells) * (k - 1)))
-        if cells < 2 or k < 2:
-            found.append(np.array([]))
-            continue
-        rest = means - means.mean(axis=1, keepdims=True)
-        rest = rest - rest.mean(axis=0) if blocked else rest
-        variances = (rest**2).sum(axis=1) / (k - 1) * (cells / (cells - 1) if blocked else 1.0)
-        found.append(variances[variances > 0])
-    logs = [np.log(variances) for variances in found if len(variances)]
-    if not logs:
-        return [None] * len(groups)
-    scatter = sum(float(((log - log.mean()) ** 2).sum()) for log in logs) / max(1, sum(len(log) - 1 for log in logs))
-    half = (groups[0].shape[1] - 1) / 2  # every cell has the same replicates
-    excess = scatter - float(special.polygamma(1, half))
-    df = min(_MOST_PRIOR_DF, _of_trigamma(excess)) if excess > 0 else _MOST_PRIOR_DF
-    return [
-        Prior(float(variances.mean()), df, most) if len(variances) else None
-        for variances, most in zip(found, freedom, strict=True)
-    ]
-
-
-def _of_trigamma(excess: float) -> float:
-    """The d with trigamma(d / 2) = `excess`, which falls from infinity to 0; at most far beyond `_MOST_PRIOR_DF`."""
-    if excess < special.polygamma(1, 500.0):
-        return 1000.0
-    return 2 * float(optimize.brentq(lambda half: special.polygamma(1, half) - excess, 1e-3, 500.0))
+    cells, k = means.shape
+    rest = means - means.mean(axis=1, keepdims=True)
+    rest = rest - rest.mean(axis=0)
+    return np.asarray((rest**2).sum(axis=1) / (k - 1) * cells / (cells - 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

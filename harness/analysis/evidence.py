@@ -16,10 +16,9 @@ from harness.analysis.estimate import (
     LEVEL,
     Floats,
     MeanEstimate,
-    Prior,
-    Replicates,
+    Variance,
+    cell_variances,
     estimate_mean,
-    fit_priors,
     holm,
 )
 from harness.analysis.findings import COMPARISON_COLUMNS, frame
@@ -53,7 +52,7 @@ class Evidence:
     level: float = LEVEL  # confidence level of every interval
     left_out: frozenset[int] = frozenset()  # planned seeds that count nowhere: another evidence has their very runs
     _known: dict[Any, MeanEstimate] = field(default_factory=dict, repr=False)
-    _priors_known: dict[Any, dict[int | None, Prior | None]] = field(default_factory=dict, repr=False)
+    _variances_known: dict[Any, dict[Cell, float]] = field(default_factory=dict, repr=False)
 
     @property
     def study(self) -> ResolvedStudy:
@@ -217,9 +216,9 @@ class Evidence:
                 seeds,
                 values,
                 self._by_image(dict(terms), seeds, scale) if metric == "test_accuracy" else None,
-                replicates=Replicates(self.replicates(seeds), self._prior(dict(terms), metric, scale)),
+                replicates=self.replicates(seeds),
+                variance=self._variance(dict(terms), metric, scale, seeds),
                 overlap=self.overlap,
-                reach=sum(abs(weight) / self._per_image(cell, scale) for cell, weight in terms) / 2 or 1.0,
                 image_variance=self._shifted_variance(dict(terms), metric) if scale == "plain" else 0.0,
                 level=self.level,
             )
@@ -260,42 +259,43 @@ class Evidence:
         positive = 1 - column if scale == "log_error" else column
         return np.log(np.where(positive > 0, positive, np.nan))
 
-    def _per_image(self, cell: Cell, scale: Scale) -> float:
-        """How much accuracy makes one unit of a scale, to first order: 1, or the error for its logarithm."""
-        return max(1 - self.mean(cell, "test_accuracy"), 1e-9) if scale == "log_error" else 1.0
+    def _variance(
+        self, weights: Mapping[Cell, float], metric: str, scale: Scale, seeds: tuple[int, ...]
+    ) -> Variance | None:
+        """That of a weighted sum of cells from one search or seed, by the variances of the cells (Satterthwaite).
 
-    def _prior(self, weights: Mapping[Cell, float], metric: str, scale: Scale) -> Prior | None:
-        """What the cells of the study say of the variance of a weighted sum of cells, from one search or seed."""
-        blocked = abs(sum(weights.values())) < 1e-9 * max(map(abs, weights.values()), default=1.0)
-        of_size = self._priors(metric, scale, blocked)
-        found = {size: of_size[size] for size in dict.fromkeys(cell[1] for cell in weights)}
-        known = [prior for prior in found.values() if prior is not None]
-        if not known or len(known) < len(found):
+        None where runs are lacking, or where what a replicate does to all cells of a size does not cancel.
+        """
+        k, sizes = len(set(self.replicates(seeds))), list[Variance]()
+        if set(seeds) != set(self.seeds) or k < 2:
             return None
-        parts = dict.fromkeys(found, 0.0)
-        for (_, size), weight in weights.items():
-            parts[size] += weight**2 * (prior.variance if (prior := found[size]) else 0.0)
-        # The residuals of a size count by its part in the sum (Satterthwaite): one of little weight tells little of it.
-        spread = sum(part**2 / prior.most_df for size, part in parts.items() if (prior := found[size]) and part)
-        variance = sum(parts.values())
-        return Prior(variance, known[0].df, variance**2 / spread if spread else known[0].most_df)
+        for size in dict.fromkeys(cell[1] for cell in weights):
+            own = {cell: weight for cell, weight in weights.items() if cell[1] == size}
+            known = self._variances(metric, scale, size)
+            if abs(sum(own.values())) > 1e-9 * max(map(abs, own.values())) or not own.keys() <= known.keys():
+                return None
+            parts = [weight**2 * known[cell] for cell, weight in own.items()]
+            square = sum(part**2 for part in parts) / (k - 1)
+            most = (len(known) - 1) * (k - 1)  # the cells' residuals are not independent: they sum to zero
+            sizes.append(Variance(sum(parts), min(sum(parts) ** 2 / square, most) if square else most))
+        value, square = sum(part.value for part in sizes), sum(part.value**2 / part.df for part in sizes)
+        return Variance(value, value**2 / square) if square else None
 
-    def _priors(self, metric: str, scale: Scale, blocked: bool) -> Mapping[int | None, Prior | None]:
-        """By training size, from its cells that have all their runs."""
-        key = (metric, scale, blocked)
-        if key not in self._priors_known and not self.seeds:
-            self._priors_known[key] = dict.fromkeys(self.sizes)
-        if key not in self._priors_known:
-            seeds, groups = self.seeds, []
-            names = self.replicates(seeds)
-            for size in self.sizes:
-                cells = [cell for cell in self.rows if cell[1] == size and len(self.completed(cell)) == len(seeds)]
-                columns = [self._column(cell, metric, scale, seeds) for cell in cells]
-                whole = [column for column in columns if np.isfinite(column).all()]
-                means = [[column[np.equal(names, name)].mean() for name in dict.fromkeys(names)] for column in whole]
-                groups.append(np.array(means, dtype=np.float64).reshape(len(means), len(set(names))))
-            self._priors_known[key] = dict(zip(self.sizes, fit_priors(groups, blocked=blocked), strict=True))
-        return self._priors_known[key]
+    def _variances(self, metric: str, scale: Scale, size: int | None) -> Mapping[Cell, float]:
+        """Of the cells of a training size that have all their runs; none where there are fewer than two."""
+        key = (metric, scale, size)
+        if key not in self._variances_known:
+            names = np.array(self.replicates(self.seeds))
+            cells = [cell for cell in self.rows if cell[1] == size and len(self.completed(cell)) == len(self.seeds)]
+            columns = {cell: self._column(cell, metric, scale, self.seeds) for cell in cells}
+            means = {
+                cell: [column[names == name].mean() for name in dict.fromkeys(names.tolist())]
+                for cell, column in columns.items()
+                if np.isfinite(column).all()
+            }
+            found = cell_variances(np.array(list(means.values()))).tolist() if len(means) > 1 else ()
+            self._variances_known[key] = dict(zip(means, found, strict=False))
+        return self._variances_known[key]
 
     def difference(self, arm: str, other: str, size: int | None = None, metric: str = "test_accuracy") -> MeanEstimate:
         """The paired difference of `metric`, arm - other, at one training size (None in a study of one size)."""

@@ -81,7 +81,7 @@ def announced(study: ResolvedStudy) -> dict[str, Any]:
     """What a study announces: its settings, seeds and claims, ready for JSON, without texts and passwords."""
     plain = {key: value for key, value in to_plain(study).items() if key not in TEXTS}
     plain["claims"] = [{key: claim[key] for key in claim.keys() - set(CLAIM_TEXTS)} for claim in plain["claims"]]
-    found: dict[str, Any] = json.loads(without_passwords(canonical_json(plain)))
+    found: dict[str, Any] = parse_json(without_passwords(canonical_json(plain)).encode())
     return found
 
 

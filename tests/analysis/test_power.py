@@ -39,7 +39,7 @@ def test_smallest_detectable_is_the_inverse_of_seeds_needed(n: int) -> None:
 
 def test_what_settles_names_test_images_where_seeds_do_not_help() -> None:
     found = MeanEstimate(seeds=(0, 1, 2), value=0.001, sd=0.001, seed_error=0.001, image_error=0.002, images=10_000)
-    assert "more than 42,000 test images" in what_settles(found, 0.003)
+    assert "more than 46,000 test images" in what_settles(found, 0.003)
     assert "test images" not in what_settles(found, 0.01)
 
 
