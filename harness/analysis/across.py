@@ -36,7 +36,7 @@ KIN_COLUMNS = columns("first_arm second_arm first_size second_size first_mean se
 
 PLACES = ("first", "second")  # tell two results of one study and scale apart
 
-_PROTOCOL = ("data", "recipe", "search", "seeds", "train_sizes", "test_shifts")
+_PROTOCOL = ("data", "recipe", "search", "seeds", "train_sizes", "test_shifts", "few_shot")
 """Fields of a study that are compared as a whole: not its arms, claims and texts."""
 
 _ORIGINS = {

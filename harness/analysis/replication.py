@@ -48,7 +48,7 @@ VERDICT_COLUMNS = columns("claim statement first second pooled reason", first="s
 
 _MOST_NAMED = 3  # differences that the result names
 
-_PROTOCOL = ("factor", "data", "recipe", "baseline", "arms", "train_sizes", "test_shifts")
+_PROTOCOL = ("factor", "data", "recipe", "baseline", "arms", "train_sizes", "test_shifts", "few_shot")
 _SEARCHED = ("space", "by_arm", "updates")
 """Fields of a study and of its search that two runs of one study have in common; seeds and searches are their own."""
 

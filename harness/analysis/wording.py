@@ -10,7 +10,7 @@ from harness.spec.formats import counted, magnitude, memory, number, plain, plur
 Cell = tuple[str, int | None]
 """Name of an arm and a training size; None in studies with one size, whatever that size is."""
 
-_SHARES = ("test_accuracy", "validation_accuracy", "shifted_accuracy", "shift_agreement")
+_SHARES = ("test_accuracy", "validation_accuracy", "shifted_accuracy", "shift_agreement", "few_shot_accuracy")
 """Metrics between 0 and 1, told in percentage points."""
 
 _PREFIXED = ("params", "per_image", "per_second")
@@ -18,6 +18,7 @@ _PREFIXED = ("params", "per_image", "per_second")
 
 _WORDS = {
     "shift_agreement": "agreement at the largest shift",
+    "few_shot_accuracy": "few-shot accuracy on another task",
     "shifted_accuracy": "test accuracy at the largest shift",
     "train_images_per_second": "training images per second",
     "eval_images_per_second": "images per second in evaluation",

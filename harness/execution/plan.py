@@ -22,6 +22,7 @@ from harness.spec import (
 )
 from harness.spec.checks import known
 from harness.spec.errors import require
+from harness.spec.few_shot import FewShot
 from harness.spec.formats import counted
 from harness.spec.recipe import StartFrom
 from harness.spec.run import Phase
@@ -51,6 +52,8 @@ class Cell:
     most_beyond: int  # trials that a search makes beyond these edges, at most
     seeds: tuple[int, ...]
     test_shifts: tuple[int, ...]
+    few_shot: FewShot | None  # with every size of its data written out; None where none is asked for
+    few_shot_hash: str
     parameters: tuple[str, ...]  # nuisance parameters: fields of the recipe or, as `model.FIELD`, of the model
 
     @property
@@ -104,9 +107,13 @@ class Cell:
             data_hash=self.data_hash,
             channels=self.facts.channels,
             classes=self.facts.classes,
-            test_shifts=self.test_shifts if phase == "confirm" else (),
+            **({} if phase == "tune" else _of_confirm_runs(self)),
         )
         return Run(arm=self.arm.name, config=config, values=dict(values))
+
+
+def _of_confirm_runs(cell: Cell) -> dict[str, Any]:
+    return {name: getattr(cell, name) for name in ("test_shifts", "few_shot", "few_shot_hash")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +164,7 @@ def make_plan(study: ResolvedStudy) -> Plan:
             recipe = replace(recipe, start_from=started(recipe.start_from, arm.name, arm.model, asked, facts))
         trial_updates = study.trial_updates(recipe)
         _check_batch_sizes(study, arm, recipe, (trial_updates, recipe.total_updates))
+        few_shot, few_shot_hash = _few_shot(study, facts, resolved, hashes)
         cell = Cell(
             arm=arm,
             recipe=recipe,
@@ -169,6 +177,8 @@ def make_plan(study: ResolvedStudy) -> Plan:
             most_beyond=study.most_beyond(arm),
             seeds=study.seeds,
             test_shifts=study.test_shifts,
+            few_shot=few_shot,
+            few_shot_hash=few_shot_hash,
             parameters=tuple(sorted(study.search.space_of(arm))),
         )
         cells.append(cell)
@@ -213,6 +223,25 @@ def _resolved_start(
     except InvalidInput as error:
         raise InvalidInput(f"Arm {arm!r}: {error}") from error
     return replace(start, pretraining=replace(made, data=before))
+
+
+def _few_shot(
+    study: ResolvedStudy,
+    facts: SourceFacts,
+    resolved: Resolve,
+    hashes: dict[object, str],
+) -> tuple[FewShot | None, str]:
+    """The evaluation on another task, its images of the size of `facts`, and the hash of that task."""
+    asked = study.few_shot
+    if asked is None:
+        return None, ""
+    data, known_of_it = resolved(replace(asked.data, image_size=facts.image_size))
+    # The smallest class has no more than the mean; what it has is counted before the first run.
+    asked.check_target(known(data.size) // known_of_it.classes, known_of_it.channels, facts.channels)
+    images = data.source, data.made
+    if images not in hashes:
+        hashes[images] = content_hash(data)
+    return replace(asked, data=data), hashes[images]
 
 
 def _check_batch_sizes(study: ResolvedStudy, arm: Arm, recipe: Recipe, lengths: tuple[int, ...]) -> None:

@@ -70,7 +70,7 @@ def _settings(study: ResolvedStudy, name: str) -> str | None:
     if arm is None:
         return None
     search = replace(study.search, space={}, by_family={}, by_arm={}, repeats=1)
-    shared = (study.search.space_of(arm), search, study.test_shifts)
+    shared = (study.search.space_of(arm), search, study.test_shifts, study.few_shot)
     return without_passwords(canonical_json([arm.model, study.recipe_of(arm), study.data_of(arm), *shared]))
 
 

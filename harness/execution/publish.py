@@ -238,6 +238,8 @@ def _row(study: ResolvedStudy, item: Finished) -> dict[str, Any]:
         own |= {"is_baseline": arm.name == study.baseline.name, "level": arm.level, "series": arm.series or ""}
         if result.shifts:
             own |= {"shifted_accuracy": result.shifts[-1].accuracy, "shift_agreement": result.shifts[-1].agreement}
+        if result.few_shots:
+            own["few_shot_accuracy"] = result.few_shots[-1].accuracy
     return own | {f"p.{name}": value for name, value in run.values.items()}
 
 

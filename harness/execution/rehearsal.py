@@ -19,6 +19,7 @@ from harness.spec.functions import line_of
 from harness.spec.run import pretraining_config
 from harness.training.device import Placement, choose, memory_errors
 from harness.training.evaluation import evaluate
+from harness.training.few_shot import load_target
 from harness.training.loop import prepare_training, run_updates, teacher_config
 from harness.training.start import stand_in
 from harness.training.state import Diverged, Training
@@ -106,6 +107,7 @@ def _try(config: RunConfig, facts: SourceFacts, placement: Placement) -> None:
         _try(_single_update(pretraining_config(config), config.recipe.batch_size), facts, placement)
     trained = _updated(prepare_training(config, dataset, placement, teacher=teacher, start=stand_in(config)))
     evaluate(trained, dataset.validation)
+    load_target(config, placement)  # which refuses one of too few images
     if family_of(config.model).parts is None:
         macs_per_image(config.model, **config.shape)  # a single image, as the last part of a split may be
 

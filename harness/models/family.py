@@ -18,6 +18,7 @@ class Parts:
 
     stem: str  # from pixels to vectors; may be one of the blocks' modules, whose maps are hidden weights otherwise
     blocks: tuple[str, ...]
+    head: str  # from features to logits
     tables: tuple[str, ...] = ()  # tokens and positions, which are not decayed; by the attribute that holds each
 
 

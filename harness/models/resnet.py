@@ -94,4 +94,4 @@ def _build(spec: ResNetSpec, **shape: int) -> nn.Module:
 
 _BLOCKS = ("stages", "layer1", "layer2", "layer3", "layer4")
 
-RESNET = Family(spec=ResNetSpec, build=_build, parts=Parts(stem="conv1", blocks=_BLOCKS))
+RESNET = Family(spec=ResNetSpec, build=_build, parts=Parts(stem="conv1", blocks=_BLOCKS, head="fc"))

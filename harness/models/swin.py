@@ -57,6 +57,6 @@ class WindowAttention(swin_transformer.ShiftedWindowAttention):  # type: ignore[
         return bias.view(1, tokens, tokens, -1).permute(0, 3, 1, 2)
 
 
-_PARTS = Parts(stem="features.0", blocks=("features",), tables=("relative_position_bias_table",))
+_PARTS = Parts(stem="features.0", blocks=("features",), head="head", tables=("relative_position_bias_table",))
 
 SWIN = Family(spec=SwinSpec, build=Swin, parts=_PARTS)

@@ -382,4 +382,4 @@ def _truncated_normal(parameter: Tensor, sd: float) -> None:
 
 _TABLES = ("class_token", "distillation_token", "table", "rows", "columns")
 
-VIT = Family(spec=ViTSpec, build=ViT, parts=Parts(stem="stem", blocks=("blocks",), tables=_TABLES))
+VIT = Family(spec=ViTSpec, build=ViT, parts=Parts(stem="stem", blocks=("blocks",), head="head", tables=_TABLES))

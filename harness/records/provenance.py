@@ -16,7 +16,7 @@ from harness.spec.functions import without_texts
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
-_SPEC = ("spec/model.py", "spec/recipe.py", "spec/data.py", "spec/procedural.py", "spec/run.py")
+_SPEC = ("spec/model.py", "spec/recipe.py", "spec/data.py", "spec/procedural.py", "spec/few_shot.py", "spec/run.py")
 _TRAINING_CODE = (*_SPEC, "data", "models", "training")
 
 _REPORT_CODE = ("spec", "records", "analysis", "report", "execution/publish.py")  # what decides the bytes of a report

@@ -37,16 +37,16 @@ def _columns(names: str) -> dict[str, str]:
 
 RUN_COLUMNS = _columns(  # columns of runs.csv in order, then a column `p.<name>` per nuisance parameter
     "study scale arm is_baseline level series train_size seed search status test_accuracy test_loss "
-    "shifted_accuracy shift_agreement validation_accuracy train_loss updates images_seen params macs_per_image "
-    "attention_macs_per_image train_seconds train_images_per_second eval_images_per_second peak_memory_bytes "
-    "eval_peak_memory_bytes device precision digest code_fingerprint"
+    "shifted_accuracy shift_agreement few_shot_accuracy validation_accuracy train_loss updates images_seen params "
+    "macs_per_image attention_macs_per_image train_seconds train_images_per_second eval_images_per_second "
+    "peak_memory_bytes eval_peak_memory_bytes device precision digest code_fingerprint"
 )
 
 ADDED_COLUMNS = (
     *("series", "shifted_accuracy", "shift_agreement", "attention_macs_per_image", "eval_peak_memory_bytes"),
-    "search",
+    *("search", "few_shot_accuracy"),
 )
-"""Columns that tables of version 0.1, or of before `search.repeats`, lack; they are read as empty."""
+"""Columns that tables of version 0.1, or of before `search.repeats` or `few_shot`, lack; they are read as empty."""
 
 TRIAL_COLUMNS = _columns(  # columns of trials.csv in order, then a column `p.<name>` per nuisance parameter
     "study scale arm train_size search trial status validation_accuracy images_seen chosen at_edge device precision "
@@ -60,7 +60,14 @@ CURVE_COLUMNS = _columns(  # columns of curves.csv: a row per evaluation of a co
 SHIFT_COLUMNS = _columns("arm train_size seed shift test_accuracy agreement digest")
 """Columns of shifts.csv: a row per confirm run and shift (pixels) of the test images, the plain test being shift 0."""
 
-_FRACTIONS = ("test_accuracy", "shifted_accuracy", "shift_agreement", "validation_accuracy", "agreement")
+_FRACTIONS = (
+    "test_accuracy",
+    "shifted_accuracy",
+    "shift_agreement",
+    "few_shot_accuracy",
+    "validation_accuracy",
+    "agreement",
+)
 
 _PLACES = ("train_size", "seed", "trial", "update", "shift")  # never empty: they say what a row is of
 

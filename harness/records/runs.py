@@ -41,6 +41,17 @@ class Shift:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shots:
+    """Accuracy on another task that was learned from `shots` images of each class: the mean over all draws of them."""
+
+    shots: int
+    accuracy: float
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunResult:
     """What a training ended with. Numbers that a run did not reach are None, never a stand-in."""
 
@@ -50,6 +61,7 @@ class RunResult:
     test_accuracy: float | None = None
     test_loss: float | None = None
     shifts: tuple[Shift, ...] = ()  # test of moved images, by ascending shift; empty where none was asked for
+    few_shots: tuple[Shots, ...] = later(())  # of another task, by ascending shots; empty where none was asked for
     validation_accuracy: float | None = None  # at the last evaluation that was made
     validation_loss: float | None = None
     train_loss: float | None = None  # mean over the updates since the evaluation before the last

@@ -29,6 +29,7 @@ METRICS: dict[str, Direction] = {
     "eval_images_per_second": "up",
     "shifted_accuracy": "up",
     "shift_agreement": "up",
+    "few_shot_accuracy": "up",
     "macs_per_image": "down",
     "attention_macs_per_image": "down",
     "train_seconds": "down",

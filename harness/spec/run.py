@@ -7,8 +7,9 @@ from dataclasses import Field, dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from harness.spec.checks import NEUTRAL, UNKEPT, Checked, known
+from harness.spec.checks import NEUTRAL, UNKEPT, Checked, known, later
 from harness.spec.data import DataSpec
+from harness.spec.few_shot import FewShot
 from harness.spec.formats import counted
 from harness.spec.model import ModelSpec
 from harness.spec.recipe import Recipe
@@ -33,6 +34,9 @@ class RunConfig(Checked):
     classes: int
     test_shifts: tuple[int, ...] = ()
     """Also tested on images moved by this many pixels in each of four directions; empty for the plain test alone."""
+    few_shot: FewShot | None = later(None)
+    few_shot_hash: str = later("")
+    """Evaluation on another task, sizes written out, in the confirm phase; SHA-256 of that task's images and labels."""
     rungs: tuple[()] = field(default=(), init=False)
     """Always empty: part of every digest, from when a trial could be stopped early."""
 

@@ -14,8 +14,9 @@ from harness.spec.checks import Checked, Positive, Within, check_types, freeze, 
 from harness.spec.claims import Claim, check_own, is_own
 from harness.spec.data import DataSpec
 from harness.spec.errors import InvalidInput, require, require_choice
+from harness.spec.few_shot import FewShot
 from harness.spec.functions import load_file
-from harness.spec.model import ModelSpec
+from harness.spec.model import ModelSpec, Module, Timm, Torchvision
 from harness.spec.recipe import Pretraining, Recipe
 from harness.spec.run import leaves, to_plain
 from harness.spec.search import Search, Setting, check_search, extremes, models_tried, round_beyond, settings
@@ -81,6 +82,7 @@ class Scale(Checked):
     search: Search = field(default_factory=Search)
     test_shifts: tuple[Positive, ...] = ()
     """Also test on images moved by this many pixels, ascending; empty for the plain test alone."""
+    few_shot: FewShot | None = later(None)  # also evaluate the features of confirm runs on another task
     minutes: float | None = None  # expected wall time on the scale's usual machine (smoke, laptop: 2 CPU cores)
     claims: tuple[Claim, ...] = ()  # claims that name arms of this scale, besides the study's own
 
@@ -146,6 +148,7 @@ class ResolvedStudy(Scale):
         for name, values in (("train_sizes", self.train_sizes), ("test_shifts", self.test_shifts)):
             require(list(values) == sorted(set(values)), f"{name} is {values}; they must ascend, each once.")
         self._check_arms()
+        self._check_few_shot()
         check_search(self)
         for arm in self.all_arms:
             if size := self.data_of(arm).image_size or self.data_of(arm).known_image_size:  # planning checks the others
@@ -292,6 +295,15 @@ class ResolvedStudy(Scale):
                 self.data_of(arm, size).check_made(self.recipe_of(arm).epochs)
             except InvalidInput as error:
                 raise InvalidInput(f"Arm {arm.name!r}: {error}") from error
+
+    def _check_few_shot(self) -> None:
+        if self.few_shot is None:
+            return
+        self.few_shot.check_images(self.few_shot.data.image_size)
+        for arm in self.all_arms:
+            if isinstance(arm.model, Module | Timm | Torchvision):
+                told = "its head, whose inputs are the features, is known of ViTSpec, ResNetSpec and SwinSpec alone"
+                raise InvalidInput(f"few_shot is set, and arm {arm.name!r} is of kind {arm.model.kind!r}: {told}.")
 
     def _check_draws(self, arm: Arm) -> None:
         """Refuse an arm that is tested on other images than the baseline, where each seed draws its own."""

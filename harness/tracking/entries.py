@@ -79,6 +79,7 @@ def read_entry(folder: RunFolder, study: str, scale: str) -> Entry:
         for shift in result.shift_curve:
             points.append(Point("shifted_accuracy", shift.accuracy, end, shift.pixels))
             points.append(Point("shift_agreement", shift.agreement, end, shift.pixels))
+        points += [Point("few_shot_accuracy", of.accuracy, end, of.shots) for of in result.few_shots]
     return Entry(
         digest=content["digest"],
         name=f"{content['arm']} · {part} · {counted(size, 'image')}",  # lists cut what comes last

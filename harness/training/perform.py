@@ -20,6 +20,7 @@ from harness.spec.formats import counted
 from harness.training import WorkerSettings
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.device import Placement, choose, keep_freed_memory, memory_errors
+from harness.training.few_shot import few_shot_accuracies, load_target
 from harness.training.loop import train, train_teacher
 from harness.training.numerics import NUMERICS
 from harness.training.profiling import profile
@@ -108,13 +109,18 @@ def _train(
 ) -> Training:
     config, teacher = run.config, None
     dataset = load(config.data, device=placement.device, phase=config.phase, seed=config.seed)
-    if dataset.hash != config.data_hash:
-        raise RuntimeError(f"the data changed since the run was planned: {config.data_hash} -> {dataset.hash}")
+    target = load_target(config, placement)
+    for found, planned in ((dataset, config.data_hash), (target, config.few_shot_hash)):
+        if found is not None and found.hash != planned:
+            raise RuntimeError(f"the data changed since the run was planned: {planned} -> {found.hash}")
     if config.recipe.distillation is not None:
         teacher = train_teacher(config, dataset, placement, keeper=checkpoints, **signs)
-    return train(
+    training = train(
         config, dataset, placement, emit=journal.append, teacher=teacher, start=start, checkpoints=checkpoints, **signs
     )
+    if target is not None:
+        training.few_shots = few_shot_accuracies(training, target, config, lambda: signs["heartbeat"](training.update))
+    return training
 
 
 def _blank(run: Run, placement: Placement, settings: WorkerSettings) -> RunResult:
@@ -141,6 +147,7 @@ def _completed(result: RunResult, run: Run, folder: RunFolder, training: Trainin
             test_accuracy=test.accuracy,
             test_loss=test.loss,
             shifts=training.shifts,
+            few_shots=training.few_shots,
             eval_images_per_second=len(test.labels) / test.seconds,
             files=folder.write_predictions(*parts),
         )

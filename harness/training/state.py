@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.data.splits import Batches, Inputs
-from harness.records.runs import Shift
+from harness.records.runs import Shift, Shots
 from harness.spec import Recipe
 from harness.training.device import Placement
 
@@ -67,8 +67,9 @@ class Training:
     compiled: Callable[[Tensor], Tensor] | None = None
     """The model's forward pass as torch.compile makes it, where the recipe asks for that; for updates alone."""
     test: Evaluation | None = None
-    """After the last update, in the confirm phase only; as `shifts`, where the run asks for shifted images."""
+    """After the last update, in the confirm phase only; as `shifts` and `few_shots`, where the run asks for them."""
     shifts: tuple[Shift, ...] = ()
+    few_shots: tuple[Shots, ...] = ()
 
     @property
     def images_seen(self) -> int:

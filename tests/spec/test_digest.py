@@ -27,6 +27,7 @@ from harness.spec import (
     to_plain,
 )
 from harness.spec.checks import field_types, later, replace_at, value_at
+from harness.spec.few_shot import FewShot
 
 VIT = ViTSpec(
     patch_size=4, width=32, depth=2, heads=2, layer_scale=0.1, head_hidden=8,
@@ -57,10 +58,13 @@ PRETRAINING = Pretraining(
 STARTED = replace(CONFIG, recipe=replace(CONFIG.recipe, start_from=StartFrom(pretraining=PRETRAINING)))
 FILE = WeightsFile(path="a.safetensors", grid=(2, 3), sha256="ab" * 32)
 FROM_A_FILE = replace(CONFIG, recipe=replace(CONFIG.recipe, start_from=StartFrom(file=FILE)))
+FEW_SHOT = FewShot(data=CONFIG.data)
+WITH_ANOTHER_TASK = replace(OF_A_RESNET, few_shot=FEW_SHOT, few_shot_hash="ab")
 OTHERS = {
     "model.width": 36, "model.position": "sincos_2d", "model.stem": "conv", "data.source": "cifar10",
     "recipe.updates": 101, "recipe.precision": "fp32", "model.depth": 3, "data_hash": "cd" * 32, "model.heads": 4,
     "recipe.distillation": TEACHER, "recipe.start_from": StartFrom(file=FILE), "test_shifts": (1, 2),
+    "few_shot": FEW_SHOT, "few_shot_hash": "ab",
     "data.background": (0, 0, 0), "data.channels": 1,
     "data.scattered.objects": "fashion_mnist", "data.cued.objects": "fashion_mnist",
 }  # fmt: skip
@@ -76,6 +80,11 @@ OTHERS_OF_A_FILE = {
     "recipe.start_from.file.grid": (3, 2), "recipe.start_from.file.sha256": "01" * 32,
 }  # fmt: skip
 OTHERS_OF_A_TEACHER = {"recipe.distillation.teacher.depth": 14}
+OTHERS_OF_ANOTHER_TASK = {
+    "few_shot.shots": (1, 2), "few_shot.data.source": "cifar10", "few_shot.data.background": (0, 0, 0),
+    "few_shot.data.channels": 1, "few_shot.data.scattered.objects": "fashion_mnist",
+    "few_shot.data.cued.objects": "fashion_mnist",
+}  # fmt: skip
 KINDS = ("kind",)  # what class a specification is of
 BUDGETS = ("recipe.epochs", "recipe.images")  # only one unit may be given
 
@@ -112,7 +121,7 @@ def other_value(config, name, others):
 def within(config, part, others):
     """A case for every plain field of a part of a configuration."""
     for name in leaves(value_at(config, part), part + "."):
-        if name != "recipe.distillation.teacher.stem":  # the small ResNets have one only
+        if name not in ("recipe.distillation.teacher.stem", "few_shot.data.moved_share"):  # which have one value only
             yield pytest.param(config, name, others, id=f"{config.model.kind}-{name}")
 
 
@@ -121,6 +130,7 @@ def within(config, part, others):
     [
         *(pytest.param(CONFIG, name, OTHERS, id=name) for name in leaves(CONFIG)),
         *within(OF_A_SWIN, "model", OTHERS_OF_A_SWIN),
+        *within(WITH_ANOTHER_TASK, "few_shot", OTHERS_OF_ANOTHER_TASK),
         *within(WITH_A_TEACHER, "recipe.distillation", OTHERS_OF_A_TEACHER),
         *(pytest.param(STARTED, name, OTHERS_OF_A_START, id=name) for name in OTHERS_OF_A_START),
         *(pytest.param(FROM_A_FILE, name, OTHERS_OF_A_FILE, id=name) for name in OTHERS_OF_A_FILE),
