@@ -17,10 +17,10 @@ def sample(spec: DataSpec) -> npt.NDArray[np.uint8]:
     from harness.data.splits import moved_order
     from harness.data.survey import EXAMPLE, load
 
-    if spec.kind in NAMED_SOURCES:
-        source = named_files.open_source(spec.kind, "")
+    if (kind := spec.made.objects if spec.made else spec.kind) in NAMED_SOURCES:
+        source = named_files.open_source(kind, "")
         if isinstance(source, named_files.PublishedSource) and source.where() is None:
-            raise InvalidInput(f"{spec.source} is not on this machine")
+            raise InvalidInput(f"{kind} is not on this machine")
     image = next(load(spec, seed=EXAMPLE).train.read([torch.tensor([0])]))[0][0].cpu()
     order = moved_order(image.shape[-1], spec)
     return (image if order is None else image.flatten(1)[:, order].view_as(image)).numpy()
