@@ -92,7 +92,9 @@ def kept_text(results: Path) -> tuple[str, str] | None:
     """Title and description of the picture in a folder of results; None where there is none that has them."""
     with contextlib.suppress(RecordsError):
         said = _SAID.search(read_bytes(results / PICTURE)[:20_000].decode("utf-8", errors="replace"))
-        return (html.unescape(said[1]), html.unescape(said[2])) if said else None
+        if said:
+            title, text = (" ".join(html.unescape(each).split()) for each in said.groups())
+            return title, text
     return None
 
 

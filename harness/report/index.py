@@ -121,8 +121,9 @@ def _markdown(entries: list[Entry], together: AllClaims, by_hand: str, picture: 
     lost = [f"- {escape(entry.title)}: {escape(entry.problem)}" for entry in entries if entry.problem]
     blocks = ["# Results", OPEN, by_hand, CLOSE]
     if picture:
-        title, text = (html.escape(each).replace("|", "&#124;") for each in picture)
-        blocks += ["## Data against bias", f"**{title}.**", f'<img src="{PICTURE}" width="900" alt="{text}">']
+        title, text = picture
+        image = f'<img src="{PICTURE}" width="900" alt="{html.escape(text)}">'
+        blocks += ["## Data against bias", f"**{escape(title)}.**", image]
     blocks.append("## Studies")
     blocks += ["\n".join((_HEADINGS, *rows)), _SMALLEST] if rows else ["No study has a report yet."]
     if together.tally:

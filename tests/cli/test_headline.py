@@ -175,7 +175,7 @@ def test_index_shows_the_picture_where_it_is(results: Path, here: Here) -> None:
     page, text = (results / "index.html").read_text(), (results / "README.md").read_text()
     assert page.count('src="headline.svg"') == text.count('src="headline.svg"') == 1
     assert said["title"] in html.unescape(page)
-    assert said["title"] in html.unescape(text)
+    assert said["title"] in html.unescape(text).replace("\\", "")
     assert said["text"] in html.unescape(page)
     (results / "headline.svg").write_text("<svg><title>x</title></svg>")
     write_index(results)
