@@ -273,7 +273,7 @@ ModelSpec = ViTSpec | ResNetSpec | SwinSpec | Module | Timm | Torchvision
 """What `harness.models.build` accepts. `kind` is the family, which a search may have a space of its own for."""
 
 
-_OF_THE_START = ("initialisation", "position_sd", "class_token_sd", "zero_head", "head_hidden")
+_OF_THE_START = ("initialisation", "attention_start", "position_sd", "class_token_sd", "zero_head", "head_hidden")
 _OF_THE_TRAINING = ("dropout", "attention_dropout", "mlp_dropout", "projection_dropout", "stochastic_depth")
 """Fields that decide no shape and no use of the weights below the head."""
 
