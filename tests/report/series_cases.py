@@ -85,7 +85,7 @@ def with_gaps(records, findings, series, other, *, levels, sizes=()):
             "train_size": size,
             "crossing": middle,
             "ci_low": middle - 0.1 * span,
-            "ci_high": middle + 0.1 * span if place else NAN,
+            "ci_high": middle + 0.1 * span,
             "smallest": levels[0],
             "largest": levels[-1],
             "statement": f"{series} overtakes {other} at {middle:.2f}." if place < 4 else "No crossing is shown.",
@@ -98,7 +98,7 @@ def with_gaps(records, findings, series, other, *, levels, sizes=()):
             "baseline": other,
             "level": level,
             "train_size": 20_000 * 0.5**place if 0 < place < 4 else NAN,
-            "ci_low": 15_000 * 0.5**place if 0 < place < 3 else NAN,
+            "ci_low": 15_000 * 0.5**place if 0 < place < 4 else NAN,
             "ci_high": 30_000 * 0.5**place if 0 < place < 4 else NAN,
             "statement": f"At {level:g} {series} overtakes at {20_000 * 0.5**place:,.0f} images.",
         }

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import pytest
 from figure_texts import figures_of
@@ -78,6 +79,9 @@ def test_gaps_over_the_levels_have_a_row_per_size():
     crossing = column(table, "Crossing, share of patches moved [95%]")
     assert crossing[0].startswith("0.75 [0.65, ")
     assert crossing[4] == "–"
+    bracketed = findings.crossovers.assign(crossing=np.nan, ci_low=0.0, ci_high=1.0)
+    told = result_tables.crossings_table(View(records, replace(findings, crossovers=bracketed)), by_level=True)
+    assert set(column(told, "Crossing, share of patches moved [95%]")) == {"0 to 1"}
     change = column(table, "Change of gap from the first level to the last, points [95%]")
     assert change == ["+5.00 [+3.00, +7.00]"] * 5
     rows = list(csv.DictReader(io.StringIO(table.csv)))
@@ -114,10 +118,11 @@ def test_claims_along_the_factor_have_its_unit():
     records, findings = two_series()
     common = {"statement": "So it is.", "source": "made up", "leader": "ResNet-8", "follower": "ViT/4"}
     along = records.study.factor
-    claims = (GapShrinks(**common, along=along), Crosses(**common, along=along))
+    claims = (GapShrinks(**common, along=along), *[Crosses(**common, along=along)] * 2)
     row = {"claim": "x", "statement": "So it is.", "source": "made up", "verdict": "reproduced", "reason": "."}
     row |= {"kind": "paper"}
     decided = [row | {"estimate": value, "ci_low": value, "ci_high": value} for value in (-0.05, 0.25)]
+    decided.append(row | {"estimate": np.nan, "ci_low": 0.0, "ci_high": 1.0})  # two levels bracket a crossing
     study = replace(records.study, claims=claims)
     table = result_tables.claims_table(
         View(replace(records, study=study), replace(findings, claims=pd.DataFrame(decided)))
@@ -125,6 +130,7 @@ def test_claims_along_the_factor_have_its_unit():
     assert column(table, "Estimate [95% interval]") == [
         "−5.00 [−5.00, −5.00] points from the first level to the last",
         "0.25 [0.25, 0.25] (share of patches moved)",
+        "0 to 1 (share of patches moved)",
     ]
 
 
@@ -178,3 +184,12 @@ def test_analysed_series_can_be_drawn():
         "ResNet-8, 1 moved − ResNet-8",
         "ViT/4, 1 moved − ResNet-8, 1 moved",
     }
+
+
+def test_a_difference_at_equal_compute_has_a_column_where_there_is_one():
+    records, findings = two_series()
+    assert "At equal compute" not in headings(result_tables.arms_table(View(records, findings)))
+    compared = findings.comparisons.assign(difference_at_equal_compute=0.01)
+    table = result_tables.arms_table(View(records, replace(findings, comparisons=compared)))
+    assert set(column(table, "At equal compute")) == {"–", "+1.00"}
+    assert "At equal compute: difference of validation accuracy" in table.note
