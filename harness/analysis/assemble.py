@@ -96,8 +96,9 @@ def shifts_table(evidence: Evidence) -> pd.DataFrame:
         names = {"arm": cell[0], "train_size": evidence.train_size(cell)}
         for shift, group in shifts[shifts["digest"].isin(evidence.digests(cell))].groupby("shift"):
             for metric in ("test_accuracy", "agreement"):
-                known = measured(group[metric].to_numpy(dtype=np.float64, na_value=np.nan))
-                found = estimate_mean(tuple(range(len(known))), known, level=evidence.level)
+                known = group[group[metric].notna()].sort_values("seed")
+                seeds, values = tuple(known["seed"].astype(int)), known[metric].to_numpy(dtype=np.float64)
+                found = estimate_mean(seeds, values, replicates=evidence.replicates(seeds), level=evidence.level)
                 rows.append({**names, "shift": shift, "metric": metric, **_numbers(found)})
     return frame(rows, SHIFT_COLUMNS)
 

@@ -100,7 +100,7 @@ seen by all trials. Further columns per nuisance parameter: `p.<name>`, the chos
 
 SHIFT_COLUMNS = columns("arm train_size shift metric n mean ci_low ci_high")
 """`test_accuracy` on images moved by `shift` pixels, and `agreement`, the share of images whose prediction is that for
-the image as it is; mean over the n seeds with its interval over seeds alone (Student's t)."""
+the image as it is; mean over the n seeds with its interval over searches and seeds."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -221,7 +221,7 @@ def shifts_table(view: View) -> Table:
         number_column(f"{heading}, {shift} px", "mean", formats.percent_interval, f"{metric} {shift}", interval=True)
         for heading, metric, shift in shown
     ]
-    caption = f"Tests on shifted images, with {view.level} intervals over seeds alone"
+    caption = f"Tests on shifted images, with {view.level} intervals over {view.runs_varied}"
     note = "Agreement: share of test images with the same prediction as without the shift."
     rows, frame = view.grouped(list(measured.values())), view.findings.shifts
     return make_table("shifts", caption, (arm_column(view), size_column(view), *columns), rows, frame=frame, note=note)

@@ -60,6 +60,8 @@ class View:
         searched = records.study.search.repeats > 1
         self.varied = f"{'searches, ' * searched}seeds and test images"
         """What the intervals are over."""
+        self.runs_varied = f"{'searches and ' * searched}seeds, for fixed test images"
+        """What those of tests on shifted images are over."""
         self.factor = words(self.study.factor)
         looks = marks(self.study)
         self.looks = {series: looks[arms[0].name] for series, arms in self.study.series.items()} | looks

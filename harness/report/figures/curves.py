@@ -62,7 +62,7 @@ def accuracy_by_shift(view: View) -> Drawing | None:
     found, sizes = view.by_arm(rows), view.spread_sizes(rows, _MOST_SIZES)
     canvas = Canvas(
         "Shifted test images",
-        f"Dots: seeds. Bars: {view.level} intervals of the mean over seeds alone. "
+        f"Dots: seeds. Bars: {view.level} intervals of the mean over {view.runs_varied}. "
         "Agreement: same prediction as for the unshifted image.",
         height=2.1,
         panels=[f"{count(size)} training images" * bool(size) * (not i) for size in sizes for i in range(2)],
