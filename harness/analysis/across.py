@@ -113,7 +113,8 @@ def _setting(side: Evidence, cell: Cell) -> dict[str, Any]:
         image_size = data.image_size or facts.image_size
         data = replace(data, image_size=image_size, validation_size=held_out, train_size=size)
     if data.size is not None:
-        recipe = replace(recipe, updates=recipe.resolved_updates(data.size), epochs=None, images=None)
+        updates = recipe.resolved_updates(data.size)
+        recipe = replace(recipe, updates=updates, epochs=None, images=None, least_epochs=None)
     return leaves({"data": to_plain(data), "recipe": to_plain(recipe)})
 
 

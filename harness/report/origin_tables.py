@@ -180,6 +180,8 @@ def _search(study: ResolvedStudy) -> Iterator[tuple[str, str]]:
         yield "Search", "none: every arm has the recipe's own setting"
         return
     length = "as long as the confirm runs" if search.updates is None else f"of {counted(search.updates, 'update')}"
+    if search.share is not None:
+        length = f"of {percent(search.share, 0)} of the updates of a confirm run"
     learns = search.sampler == "tpe" and search.trials > STARTUP_TRIALS
     drawn = f"then {STARTUP_TRIALS - 1} at random, then by TPE" if learns else "then at random"
     drawn = "then scrambled Sobol points" if search.sampler == "qmc" else drawn

@@ -159,6 +159,8 @@ class Recipe(Checked):
     epochs: AboveZero | None = None
     images: Positive | None = None
     """Budget in optimiser updates, passes over the training subset, or images seen; by default DEFAULT_UPDATES."""
+    least_epochs: AboveZero | None = later(None)
+    """Passes over the training subset that a budget in updates or images grows to where it is fewer; None for none."""
     batch_size: Positive = 128
     accumulate: Positive = 1
     """Images per update, and the parts that they are taken in, to save memory; the parts' gradients are summed."""
@@ -220,14 +222,14 @@ class Recipe(Checked):
 
     def resolved(self, train_images: int) -> "Recipe":
         """The same recipe with nothing left open: its budget is in updates."""
-        return replace(self.written_out(), updates=self.resolved_updates(train_images), epochs=None, images=None)
+        updates = self.resolved_updates(train_images)
+        return replace(self.written_out(), updates=updates, epochs=None, images=None, least_epochs=None)
 
     def resolved_updates(self, train_images: int) -> int:
         """The budget in updates for a training subset of `train_images`; at least one."""
-        if self.updates is not None:
-            return self.updates
         images = self.images if self.images is not None else (self.epochs or 0.0) * train_images
-        return max(1, round(images / self.batch_size))
+        updates = round(images / self.batch_size) if self.updates is None else self.updates
+        return max(1, updates, round((self.least_epochs or 0.0) * train_images / self.batch_size))
 
 
 def evaluation_points(recipe: Recipe) -> frozenset[int]:

@@ -5,9 +5,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from harness.spec.checks import AboveZero, Count, Positive, check_types, freeze, later, replace_at, value_at
+from harness.spec.checks import AboveZero, Count, Positive, Within, check_types, freeze, later, replace_at, value_at
 from harness.spec.errors import InvalidInput, require, require_choice
 from harness.spec.formats import counted
 from harness.spec.model import ModelSpec
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 OF_MODEL = "model."
 """Begins the name of a nuisance parameter that is a field of the arm's model; the others are fields of the recipe."""
 
-NEVER_TUNED = (*BUDGET_UNITS, "evaluations", "model.kind", "model.distillation_token")
+NEVER_TUNED = (*BUDGET_UNITS, "least_epochs", "evaluations", "model.kind", "model.distillation_token")
 """What a search may not touch: every arm is given the same images and evaluations, and keeps its family and teacher."""
 
 FAMILIES: tuple[str, ...] = tuple(spec.kind for spec in get_args(ModelSpec))
@@ -99,7 +99,9 @@ class Search:
     repeats: Positive = later(1)
     """Independent searches of each arm (at each training size), which share their first trial. Confirm seeds take turns
     with the settings that they choose, so that the spread over seeds holds the luck of the search."""
-    updates: Positive | None = None  # length of a trial, updates; None for the recipe's own budget
+    updates: Positive | None = None
+    share: Annotated[float, Within(0, 1, open_low=True)] | None = later(None)
+    """Length of a trial, in updates or as a share of the recipe's own; None for the recipe's own."""
     sampler: Literal["qmc", "tpe", "random"] = "tpe"
     """`qmc`: scrambled Sobol points, which fill the ranges evenly and learn nothing; `tpe`: learns from the scores."""
     widenings: Count = later(0)
@@ -108,6 +110,11 @@ class Search:
 
     def __post_init__(self) -> None:
         check_types(self)
+        require(
+            self.updates is None or self.share is None,
+            f"search.updates is {self.updates} and search.share {self.share}; both are the length of a trial. Set one, "
+            "and the other to None.",
+        )
         for name in itertools.chain(self.space, *self.by_family.values(), *self.by_arm.values()):
             if name in NEVER_TUNED:
                 raise InvalidInput(f"search tunes {name!r}, which all trainings must share. Take it out.")

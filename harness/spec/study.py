@@ -207,7 +207,7 @@ class ResolvedStudy(Scale):
     def trial_updates(self, recipe: Recipe) -> int:
         """Updates of a trial of an arm's resolved recipe: as many images as other arms see, at most a confirm run's."""
         if self.search.updates is None:
-            return recipe.total_updates
+            return max(1, round((self.search.share or 1.0) * recipe.total_updates))
         same_images = round(self.search.updates * self.recipe.batch_size / recipe.batch_size)
         return min(max(1, same_images), recipe.total_updates)
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.spec import InvalidInput, Recipe, ResNetSpec, ViTSpec
+from harness.spec import InvalidInput, Recipe, ResNetSpec, Search, ViTSpec, find_study
 from harness.spec.recipe import DEFAULT_UPDATES, USUAL_SETTINGS
 
 
@@ -47,3 +47,19 @@ def test_a_published_size_has_the_published_start() -> None:
     assert (base.width, base.depth, base.heads, base.mlp_ratio) == (768, 12, 12, 4.0)
     assert (base.pool, base.initialisation, base.zero_head) == ("cls", "truncated_normal", False)
     assert ViTSpec.preset("S", patch_size=16, pool="mean").pool == "mean"
+
+
+def test_a_budget_grows_to_the_least_number_of_passes() -> None:
+    recipe = Recipe(updates=100, batch_size=10, least_epochs=2.0)
+    assert [recipe.resolved_updates(size) for size in (0, 100, 500, 510, 5000)] == [100, 100, 100, 102, 1000]
+    assert Recipe(images=1000, batch_size=10, least_epochs=2.0).resolved_updates(5000) == 1000
+    resolved = recipe.resolved(5000)
+    assert resolved == replace(recipe.written_out(), updates=1000, least_epochs=None)
+
+
+def test_trials_may_be_a_share_of_the_training() -> None:
+    study = find_study("data_scale")[1].resolve("data_scale", "laptop")
+    recipes = [study.recipe_of(study.baseline).resolved(size) for size in (1000, 1_024_000)]
+    assert [(recipe.total_updates, study.trial_updates(recipe)) for recipe in recipes] == [(1500, 750), (8000, 4000)]
+    with pytest.raises(InvalidInput, match=r"search\.updates is 5 and search\.share 0\.5; .* Set one"):
+        Search(updates=5, share=0.5)

@@ -295,8 +295,8 @@ MESSAGES = {
     "searched field": (
         lambda: study(search=Search(space={"learning_rat": Uniform(low=0, high=1)})),
         "search tunes 'learning_rat', which arm 'ResNet-8' does not have: 'learning_rat' is not a field of "
-        "Recipe. Did you mean 'learning_rate'? Valid: updates, epochs, images, batch_size, accumulate, optimizer, "
-        "learning_rate, weight_decay, momentum, schedule, warmup, clip_norm, label_smoothing, ema_decay, "
+        "Recipe. Did you mean 'learning_rate'? Valid: updates, epochs, images, least_epochs, batch_size, accumulate, "
+        "optimizer, learning_rate, weight_decay, momentum, schedule, warmup, clip_norm, label_smoothing, ema_decay, "
         "precision, compile, evaluations, augmentation, distillation, start_from.",
     ),
     "changed field": (

@@ -18,9 +18,9 @@ from harness.training.perform import perform
 
 EVERY = [(name, scale) for name in study_names() for scale in find_study(name)[1].scales]
 AXES = {
-    "architectures", "compute", "d2l", "data_vs_bias", "dataset_size", "depth", "hybrid", "image_size",
+    "architectures", "compute", "d2l", "data_scale", "data_vs_bias", "dataset_size", "depth", "hybrid", "image_size",
     "implementations", "locality", "model_shape", "norm", "optimizer", "patch_size", "pooling", "position_embedding",
-    "recipe", "soft_bias", "transfer", "translation",
+    "receptive_field", "recipe", "soft_bias", "transfer", "translation",
 }  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def test_a_study_says_what_it_asks_and_costs(name: str) -> None:
     assert tuple(study.scales) == SCALES
     assert all(study.scales[scale].minutes for scale in ("smoke", "laptop", "gpu"))
     assert study.scales["smoke"].minutes <= 1
-    assert study.scales["laptop"].minutes <= 45
+    assert study.scales["laptop"].minutes <= (120 if name == "data_scale" else 45)
     for scale in SCALES:
         assert study.resolve(name, scale).claims, "a study without claims puts nothing to the test"
 

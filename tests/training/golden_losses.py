@@ -17,6 +17,7 @@ from training_cases import CPU
 from harness.data import content_hash, load, resolve
 from harness.spec import (
     Augmentation,
+    Cued,
     DataSpec,
     Distillation,
     Module,
@@ -24,6 +25,7 @@ from harness.spec import (
     Recipe,
     ResNetSpec,
     RunConfig,
+    Scattered,
     StartFrom,
     SwinSpec,
     ViTSpec,
@@ -81,7 +83,9 @@ OF_DATA: dict[str, Any] = {
 OF_MOVED: dict[str, Any] = {"moved_patch": 2, "moved_seed": 1}
 OF_PHOTOGRAPHS: dict[str, Any] = {"fit": "pad", "background": (0, 90, 0), "channels": 1}
 
-ALIKE = {"kind", "source", "precision", "compile", "evaluations", "epochs", "images", "distillation_token"}
+ALIKE = {
+    "kind", "source", "precision", "compile", "evaluations", "epochs", "images", "least_epochs", "distillation_token",
+}  # fmt: skip
 """Fields that a case has of its own, or whose values change no number: a case for each would say nothing."""
 
 
@@ -125,6 +129,15 @@ def configurations(folder: Path) -> Iterator[tuple[str, RunConfig]]:
     yield "vit started, head alone", replace_at(vit, "recipe.start_from", replace(start, trained="head"))
     yield from varied("vit", vit, "data", OF_DATA)
     yield from varied("vit moved", replace_at(vit, "data.moved_share", 0.5), "data", OF_MOVED)
+    sets: list[dict[str, Any]] = [
+        {"source": "scattered", "scattered": Scattered(test_images=200)},
+        {"source": "scattered", "scattered": Scattered(test_images=200, noise=0.3)},
+        {"source": "cued", "cued": Cued(test_images=200)},
+        {"source": "cued", "cued": Cued(test_images=200, distance=20)},
+    ]
+    for made in sets:
+        settings = made[made["source"]]
+        yield f"{made['source']} {settings.noise} {getattr(settings, 'distance', '')}".strip(), config_of(VIT, **made)
     photographs = {"source": f"imagefolder:{photographs_in(folder)}", "image_size": 8, "train_size": 24}
     for changed in ({}, *({name: value} for name, value in OF_PHOTOGRAPHS.items())):
         told = " ".join(f"{name} {value}" for name, value in changed.items())
