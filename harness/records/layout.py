@@ -42,8 +42,9 @@ class StudyFolder:
     def require_inside(self, results: Path) -> None:
         """Refuse links that lead out of `results`, where what is written would replace other files."""
         inside = os.path.realpath(results)  # which, unlike `resolve`, takes a link to itself for a file
-        places = [self.path.parent, self.path, self.work, self.figures, self.aside]
-        for parent in (self.runs, self.models):
+        shared = pretrained_folder(results)
+        places = [self.path.parent, self.path, self.work, self.figures, self.aside, shared.parent]
+        for parent in (self.runs, self.models, shared):
             folders = list(parent.iterdir()) if parent.is_dir() else []
             places += [parent, *(place for own in folders for place in (own, own / "damaged", own / "model"))]
         for place in places:

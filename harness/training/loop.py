@@ -50,7 +50,8 @@ def train(  # noqa: PLR0913 (what it may be given, and how it is heard and stopp
 
     And from the weights, `start`, that a recipe with `start_from` needs.
 
-    `emit(event, **fields)` receives `evaluated` events (and first a `taught` one, where there is a teacher);
+    `emit(event, **fields)` receives `evaluated` events (and first a `taught` one, where there is a teacher,
+    and a `started_from` one, where weights are given);
     `heartbeat` the number of updates done, after each update and each forward pass of an evaluation; `stop` is asked
     after each update. The test split is read here and only here, after the last update, in the confirm phase.
 
@@ -66,8 +67,8 @@ def train(  # noqa: PLR0913 (what it may be given, and how it is heard and stopp
     def beat() -> None:
         heartbeat(training.update)
 
-    if teacher is not None and training.update == 0:
-        emit("taught", validation_accuracy=teacher.validation_accuracy, seconds=round(teacher.seconds, 3))
+    if training.update == 0:
+        _tell_of(teacher, start, emit)
     points = evaluation_points(config.recipe)
     for _ in run_updates(training):
         beat()
@@ -85,6 +86,14 @@ def train(  # noqa: PLR0913 (what it may be given, and how it is heard and stopp
         require_finite("test", training.test.loss, training.update)
         training.shifts = evaluate_shifted(training, split, training.test.predicted, config.test_shifts, beat)
     return training
+
+
+def _tell_of(teacher: Teacher | None, start: Weights | None, emit: Callable[..., object]) -> None:
+    """Emit what a run was given that others have learned."""
+    if teacher is not None:
+        emit("taught", validation_accuracy=teacher.validation_accuracy, seconds=round(teacher.seconds, 3))
+    if start is not None:
+        emit("started_from", **start.told)
 
 
 def train_teacher(

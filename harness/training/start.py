@@ -2,8 +2,8 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import safetensors.torch
@@ -32,6 +32,7 @@ class Weights:
     tensors: dict[str, Tensor]
     what: str
     grid: tuple[int, ...] = ()
+    told: Mapping[str, str | float | None] = field(default_factory=dict)  # what a run's journal says of them
 
 
 def pretrained(
@@ -59,7 +60,8 @@ def pretrained(
         if result.status != "completed":
             raise MemoryError(f"the pre-training: {result.reason}")
         tensors = safetensors.torch.load_file(ModelFolder.of_run(folder).weights_path)
-    return Weights(tensors=tensors, what=_named(own))
+    told = {"digest": own.digest, "test_accuracy": result.test_accuracy}
+    return Weights(tensors=tensors, what=_named(own), told=told)
 
 
 def of_file(file: WeightsFile) -> Weights:
@@ -74,7 +76,9 @@ def of_file(file: WeightsFile) -> Weights:
         tensors = safetensors.torch.load(content)
     except SafetensorError as error:
         raise InvalidInput(f"{file.path} is no safetensors file ({error}). Save the weights as one.") from error
-    return Weights(tensors=of_timm(tensors) if file.names == "timm" else tensors, what=file.path, grid=file.grid)
+    told = {"path": file.path, "sha256": file.sha256}
+    tensors = of_timm(tensors) if file.names == "timm" else tensors
+    return Weights(tensors=tensors, what=file.path, grid=file.grid, told=told)
 
 
 def stand_in(config: RunConfig) -> Weights | None:

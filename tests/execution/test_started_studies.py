@@ -26,6 +26,7 @@ from harness.records.runs import RunFolder
 from harness.records.study_file import read_study
 from harness.spec import (
     Arm,
+    Choice,
     DataSpec,
     InvalidInput,
     Pretraining,
@@ -196,6 +197,18 @@ def test_what_cannot_start_is_refused_by_name_when_it_is_planned(model: Any, mad
         make_plan(study_of(model, {"recipe.start_from": StartFrom(pretraining=made)}))
     assert str(caught.value).startswith("Arm 'tuned'")
     assert told in str(caught.value)
+
+
+def test_a_search_of_other_bodies_is_refused() -> None:
+    for name, told in (("model.width", "with width 16, the arm's has 32"), ("model.dropout", None)):
+        search = Search(by_arm={"tuned": {name: Choice(values=(16, 32) if told else (0.0, 0.1))}}, trials=2, updates=2)
+        search = replace(search, space={"learning_rate": Choice(values=(1e-3, 1e-2))})
+        made = StartFrom(pretraining=replace(UPSTREAM, model=VIT))
+        if told is None:
+            make_plan(study_of(changes={"recipe.start_from": made}, search=search))
+            continue
+        with pytest.raises(InvalidInput, match=told):
+            study_of(changes={"recipe.start_from": made}, search=search)
 
 
 def test_a_start_is_one_and_of_a_known_family() -> None:

@@ -17,6 +17,9 @@ PLACES = (
     "widths/smoke/work/set_aside",
     "widths/smoke/work/runs/0123",
     "widths/smoke/work/runs/0123/damaged",
+    "work",
+    "work/pretrained",
+    "work/pretrained/0123/model",
 )
 
 

@@ -12,6 +12,7 @@ from harness.data import content_hash, resolve
 from harness.data.splits import prepare
 from harness.models import build
 from harness.models.transfer import HEADS
+from harness.records.files import open_to_append, try_lock
 from harness.records.kept_models import ModelFolder, with_hash
 from harness.records.runs import RunFolder
 from harness.spec import DataSpec, InvalidInput, Pretraining, Recipe, StartFrom, WeightsFile
@@ -91,6 +92,9 @@ def test_the_pretraining_is_made_once_and_shared(tmp_path, monkeypatch):
     kept = RunFolder(folder)
     assert [each.result.status for each in done] == ["completed"] * 4
     result = kept.result()
+    assert [each.journal[0] for each in done] == [
+        {"event": "started_from", "digest": folder.name, "test_accuracy": result.test_accuracy}
+    ] * 4
     assert (result.status, result.updates) == ("completed", 6)
     assert kept.log_path.read_text().count("pre-training") == 1  # of the line at its start
     assert len({config.digest for config in configs}) == 4
@@ -149,6 +153,18 @@ def test_a_stop_is_heard_in_the_pretraining(tmp_path, monkeypatch, undisturbed):
         carry_out(started(), tmp_path, monkeypatch, heartbeat=beats.append, stop=lambda: len(beats) >= 2)
     assert beats == [0, 0]
     assert carry_out(started(), tmp_path, monkeypatch).everything == undisturbed[0]
+
+
+def test_who_waits_for_anothers_pretraining_hears_a_stop_and_shows_that_it_lives(tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.training.start.WAIT_SECONDS", 0)
+    beats, upstream = [], before_of(started(), tmp_path).path
+    with open_to_append(upstream.with_suffix(".lock")) as held:
+        assert try_lock(held)
+        with pytest.raises(state.Interrupted):
+            carry_out(started(), tmp_path, monkeypatch, heartbeat=beats.append, stop=lambda: len(beats) >= 3)
+    assert beats == [0, 0, 0]
+    assert not upstream.exists()
+    assert carry_out(started(), tmp_path, monkeypatch).result.status == "completed"
 
 
 def flip(path):
