@@ -92,7 +92,7 @@ def _finding(found: Crossing) -> str:
         return f"nothing can be judged ({textwrap.shorten(found.trouble, 90, placeholder=' …')})"
     if found.shown:
         return f"the {'ViT' if found.leads[-1] > 0 else 'ResNet'} overtakes {_where(found)}"
-    if found.changes:
+    if found.changes > 1:
         return "the lead changes more than once"
     signs = Counter(found.signs)
     counts = Counter({"ResNet": signs[-1], "ViT": signs[1]})
@@ -101,6 +101,8 @@ def _finding(found: Crossing) -> str:
     if not any(counts.values()):
         return "neither leads significantly at any size"
     (one, most), (other, least) = counts.most_common()
+    if not least and all(found.signs[:most]):
+        return f"the {one} leads up to {count(found.axis.points[most - 1])} images, neither significantly beyond"
     return f"the {one} leads at {most} of {len(found.signs)} sizes, the {other} at {least or 'none'}"
 
 
