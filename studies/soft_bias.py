@@ -8,6 +8,13 @@ such a start, its lead over the same model without, falls with data. Control: wh
 patches of all images, neighbours tell nothing, and neither start should be worth anything; a stem still sees what is
 in a patch. `ViT, sine-cosine positions` tells how much of the mimetic start is its positions.
 
+Seen in a pilot of 300 updates and one seed, test accuracy in % with 2,000 scattered images: ViT 49.0, with sine-cosine
+positions 48.1, mimetic 55.3, impulse 61.3, stem 73.5, ResNet 87.4; patches moved: ViT 48.4, mimetic 54.4, impulse 54.7,
+stem 52.2. A part of what a start is worth seemed to be no locality; the claims that it is worth more where patches are
+in place were then added for the starts, too. The other claims had been written before.
+
+Images that are made: `SET="data.source=scattered data.resplit=false train_sizes=[2000,16000,128000]"`.
+
 Expected: with little data ResNet, stem, starts, ViT, in this order; with all images they lie closer together.
 
 Images have 16 pixels, so that there are as many patches as a head has dimensions: enough for exact impulses.
@@ -77,6 +84,20 @@ def _about_a_start(name: str, source: str, conditions: str) -> tuple[Claim, ...]
             within=0.01,
             train_size="smallest",
         ),
+        _worth_more_in_place(name),
+    )
+
+
+def _worth_more_in_place(name: str) -> Claim:
+    return GainsMore(
+        kind="hypothesis",
+        statement=f"With little data {name} is worth more where patches are in place than where they are moved.",
+        source=OURS,
+        arm=name,
+        start="ViT",
+        other=name + MOVED,
+        other_start="ViT" + MOVED,
+        train_size="smallest",
     )
 
 
@@ -90,16 +111,7 @@ CLAIMS: tuple[Claim, ...] = (
         leader=STEM,
         follower="ViT",
     ),
-    GainsMore(
-        kind="hypothesis",
-        statement="A convolutional stem is worth more where patches are in place than where they are moved.",
-        source=OURS,
-        arm=STEM,
-        start="ViT",
-        other=STEM + MOVED,
-        other_start="ViT" + MOVED,
-        train_size="smallest",
-    ),
+    _worth_more_in_place(STEM),
     Better(
         statement="With little data the bias that is built in, the ResNet's, is worth more than one at the start.",
         source="arXiv 2505.19985, section 1",

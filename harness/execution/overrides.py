@@ -7,11 +7,11 @@ from typing import Any, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.spec import BUDGET_UNITS, DataSpec, InvalidInput, ResolvedStudy, find_study
+from harness.spec import BUDGET_UNITS, DataSpec, FewShot, InvalidInput, ResolvedStudy, find_study
 from harness.spec.checks import describe, field_types, nearest, replace_at
 from harness.spec.errors import require
 
-OVERRIDABLE = ("data", "recipe", "search", "seeds", "train_sizes")  # of a study; the arms are its own
+OVERRIDABLE = ("data", "recipe", "search", "seeds", "train_sizes", "few_shot")  # of a study; the arms are its own
 
 
 def resolve_study(name: str, scale: str | None, pairs: Iterable[str]) -> ResolvedStudy:
@@ -40,6 +40,9 @@ def override(study: ResolvedStudy, pairs: Iterable[str]) -> ResolvedStudy:
     for pair in pairs:
         key, value = _key_and_value(pair)
         part, _, rest = key.partition(".")
+        if part == "few_shot":
+            told = f"{key!r} cannot be overridden: study {study.name!r} evaluates on no other task. Take pretraining."
+            require(study.few_shot is not None, told)
         if part == "recipe" and rest in BUDGET_UNITS and value is not None:
             units.append(rest)
             require(len(units) == 1, f"The budget is given in two units: {', '.join(units)}. Give one of them.")
@@ -70,11 +73,11 @@ def _key_and_value(pair: str) -> tuple[str, Any]:
     names = key.split(".")
     require(names[0] in OVERRIDABLE, f"{key!r} cannot be overridden. {nearest(names[0], OVERRIDABLE)}")
     hint: Any = ResolvedStudy
-    for name in names:
+    for at, name in enumerate(names):
         require(is_dataclass(hint), f"{key!r} names a field of a plain value, which has none.")
         fields = field_types(hint)
         require(name in fields, f"{key!r} is not a field of {hint.__name__}. {nearest(name, fields)}")
-        hint = fields[name]
+        hint = FewShot if at == 0 and name == "few_shot" else fields[name]  # None where there is none
     if is_dataclass(hint):
         inner = ", ".join(f"{key}.{field}" for field in field_types(hint))  # type: ignore[arg-type]
         raise InvalidInput(f"{key!r} is a group of fields; override one of them: {inner}.")

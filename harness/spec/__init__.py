@@ -15,6 +15,7 @@ from harness.spec.claims import (
 )
 from harness.spec.data import IMAGENET, NAMED_SOURCES, SOURCES, DataSpec, SourceFacts
 from harness.spec.errors import InvalidInput
+from harness.spec.few_shot import FewShot
 from harness.spec.model import ModelSpec, Module, ResNetSpec, SwinSpec, Timm, Torchvision, ViTSpec
 from harness.spec.procedural import Cued, Scattered
 from harness.spec.recipe import BUDGET_UNITS, Augmentation, Distillation, Pretraining, Recipe, StartFrom, WeightsFile
@@ -26,7 +27,7 @@ __all__ = ["SCALES", "TUNE_SEED", "Arm", "ResolvedStudy", "Scale", "Study"]
 __all__ += ["find_study", "study_name", "study_names"]
 __all__ += ["ModelSpec", "Module", "ResNetSpec", "SwinSpec", "Timm", "Torchvision", "ViTSpec"]
 __all__ += ["BUDGET_UNITS", "Augmentation", "Distillation", "Pretraining", "Recipe", "StartFrom", "WeightsFile"]
-__all__ += ["IMAGENET", "NAMED_SOURCES", "SOURCES", "Cued", "DataSpec", "Scattered", "SourceFacts"]
+__all__ += ["IMAGENET", "NAMED_SOURCES", "SOURCES", "Cued", "DataSpec", "FewShot", "Scattered", "SourceFacts"]
 __all__ += ["Choice", "LogUniform", "Search", "Space", "Uniform"]
 __all__ += ["METRICS", "Better", "Claim", "CostGrows", "Crosses", "Equivalent", "GainsMore", "GapShrinks", "Monotone"]
 __all__ += ["Estimate", "Judgement"]

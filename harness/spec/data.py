@@ -42,6 +42,7 @@ SOURCES = {
     **dict.fromkeys(("imagefolder", "imagenet", "npz", "npy", "csv"), "PATH"),
     **dict.fromkeys(("torchvision", "huggingface"), "NAME"),
     "python": "MODULE:FUNCTION",
+    "classes": "FIRST-LAST:SOURCE",
     **dict.fromkeys(("scattered", "cued"), ""),
 }
 """Every kind of source, each read by a file in `harness/data/sources/`, with what follows its colon."""

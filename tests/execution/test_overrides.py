@@ -1,7 +1,7 @@
 import pytest
 from tiny_studies import SPACE, tiny_study
 
-from harness.execution.overrides import override
+from harness.execution.overrides import override, resolve_study
 from harness.spec import InvalidInput, Search
 
 
@@ -72,3 +72,10 @@ def test_a_study_of_repeated_searches_can_be_run_without_any() -> None:
     assert override(study, ["trials=2"]).search.repeats == 3
     with pytest.raises(InvalidInput, match=r"or search\.repeats=1"):
         override(study, ["search.trials=0"])
+
+
+def test_the_other_task_of_a_study_may_be_another_one():
+    study = resolve_study("pretraining", "smoke", ["few_shot.data.source=classes:0-4:digits", "few_shot.shots=1,2"])
+    assert (study.few_shot.data.source, study.few_shot.shots) == ("classes:0-4:digits", (1, 2))
+    with pytest.raises(InvalidInput, match="study 'depth' evaluates on no other task"):
+        resolve_study("depth", "smoke", ["few_shot.draws=3"])

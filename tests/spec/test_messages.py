@@ -182,7 +182,7 @@ MESSAGES = {
         lambda: DataSpec(source="mnist"),
         "data.source is 'mnist'. Did you mean 'fashion_mnist'? Valid: fashion_mnist, cifar10, cifar100, digits, "
         "imagefolder:PATH, imagenet:PATH, npz:PATH, npy:PATH, csv:PATH, torchvision:NAME, huggingface:NAME, "
-        "python:MODULE:FUNCTION, scattered, cued.",
+        "python:MODULE:FUNCTION, classes:FIRST-LAST:SOURCE, scattered, cued.",
     ),
     "path": (
         lambda: DataSpec(source="cifar10:/data"),

@@ -20,7 +20,7 @@ EVERY = [(name, scale) for name in study_names() for scale in find_study(name)[1
 AXES = {
     "architectures", "compute", "d2l", "data_scale", "data_vs_bias", "dataset_size", "depth", "hybrid", "image_size",
     "implementations", "locality", "model_shape", "norm", "optimizer", "patch_size", "pooling", "position_embedding",
-    "receptive_field", "recipe", "soft_bias", "transfer", "translation",
+    "pretraining", "receptive_field", "recipe", "soft_bias", "transfer", "translation",
 }  # fmt: skip
 
 
