@@ -18,7 +18,7 @@ from harness.records.run_table import load_records
 from harness.records.write_lock import write_lock
 from harness.report import write_index
 from harness.report.headline import Headline, Panel, Sample, draw
-from harness.spec import SCALES, SOURCES, DataSpec, InvalidInput, canonical_json
+from harness.spec import NAMED_SOURCES, SCALES, DataSpec, InvalidInput, canonical_json
 from harness.spec.formats import confidence, words
 
 FIRST = ("data_scale", "data_vs_bias")
@@ -138,7 +138,7 @@ def _samples(results: Path, data: Sequence[DataSpec]) -> tuple[dict[str, Sample]
     Only sources that are known by their name are read: results from elsewhere could point to any path or function.
     """
     found, reasons = _kept_samples(results / _SAMPLES), dict[str, None]()
-    if wanted := [each for each in data if _key(each) not in found and not SOURCES[each.kind]]:
+    if wanted := [each for each in data if _key(each) not in found and each.read_from in NAMED_SOURCES]:
         call = Call("sample", wanted)
         try:
             for each in wanted:

@@ -121,6 +121,11 @@ class DataSpec:
         return found.get(self.kind)
 
     @property
+    def read_from(self) -> str:
+        """The source that is read: of the images, or of what they are made of."""
+        return self.source if self.made is None else self.made.objects
+
+    @property
     def is_unlimited(self) -> bool:
         """Whether a training never sees an image twice."""
         return self.train_size == "unlimited" or (self.train_size is None and self.made is not None)

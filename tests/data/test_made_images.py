@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import replace
 from functools import cache
 from itertools import chain
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from harness.data.rendering import Draws, Objects, Renderer, mixed
 from harness.data.sources import find
 from harness.data.splits import Batches, normalisation, subset
 from harness.data.survey import check, resolve
+from harness.records.data_facts import test_overlap as expected_overlap
 from harness.spec import DataSpec, InvalidInput
 from harness.spec.procedural import Cued, Scattered
 
@@ -65,6 +67,16 @@ def test_they_are_the_same_on_every_machine(spec):
     data = load(spec, phase="confirm")
     found = {part: sha256(*of(getattr(data, part), range(60))) for part in ("train", "validation", "test")}
     assert found == {part: GOLDEN[f"{spec.source} {part}"] for part in found}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@BOTH
+def test_a_gpu_makes_the_same_images(spec, monkeypatch):
+    here = load(spec, phase="confirm")
+    monkeypatch.setattr(made, "HELD_BYTES", 0)
+    there = load(spec, phase="confirm", device="cuda")
+    for one, other in zip(everything(here), everything(there), strict=True):
+        assert all(torch.equal(tensor, found.cpu()) for tensor, found in zip(one, other, strict=True))
 
 
 @settings(max_examples=30, deadline=None)
@@ -157,6 +169,12 @@ def test_each_seed_may_have_images_of_its_own(spec):
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
     assert torch.equal(load(spec, seed=0).train.images, load(spec, seed=1).train.images)
+
+
+def test_another_seed_is_expected_to_be_tested_on_a_fifth_of_the_same_objects():
+    for resplit, share in ((False, 0), (True, 0.2)):
+        study = SimpleNamespace(data_of=lambda arm, resplit=resplit: replace(SCATTERED, resplit=resplit))
+        assert expected_overlap(SimpleNamespace(study=study, provenance={}), None) == share
 
 
 def without_noise(made_as, numbers):
