@@ -133,7 +133,7 @@ class Plan:
         """Of `data`, those that differ in more than how an image is shown: each at its largest size."""
         by_size = sorted(self.data, key=lambda spec: spec.image_size or 0)
         found = {
-            (spec.source, spec.made, spec.validation_size, spec.split_seed, spec.resplit): spec for spec in by_size
+            (spec.source, spec.read_from, spec.validation_size, spec.split_seed, spec.resplit): spec for spec in by_size
         }
         return tuple(found.values())
 
