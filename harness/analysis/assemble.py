@@ -11,7 +11,7 @@ from harness.analysis.along import frontier_table, tables_along
 from harness.analysis.answer import answer
 from harness.analysis.estimate import FEWEST_SEEDS, MeanEstimate, estimate_mean
 from harness.analysis.evidence import Evidence, evidence_of, measured
-from harness.analysis.findings import ARM_COLUMNS, SHIFT_COLUMNS, Findings, frame
+from harness.analysis.findings import ARM_COLUMNS, FEW_SHOT_COLUMNS, SHIFT_COLUMNS, Findings, frame
 from harness.analysis.judging import claims_table
 from harness.analysis.learning import laws_table
 from harness.analysis.wording import Cell, listed, place
@@ -67,6 +67,7 @@ def analyse(records: StudyRecords, *, seed: int = 0) -> Findings:
         answer=f"{answer(evidence)}{learning.doubtful(cautions)}{lost_claims(claims['lost_runs'].tolist())}",
         frontier=frontier_table(evidence),
         shifts=shifts_table(evidence),
+        few_shots=few_shots_table(evidence),
         main_factor_sizes=evidence.study.train_sizes,
     )
 
@@ -89,6 +90,9 @@ def _arm_row(evidence: Evidence, cell: Cell, cautions: Sequence[str]) -> dict[st
     }
 
 
+FEW_SHOT = "few_shot_accuracy"
+
+
 def shifts_table(evidence: Evidence) -> pd.DataFrame:
     """SHIFT_COLUMNS of the completed planned runs."""
     rows, shifts = [], evidence.records.shifts
@@ -101,6 +105,18 @@ def shifts_table(evidence: Evidence) -> pd.DataFrame:
                 found = estimate_mean(seeds, values, replicates=evidence.replicates(seeds), level=evidence.level)
                 rows.append({**names, "shift": shift, "metric": metric, **_numbers(found)})
     return frame(rows, SHIFT_COLUMNS)
+
+
+def few_shots_table(evidence: Evidence) -> pd.DataFrame:
+    """FEW_SHOT_COLUMNS of the planned runs: no rows where the study asks for no other task."""
+    rows = []
+    for name, size in evidence.rows if evidence.study.few_shot is not None else ():
+        found = _numbers(evidence.contrast({(name, size): 1.0}, FEW_SHOT))
+        if (other := evidence.against.get(name)) is not None:
+            lead = evidence.difference(name, other, size, FEW_SHOT)
+            found |= {"difference": lead.value, "difference_low": lead.ci_low, "difference_high": lead.ci_high}
+        rows.append({"arm": name, "train_size": evidence.train_size((name, size)), **found})
+    return frame(rows, FEW_SHOT_COLUMNS)
 
 
 def _numbers(found: MeanEstimate) -> dict[str, float]:

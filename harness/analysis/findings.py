@@ -98,6 +98,8 @@ of its `trials`, those `beyond` the edge of a range are of the parameters `widen
 seen by all trials. Further columns per nuisance parameter: `p.<name>`, the chosen value, and `edge.<name>`, as
 `edge_distance` has it for the range with what was tried beyond."""
 
+FEW_SHOT_COLUMNS = columns("arm train_size n mean ci_low ci_high difference difference_low difference_high")
+
 SHIFT_COLUMNS = columns("arm train_size shift metric n mean ci_low ci_high")
 """`test_accuracy` on images moved by `shift` pixels, and `agreement`, the share of images whose prediction is that for
 the image as it is; mean over the n seeds with its interval over searches and seeds."""
@@ -126,4 +128,6 @@ class Findings:
     """Where two series are level, by level and training size; no rows in studies of one size."""
     shifts: pd.DataFrame = field(default_factory=lambda: frame([], SHIFT_COLUMNS))
     """No rows where a study does not test on moved images."""
+    few_shots: pd.DataFrame = field(default_factory=lambda: frame([], FEW_SHOT_COLUMNS))
+    """Few-shot accuracy on another task and its difference to the reference arm; no rows where it is not asked for."""
     main_factor_sizes: tuple[int, ...] = ()  # the training sizes of a two-factor study, ascending; empty otherwise

@@ -115,6 +115,7 @@ def _sections(view: View, figures: list[Drawn]) -> Iterator[Section]:
         ),
         ("levels", "Series", (crossings_table(view, by_level=True),)),
         ("shifts", "Shifted images", (result_tables.shifts_table(view),)),
+        ("few_shots", "Another task, few-shot", (result_tables.few_shots_table(view),)),
         ("cost", "Cost", ()),
         ("learning", "Learning curves", ()),
         ("tuning", "Tuning", (origin_tables.tuning_table(view),)),

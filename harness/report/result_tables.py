@@ -227,6 +227,30 @@ def shifts_table(view: View) -> Table:
     return make_table("shifts", caption, (arm_column(view), size_column(view), *columns), rows, frame=frame, note=note)
 
 
+def few_shots_table(view: View) -> Table:
+    """A row per arm (and training size): few-shot accuracy on another task, and its difference to the reference arm."""
+    rows = [
+        row
+        | {"lead": {key: row[f"difference{end}"] for key, end in zip(("at", "ci_low", "ci_high"), _ENDS, strict=True)}}
+        for row in rows_of(view.findings.few_shots, known="mean")
+    ]
+    asked = view.study.few_shot
+    told = "" if asked is None else f" to {asked.data.source}, {asked.shots[-1]} images of each class"
+    columns = (
+        number_column("Few-shot accuracy", "mean", formats.percent_interval, interval=True),
+        number_column("Difference, points", "at", formats.points_interval, "lead", interval=True),
+    )
+    caption = f"What the features are worth{told}, with {view.level} intervals over {view.runs_varied}"
+    note = (
+        "Least squares on frozen features; mean over draws of the images learned from, the same for all arms of a seed."
+    )
+    shown, frame = (arm_column(view), size_column(view), *columns), view.findings.few_shots
+    return make_table("few_shots", caption, shown, view.grouped(rows), frame=frame, note=note)
+
+
+_ENDS = ("", "_low", "_high")
+
+
 def laws_table(view: View) -> Table:
     """Two-factor studies: the law of each arm through whose errors one could be fitted."""
     laws = rows_of(view.findings.laws, known="a")

@@ -7,9 +7,12 @@ import pytest
 from finished_study import tables_only
 from tiny_studies import Witness, tiny_study
 
+from harness.analysis import analyse
 from harness.execution.plan import make_plan
 from harness.execution.publish import read_results
 from harness.execution.runner import Options, run_study
+from harness.report.result_tables import few_shots_table
+from harness.report.view import View
 from harness.spec import Arm, Better, DataSpec, InvalidInput, ResolvedStudy, Search, Torchvision
 from harness.spec.few_shot import FewShot
 
@@ -24,7 +27,7 @@ def _tables_only() -> Iterator[None]:
 
 
 def evaluated(**changes: object) -> ResolvedStudy:
-    return tiny_study(**({"few_shot": ASKED, "claims": (CLAIM,), "seeds": (0, 1), "search": Search()} | changes))
+    return tiny_study(**({"few_shot": ASKED, "claims": (CLAIM,), "seeds": (0, 1, 2), "search": Search()} | changes))
 
 
 def test_the_accuracy_stands_in_the_table_of_runs_and_is_read_back(inline: Options) -> None:
@@ -36,6 +39,15 @@ def test_the_accuracy_stands_in_the_table_of_runs_and_is_read_back(inline: Optio
         assert [of.shots for of in told[digest]] == [2, 4]
         assert accuracy == pytest.approx(told[digest][-1].accuracy)
     assert records.study.claims == (CLAIM,)
+    findings = analyse(records)
+    means = records.runs.groupby("arm")["few_shot_accuracy"].mean()
+    told = findings.few_shots.set_index("arm")
+    assert told["mean"].to_dict() == pytest.approx(means.to_dict())
+    assert told.loc["ViT/4", "difference"] == pytest.approx(means["ViT/4"] - means["ResNet"])
+    table = few_shots_table(View(records, findings))
+    assert [row[0].text for row in table.rows] == ["ResNet", "ViT/4"]
+    assert table.caption.startswith("What the features are worth to digits, 4 images of each class")
+    assert findings.claims["estimate"].tolist() == pytest.approx([means["ViT/4"] - means["ResNet"]])
 
 
 def test_confirm_runs_alone_have_another_digest() -> None:
