@@ -143,8 +143,13 @@ CLAIMS: tuple[Claim, ...] = (
 
 def _search(trials: int, updates: int, repeats: int = 1) -> Search:
     """All rates, in each of the searches."""
-    sampler = "qmc" if repeats > 1 else "tpe"
-    return Search(space={"learning_rate": RATES}, trials=trials, updates=updates, repeats=repeats, sampler=sampler)
+    return Search(
+        space={"learning_rate": RATES},
+        trials=trials,
+        updates=updates,
+        repeats=repeats,
+        sampler="qmc" if repeats > 1 else "tpe",
+    )
 
 
 SMOKE = replace(
