@@ -36,10 +36,10 @@ def _columns(names: str) -> dict[str, str]:
 
 
 RUN_COLUMNS = _columns(  # columns of runs.csv in order, then a column `p.<name>` per nuisance parameter
-    "study scale arm is_baseline level series train_size seed search status test_accuracy test_loss "
-    "shifted_accuracy shift_agreement few_shot_accuracy validation_accuracy train_loss updates images_seen params "
-    "macs_per_image attention_macs_per_image train_seconds train_images_per_second eval_images_per_second "
-    "peak_memory_bytes eval_peak_memory_bytes device precision digest code_fingerprint"
+    "study scale arm is_baseline level series train_size seed status test_accuracy test_loss "
+    "shifted_accuracy shift_agreement validation_accuracy train_loss updates images_seen params macs_per_image "
+    "attention_macs_per_image train_seconds train_images_per_second eval_images_per_second peak_memory_bytes "
+    "eval_peak_memory_bytes few_shot_accuracy search device precision digest code_fingerprint"
 )
 
 ADDED_COLUMNS = (
@@ -49,7 +49,7 @@ ADDED_COLUMNS = (
 """Columns that tables of version 0.1, or of before `search.repeats` or `few_shot`, lack; they are read as empty."""
 
 TRIAL_COLUMNS = _columns(  # columns of trials.csv in order, then a column `p.<name>` per nuisance parameter
-    "study scale arm train_size search trial status validation_accuracy images_seen chosen at_edge device precision "
+    "study scale arm train_size trial status validation_accuracy images_seen chosen at_edge search device precision "
     "digest code_fingerprint"
 )
 

@@ -27,8 +27,8 @@ def probes(monkeypatch):
     made, evaluated = [], []
     prepare, evaluate = module.prepare_training, module.evaluate
 
-    def preparing(config, dataset, placement):
-        made.append(prepare(config, dataset, placement))
+    def preparing(config, dataset, placement, **more):
+        made.append(prepare(config, dataset, placement, **more))
         return made[-1]
 
     def evaluating(training, split):
