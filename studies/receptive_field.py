@@ -121,9 +121,9 @@ STUDY = Study(
             replace(
                 r.AT_LAPTOP,
                 data=DATA,
-                recipe=replace(r.SMALL_BATCHES, updates=2_000, evaluations=3),
+                recipe=replace(r.SMALL_BATCHES, updates=1_600, evaluations=3),
                 seeds=(0, 1, 2),
-                search=replace(r.SHORT_SEARCH, trials=3, updates=1_000),
+                search=replace(r.SHORT_SEARCH, trials=3, updates=800),
             ),
             ResNetSpec(depth=8, width=8),
             ResNetSpec(depth=20, width=8),
