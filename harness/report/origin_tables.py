@@ -12,7 +12,7 @@ from harness.records.run_table import StudyRecords
 from harness.report.result_tables import arm_column, size_column
 from harness.report.table import Cell, Column, Table, make_table, number_column, text_column, text_of, text_table
 from harness.report.view import Row, View, rows_of
-from harness.spec import Choice, LogUniform, ResolvedStudy, Uniform, to_plain
+from harness.spec import Choice, LogUniform, Pretraining, ResolvedStudy, StartFrom, Uniform, to_plain
 from harness.spec.formats import NONE, confidence, count, counted, duration, number, percent, plain, words
 from harness.spec.run import leaves
 from harness.spec.search import OF_MODEL, STARTUP_TRIALS
@@ -165,13 +165,30 @@ def _settings(study: ResolvedStudy) -> Iterator[tuple[str, str]]:
 
 
 def _changes(study: ResolvedStudy) -> Iterator[tuple[str, str]]:
+    numbers = dict[Pretraining, int]()
     for arm in study.all_arms:
         changed, own = dict(arm.changes), study.recipe_of(arm)
+        start = changed.pop("recipe.start_from", None)
+        if isinstance(start, StartFrom):
+            yield from _start(arm.name, start, numbers)
         if own.optimizer != study.recipe.optimizer:  # what is not set is then the other optimiser's usual setting
             usual = {"learning_rate": own.rate, "weight_decay": own.decay}
             changed |= {f"recipe.{key}": value for key, value in usual.items() if getattr(own, key) is None}
         for key, value in leaves(to_plain(changed)).items():
             yield f"{arm.name} changes {words(key)}", _text(value)
+
+
+def _start(arm: str, start: StartFrom, numbers: dict[Pretraining, int]) -> Iterator[tuple[str, str]]:
+    """What an arm starts from; a pre-training, by its number of those told, has its settings told the first time."""
+    trained = "all of it is trained" if start.trained == "all" else "its head alone is trained"
+    if start.file is not None:
+        yield f"{arm} starts from", f"the weights in {start.file.path} ({start.file.names}'s names); {trained}"
+    if (made := start.pretraining) is not None:
+        is_new, number = made not in numbers, numbers.setdefault(made, len(numbers) + 1)
+        yield f"{arm} starts from", f"pre-training {number}{' of its own model' * (made.model is None)}; {trained}"
+        for key, value in leaves(to_plain(made)).items() if is_new else ():
+            if value not in (None, {}):
+                yield f"Pre-training {number}: {words(key)}", _text(value)
 
 
 def _search(study: ResolvedStudy) -> Iterator[tuple[str, str]]:

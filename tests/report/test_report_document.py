@@ -13,7 +13,18 @@ from harness.report.origin_tables import protocol_table, tuning_table
 from harness.report.result_tables import laws_table
 from harness.report.style import families, theme
 from harness.report.view import View
-from harness.spec import Arm, Choice, LogUniform, ResNetSpec, Search
+from harness.spec import (
+    Arm,
+    Choice,
+    DataSpec,
+    LogUniform,
+    Pretraining,
+    Recipe,
+    ResNetSpec,
+    Search,
+    StartFrom,
+    WeightsFile,
+)
 
 
 def test_every_case_is_plain_json(case):
@@ -104,6 +115,25 @@ def test_settings_show_what_is_tuned_and_what_an_arm_changes():
     assert shown["ResNet-8 changes recipe.optimizer"] == "sgd"
     assert shown["Recipe: weight decay"] == "0.05"
     assert "Recipe: epochs" not in shown
+
+
+def test_what_arms_start_from_is_told_once():
+    upstream = Pretraining(data=DataSpec(source="digits", image_size=28), recipe=Recipe(updates=77), seeds=2)
+    starts = {
+        "tuned": StartFrom(pretraining=upstream),
+        "linear": StartFrom(pretraining=upstream, trained="head"),
+        "of timm": StartFrom(file=WeightsFile(path="vit.safetensors", names="timm")),
+    }
+    study = single()[0].study
+    vit = study.arms[0].model
+    arms = [Arm(name, vit, changes={"recipe.start_from": start}) for name, start in starts.items()]
+    rows = [(row[0].text, row[1].text) for row in protocol_table(replace(study, arms=tuple(arms), claims=())).rows]
+    shown = dict(rows)
+    assert shown["tuned starts from"] == "pre-training 1 of its own model; all of it is trained"
+    assert shown["linear starts from"] == "pre-training 1 of its own model; its head alone is trained"
+    assert shown["of timm starts from"] == "the weights in vit.safetensors (timm's names); all of it is trained"
+    assert (shown["Pre-training 1: data.source"], shown["Pre-training 1: recipe.updates"]) == ("digits", "77")
+    assert [name for name, _ in rows].count("Pre-training 1: recipe.updates") == 1
 
 
 def test_without_a_search_the_own_setting_is_told():
