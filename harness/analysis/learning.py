@@ -246,7 +246,7 @@ def unequal_images(evidence: Evidence, seen: Mapping[Cell, Sequence[int]], told:
     study = evidence.study
     groups: dict[int | None, dict[str, tuple[int, ...]]] = defaultdict(dict)
     for (arm, size), images in seen.items():
-        groups[study.data_of(study.arm(arm), size).train_size] |= {arm: tuple(images)} if images else {}
+        groups[study.data_of(study.arm(arm), size).size] |= {arm: tuple(images)} if images else {}
     for size, known in groups.items():
         if len(set(known.values())) > 1:
             numbers = listed(f"{arm} {' or '.join(f'{n:,}' for n in images)} images" for arm, images in known.items())
