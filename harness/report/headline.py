@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
@@ -26,7 +25,7 @@ from harness.analysis.leads import Lead, Line, told
 from harness.records import csv_text
 from harness.records.files import RecordsError, read_bytes
 from harness.report.figures.canvas import wrap
-from harness.report.style import INK, LABEL_SIZE, MUTED, Mark, distinct_mark, png, svg, theme
+from harness.report.style import INK, LABEL_SIZE, MUTED, PAD, Mark, distinct_mark, lay_out, png, svg, theme
 from harness.spec.formats import count, plain, points_interval
 
 COLUMNS = columns(
@@ -43,7 +42,7 @@ PICTURE = "headline.svg"  # in a folder of results
 
 _SAID = re.compile(r"<title>([^<]*)</title><desc>([^<]*)</desc>")
 
-_WIDTH, _PAD = 10.0, 0.1  # of the figure, and between what is drawn and its edge, inches
+_WIDTH = 10.0  # of the figure, inches
 _STRIP, _ROWS = 1.0, (2.5, 1.9)  # heights of the sample images, of leads and of ratios, inches
 _STEPS, _FINE_STEPS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 1.1, 1.2, 1.4, 1.6, 1.8, 2.0, 8.0, 9.0)  # of ratios' ticks
 
@@ -104,7 +103,7 @@ def _draw(panels: Sequence[Panel], title: str, note: str) -> Figure:
     heights = [*([_STRIP] if any(panel.samples for panel in panels) else []), *_ROWS]
     figure = Figure(figsize=(_WIDTH, sum(heights)))
     head = _write_head(figure, title, note, looks)
-    figure.set_figheight(height := head + sum(heights))
+    figure.set_figheight(head + sum(heights))
     widths = [1.35 if panel is panels[0] else 1.0 for panel in panels]
     grid = figure.add_gridspec(len(heights), len(panels), width_ratios=widths, height_ratios=heights)
     ratios: Axes | None = None
@@ -123,25 +122,23 @@ def _draw(panels: Sequence[Panel], title: str, note: str) -> Figure:
     assert ratios is not None
     low, high = ratios.get_ylim()
     ratios.yaxis.set_major_locator(LogLocator(subs=_FINE_STEPS if high < 2.5 * low else _STEPS))
-    figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=_PAD / 2, h_pad=_PAD / 2, rect=(0, 0, 1, 1 - head / height)))
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    lay_out(figure, head)
     return figure
 
 
 def _write_head(figure: Figure, title: str, note: str, looks: Mapping[str, Mark]) -> float:
     """Title, note and key, placed from the figure's upper left corner; returns their height, inches."""
     corner = figure.dpi_scale_trans + ScaledTranslation(0, 1, figure.transFigure)  # type: ignore[arg-type]
-    at = _PAD / 2
+    at = PAD / 2
     for text, size, colour in ((title, 12.5, INK), (note, LABEL_SIZE, MUTED)):
-        lines = wrap(text, _WIDTH - 2 * _PAD, size)
-        artist = figure.text(_PAD, -at, lines, va="top", transform=corner, size=size, color=colour, linespacing=1.2)
+        lines = wrap(text, _WIDTH - 2 * PAD, size)
+        artist = figure.text(PAD, -at, lines, va="top", transform=corner, size=size, color=colour, linespacing=1.2)
         at += artist.get_window_extent().height / figure.dpi + 0.08
     key = figure.legend(
         [Line2D([], [], markersize=5, linewidth=1.2, marker=look.marker, **look.line) for look in looks.values()],
         list(looks),
         loc="upper left",
-        bbox_to_anchor=(_PAD, -at),
+        bbox_to_anchor=(PAD, -at),
         bbox_transform=corner,
         ncols=len(looks),
         handlelength=2.5,

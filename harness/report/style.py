@@ -16,9 +16,12 @@ import seaborn as sns
 from matplotlib import font_manager
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from harness.spec import ResolvedStudy
+
+PAD = 0.1  # between what is drawn and a figure's edge, inches
 
 INK = "#1f2328"
 MUTED = "#57606a"
@@ -87,6 +90,20 @@ def theme() -> Iterator[None]:
         mpl.rc("figure", facecolor="white", dpi=200)
         mpl.rc("savefig", facecolor="white")
         yield
+
+
+def lay_out(figure: Figure, head: float) -> None:
+    """Place all axes once, below a heading of `head` inches; from then on what is moved moves nothing else.
+
+    The solver's last digits differ from time to time, and the names of clip paths in an SVG follow from them.
+    """
+    page = (0, 0, 1, 1 - head / figure.get_figheight())
+    figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=PAD / 2, h_pad=PAD / 2, rect=page))
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        left, low, wide, high = axes.get_position(original=True).bounds
+        axes.set_position((round(left, 5), round(low, 5), round(wide, 5), round(high, 5)))
 
 
 def png(figure: Figure) -> bytes:

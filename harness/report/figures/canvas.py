@@ -13,18 +13,16 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from harness.report.style import INK, LABEL_SIZE, MUTED, Mark
+from harness.report.style import INK, LABEL_SIZE, MUTED, PAD, Mark, lay_out
 
 WIDTH = 5.0  # of every figure, inches: its 9 pt text stays readable on a phone's width
 _LINE = LABEL_SIZE * 1.22 / 72  # of a label's line, inches
-_PAD = 0.1  # between what is drawn and the edge, inches
 _MOST_TOLD = 8
 _MEASURER = RendererAgg(8, 8, 72)  # type: ignore[no-untyped-call]
 
@@ -55,11 +53,11 @@ class Canvas:
         self._rows = -(-len(panels) // self._columns)
         self.figure = Figure(figsize=(WIDTH, height * self._rows))
         self._corner = self.figure.dpi_scale_trans + ScaledTranslation(0, 1, self.figure.transFigure)  # type: ignore[arg-type]
-        self._head = _PAD / 2
+        self._head = PAD / 2
         for text, size, colour in ((title, 11.0, INK), (note, LABEL_SIZE, MUTED)):
-            lines = wrap(text, WIDTH - 2 * _PAD, size)
+            lines = wrap(text, WIDTH - 2 * PAD, size)
             place = {"va": "top", "transform": self._corner}
-            self._put(self.figure.text(_PAD, -self._head, lines, place, size=size, color=colour, linespacing=1.15))
+            self._put(self.figure.text(PAD, -self._head, lines, place, size=size, color=colour, linespacing=1.15))
         grid = list(self.figure.subplots(self._rows, self._columns, sharex=True, sharey=sharey, squeeze=False).flat)
         for spare in grid[len(panels) :]:
             spare.remove()
@@ -98,12 +96,8 @@ class Canvas:
             axes.set_ylabel(y)
         if self.key:
             self._put(self._draw_key())
-        height = self._head + self._height * self._rows
-        self.figure.set_figheight(height)
-        page = (0, 0, 1, 1 - self._head / height)
-        self.figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=_PAD / 2, h_pad=_PAD / 2, rect=page))
-        self.figure.draw_without_rendering()
-        self.figure.set_layout_engine("none")  # from here on what is moved moves nothing else
+        self.figure.set_figheight(self._head + self._height * self._rows)
+        lay_out(self.figure, self._head)
         for axes in self.panels:
             _thin_ticks(axes.xaxis)
             _thin_ticks(axes.yaxis)
@@ -122,9 +116,9 @@ class Canvas:
             [Line2D([], [], marker=look.marker, markersize=5, linewidth=1.2, **look.line) for look in looks],
             list(names.values()),
             loc="upper left",
-            bbox_to_anchor=(_PAD, -self._head),
+            bbox_to_anchor=(PAD, -self._head),
             bbox_transform=self._corner,
-            ncols=max(1, int((WIDTH - 2 * _PAD) / entry)),
+            ncols=max(1, int((WIDTH - 2 * PAD) / entry)),
             handlelength=2.5,
             columnspacing=1.5,
         )
