@@ -122,7 +122,7 @@ STUDY = Study(
                 r.AT_LAPTOP,
                 data=DATA,
                 recipe=replace(r.SMALL_BATCHES, updates=1_600, evaluations=3),
-                seeds=(0, 1, 2),
+                seeds=(3, 4, 5),
                 search=replace(r.SHORT_SEARCH, trials=3, updates=800),
             ),
             ResNetSpec(depth=8, width=8),
@@ -135,5 +135,12 @@ STUDY = Study(
         "paper": _scale(
             replace(AT_GPU, data=replace(AT_GPU.data, train_size="unlimited"), search=r.PAPER_RATES), **LARGE
         ),
+    },
+    changes_after_first_look={
+        "laptop": (
+            "Before the first run single trainings of the recipe's own setting were tried, on seed 0, and their test "
+            "accuracies seen (ViT at 24 px 94.8 %, ResNet-8 44.0 % there and 98.0 % at 8 px, after 2,000 updates of 64 "
+            "images); after that updates were cut to 1,600, for time alone. Seeds 3 to 5 are fresh ones.",
+        )
     },
 )
