@@ -212,7 +212,7 @@ def desk(tmp_path: Path) -> Path:
     folder = tmp_path / "desk"
     folder.mkdir()
     (folder / "my_depth.py").write_text(fences("python")[0])
-    for name in ("patch_size", "dataset_size"):
+    for name in ("patch_size", "dataset_size", "data_vs_bias"):
         shutil.copytree(ROOT / "results" / name / "laptop", folder / "results" / name / "laptop")
     digits = load_digits()
     for number, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
