@@ -86,7 +86,7 @@ def findings_table(summary: Mapping[str, Any], width: int, level: float) -> Tabl
     columns = summary["columns"]
     kept = len(columns) if width >= WIDE else columns.index("p (Holm)") + 1
     shown = table("", columns[:kept], [row[:kept] for row in summary["rows"]])
-    shown.caption = f"{confidence(level)} intervals, over seeds and test images."
+    shown.caption = f"{confidence(level)} intervals, over {summary['varied']}."
     if columns[kept:]:
         shown.caption += f" Left out, as the terminal has fewer than {WIDE} columns: {', '.join(columns[kept:])}."
     return shown

@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from harness.analysis.axis import Axis, crossing, level_axis, series_pairs, size_axis, slope, statement
-from harness.analysis.estimate import MeanEstimate
+from harness.analysis.estimate import LEVEL, MeanEstimate
 from harness.analysis.evidence import Evidence
 from harness.analysis.selection import chosen, level_with_best, widest
 from harness.analysis.wording import amount, bounds, described, listed
-from harness.spec.formats import counted, plain
+from harness.spec.formats import counted, p_told
 
 _METRIC = "test_accuracy"
 
@@ -86,7 +86,7 @@ def _one_baseline(evidence: Evidence) -> bool:
 
 def _at_one_size(evidence: Evidence, best: str, complete: Sequence[str], found: Mapping[str, MeanEstimate]) -> str:
     """The best of the arms that all have their runs; Holm's p-values are those of the table of comparisons."""
-    table, alpha = evidence.comparisons, 1 - evidence.level
+    table, alpha = evidence.comparisons, 1 - LEVEL  # of a p-value, which is raised by what looks have spent
     adjusted = dict(zip(table["arm"], table["p_holm"], strict=True))
     one_baseline, other, paired = _one_baseline(evidence), evidence.against[best], chosen(found[best], len(complete))
     told, ahead = _selected(described(_METRIC, paired, of_metric=True), len(complete)), paired.value > 0
@@ -99,7 +99,7 @@ def _at_one_size(evidence: Evidence, best: str, complete: Sequence[str], found: 
         told = f"{best} {'beats' if ahead else 'comes closest to'} {other}: {told}."
     elif found[best].sign:
         weak = "" if adjusted[best] < alpha else f"not significant among {len(found)} arms; "
-        told = f"{does_best}, against {other} {told} ({weak}Holm-adjusted p = {plain(adjusted[best], 2)})."
+        told = f"{does_best}, against {other} {told} ({weak}Holm-adjusted {p_told(adjusted[best])})."
     else:
         told = f"{does_best} of the arms, against {other} {told}, which may be no difference."
     if paired.thin:

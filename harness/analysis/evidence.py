@@ -81,7 +81,7 @@ class Evidence:
             for (arm, other), paired, p_holm in zip(self.against.items(), found, adjusted, strict=True):
                 own = self.values((arm, size), "test_accuracy", paired.seeds)
                 names = (arm, other, self.train_size((arm, size)))
-                mean, sd = (own.mean() if paired.n else math.nan), (own.std(ddof=1) if paired.n > 1 else math.nan)
+                mean, sd = self._mean(own, paired.seeds), (own.std(ddof=1) if paired.n > 1 else math.nan)
                 interval = (paired.value, paired.ci_low, paired.ci_high, paired.p_value(), p_holm)
                 at_equal_compute = self._at_equal_compute((arm, size), (other, size), paired.seeds)
                 rest = (paired.probability_positive(), paired.smallest_detectable(), at_equal_compute)
@@ -179,9 +179,13 @@ class Evidence:
         return np.array([number(self.rows[cell][seed][metric]) for seed in chosen], dtype=np.float64)
 
     def mean(self, cell: Cell, metric: str) -> float:
-        """Mean of a column over the completed runs that have it; NaN without any."""
-        known = measured(self.values(cell, metric))
-        return float(known.mean()) if len(known) else math.nan
+        """Mean of a column over the completed runs that have it, each search counting once; NaN without any."""
+        return self._mean(self.values(cell, metric), self.completed(cell))
+
+    def _mean(self, values: Floats, seeds: Iterable[int]) -> float:
+        """What `estimate_mean` gives for the (n,) values of these seeds that are finite."""
+        known = {seed: value for seed, value in zip(seeds, values.tolist(), strict=True) if math.isfinite(value)}
+        return estimate_mean(tuple(known), np.array([*known.values()]), replicates=self.replicates(known)).value
 
     def median(self, cell: Cell, metric: str, seeds: Iterable[int] | None = None) -> float:
         """The same for the median, over the runs of the given seeds (all completed ones by default)."""

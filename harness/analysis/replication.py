@@ -31,7 +31,7 @@ from harness.analysis.judging import judge
 from harness.analysis.wording import Cell, at_size, of_seeds
 from harness.spec import ResolvedStudy, canonical_json, to_plain
 from harness.spec.claims import is_own
-from harness.spec.formats import counted, p_value
+from harness.spec.formats import counted, p_told
 from harness.spec.verdicts import DECIDED
 
 REPLICATION_COLUMNS = columns(
@@ -84,8 +84,8 @@ def difference_of(first: MeanEstimate, second: MeanEstimate) -> MeanEstimate:
 
 def pooled(first: MeanEstimate, second: MeanEstimate, *, differ: bool) -> MeanEstimate:
     """Both runs' estimate; `differ`: with the variance between runs that their difference speaks for."""
-    both, unknown = (first, second), dict.fromkeys(("value", "ci_low", "ci_high", "sd"), math.nan)
-    found = replace(first, **unknown, seeds=(), level=max(first.level, second.level))
+    both, nan, level = (first, second), math.nan, max(first.level, second.level)
+    found = replace(first, value=nan, ci_low=nan, ci_high=nan, sd=nan, seeds=(), level=level)
     if not (first.judgeable and second.judgeable):
         return found
     variances = np.array([each.seed_error**2 for each in both])
@@ -216,11 +216,10 @@ def _agreement(contrasts: pd.DataFrame) -> str:
 
 def _differing(row: Mapping[Any, Any], at: str) -> str:
     low, high = sorted(100 * abs(row[key]) for key in ("ci_low", "ci_high"))
-    p_holm = p_value(row["p_holm"])
     return (
         f"{row['arm']} against {row['baseline']}{at} differs by {100 * abs(row['difference']):.2f} points "
         f"[{low:.2f}, {high:.2f}], more than both intervals allow "
-        f"(Holm-adjusted p {p_holm if p_holm.startswith('<') else f'= {p_holm}'})"
+        f"(Holm-adjusted {p_told(row['p_holm'])})"
     )
 
 

@@ -34,7 +34,7 @@ from harness.spec.claims import (
     GapShrinks,
     Monotone,
 )
-from harness.spec.formats import counted, plain
+from harness.spec.formats import counted, p_told, plain
 from harness.spec.verdicts import Verdict
 
 
@@ -313,7 +313,7 @@ def _judged_steps(
     against = [(p, step) for p, step in zip(holm(tests), steps, strict=True) if step[1].value < null]
     p_value, (step, worst) = min(against, key=lambda each: each[0], default=(max(tests), steps[0]))
     if against and p_value < 1 - LEVEL:
-        reason = f"The step from {step} {broken}: {tell(worst)}, p = {plain(p_value, 2)} (Holm)."
+        reason = f"The step from {step} {broken}: {tell(worst)}, {p_told(p_value)} (Holm)."
         return judged("contradicted", reason, worst, p_value)
     step, weakest = min(steps, key=lambda each: each[1].ci_low)
     told = f"from {step}, {tell(weakest)}"

@@ -45,7 +45,7 @@ class Fault:
     found: str
 
     def __str__(self) -> str:
-        return f"{self.path}: expected {self.expected}; found {self.found}."
+        return f"{self.path}: expected {self.expected}; found {self.found.removesuffix('.')}."
 
 
 Findings = Iterator[Fault | str | int]  # faults, notes, and how many things a check has compared
@@ -167,7 +167,7 @@ def _check_looks(kept: StudyRecords) -> Findings:
     """The digests of every line, and that the results that stand there were looked at."""
     ledger = kept.looks
     if not ledger:
-        yield f"There is no {NAME}: these results are of an earlier version, whose looks were not kept."
+        yield f"There is no {NAME}: no looks were kept, as by earlier versions, or the file was removed."
         return
     lines = [(look.digest, look.study) for look in ledger.looks]
     lines += [(ledger.registered.preregistered, ledger.registered.study)] if ledger.registered else []

@@ -122,7 +122,7 @@ def _looks(records: StudyRecords) -> Iterator[tuple[str, str]]:
         yield "What was run", changed if look.changed else announced
     for place, taken in enumerate(ledger.looks, start=1):
         told = f"{counted(len(taken.seeds), 'seed')}, {counted(taken.completed, 'run')}, {confidence(taken.level)}"
-        told += "" if taken.spends else " (not counted)"
+        told += "" if taken.spends else " (not counted in the level)"
         more = [name for name in taken.changed_since_look if name != "seeds"]
         told += f"; changed since the look before: {', '.join(more)}" if more else ""
         yield f"Look {place}", f"{taken.time}: {told}"

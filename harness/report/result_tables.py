@@ -144,8 +144,11 @@ def _arms_note(view: View) -> str:
     return note
 
 
-def summary_of(view: View) -> dict[str, list[Any]]:
-    """What a console has room for, as `columns` and `rows` of texts; an arm has its training size in its name."""
+def summary_of(view: View) -> dict[str, Any]:
+    """What a console has room for, as `columns` and `rows` of texts; an arm has its training size in its name.
+
+    `varied`: what the intervals are over.
+    """
     rows = []
     for row in _compared_arms(view):
         against, size = row["against"], f", {counted(row['train_size'], 'image')}" if view.sizes else ""
@@ -162,7 +165,7 @@ def summary_of(view: View) -> dict[str, list[Any]]:
         )
         rows.append(list(texts))
     columns = ["arm", "seeds", "test accuracy", "difference", "p (Holm)", "MACs", "images/s"]
-    return {"columns": columns, "rows": rows}
+    return {"columns": columns, "rows": rows, "varied": view.varied}
 
 
 def crossings_table(view: View, *, by_level: bool) -> Table:

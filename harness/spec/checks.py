@@ -111,6 +111,8 @@ def describe(hint: Any) -> str:
         return " or ".join(map(describe, parts))
     if origin is tuple:
         return f"a list of {describe(parts[0])}"
+    if hint is bool:
+        return "true or false"
     return "None" if hint is type(None) else getattr(hint, "__name__", str(hint))
 
 

@@ -98,6 +98,12 @@ def p_value(value: Any) -> str:
     return NONE if p is None else "< 0.001" if p < 0.0005 else f"{p:.3f}"
 
 
+def p_told(value: Any) -> str:
+    """The same in a sentence: `p = 0.012`, `p < 0.001`."""
+    told = p_value(value)
+    return f"p {told}" if told.startswith("<") else f"p = {told}"
+
+
 def confidence(level: float) -> str:
     """A confidence level, with two digits of its error: `96%`, `98.5%`, `99.67%`."""
     return f"{100 - float(f'{100 * (1 - level):.2g}'):.10g}%"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 from simulate import World, at_most, estimates, share
 
-from harness.analysis.estimate import Variance, cell_variances, estimate_mean, image_components
+from harness.analysis.estimate import Variance, cell_variances, estimate_mean, image_components, satterthwaite
 
 REPEATS = 1000
 
@@ -145,6 +145,16 @@ def test_two_cells_say_what_their_paired_difference_says() -> None:
     rest = many - many.mean(axis=0)
     assert found == pytest.approx(1.5 * rest.var(axis=1, ddof=1))
     assert found.sum() == pytest.approx(1 + 4 + 9, rel=0.05)
+
+
+@pytest.mark.parametrize("df", [2, 3, 6])
+@pytest.mark.parametrize("ratio", [0.25, 1.0, 4.0, 16.0])
+def test_a_variance_of_few_replicates_beside_a_known_one_leaves_the_interval_its_level(df: int, ratio: float) -> None:
+    rng, covered = np.random.default_rng(df), []
+    for found in ratio * rng.chisquare(df, 4000) / df:
+        half = special.stdtrit(satterthwaite(found, df, 1.0, math.inf), 0.975) * math.sqrt(found + 1)
+        covered.append(abs(rng.normal(0, math.sqrt(ratio + 1))) <= half)
+    assert share(covered) == pytest.approx(0.95, abs=0.015)
 
 
 def test_a_wider_level_gives_a_wider_interval() -> None:

@@ -184,3 +184,12 @@ def test_no_search_is_said() -> None:
     assert any(warning.startswith("No search:") for warning in found.warnings)
     assert found.budget.empty
     assert found.audit.empty
+
+
+def test_means_count_each_search_once_in_every_table() -> None:
+    """Five seeds of two searches: three have the one, two the other."""
+    of = study({"ViT/7": 7.0}, search=Search(space=SPACE, trials=4, repeats=2))
+    found = analyse(records(of, {"ResNet-8": 0.9, "ViT/7": 0.8}, seed_sd=0.02))
+    means, (row,) = found.arms.set_index("arm")["mean"], found.comparisons.to_dict("records")
+    assert row["mean"] == pytest.approx(means["ViT/7"])
+    assert row["difference"] == pytest.approx(means["ViT/7"] - means["ResNet-8"])

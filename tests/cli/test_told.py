@@ -17,7 +17,7 @@ CLAIMS = [
 
 def told(folder: Path, claims: list[dict[str, object]]) -> list[str]:
     rows = [{"statement": f"Claim {i}.", "reason": "So it is.", **claim} for i, claim in enumerate(claims)]
-    summary = {"columns": ["arm", "p (Holm)"], "rows": [["ViT", "0.5"]]}
+    summary = {"columns": ["arm", "p (Holm)"], "rows": [["ViT", "0.5"]], "varied": "searches, seeds and test images"}
     content = {"summary": summary, "claims": rows, "gaps": [], "warnings": [], "answer": "It does.", "level": 0.95}
     (folder / "report.json").write_text(json.dumps(content))
     out = io.StringIO()
@@ -30,6 +30,7 @@ def test_claims_are_told_and_counted_by_kind(tmp_path: Path) -> None:
     assert "not supported: Claim 2. So it is." in lines
     tally = "papers ✓ 1 reproduced, ? 1 inconclusive (1 for lost runs); own hypotheses ✗ 1 not supported"
     assert f"claims: {tally}" in lines
+    assert "95% intervals, over searches, seeds and test images." in " ".join(" ".join(lines).split())
 
 
 def test_without_claims_nothing_is_counted(tmp_path: Path) -> None:

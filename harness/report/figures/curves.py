@@ -51,7 +51,7 @@ def tuning_budget(view: View) -> Drawing | None:
         canvas.key[view.named(name)] = look
         told.append(from_to(name, [f"{percent(row['expected_best'])} of {count(row['trials'])}" for row in rows]))
     canvas.axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
-    return canvas.finish("trials of the search (k)", "validation accuracy (%)", told)
+    return canvas.finish("trials (k)", "validation accuracy (%)", told)
 
 
 def accuracy_by_shift(view: View) -> Drawing | None:
