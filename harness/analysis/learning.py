@@ -244,17 +244,13 @@ def unequal_images(evidence: Evidence, seen: Mapping[Cell, Sequence[int]], told:
     Each arm is compared with those that ask for as many training images, as a budget in epochs grows with the data.
     """
     study = evidence.study
-    groups: dict[int | str | None, dict[str, tuple[int, ...]]] = defaultdict(dict)
+    groups: dict[int | None, dict[str, tuple[int, ...]]] = defaultdict(dict)
     for (arm, size), images in seen.items():
         groups[study.data_of(study.arm(arm), size).size] |= {arm: tuple(images)} if images else {}
     for size, known in groups.items():
         if len(set(known.values())) > 1:
             numbers = listed(f"{arm} {' or '.join(f'{n:,}' for n in images)} images" for arm, images in known.items())
-            at = (
-                f"At {size:,} training images the"
-                if isinstance(size, int)
-                else f"With {size or 'all'} training images the"
-            )
+            at = "With all training images the" if size is None else f"At {size:,} training images the"
             yield f"{at if len(groups) > 1 or study.train_sizes else 'The'} {told}: {numbers}."
 
 
