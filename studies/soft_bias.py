@@ -10,8 +10,10 @@ in a patch. `ViT, sine-cosine positions` tells how much of the mimetic start is 
 
 Seen in a pilot of 300 updates and one seed, test accuracy in % with 2,000 scattered images: ViT 49.0, with sine-cosine
 positions 48.1, mimetic 55.3, impulse 61.3, stem 73.5, ResNet 87.4; patches moved: ViT 48.4, mimetic 54.4, impulse 54.7,
-stem 52.2. A part of what a start is worth seemed to be no locality; the claims that it is worth more where patches are
-in place were then added for the starts, too. The other claims had been written before.
+stem 52.2. With 1,000 of Fashion-MNIST: ViT 75.9, with sine-cosine positions 77.8, mimetic 80.3, impulse 79.7, stem
+79.0, ResNet 81.2; patches moved: ViT 76.8, mimetic 79.1, impulse 80.3, stem 79.1. A part of what a start is worth
+seemed to be no locality; the claims that it is worth more where patches are in place were then added for the starts,
+too. The other claims had been written before. Seed 0 was the pilot's.
 
 Images that are made: `SET="data.source=scattered data.resplit=false train_sizes=[2000,16000,128000]"`.
 
