@@ -120,8 +120,9 @@ def few_shots_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def _numbers(found: MeanEstimate) -> dict[str, float]:
-    """Number, mean, standard deviation and interval."""
-    return {"n": found.n, "mean": found.value, "sd": found.sd, "ci_low": found.ci_low, "ci_high": found.ci_high}
+    """Number, mean, standard deviation and interval of a share, which lies between 0 and 1."""
+    low, high = (float(np.clip(end, 0.0, 1.0)) for end in (found.ci_low, found.ci_high))
+    return {"n": found.n, "mean": found.value, "sd": found.sd, "ci_low": low, "ci_high": high}
 
 
 def _conditions(evidence: Evidence) -> Iterator[str]:

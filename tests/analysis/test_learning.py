@@ -79,3 +79,21 @@ def test_thresholds_lie_where_they_are_said_to() -> None:
 def test_without_curves_nothing_is_said_of_them() -> None:
     found = analyse(records(study(), {"ResNet-8": 0.92, "ViT/14": 0.3, "ViT/7": 0.9}))
     assert (found.arms["caution"] == "").all()
+
+
+@pytest.mark.parametrize(("values", "is_told"), [((0.2, 0.45, 0.7), False), ((0.1, 0.45, 0.7), True)])
+def test_searches_that_differ_widely_have_learned_where_every_run_has(values, is_told) -> None:
+    """The interval of the mean reaches chance either way, and does not reach beyond what an accuracy can be."""
+    of = study({"ViT/7": 7.0}, seeds=3)
+    found = analyse(
+        records(
+            of,
+            {"ResNet-8": 0.9, "ViT/7": 0.9},
+            images=500,
+            changes=lambda row: row | ({"test_accuracy": values[row["seed"]]} if row["arm"] == "ViT/7" else {}),
+        )
+    )
+    row = found.arms[found.arms["arm"] == "ViT/7"].iloc[0]
+    assert row["ci_low"] == 0.0
+    assert row["ci_high"] == 1.0
+    assert ("not significantly above chance" in row["caution"]) == is_told
