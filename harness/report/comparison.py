@@ -188,9 +188,9 @@ def _shared_tables(across: Across, titles: list[str]) -> Iterator[tuple[str, str
     caption, frame = "Arms that both studies have: same model, recipe and data", across.shared
     note = (
         "Mean test accuracy; difference paired by seed and test image, unpaired where the seeds or the numbers of "
-        "searches differ. Same configuration: how many of the common seeds were trained with the same tuned values too; "
-        "they differ by chance, machine or code alone. Intervals of paired differences are at the higher level of both "
-        "reports, of unpaired ones at 95%."
+        "searches differ. Same configuration: how many of the common seeds were trained with the same tuned values "
+        "too; they differ by chance, machine or code alone. Intervals of paired differences are at the higher level of "
+        "both reports, of unpaired ones at 95%."
     )
     yield "arms", "Shared arms", make_table("shared", caption, columns, rows_of(frame), frame=frame, note=note)
     columns = (
