@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.analysis.learning import law_formula
 from harness.analysis.wording import form
-from harness.report.table import Cell, Column, Table, make_table, number_column, text_column
+from harness.report.table import Cell, Column, Table, make_table, number_column, text_column, text_of
 from harness.report.view import Row, View, accuracy, difference, rows_of, size_of
 from harness.spec import Claim, CostGrows, Crosses, GapShrinks, formats
 from harness.spec.formats import (
@@ -193,7 +193,7 @@ def crossings_table(view: View, *, by_level: bool) -> Table:
         number_column(f"{change}, points [{view.level}]", "slope", points_interval, "line", interval=True),
         Column(f"{crossing} [{view.level}]", place, numeric=True),
         text_column("In words", "statement"),
-        Column("On other scales", lambda row: Cell(row["line"].get("scales") or NONE)),
+        Column("On other scales", lambda row: Cell(text_of(row["line"].get("scales")) or NONE)),
     )
     frame = view.findings.crossovers
     slopes = {pair(row): row for row in view.along(view.findings.slopes, factor=by_level)}
