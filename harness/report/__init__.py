@@ -5,8 +5,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from harness.analysis.findings import Findings
 from harness.analysis.looks import level_for
 from harness.records import csv_text, files
@@ -18,6 +16,7 @@ from harness.report.figures import NAMES
 from harness.report.index import write_index
 from harness.report.page import markdown, page
 from harness.report.result_tables import summary_of
+from harness.report.table import json_rows
 from harness.report.view import View, rows_of
 from harness.spec import to_plain
 from harness.spec.verdicts import tally_of
@@ -60,9 +59,6 @@ def document(records: StudyRecords, findings: Findings, figures: tuple[str, ...]
     study, facts = records.study, of_provenance(records.provenance)
     tally = tally_of(rows_of(findings.claims))
 
-    def rows(frame: pd.DataFrame) -> Any:
-        return json.loads(frame.to_json(orient="records", double_precision=15))
-
     files = {"page": "report.html", "markdown": "REPORT.md"}
     files |= {name: f"{name}.csv" for name in ("runs", "trials", "comparisons", "claims")}
     return {
@@ -74,9 +70,9 @@ def document(records: StudyRecords, findings: Findings, figures: tuple[str, ...]
         "source": study.source,
         "verdicts": dict(sorted(Counter(map(str, findings.claims["verdict"])).items())),
         "verdicts_by_kind": {of.kind: {count.verdict: count.number for count in of.counts} for of in tally},
-        "claims": rows(findings.claims),
-        "comparisons": rows(findings.comparisons),
-        "arms": rows(findings.arms),
+        "claims": json_rows(findings.claims),
+        "comparisons": json_rows(findings.comparisons),
+        "arms": json_rows(findings.arms),
         "summary": summary_of(View(records, findings)),
         **({"data": to_plain(facts)} if facts else {}),
         "gaps": list(findings.gaps),

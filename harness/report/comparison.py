@@ -3,7 +3,6 @@
 The same tables and sentences stand in the console.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -22,7 +21,7 @@ from harness.report.content import NO_ANSWER, Content, Section, cautions_of, com
 from harness.report.origin_tables import provenance_table
 from harness.report.page import markdown, page
 from harness.report.result_tables import claims_table
-from harness.report.table import Cell, Column, Table, make_table, number_column, text_column, text_table
+from harness.report.table import Cell, Column, Table, json_rows, make_table, number_column, text_column, text_table
 from harness.report.view import Row, View, rows_of
 from harness.spec.formats import MINUS, NONE, count, counted, number, p_value, percent, points_interval
 from harness.spec.verdicts import SYMBOLS, tally_of
@@ -114,7 +113,7 @@ def document(across: Across, output: Path) -> dict[str, Any]:
     return {
         "kind": "replication" if again else "studies",
         "answer": summary_of(across),
-        **{name: json.loads(frame.to_json(orient="records", double_precision=15)) for name, frame in frames.items()},
+        **{name: json_rows(frame) for name, frame in frames.items()},
         "settings": [list(row) for row in across.settings],
         "warnings": list(across.cautions),
         "files": {"page": str(output), "markdown": str(output.with_suffix(".md"))},

@@ -1,5 +1,6 @@
 """What tables are made of: one description of their columns, from which page, Markdown and console are set."""
 
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -80,6 +81,12 @@ def number_column(
         return Cell(write(value, *bounds), number(value))
 
     return Column(heading, cell, numeric=True)
+
+
+def json_rows(frame: pd.DataFrame) -> Any:
+    """The rows of a frame for a program: numbers of ten digits, as in the tables, for the last differ by machine."""
+    short = frame.map(lambda value: float(f"{value:.10g}") if isinstance(value, float) else value)
+    return json.loads(short.to_json(orient="records", double_precision=15))
 
 
 def text_of(value: Any) -> str:

@@ -111,7 +111,10 @@ class DataSpec:
         """Side of the source's own images, pixels; None where they must be looked at."""
         if self.made is not None:
             return self.made.side
-        facts = IMAGENET if self.kind == "imagenet" else NAMED_SOURCES.get(self.kind)
+        kind = self.kind
+        if kind == "classes":  # whose images are those of the set that they are of
+            kind = parse_source(self.source)[1].partition(":")[2]
+        facts = IMAGENET if kind == "imagenet" else NAMED_SOURCES.get(kind)
         return None if facts is None else facts.image_size
 
     @property

@@ -133,7 +133,7 @@ def test_a_figure_of_ones_own(desk: Path, here: Here) -> None:
 @pytest.mark.slow
 def test_a_search_over_fields_of_the_model(desk: Path, here: Here) -> None:
     results = desk / "results"
-    assert here(results, "run", "my_search.py", "--scale", "smoke", *INLINE, *SHORT, "seeds=0,1").returncode == 0
+    assert here(results, "run", "my_search.py", "--scale", "smoke", *INLINE, *SHORT, "seeds=0,1,2").returncode == 0
     folder = results / "my_search" / "smoke"
     trials = rows(folder / "trials.csv")
     vits = [trial for trial in trials if trial["arm"] != "ResNet-8"]
