@@ -226,11 +226,11 @@ def tuning_warnings(evidence: Evidence) -> Iterator[str]:
             where = "The" if size is None else f"At {counted(size, 'training image')} the"
             told = listed(f"{arm} {counted(trials, 'trial')}" for arm, trials in numbers.items())
             yield f"{where} arms were not tuned equally: {told}."
-    lengths = {
-        cell: [int(trial["images_seen"]) for trial in trials if trial["status"] == "completed"]
-        for cell, trials in evidence.searches.items()
-    }
-    longest = {cell: [max(images)] for cell, images in lengths.items() if images}
+    longest: dict[Cell, list[int]] = {}
+    for cell, trials in evidence.searches.items():
+        seen = [number(trial["images_seen"]) for trial in trials if trial["status"] == "completed"]
+        if known := [images for images in seen if not math.isnan(images)]:
+            longest[cell] = [int(max(known))]
     yield from unequal_images(evidence, longest, "arms' trials differ in length")
     for cell, search, trials in _searches(evidence):
         if trials and all(math.isnan(_score(trial)) for trial in trials):
