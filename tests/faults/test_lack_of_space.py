@@ -19,7 +19,7 @@ from what_is_kept import differences
 @pytest.mark.parametrize(
     ("place", "file"),
     [
-        ("signed:lock", "study.json"),
+        ("signed:lock", "looks.jsonl"),
         ("begin:config.json#4", "config.json"),
         ("half a line of evaluated:journal.jsonl#7", "journal.jsonl"),
         ("begin:checkpoint.pt#9", "checkpoint-"),
@@ -76,7 +76,9 @@ def test_a_lack_of_memory_is_kept_and_tried_again_when_asked(study: FaultStudy, 
     assert study.start().wait() == 3
     assert {path: path.read_bytes() for path in study.place.glob("work/runs/*/result.json")} == before
     study.finish("--retry-out-of-memory")
-    assert differences(undisturbed, study.kept()) == []
+    kept = study.kept()
+    assert len(kept.pop("looks")) == 1 + len(undisturbed["looks"])  # results with a gap were looked at, too
+    assert differences({key: value for key, value in undisturbed.items() if key != "looks"}, kept) == []
 
 
 @pytest.mark.slow
