@@ -199,6 +199,7 @@ def test_answer_of_one_arm_speaks_of_no_best(truth: float, seeds: int, expected:
     assert re.fullmatch(expected, analyse(records(of, {"ResNet-8": 0.92, "ViT/7": truth})).answer)
 
 
+@pytest.mark.slow
 def test_answer_tells_of_the_widest_gap_among_arms_without_levels_and_whether_it_is_clear_of_chance() -> None:
     of = study({"a": None, "b": None, "c": None})
     wide = analyse(records(of, {"ResNet-8": 0.92, "a": 0.88, "b": 0.91, "c": 0.90})).answer

@@ -123,6 +123,7 @@ def test_compare_needs_neither_torch_nor_mlflow(tmp_path: Path) -> None:
     assert "Patch size (laptop) and Dataset size (laptop)" in output.read_text()
 
 
+@pytest.mark.slow
 def test_compare_tells_a_program_of_a_replication(tmp_path: Path) -> None:
     output = tmp_path / "both.html"
     done = patchbench(KEPT, "compare", "patch_size/laptop", "patch_size/laptop", "--output", str(output), "--json")

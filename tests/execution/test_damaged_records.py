@@ -172,6 +172,7 @@ def test_origins_of_any_type_are_told_or_refused(kept: Kept) -> None:
                     look(folder)
 
 
+@pytest.mark.slow
 @few
 @given(data=st.data())
 def test_tables_without_hashes_are_read_or_refused(kept: Kept, data: st.DataObject) -> None:
@@ -187,6 +188,7 @@ def test_tables_without_hashes_are_read_or_refused(kept: Kept, data: st.DataObje
                 assert str(error)  # noqa: PT017
 
 
+@pytest.mark.slow
 @few
 @given(data=st.data())
 def test_a_forged_result_is_one_message_or_a_result(kept: Kept, data: st.DataObject) -> None:

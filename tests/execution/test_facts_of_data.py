@@ -37,6 +37,7 @@ def photographs(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_a_run_keeps_what_it_has_found_out(plain: Kept) -> None:
     (facts,) = of_provenance(read_study(plain.folder)[1])
     assert (facts.source, facts.train, facts.validation, facts.test) == ("digits", 1_257, 180, 360)
@@ -45,6 +46,7 @@ def test_a_run_keeps_what_it_has_found_out(plain: Kept) -> None:
     assert "Images of digits" in (plain.folder / "REPORT.md").read_text()
 
 
+@pytest.mark.slow
 def test_facts_and_cautions_stand_in_every_report(again: Path, photographs: Path, witness: Witness) -> None:
     """Made from the results folder alone, to the same bytes."""
     facts = check(DataSpec(source=f"imagefolder:{photographs}"))[0]

@@ -30,6 +30,7 @@ def evaluated(**changes: object) -> ResolvedStudy:
     return tiny_study(**({"few_shot": ASKED, "claims": (CLAIM,), "seeds": (0, 1, 2), "search": Search()} | changes))
 
 
+@pytest.mark.slow
 def test_the_accuracy_stands_in_the_table_of_runs_and_is_read_back(inline: Options) -> None:
     witness = Witness()
     records, _ = read_results(run_study(evaluated(), inline, witness))

@@ -83,6 +83,7 @@ def test_other_numerics_are_refused_naming_what_changed(kept: Kept, monkeypatch:
         run_in(folder)
 
 
+@pytest.mark.slow
 def test_another_torch_is_told_with_the_results(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     more = dataclasses.replace(STUDY, seeds=(0, 1, 2))
     now = provenance.versions()

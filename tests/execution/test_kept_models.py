@@ -75,6 +75,7 @@ def run_folders(results: Path) -> Iterator[RunFolder]:
     return (RunFolder(path.parent) for path in results.glob("tiny/smoke/work/runs/*/result.json"))
 
 
+@pytest.mark.slow
 def test_the_run_with_the_best_validation_of_each_arm_is_kept_and_no_other(results: Path) -> None:
     assert weights_in(results) == {"models/resnet/" + WEIGHTS, "models/vit-4/" + WEIGHTS, "models/vit-2/" + WEIGHTS}
     assert not list(results.rglob("runs/*/model"))
@@ -146,6 +147,7 @@ def test_a_loaded_model_reads_photographs_as_its_run_did(tmp_path: Path, source:
     np.testing.assert_array_equal(answers.numpy(), predicted)
 
 
+@pytest.mark.slow
 def test_one_more_seed_replaces_a_model_only_where_it_is_better(copied: Path) -> None:
     run_in(copied, dataclasses.replace(STUDY, seeds=(0, 1, 2, 3, 4)))
     assert weights_in(copied) == {f"models/{arm}/{WEIGHTS}" for arm in ("resnet", "vit-4", "vit-2")}
@@ -159,6 +161,7 @@ def test_one_more_seed_replaces_a_model_only_where_it_is_better(copied: Path) ->
         load_model(copied, kept.facts.digest)
 
 
+@pytest.mark.slow
 def test_while_a_study_goes_on_the_disk_holds_one_model_of_each_arm_and_of_each_run_under_way(
     tmp_path: Path,
 ) -> None:

@@ -51,6 +51,7 @@ def folder(looked_at: Path, tmp_path: Path) -> Path:
     return tmp_path / "results" / "tiny" / "laptop"
 
 
+@pytest.mark.slow
 def test_a_first_launch_registers_and_its_report_is_a_look(looked_at: Path) -> None:
     ledger = read_ledger(looked_at)
     assert ledger.registered is not None
@@ -62,6 +63,7 @@ def test_a_first_launch_registers_and_its_report_is_a_look(looked_at: Path) -> N
     assert "looked at in 1 report." in read_status(looked_at).as_text()
 
 
+@pytest.mark.slow
 def test_a_study_is_registered_before_its_first_run(tmp_path: Path) -> None:
     def stop(run: Run) -> None:
         assert read_ledger(folder).registered is not None
@@ -78,6 +80,7 @@ def test_a_study_is_registered_before_its_first_run(tmp_path: Path) -> None:
     assert len(read_ledger(folder).looks) == 1
 
 
+@pytest.mark.slow
 def test_a_report_made_again_is_the_same_look(folder: Path) -> None:
     before = (folder / NAME).read_bytes()
     rebuild(folder, print)
@@ -129,6 +132,7 @@ def test_seeds_that_have_results_are_pooled_whatever_the_study_declares_now(
     assert pooled(asked, folder) == (study, note), "of a copy, too"
 
 
+@pytest.mark.slow
 def test_seeds_of_other_settings_or_without_a_result_are_not_pooled(folder: Path) -> None:
     other = replace(STUDY, recipe=replace(STUDY.recipe, updates=9), seeds=(7,))
     assert pooled(other, folder) == (other, "")
@@ -143,6 +147,7 @@ def test_seeds_of_other_settings_or_without_a_result_are_not_pooled(folder: Path
     assert len(run_in(folder, STUDY)[1].looks.looks) == 2, "the first look again"
 
 
+@pytest.mark.slow
 def test_more_seeds_keep_the_search_that_each_seed_was_confirmed_with(tmp_path: Path) -> None:
     search = Search(space=SPACE, trials=2, repeats=2)
     study = replace(STUDY, search=search, seeds=(4, 1, 7))
@@ -174,6 +179,7 @@ def test_fewer_seeds_than_were_trained_are_refused_with_the_remedy(folder: Path)
         assert (done.exit_code, "--seeds" in done.output) == (2, True)
 
 
+@pytest.mark.slow
 def test_results_of_before_looks_were_kept_are_a_first_look_at_the_next_launch(folder: Path) -> None:
     (folder / NAME).unlink()
     (folder / "manifest.json").unlink()
@@ -186,6 +192,7 @@ def test_results_of_before_looks_were_kept_are_a_first_look_at_the_next_launch(f
     assert [look.level for look in records.looks.looks] == [0.95, level_of([3, 4])]
 
 
+@pytest.mark.slow
 def test_a_damaged_or_missing_ledger_is_refused_before_anything_is_trained(folder: Path) -> None:
     path, more = folder / NAME, replace(STUDY, seeds=(0, 1, 2, 3))
     content = path.read_bytes()
@@ -200,6 +207,7 @@ def test_a_damaged_or_missing_ledger_is_refused_before_anything_is_trained(folde
     assert len(run_in(folder, more)[0].trained) == 2
 
 
+@pytest.mark.slow
 def test_verify_holds_the_ledger_against_the_study_and_the_results(folder: Path) -> None:
     path, known = folder / NAME, folder / "manifest.json"
     for before, now in ((b'"updates": 8', b'"updates": 9'), (b'"runs_of": "', b'"runs_of": "0')):

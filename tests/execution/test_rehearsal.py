@@ -154,6 +154,7 @@ def test_a_model_is_tried_once_for_all_training_sizes(monkeypatch: pytest.Monkey
     assert tried == ["resnet", "vit"]
 
 
+@pytest.mark.slow
 def test_only_what_is_left_to_train_is_tried(again: Path) -> None:
     def left(study: ResolvedStudy) -> list[str]:
         return [item.arm for item in progress.rehearsals(open_cells(make_plan(study), again), [])]

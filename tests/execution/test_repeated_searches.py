@@ -54,6 +54,7 @@ def followed(tmp_path: Any, search: Search, scores: Any, **changes: Any) -> tupl
     return cell, trained
 
 
+@pytest.mark.slow
 def test_every_search_shares_trial_0_and_measures_the_others_on_a_seed_of_its_own(repeated: Kept) -> None:
     trials = repeated.records.trials
     for arm in ("ResNet", "ViT/4"):
@@ -132,6 +133,7 @@ def test_searches_go_on_side_by_side_and_seeds_begin_when_theirs_has_ended(tmp_p
     assert cell.remaining == 3 * 8 * 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["qmc", "tpe"])
 def test_a_study_stopped_anywhere_goes_on_as_if_undisturbed(repeated: Kept, tmp_path: Any, sampler: Any) -> None:
     study = tiny_study(search=Search(space=SPACE, trials=3, repeats=2, sampler=sampler))

@@ -39,6 +39,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     return finished_study.finish(tmp_path_factory.mktemp("drawn"), STUDY)
 
 
+@pytest.mark.slow
 def test_all_arms_of_a_seed_are_tested_on_its_images_and_no_two_seeds_on_the_same(drawn: Kept) -> None:
     tested: dict[int, list[list[int]]] = {}
     for row in drawn.records.runs.to_dict("records"):
@@ -60,12 +61,14 @@ def test_every_training_loads_the_images_of_its_own_seed(tmp_path: Path) -> None
     assert len(asked) == 3 * (2 + 2)
 
 
+@pytest.mark.slow
 def test_processes_have_the_same_results(drawn: Kept, processes: Options) -> None:
     with tables_only():
         records, _ = read_results(run_study(STUDY, processes, Witness()))
     assert_same_tables(drawn.records, records)
 
 
+@pytest.mark.slow
 def test_more_seeds_leave_the_others_as_they_are(drawn: Kept) -> None:
     with drawn.copy() as folder, tables_only():
         witness, records = run_in(folder, replace(STUDY, seeds=(0, 1, 2, 3)))

@@ -117,6 +117,7 @@ def test_a_launch_reads_each_result_once(again: Path, inline: Options, *, has_fa
     assert len(records.runs) == len(there)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("again")
 def test_more_seeds_train_only_what_is_missing(inline: Options) -> None:
     witness, records, _ = ran(tiny_study(seeds=(0, 1, 2, 3)), inline)
@@ -196,6 +197,7 @@ def test_a_killed_worker_is_replaced(plain: Kept, processes: Options) -> None:
     assert records.runs["peak_memory_bytes"].gt(0).all()
 
 
+@pytest.mark.slow
 def test_a_run_that_always_fails_is_a_gap_and_the_others_complete(
     inline: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,6 +249,7 @@ def test_a_damaged_result_is_set_aside_and_trained_again(plain: Kept, again: Pat
     assert_same(plain.records, second)
 
 
+@pytest.mark.slow
 def test_results_of_other_numerics_are_never_mixed_in_silence(
     again: Path, inline: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,6 +271,7 @@ def test_results_of_other_numerics_are_never_mixed_in_silence(
     assert records.provenance["numerics"] == "2"
 
 
+@pytest.mark.slow
 def test_results_of_other_settings_are_kept_apart(plain: Kept, again: Path, inline: Options) -> None:
     table = (again / "runs.csv").read_bytes()
     other = tiny_study(recipe=dataclasses.replace(tiny_study().recipe, updates=6))
@@ -360,6 +364,7 @@ def test_an_unfinished_study_is_reported_with_its_gaps(again: Path) -> None:
     assert findings.gaps
 
 
+@pytest.mark.slow
 def test_cells_with_the_most_work_left_start_first(inline: Options) -> None:
     study = tiny_study(train_sizes=(20, 100), recipe=dataclasses.replace(tiny_study().recipe, updates=None, epochs=1))
     witness, _, _ = ran(study, inline)

@@ -78,6 +78,7 @@ def numbers(folder: Path) -> pd.DataFrame:
     return runs[["arm", "seed", "digest", "test_accuracy", "test_loss", "train_loss"]]
 
 
+@pytest.mark.slow
 def test_both_engines_make_each_pretraining_once_and_the_same(inline: Options, processes: Options) -> None:
     done = {}
     for options in (inline, processes):

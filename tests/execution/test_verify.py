@@ -234,6 +234,7 @@ def test_it_needs_neither_torch_nor_mlflow(kept: Kept) -> None:
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_going_on_with_a_study_renews_the_manifest(kept: Kept) -> None:
     with kept.copy() as folder, tables_only():
         before = read_json(folder / "manifest.json")["files"]

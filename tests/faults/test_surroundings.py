@@ -122,6 +122,7 @@ def test_another_user_may_read(finished: FaultStudy, verb: str, expected: int) -
         assert "Permission denied. Give this user the right to read and write there" in said
 
 
+@pytest.mark.slow
 @as_root
 @pytest.mark.parametrize("verb", ["status", "verify", "report", "run"])
 @pytest.mark.parametrize("closed", ["", "work", "work/runs", "runs.csv", "work/lock", "study.json"])
