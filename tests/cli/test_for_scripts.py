@@ -163,6 +163,7 @@ def test_the_shell_completes(words: list[str], incomplete: str, offered: set[str
     assert {item.value for item in shell.get_completions(words, incomplete)} == offered
 
 
+@pytest.mark.slow
 def test_the_final_table_fits_80_columns() -> None:
     records, findings = read_results(KEPT / "patch_size" / "laptop")
     summary = document(records, findings, ())["summary"]

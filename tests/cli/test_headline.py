@@ -102,6 +102,7 @@ def rows(results: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO((results / "headline.csv").read_text())))
 
 
+@pytest.mark.slow
 def test_picture_of_both_panels_with_samples(results: Path, here: Here) -> None:
     done = here(results, "headline", "--json")
     assert done.returncode == 0, done.stderr

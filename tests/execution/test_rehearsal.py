@@ -121,6 +121,7 @@ def test_a_users_model_is_tried_on_the_smallest_part_of_a_batch_and_on_one_image
     assert witness.trained == []
 
 
+@pytest.mark.slow
 def test_where_runs_have_processes_of_their_own_it_is_tried_in_one() -> None:
     """A configuration that no study can be loaded with: BatchNorm with one number per channel."""
     tried = rehearsals(tiny_study())

@@ -154,6 +154,7 @@ def _stop(now: bool) -> None:
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_finished_study_holds_and_a_changed_search_does_not(repeated: Kept) -> None:
     with repeated.copy() as folder:
         assert verify(folder).faults == ()

@@ -90,6 +90,7 @@ def test_what_is_finished_is_not_trained_again(plain: Kept, again: Path, inline:
     assert_same(plain.records, records)
 
 
+@pytest.mark.slow
 def test_a_report_needs_the_tables_only(again: Path, tmp_path: Path) -> None:
     page, claims = (again / "report.html").read_bytes(), (again / "claims.csv").read_bytes()
     (again / "work").rename(tmp_path / "elsewhere")
@@ -235,6 +236,7 @@ def test_a_divergence_is_a_result_and_not_tried_again(inline: Options) -> None:
     assert witness.trained == []
 
 
+@pytest.mark.slow
 def test_a_damaged_result_is_set_aside_and_trained_again(plain: Kept, again: Path, inline: Options) -> None:
     runs = again / "work" / "runs"
     paths = sorted(runs.glob("*/result.json"))
@@ -326,6 +328,7 @@ def test_memory_of_a_shared_process_is_not_given_to_a_run(plain: Kept) -> None:
     assert plain.records.runs["peak_memory_bytes"].isna().all()
 
 
+@pytest.mark.slow
 def test_a_second_launch_is_refused(again: Path, inline: Options) -> None:
     with (
         StudyLock(again / "work" / "lock"),
@@ -344,6 +347,7 @@ def test_bad_input_is_refused_before_anything_is_written(inline: Options, engine
     assert not options.results.exists()
 
 
+@pytest.mark.slow
 def test_tables_are_never_replaced_by_poorer_ones(again: Path) -> None:
     for path in sorted(again.glob("work/runs/*/result.json"))[:2]:
         path.unlink()

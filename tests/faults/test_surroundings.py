@@ -65,6 +65,7 @@ def test_json_for_a_terminal_of_few_letters_holds_all_of_them(finished: FaultStu
     assert r"\u2013" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["closed", "unread"])
 @pytest.mark.parametrize("verb", VERBS)
 def test_nobody_needs_to_listen(finished: FaultStudy, verb: str, how: str) -> None:

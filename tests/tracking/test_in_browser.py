@@ -137,6 +137,7 @@ def test_the_report_figures_and_tables_open(site: Site) -> None:
     site.browser.wait_for_texts("arm", "seed", "ViT/4")
 
 
+@pytest.mark.slow
 def test_the_best_model_of_an_arm_is_an_artifact_of_its_run(site: Site) -> None:
     (run,) = [run for run in site.records.runs() if run.info.run_name == NAMES[2]]
     site.browser.open(site.page(f"runs/{run.info.run_id}/artifacts/model/model.json"))

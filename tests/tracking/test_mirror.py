@@ -265,6 +265,7 @@ def test_a_killed_launch_does_not_stay_running(records: Records) -> None:
     assert [run.info.status for run in records.parents()] == ["KILLED"]
 
 
+@pytest.mark.slow
 def test_a_locked_database_blocks_nobody_and_is_made_up(records: Records, exclusive: Lock) -> None:
     digest = records.complete()
     lock = exclusive()

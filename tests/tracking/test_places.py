@@ -100,6 +100,7 @@ def test_a_database_of_another_schema_is_refused_with_the_remedy(
     assert (odd.results / "mlflow.db").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_locked_database_is_not_served(odd: Records) -> None:
     with contextlib.closing(sqlite3.connect(odd.results / "mlflow.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
