@@ -100,6 +100,9 @@ def study(
     )
 
 
+SAID = {"statement": "It holds", "source": "a paper"}
+THREE = {"ViT/4": 4.0, "ViT/7": 7.0, "ViT/14": 14.0}
+
 NO_FRAME = pd.DataFrame()
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from simulate import records, series_study, study, verdicts, vit_lead, without_accuracy
+from simulate import SAID, THREE, records, series_study, study, verdicts, vit_lead, without_accuracy
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
@@ -31,8 +31,6 @@ from harness.spec import (
 )
 from harness.spec.verdicts import DECIDED, KINDS, SYMBOLS, VERDICTS, called, lost_claims, tally_of, tally_text
 
-SAID = {"statement": "It holds", "source": "a paper"}
-THREE = {"ViT/4": 4.0, "ViT/7": 7.0, "ViT/14": 14.0}
 SIZES = (500, 2000, 5000, 20_000)
 PAIR = {"leader": "ResNet-8", "follower": "ViT/7", **SAID}
 

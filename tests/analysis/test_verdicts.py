@@ -7,7 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
-from simulate import World, at_most, evidence, records, share, study, verdicts, without_accuracy, without_frames
+from simulate import (
+    SAID,
+    THREE,
+    World,
+    at_most,
+    evidence,
+    records,
+    share,
+    study,
+    verdicts,
+    without_accuracy,
+    without_frames,
+)
 
 from harness.analysis.evidence import Evidence
 from harness.analysis.findings import CLAIM_COLUMNS
@@ -27,8 +39,6 @@ from harness.spec import (
 )
 from harness.spec.verdicts import VERDICTS
 
-SAID = {"statement": "It holds", "source": "a paper"}
-THREE = {"ViT/4": 4.0, "ViT/7": 7.0, "ViT/14": 14.0}
 SIZES = (500, 2000, 5000, 20_000)
 REPEATS = 1000
 """Simulations of a share that may be 5 %: `at_most` then allows 1.8 points more."""

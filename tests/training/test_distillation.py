@@ -7,7 +7,20 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
-from training_cases import CPU, RESNET, SETTINGS, VIT, StopAt, carry_out, folder_of, make_config, prepared, same
+from training_cases import (
+    CPU,
+    RESNET,
+    SETTINGS,
+    VIT,
+    DieAt,
+    Killed,
+    StopAt,
+    carry_out,
+    folder_of,
+    make_config,
+    prepared,
+    same,
+)
 
 from harness.data.augmentation import augment
 from harness.data.splits import prepare
@@ -223,22 +236,6 @@ def test_a_stopped_student_goes_on_with_its_teacher(tmp_path, monkeypatch, undis
     assert beats.beats == 0
     assert done.everything == undisturbed[DISTILLED].everything
     assert not list(done.folder.path.glob("teacher.*"))
-
-
-class Killed(BaseException):
-    pass
-
-
-class DieAt:
-    """Ends everything at the n-th heartbeat."""
-
-    def __init__(self, beat):
-        self.left = beat
-
-    def __call__(self, update):
-        self.left -= 1
-        if self.left == 0:
-            raise Killed
 
 
 @pytest.mark.parametrize(("beat", "trained_again"), [(1, True), (12, True), (13, True), (14, False), (20, False)])

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training_cases import RESNET, SETTINGS, VIT, StopAt, carry_out, folder_of, make_config
+from training_cases import RESNET, SETTINGS, VIT, Killed, StopAt, carry_out, folder_of, make_config
 
 from harness.records.files import sha256, write_bytes, write_json
 from harness.spec import Augmentation, Distillation
@@ -75,10 +75,6 @@ def test_a_run_of_its_own_images_goes_on_with_them(tmp_path, monkeypatch):
     assert carry_out(config, tmp_path / "stopped", monkeypatch).everything == whole
     fixed = replace(config, data=replace(config.data, resplit=False))
     assert carry_out(fixed, tmp_path / "fixed", monkeypatch).everything[0] != whole[0]
-
-
-class Killed(BaseException):
-    pass
 
 
 @pytest.mark.parametrize("update", [1, 5, 9, 12])

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import safetensors.torch
 import torch
-from training_cases import CPU, RESNET, SETTINGS, VIT, carry_out, make_config, same
+from training_cases import CPU, RESNET, SETTINGS, VIT, DieAt, Killed, carry_out, make_config, same
 
 from harness.data import content_hash, resolve
 from harness.data.splits import prepare
@@ -109,22 +109,6 @@ def test_seeds_take_turns_with_the_pretrainings():
     several = replace(start, pretraining=replace(start.pretraining, seeds=2))
     config = replace(config, recipe=replace(config.recipe, start_from=several))
     assert [pretraining_config(replace(config, seed=seed)).seed for seed in (0, 1, 2, 1_000_001)] == [0, 1, 0, 1]
-
-
-class Killed(BaseException):
-    pass
-
-
-class DieAt:
-    """Ends everything at the n-th heartbeat."""
-
-    def __init__(self, beat):
-        self.left = beat
-
-    def __call__(self, update):
-        self.left -= 1
-        if self.left == 0:
-            raise Killed
 
 
 @pytest.fixture(scope="module")

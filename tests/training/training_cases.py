@@ -157,3 +157,19 @@ class StopAt:
 
     def __call__(self) -> bool:
         return self.seen >= self.update
+
+
+class Killed(BaseException):
+    """What no training can catch."""
+
+
+class DieAt:
+    """Ends everything at the n-th heartbeat."""
+
+    def __init__(self, beat: int) -> None:
+        self.left = beat
+
+    def __call__(self, update: int) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise Killed
