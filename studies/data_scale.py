@@ -9,7 +9,7 @@ both. So this shows when data beats bias, not that it does so on photographs.
 
 Every size has the same number of updates, or one pass over its images where that is more, for both models alike: from
 the size on where each image is seen once (128,000 at scale laptop) more images are as good as data without end. There
-is no augmentation, which would be data, too. Arms are tuned at every size. At scale laptop a trial has the same 400
+is no augmentation, which would be data, too. Arms are tuned at every size. At scale laptop a trial has the same 500
 updates at every size, as the time is for the trainings, and tries learning rates alone: of weight decays, short trials
 choose those that are too strong for a long training.
 
@@ -166,7 +166,7 @@ STUDY = Study(
                     space={"learning_rate": LogUniform(low=3e-3, high=1e-1)},
                     by_family={},
                     trials=3,
-                    updates=400,
+                    updates=500,
                 ),
             ),
             ViTSpec(patch_size=4, width=32, depth=4, heads=4),

@@ -111,10 +111,17 @@ def test_locality_changes_nothing_but_where_patches_lie() -> None:
 
 @pytest.mark.parametrize("name", study_names())
 def test_trials_at_scale_laptop_are_at_least_half_as_long_as_the_training(name: str) -> None:
-    """Settings that shorter trials choose need not suit the training: rates come out too high for it."""
-    for cell in make_plan(find_study(name)[1].resolve(name, "laptop")).cells:
+    """Settings that shorter trials choose need not suit the training: rates come out too high for it.
+
+    A training that is longer only to see each of its images once may be longer than that: its images are fresh ones.
+    """
+    study = find_study(name)[1].resolve(name, "laptop")
+    for cell in make_plan(study).cells:
         assert cell.recipe.updates is not None
-        assert 2 * cell.trial_updates >= cell.recipe.updates, cell.key
+        shared = study.recipe_of(cell.arm).updates or 0
+        passes = cell.recipe.updates * cell.recipe.batch_size / cell.key[1]
+        is_one_pass = passes < 1.1 and 2 * cell.trial_updates >= shared
+        assert is_one_pass or 2 * cell.trial_updates >= cell.recipe.updates, cell.key
 
 
 @pytest.mark.parametrize("scale", ["laptop", "gpu"])
