@@ -97,6 +97,7 @@ class _Running:
     run: Run
     began: float
     update: int = 0
+    slot: tuple[str, ...] = ()  # the devices that it has
     seen: float | None = None
     """When the last sign of life came: a training that is resumed does not begin at update 0."""
     images: int = 0  # from the first sign of life to the last; `seconds` likewise
@@ -148,11 +149,11 @@ class Progress(AbstractContextManager["Progress"]):
         self._slots = max(self._slots, len(self._running))
         self._show()
 
-    def beat(self, run: Run, update: int) -> None:
+    def beat(self, run: Run, update: int, slot: tuple[str, ...] = ()) -> None:
         running, now = self._running[run.digest], self._clock()
         if running.seen is not None:
             self._watched(running, (update - running.update) * run.config.recipe.batch_size, now - running.seen)
-        running.update, running.seen = update, now
+        running.update, running.slot, running.seen = update, slot, now
         self._show()
 
     def ended(self, run: Run, result: "RunResult | None") -> None:
@@ -168,6 +169,11 @@ class Progress(AbstractContextManager["Progress"]):
             self.note(f"{run.label}: {result.status}: {result.reason}")
         self._show()
 
+    def set_aside(self, device: str, reason: str) -> None:
+        """Tell of a device that gets no more runs, and forget how many runs there were at the same time with it."""
+        self.note(f"{device} is set aside: {reason}. Its runs go elsewhere.")
+        self._slots = max(1, len(self._running))
+
     def note(self, text: str) -> None:
         self._console.print(Text(text))
 
@@ -176,7 +182,8 @@ class Progress(AbstractContextManager["Progress"]):
         lines = [f"{self._title}: {self.summary()}"]
         for item in self._running.values():
             updates = counted(item.run.config.recipe.updates or 0, "update")
-            lines.append(f"  {item.run.label}: {count(item.update)} of {updates}")
+            where = "".join(f", {device}" for device in item.slot if ":" in device)
+            lines.append(f"  {item.run.label}: {count(item.update)} of {updates}{where}")
         return Text("\n".join(lines))
 
     def summary(self) -> str:

@@ -21,14 +21,22 @@ def complete_study(context: click.Context, parameter: click.Parameter, incomplet
 
 overrides_argument = click.argument("overrides", nargs=-1)
 scale_option = click.option("--scale", type=click.Choice(SCALES), help="Default: gpu where CUDA is there, else laptop.")
-device_option = click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps.")
-workers_option = click.option(
-    "--workers", type=click.IntRange(1), help="Runs at the same time; default: one per core, one on a GPU."
+_devices = click.option(
+    "--device", default="auto", help="auto, cpu, mps, cuda (every card) or cards: cuda:0,cuda:2. Default: every card."
 )
+_workers = click.option(
+    "--workers", type=click.IntRange(1), help="Runs at the same time; default: one per core, on cards as --per-device."
+)
+_per_device = click.option("--per-device", type=click.IntRange(1), help="Runs that share a card; default: one.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document; all else goes to stderr.")
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 ABOVE_0 = click.FloatRange(min=0, min_open=True)
+
+
+def placed(function: Any) -> Any:
+    """Add `--device`, `--workers` and `--per-device`."""
+    return _devices(_workers(_per_device(function)))
 
 
 def of_study(function: Any) -> Any:

@@ -11,12 +11,11 @@ import click
 from harness.commands.options import (
     ABOVE_0,
     GAPS,
-    device_option,
     existing,
     json_option,
     of_study,
     overrides_argument,
-    workers_option,
+    placed,
 )
 from harness.console import Progress, make_console, say, say_json, table, tell
 from harness.execution.stopping import interruptible
@@ -57,19 +56,18 @@ def show(name: str, scale: str | None, overrides: tuple[str, ...]) -> None:
 
 @click.command()
 @of_study
-@device_option
-@workers_option
+@placed
 @json_option
 @overrides_argument
 @click.pass_obj
 def plan(
     results: Path,
+    /,
     name: str,
     scale: str | None,
-    device: str,
-    workers: int | None,
     as_json: bool,
     overrides: tuple[str, ...],
+    **options: Any,
 ) -> None:
     """Print every run of a study with images, MACs and a forecast of its time here; trains nothing."""
     from harness.execution.overrides import resolve_study
@@ -82,15 +80,17 @@ def plan(
     made = make_plan(study)
     # Torch loads from here on: a mistake in the study has been told before.
     from harness.data.survey import outline
+    from harness.execution.launch import Options, make_room
     from harness.execution.progress import open_cells
     from harness.execution.rehearsal import forecast
     from harness.records.provenance import available_cores
-    from harness.training.device import choose
+    from harness.training.device import choose, devices
 
-    placement = choose(device, study.recipe.precision)
-    workers = workers or (available_cores() if placement.device.type == "cpu" else 1)
-    found = forecast(made, placement, threads=max(1, available_cores() // workers))
-    slots, data = min(workers, made.runs), [outline(spec) for spec in made.surveyed]
+    names = devices(options["device"], shared=options["per_device"] is not None)
+    slots = make_room(names, Options(results=results, **options), made.runs).capacity()
+    placement = choose(names[0], study.recipe.precision)
+    found = forecast(made, placement, threads=max(1, available_cores() // slots))
+    data = [outline(spec) for spec in made.surveyed]
     cells = open_cells(made, study_folder(study, results))
     shares = (cell.remaining / cell.cell.images_planned for cell in cells)
     left = sum(item.seconds * share for item, share in zip(found, shares, strict=True))
@@ -100,9 +100,9 @@ def plan(
         "seconds": sum(item.seconds for item in found) / slots,
         "done": sum(1 for cell in cells for _ in cell.finished()),
         "seconds_left": left / slots,
-        "device": str(placement.device),
+        "device": ",".join(names),
         "precision": placement.precision,
-        "workers": workers,
+        "workers": slots,
         "cells": [_cell(item) for item in found],
         "data": [{**to_plain(facts), "cautions": facts.cautions()} for facts in data],
     }
@@ -112,7 +112,7 @@ def plan(
     columns = [words(name) for name in told["cells"][0]]
     rows = [[_text(value) for value in cell.values()] for cell in told["cells"]]
     make_console().print(table(f"{study.name} at scale {study.scale}: {counted(told['runs'], 'run')}", columns, rows))
-    where, took = f"{placement.device} ({placement.precision}), {workers} at a time", duration(told["seconds"])
+    where, took = f"{told['device']} ({placement.precision}), {slots} at a time", duration(told["seconds"])
     say(f"Forecast on {where}: {took}. Nothing was trained. The seconds of a row are those of one worker.")
     if (more := told["most_runs"] - told["runs"]) > 0:
         told_of = "where a search's best value lies on an edge of its range; they try what lies beyond."
@@ -138,8 +138,7 @@ def _text(value: Any) -> str:
 
 @click.command()
 @of_study
-@device_option
-@workers_option
+@placed
 @click.option("--engine", type=click.Choice(["processes", "inline"]), default="processes")
 @click.option(
     "--trials", type=click.IntRange(0), help="Trials per search; 0 takes the recipe's own setting unsearched."

@@ -1,6 +1,7 @@
 """What a launch of a study asks and finds out before its first training."""
 
 import contextlib
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 from harness.analysis.looks import earlier_look
 from harness.execution.engines import Engine, Prepared, Rehearsal, processes
+from harness.execution.engines.slots import Room
 from harness.execution.plan import Plan
 from harness.execution.progress import Finished
 from harness.records import looks
@@ -19,6 +21,7 @@ from harness.records.run_table import load_records
 from harness.records.study_file import read_study
 from harness.records.write_lock import write_lock
 from harness.spec import InvalidInput, ResolvedStudy, to_plain
+from harness.spec.errors import require
 from harness.spec.formats import counted
 from harness.spec.study import changed_fields
 from harness.training import WorkerSettings
@@ -31,8 +34,9 @@ class Options:
 
     results: Path
     engine: str = "processes"
-    workers: int | None = None  # runs at the same time; None for one per core on a CPU, one on a GPU
-    device: str = "auto"
+    workers: int | None = None  # runs at the same time; None for one per core on a CPU, `per_device` on each card
+    device: str = "auto"  # `auto`, `cpu`, `mps`, `cuda` for every card, or cards: `cuda:0,cuda:2`
+    per_device: int | None = None  # runs that share a card; None for one, or as many as `workers` need
     deterministic: bool = False
     accept_code_change: bool = False  # keep results of other training code beside new ones; the report says so
     set_aside: bool = False  # move results of other training code out of the way and train those runs again
@@ -68,8 +72,14 @@ def to_train_again(finished: Sequence[Finished], folder: Path, options: Options)
 
 def prepare(plan: Plan, tried: list[Rehearsal], options: Options) -> Prepared:
     """Data, device and models, checked where the trainings will run."""
-    asked = plan.data, plan.surveyed, options.device, plan.study.recipe.precision, tried, options.deterministic
+    shared, precision = options.per_device is not None, plan.study.recipe.precision
+    asked = plan.data, plan.surveyed, options.device, precision, tried, options.deterministic, shared
     if options.is_inline:
+        require(
+            "," not in options.device and not shared,
+            "The inline engine trains one run at a time: name one device, without --per-device, or take the engine "
+            "processes.",
+        )
         from harness.execution import rehearsal
 
         (prepared,) = rehearsal.check(*asked)
@@ -77,13 +87,26 @@ def prepare(plan: Plan, tried: list[Rehearsal], options: Options) -> Prepared:
     return processes.prepare(*asked)
 
 
-def make_engine(plan: Plan, options: Options, device: str) -> Engine:
-    """The engine asked for; `device` is the one that `prepare` has found."""
-    cores = origin.available_cores()
-    workers = 1 if options.is_inline else min(options.workers or (cores if device == "cpu" else 1), plan.runs)
+def make_room(devices: tuple[str, ...], options: Options, runs: int) -> Room:
+    """Room on `devices` for a study of so many runs, as the user asks for it."""
+    kind, workers = devices[0].partition(":")[0], options.workers
+    if options.is_inline:
+        return Room(devices=devices[:1])
+    if kind == "cuda":
+        shared = options.per_device or math.ceil((workers or 1) / len(devices))
+        return Room(devices=devices, per_device=shared, most=min(workers or runs, runs))
+    return Room(devices=devices, per_device=min(workers or (origin.available_cores() if kind == "cpu" else 1), runs))
+
+
+def make_engine(plan: Plan, options: Options, devices: tuple[str, ...]) -> Engine:
+    """The engine asked for, on the `devices` that `prepare` has found."""
+    room = make_room(devices, options, plan.runs)
+    is_cuda = devices[0].startswith("cuda")
     settings = WorkerSettings(
-        device=device,
-        threads=max(1, cores // workers),
+        # A process of its own is shown the cards of its run alone, see `slots`; this one sees them all.
+        device="cuda" if is_cuda and not options.is_inline else devices[0],
+        cards=devices[:1] if is_cuda and options.is_inline else (),
+        threads=max(1, origin.available_cores() // room.capacity()),
         deterministic=options.deterministic,
         checkpoint_seconds=options.checkpoint_seconds,
         own_process=not options.is_inline,
@@ -94,7 +117,7 @@ def make_engine(plan: Plan, options: Options, device: str) -> Engine:
         from harness.execution.engines.worker import InlineEngine
 
         return InlineEngine(settings)
-    return processes.ProcessEngine(settings, workers=workers, patience_seconds=options.patience_seconds)
+    return processes.ProcessEngine(settings, room, patience_seconds=options.patience_seconds)
 
 
 def register(study: ResolvedStudy, folder: Path) -> str:
@@ -133,4 +156,5 @@ def provenance_of(plan: Plan, folder: Path, options: Options, prepared: Prepared
         "code_change_accepted": options.accept_code_change or earlier.get("code_change_accepted", False),
         "deterministic": options.deterministic,
     }
+    made |= {"set_aside": earlier["set_aside"]} if "set_aside" in earlier else {}
     return made | ({KEY: to_plain(data)} if data else {})

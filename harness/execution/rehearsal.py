@@ -17,7 +17,7 @@ from harness.spec import DataSpec, InvalidInput, RunConfig, SourceFacts
 from harness.spec.checks import known
 from harness.spec.functions import line_of
 from harness.spec.run import pretraining_config
-from harness.training.device import Placement, choose, memory_errors
+from harness.training.device import Placement, choose, devices, memory_errors
 from harness.training.evaluation import evaluate
 from harness.training.few_shot import load_target
 from harness.training.loop import prepare_training, run_updates, teacher_config
@@ -36,16 +36,18 @@ def check(
     precision: str,
     rehearsals: Iterable[Rehearsal] = (),
     deterministic: bool = False,
+    shared: bool = False,
 ) -> Iterator[Prepared]:
-    """Load every data set once, look at those `surveyed`, choose the device; yields that, then tries the models."""
-    placement = choose(device, precision)
+    """Find the devices, load every data set once, look at those `surveyed`; yields that, then tries the models."""
+    names = devices(device, shared=shared)
+    choose(names[0], precision)
     found = []
     for spec in data:
         loaded = load(spec, device="cpu", phase="confirm", seed=EXAMPLE)
         if spec in surveyed:
             found.append(survey(spec, loaded))
-    yield Prepared(device=str(placement.device), data=tuple(found))
-    rehearse(rehearsals, device, deterministic=deterministic)
+    yield Prepared(devices=names, data=tuple(found))
+    rehearse(rehearsals, names[0], deterministic=deterministic)
 
 
 def rehearse(rehearsals: Iterable[Rehearsal], device: str, *, deterministic: bool = False) -> None:

@@ -4,13 +4,15 @@ import contextlib
 import os
 import platform
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from harness.execution.engines import Beat, Engine, Outcome, Prepared
+from harness.execution.engines import Beat, Engine, Happening, Outcome, Prepared, SetAside
+from harness.execution.engines.slots import Slot
+from harness.execution.engines.watch import last_line
 from harness.execution.launch import Options, make_engine, prepare, provenance_of, register, to_train_again
 from harness.execution.model_export import export_models, keep_best
 from harness.execution.plan import Plan, make_plan
@@ -42,7 +44,8 @@ class Observer(Protocol):
 
     def planned(self, plan: Plan, done: Sequence[Run]) -> None: ...
     def started(self, run: Run) -> None: ...
-    def beat(self, run: Run, update: int) -> None: ...
+    def beat(self, run: Run, update: int, slot: Slot) -> None: ...
+    def set_aside(self, device: str, reason: str) -> None: ...
     def ended(self, run: Run, result: RunResult | None) -> None: ...
     def note(self, text: str) -> None: ...
 
@@ -52,7 +55,8 @@ class Silent:
 
     def planned(self, plan: Plan, done: Sequence[Run]) -> None: ...
     def started(self, run: Run) -> None: ...
-    def beat(self, run: Run, update: int) -> None: ...
+    def beat(self, run: Run, update: int, slot: Slot) -> None: ...
+    def set_aside(self, device: str, reason: str) -> None: ...
     def ended(self, run: Run, result: RunResult | None) -> None: ...
     def note(self, text: str) -> None: ...
 
@@ -81,6 +85,7 @@ class _Active:
     run: Run
     progress: CellProgress
     update: int = 0
+    slot: Slot = ()  # its devices, as soon as they are known
 
 
 class Runner:
@@ -94,7 +99,9 @@ class Runner:
         self._places = StudyFolder(self._folder)
         self._cells: list[CellProgress] = []
         self._engine: Engine | None = None  # where something is left to train
-        self._active, self._attempts = dict[str, _Active](), Counter[str]()
+        self._active = dict[str, _Active]()
+        self._failures = defaultdict[str, list[Slot]](list)  # by digest of the run: on which devices attempts failed
+        self._aside: dict[str, str] = {}  # devices that get no more runs, and why
         self._stopping, self._status_at = False, 0.0
 
     def run(self) -> Path:
@@ -118,6 +125,8 @@ class Runner:
                     self._train()
                 finally:
                     self._places.status.unlink(missing_ok=True)
+                    if self._aside:
+                        provenance["set_aside"] = "; ".join(self._set_aside_in_words())
                     provenance["wall_seconds"] = round(provenance["wall_seconds"] + time.monotonic() - began, 1)
                     with contextlib.suppress(RecordsError):  # a full disk is told of by whatever has found it first
                         write_study(self._places.work, study, provenance)
@@ -131,7 +140,7 @@ class Runner:
         if not again and not any(cell.remaining for cell in self._cells):
             return None
         prepared = prepare(self._plan, rehearsals(self._cells, again), self._options)
-        self._engine = make_engine(self._plan, self._options, prepared.device)
+        self._engine = make_engine(self._plan, self._options, prepared.devices)
         for facts in prepared.data:
             for line in (*facts.in_words(), *(f"note: {caution}" for caution in facts.cautions())):
                 self._observer.note(line)
@@ -167,6 +176,7 @@ class Runner:
                 while not self._stopping:
                     self._fill(self._engine)
                     if not self._active:
+                        self._require_devices()
                         break
                     self._handle(self._engine.wait(0.5))
                 if self._stopping:
@@ -177,11 +187,15 @@ class Runner:
 
     def _fill(self, engine: Engine) -> None:
         """Start runs while there is room, those of the cell with the most work left first."""
+        waiting = set[str]()  # for devices on which they have not failed
         while engine.active < engine.capacity:
             for cell in sorted(self._cells, key=lambda cell: -cell.remaining):
-                run = cell.next_run(self._active)
+                run = cell.next_run(self._active.keys() | waiting)
                 if run is not None:
-                    self._start(engine, run, cell)
+                    if engine.takes(run):
+                        self._start(engine, run, cell)
+                    else:
+                        waiting.add(run.digest)
                     break
             else:
                 return
@@ -198,13 +212,17 @@ class Runner:
         engine.start(run, folder)
         self._observer.started(run)
 
-    def _handle(self, events: Sequence[Beat | Outcome]) -> None:
+    def _handle(self, events: Sequence[Happening]) -> None:
         for event in events:
             match event:
-                case Beat(digest=digest, update=update):
-                    self._active[digest].update = update
-                    self._observer.beat(self._active[digest].run, update)
+                case Beat(digest=digest, update=update, slot=slot):
+                    active = self._active[digest]
+                    active.update, active.slot = update, slot
+                    self._observer.beat(active.run, update, slot)
                     self._mirror.changed(digest)
+                case SetAside(device=device, reason=reason):
+                    self._aside[device] = reason
+                    self._observer.set_aside(device, reason)
                 case Outcome(run=run):
                     progress = self._active.pop(run.digest).progress
                     result = event.result or self._after_failure(event, progress)
@@ -221,10 +239,16 @@ class Runner:
         run, folder = outcome.run, progress.folder_of(outcome.run)
         if outcome.interrupted:
             return None
-        self._attempts[run.digest] += 1
-        cause = (outcome.error.strip().splitlines() or ["no reason was given"])[-1]
-        if self._attempts[run.digest] < ATTEMPTS:
-            self._observer.note(f"{run.label}: attempt {self._attempts[run.digest]} of {ATTEMPTS} failed: {cause}")
+        cause = last_line(outcome.error)
+        where = "".join(f" on {device}" for device in outcome.slot if ":" in device)
+        if outcome.is_excused or not self._aside.keys().isdisjoint(outcome.slot):
+            self._observer.note(f"{run.label} goes elsewhere: it failed{where}: {cause}")
+            return None
+        failures = self._failures[run.digest]
+        failures.append(outcome.slot)
+        attempts = sum(self._aside.keys().isdisjoint(slot) for slot in failures)
+        if attempts < ATTEMPTS:
+            self._observer.note(f"{run.label}: attempt {attempts} of {ATTEMPTS} failed{where}: {cause}")
             return None
         reason = f"{ATTEMPTS} attempts failed, the last with: {cause}"
         code = code_fingerprint()
@@ -232,6 +256,18 @@ class Runner:
         folder.write_result(result)
         self._observer.note(f"{run.label}: {reason} (log: {folder.log_path})")
         return result
+
+    def _require_devices(self) -> None:
+        """Raise `InvalidInput` where runs are left and all devices, or too many, are set aside."""
+        if self._aside and any(cell.next_run(()) for cell in self._cells):
+            told = "; ".join(self._set_aside_in_words())
+            raise InvalidInput(
+                f"No device is left for the runs: {told}. What is trained is kept. Mend or free these devices, or name "
+                "others with --device; the same command goes on."
+            )
+
+    def _set_aside_in_words(self) -> list[str]:
+        return [f"{device} ({reason.rstrip('.')})" for device, reason in self._aside.items()]
 
     def _drain(self, engine: Engine) -> None:
         """Let the workers keep their state; at most DRAIN_SECONDS."""
@@ -253,12 +289,17 @@ class Runner:
         self._status_at = time.monotonic()
         done = Counter(item.result.status for item in self._finished())
         running = [
-            {"run": item.run.label, "update": item.update, "updates": item.run.config.recipe.updates}
+            {
+                "run": item.run.label,
+                "update": item.update,
+                "updates": item.run.config.recipe.updates,
+                "device": ",".join(item.slot),
+            }
             for item in self._active.values()
         ]
         planned = sum(cell.planned for cell in self._cells)
         said = {"process": os.getpid(), "host": platform.node(), "planned": planned, "done": dict(done)}
-        write_json(self._places.status, said | {"running": running})
+        write_json(self._places.status, said | {"running": running, "set_aside": self._aside})
 
     def _write_report(self) -> None:
         """Write the tables and the report; the results that are known are not read again."""

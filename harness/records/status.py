@@ -5,7 +5,7 @@ import csv
 import io
 import shlex
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class UnderWay:
     run: str
     update: int
     updates: int
+    device: str = ""  # cards by a comma, or cpu; empty before it is known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +44,20 @@ class StudyStatus:
     command: str  # what goes on with the study, for a shell
     complete: bool  # whether every planned run has a result
     looks: int = 0  # reports that were made from its results
+    set_aside: dict[str, str] = field(default_factory=dict)  # devices that get no more runs of this launch, and why
 
     def as_text(self) -> str:
         """A few lines for a terminal."""
         counts = ", ".join(f"{number} {status}" for status, number in sorted(self.statuses.items())) or "none finished"
         lines = [f"{self.study} at scale {self.scale}: {counted(self.planned, 'run')} planned; {counts}."]
         seen = f"Its results have been looked at in {counted(self.looks, 'report')}."
-        running = [f"  {item.run}: {item.update:,} of {counted(item.updates, 'update')}" for item in self.running]
-        return "\n".join([*lines, self.coordinator, *running, *([seen] if self.looks else [])])
+        running = [
+            f"  {item.run}: {item.update:,} of {counted(item.updates, 'update')}"
+            + f", {item.device}" * item.device.startswith("cuda")
+            for item in self.running
+        ]
+        aside = [f"{device} is set aside: {reason}" for device, reason in self.set_aside.items()]
+        return "\n".join([*lines, self.coordinator, *running, *aside, *([seen] if self.looks else [])])
 
 
 def read_status(folder: Path) -> StudyStatus:
@@ -58,7 +65,8 @@ def read_status(folder: Path) -> StudyStatus:
     places = StudyFolder(folder)
     study, provenance = latest_study(folder)
     holder = StudyLock(places.lock).holder()
-    planned, statuses, running = (holder and _said(places.status, holder)) or (*_count(places, study), [])
+    found = (holder and _said(places.status, holder)) or (*_count(places, study), [], {})
+    planned, statuses, running, set_aside = found
     command, complete = _command(provenance.get("command"), folder, study), sum(statuses.values()) >= planned
     if holder is not None:
         by = "Process {pid} on {host}".format(**holder) if holder else "Another process"
@@ -81,6 +89,7 @@ def read_status(folder: Path) -> StudyStatus:
         command=command,
         complete=complete,
         looks=len(read_ledger(folder).looks),
+        set_aside=set_aside,
     )
 
 
@@ -100,13 +109,14 @@ def _command(told: object, folder: Path, study: ResolvedStudy) -> str:
     return command_line(results, *words)
 
 
-def _said(path: Path, holder: dict[str, Any]) -> tuple[int, dict[str, int], list[UnderWay]] | None:
+def _said(path: Path, holder: dict[str, Any]) -> tuple[int, dict[str, int], list[UnderWay], dict[str, str]] | None:
     """What the coordinator that is at work last said of itself; None for what a killed one has left."""
     with contextlib.suppress(RecordsError), reading(path):
         said = read_json(path)
         if (said["process"], said["host"]) == (holder["pid"], holder["host"]):
             done = adapter(dict[Status, int]).validate_python(said["done"])
-            return int(said["planned"]), done, adapter(list[UnderWay]).validate_python(said["running"])
+            running = adapter(list[UnderWay]).validate_python(said["running"])
+            return int(said["planned"]), done, running, adapter(dict[str, str]).validate_python(said["set_aside"])
     return None
 
 

@@ -29,6 +29,8 @@ _PROVENANCE = {
     "code_fingerprint": "Training code, fingerprint",
     "precision": "Precision",
     "device": "Device",
+    "cards": "Cards",
+    "set_aside": "Cards set aside",
     "cpu": "CPU",
     "cores": "Cores",
     "threads": "Threads",

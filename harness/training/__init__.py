@@ -8,7 +8,10 @@ from pathlib import Path
 class WorkerSettings:
     """What does not belong to a run's identity: where and how it is computed."""
 
-    device: str = "auto"  # `auto`, `cpu`, `cuda`, `cuda:N` or `mps`
+    device: str = "auto"  # `auto`, `cpu`, `cuda`, `cuda:N` or `mps`, as torch calls it in this process
+    cards: tuple[str, ...] = ()
+    """The run's cards by the names that the user knows, in the order of torch's cuda:0, cuda:1, ...; none on a CPU."""
+    may_move: bool = False  # whether a run for which others leave too little memory is to fail, to be tried elsewhere
     threads: int = 1  # processor threads of one training
     deterministic: bool = False  # use deterministic kernels only (CUDA; CPU kernels always are)
     checkpoint_seconds: float = 30.0  # time between checkpoints within a training

@@ -15,11 +15,21 @@ from typing import Any
 import torch
 
 from harness.spec import InvalidInput
+from harness.spec.errors import require
+from harness.training import WorkerSettings
 
 _IS_GLIBC = platform.libc_ver()[0] == "glibc"
 
 _ALLOCATION_FAILURES = ("can't allocate memory", "DefaultCPUAllocator", "_STATUS_ALLOC_FAILED")
 """In the text of a plain RuntimeError: torch's allocator on the host, cuBLAS and cuDNN on the device."""
+
+_DEVICE_FAULTS = (
+    *("ECC error", "NVLink error", "hardware stack error", "hardware error", "device lost", "device is lost"),
+    *("GPU is lost", "no CUDA-capable device", "busy or unavailable"),
+)
+"""In the text of a RuntimeError: what CUDA says of a card that does not work, whatever is computed there."""
+
+_CONTEXT_BYTES = 2**30  # at least what CUDA itself keeps of a card for a process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +97,13 @@ class Placement:
                 return False
         return self.device.type != "mps"
 
+    def bytes_of_others(self) -> int:
+        """CUDA: bytes of the card that other processes hold, about, if it is more than CUDA keeps for this; else 0."""
+        if self.device.type != "cuda":
+            return 0
+        free, total = torch.cuda.mem_get_info(self.device)
+        return max(0, total - free - torch.cuda.memory_reserved(self.device) - _CONTEXT_BYTES)
+
     def _peak(self) -> int:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
@@ -117,6 +134,45 @@ def choose(name: str, precision: str = "auto", *, deterministic: bool = False) -
     return Placement(device=device, autocast_dtype=dtype, deterministic=deterministic)
 
 
+def devices(asked: str, *, shared: bool = False) -> tuple[str, ...]:
+    """The devices that `--device` names: every card for `auto` and `cuda`, where there are any, else one, or cards.
+
+    `shared`: whether it was said how many runs share a card. Raises `InvalidInput` for a device that is not there or is
+    named twice, for several that are not all cards, and for `shared` without cards.
+    """
+    valid, names = available_devices(), tuple(asked.split(","))
+    cards = tuple(name for name in valid if name.startswith("cuda:"))
+    if asked in ("auto", "cuda") and cards:
+        return cards
+    if asked == "auto":
+        names = ("mps" if "mps" in valid else "cpu",)
+    there = f"valid on this machine: auto, {', '.join(valid)}"
+    for name in names:
+        require(name in valid, f"Device {name!r} is not there; {there}.")
+        twice = f"Device {name!r} is named twice in {asked!r}. --per-device says how many runs share a card."
+        require(names.count(name) == 1, twice)
+    has_cards = set(names) <= set(cards)
+    require(
+        has_cards or len(names) == 1,
+        f"{asked!r} mixes devices; several must all be cards, as in cuda:0,cuda:1. Without a number cuda is every "
+        f"card; {there}.",
+    )
+    require(
+        has_cards or not shared,
+        f"--per-device says how many runs share a card, and {names[0]!r} is none: there --workers says how many runs "
+        "are trained at the same time.",
+    )
+    return names
+
+
+def require_cards(settings: WorkerSettings) -> None:
+    """Raise a `RuntimeError` where the cards of a run have gone from this machine."""
+    if settings.device == "cuda":
+        there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if there < len(settings.cards):
+            raise RuntimeError(f"no CUDA-capable device is there any more as {', '.join(settings.cards)}")
+
+
 def available_devices() -> list[str]:
     """Names that `choose` accepts on this machine, besides `auto`."""
     found = ["cpu"]
@@ -143,6 +199,12 @@ def keep_freed_memory() -> bool:
     mmap_threshold, trim_threshold = -3, -1  # parameters of mallopt(3): the largest value, and never
     largest = {mmap_threshold: 4 * 1024 * 1024 * ctypes.sizeof(ctypes.c_long), trim_threshold: 2**31 - 1}
     return _IS_GLIBC and all(ctypes.CDLL(None).mallopt(name, value) for name, value in largest.items())
+
+
+def device_fault(error: BaseException) -> str | None:
+    """The line of an error that says that a card does not work; None of errors that may be the program's own."""
+    lines = str(error).splitlines() if isinstance(error, RuntimeError) else []
+    return next((line for line in lines if any(sign in line for sign in _DEVICE_FAULTS)), None)
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from harness.training.loop import train, train_teacher
 from harness.training.numerics import NUMERICS
 from harness.training.profiling import profile
 from harness.training.start import Weights, pretrained, stand_in
-from harness.training.state import Diverged, Interrupted, Training
+from harness.training.state import Crowded, Diverged, Interrupted, Training
 from harness.training.weights import keep_model
 
 
@@ -39,7 +39,8 @@ def perform(
 ) -> RunResult:
     """Train `run`, keep its journal, predictions, model and result in `folder`, and return the result.
 
-    A divergence and a lack of memory are results, other errors pass; `Interrupted` after a checkpoint was kept.
+    A divergence and a lack of memory are results, other errors pass; `Interrupted` after a checkpoint was kept, and
+    `Crowded` for a lack of memory where others hold some of it and the run may move to another card.
     """
     torch.set_num_threads(settings.threads)
     if settings.own_process:
@@ -55,7 +56,7 @@ def perform(
             log.flush()
 
         checkpoints = CheckpointFolder(folder.path, journal, every_seconds=settings.checkpoint_seconds, say=say)
-        say(f"{run.label} on {placement.device}, {placement.precision}, {counted(settings.threads, 'thread')}")
+        say(f"{run.label} on {_where(placement, settings)}, {counted(settings.threads, 'thread')}")
         result = _blank(run, placement, settings)
         try:
             with memory_errors():
@@ -68,7 +69,7 @@ def perform(
             images = error.update * run.config.recipe.batch_size
             result = replace(result, status="diverged", reason=str(error), updates=error.update, images_seen=images)
         except MemoryError as error:
-            result = replace(result, status="out_of_memory", reason=str(error))
+            result = replace(result, status="out_of_memory", reason=_lack_of_memory(error, placement, settings))
         except Interrupted:
             say("Interrupted; a training goes on from its last state, a teacher in training starts anew.")
             raise
@@ -86,6 +87,21 @@ def perform(
         if settings.profile and result.status == "completed":
             say(f"profile: {profile(run, folder.path, placement)}")
     return result
+
+
+def _where(placement: Placement, settings: WorkerSettings) -> str:
+    return f"{','.join(settings.cards) or placement.device}, {placement.precision}"
+
+
+def _lack_of_memory(error: MemoryError, placement: Placement, settings: WorkerSettings) -> str:
+    """What to tell of it. Raises `Crowded` where others hold memory of the card and the run may move to another one."""
+    held = placement.bytes_of_others()
+    if not held:
+        return str(error)
+    reason = f"{error} (other processes hold {held / 2**30:.1f} GiB of {','.join(settings.cards)})"
+    if settings.may_move:
+        raise Crowded(reason) from error
+    return reason
 
 
 def _start(
@@ -126,6 +142,7 @@ def _train(
 def _blank(run: Run, placement: Placement, settings: WorkerSettings) -> RunResult:
     """What is known of a result before its training."""
     how = {"host": platform.node(), "threads": settings.threads, "deterministic": settings.deterministic}
+    how |= {"cards": ",".join(settings.cards)} if settings.cards else {}
     return RunResult(
         digest=run.digest,
         status="failed",

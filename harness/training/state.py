@@ -21,6 +21,10 @@ class Diverged(Exception):
         self.update = update
 
 
+class Crowded(Exception):
+    """There is too little memory on a card while others hold a part of it."""
+
+
 class Interrupted(Exception):
     """The training was asked to stop; its state has been kept."""
 

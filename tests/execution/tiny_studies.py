@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from harness.execution.engines.slots import Slot
 from harness.execution.plan import Plan
 from harness.records.runs import RunResult
 from harness.spec import (
@@ -49,6 +50,7 @@ class Witness:
         self.trained: list[Run] = []
         self.results: list[RunResult] = []
         self.notes: list[str] = []
+        self.aside: dict[str, str] = {}
         self.on_start: Callable[[Run], object] = lambda run: None
 
     def planned(self, plan: Plan, done: Sequence[Run]) -> None:
@@ -58,7 +60,10 @@ class Witness:
         self.trained.append(run)
         self.on_start(run)
 
-    def beat(self, run: Run, update: int) -> None: ...
+    def beat(self, run: Run, update: int, slot: Slot) -> None: ...
+
+    def set_aside(self, device: str, reason: str) -> None:
+        self.aside[device] = reason
 
     def ended(self, run: Run, result: RunResult | None) -> None:
         if result is not None:

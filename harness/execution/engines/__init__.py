@@ -1,8 +1,10 @@
 """Ways to carry out runs: in this process, or in fresh processes side by side."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from harness.execution.engines.slots import Slot
 from harness.records.data_facts import DataFacts
 from harness.records.runs import RunFolder, RunResult
 from harness.spec import Run, RunConfig, SourceFacts
@@ -21,7 +23,7 @@ class Rehearsal:
 class Prepared:
     """What trainings will have, as it was found before the first one."""
 
-    device: str
+    devices: tuple[str, ...]  # as the user knows them: every card that is used, else "cpu" or "mps"
     data: tuple[DataFacts, ...]
 
 
@@ -31,6 +33,7 @@ class Beat:
 
     digest: str
     update: int
+    slot: Slot = ()  # the devices that it has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,19 +44,42 @@ class Outcome:
     result: RunResult | None
     error: str = ""
     interrupted: bool = False
+    slot: Slot = ()  # the devices that it had
+    is_excused: bool = False  # what has ended it lies in a device, not in the run: it goes elsewhere, and is no attempt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What a run's process says before it fails because of its devices."""
+
+    reason: str
+    is_sure: bool  # else a lack of memory while others held some: a device is to blame if the run completes elsewhere
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetAside:
+    """A device gets no more runs."""
+
+    device: str
+    reason: str
+
+
+Happening = Beat | Outcome | SetAside
 
 
 class Engine(Protocol):
     """Carries out runs: `stop` asks all of them to keep their state and end, `close` ends everything now.
 
-    `start` returns at once; `wait` tells what has happened, waiting at most `seconds` for something.
+    `start`, of a run that the engine `takes` now, returns at once; `wait` tells what has happened, waiting at most
+    `seconds` for something. Which devices a run gets is the engine's affair: see `slots`.
     """
 
-    capacity: int  # runs that are carried out at the same time
-
+    @property
+    def capacity(self) -> int: ...  # runs that are carried out at the same time; 0 where every device is set aside
     @property
     def active(self) -> int: ...  # runs under way
+    def takes(self, run: Run) -> bool: ...  # whether there is room for this run now
     def start(self, run: Run, folder: RunFolder) -> None: ...
-    def wait(self, seconds: float) -> list[Beat | Outcome]: ...
+    def wait(self, seconds: float) -> Sequence[Happening]: ...
     def stop(self) -> None: ...
     def close(self) -> None: ...

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from harness.execution import process, rehearsal
-from harness.execution.engines import Beat, Outcome
+from harness.execution.engines import Fault, Happening, Outcome
+from harness.execution.engines.slots import show_only
 from harness.records.failpoints import reached
 from harness.records.files import mendable
 from harness.records.provenance import code_fingerprint, git_state
 from harness.records.runs import RunFolder, RunResult
 from harness.spec import DataSpec, InvalidInput, Run
 from harness.training import WorkerSettings
+from harness.training.device import device_fault, require_cards
 from harness.training.perform import perform
-from harness.training.state import Interrupted
+from harness.training.state import Crowded, Interrupted
 
 BEAT_SECONDS = 0.5
 
@@ -28,7 +30,8 @@ git_state()
 
 
 def train(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSettings) -> None:
-    """Perform one run. Sends the update that it is at, and "interrupted" where it was asked to stop."""
+    """Perform one run on its cards. Sends the update that it is at, a `Fault`, "interrupted" where asked to stop."""
+    show_only(settings.cards)
     # The file stays open for as long as the process lives: the handler writes to its descriptor.
     with contextlib.suppress(OSError, InvalidInput):  # told of by the run itself, which opens it, too
         faulthandler.register(process.DUMP_SIGNAL, file=folder.open_log(), all_threads=True)
@@ -43,15 +46,26 @@ def train(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSetting
 
     try:
         with mendable(folder.path):
+            require_cards(settings)
             perform(run, folder, settings, heartbeat=beat, stop=process.asked_to_stop.is_set)
     except Interrupted:
         pipe.send("interrupted")
     except InvalidInput:
         raise
-    except BaseException:
+    except BaseException as error:
+        if (fault := fault_of(error)) is not None:
+            pipe.send(fault)
         with contextlib.suppress(OSError, InvalidInput), folder.open_log() as log:
             log.write(traceback.format_exc())
         raise
+
+
+def fault_of(error: BaseException) -> Fault | None:
+    """What an error that ended a run says of its devices; None of an error that may be the run's own."""
+    if isinstance(error, Crowded):
+        return Fault(reason=str(error), is_sure=False)
+    told = device_fault(error)
+    return None if told is None else Fault(reason=told, is_sure=True)
 
 
 def check(pipe: Connection, *asked: Any) -> None:
@@ -94,10 +108,13 @@ class InlineEngine:
     def active(self) -> int:
         return len(self._waiting)
 
+    def takes(self, run: Run) -> bool:
+        return not self._waiting
+
     def start(self, run: Run, folder: RunFolder) -> None:
         self._waiting.append((run, folder))
 
-    def wait(self, seconds: float) -> list[Beat | Outcome]:
+    def wait(self, seconds: float) -> Sequence[Happening]:
         return [self._carry_out(*self._waiting.pop())] if self._waiting else []
 
     def stop(self) -> None:
