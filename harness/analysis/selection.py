@@ -9,11 +9,13 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
-from scipy import optimize, special, stats
+import numpy.typing as npt
+from scipy import optimize, special
 
 from harness.analysis.estimate import MeanEstimate, with_interval
 
 _NODES = 64  # of each integral; its error is far below what an interval shows
+Floats = npt.NDArray[np.float64]
 _MOST_DF = 1e5  # beyond it, Student's t is normal
 
 
@@ -53,23 +55,41 @@ def level_with_best(arms: Sequence[str], difference: Callable[[str, str], MeanEs
 
 @cache
 def _tukey(arms: int, df: float, level: float) -> float:
-    """Critical value of the largest of all differences between so many arms, in their standard errors."""
-    return float(stats.studentized_range.ppf(level, arms, df)) / math.sqrt(2)
+    """Critical value of the largest of all differences between so many arms, in their standard errors.
+
+    With z the largest of k arms, P(all below d) is the mean over s and z of k (Phi(z) - Phi(z - d s sqrt(2)))^(k - 1):
+    that of the studentised range (Tukey, The problem of multiple comparisons, 1953).
+    """
+
+    def within(z: Floats, d: Floats) -> Floats:
+        return arms * (special.ndtr(z) - special.ndtr(z - d)) ** (arms - 1)
+
+    return _critical(within, df, level)
 
 
 @cache
 def dunnett(others: int, df: float, level: float) -> float:
     """One-sided critical value of the largest of so many differences from one arm, each pair correlated by 1/2.
 
-    With z what all share and s the estimated standard deviation, in units of the true one, P(all below d) is the mean
-    over both of Phi(d s sqrt(2) + z)^others (Dunnett, J. Am. Stat. Assoc. 50, 1955, p. 1096).
+    With z what all share, P(all below d) is the mean over s and z of Phi(d s sqrt(2) + z)^others (Dunnett, J. Am. Stat.
+    Assoc. 50, 1955, p. 1096).
     """
+    return _critical(lambda z, d: special.ndtr(d + z) ** others, df, level)
+
+
+def _critical(within: Callable[[Floats, Floats], Floats], df: float, level: float) -> float:
+    """The d at which the mean of `within(z, d s sqrt(2))` is `level`.
+
+    z is standard normal, s the estimated standard deviation in units of the true one.
+    """
+    z, of_z, shares, of_share = _nodes()
+    s = np.sqrt(2 * special.gammaincinv(df / 2, shares) / df)[:, None]
+    return float(optimize.brentq(lambda d: of_share @ within(z, d * s * math.sqrt(2)) @ of_z - level, 0.0, 1e3))
+
+
+@cache
+def _nodes() -> tuple[Floats, Floats, Floats, Floats]:
+    """Points and weights of the mean over a standard normal, and of that over the shares of a distribution."""
     z, of_z = special.roots_hermitenorm(_NODES)
     shares, of_share = special.roots_legendre(_NODES)
-    s = np.sqrt(stats.chi2.ppf((shares + 1) / 2, df) / df)
-
-    def below(d: float) -> float:
-        inner = special.ndtr(d * s[:, None] * math.sqrt(2) + z) ** others
-        return float(of_share @ inner @ of_z) / (2 * math.sqrt(2 * math.pi))
-
-    return float(optimize.brentq(lambda d: below(d) - level, 0.0, 1e3))
+    return z, of_z / math.sqrt(2 * math.pi), (shares + 1) / 2, of_share / 2

@@ -21,6 +21,7 @@ from harness.spec import DataSpec, LogUniform, ResolvedStudy, Search
 from harness.spec.claims import Better, Claim, Equivalent, GainsMore, Monotone
 
 BASELINE = "ResNet-8"
+NO_TRIALS = with_columns([], TRIAL_COLUMNS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +144,7 @@ def evidence_from(
             for seed, digest, row in zip(of.seeds, digests, right, strict=True)
             if (arm, seed) not in lost
         }
-    return Evidence(records=replace(without_frames(of, correct), trials=with_columns([], TRIAL_COLUMNS)), rows=rows)
+    return Evidence(records=replace(without_frames(of, correct), trials=NO_TRIALS), rows=rows)
 
 
 @dataclass(frozen=True, kw_only=True)
