@@ -345,7 +345,7 @@ def evidence_of(records: StudyRecords, *, seed: int = 0) -> Evidence:
 def _by_cell(study: ResolvedStudy, table: pd.DataFrame, *order: str) -> dict[Cell, list[Row]]:
     """The rows of each cell of the study, in the order of some columns and then of the digests."""
     found: dict[Cell, list[Row]] = {(arm.name, size): [] for arm, size in study.cells}
-    for row in table.sort_values([*order, "digest"]).to_dict("records"):
+    for row in () if table.empty else table.sort_values([*order, "digest"]).to_dict("records"):
         cell = (str(row["arm"]), int(row["train_size"]) if study.train_sizes else None)
         found.get(cell, []).append({str(name): value for name, value in row.items()})
     return found
