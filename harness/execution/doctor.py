@@ -79,13 +79,14 @@ def _git() -> Iterator[Check]:
 def _torch() -> Iterator[Check]:
     import torch
 
-    from harness.training.device import available_devices, choose
+    from harness.training.device import available_devices, choose, devices
 
     yield Check("torch", "ok", str(torch.__version__))
-    placement = choose("auto")
-    name = torch.cuda.get_device_name(placement.device) if placement.device.type == "cuda" else "processor"
-    others = ", ".join(each for each in available_devices() if each != placement.device.type)
-    yield Check("device", "ok", f"{placement.device} ({name})" + (f"; also {others}" if others else ""))
+    names, placement = devices("auto"), choose("auto")
+    is_cuda = placement.device.type == "cuda"
+    told = (f"{name} ({torch.cuda.get_device_name(name) if is_cuda else 'processor'})" for name in names)
+    others = ", ".join(each for each in available_devices() if each not in (*names, "cuda"))
+    yield Check("device", "ok", ", ".join(told) + (f"; also {others}" if others else ""))
     found, slow = f"precision auto takes {placement.precision}", "Trainings take longer than the stated minutes."
     yield _weighed("bf16", found, slow, warn=placement.precision != "bf16")
 

@@ -77,8 +77,8 @@ def prepare(plan: Plan, tried: list[Rehearsal], options: Options) -> Prepared:
     if options.is_inline:
         require(
             "," not in options.device and not shared,
-            "The inline engine trains one run at a time: name one device, without --per-device, or take the engine "
-            "processes.",
+            "One process (engine inline; in Python one worker) trains one run at a time: name one device, without "
+            "--per-device, or take the engine processes (in Python more workers).",
         )
         from harness.execution import rehearsal
 

@@ -116,7 +116,12 @@ def _said(path: Path, holder: dict[str, Any]) -> tuple[int, dict[str, int], list
         if (said["process"], said["host"]) == (holder["pid"], holder["host"]):
             done = adapter(dict[Status, int]).validate_python(said["done"])
             running = adapter(list[UnderWay]).validate_python(said["running"])
-            return int(said["planned"]), done, running, adapter(dict[str, str]).validate_python(said["set_aside"])
+            return (
+                int(said["planned"]),
+                done,
+                running,
+                adapter(dict[str, str]).validate_python(said.get("set_aside", {})),
+            )
     return None
 
 

@@ -631,6 +631,14 @@ def test_a_coordinator_at_work_speaks_for_itself(tmp_path):
             f"Process {os.getpid()} on {platform.node()} is at work.",
             "  small · seed 0: 1,200 of 2,000 updates",
         ]
+    running = [SAYS["running"][0] | {"device": "cuda:3"}]
+    said = SAYS | {"running": running, "set_aside": {"cuda:1": "ECC error"}}
+    write_json(tmp_path / "work" / "status.json", said)
+    with lock:
+        assert read_status(tmp_path).as_text().splitlines()[2:] == [
+            "  small · seed 0: 1,200 of 2,000 updates, cuda:3",
+            "cuda:1 is set aside: ECC error",
+        ]
     status = read_status(tmp_path)  # its file may stay behind
     assert status.statuses == {"completed": 4, "failed": 4}
     assert status.running == []

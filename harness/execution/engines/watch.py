@@ -22,7 +22,7 @@ class Watch:
     def ended(self, outcome: Outcome, fault: Fault | None) -> Iterator[SetAside]:
         """Take in how a run's attempt ended, and what its process said of its devices; gives what is set aside now."""
         digest, slot = outcome.run.digest, outcome.slot
-        if outcome.interrupted:
+        if outcome.interrupted or "signal SIGKILL" in outcome.error:  # the system, or a person, and no device
             return
         if outcome.result is None:
             self.failed_on[digest].update(slot)
