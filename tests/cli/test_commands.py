@@ -193,6 +193,8 @@ STUDY = Study(
             ["run", "patch_size", "--scale", "smoke", "--device", "cuda:7"],
             "Device 'cuda:7' is not there; valid on this",
         ),
+        (["run", "patch_size", "--scale", "smoke", "--device", "cpu", "--per-device", "2"], "there --workers says"),
+        (["plan", "patch_size", "--scale", "smoke", "--per-device", "0"], "0 is not in the range x>=1"),
         (["run", "patch_size", "--scale", "paper"], "imagenet"),
         (["status", "patch_size", "--scale", "gpu"], "has no results at scale 'gpu'"),
         (["report", "patch_size", "--scale", "gpu"], "has no results at scale 'gpu'"),
