@@ -60,6 +60,7 @@ def analyse(records: StudyRecords, *, seed: int = 0) -> Findings:
         ),
         warnings=(
             *not_learned,
+            *_limited(evidence),
             *learning.mixture_warnings(evidence),
             *_conditions(evidence),
             *learning.tuning_warnings(evidence),
@@ -87,6 +88,7 @@ def _arm_row(evidence: Evidence, cell: Cell, cautions: Sequence[str]) -> dict[st
         **{name: evidence.median(cell, name) for name in ("validation_accuracy", *_SPEEDS)},
         **{name: evidence.median(cell, name, evidence.rows[cell]) for name in ("params", "macs_per_image")},
         "caution": "; ".join(cautions),
+        **vars(evidence.limit(cell)),
     }
 
 
@@ -117,6 +119,19 @@ def few_shots_table(evidence: Evidence) -> pd.DataFrame:
             found |= {"difference": lead.value, "difference_low": lead.ci_low, "difference_high": lead.ci_high}
         rows.append({"arm": name, "train_size": evidence.train_size((name, size)), **found})
     return frame(rows, FEW_SHOT_COLUMNS)
+
+
+def _limited(evidence: Evidence) -> Iterator[str]:
+    """A sentence for each of several training sizes at which the number of updates limits arms."""
+    for size in evidence.study.train_sizes:
+        limits = {arm.name: evidence.limit((arm.name, size)) for arm in evidence.study.all_arms}
+        found = {arm: limit for arm, limit in limits.items() if limit.limited_by_updates}
+        if found:
+            who, its, told = f"{len(found)} arms are", "their", "; ".join(f"{arm} ({of})" for arm, of in found.items())
+            if len(found) == 1:
+                (arm, limit), its = *found.items(), "its"
+                who, told = f"{arm} is", str(limit)
+            yield f"At {counted(size, 'image')} {who} limited by {its} updates, not by {its} data: {told}."
 
 
 def _numbers(found: MeanEstimate) -> dict[str, float]:

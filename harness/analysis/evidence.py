@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from harness.analysis.estimate import (
     holm,
 )
 from harness.analysis.findings import COMPARISON_COLUMNS, frame
+from harness.analysis.limits import Limit, limit_of
 from harness.analysis.looks import level_for
 from harness.analysis.wording import Cell, listed, named, of_seeds, place
 from harness.records.correctness import Correct
@@ -85,7 +86,8 @@ class Evidence:
                 interval = (paired.value, paired.ci_low, paired.ci_high, paired.p_value(), p_holm)
                 at_equal_compute = self._at_equal_compute((arm, size), (other, size), paired.seeds)
                 rest = (paired.probability_positive(), paired.smallest_detectable(), at_equal_compute)
-                rows.append((*names, paired.n, mean, sd, *interval, *rest))
+                limits = (*astuple(self.limit((arm, size))), self.limit((other, size)).limited_by_updates)
+                rows.append((*names, paired.n, mean, sd, *interval, *rest, *limits))
         return frame(rows, COMPARISON_COLUMNS)
 
     def _at_equal_compute(self, cell: Cell, other: Cell, seeds: Iterable[int]) -> float:
@@ -112,6 +114,12 @@ class Evidence:
             return np.array([]), np.array([])
         seen, accuracy = curve[["images_seen", "validation_accuracy"]].to_numpy(dtype=np.float64).T
         return seen * number(row["macs_per_image"]), accuracy
+
+    def limit(self, cell: Cell) -> Limit:
+        """Whether the number of updates limits a cell, by its completed runs."""
+        runs = [self.rows[cell][seed] for seed in self.completed(cell)]
+        recipe = self.study.recipe_of(self.study.arm(cell[0]))
+        return limit_of(recipe, runs, [self._curves.get(str(run["digest"])) for run in runs])
 
     @cached_property
     def _curves(self) -> dict[str, pd.DataFrame]:

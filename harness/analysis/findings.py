@@ -10,7 +10,8 @@ _NAMES = ("arm", "baseline", "along", "metric", "claim", "kind", "source", "verd
 _TEXTS = (*_NAMES, "statement", "reason", "caution", "scales")
 _ENDS = ("diverged", "out_of_memory", "failed", "missing")
 _WHOLE = ("train_size", "n", "planned", "trials", "shift", "lost_runs", *_ENDS)
-_TYPES = dict.fromkeys(_TEXTS, "str") | dict.fromkeys(_WHOLE, "Int64")
+_MAYBE = ("limited_by_updates", "baseline_limited_by_updates")
+_TYPES = dict.fromkeys(_TEXTS, "str") | dict.fromkeys(_WHOLE, "Int64") | dict.fromkeys(_MAYBE, "boolean")
 
 
 def columns(names: str, **types: str) -> dict[str, str]:
@@ -26,17 +27,18 @@ def frame(rows: Sequence[Any], types: Mapping[str, str]) -> pd.DataFrame:
 ARM_COLUMNS = columns(
     "arm is_baseline level train_size planned n mean sd ci_low ci_high validation_accuracy params macs_per_image "
     "train_images_per_second eval_images_per_second peak_memory_bytes train_seconds "
-    "diverged out_of_memory failed missing caution",
+    "diverged out_of_memory failed missing caution passes train_loss validation_loss limited_by_updates",
     is_baseline="bool",
     level="object",
 )
 """A row per (arm, train_size), baseline first: `n` counts the completed runs, the interval of the mean test accuracy is
 over fresh searches, seeds and test images, times and throughputs are medians, `caution` says why the arm seems not to
-have learned."""
+have learned. The last columns are those of `harness.analysis.limits`: `passes` over the training images, the losses at
+the end, and whether more updates would serve the arm rather than more images."""
 
 COMPARISON_COLUMNS = columns(
     "arm baseline train_size n mean sd difference ci_low ci_high p_value p_holm probability_better smallest_detectable "
-    "difference_at_equal_compute"
+    "difference_at_equal_compute passes train_loss validation_loss limited_by_updates baseline_limited_by_updates"
 )
 """comparisons.csv: test accuracy of each arm against the one it is compared with (difference = arm - baseline), per
 training size. `baseline` names that arm: the study's baseline unless `Arm.against` says otherwise.
@@ -47,7 +49,9 @@ the arms of one training size, `probability_better` is that of one fresh run bea
 and `smallest_detectable` the true difference that such an estimate would have shown with power .8.
 
 `difference_at_equal_compute`: in validation accuracy, where both runs have spent the training compute (images times
-multiply-accumulates) that the cheaper one spends in all, read off learning curves; NaN where both spend the same."""
+multiply-accumulates) that the cheaper one spends in all, read off learning curves; NaN where both spend the same.
+
+`passes` to `limited_by_updates` are the arm's, as in ARM_COLUMNS; the last column is that of the other."""
 
 CLAIM_COLUMNS = columns("claim kind statement source verdict estimate ci_low ci_high p_value lost_runs reason")
 """claims.csv: `claim` is a short name (type and number), `kind` one of `harness.spec.verdicts.KINDS`, `p_value` that of

@@ -32,6 +32,7 @@ class Lead:
     accuracy: Estimate  # that of the ResNet less that of the vision transformer, a fraction
     ratio: Estimate  # error of the vision transformer over that of the ResNet
     n: int  # seeds that it rests on; 0 where no seed was repeated
+    limited: tuple[str, ...] = ()  # of `ResNet` and `ViT` those that their updates limit there, not their data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,9 @@ def _line(evidence: Evidence, condition: str, resnet: str, vit: str) -> Line:
     for images, ratio, size in zip(axis.points, ratios, evidence.study.train_sizes, strict=True):
         lead = evidence.difference(resnet, vit, size)
         if lead.n:
-            leads.append(Lead(images=images, accuracy=lead, ratio=ratio, n=lead.n))
+            arms = {"ResNet": resnet, "ViT": vit}
+            limited = tuple(who for who, arm in arms.items() if evidence.limit((arm, size)).limited_by_updates)
+            leads.append(Lead(images=images, accuracy=lead, ratio=ratio, n=lead.n, limited=limited))
     return Line(
         condition=condition,
         resnet=resnet,

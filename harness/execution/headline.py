@@ -127,7 +127,8 @@ def _note(shown: Sequence[_Shown]) -> str:
     levels = listed(dict.fromkeys(confidence(each.evidence.level) for each in shown))
     return (
         "Above: accuracy of the ResNet less that of the vision transformer (ViT), over paired seeds. Below: the ViT's "
-        f"error over the ResNet's. Bars: {levels} intervals. Rings: crossings, with bars over their intervals. "
+        f"error over the ResNet's. Bars: {levels} intervals. Strokes across the line of no lead: crossings, with bars "
+        "over their intervals. "
         "Published: ImageNet, 5-shot, from the data of arXiv 2209.06640."
     )
 

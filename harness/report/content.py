@@ -111,7 +111,7 @@ def _sections(view: View, figures: list[Drawn]) -> Iterator[Section]:
         (
             "sizes",
             "Training images",
-            (crossings_table(view, by_level=False), result_tables.laws_table(view)),
+            (crossings_table(view, by_level=False), result_tables.limits_table(view), result_tables.laws_table(view)),
         ),
         ("levels", "Series", (crossings_table(view, by_level=True),)),
         ("shifts", "Shifted images", (result_tables.shifts_table(view),)),

@@ -25,26 +25,30 @@ from harness.analysis.leads import Lead, Line, told
 from harness.records import csv_text
 from harness.records.files import RecordsError, read_bytes
 from harness.report.figures.canvas import wrap
+from harness.report.figures.marks_on_axes import Places, asides
 from harness.report.style import INK, LABEL_SIZE, MUTED, PAD, Mark, distinct_mark, lay_out, png, svg, theme
 from harness.spec.formats import count, plain, points_interval
 
 COLUMNS = columns(
-    "panel condition mark images images_low images_high lead lead_low lead_high ratio ratio_low ratio_high n",
-    panel="str",
-    condition="str",
-    mark="str",
+    "panel condition mark images images_low images_high lead lead_low lead_high ratio ratio_low ratio_high n "
+    "limited_by_updates",
+    **dict.fromkeys(("panel", "condition", "mark", "limited_by_updates"), "str"),
 )
 """headline.csv, every number that is drawn. `mark` is `lead` or `crossing`; `lead` the ResNet's accuracy less the
 transformer's, a fraction; `ratio` the transformer's error over the ResNet's; `n` the paired seeds, 0 for published
-curves of one run per model."""
+curves of one run per model; `limited_by_updates` which of `ResNet` and `ViT` are so there, as in
+`harness.analysis.limits`."""
 
 PICTURE = "headline.svg"  # in a folder of results
 
 _SAID = re.compile(r"<title>([^<]*)</title><desc>([^<]*)</desc>")
 
 _WIDTH = 10.0  # of the figure, inches
-_STRIP, _ROWS = 1.0, (2.5, 1.9)  # heights of the sample images, of leads and of ratios, inches
+_ROWS = (2.6, 2.0)  # heights of leads and of ratios, inches
+_SAMPLE, _PITCH = 0.72, 1.08  # side of a sample image, and from one to the next: room for its name; inches
 _STEPS, _FINE_STEPS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 1.1, 1.2, 1.4, 1.6, 1.8, 2.0, 8.0, 9.0)  # of ratios' ticks
+
+_HOLLOW = {"markerfacecolor": "white", "markeredgecolor": None, "markeredgewidth": 1.5}
 
 Sample = npt.NDArray[np.uint8]
 """An image, (C, H, W) of 1 or 3 channels."""
@@ -98,71 +102,103 @@ def kept_text(results: Path) -> tuple[str, str] | None:
 
 
 def _draw(panels: Sequence[Panel], title: str, note: str) -> Figure:
+    """A column per panel: its heading, its sample images, and below them its lines on both scales."""
     conditions = dict.fromkeys(line.condition for panel in panels for line in panel.lines)
     looks = {condition: distinct_mark(place) for place, condition in enumerate(conditions)}
-    heights = [*([_STRIP] if any(panel.samples for panel in panels) else []), *_ROWS]
-    figure = Figure(figsize=(_WIDTH, sum(heights)))
-    head = _write_head(figure, title, note, looks)
-    figure.set_figheight(head + sum(heights))
+    figure = Figure(figsize=(_WIDTH, sum(_ROWS)))
+    at = _write_head(figure, title, note, _key(panels, looks))
     widths = [1.35 if panel is panels[0] else 1.0 for panel in panels]
-    grid = figure.add_gridspec(len(heights), len(panels), width_ratios=widths, height_ratios=heights)
-    ratios: Axes | None = None
+    room = [_WIDTH * width / sum(widths) - 0.75 for width in widths]
+    headings = [wrap(panel.heading, width, 9.5) for panel, width in zip(panels, room, strict=True)]
+    below = at + max(map(_height, headings))
+    has_samples = any(panel.samples for panel in panels)
+    head = below + (_SAMPLE + 0.25) * has_samples
+    figure.set_figheight(head + sum(_ROWS))
+    grid = figure.subplots(2, len(panels), sharex="col", squeeze=False, width_ratios=widths, height_ratios=_ROWS)
     for column, panel in enumerate(panels):
-        for place, (condition, sample) in enumerate(panel.samples.items()):
-            cell = grid[0, column].subgridspec(1, max(3, len(panel.samples)))[place]
-            _draw_sample(figure.add_subplot(cell), condition, sample, looks)
-        leads = figure.add_subplot(grid[-2, column])
-        ratios = figure.add_subplot(grid[-1, column], sharex=leads, sharey=ratios)
-        heading = wrap(panel.heading, _WIDTH * widths[column] / sum(widths) - 0.75, 9.5)
-        leads.set_title(heading, size=9.5, loc="left", pad=5)
+        leads, ratios = grid[:, column]
+        ratios.sharey(grid[1, 0]) if column else None
         _draw_panel(leads, ratios, panel, looks)
-        if not column:
-            leads.set_ylabel("lead of the ResNet (points)")
-            ratios.set_ylabel("ratio of errors\n(ViT / ResNet)")
-    assert ratios is not None
-    low, high = ratios.get_ylim()
-    ratios.yaxis.set_major_locator(LogLocator(subs=_FINE_STEPS if high < 2.5 * low else _STEPS))
+    grid[0, 0].set_ylabel("lead of the ResNet (points)")
+    grid[1, 0].set_ylabel("ratio of errors\n(ViT / ResNet)")
+    low, high = grid[1, 0].get_ylim()
+    for ratios in grid[1]:
+        ratios.yaxis.set_major_locator(LogLocator(subs=_FINE_STEPS if high < 2.5 * low else _STEPS))
     lay_out(figure, head)
+    for leads, panel, heading in zip(grid[0], panels, headings, strict=True):
+        left = leads.get_position().x0 * _WIDTH
+        over = below if panel.samples else head - 0.1
+        _write(figure, left, over - _height(heading), heading, 9.5, INK)
+        pitch = min(_PITCH, leads.get_position().width * _WIDTH / max(1, len(panel.samples)))
+        for place, (condition, sample) in enumerate(panel.samples.items()):
+            _draw_sample(figure, left + place * pitch, below, condition, sample, looks[condition])
     return figure
 
 
-def _write_head(figure: Figure, title: str, note: str, looks: Mapping[str, Mark]) -> float:
-    """Title, note and key, placed from the figure's upper left corner; returns their height, inches."""
+def _height(heading: str) -> float:
+    """Inches that a panel's heading takes, with a gap below it."""
+    return (heading.count("\n") + 1) * 9.5 * 1.2 / 72 + 0.08
+
+
+def _key(panels: Sequence[Panel], looks: Mapping[str, Mark]) -> dict[str, Line2D]:
+    """The lines by their names; and what a hollow marker says, where there is one."""
+    lines = {
+        name: Line2D([], [], markersize=5, linewidth=1.2, marker=look.marker, **look.line)
+        for name, look in looks.items()
+    }
+    if any(lead.limited for panel in panels for line in panel.lines for lead in line.leads):
+        hollow = Mark(MUTED, "o").point | _HOLLOW | {"markersize": 5}
+        lines["hollow: limited by updates, not by data"] = Line2D([], [], **hollow)
+    return lines
+
+
+def _write(figure: Figure, x: float, y: float, text: str, size: float, colour: str) -> float:
+    """A text whose upper left corner is so far from the figure's, inches; returns its height, inches."""
     corner = figure.dpi_scale_trans + ScaledTranslation(0, 1, figure.transFigure)  # type: ignore[arg-type]
+    place: dict[str, Any] = {"va": "top", "transform": corner, "size": size, "color": colour, "linespacing": 1.2}
+    return float(figure.text(x, -y, text, **place).get_window_extent().height / figure.dpi)
+
+
+def _write_head(figure: Figure, title: str, note: str, key: Mapping[str, Line2D]) -> float:
+    """Title, note and key, placed from the figure's upper left corner; returns their height, inches."""
     at = PAD / 2
     for text, size, colour in ((title, 12.5, INK), (note, LABEL_SIZE, MUTED)):
-        lines = wrap(text, _WIDTH - 2 * PAD, size)
-        artist = figure.text(PAD, -at, lines, va="top", transform=corner, size=size, color=colour, linespacing=1.2)
-        at += artist.get_window_extent().height / figure.dpi + 0.08
-    key = figure.legend(
-        [Line2D([], [], markersize=5, linewidth=1.2, marker=look.marker, **look.line) for look in looks.values()],
-        list(looks),
+        at += _write(figure, PAD, at, wrap(text, _WIDTH - 2 * PAD, size), size, colour) + 0.08
+    legend = figure.legend(
+        list(key.values()),
+        list(key),
         loc="upper left",
         bbox_to_anchor=(PAD, -at),
-        bbox_transform=corner,
-        ncols=len(looks),
+        bbox_transform=figure.dpi_scale_trans + ScaledTranslation(0, 1, figure.transFigure),  # type: ignore[arg-type]
+        ncols=len(key),
         handlelength=2.5,
     )
-    return float(at + key.get_window_extent().height / figure.dpi + 0.08)
+    return float(at + legend.get_window_extent().height / figure.dpi + 0.12)
 
 
-def _draw_sample(axes: Axes, condition: str, sample: Sample, looks: Mapping[str, Mark]) -> None:
+def _draw_sample(figure: Figure, x: float, y: float, condition: str, sample: Sample, look: Mark) -> None:
+    """An image below its name, the corner of which is so far from the figure's upper left one, inches."""
+    _write(figure, x, y, condition, LABEL_SIZE, MUTED)
+    width, height = figure.get_size_inches()
+    low = 1 - (y + 0.17 + _SAMPLE) / height
+    axes = figure.add_axes((x / width, low, _SAMPLE / width, _SAMPLE / height))
     grey = sample.shape[0] == 1
     axes.imshow(sample[0] if grey else sample.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255, aspect="equal")
     axes.set_xticks([])
     axes.set_yticks([])
     for side in axes.spines.values():
-        side.set(visible=True, color=looks[condition].colour, linewidth=1.5)
-    axes.set_anchor("W")
-    axes.set_title(condition, size=LABEL_SIZE, color=MUTED, pad=3, loc="left")
+        side.set(visible=True, color=look.colour, linewidth=1.5)
 
 
 def _draw_panel(leads: Axes, ratios: Axes, panel: Panel, looks: Mapping[str, Mark]) -> None:
     """The lines of a panel on both scales, even lines at no lead, and crossings upon them."""
+    ends = [line.leads[end].images for line in panel.lines for end in (0, -1)]
+    places = Places((min(ends), max(ends)), geometric=True)
     for axes, even in ((leads, 0.0), (ratios, 1.0)):
         axes.axhline(even, color=INK, linewidth=1)
-        for line in panel.lines:
-            _draw_line(axes, line, looks[line.condition], points=axes is leads)
+        for line, aside in zip(panel.lines, asides(len(panel.lines)), strict=True):
+            xs = [places.at(lead.images, aside) for lead in line.leads]
+            _draw_line(axes, line, xs, looks[line.condition], points=axes is leads)
             _mark_crossing(axes, line, even, looks[line.condition].colour)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
@@ -176,26 +212,29 @@ def _draw_panel(leads: Axes, ratios: Axes, panel: Panel, looks: Mapping[str, Mar
     ratios.set_xlabel(panel.x)
 
 
-def _draw_line(axes: Axes, line: Line, look: Mark, *, points: bool) -> None:
-    """The lead at each size with its interval; published curves, which have none, as a line alone."""
+def _draw_line(axes: Axes, line: Line, xs: Sequence[float], look: Mark, *, points: bool) -> None:
+    """The lead at each size with its interval; published curves, which have none, as a line alone.
+
+    `xs`: where its leads stand, so much aside that the intervals of several lines do not cover each other.
+    """
     scale = 100.0 if points else 1.0
-    of = [(lead.images, lead.accuracy if points else lead.ratio) for lead in line.leads]
-    axes.plot([x for x, _ in of], [scale * each.value for _, each in of], linewidth=1.2, **look.line)
-    for x, each in of if any(lead.n for lead in line.leads) else ():
+    of = [lead.accuracy if points else lead.ratio for lead in line.leads]
+    axes.plot(xs, [scale * each.value for each in of], linewidth=1.2, **look.line)
+    for x, each, lead in zip(xs, of, line.leads, strict=True) if any(lead.n for lead in line.leads) else ():
         axes.plot([x, x], [scale * each.ci_low, scale * each.ci_high], color=look.colour, linewidth=2, zorder=3)
-        axes.plot([x], [scale * each.value], markersize=6, markeredgecolor="white", zorder=4, **look.point)
+        mark = look.point | {"markersize": 6, "markeredgecolor": "white"} | (_HOLLOW if lead.limited else {})
+        axes.plot([x], [scale * each.value], zorder=4, **mark)
 
 
 def _mark_crossing(axes: Axes, line: Line, even: float, colour: str) -> None:
-    """A ring on the even line, and a bar over the interval; a crossing that two sizes bracket is the bar alone."""
+    """A stroke across the even line, and a bar over the interval; one that two sizes bracket is the bar alone."""
     place = line.crossing
     if math.isfinite(place.ci_low) or math.isfinite(place.ci_high):  # the interval may end beyond what was measured
         low = place.ci_low if math.isfinite(place.ci_low) else line.leads[0].images
         high = place.ci_high if math.isfinite(place.ci_high) else line.leads[-1].images
-        axes.plot([low, high], [even, even], color=colour, linewidth=5, alpha=0.45, solid_capstyle="butt", zorder=2)
+        axes.plot([low, high], [even, even], color=colour, linewidth=6, alpha=0.4, solid_capstyle="butt", zorder=2)
     if math.isfinite(place.value):
-        look = Mark(colour, "o").point | {"markersize": 8, "markerfacecolor": "white", "markeredgewidth": 1.8}
-        axes.plot([place.value], [even], zorder=5, **look)
+        axes.plot([place.value], [even], color=colour, marker="|", markersize=15, markeredgewidth=2.4, zorder=5)
 
 
 def _short(images: float) -> str:
@@ -217,7 +256,8 @@ def _in_words(panel: Panel) -> str:
 
 def _lead_in_words(lead: Lead) -> str:
     points = points_interval(lead.accuracy.value, lead.accuracy.ci_low, lead.accuracy.ci_high)
-    return f"{points} points (ratio of errors {plain(lead.ratio.value)}) at {count(lead.images)} images"
+    limited = f", {' and '.join(lead.limited)} limited by updates" if lead.limited else ""
+    return f"{points} points (ratio of errors {plain(lead.ratio.value)}) at {count(lead.images)} images{limited}"
 
 
 def _rows(panel: Panel) -> list[tuple[Any, ...]]:
@@ -227,8 +267,8 @@ def _rows(panel: Panel) -> list[tuple[Any, ...]]:
         name = (panel.name, line.condition)
         for lead in line.leads:
             numbers = [x for of in (lead.accuracy, lead.ratio) for x in (of.value, of.ci_low, of.ci_high)]
-            rows.append((*name, "lead", lead.images, math.nan, math.nan, *numbers, lead.n))
+            rows.append((*name, "lead", lead.images, math.nan, math.nan, *numbers, lead.n, " and ".join(lead.limited)))
         place = line.crossing
         if any(map(math.isfinite, (place.value, place.ci_low, place.ci_high))):
-            rows.append((*name, "crossing", place.value, place.ci_low, place.ci_high, *[math.nan] * 6, None))
+            rows.append((*name, "crossing", place.value, place.ci_low, place.ci_high, *[math.nan] * 6, None, ""))
     return rows

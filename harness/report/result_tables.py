@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from harness.analysis.learning import law_formula
+from harness.analysis.limits import CLEAR_GAP
 from harness.analysis.wording import form
 from harness.report.table import Cell, Column, Table, make_table, number_column, text_column, text_of
 from harness.report.view import Row, View, accuracy, difference, rows_of, size_of
@@ -208,6 +209,27 @@ def crossings_table(view: View, *, by_level: bool) -> Table:
         "images it needs to be as accurate. In brackets how each changes; above 1 it grows."
     )
     return make_table(name, caption, columns, rows, frame=frame, note=note)
+
+
+def limits_table(view: View) -> Table:
+    """A row per arm and training size: how often it saw its images, its last losses, whether updates limit it."""
+    rows = rows_of(view.findings.arms, known="passes") if view.sizes else []
+    columns = (
+        arm_column(view),
+        size_column(view),
+        number_column("Passes", "passes", plain),
+        number_column("Last training loss", "train_loss", plain),
+        number_column("Validation loss", "validation_loss", plain),
+        text_column("Limited by updates", "limited"),
+    )
+    note = (
+        "Passes: over the training images. Limited by updates, not by data: both losses still fell between the last "
+        "two evaluations, and no image was seen twice or the training loss is less than "
+        f"{percent(CLEAR_GAP, 0)} below the validation loss. More images would then change little without more "
+        "updates."
+    )
+    rows = view.grouped([row | {"limited": "yes" if row["limited_by_updates"] else "no"} for row in rows])
+    return make_table("limits", "What limits an arm", columns, rows, frame=view.findings.arms, note=note)
 
 
 def shifts_table(view: View) -> Table:

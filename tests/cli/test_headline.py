@@ -32,7 +32,7 @@ FILES = ("headline.svg", "headline.png", "headline.csv")
 
 
 def keep(results: Path, name: str, conditions: tuple[str, ...], source: str = "digits", images: int = 500) -> Path:
-    """Results of a study in which the ResNet, whose accuracy is .7, leads by LEADS."""
+    """Results of a study in which the ResNet, whose accuracy is .7, leads by LEADS; each run saw 1,200 images."""
     moved = {"data.moved_share": 1.0, "data.moved_patch": 4}
     arms = [
         Arm(
@@ -57,20 +57,24 @@ def keep(results: Path, name: str, conditions: tuple[str, ...], source: str = "d
         train_sizes=SIZES,
         seeds=(0, 1, 2),
     )
-    rng, rows = np.random.default_rng(0), []
+    rng, rows, curves = np.random.default_rng(0), list[dict[str, object]](), list[dict[str, object]]()
     for arm, size in study.cells:
         family, condition = arm.name.split(" ", 1)
         lead = LEADS[condition][SIZES.index(size or 0)] if family == "ViT" else 0.0
         for seed in study.seeds:
             own = {"study": name, "scale": "laptop", "arm": arm.name, "is_baseline": arm is study.baseline}
             own |= {"train_size": size, "seed": seed, "status": "completed", "digest": f"{arm.name}-{size}-{seed}"}
+            own |= {"images_seen": 1200}
             rows.append(own | {"test_accuracy": 0.7 - lead + rng.normal(0, 0.003), "params": 1, "macs_per_image": 1})
+            losses = zip((1, 2), (1.0, 0.2), (1.0, 0.8), strict=True)
+            names = ("update", "train_loss", "validation_loss")
+            curves += [own | {"validation_accuracy": 0.5} | dict(zip(names, at, strict=True)) for at in losses]
     folder = results / name / "laptop"
-    runs, trials, curves = (
-        with_columns(of, columns) for of, columns in ((rows, RUN_COLUMNS), ([], TRIAL_COLUMNS), ([], CURVE_COLUMNS))
+    runs, trials, evaluations = (
+        with_columns(of, columns) for of, columns in ((rows, RUN_COLUMNS), ([], TRIAL_COLUMNS), (curves, CURVE_COLUMNS))
     )
     folder.mkdir(parents=True)
-    write_tables(folder, StudyRecords(study=study, provenance={}, runs=runs, trials=trials, curves=curves))
+    write_tables(folder, StudyRecords(study=study, provenance={}, runs=runs, trials=trials, curves=evaluations))
     return folder
 
 
@@ -124,6 +128,8 @@ def test_picture_of_both_panels_with_samples(results: Path, here: Here) -> None:
     assert [float(row["lead"]) for row in leads] == pytest.approx(
         [*LEADS["as they are"], *LEADS["patches moved"]], abs=0.01
     )
+    assert [row["limited_by_updates"] for row in leads] == ["", "", "ResNet and ViT"] * 2  # 1,200 images, seen once
+    assert "ResNet and ViT limited by updates" in said["text"]
     crossing, published = (row for row in found if row["mark"] == "crossing")
     assert (crossing["panel"], crossing["condition"]) == ("data_scale/laptop", "patches moved")
     low, place, high = (float(crossing[name]) for name in ("images_low", "images", "images_high"))
