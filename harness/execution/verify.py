@@ -3,10 +3,13 @@
 This finds damage and edits, not forgery. What another version of the code has made differently is told in a note.
 """
 
+import contextlib
 import csv
 import math
+import os
+import re
 import tempfile
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -22,11 +25,12 @@ from harness.execution.progress import open_cells
 from harness.execution.publish import collect
 from harness.records import manifest
 from harness.records.files import RecordsError, read_bytes, sha256
-from harness.records.layout import StudyFolder
+from harness.records.kept_models import ModelFolder
+from harness.records.layout import StudyFolder, pretrained_folder
 from harness.records.looks import NAME, digest_of
 from harness.records.provenance import report_maker
 from harness.records.run_table import StudyRecords, load_records, write_tables
-from harness.records.runs import RunFolder
+from harness.records.runs import RunFolder, read_journal
 from harness.records.write_lock import StudyLock
 from harness.report import write_report
 from harness.spec import InvalidInput
@@ -110,6 +114,10 @@ def verify(folder: Path) -> Verification:
         Check.of("published files, by their SHA-256", manifest.NAME, _check_files(folder)),
         Check.of("run folders: configuration, journal, result", "work/runs", _check_runs(folder)),
     ]
+    if starts := _starts(folder):
+        checks.append(
+            Check.of("pre-trainings that runs started from", "work/pretrained", _check_starts(folder, starts))
+        )
     told: str | Fault = "There are no tables yet: the study was launched, and no results were written."
     kept = None
     try:
@@ -161,6 +169,48 @@ def _check_runs(folder: Path) -> Findings:
                 yield Fault(path.relative_to(folder).as_posix(), "the run that its folder names", str(error))
     if unfinished := sum(not run.result_path.exists() for run in runs):
         yield f"{unfinished:,} run folders have no result yet."
+
+
+def _starts(folder: Path) -> list[str]:
+    """The digests of the pre-trainings that the runs started from, by their journals."""
+    found = set[str]()
+    for path in StudyFolder(folder).runs.glob("*/journal.jsonl"):
+        with contextlib.suppress(RecordsError):  # which is a fault of the run
+            found |= {str(event.get("digest")) for event in read_journal(path) if event["event"] == "started_from"}
+    return sorted(digest for digest in found if re.fullmatch("[0-9a-f]{64}", digest))
+
+
+def _check_starts(folder: Path, digests: Sequence[str]) -> Findings:
+    """What all studies share: that configuration, result and model of each pre-training are whole and of its digest."""
+    for digest in digests:
+        run = RunFolder(pretrained_folder(folder.parents[1]) / digest)
+        if not run.path.exists():
+            yield f"The pre-training {digest[:12]} is not kept any more; a run that starts from it makes it again."
+            continue
+        yield 1
+        if wrong := _wrong_in(run):
+            path, why = wrong
+            place = Path(os.path.relpath(path, folder)).as_posix()
+            remedy = f"Remove {run.path}: the next run that starts from it makes it again"
+            yield Fault(place, f"what belongs to the pre-training {digest[:12]}", f"{why} {remedy}")
+
+
+def _wrong_in(run: RunFolder) -> tuple[Path, str] | None:
+    """The first file of a run and its model that is damaged or of another run, and what is wrong with it."""
+    model, path = ModelFolder.of_run(run), run.config_path
+    try:
+        run.config()
+        path = run.result_path
+        if run.result() is None:
+            return path, "no result."
+        path = model.facts_path
+        if model.facts.digest != run.path.name:
+            return path, f"the model of {model.facts.digest[:12]}."
+        path = model.weights_path
+        model.require_whole()
+    except RecordsError as error:
+        return path, str(error)
+    return None
 
 
 def _check_looks(kept: StudyRecords) -> Findings:

@@ -116,7 +116,36 @@ def test_models_that_were_started_load_and_a_linear_one_has_the_pretrainings_bod
 def test_what_is_kept_reads_back_and_holds(results: Path) -> None:
     folder = results / "tiny" / "smoke"
     assert read_study(folder)[0] == STUDY
-    assert verify(folder).faults == ()
+    found = verify(folder)
+    assert found.faults == ()
+    assert {check.what: check.checked for check in found.checks}["pre-trainings that runs started from"] == 2
+
+
+@pytest.mark.parametrize("name", ["model/model.safetensors", "model/model.json", "result.json", "config.json"])
+def test_a_damaged_pretraining_is_named_with_a_remedy(results: Path, name: str) -> None:
+    folder, path = results / "tiny" / "smoke", upstream_of(results)["vit"].path / name
+    content = path.read_bytes()
+    at = next(at for at in range(len(content) // 2, len(content)) if content[at : at + 1] in b"12345678")
+    path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    run = path.relative_to(pretrained_folder(results)).parts[0]
+    try:
+        (fault,) = verify(folder).faults
+    finally:
+        path.write_bytes(content)
+    assert fault.path == f"../../work/pretrained/{run}/{name}"
+    assert run[:12] in fault.expected
+    assert f"Remove {pretrained_folder(results) / run}: the next run that starts from it makes it again" in str(fault)
+
+
+def test_a_pretraining_that_is_not_kept_any_more_is_no_fault(results: Path) -> None:
+    path = upstream_of(results)["vit"].path
+    path.rename(aside := results / "aside")
+    try:
+        found = verify(results / "tiny" / "smoke")
+    finally:
+        aside.rename(path)
+    assert found.faults == ()
+    assert any(note.startswith(f"The pre-training {path.name[:12]} is not kept any more") for note in found.notes)
 
 
 def test_another_study_starts_from_the_same_pretraining(results: Path, inline: Options) -> None:
