@@ -1,6 +1,7 @@
 """The tables of what changes along an axis: crossings, slopes on three scales, and the frontier of two series."""
 
 import math
+from collections.abc import Iterator
 
 import pandas as pd
 
@@ -9,6 +10,8 @@ from harness.analysis.evidence import Evidence
 from harness.analysis.findings import CROSSOVER_COLUMNS, FRONTIER_COLUMNS, SLOPE_COLUMNS, frame
 from harness.analysis.scales import on_scales
 from harness.spec import Estimate
+
+FEW_SHOT = "few_shot_accuracy"
 
 
 def tables_along(evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -37,3 +40,27 @@ def frontier_table(evidence: Evidence) -> pd.DataFrame:
             found = crossing(evidence, size_axis(study, one, two))
             rows.append((arm, other, level, found.place, found.ci_low, found.ci_high, statement(found)))
     return frame(rows, FRONTIER_COLUMNS)
+
+
+def crossings_on_both_tasks(evidence: Evidence) -> Iterator[str]:
+    """Whether few-shot accuracy on another task crosses where the accuracy on the task trained on does, per arm."""
+    study = evidence.study
+    for pair in evidence.against.items() if study.few_shot is not None and len(study.train_sizes) > 1 else ():
+        axis = size_axis(study, *pair)
+        few, own = crossing(evidence, axis, FEW_SHOT), crossing(evidence, axis)
+        told = f"Few-shot: {statement(few)} On the task that was trained on: {statement(own)}"
+        if few.trouble or own.trouble:
+            yield told
+        elif few.shown and own.shown:
+            places = [(_end(of.ci_low, -math.inf), _end(of.ci_high, math.inf)) for of in (few, own)]
+            apart = max(low for low, _ in places) > min(high for _, high in places)
+            yield f"{told} Both cross, and the intervals {'do not overlap' if apart else 'overlap'}."
+        elif few.shown or own.shown:
+            yield f"{told} Only the {'few-shot' if few.shown else 'other'} curves are shown to cross."
+        else:
+            yield f"{told} On neither task are the curves shown to cross."
+
+
+def _end(bound: float, beyond: float) -> float:
+    """The end of a crossing's interval, which may lie beyond the measured range."""
+    return bound if math.isfinite(bound) else beyond

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis import learning
-from harness.analysis.along import frontier_table, tables_along
+from harness.analysis.along import FEW_SHOT, crossings_on_both_tasks, frontier_table, tables_along
 from harness.analysis.answer import answer
 from harness.analysis.estimate import FEWEST_SEEDS, MeanEstimate, estimate_mean
 from harness.analysis.evidence import Evidence, evidence_of, measured
@@ -69,6 +69,7 @@ def analyse(records: StudyRecords, *, seed: int = 0) -> Findings:
         frontier=frontier_table(evidence),
         shifts=shifts_table(evidence),
         few_shots=few_shots_table(evidence),
+        few_shot_crossings=tuple(crossings_on_both_tasks(evidence)),
         main_factor_sizes=evidence.study.train_sizes,
     )
 
@@ -90,9 +91,6 @@ def _arm_row(evidence: Evidence, cell: Cell, cautions: Sequence[str]) -> dict[st
         "caution": "; ".join(cautions),
         **vars(evidence.limit(cell)),
     }
-
-
-FEW_SHOT = "few_shot_accuracy"
 
 
 def shifts_table(evidence: Evidence) -> pd.DataFrame:

@@ -134,4 +134,6 @@ class Findings:
     """No rows where a study does not test on moved images."""
     few_shots: pd.DataFrame = field(default_factory=lambda: frame([], FEW_SHOT_COLUMNS))
     """Few-shot accuracy on another task and its difference to the reference arm; no rows where it is not asked for."""
+    few_shot_crossings: tuple[str, ...] = ()
+    """Whether it crosses where test accuracy does, for each arm against the one that it is compared with."""
     main_factor_sizes: tuple[int, ...] = ()  # the training sizes of a two-factor study, ascending; empty otherwise

@@ -125,7 +125,8 @@ def _sections(view: View, figures: list[Drawn]) -> Iterator[Section]:
     )
     for anchor, heading, tables in parts:
         shown = tuple(figure for figure in figures if figure.section == anchor)
-        yield Section(anchor, heading, figures=shown, tables=tuple(tables))
+        lines = view.findings.few_shot_crossings if anchor == "few_shots" else ()
+        yield Section(anchor, heading, lines=lines, figures=shown, tables=tuple(tables))
     known = origin_tables.provenance_table(records), origin_tables.protocol_table(study)
     nothing = "" if known[0].rows else "Nothing is recorded of how these results were made."
     yield Section("provenance", "Provenance", text=nothing, tables=(*known, origin_tables.looks_table(records)))

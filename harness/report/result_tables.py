@@ -218,8 +218,8 @@ def limits_table(view: View) -> Table:
         arm_column(view),
         size_column(view),
         number_column("Passes", "passes", plain),
-        number_column("Last training loss", "train_loss", plain),
-        number_column("Validation loss", "validation_loss", plain),
+        number_column("Last training loss", "train_loss", _loss),
+        number_column("Validation loss", "validation_loss", _loss),
         text_column("Limited by updates", "limited"),
     )
     note = (
@@ -230,6 +230,10 @@ def limits_table(view: View) -> Table:
     )
     rows = view.grouped([row | {"limited": "yes" if row["limited_by_updates"] else "no"} for row in rows])
     return make_table("limits", "What limits an arm", columns, rows, frame=view.findings.arms, note=note)
+
+
+def _loss(value: Any) -> str:
+    return NONE if number(value) is None else f"{value:.3f}"
 
 
 def shifts_table(view: View) -> Table:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from harness.report.figures.by_cost import accuracy_by_macs, accuracy_by_speed
 from harness.report.figures.by_level import accuracy_by_level
-from harness.report.figures.by_size import accuracy_by_size, gap_by_size
+from harness.report.figures.by_size import accuracy_by_size, few_shot_by_size, gap_by_size
 from harness.report.figures.canvas import Drawing
 from harness.report.figures.curves import accuracy_by_shift, learning_curves, tuning_budget
 from harness.report.figures.gaps import difference_map, differences, gap_by_level
@@ -13,6 +13,7 @@ from harness.report.view import View
 PICTURES: dict[str, tuple[Callable[[View], Drawing | None], ...]] = {
     "result": (accuracy_by_size, accuracy_by_level, gap_by_level, difference_map, gap_by_size, differences),
     "shifts": (accuracy_by_shift,),
+    "few_shots": (few_shot_by_size,),
     "cost": (accuracy_by_macs, accuracy_by_speed),
     "learning": (learning_curves,),
     "tuning": (tuning_budget,),

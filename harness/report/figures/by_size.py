@@ -10,7 +10,7 @@ from harness.report.figures.canvas import Canvas, Drawing, from_to
 from harness.report.figures.marks_on_axes import Places, asides, draw_line, draw_seeds, interval_note
 from harness.report.style import INK
 from harness.report.view import Row, View, accuracy, difference, interval_of, rows_of
-from harness.spec.formats import count, counted, number
+from harness.spec.formats import count, counted, number, words
 
 
 def accuracy_by_size(view: View) -> Drawing | None:
@@ -45,6 +45,35 @@ def gap_by_size(view: View) -> Drawing | None:
     canvas.axes.axhline(0, color=INK, linewidth=1)
     told = _draw_lines(canvas, view, rows, "difference", {})
     return canvas.finish("training images", "difference (points)", told)
+
+
+def few_shot_by_size(view: View) -> Drawing | None:
+    """Few-shot accuracy on another task beside accuracy on the task trained on, by the images of the latter."""
+    rows, asked = rows_of(view.findings.few_shots, known="mean"), view.study.few_shot
+    if not view.sizes or view.study.series or not rows or asked is None:
+        return None
+    shots = counted(asked.shots[-1], "image")
+    canvas = Canvas(
+        "Few-shot accuracy by training images",
+        f"Left: on {words(asked.data.source)}, from {shots} of each class, features frozen. Right: on the task trained "
+        f"on. {interval_note(view.level, view.varied)}",
+        height=3.0,
+        panels=["another task, few-shot", "the task trained on"],
+        sharey=False,
+    )
+    runs, places, told = view.runs(), Places(view.sizes, geometric=True), []
+    tasks = (("few-shot accuracy", "few_shot_accuracy", rows), ("test accuracy", "test_accuracy", view.arms()))
+    for axes, (what, column, of_task) in zip(canvas.panels, tasks, strict=True):
+        found = view.by_arm(of_task)
+        for (name, of_arm), aside in zip(found.items(), asides(len(found)), strict=True):
+            look = canvas.key[view.named(name)] = view.looks[name]
+            seeds = [places.at(run["train_size"], aside) for run in runs[name]]
+            draw_seeds(axes, seeds, [run[column] for run in runs[name]], look)
+            draw_line(axes, [places.at(row["train_size"], aside) for row in of_arm], of_arm, look)
+            ends = [f"{accuracy(row)} at {counted(row['train_size'], 'image')}" for row in of_arm]
+            told.append(from_to(f"{what} of {name}", ends))
+        places.set_on(axes, count)
+    return canvas.finish("training images", "accuracy (%)", told)
 
 
 def _draw_lines(canvas: Canvas, view: View, rows: list[Row], of: str, laws: Mapping[str, Row]) -> list[str]:
