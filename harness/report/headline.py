@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.transforms import ScaledTranslation, Transform
 
 from harness.analysis.findings import columns, frame
 from harness.analysis.leads import Lead, Line, told
@@ -152,10 +152,20 @@ def _key(panels: Sequence[Panel], looks: Mapping[str, Mark]) -> dict[str, Line2D
     return lines
 
 
+def _corner(figure: Figure) -> Transform:
+    """Inches from the figure's upper left corner, right and up."""
+    return figure.dpi_scale_trans + ScaledTranslation(0, 1, figure.transFigure)  # type: ignore[arg-type]
+
+
 def _write(figure: Figure, x: float, y: float, text: str, size: float, colour: str) -> float:
     """A text whose upper left corner is so far from the figure's, inches; returns its height, inches."""
-    corner = figure.dpi_scale_trans + ScaledTranslation(0, 1, figure.transFigure)  # type: ignore[arg-type]
-    place: dict[str, Any] = {"va": "top", "transform": corner, "size": size, "color": colour, "linespacing": 1.2}
+    place: dict[str, Any] = {
+        "va": "top",
+        "transform": _corner(figure),
+        "size": size,
+        "color": colour,
+        "linespacing": 1.2,
+    }
     return float(figure.text(x, -y, text, **place).get_window_extent().height / figure.dpi)
 
 
@@ -169,7 +179,7 @@ def _write_head(figure: Figure, title: str, note: str, key: Mapping[str, Line2D]
         list(key),
         loc="upper left",
         bbox_to_anchor=(PAD, -at),
-        bbox_transform=figure.dpi_scale_trans + ScaledTranslation(0, 1, figure.transFigure),  # type: ignore[arg-type]
+        bbox_transform=_corner(figure),
         ncols=len(key),
         handlelength=2.5,
     )
