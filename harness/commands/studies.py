@@ -186,7 +186,9 @@ def run(
     from harness.execution.runner import Options, run_study
 
     began = time.time()
-    with Progress(make_console(stderr=as_json, quiet=quiet), workers=options["workers"]) as progress:
+    # With both, fewer may fit; then as many count as are seen at the same time.
+    workers = options["workers"] if options["per_device"] is None else None
+    with Progress(make_console(stderr=as_json, quiet=quiet), workers=workers) as progress:
         folder = run_study(study, Options(results=results, command=_as_typed(results), **options), progress)
     found = tell(make_console(), folder, as_json=as_json)
     if options["profile"]:
