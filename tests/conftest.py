@@ -36,10 +36,10 @@ def _one_core() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Nothing of the user's cache or MLflow server is touched."""
+    """Nothing of the user's cache or databases is touched."""
     os.environ["PATCHBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
-    os.environ.pop("PATCHBENCH_RESULTS", None)
+    for name in ("MLFLOW_TRACKING_URI", "PATCHBENCH_SEARCHES", "PATCHBENCH_RESULTS"):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture(autouse=True, scope="session")

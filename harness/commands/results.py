@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -185,13 +186,19 @@ def ui(results: Path, port: int) -> None:
 )
 @click.pass_obj
 def sync(results: Path, name: str, scale: str | None, limit: float) -> None:
-    """Make up in MLflow what it lacks of a study's records."""
+    """Make up what MLflow, and the database of the searches where one is named, lack of a study's records."""
+    from harness.execution.search_mirror import make_up
     from harness.records.study_file import latest_study
-    from harness.tracking import sync as make_up
+    from harness.tracking import sync as sync_mlflow
+    from harness.tracking.databases import require_usable
 
     folder = existing(results, name, scale)
     StudyFolder(folder).require_inside(results)
+    require_usable()
     study, _ = latest_study(folder)
-    artifacts = StudyFolder(folder).report_files()
-    updated = make_up(study, folder, results=results, say=say, artifacts=artifacts, limit=limit)
+    artifacts, ends = StudyFolder(folder).report_files(), time.monotonic() + limit
+    updated = sync_mlflow(study, folder, results=results, say=say, artifacts=artifacts, limit=limit)
     say(f"MLflow: {counted(updated, 'run')} of {study.name} at scale {study.scale} brought up to date.")
+    left = max(1.0, ends - time.monotonic())
+    if (added := make_up(study, folder, results=results, say=say, limit=left)) is not None:
+        say(f"Searches: {counted(added, 'trial')} of {study.name} at scale {study.scale} added.")

@@ -54,7 +54,7 @@ def _draws(
     for attempt in range(ATTEMPTS):
         sampler = _sampler(search, seed=derive(0, study, len(history), attempt, *which) % 2**32)
         known = optuna.create_study(direction="maximize", sampler=sampler)
-        known.add_trials([_frozen(trial, space) for trial in history])
+        known.add_trials([frozen(trial, space) for trial in history])
         yield known.ask(distributions).params
 
 
@@ -102,12 +102,14 @@ def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
         )
 
 
-def _frozen(trial: Trial, space: Mapping[str, Distribution]) -> optuna.trial.FrozenTrial:
-    """A trial as Optuna keeps it. One without a score is told as pruned, which the sampler ranks below all scores."""
+def frozen(
+    trial: Trial, space: Mapping[str, Distribution], unscored: optuna.trial.TrialState = optuna.trial.TrialState.PRUNED
+) -> optuna.trial.FrozenTrial:
+    """A trial as Optuna keeps it; one without a score is `unscored`: pruned ones a sampler ranks below all scores."""
     completed = trial.status == "completed" and trial.score is not None
     inside = {key: trial.values[key] for key in space if _contains(space[key], trial.values[key])}
     return optuna.trial.create_trial(
-        state=optuna.trial.TrialState.COMPLETE if completed else optuna.trial.TrialState.PRUNED,
+        state=optuna.trial.TrialState.COMPLETE if completed else unscored,
         value=trial.score if completed else None,
         params=inside,
         distributions={key: _distribution(space[key]) for key in inside},

@@ -115,7 +115,7 @@ class CellProgress:
         self.damaged: dict[str, str] = {}  # what is wrong with a result, by digest; such a run counts as not done
         self.study, self._runs = study, runs
         self._known = {} if known is None else known
-        self._searches = [SearchProgress(study, cell, number) for number in range(cell.searches)]
+        self.searches = [SearchProgress(study, cell, number) for number in range(cell.searches)]
         self._trials, self._confirmed = dict[str, Finished](), dict[int, Finished]()  # by digest, by seed
         self._to_train: dict[str, Run] = {}  # what can be trained now and has no result, by digest
         self._open_up()
@@ -136,7 +136,7 @@ class CellProgress:
     @property
     def planned(self) -> int:
         """Runs in all, as far as is known: trials beyond the edges of ranges count from when they are due."""
-        known = (max(self.cell.trials, len(search.runs)) for search in self._searches)
+        known = (max(self.cell.trials, len(search.runs)) for search in self.searches)
         trials = 1 + sum(number - 1 for number in known) if self.cell.trials else 0  # they share trial 0
         return trials + len(self.cell.seeds)
 
@@ -149,7 +149,7 @@ class CellProgress:
 
     def finished(self) -> Iterator[Finished]:
         """Every run of the cell that has a result: trial 0, the others by search, then confirm runs by seed."""
-        best = {run.digest: search for search in reversed(self._searches) if (run := search.best) is not None}
+        best = {run.digest: search for search in reversed(self.searches) if (run := search.best) is not None}
         for item in sorted(self._trials.values(), key=lambda item: (item.run.search or 0, item.run.trial)):
             ranges = best[item.run.digest].ranges if item.run.digest in best else None
             yield item if ranges is None else replace(item, chosen=True, at_edge=at_edge(ranges, item.run.values))
@@ -162,10 +162,10 @@ class CellProgress:
 
     def _open_up(self) -> list[Run]:
         """Find what can be trained now; gives what could not be before. Trials go first, by number."""
-        runs = [run for search in self._searches for run in search.to_train]
+        runs = [run for search in self.searches for run in search.to_train]
         runs.sort(key=lambda run: run.trial or 0)
         for place, seed in enumerate(self.cell.seeds):
-            search = self._searches[place % len(self._searches)]
+            search = self.searches[place % len(self.searches)]
             if not search.to_train and seed not in self._confirmed:
                 runs.append(self._confirm(seed, search))
         before, self._to_train = self._to_train, {run.digest: run for run in runs}
@@ -196,7 +196,7 @@ class CellProgress:
             self._confirmed[run.config.seed] = item
         else:
             self._trials[run.digest] = item
-            for search in self._searches:
+            for search in self.searches:
                 search.take_in(run, result)
         return True
 

@@ -19,6 +19,7 @@ from harness.execution.plan import Plan, make_plan
 from harness.execution.pooling import pooled
 from harness.execution.process import Call, CallEndedError
 from harness.execution.progress import CellProgress, Finished, open_cells, rehearsals
+from harness.execution.search_mirror import CLOSE_SECONDS, SearchMirror
 from harness.execution.stopping import StudyInterrupted, interruptible, told_to_stop
 from harness.records.files import RecordsError, remove_unfinished, write_json
 from harness.records.layout import StudyFolder, study_folder
@@ -29,6 +30,7 @@ from harness.records.study_file import without_passwords, write_study
 from harness.records.write_lock import StudyLock, write_lock
 from harness.spec import InvalidInput, ResolvedStudy, Run
 from harness.tracking import Mirror
+from harness.tracking.databases import require_usable
 from harness.tracking.store import load_shared_libraries
 from harness.training.numerics import NUMERICS
 
@@ -66,10 +68,11 @@ def run_study(study: ResolvedStudy, options: Options, observer: Observer) -> Pat
 
     Seeds that have results there are pooled with those that the study declares.
     Raises `InvalidInput` before anything is written for what the user can mend, `StudyInterrupted` after SIGINT,
-    SIGTERM or SIGHUP. Outside the main thread it leaves signals alone.
+    SIGTERM, SIGHUP or SIGUSR1. Outside the main thread it leaves signals alone.
     """
     try:
         with interruptible():
+            require_usable()
             folder = study_folder(study, options.results)
             require_ledger(folder)
             study, note = pooled(study, folder)
@@ -92,6 +95,7 @@ class Runner:
     """Carries out a plan: trains what has no result, then writes tables and report; see `run_study`."""
 
     _mirror: Mirror
+    _searches: SearchMirror
 
     def __init__(self, plan: Plan, options: Options, observer: Observer) -> None:
         self._plan, self._options, self._observer = plan, options, observer
@@ -120,10 +124,15 @@ class Runner:
             self._tidy(again)
             load_shared_libraries()
             command, note = without_passwords(self._options.command), self._observer.note
-            with Mirror(study, self._folder, results=self._options.results, command=command, say=note) as self._mirror:
+            results = self._options.results
+            with (
+                SearchMirror(self._cells, results=results, say=note) as self._searches,
+                Mirror(study, self._folder, results=results, command=command, say=note) as self._mirror,
+            ):
                 try:
                     self._train()
                 finally:
+                    self._searches.finish(CLOSE_SECONDS)  # while the report is written
                     self._places.status.unlink(missing_ok=True)
                     if self._aside:
                         provenance["set_aside"] = "; ".join(self._set_aside_in_words())
@@ -230,6 +239,7 @@ class Runner:
                     self._mirror.changed(run.digest)
                     if result is not None:
                         progress.ended(run, result)
+                        self._searches.changed(progress)
                         of_arm = (cell for cell in self._cells if cell.cell.arm.name == run.arm)
                         keep_best(item for cell in of_arm for item in cell.finished())
         self._write_status()

@@ -14,6 +14,8 @@ import psutil
 
 from harness.records.failpoints import reached
 from harness.records.kept_models import ModelFolder
+from harness.tracking.background import OutOfTimeError
+from harness.tracking.databases import key_of
 from harness.tracking.entries import Entry
 from harness.tracking.store import Say, Store
 
@@ -21,15 +23,12 @@ Unfinished = Literal["RUNNING", "KILLED"]  # without a result: at work, or waiti
 
 MIRRORED, MODEL = "mirrored", "model_sha256"  # tags of a child run: the mark of the points that it shows, its weights
 LAUNCH, PROCESS = "launch", "process"  # tags of a parent run: the launch's own key; host and process that write it
+OWNER = "results"  # tag of every run where several users may share MLflow: the key of the folder of results
 
 Ends = Callable[[], float]  # until when MLflow is called, by `time.monotonic`; then everything raises `OutOfTimeError`
 
 _PAGE = 50  # runs that are asked for at once: MLflow makes some 150 kB of objects of each
 _BATCH_POINTS, _BATCH_PARAMS = 1000, 100
-
-
-class OutOfTimeError(Exception):
-    """What was given time was not done in it."""
 
 
 class TimedClient:
@@ -69,10 +68,16 @@ class Experiment:
         self, store: Store, study: str, scale: str, *, say: Say = lambda line: None, ends: Ends = lambda: math.inf
     ) -> None:
         self._store, self._study, self._scale = store, study, scale
-        with store.locked():
+        self._owner = {} if store.named is None else {OWNER: key_of(store.results)}
+        with store.opening():
             self.client: Any = TimedClient(store.connect(say), ends)
             self._file = store.identity()
-            self._id = self._find_or_create(f"{study}/{scale}")
+            self._id, place = self._find_or_create(f"{study}/{scale}")
+        self._takes_artifacts = store.server is None or place == store.artifact_location(f"{study}/{scale}")
+        if not self._takes_artifacts:
+            say(
+                f"MLflow keeps the artifacts of {study}/{scale} in {place}, which is another user's: it gets none here."
+            )
         self._children: dict[str, Child] = {}
         self._launches: list[Any] = []
         self._read()
@@ -99,7 +104,7 @@ class Experiment:
             if run.data.tags[LAUNCH] == key:
                 return str(run.info.run_id)
         tags = {"study": self._study, "scale": self._scale, "command": command, LAUNCH: key}
-        tags[PROCESS] = f"{platform.node()}:{os.getpid()}"
+        tags |= {PROCESS: f"{platform.node()}:{os.getpid()}"} | self._owner
         name = time.strftime("launch %Y-%m-%d %H:%M", time.localtime(start / 1000))
         with self._store.locked():
             reached("mlflow:launch")
@@ -121,7 +126,7 @@ class Experiment:
 
     def attach(self, run_id: str, paths: Sequence[Path]) -> None:
         """Log files, and those in folders, as artifacts of a parent run."""
-        for path in paths:
+        for path in paths if self._takes_artifacts else ():
             for file in sorted(path.iterdir()) if path.is_dir() else [path]:
                 if file.is_file():  # a copy of a pipe would never end
                     reached("mlflow:artifact", file)
@@ -132,7 +137,7 @@ class Experiment:
         child = self._children.get(model.facts.digest)
         if child is None or not model.weights_path.is_file():
             return None
-        if child.model != model.facts.sha256:
+        if self._takes_artifacts and child.model != model.facts.sha256:
             for path in (model.weights_path, model.facts_path):
                 reached("mlflow:artifact", path)
                 self.client.log_artifact(child.run_id, str(path), "model")
@@ -151,7 +156,7 @@ class Experiment:
         with self._store.locked():
             child = self._children.get(entry.digest)
             if child is None:
-                found = next(self._search(f"tags.digest = '{entry.digest}'"), None)
+                found = next(filter(self._is_ours, self._search(f"tags.digest = '{entry.digest}'")), None)
                 child = self._create_child(entry, parent) if found is None else _child(found)
             if not self._begins(child, entry):
                 # A point cannot be taken back, so what the records say now gets a run of its own.
@@ -161,17 +166,18 @@ class Experiment:
             self._write(child, entry)
             self._set_status(child, entry, entry.status or unfinished)
 
-    def _find_or_create(self, name: str) -> str:
-        found = self.client.get_experiment_by_name(name)
+    def _find_or_create(self, name: str) -> tuple[str, str | None]:
+        """The experiment's id, and where its artifacts lie."""
+        found, place = self.client.get_experiment_by_name(name), self._store.artifact_location(name)
         if found is None:
-            return str(self.client.create_experiment(name, artifact_location=self._store.artifact_location(name)))
+            return str(self.client.create_experiment(name, artifact_location=place)), place
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+        return str(found.experiment_id), found.artifact_location
 
     def _read(self) -> None:
         twice = []
-        for run in self._search("", ["attributes.start_time ASC"]):
+        for run in filter(self._is_ours, self._search("", ["attributes.start_time ASC"])):
             digest = run.data.tags.get("digest")
             if LAUNCH in run.data.tags:
                 self._launches.append(run)
@@ -182,6 +188,9 @@ class Experiment:
         for run_id in twice:  # not before: a page is found by how many runs come before it
             self.client.delete_run(run_id)
 
+    def _is_ours(self, run: Any) -> bool:
+        return not self._owner or run.data.tags.get(OWNER) in (None, self._owner[OWNER])
+
     def _search(self, condition: str, order: list[str] | None = None) -> Iterator[Any]:
         token = None
         while True:
@@ -191,7 +200,7 @@ class Experiment:
                 return
 
     def _create_child(self, entry: Entry, parent: str) -> Child:
-        tags = dict(entry.tags) | {"mlflow.parentRunId": parent}
+        tags = dict(entry.tags) | {"mlflow.parentRunId": parent} | self._owner
         reached("mlflow:run")
         child = _child(self.client.create_run(self._id, start_time=entry.start, tags=tags, run_name=entry.name))
         self._begin(child, entry)

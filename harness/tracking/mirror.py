@@ -1,6 +1,5 @@
 """Keeps MLflow up to date while a study runs, from a thread of its own, and makes up afterwards what it lacks."""
 
-import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,63 +10,40 @@ from harness.records.files import RecordsError
 from harness.records.kept_models import models_in
 from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder
-from harness.spec import InvalidInput, ResolvedStudy
+from harness.spec import ResolvedStudy
+from harness.tracking.background import Background
 from harness.tracking.entries import Entry, read_entry
-from harness.tracking.experiment import Experiment, OutOfTimeError, Unfinished
+from harness.tracking.experiment import Experiment, Unfinished
 from harness.tracking.store import Say, Store
 
-_INTERVAL = 1.0  # least time between two passes, seconds: many changes become one batch
-_LONGEST_WAIT = 30.0  # most time between two attempts while MLflow is away, seconds
-_GRACE_SECONDS = 3.0  # how long it may go on after its closing was interrupted
-_PATIENCE_SECONDS = 10.0  # how long a closing mirror tries again when MLflow is locked or away
 
-
-class Mirror:
-    """The mirror of one launch of a study; used by the coordinator only.
-
-    Nothing here raises or waits for MLflow, but `close`, for a bounded time. `say` is called from its thread too.
-    """
+class Mirror(Background):
+    """The mirror of one launch of a study; used by the coordinator only."""
 
     def __init__(self, study: ResolvedStudy, folder: Path, *, results: Path, command: str | None, say: Say) -> None:
         """`folder` is `results/<study>/<scale>`; without a `command` it is no launch, and what it lacks is made up."""
         self._study, self._folder, self._store = study, folder, Store.of(results)
-        self._command, self._say = command, say
+        super().__init__("MLflow", self._store.place, say, is_launch=command is not None)
+        self._command = command
         self._key, self._began = uuid.uuid4().hex, time.time_ns() // 1_000_000
         self._live: set[str] = set()  # runs of this launch that MLflow does not show as finished
         self._unreadable: set[str] = set()
         self.updated: set[str] = set()  # digests of the runs that were brought up to date
-        self._wake, self._closing, self._ended = threading.Event(), threading.Event(), threading.Event()
-        self._deadline = self._give_up = float("inf")
         self._artifacts: Sequence[Path] = ()
-        self._failed_launch = self._is_whole = False
-        self._trouble = ""
+        self._failed_launch = False
         self._experiment: Experiment | None = None
-        threading.Thread(target=self._work, name="mlflow mirror", daemon=True).start()
+        self._begin()
 
     def changed(self, digest: str) -> None:
         """This run has new journal lines or a result; returns at once."""
         self._live.add(digest)
         self._wake.set()
 
-    def close(self, *, artifacts: Sequence[Path] = (), timeout: float = 30.0) -> None:
-        """Mirror what is left, log `artifacts` (files or folders) to the launch's run and end it, in `timeout` seconds.
-
-        It says so when the mirror is not complete then. A call after an interrupted one waits a little more.
-        """
-        if self._closing.is_set():
-            self._ended.wait(_GRACE_SECONDS)
-            return
-        self._artifacts = artifacts
-        self._deadline = time.monotonic() + timeout
-        self._give_up = time.monotonic() + min(timeout, _PATIENCE_SECONDS)
-        self._closing.set()
-        self._wake.set()
-        self._ended.wait(timeout)  # a `join` that a signal interrupts would take the thread for ended
-        if not self._is_whole:
-            reason = self._trouble or f"it took more than {timeout:g} s"
-            self._say(
-                f"MLflow lacks part of the records: {reason}. The next run, report or `patchbench sync` makes it up."
-            )
+    def close(self, timeout: float = 30.0, *, artifacts: Sequence[Path] = ()) -> None:
+        """As any mirror; `artifacts` (files or folders) are logged to the launch's run, which is ended."""
+        if not self._is_closed:
+            self._artifacts = artifacts
+        super().close(timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -76,46 +52,13 @@ class Mirror:
         self._failed_launch = kind is not None
         self.close()
 
-    def _work(self) -> None:
-        try:
-            wait = _INTERVAL
-            while time.monotonic() < self._deadline:
-                closing, anew = self._closing.is_set(), self._experiment is None
-                try:
-                    if closing or self._command is not None:
-                        self._pass(closing=closing)
-                    if closing:
-                        self._is_whole = True
-                        return
-                    wait = _INTERVAL
-                except OutOfTimeError:  # `close` says so
-                    return
-                except Exception as error:  # whatever MLflow raises must not reach the training
-                    if not self._trouble and self._command is not None:
-                        self._say(
-                            f"MLflow ({self._store.place}) cannot be written: {_reason(error)}. The study goes on; "
-                            "what MLflow lacks is made up as soon as it can be written."
-                        )
-                    self._experiment, self._trouble = None, _reason(error)
-                    if closing and ((anew and _stays(error)) or time.monotonic() > self._give_up):
-                        return
-                    self._wake.set()
-                    wait = min(2 * wait, _LONGEST_WAIT)
-                    time.sleep(0.2 if closing else 0)
-                self._closing.wait(wait)
-                if not self._closing.is_set():
-                    self._wake.wait()
-        finally:
-            self._ended.set()
-
     def _pass(self, *, closing: bool) -> None:
         """Mirror every run that changed; all runs after MLflow was opened (again). In the end close the launch."""
-        self._wake.clear()
         experiment, digests = self._experiment, set(self._live)
-        if experiment is None or experiment.replaced:
+        if experiment is None or not self._is_open or experiment.replaced:
             name, scale = self._study.name, self._study.scale
             experiment = Experiment(self._store, name, scale, say=self._say, ends=lambda: self._deadline)
-            self._experiment = experiment
+            self._experiment, self._is_open = experiment, True
             experiment.end_dead_launches()
             digests = run_digests(self._folder)
         # A launch that is at work mirrors its unfinished trainings itself.
@@ -177,18 +120,3 @@ def sync(
     mirror = Mirror(study, folder, results=results, command=None, say=say)
     mirror.close(artifacts=artifacts, timeout=limit)
     return len(mirror.updated)
-
-
-def _stays(error: Exception) -> bool:
-    """Whether the next attempt would end as this one: what is refused, not what is locked, away or overloaded."""
-    status = getattr(error, "get_http_status_code", lambda: 500)()
-    refused = status < 500 and status not in (408, 429)  # which pass
-    return refused or isinstance(error, InvalidInput | ImportError)
-
-
-def _reason(error: Exception) -> str:
-    """The error in one line that fits a terminal; whole where it says what to do."""
-    if isinstance(error, InvalidInput):
-        return str(error).rstrip(".")
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {line[:200]}".rstrip(".: ")

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -18,8 +18,10 @@ from urllib.parse import quote, unquote
 
 from harness.records.files import set_aside, write_bytes
 from harness.records.layout import StudyFolder
+from harness.records.study_file import without_passwords
 from harness.records.write_lock import write_lock
 from harness.spec import InvalidInput
+from harness.tracking.databases import TRACKING, Database, named_database
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
@@ -53,30 +55,38 @@ _opened: dict[tuple[Path, tuple[int, int] | None], int] = {}  # a number for eac
 
 @dataclass(frozen=True)
 class Store:
-    """Where the mirror is: `results/mlflow.db`, or what MLFLOW_TRACKING_URI names."""
+    """Where the mirror is: `results/mlflow.db`, or the file, database or server that MLFLOW_TRACKING_URI names."""
 
     results: Path
     named: str | None  # what MLFLOW_TRACKING_URI says
     database: Path | None  # the SQLite file; None for a server
+    server: Database | None = None  # the database on a server; None for a file, and for a server of MLflow's
 
     @classmethod
     def of(cls, results: Path) -> "Store":
         """The store that belongs to a results folder."""
-        named, results = os.environ.get("MLFLOW_TRACKING_URI") or None, results.absolute()
-        return cls(results, named, results / DATABASE if named is None else path_of(named))
+        named, results = os.environ.get(TRACKING) or None, results.absolute()
+        return cls(results, named, results / DATABASE if named is None else path_of(named), named_database(TRACKING))
 
     @property
     def place(self) -> str:
         """Where it is, for a person."""
-        return str(self.database or self.named)
+        return self.server.shown if self.server else without_passwords(str(self.database or self.named))
 
     def artifact_location(self, experiment: str) -> str | None:
-        """Where an experiment's artifacts lie; None leaves it to the server."""
-        return None if self.database is None else (self.results / ARTIFACTS / experiment).as_uri()
+        """Where an experiment's artifacts lie; None leaves it to MLflow's server."""
+        is_left = self.database is None and self.server is None
+        return None if is_left else (self.results / ARTIFACTS / experiment).as_uri()
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """Keep other processes of this machine from writing: the schema's creation and find-or-create are racy."""
         return write_lock((self.database or self.results / DATABASE).with_suffix(".db.lock"))
+
+    @contextlib.contextmanager
+    def opening(self) -> Iterator[None]:
+        """As `locked`, and for a database on a server among all its users."""
+        with self.locked(), self.server.opening() if self.server else contextlib.nullcontext():
+            yield
 
     def connect(self, say: Say = lambda line: None) -> Any:
         """An `MlflowClient`; to be called under `locked`. `InvalidInput` for a database of another MLflow's schema.
@@ -84,10 +94,8 @@ class Store:
         Our own database is moved away, which is said, where SQLite cannot read it, and a new one made.
         """
         mlflow_client = _load()
-        from mlflow.exceptions import MlflowException
-
         if self.database is None:
-            return mlflow_client(tracking_uri=self.named)
+            return self._client(mlflow_client, self.server.bounded if self.server else self.named)
         is_own = self.database == self.results / DATABASE
         if is_own and self._is_damaged():
             beside = self.results.glob(f"{DATABASE}-*")  # SQLite's, which it would apply to a new one
@@ -110,15 +118,22 @@ class Store:
         # MLflow keeps a connection per URI for the life of the process, also to a deleted file;
         # another spelling of the same path gets a new one.
         place, _, name = sqlite_url(self.database).rpartition("/")
+        return self._client(mlflow_client, f"{place}/{'./' * _opened[known]}{name}")
+
+    def _client(self, mlflow_client: Any, uri: str | None) -> Any:
+        from mlflow.exceptions import MlflowException
+
         try:
-            return mlflow_client(tracking_uri=f"{place}/{'./' * _opened[known]}{name}")
+            return mlflow_client(tracking_uri=uri)
         except MlflowException as error:
             if "database schema" not in str(error):
                 raise
+            address = f"sqlite:///{DATABASE}, in its folder" if self.database else f"${TRACKING}"
+            instead = "move the file away" if self.database else "name another database"
             raise InvalidInput(
-                f"{self.database} is of another version of MLflow than is installed here. Bring MLflow (pip install "
-                f"--upgrade mlflow) or the file (mlflow db upgrade sqlite:///{DATABASE}, in its folder) up to date, or "
-                "move the file away: `patchbench sync NAME` makes it again from the records, for each study."
+                f"{self.place} is of another version of MLflow than is installed here. Bring MLflow (pip install "
+                f"--upgrade mlflow) or the database (mlflow db upgrade {address}) up to date, or "
+                f"{instead}: `patchbench sync NAME` makes it again from the records, for each study."
             ) from error
 
     def _is_damaged(self) -> bool:

@@ -252,10 +252,10 @@ def fail(usual: Any, action: str) -> None:
     """What a failpoint can do in this process, besides what it usually does."""
     import torch
 
-    from harness.tracking import mirror
+    from harness.tracking import background
 
     if action == "full":  # from here on no file can grow, MLflow's neither: nothing is worth waiting for
-        mirror._PATIENCE_SECONDS = 1.0
+        background._PATIENCE_SECONDS = 1.0
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     elif action == "clock":
         for name, unit in (("time", 1), ("time_ns", 10**9)):

@@ -108,7 +108,7 @@ def test_a_launch_that_runs_out_of_time_says_so_once(
 
 
 def test_a_call_that_never_returns_is_left_behind(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.tracking.mirror._GRACE_SECONDS", 0.2)
+    monkeypatch.setattr("harness.tracking.background._GRACE_SECONDS", 0.2)
     released = threading.Event()
     monkeypatch.setattr(MlflowClient, "search_runs", lambda *arguments, **options: released.wait(60))
     digest = records.complete()

@@ -238,7 +238,7 @@ def test_a_failure_before_any_write_is_completed_by_the_next_sync(
         raise PermissionError("not now")
 
     with monkeypatch.context() as patch:
-        patch.setattr("harness.tracking.mirror._PATIENCE_SECONDS", 0.0)
+        patch.setattr("harness.tracking.background._PATIENCE_SECONDS", 0.0)
         patch.setattr(owner, step, kill)
         assert records.sync() == 0
         assert "lacks part of the records" in records.said[-1]
@@ -352,7 +352,7 @@ def test_a_damaged_database_is_set_aside_and_made_up(records: Records, way: str)
 
 
 def test_a_database_that_the_user_names_is_never_moved(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.tracking.mirror._PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("harness.tracking.background._PATIENCE_SECONDS", 0.0)
     database = records.results / "mine.db"
     database.write_bytes(b"not a database" * 100)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
@@ -365,7 +365,7 @@ def test_a_database_that_the_user_names_is_never_moved(records: Records, monkeyp
 def test_an_unusable_database_is_noted_once_and_raises_nothing(
     records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.tracking.mirror._PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("harness.tracking.background._PATIENCE_SECONDS", 0.0)
     database = records.results / "mlflow.db"
     database.unlink()
     database.mkdir()

@@ -70,7 +70,7 @@ def test_a_failure_while_a_model_is_logged_is_completed_by_the_next_sync(
         raise PermissionError("not now")
 
     with monkeypatch.context() as patch:
-        patch.setattr("harness.tracking.mirror._PATIENCE_SECONDS", 0.0)
+        patch.setattr("harness.tracking.background._PATIENCE_SECONDS", 0.0)
         patch.setattr(MlflowClient, "set_tag", kill)
         records.sync()
     assert "lacks part of the records" in records.said[0]
