@@ -14,7 +14,7 @@ from typing import Literal
 
 from harness.records.layout import StudyFolder, command_line
 from harness.records.provenance import UNKNOWN, git_state, versions
-from harness.records.write_lock import StudyLock
+from harness.records.write_lock import StudyLock, caution
 from harness.spec.formats import counted
 
 
@@ -131,8 +131,10 @@ def _data() -> Iterator[Check]:
 
 
 def _mlflow(results: Path) -> Iterator[Check]:
+    from harness.tracking.databases import require_usable
     from harness.tracking.store import Store
 
+    require_usable()
     path = Store.of(results).database
     if path is None or not path.exists():
         found = f"{path} will be made by the first run" if path else "the server that MLFLOW_TRACKING_URI names"
@@ -161,3 +163,8 @@ def _locks(results: Path) -> Iterator[Check]:
             yield Check("lock", "warn", found, f"Follow it with: {follow}")
     if not held:
         yield Check("lock", "ok", "no study is being run")
+    if found := caution(_existing(results)):
+        mend = (
+            "Run a study on one machine at a time, or mount it with locks between machines (NFS 4, Lustre: -o flock)."
+        )
+        yield Check("locks", "warn", found, mend)

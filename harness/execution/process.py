@@ -16,7 +16,7 @@ from typing import Any
 from harness.spec import InvalidInput
 
 END_SECONDS = 10.0  # how long the end of a process is waited for
-DUMP_SIGNAL = signal.SIGUSR1  # makes the process of a run write the stacks of its threads to the run's log
+DUMP_SIGNAL = signal.SIGUSR2  # makes the process of a run write the stacks of its threads to the run's log
 
 asked_to_stop = threading.Event()  # in the process of a call: set by SIGTERM
 
@@ -82,7 +82,7 @@ def _context() -> ForkServerContext:
 def _carry_out(function: str, pipe: Connection, arguments: tuple[Any, ...]) -> None:
     """What a process does: call `function(pipe, *arguments)`, which sends events of its own, and send how it ended."""
     signal.signal(signal.SIGTERM, lambda number, frame: asked_to_stop.set())
-    for number in (signal.SIGINT, signal.SIGHUP):  # the coordinator's affair
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):  # the coordinator's affair
         signal.signal(number, signal.SIG_IGN)
     try:
         threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM, SIGHUP: the first one stops a study in good order, the second one quits at once."""
+"""SIGINT, SIGTERM, SIGHUP, SIGUSR1: the first one stops a study in good order, the second one quits at once."""
 
 import contextlib
 import signal
@@ -52,6 +52,6 @@ def _is_main() -> bool:
 
 
 def _answered() -> list[signal.Signals]:
-    """All three, but for a SIGHUP that was to be ignored from the start: `nohup`."""
+    """All of them (job systems send SIGUSR1), but for a SIGHUP that was to be ignored from the start: `nohup`."""
     is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    return [signal.SIGINT, signal.SIGTERM, *([] if is_ignored else [signal.SIGHUP])]
+    return [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, *([] if is_ignored else [signal.SIGHUP])]

@@ -43,6 +43,23 @@ def _take(file: IO[bytes], seconds: float) -> bool:
     return True
 
 
+def caution(folder: Path) -> str:
+    """Why locks in a folder may not hold between machines, as far as its mount tells; nothing where they do."""
+    import psutil
+
+    place = Path(os.path.realpath(folder))
+    around = [disk for disk in psutil.disk_partitions(all=True) if place.is_relative_to(disk.mountpoint)]
+    if not around:
+        return ""
+    disk = max(around, key=lambda disk: len(disk.mountpoint))
+    options = set(disk.opts.split(","))
+    of_nfs = not options & {"nolock", "local_lock=all", "local_lock=flock"}
+    holds = {"nfs": of_nfs, "nfs4": of_nfs, "lustre": "flock" in options, "cifs": "nobrl" not in options}
+    if holds.get(disk.fstype, not disk.fstype.startswith("fuse.")):
+        return ""
+    return f"{disk.mountpoint} ({disk.fstype}: {disk.opts}) may keep locks to one machine"
+
+
 class StudyLock:
     """Held while a study is run; a second holder is refused, naming the first. A dead process holds nothing."""
 

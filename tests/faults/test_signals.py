@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP at any stage of a study: exit code 75, a line that says how to go on, and nothing lost."""
+"""SIGINT, SIGTERM, SIGHUP, SIGUSR1 at any stage of a study: exit code 75, how to go on is said, nothing is lost."""
 
 import dataclasses
 import fcntl
@@ -39,7 +39,7 @@ def assert_goes_on(study: FaultStudy, undisturbed: dict[str, Any], code: int, sa
         ("renamed:predictions.npz", "TERM"),
         ("written:trials.csv", "INT"),
         ("written:trials.csv", "TERM"),
-        ("begin:checkpoint.pt#7", "HUP"),
+        ("begin:checkpoint.pt#7", "USR1"),
         ("begin:runs.csv", "HUP"),
         ("begin:report.html", "INT"),
         ("begin:report.html", "TERM"),
@@ -55,7 +55,7 @@ def test_a_signal_at_a_stage_of_a_study(study: FaultStudy, undisturbed: dict[str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 @pytest.mark.parametrize("place", ["check of data", "start of worker"])
 def test_a_signal_to_all_processes_before_a_training_begins(
     study: FaultStudy, undisturbed: dict[str, Any], tmp_path: Path, place: str, how: signal.Signals

@@ -10,6 +10,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ from harness.records.run_table import (
 from harness.records.runs import RunFolder, RunResult, Shift
 from harness.records.status import read_status
 from harness.records.study_file import read_study, write_study
-from harness.records.write_lock import StudyLock
+from harness.records.write_lock import StudyLock, caution
 from harness.spec import (
     TUNE_SEED,
     Arm,
@@ -690,6 +691,26 @@ def test_a_look_at_the_lock_keeps_nobody_from_taking_it(tmp_path):
         release.start()
         with StudyLock(path):
             release.join()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "holds"),
+    [
+        ("ext4", "rw", True),
+        ("nfs4", "rw,local_lock=none", True),
+        ("nfs", "rw,nolock", False),
+        ("lustre", "rw,flock", True),
+        ("lustre", "rw,localflock", False),
+        ("fuse.sshfs", "rw", False),
+    ],
+)
+def test_locks_that_end_with_a_machine_are_told_of(tmp_path, monkeypatch, kind, options, holds):
+    shared, above = tmp_path / "shared", tmp_path
+    mounts = [SimpleNamespace(mountpoint=str(above), fstype="ext4", opts="rw")]
+    mounts.append(SimpleNamespace(mountpoint=str(shared), fstype=kind, opts=options))
+    monkeypatch.setattr("psutil.disk_partitions", lambda **_: mounts)
+    assert caution(tmp_path / "other") == ""
+    assert (caution(shared / "results") == "") == holds
 
 
 @pytest.fixture(scope="module")

@@ -24,5 +24,5 @@ os.register_at_fork(before=lambda: _starter.append(os.getpid()), after_in_child=
 
 # A terminal, or a job system that ends a job, signals all its processes; the coordinator tells the workers to stop,
 # and they need the server until they have kept their state.
-for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
     signal.signal(number, signal.SIG_IGN)

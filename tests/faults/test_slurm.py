@@ -1,0 +1,75 @@
+"""The script for Slurm, under commands that carry out on this machine what Slurm's would on its nodes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_study import FaultStudy
+from test_processes import reaches, wait_until
+from what_is_kept import differences
+
+SCRIPT = Path(__file__).parents[2] / "harness" / "execution" / "engines" / "study.sbatch"
+
+COMMANDS = {
+    "sbatch": 'exec bash "$@"',
+    "srun": 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"',
+    "scontrol": 'echo "$@" >>"$ASKED"; [ "$1" = requeue ] || printf "first\\nsecond\\n"',
+    "ray": 'printf "%s\\n" "$@" >"$ASKED.ray"; exit 75',
+}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> dict[str, str]:
+    """The environment of a job, in whose folder `.venv` has a `patchbench`."""
+    commands = {tmp_path / "slurm" / name: text for name, text in COMMANDS.items()}
+    commands[tmp_path / ".venv" / "bin" / "patchbench"] = f'exec {sys.executable} -m harness "$@"'
+    for path, text in commands.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/bash\n{text}\n")
+        path.chmod(0o755)
+    job = {"SLURM_JOB_ID": "42", "SLURM_JOB_NUM_NODES": "1", "SLURM_JOB_NODELIST": "n[1-2]"}
+    root = str(Path(__file__).parents[2])
+    paths = {"PATH": f"{tmp_path / 'slurm'}:{os.environ['PATH']}", "PYTHONPATH": root, "ASKED": str(tmp_path / "asked")}
+    return os.environ | job | paths
+
+
+def submit(tmp_path: Path, environment: dict[str, str], *arguments: object) -> subprocess.Popen[bytes]:
+    command = ["sbatch", SCRIPT, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=tmp_path, env=environment)
+
+
+@pytest.mark.slow  # a program of its own
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell which signals wait")
+def test_a_job_that_is_told_to_end_is_queued_again_and_goes_on(
+    study: FaultStudy, undisturbed: dict[str, Any], cluster: dict[str, str], tmp_path: Path
+) -> None:
+    log, place = tmp_path / "log", "half a line of evaluated:journal.jsonl"
+    failing = {"PATCHBENCH_FAILPOINT": f"{place}#3=STOP", "PATCHBENCH_FAILPOINT_LOG": str(log)}
+    asked = {"PATCHBENCH_RESULTS": str(study.results)} | failing
+    options = ("--scale", "smoke", "--quiet", "--engine", "inline")
+    job = submit(tmp_path, cluster | asked, study.file, *options)
+    wait_until(lambda: reaches(log, place) and log.read_text().splitlines().count(place) == 3)
+    job.send_signal(signal.SIGUSR1)
+    trained = json.loads((study.place / "work" / "lock").read_text())["pid"]
+    wait_until(lambda: f"{1 << signal.SIGUSR1 - 1:016x}" in Path(f"/proc/{trained}/status").read_text())  # it waits
+    os.kill(trained, signal.SIGCONT)
+    assert job.wait(120) == 75
+    assert (tmp_path / "asked").read_text() == "requeue 42\n"
+    study.finish()
+    assert differences(undisturbed, study.kept()) == []
+
+
+def test_several_nodes_are_one_ray_cluster(cluster: dict[str, str], tmp_path: Path) -> None:
+    job = submit(tmp_path, cluster | {"SLURM_JOB_NUM_NODES": "2"}, "data_scale", "--scale", "gpu")
+    assert job.wait(60) == 75
+    ray = (tmp_path / "asked.ray").read_text().splitlines()
+    assert ray[:6] == ["symmetric-run", "--address", "first:20042", "--min-nodes", "2", "--"]
+    assert ray[-7:] == ["data_scale", "--scale", "gpu", "--engine", "ray", "--ray-address", "first:20042"]
+    assert (tmp_path / "asked").read_text().splitlines()[-1] == "requeue 42", (
+        "it had been stopped, if not by this script"
+    )
