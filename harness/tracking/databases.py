@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.records.files import RecordsError, read_bytes, write_text
 from harness.records.layout import StudyFolder
-from harness.records.write_lock import write_lock
+from harness.records.write_lock import WAIT_SECONDS, write_lock
 from harness.spec import InvalidInput
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _BOUNDS = {  # of PostgreSQL's client, in its own units; what an address says it
     "options": "-c lock_timeout=2000 -c statement_timeout=10000 -c idle_in_transaction_session_timeout=60000",
 }
 _OPENING = 0x9A7C4BE7  # the key of the lock under which anybody makes tables, or what must be there once
-_REFUSED = ("password", "authentication", "does not exist", "pg_hba.conf", "permission denied", "not permitted")
+_REFUSED = ("password", "authentication", "does not exist", "pg_hba.conf", "denied", "not permitted")
 _MISTAKEN = ("Name or service not known", "invalid ")  # else, as a rule, it is away, and may come back
 
 
@@ -65,7 +65,7 @@ class Database:
                 "pip install 'patchbench[postgresql]', and postgresql+psycopg://USER@HOST/NAME."
             ) from None
         except DBAPIError as error:
-            said = str(error.orig).splitlines()[0]
+            said = (str(error.orig).splitlines() or [""])[0]
             if not isinstance(error, OperationalError) or any(text in said for text in (*_REFUSED, *_MISTAKEN)):
                 raise InvalidInput(
                     f"{self.variable} is {self.shown}, which cannot be used: {said}. Mend the address or the rights, "
@@ -82,7 +82,7 @@ class Database:
 
         with self._engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("set statement_timeout = 0"))
-            connection.execute(text("set lock_timeout = '20s'"))  # its tables take MLflow seconds
+            connection.execute(text(f"set lock_timeout = '{WAIT_SECONDS:.0f}s'"))  # its tables take MLflow seconds
             connection.execute(text("select pg_advisory_lock(:key)"), {"key": _OPENING})
             yield  # closed, the connection lets go
 
@@ -114,9 +114,14 @@ def named_database(variable: str) -> Database | None:
 
 def require_usable() -> None:
     """Raise `InvalidInput` where a database that is named can never be used."""
-    for variable in (TRACKING, SEARCHES):
-        if (database := named_database(variable)) is not None:
-            database.require_usable()
+    named = [found for found in map(named_database, (TRACKING, SEARCHES)) if found is not None]
+    if len({(found.url.host, found.url.port, found.url.database) for found in named}) < len(named):
+        raise InvalidInput(
+            f"{TRACKING} and {SEARCHES} name one database, {named[0].shown}; MLflow and Optuna keep tables of the same "
+            "names. Give each a database of its own."
+        )
+    for found in named:
+        found.require_usable()
 
 
 def key_of(results: Path) -> str:

@@ -85,6 +85,7 @@ class Store:
     @contextlib.contextmanager
     def opening(self) -> Iterator[None]:
         """As `locked`, and for a database on a server among all its users."""
+        _load()  # others need not wait for it
         with self.locked(), self.server.opening() if self.server else contextlib.nullcontext():
             yield
 

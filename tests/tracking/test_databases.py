@@ -70,6 +70,13 @@ def test_a_server_that_is_away_is_not_refused(monkeypatch: pytest.MonkeyPatch) -
     assert {"sslmode=disable", "connect_timeout=5"} <= set(found.bounded.partition("?")[2].split("&"))
 
 
+def test_mlflow_and_the_searches_share_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:s3cret@host/name")
+    monkeypatch.setenv("PATCHBENCH_SEARCHES", "postgresql+psycopg://other@host/name")
+    with pytest.raises(InvalidInput, match=r"name one database, postgresql://me:\*\*\*@host/name;"):
+        require_usable()
+
+
 def test_a_folder_of_results_has_one_key_wherever_it_is(tmp_path: Path) -> None:
     first, other = tmp_path / "first", tmp_path / "other"
     key = key_of(first)
