@@ -3,8 +3,9 @@
 import gc
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -49,6 +50,23 @@ def _interruptible() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as nohup has it
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session")
+def searches_in() -> Callable[[str], dict[str, list[Any]]]:
+    """Reads the trials of each search in an Optuna storage, as anybody does."""
+
+    def read(address: str) -> dict[str, list[Any]]:
+        import optuna
+
+        storage = optuna.storages.RDBStorage(address)
+        try:
+            names = optuna.get_all_study_names(storage)
+            return {name: optuna.load_study(study_name=name, storage=storage).trials for name in names}
+        finally:
+            storage.engine.dispose()
+
+    return read
 
 
 @pytest.fixture(scope="session")

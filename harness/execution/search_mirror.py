@@ -44,7 +44,7 @@ class SearchMirror(Background):
         self._database, self._results = named_database(SEARCHES), results
         shown = self._database.shown if self._database else ""
         super().__init__("The database of the searches", shown, say, is_launch=is_launch)
-        self._key, self._storage = "", None
+        self._key, self._storage = "", None  # Optuna's, once it is open
         self._searches: dict[str, _Search] = {}  # by identity
         self._shown: dict[str, int] = {}  # trials of each search that are known to be there
         self.added = 0
@@ -68,10 +68,19 @@ class SearchMirror(Background):
     def __exit__(self, *_: object) -> None:
         self.close(CLOSE_SECONDS)
 
+    def _work(self) -> None:
+        super()._work()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._storage is not None:
+            self._storage.engine.dispose()
+
     def _pass(self, *, closing: bool) -> None:
         """Add the trials that lack, those of all searches once the storage was opened (again)."""
         assert self._database is not None
         if not self._is_open:
+            self._let_go()
             self._key, self._storage, self._shown = key_of(self._results), _open(self._database), {}
             self._is_open = True
         for identity, search in list(self._searches.items()):

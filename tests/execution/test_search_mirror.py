@@ -1,8 +1,10 @@
 """The searches in an Optuna storage that PATCHBENCH_SEARCHES names, as Optuna's dashboard would read them."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -13,35 +15,35 @@ from harness.execution.search_mirror import make_up
 from harness.records.study_file import latest_study
 from harness.spec import Run, Search
 
+Shown = Callable[[], dict[str, list[optuna.trial.FrozenTrial]]]
+
 
 @pytest.fixture
-def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, searches_in: Callable[[str], dict[str, list[Any]]]) -> Shown:
+    """The trials of each search by what comes before its hash, in the file `searches.db`."""
     address = f"sqlite:///{tmp_path}/searches.db"
     monkeypatch.setenv("PATCHBENCH_SEARCHES", address)
-    return address
-
-
-def shown(storage: str) -> dict[str, list[optuna.trial.FrozenTrial]]:
-    """The trials of each search by what comes before its hash."""
-    names = optuna.get_all_study_names(storage)
-    return {name.rpartition(" · ")[0]: optuna.load_study(study_name=name, storage=storage).trials for name in names}
+    searches_in(address)  # there are tables now, which two must not make at once
+    return lambda: {name.rpartition(" · ")[0]: trials for name, trials in searches_in(address).items()}
 
 
 @pytest.mark.slow
-def test_a_trial_is_shown_as_soon_as_it_has_ended_and_once(storage: str, inline: Options, witness: Witness) -> None:
+def test_a_trial_is_shown_as_soon_as_it_has_ended_and_once(
+    shown: Shown, inline: Options, witness: Witness, tmp_path: Path
+) -> None:
     study = replace(tiny_study(search=Search(space=SPACE, trials=3, repeats=2)), seeds=(0, 1))
     seen: list[int] = []
 
     def look(run: Run) -> None:
         deadline = time.monotonic() + 60
-        while sum(map(len, shown(storage).values())) < len(witness.results) and time.monotonic() < deadline:
+        while sum(map(len, shown().values())) < len(witness.results) and time.monotonic() < deadline:
             time.sleep(0.05)
-        seen.append(sum(map(len, shown(storage).values())))
+        seen.append(sum(map(len, shown().values())))
 
     witness.on_start = lambda run: look(run) if len(witness.results) == 2 else None
     folder = run_study(study, inline, witness)
     assert seen >= [2]
-    found = shown(storage)
+    found = shown()
     assert set(found) == {
         f"tiny/smoke · {arm} · 100 images · search {number}" for arm in ("ResNet", "ViT/4") for number in (0, 1)
     }
@@ -53,9 +55,9 @@ def test_a_trial_is_shown_as_soon_as_it_has_ended_and_once(storage: str, inline:
     kept, _ = latest_study(folder)
     again = {"results": inline.results, "say": witness.notes.append, "limit": 60.0}
     assert make_up(kept, folder, **again) == 0
-    Path(storage.removeprefix("sqlite:///")).unlink()
+    (tmp_path / "searches.db").unlink()
     assert make_up(kept, folder, **again) == 12
-    assert {name: len(trials) for name, trials in shown(storage).items()} == dict.fromkeys(found, 3)
+    assert {name: len(trials) for name, trials in shown().items()} == dict.fromkeys(found, 3)
     assert not [note for note in witness.notes if "searches" in note]
 
 

@@ -6,9 +6,8 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import optuna
 import pandas as pd
 import psutil
 import pytest
@@ -16,12 +15,12 @@ from small_study import FaultStudy
 from stage import Launch
 from test_processes import reaches, wait_until
 
-from harness.tracking.store import Store
-
 if TYPE_CHECKING:
     from database_server import Server
 
 pytestmark = pytest.mark.slow
+
+Read = Callable[[str], dict[str, list[Any]]]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,14 @@ def server() -> Iterator["Server"]:
 
 def start(study: FaultStudy, server: "Server", **environment: str) -> Launch:
     given = {f"PATCHBENCH_{name.upper()}": value for name, value in environment.items()} | server.environment
-    return study.stage.launch(*study.command, "--engine", "inline", environment=given)
+    loud = [part for part in study.command if part != "--quiet"]
+    return study.stage.launch(*loud, "--engine", "inline", environment=given)
+
+
+def search_from(study: FaultStudy, low: str) -> FaultStudy:
+    """Make its trials other ones than those of the study in other tests."""
+    study.change("low=1e-4", f"low={low}")
+    return study
 
 
 def sync(study: FaultStudy, server: "Server") -> str:
@@ -50,27 +56,18 @@ def sync(study: FaultStudy, server: "Server") -> str:
     return launch.said()
 
 
-def searches(study: FaultStudy, server: "Server") -> list[optuna.Study]:
-    """The searches of a folder of results, as anybody reads them with Optuna."""
-    trials = set(pd.read_csv(study.place / "trials.csv")["digest"]) if (study.place / "trials.csv").exists() else set()
-    url = server.url("searches")
-    found = [optuna.load_study(study_name=name, storage=url) for name in optuna.get_all_study_names(url)]
-    return [of for of in found if {trial.user_attrs["digest"] for trial in of.trials} <= trials]
-
-
-def assert_all_is_there(studies: list[FaultStudy], server: "Server") -> None:
+def assert_all_is_there(studies: list[FaultStudy], server: "Server", searches: dict[str, list[Any]]) -> None:
     """Each training once for each folder of results, and each search with the trials of the table."""
     for study in studies:
         held = server.mirrored((study.results / "work" / "key").read_text())
         assert "RUNNING" not in held.pop("")
         assert held == {path.name: ["FINISHED"] for path in study.place.glob("work/runs/*")}
     table = pd.read_csv(studies[0].place / "trials.csv").set_index("digest")
-    found = searches(studies[0], server)
-    assert len(found) == 2 * len(studies), "a search for each arm"
-    for of in found:
-        assert of.direction == optuna.study.StudyDirection.MAXIMIZE
-        assert sorted(trial.user_attrs["trial"] for trial in of.trials) == [0, 1]
-        for trial in of.trials:
+    own = [trials for trials in searches.values() if {of.user_attrs["digest"] for of in trials} <= set(table.index)]
+    assert len(own) == 2 * len(studies), "a search for each arm"
+    for trials in own:
+        assert sorted(trial.user_attrs["trial"] for trial in trials) == [0, 1]
+        for trial in trials:
             row = table.loc[trial.user_attrs["digest"]]
             assert trial.value == pytest.approx(row["validation_accuracy"], abs=1e-6)
             assert trial.params == {"learning_rate": pytest.approx(row["p.learning_rate"])}
@@ -80,7 +77,9 @@ def assert_all_is_there(studies: list[FaultStudy], server: "Server") -> None:
     assert "Searches: 0 trials" in told
 
 
-def test_the_same_study_of_two_users_at_once(server: "Server", fresh: Callable[[], FaultStudy]) -> None:
+def test_the_same_study_of_two_users_at_once(
+    server: "Server", fresh: Callable[[], FaultStudy], searches_in: Read
+) -> None:
     """From the first tables on; each has runs and searches of its own, without loss or doubles."""
     studies = [fresh(), fresh()]
     launches = [start(study, server) for study in studies]
@@ -88,14 +87,16 @@ def test_the_same_study_of_two_users_at_once(server: "Server", fresh: Callable[[
         assert launch.wait() == 0, launch.said()
         assert "cannot be written" not in launch.said()
         assert "lacks part" not in launch.said()
-    assert_all_is_there(studies, server)
+    assert_all_is_there(studies, server, searches_in(server.url("searches")))
     for study in studies:
         texts = [path.read_bytes() for path in study.results.rglob("*") if path.is_file()]
         assert not any(b"s3cret" in text for text in texts), "no password in any record"
 
 
-def test_a_server_that_is_killed_costs_no_training(server: "Server", study: FaultStudy, tmp_path: Path) -> None:
-    study.file.write_text(study.file.read_text().replace("low=1e-4", "low=2e-4"))
+def test_a_server_that_is_killed_costs_no_training(
+    server: "Server", study: FaultStudy, tmp_path: Path, searches_in: Read
+) -> None:
+    search_from(study, "2e-4")
     log, place = tmp_path / "log", "written:config.json"
     launch = start(study, server, failpoint=f"{place}#3=STOP", failpoint_log=str(log))
     wait_until(lambda: reaches(log, place) and psutil.Process(launch.pid).status() == psutil.STATUS_STOPPED)
@@ -110,25 +111,21 @@ def test_a_server_that_is_killed_costs_no_training(server: "Server", study: Faul
     assert "MLflow lacks part of the records" in said
     assert "s3cret" not in said
     assert "Searches: 0 trials" not in sync(study, server)
-    assert_all_is_there([study], server)
+    assert_all_is_there([study], server, searches_in(server.url("searches")))
 
 
 def test_locked_tables_hold_up_nobody(
-    server: "Server", study: FaultStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: "Server", study: FaultStudy, fresh: Callable[[], FaultStudy], searches_in: Read
 ) -> None:
-    study.file.write_text(study.file.read_text().replace("low=1e-4", "low=3e-4"))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url("mlflow"))
-    store = Store.of(tmp_path)
-    with store.opening():
-        store.connect().search_experiments()  # there are tables now
-    optuna.storages.RDBStorage(server.url("searches"))
+    search_from(study, "3e-4")
+    assert start(search_from(fresh(), "4e-4"), server).wait() == 0, "there are tables now"
     with server.locked("searches", "trials", "studies"), server.locked("mlflow", "runs", "experiments"):
         took, said = end_of(start(study, server))
     assert took < 60
     assert said.count("lacks part of the records") == 2
     assert "lock timeout" in said
     sync(study, server)
-    assert_all_is_there([study], server)
+    assert_all_is_there([study], server, searches_in(server.url("searches")))
 
 
 def end_of(launch: Launch) -> tuple[float, str]:
@@ -146,7 +143,7 @@ def end_of(launch: Launch) -> tuple[float, str]:
 def test_what_a_server_refuses_is_one_error_before_anything_is_written(
     server: "Server", study: FaultStudy, variable: str, name: str, password: str | None, said: str
 ) -> None:
-    before = sorted(study.folder.rglob("*"))
+    before = sorted(study.results.rglob("*"))
     url = server.url(name, **({} if password is None else {"password": password}))
     launch = study.stage.launch(*study.command, "--engine", "inline", environment={variable: url})
     assert launch.wait() == 2
@@ -154,4 +151,4 @@ def test_what_a_server_refuses_is_one_error_before_anything_is_written(
     assert re.search(rf"{variable} is postgresql\+psycopg://bench:\*\*\*@127\.0\.0\.1:{server.port}/{name}", told)
     assert said in told
     assert "s3cret" not in told
-    assert sorted(study.folder.rglob("*")) == before
+    assert sorted(study.results.rglob("*")) == before
