@@ -1,4 +1,7 @@
-"""One coordinator per study and scale, one writer of what several write: locks that end with their process."""
+"""One coordinator per study and scale, one writer of what several write: locks that end with their process.
+
+Where machines share a folder, flock(2) has to hold between them: as on NFS 4, and on Lustre mounted with `flock`.
+"""
 
 import contextlib
 import fcntl
