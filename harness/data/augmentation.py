@@ -4,6 +4,7 @@ B images, C channels, height H, width W, K classes. Pixels are 0..255; what is m
 """
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from harness.data.parts import Part
 from harness.spec import Augmentation
 
 ERASED_AREA = (0.02, 1 / 3)  # share of the image that random erasing blanks
@@ -20,35 +22,59 @@ RANDAUGMENT_MAGNITUDE = 9  # of 30, at strength 1
 
 
 def augment(
-    images: Tensor, labels: Tensor, spec: Augmentation, classes: int, generator: Generator
+    images: Tensor, labels: Tensor, spec: Augmentation, classes: int, generator: Generator, part: Part | None = None
 ) -> tuple[Tensor, Tensor]:
     """A batch as the training sees it, of images uint8 (B, C, H, W), labels int64 (B,) and a generator on their device.
 
-    Where images are mixed they become float32, and their labels float32 (B, K) with rows that sum to 1.
+    Where images are mixed they become float32, and their labels float32 (B, K) with rows that sum to 1. Of a `part` of
+    a batch, on the same device, `images` and `labels` are its rows; those that it owns come back as in the whole batch.
     """
+    draws = Draws(generator, part)
     if spec.randaugment and spec.strength > 0:
-        images = randaugment(images, spec.randaugment, spec.strength, generator)
+        images = randaugment(images, spec.randaugment, spec.strength, draws)
     if spec.flip and spec.strength > 0:
-        images = flip(images, generator, probability=min(0.5, 0.5 * spec.strength))
+        images = flip(images, draws, probability=min(0.5, 0.5 * spec.strength))
     if reach := round(spec.shift * spec.strength):
-        images = shift(images, reach, generator)
+        images = shift(images, reach, draws)
     if spec.erase:
-        images = erase(images, min(1.0, spec.erase * spec.strength), generator)
+        images = erase(images, min(1.0, spec.erase * spec.strength), draws)
     if spec.mixup or spec.cutmix:
-        return mix(images, labels, spec, classes, generator)
-    return images, labels
+        images, labels = mix(images, labels, spec, classes, draws)
+    return (images, labels) if part is None else (images[part.own], labels[part.own])
 
 
-def flip(images: Tensor, generator: Generator, *, probability: float = 0.5) -> Tensor:
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers for each image of a batch, or of a part of one: then those that they have in the whole batch."""
+
+    generator: Generator
+    part: Part | None = None
+
+    def uniform(self, rows: int, images: Tensor) -> Tensor:
+        """Numbers in 0..1, float32 (`rows`, B), for images (B, ...)."""
+        drawn = torch.rand(rows, self._number(images), device=images.device, generator=self.generator)
+        return drawn if self.part is None else drawn[:, self.part.rows]
+
+    def integers(self, below: int, rows: int, images: Tensor) -> Tensor:
+        """Whole numbers in 0..`below` - 1, int64 (`rows`, B), for images (B, ...)."""
+        size = (rows, self._number(images))
+        drawn = torch.randint(below, size, device=images.device, generator=self.generator)
+        return drawn if self.part is None else drawn[:, self.part.rows]
+
+    def _number(self, images: Tensor) -> int:
+        return len(images) if self.part is None else self.part.batch_size
+
+
+def flip(images: Tensor, draws: Draws, *, probability: float = 0.5) -> Tensor:
     """Mirror each image left to right with a probability."""
-    chosen = torch.rand(len(images), device=images.device, generator=generator) < probability
+    (chosen,) = draws.uniform(1, images) < probability
     return torch.where(chosen[:, None, None, None], images.flip(3), images)
 
 
-def shift(images: Tensor, reach: int, generator: Generator) -> Tensor:
+def shift(images: Tensor, reach: int, draws: Draws) -> Tensor:
     """Move each image by -reach..reach pixels in both directions, all equally likely; what moves in is 0."""
     size, (high, wide) = len(images), images.shape[2:]
-    offsets = torch.randint(2 * reach + 1, (2, size), device=images.device, generator=generator)
+    offsets = draws.integers(2 * reach + 1, 2, images)
     padded = functional.pad(images, (reach, reach, reach, reach))
     windows = padded.unfold(2, high, 1).unfold(3, wide, 1)  # a view (B, C, 2 reach + 1, 2 reach + 1, H, W)
     each = torch.arange(size, device=images.device)
@@ -60,36 +86,32 @@ def translated(images: Tensor, *, down: int, right: int) -> Tensor:
     return functional.pad(images, (right, -right, down, -down))
 
 
-def erase(images: Tensor, probability: float, generator: Generator) -> Tensor:
+def erase(images: Tensor, probability: float, draws: Draws) -> Tensor:
     """Blank a random rectangle of each image with the given probability (random erasing, arXiv 1708.04896)."""
-    size, (high, wide) = len(images), images.shape[2:]
-    draws = torch.rand(5, size, device=images.device, generator=generator)
+    (high, wide), drawn = images.shape[2:], draws.uniform(5, images)
     (smallest, largest), (flattest, tallest) = ERASED_AREA, map(math.log, ERASED_ASPECT)
-    area = (smallest + (largest - smallest) * draws[0]) * (high * wide)
-    aspect = torch.exp(flattest + (tallest - flattest) * draws[1])
+    area = (smallest + (largest - smallest) * drawn[0]) * (high * wide)
+    aspect = torch.exp(flattest + (tallest - flattest) * drawn[1])
     h = (area * aspect).sqrt().round().clamp(1, high)
     w = (area / aspect).sqrt().round().clamp(1, wide)
-    blank = _rectangles(draws[2], draws[3], h, w, (high, wide)) & (draws[4] < probability)[:, None, None]
+    blank = _rectangles(drawn[2], drawn[3], h, w, (high, wide)) & (drawn[4] < probability)[:, None, None]
     return images.masked_fill(blank[:, None], 0)
 
 
-def mix(
-    images: Tensor, labels: Tensor, spec: Augmentation, classes: int, generator: Generator
-) -> tuple[Tensor, Tensor]:
+def mix(images: Tensor, labels: Tensor, spec: Augmentation, classes: int, draws: Draws) -> tuple[Tensor, Tensor]:
     """Mix each image with its neighbour in the batch, by mixup (arXiv 1710.09412) or CutMix (arXiv 1905.04899).
 
     Where both are on, each image is mixed by either, equally likely. The share of each label is the share of pixels.
     """
-    size, (high, wide) = len(images), images.shape[2:]
-    draws = torch.rand(5, size, device=images.device, generator=generator)
+    size, (high, wide), drawn = len(images), images.shape[2:], draws.uniform(5, images)
     share = images.new_ones((size, high, wide), dtype=torch.float32)  # of the image itself, per pixel
     if spec.mixup:
-        share = share * _beta(spec.mixup, draws[3])[:, None, None]
+        share = share * _beta(spec.mixup, drawn[3])[:, None, None]
     if spec.cutmix:
-        side = (1 - _beta(spec.cutmix, draws[4])).sqrt()
+        side = (1 - _beta(spec.cutmix, drawn[4])).sqrt()
         h, w = (side * high).round(), (side * wide).round()
-        pasted = 1 - _rectangles(draws[1], draws[2], h, w, (high, wide)).float()
-        cut = (draws[0] < 0.5)[:, None, None] if spec.mixup else torch.ones_like(pasted, dtype=torch.bool)
+        pasted = 1 - _rectangles(drawn[1], drawn[2], h, w, (high, wide)).float()
+        cut = (drawn[0] < 0.5)[:, None, None] if spec.mixup else torch.ones_like(pasted, dtype=torch.bool)
         share = torch.where(cut, pasted, share)
     own = images.float()
     mixed = torch.lerp(own.roll(1, 0), own, share[:, None])
@@ -98,12 +120,12 @@ def mix(
     return mixed, hot * weight + hot.roll(1, 0) * (1 - weight)
 
 
-def randaugment(images: Tensor, operations: int, strength: float, generator: Generator) -> Tensor:
+def randaugment(images: Tensor, operations: int, strength: float, draws: Draws) -> Tensor:
     """RandAugment (arXiv 1909.13719) of each uint8 image by torchvision: one by one, so slow."""
     from torchvision.transforms.v2 import RandAugment
 
     transform = RandAugment(operations, min(30, round(RANDAUGMENT_MAGNITUDE * strength)))
-    seeds = torch.randint(2**62, (len(images),), device=images.device, generator=generator).tolist()
+    seeds = draws.integers(2**62, 1, images)[0].tolist()
     changed = []
     with torch.random.fork_rng(devices=[]):  # torchvision draws from the global CPU generator only
         for image, seed in zip(images, seeds, strict=True):

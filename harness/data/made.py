@@ -46,7 +46,9 @@ class MadeSplit(AnySplit):
     def __len__(self) -> int:
         return self.size
 
-    def read(self, orders: Iterable[Tensor], *, seed: int = 0, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def read(
+        self, orders: Iterable[Tensor], *, seed: int = 0, start: int = 0, places: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """See `AnySplit`. Several short orders are made together, which on a GPU takes the time of one."""
         waiting: list[Tensor] = []
         for order in orders:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from harness.data.cache import Bytes
+from harness.data.parts import Part
 from harness.data.photographs import Reading
 from harness.data.subsets import Ints, derive, stratified
 from harness.spec import DataSpec
@@ -40,10 +41,13 @@ class AnySplit(ABC):
     is_counted: ClassVar[bool] = False  # whether a training subset is the first images, told by their number alone
 
     @abstractmethod
-    def read(self, orders: Iterable[Tensor], *, seed: int = 0, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def read(
+        self, orders: Iterable[Tensor], *, seed: int = 0, start: int = 0, places: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """A batch per order, positions int64 (B,) on the CPU: images uint8 (B, C, H, W) and labels (B,), on `device`.
 
-        The crops of the n-th order follow from `seed` and `start` + n alone.
+        The crops of the n-th order follow from `seed`, `start` + n and the `places` of its images in their batch,
+        int64 (B,), alone; without `places` these are 0..B-1.
         """
 
     def __len__(self) -> int:
@@ -73,7 +77,9 @@ class Split(AnySplit):
     def __post_init__(self) -> None:
         object.__setattr__(self, "device", self.images.device)
 
-    def read(self, orders: Iterable[Tensor], *, seed: int = 0, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def read(
+        self, orders: Iterable[Tensor], *, seed: int = 0, start: int = 0, places: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         for order in orders:
             at = order.to(self.device, non_blocking=True)
             yield self.images.index_select(0, at), self.labels.index_select(0, at)
@@ -97,12 +103,15 @@ class StreamedSplit(AnySplit):
     pixels: Bytes | None = None
     """The images decoded, (N, C, side, side), in a file; None where each reading decodes them anew."""
 
-    def read(self, orders: Iterable[Tensor], *, seed: int = 0, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def read(
+        self, orders: Iterable[Tensor], *, seed: int = 0, start: int = 0, places: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="decoder")
         ahead: deque[tuple[Tensor, Iterator[Bytes]]] = deque()
         try:
             for number, order in enumerate(orders, start):
-                seeds = [derive(seed, number, place) if self.crops else 0 for place in range(len(order))]
+                at = range(len(order)) if places is None else places.tolist()
+                seeds = [derive(seed, number, place) if self.crops else 0 for place in at]
                 ahead.append((order, pool.map(self._image, order.tolist(), seeds)))
                 if sum(len(waiting) for waiting, _ in ahead) - len(ahead[0][0]) >= IMAGES_AHEAD:
                     yield self._batch(*ahead.popleft())
@@ -175,8 +184,10 @@ class Batches:
     pass ends within a batch, the next fills it up.
     """
 
-    def __init__(self, split: AnySplit, indices: Positions, batch_size: int, *, seed: int) -> None:
-        """`indices`: the training subset as positions in `split`; `seed`: the run's own."""
+    def __init__(
+        self, split: AnySplit, indices: Positions, batch_size: int, *, seed: int, part: Part | None = None
+    ) -> None:
+        """`indices`: the training subset as positions in `split`; `seed`: the run's; `part`: what is read of each."""
         n = len(indices)
         require(n > 0 and batch_size > 0, f"A batch of {batch_size} from {n} images; both must be at least 1.")
         self.split = split
@@ -185,6 +196,7 @@ class Batches:
         self.size = n
         self.batch_size = batch_size
         self.seed = seed
+        self.rows = None if part is None else part.rows
 
     def batch_indices(self, update: int) -> Tensor:
         """Positions in the split of the images of an update, counted from 0: int64 (batch_size,), on the CPU."""
@@ -203,7 +215,9 @@ class Batches:
         Take one iterator for the whole training: a streamed split starts its threads for each.
         """
         orders = (self.batch_indices(update) for update in range(start, stop))
-        return self.split.read(orders, seed=derive(self.seed, "crop"), start=start)
+        if self.rows is not None:
+            orders = (order[self.rows] for order in orders)
+        return self.split.read(orders, seed=derive(self.seed, "crop"), start=start, places=self.rows)
 
 
 def _shuffled(n: int, seed: int, low: int, high: int, *, is_listed: bool) -> Ints:

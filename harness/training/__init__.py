@@ -5,6 +5,15 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
+class Member:
+    """One of the processes that train a run together: `rank` of `size`, the first of which leads."""
+
+    rank: int
+    size: int
+    meeting: Path  # a file that they find each other by, new for each attempt
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkerSettings:
     """What does not belong to a run's identity: where and how it is computed."""
 
@@ -17,4 +26,5 @@ class WorkerSettings:
     checkpoint_seconds: float = 30.0  # time between checkpoints within a training
     own_process: bool = True  # whether the process trains this run only, so that its peak memory is the run's
     profile: bool = False  # record the first updates again afterwards: a table of the costliest operations, a trace
+    member: Member | None = None  # None for a process that trains alone
     pretrained: Path | None = None  # the folder of trainings that others start from; None for that of the run's folder

@@ -5,9 +5,10 @@ import io
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
+from torch import Tensor
 
 from harness.records.failpoints import reached
 from harness.records.files import (
@@ -29,6 +30,44 @@ KEPT = 2  # when the newest is damaged, the one before serves
 T = TypeVar("T")
 
 
+class Checkpoints(Protocol):
+    """Keeps the states of a training and of its teacher; all processes that train together call it, for the same."""
+
+    def is_due(self, training: Training) -> bool: ...
+    def save(self, training: Training) -> None: ...
+    def restore(self, prepare: Callable[[], Training]) -> Training: ...
+    def save_teacher(self, state: dict[str, Any], placement: Placement) -> None: ...
+    def restore_teacher(self, use: Callable[[dict[str, Any]], T], placement: Placement) -> T | None: ...
+
+
+class FollowedCheckpoints:
+    """Of a process that does not lead: it has what the first one restores, and tells it what is its own to keep."""
+
+    def is_due(self, training: Training) -> bool:
+        """Never: the first process decides."""
+        return False
+
+    def save(self, training: Training) -> None:
+        """Tell what only this process knows of the state."""
+        _generators(training)
+
+    def restore(self, prepare: Callable[[], Training]) -> Training:
+        """The training that `prepare` makes, as far as that of the first process."""
+        training = prepare()
+        state = _received(training.placement)
+        if state is not None:
+            _restore(training, state)
+        return training
+
+    def save_teacher(self, state: dict[str, Any], placement: Placement) -> None:
+        """Nothing."""
+
+    def restore_teacher(self, use: Callable[[dict[str, Any]], T], placement: Placement) -> T | None:
+        """What `use` makes of the state that the first process has."""
+        state = _received(placement)
+        return None if state is None else use(state)
+
+
 class CheckpointFolder:
     """Keeps checkpoints of one training, and its teacher, beside its journal; each has a manifest, a .json file."""
 
@@ -37,10 +76,9 @@ class CheckpointFolder:
         self._folder, self._journal, self._say = folder, journal, say
         self._every_seconds, self._saved_at = every_seconds, time.monotonic()
 
-    def save_if_due(self, training: Training) -> None:
-        """Keep the state where `every_seconds` have passed since the last time."""
-        if time.monotonic() - self._saved_at >= self._every_seconds:
-            self.save(training)
+    def is_due(self, training: Training) -> bool:
+        """Whether `every_seconds` have passed since the last time that the state was kept."""
+        return time.monotonic() - self._saved_at >= self._every_seconds
 
     def save(self, training: Training) -> None:
         """Keep the state now, then let go of all but the newest two."""
@@ -71,9 +109,11 @@ class CheckpointFolder:
         for path in self._newest_first():
             if self._used(path, training.placement, restored, "looking for the one before") is not None:
                 self._say(f"Resumed after update {training.update} from {path.name}.")
+                _send(path, training.placement)
                 return training
             training = prepare()  # the failure may have left it half restored
         self._journal.rewind(0)
+        _send(None, training.placement)
         return training
 
     def save_teacher(self, state: dict[str, Any], placement: Placement) -> None:
@@ -82,10 +122,11 @@ class CheckpointFolder:
 
     def restore_teacher(self, use: Callable[[dict[str, Any]], T], placement: Placement) -> T | None:
         """What `use` makes of the kept teacher's state; None without one that serves."""
-        path = self._folder / "teacher.pt"
-        if not path.exists():
-            return None
-        return self._used(path, placement, lambda state, _: use(state), "the teacher is trained again")
+        path, found = self._folder / "teacher.pt", None
+        if path.exists():
+            found = self._used(path, placement, lambda state, _: use(state), "the teacher is trained again")
+        _send(None if found is None else path, placement)
+        return found
 
     def _newest_first(self) -> list[Path]:
         return sorted(self._folder.glob("checkpoint-*.pt"), reverse=True)
@@ -103,6 +144,21 @@ class CheckpointFolder:
                 if part.exists():
                     set_aside(part, self._folder / "damaged")
             return None
+
+
+def _send(path: Path | None, placement: Placement) -> None:
+    """Give a kept state, or that there is none, to the other processes; see `_received`."""
+    if placement.ranks.size > 1:
+        placement.ranks.shared(None if path is None else path.read_bytes())
+
+
+def _received(placement: Placement) -> dict[str, Any] | None:
+    """The state that the first process has sent."""
+    content: bytes | None = placement.ranks.shared(None)
+    if content is None:
+        return None
+    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=placement.device, weights_only=True)
+    return state
 
 
 def _write(path: Path, state: dict[str, Any], placement: Placement, facts: dict[str, Any]) -> None:
@@ -131,25 +187,30 @@ def _made_by(placement: Placement) -> dict[str, str | int]:
     """What must be the same for a training to go on to the same numbers."""
     software = {"code": code_fingerprint(), "torch": str(torch.__version__)}
     hardware = {"device": placement.device.type, "precision": placement.precision}
-    return {**software, **hardware, "threads": torch.get_num_threads()}
+    return {**software, **hardware, "threads": torch.get_num_threads(), "cards_per_run": placement.ranks.size}
 
 
 _NUMBERS = ("update", "evaluated_at", "seconds", "train_loss", "validation_loss", "validation_accuracy", "last_loss")
 
 
 def _state(training: Training) -> dict[str, Any]:
-    """Everything that a training needs to go on to the same bits; the batch order follows from `update`."""
-    device = training.placement.device
+    """All that its processes need to go on to the same bits; the batch order follows from `update`."""
     return {
         "model": training.model.state_dict(),
         "average": None if training.average is None else training.average.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in training.optimizers],
         "augmentation": training.augmentation.get_state(),
-        "host_generator": torch.get_rng_state(),
-        "device_generator": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        "generators": _generators(training),
         "loss_sum": training.loss_sum,
         "numbers": {name: getattr(training, name) for name in _NUMBERS},
     }
+
+
+def _generators(training: Training) -> list[tuple[Tensor, Tensor | None]]:
+    """Torch's generators in each process, by rank: of the host, and of a CUDA device."""
+    device = training.placement.device
+    drawn = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    return training.placement.ranks.gathered((torch.get_rng_state(), drawn))
 
 
 def _restore(training: Training, state: dict[str, Any]) -> None:
@@ -159,9 +220,10 @@ def _restore(training: Training, state: dict[str, Any]) -> None:
     for optimizer, kept in zip(training.optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(kept)
     training.augmentation.set_state(state["augmentation"].cpu())
-    torch.set_rng_state(state["host_generator"].cpu())
-    if state["device_generator"] is not None:
-        torch.cuda.set_rng_state(state["device_generator"].cpu(), training.placement.device)
+    host_generator, device_generator = state["generators"][training.placement.ranks.rank]
+    torch.set_rng_state(host_generator.cpu())
+    if device_generator is not None:
+        torch.cuda.set_rng_state(device_generator.cpu(), training.placement.device)
     training.loss_sum.copy_(state["loss_sum"])
     for name in _NUMBERS:
         setattr(training, name, state["numbers"][name])

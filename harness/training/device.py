@@ -17,6 +17,7 @@ import torch
 from harness.spec import InvalidInput
 from harness.spec.errors import require
 from harness.training import WorkerSettings
+from harness.training.ranks import ALONE, Ranks
 
 _IS_GLIBC = platform.libc_ver()[0] == "glibc"
 
@@ -40,6 +41,8 @@ class Placement:
     autocast_dtype: torch.dtype | None  # type of matrix products and convolutions under autocast; None for plain fp32
     deterministic: bool = False
     """Whether kernels without a deterministic version are refused (CUDA; CPU kernels are deterministic)."""
+    ranks: Ranks = ALONE
+    """The processes that train together, this one among them."""
     peaks: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
     """Most memory in bytes `before` the evaluation that was watched last, and in that `evaluation`."""
 

@@ -20,16 +20,18 @@ from torch.nn import functional as F  # noqa: N812 (the field's usual name)
 
 from harness.data import Dataset, derive
 from harness.data.augmentation import augment
+from harness.data.parts import Part
 from harness.data.splits import Batches, Inputs, normalisation, subset
 from harness.models import build
 from harness.models.transfer import freeze_body, start_from
 from harness.spec import Recipe, RunConfig
 from harness.spec.errors import require_within
 from harness.spec.recipe import evaluation_points
-from harness.training.checkpoint import CheckpointFolder
+from harness.training.checkpoint import Checkpoints
 from harness.training.device import Placement
 from harness.training.evaluation import evaluate, evaluate_shifted, images_per_pass
 from harness.training.optimizer import build_optimizers, learning_rates
+from harness.training.ranks import added_up, parallel, synchronise
 from harness.training.start import Weights
 from harness.training.state import Diverged, Interrupted, Teacher, Training
 
@@ -42,7 +44,7 @@ def train(  # noqa: PLR0913 (what it may be given, and how it is heard and stopp
     emit: Callable[..., object],
     teacher: Teacher | None = None,
     start: Weights | None = None,
-    checkpoints: CheckpointFolder | None = None,
+    checkpoints: Checkpoints | None = None,
     heartbeat: Callable[[int], object] = lambda update: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Training:
@@ -54,6 +56,7 @@ def train(  # noqa: PLR0913 (what it may be given, and how it is heard and stopp
     and a `started_from` one, where weights are given);
     `heartbeat` the number of updates done, after each update and each forward pass of an evaluation; `stop` is asked
     after each update. The test split is read here and only here, after the last update, in the confirm phase.
+    Of processes that train together, all call this; the first one alone evaluates, emits and is asked.
 
     Raises `Diverged`, `Interrupted`, what the device raises when it is out of memory, and `InvalidInput` for
     a test of images shifted by their side or more.
@@ -70,17 +73,17 @@ def train(  # noqa: PLR0913 (what it may be given, and how it is heard and stopp
     if training.update == 0:
         _tell_of(teacher, start, emit)
     points = evaluation_points(config.recipe)
+    ranks = placement.ranks
     for _ in run_updates(training):
         beat()
-        if training.update in points:
+        if ranks.leads and training.update in points:
             emit("evaluated", **_validate(training, dataset, beat))
-        if stop():
-            if checkpoints is not None:
-                checkpoints.save(training)
+        is_stopped, is_due = ranks.decided(stop(), checkpoints is not None and checkpoints.is_due(training))
+        if checkpoints is not None and (is_stopped or is_due):
+            checkpoints.save(training)
+        if is_stopped:
             raise Interrupted
-        if checkpoints is not None:
-            checkpoints.save_if_due(training)
-    if config.phase == "confirm":
+    if ranks.leads and config.phase == "confirm":
         split = dataset.test
         training.test = evaluate(training, split, beat)
         require_finite("test", training.test.loss, training.update)
@@ -101,7 +104,7 @@ def train_teacher(
     dataset: Dataset,
     placement: Placement,
     *,
-    keeper: CheckpointFolder,
+    keeper: Checkpoints,
     heartbeat: Callable[[int], object] = lambda update: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Teacher:
@@ -121,16 +124,21 @@ def train_teacher(
     try:
         for _ in run_updates(training):
             heartbeat(0)
-            if stop():
+            if any(placement.ranks.decided(stop())):
                 raise Interrupted
-        validation = evaluate(training, dataset.validation, lambda: heartbeat(0))
-        require_finite("validation", validation.loss, training.update)
+        told = placement.ranks.shared(_score(training, dataset, heartbeat) if placement.ranks.leads else {})
     except Diverged as error:
         raise Diverged(f"the teacher diverged: {error}", update=0) from error
-    told = {"validation_accuracy": validation.accuracy, "seconds": training.seconds}
     state = told | {"model": training.evaluated_model.state_dict()}
     keeper.save_teacher(state, placement)
     return _teacher(training, state)
+
+
+def _score(teacher: Training, dataset: Dataset, heartbeat: Callable[[int], object]) -> dict[str, float]:
+    """What is told of a trained teacher."""
+    validation = evaluate(teacher, dataset.validation, lambda: heartbeat(0))
+    require_finite("validation", validation.loss, teacher.update)
+    return {"validation_accuracy": validation.accuracy, "seconds": teacher.seconds}
 
 
 def teacher_config(config: RunConfig) -> RunConfig:
@@ -163,7 +171,10 @@ def prepare_training(
     Initialisation, batch order, augmentation and dropout draw from generators of their own, all derived from the
     run's seed: two arms with the same seed see the same images in the same order with the same augmentation.
     `weights` names the generator of the initial weights, in whose place `start` is put where the recipe asks for it;
-    `teacher` is in eval mode, on the device. Raises `InvalidInput` for weights that do not fit the model.
+    `teacher` is in eval mode, on the device. Of processes that train together each takes its part of the same batches,
+    augmented by the same draws; only dropout and stochastic depth draw anew in each, other numbers than one process
+    would. Raises `InvalidInput` for weights that do not fit the model, and for a batch or a model that they cannot
+    share.
     """
     recipe, seed, asked = config.recipe, config.seed, config.recipe.start_from
     assert (start is None) == (asked is None), "weights to start from are given where the recipe asks for them"
@@ -175,7 +186,10 @@ def prepare_training(
     model = placement.place(build(config.model, **config.shape))
     if start is not None:
         start_from(model, start.tensors, start.what, start.grid)
-    torch.manual_seed(derive(seed, "dropout"))
+    ranks, part = placement.ranks, None
+    if ranks.size > 1:
+        model, part = synchronise(model, placement.device), Part.of(recipe, ranks.rank, ranks.size)
+    torch.manual_seed(derive(seed, "dropout", *filter(None, [ranks.rank])))
     # One compilation, which takes minutes, serves all updates: parts of two sizes make it one for any size.
     # Evaluations do without, as another mode and number of images would be compiled apart; so do hooks.
     is_uneven = recipe.batch_size % recipe.accumulate != 0
@@ -187,7 +201,7 @@ def prepare_training(
         frozen=freeze_body(model) if asked is not None and asked.trained == "head" else (),
         average=None if recipe.ema_decay is None else copy.deepcopy(model),
         optimizers=build_optimizers(model, recipe),
-        batches=Batches(dataset.train, indices, recipe.batch_size, seed=seed),
+        batches=Batches(dataset.train, indices, recipe.batch_size, seed=seed, part=part),
         inputs=Inputs.of(config.data, side=config.image_size, mean=mean, std=std),
         classes=config.classes,
         augmentation=torch.Generator(placement.device).manual_seed(derive(seed, "augmentation")),
@@ -196,6 +210,7 @@ def prepare_training(
         loss_sum=torch.zeros((), device=placement.device),
         last_loss=torch.zeros((), device=placement.device),
         teacher=teacher,
+        part=part and part.to(placement.device),
     )
 
 
@@ -203,6 +218,9 @@ def run_updates(training: Training) -> Iterator[None]:
     """Do the updates that remain; control returns to the caller after each."""
     updates = training.recipe.total_updates
     training.set_modes()
+    if training.placement.ranks.size > 1:
+        training.parallel = parallel(training.model)
+        training.compiled = training.compiled and torch.compile(training.parallel)
     began = time.perf_counter()
     for images, labels in training.batches.between(training.update, updates):
         loss = _update(training, images, labels)
@@ -220,25 +238,29 @@ def run_updates(training: Training) -> Iterator[None]:
 def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
     """One optimiser update on a batch (B, C, H, W) uint8; returns the mean loss before the update, a scalar.
 
-    A teacher answers for the very images that the model sees; its forward pass is part of the update's time.
+    A teacher answers for the very images that the model sees; its forward pass is part of the update's time. Of
+    processes that train together each is given its part of the batch, and returns the loss of the whole.
     """
     recipe = training.recipe
     mixing, generator = recipe.augmentation, training.augmentation
-    inputs, targets = augment(images, labels, mixing, classes=training.classes, generator=generator)
+    classes, part = training.classes, training.part
+    inputs, targets = augment(images, labels, mixing, classes=classes, generator=generator, part=part)
     inputs = training.inputs(inputs)
     loss = torch.zeros((), device=inputs.device)
-    forward = training.model if training.compiled is None else training.compiled
-    parts = (whole.tensor_split(recipe.accumulate) for whole in (inputs, targets))
-    for part_inputs, part_targets in zip(*parts, strict=True):
-        with training.placement.autocast():
-            logits = forward(part_inputs)
-        taught = None
-        if training.teacher is not None:
-            with torch.no_grad(), training.placement.autocast():
-                taught = training.teacher(part_inputs).argmax(1)
-        part_loss = loss_of(logits.float(), part_targets, taught, recipe) * (len(part_inputs) / len(inputs))
-        part_loss.backward()  # type: ignore[no-untyped-call]
+    forward = next(it for it in (training.compiled, training.parallel, training.model) if it is not None)
+    parts = [whole.tensor_split(recipe.accumulate) for whole in (inputs, targets)]
+    for number, (part_inputs, part_targets) in enumerate(zip(*parts, strict=True), 1):
+        with added_up(training.parallel, is_last=number == recipe.accumulate):
+            with training.placement.autocast():
+                logits = forward(part_inputs)
+            taught = None
+            if training.teacher is not None:
+                with torch.no_grad(), training.placement.autocast():
+                    taught = training.teacher(part_inputs).argmax(1)
+            part_loss = loss_of(logits.float(), part_targets, taught, recipe) * (len(part_inputs) / len(inputs))
+            part_loss.backward()  # type: ignore[no-untyped-call]
         loss += part_loss.detach()
+    loss = training.placement.ranks.mean(loss)
     if recipe.clip_norm is not None:
         nn.utils.clip_grad_norm_(training.model.parameters(), recipe.clip_norm, foreach=True)
     for optimizer in training.optimizers:

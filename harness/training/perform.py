@@ -18,13 +18,14 @@ from harness.records.runs import Journal, RunFolder, RunResult
 from harness.spec import Run, RunConfig
 from harness.spec.formats import counted
 from harness.training import WorkerSettings
-from harness.training.checkpoint import CheckpointFolder
+from harness.training.checkpoint import CheckpointFolder, Checkpoints, FollowedCheckpoints
 from harness.training.device import Placement, choose, keep_freed_memory, memory_errors
 from harness.training.few_shot import few_shot_accuracies, load_target
 from harness.training.loop import train, train_teacher
 from harness.training.numerics import NUMERICS
 from harness.training.profiling import profile
-from harness.training.start import Weights, pretrained, stand_in
+from harness.training.ranks import join
+from harness.training.start import Weights, followed, pretrained, stand_in
 from harness.training.state import Crowded, Diverged, Interrupted, Training
 from harness.training.weights import keep_model
 
@@ -42,10 +43,7 @@ def perform(
     A divergence and a lack of memory are results, other errors pass; `Interrupted` after a checkpoint was kept, and
     `Crowded` for a lack of memory where others hold some of it and the run may move to another card.
     """
-    torch.set_num_threads(settings.threads)
-    if settings.own_process:
-        keep_freed_memory()
-    placement = choose(settings.device, run.config.recipe.precision, deterministic=settings.deterministic)
+    placement = _placement(run.config, settings)
     if placement.device.type == "cuda":
         placement.begin_peak()
     folder.write_config(run)
@@ -60,10 +58,11 @@ def perform(
         result = _blank(run, placement, settings)
         try:
             with memory_errors():
-                start = _start(run.config, folder, settings, heartbeat=heartbeat, stop=stop)
+                start = _start(run.config, folder, settings, placement, heartbeat=heartbeat, stop=stop)
                 if start is not None and (settings.own_process or placement.device.type == "cuda"):
                     placement.begin_peak()
-                training = _train(run, placement, journal, checkpoints, start, heartbeat=heartbeat, stop=stop)
+                signs = {"heartbeat": heartbeat, "stop": stop}
+                training = _train(run, placement, journal.append, checkpoints, start, **signs)
             result = _completed(result, run, folder, training)
         except Diverged as error:
             images = error.update * run.config.recipe.batch_size
@@ -89,8 +88,35 @@ def perform(
     return result
 
 
+def assist(run: Run, settings: WorkerSettings) -> None:
+    """Train `run` with the process that performs it, on this one's part of each batch; keeps nothing.
+
+    Returns also where the training diverges, which the other records. Raises `MemoryError` with what is to be told of
+    it, and otherwise as `perform` does.
+    """
+    placement = _placement(run.config, settings)
+    try:
+        with memory_errors(), contextlib.suppress(Diverged):
+            start = _start(run.config, None, settings, placement)
+            _train(run, placement, lambda event, **fields: None, FollowedCheckpoints(), start)
+    except MemoryError as error:
+        raise MemoryError(_lack_of_memory(error, placement, settings)) from error
+
+
+def _placement(config: RunConfig, settings: WorkerSettings) -> Placement:
+    """Where a run is trained, in this process as it is set up for that."""
+    torch.set_num_threads(settings.threads)
+    if settings.own_process:
+        keep_freed_memory()
+    placement = choose(settings.device, config.recipe.precision, deterministic=settings.deterministic)
+    return replace(placement, ranks=join(settings.member, placement.device))
+
+
 def _where(placement: Placement, settings: WorkerSettings) -> str:
-    return f"{','.join(settings.cards) or placement.device}, {placement.precision}"
+    where = ",".join(settings.cards) or str(placement.device)
+    if placement.ranks.size > 1:
+        where += f" in {placement.ranks.size} processes"
+    return f"{where}, {placement.precision}"
 
 
 def _lack_of_memory(error: MemoryError, placement: Placement, settings: WorkerSettings) -> str:
@@ -105,23 +131,25 @@ def _lack_of_memory(error: MemoryError, placement: Placement, settings: WorkerSe
 
 
 def _start(
-    config: RunConfig, folder: RunFolder, settings: WorkerSettings, **signs: Callable[..., Any]
+    config: RunConfig, folder: RunFolder | None, settings: WorkerSettings, placement: Placement, **signs: Any
 ) -> Weights | None:
     """What a run starts from in place of fresh weights: a file, or a pre-training, which is made where it lacks."""
     asked = config.recipe.start_from
     if asked is None or asked.pretraining is None:
         return stand_in(config)
+    if folder is None:
+        return followed(config, partial(assist, settings=settings), placement.ranks)
     made = partial(perform, settings=replace(settings, profile=False))
-    return pretrained(config, settings.pretrained or folder.path.parent, made, **signs)
+    return pretrained(config, settings.pretrained or folder.path.parent, made, placement.ranks, **signs)
 
 
 def _train(
     run: Run,
     placement: Placement,
-    journal: Journal,
-    checkpoints: CheckpointFolder,
+    emit: Callable[..., object],
+    checkpoints: Checkpoints,
     start: Weights | None,
-    **signs: Callable[..., Any],
+    **signs: Any,
 ) -> Training:
     config, teacher = run.config, None
     dataset = load(config.data, device=placement.device, phase=config.phase, seed=config.seed)
@@ -132,9 +160,9 @@ def _train(
     if config.recipe.distillation is not None:
         teacher = train_teacher(config, dataset, placement, keeper=checkpoints, **signs)
     training = train(
-        config, dataset, placement, emit=journal.append, teacher=teacher, start=start, checkpoints=checkpoints, **signs
+        config, dataset, placement, emit=emit, teacher=teacher, start=start, checkpoints=checkpoints, **signs
     )
-    if target is not None:
+    if target is not None and placement.ranks.leads:
         training.few_shots = few_shot_accuracies(training, target, config, lambda: signs["heartbeat"](training.update))
     return training
 
@@ -143,6 +171,7 @@ def _blank(run: Run, placement: Placement, settings: WorkerSettings) -> RunResul
     """What is known of a result before its training."""
     how = {"host": platform.node(), "threads": settings.threads, "deterministic": settings.deterministic}
     how |= {"cards": ",".join(settings.cards)} if settings.cards else {}
+    how["cards_per_run"] = placement.ranks.size  # no part of the identity: the losses are the same to rounding
     return RunResult(
         digest=run.digest,
         status="failed",

@@ -19,6 +19,7 @@ from harness.spec import InvalidInput, Run, RunConfig, WeightsFile
 from harness.spec.errors import require
 from harness.spec.run import pretraining_config
 from harness.training.numerics import NUMERICS
+from harness.training.ranks import Ranks
 from harness.training.state import Diverged, Interrupted
 
 ARM = "pre-training"  # what a pre-training is called in its own folder
@@ -39,6 +40,7 @@ def pretrained(
     config: RunConfig,
     place: Path,
     perform: Callable[..., RunResult],
+    ranks: Ranks,
     *,
     heartbeat: Callable[[int], object],
     stop: Callable[[], bool],
@@ -53,6 +55,7 @@ def pretrained(
     folder = RunFolder(place / own.digest)
     with _turn(folder.path.with_suffix(".lock"), heartbeat, stop):
         result = _kept_result(folder)
+        ranks.shared(result is None)
         if result is None:
             result = perform(Run(arm=ARM, config=own), folder, heartbeat=lambda update: heartbeat(0), stop=stop)
         if result.status == "diverged":
@@ -61,7 +64,15 @@ def pretrained(
             raise MemoryError(f"the pre-training: {result.reason}")
         tensors = safetensors.torch.load_file(ModelFolder.of_run(folder).weights_path)
     told = {"digest": own.digest, "test_accuracy": result.test_accuracy}
-    return Weights(tensors=tensors, what=_named(own), told=told)
+    return Weights(tensors=ranks.shared(tensors), what=_named(own), told=told)
+
+
+def followed(config: RunConfig, perform: Callable[[Run], object], ranks: Ranks) -> Weights:
+    """Those that the first process of a run has from `pretrained`; where they lack, `perform` helps to make them."""
+    own = pretraining_config(config)
+    if ranks.shared(False):
+        perform(Run(arm=ARM, config=own))
+    return Weights(tensors=ranks.shared({}), what=_named(own))
 
 
 def of_file(file: WeightsFile) -> Weights:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from harness.data.parts import Part
 from harness.data.splits import Batches, Inputs
 from harness.records.runs import Shift, Shots
 from harness.spec import Recipe
@@ -70,6 +72,10 @@ class Training:
     frozen: tuple[nn.Module, ...] = ()  # parts of the model that keep their weights and running statistics
     compiled: Callable[[Tensor], Tensor] | None = None
     """The model's forward pass as torch.compile makes it, where the recipe asks for that; for updates alone."""
+    part: Part | None = None
+    parallel: DistributedDataParallel | None = None
+    """What this process takes of each batch, on its device, and the forward pass that shares the gradients with the
+    others, from the first update on; None in a process that trains alone."""
     test: Evaluation | None = None
     """After the last update, in the confirm phase only; as `shifts` and `few_shots`, where the run asks for them."""
     shifts: tuple[Shift, ...] = ()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from harness.data.augmentation import ERASED_AREA, augment, erase, flip, mix, shift
+from harness.data.augmentation import ERASED_AREA, Draws, augment, erase, flip, mix, shift
 from harness.spec import Augmentation
 
 EVERYTHING = Augmentation(shift=2, flip=True, erase=0.5, mixup=0.2, cutmix=1.0, randaugment=1)
@@ -12,6 +12,10 @@ MANY = 20_000
 
 def rng(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def draws():
+    return Draws(rng())
 
 
 def noise(n=64, channels=3, side=16):
@@ -62,16 +66,16 @@ def test_the_generator_decides_everything(spec):
 
 def test_half_the_images_are_mirrored():
     ramp = torch.arange(4, dtype=torch.uint8).view(1, 1, 1, 4).expand(MANY, 1, 4, 4)
-    flipped = flip(ramp, rng())[:, 0, 0, 0] == 3
+    flipped = flip(ramp, draws())[:, 0, 0, 0] == 3
     assert abs(flipped.float().mean() - 0.5) < 0.02
-    rarely = flip(ramp, rng(), probability=0.1)[:, 0, 0, 0] == 3
+    rarely = flip(ramp, draws(), probability=0.1)[:, 0, 0, 0] == 3
     assert abs(rarely.float().mean() - 0.1) < 0.02
-    assert torch.equal(flip(ramp, rng())[~flipped], ramp[~flipped])
-    assert torch.equal(flip(ramp, rng())[flipped], ramp[flipped].flip(3))
+    assert torch.equal(flip(ramp, draws())[~flipped], ramp[~flipped])
+    assert torch.equal(flip(ramp, draws())[flipped], ramp[flipped].flip(3))
 
 
 def test_shifts_are_uniform_and_padded_with_zeros():
-    moved = shift(marked(MANY), 2, rng())
+    moved = shift(marked(MANY), 2, draws())
     assert (moved.flatten(1).sum(1) == 255).all()  # the dot moved, and nothing else came in
     where = moved.flatten(1).int().argmax(1)
     rows, columns = where // 9 - 4, where % 9 - 4
@@ -83,7 +87,7 @@ def test_shifts_are_uniform_and_padded_with_zeros():
 
 def test_what_moves_out_is_lost_and_what_moves_in_is_black():
     white = torch.full((200, 2, 6, 6), 255, dtype=torch.uint8)
-    moved = shift(white, 3, rng())
+    moved = shift(white, 3, draws())
     bright = (moved[:, 0] > 0).flatten(1).sum(1)
     assert set(bright.tolist()) <= {h * w for h in range(3, 7) for w in range(3, 7)}
     assert len(set(bright.tolist())) > 5
@@ -102,7 +106,7 @@ def test_strength_scales_shift_and_erasing():
 
 def test_erased_rectangles_have_the_right_size_and_number():
     side = 64
-    blank = erase(torch.full((4000, 2, side, side), 9, dtype=torch.uint8), 0.25, rng()) == 0
+    blank = erase(torch.full((4000, 2, side, side), 9, dtype=torch.uint8), 0.25, draws()) == 0
     assert torch.equal(blank[:, 0], blank[:, 1])
     hit = blank[:, 0].flatten(1).any(1)
     assert abs(hit.float().mean() - 0.25) < 0.03
@@ -122,7 +126,7 @@ def test_erased_rectangles_have_the_right_size_and_number():
 def test_mixup_mixes_images_and_labels_by_the_same_share():
     images, labels = torch.zeros((MANY, 1, 2, 2), dtype=torch.uint8), torch.zeros(MANY, dtype=torch.int64)
     images[::2], labels[::2] = 200, 1
-    mixed, targets = mix(images, labels, Augmentation(mixup=0.4), 3, rng())
+    mixed, targets = mix(images, labels, Augmentation(mixup=0.4), 3, draws())
     assert mixed.dtype == targets.dtype == torch.float32
     assert torch.allclose(targets.sum(1), torch.ones(MANY))
     assert torch.allclose(mixed[:, 0, 0, 0] / 200, targets[:, 1], atol=1e-5)
@@ -136,7 +140,7 @@ def test_cutmix_pastes_a_rectangle_and_counts_its_pixels():
     n, side = 4000, 16
     images, labels = torch.zeros((n, 1, side, side), dtype=torch.uint8), torch.zeros(n, dtype=torch.int64)
     images[::2], labels[::2] = 200, 1
-    mixed, targets = mix(images, labels, Augmentation(cutmix=1.0), 2, rng())
+    mixed, targets = mix(images, labels, Augmentation(cutmix=1.0), 2, draws())
     assert set(mixed.unique().tolist()) == {0.0, 200.0}
     assert torch.allclose((mixed == 200).flatten(1).float().mean(1), targets[:, 1], atol=1e-5)
     assert torch.allclose(targets.sum(1), torch.ones(n))
@@ -149,20 +153,20 @@ def test_cutmix_pastes_a_rectangle_and_counts_its_pixels():
 def test_with_both_each_image_is_mixed_by_either():
     images, labels = torch.zeros((2000, 1, 8, 8), dtype=torch.uint8), torch.zeros(2000, dtype=torch.int64)
     images[::2], labels[::2] = 200, 1
-    mixed, targets = mix(images, labels, Augmentation(mixup=1.0, cutmix=1.0), 2, rng())
+    mixed, targets = mix(images, labels, Augmentation(mixup=1.0, cutmix=1.0), 2, draws())
     pure = ((mixed == 0) | (mixed == 200)).flatten(1).all(1)
     assert abs(pure.float().mean() - 0.5) < 0.05
     assert torch.allclose(mixed.flatten(1).mean(1) / 200, targets[:, 1], atol=1e-5)
 
 
 def test_a_tiny_alpha_gives_no_nan():
-    mixed, targets = mix(noise(2000, 1, 4), labels_of(2000), Augmentation(mixup=1e-3, cutmix=1e-3), 10, rng())
+    mixed, targets = mix(noise(2000, 1, 4), labels_of(2000), Augmentation(mixup=1e-3, cutmix=1e-3), 10, draws())
     assert mixed.isfinite().all()
     assert targets.isfinite().all()
 
 
 def test_a_batch_of_one_mixes_with_itself():
-    mixed, targets = mix(noise(1), labels_of(1), Augmentation(mixup=1.0, cutmix=1.0), 10, rng())
+    mixed, targets = mix(noise(1), labels_of(1), Augmentation(mixup=1.0, cutmix=1.0), 10, draws())
     assert torch.allclose(mixed, noise(1).float())
     assert targets.tolist() == [[1.0] + [0.0] * 9]
 

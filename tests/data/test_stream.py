@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from harness.data import content_hash, facts, load, resolve
+from harness.data.parts import Part
 from harness.data.splits import IMAGES_AHEAD, Batches, StreamedSplit, normalisation, random_box, subset
 from harness.spec import DataSpec, InvalidInput
 
@@ -58,6 +59,14 @@ def test_crops_follow_from_the_seed_and_the_update(imagenet):
     assert torch.equal(torch.stack(read(0, 1) + read(1, 3)), torch.stack(whole))
     assert not torch.equal(read(0, 1, seed=1)[0], whole[0])
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_part_of_a_batch_has_its_crops_in_the_whole(imagenet):
+    train, part = load(spec(imagenet)).train, Part(4, torch.tensor([0, 3]), torch.tensor([0, 1]))
+    whole, some = (Batches(train, torch.arange(22), 4, seed=0, part=of) for of in (None, part))
+    for (images, labels), (own, own_labels) in zip(whole.between(1, 3), some.between(1, 3), strict=True):
+        assert torch.equal(images[part.rows], own)
+        assert torch.equal(labels[part.rows], own_labels)
 
 
 def test_crops_do_not_depend_on_the_threads(imagenet):

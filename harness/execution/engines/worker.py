@@ -19,7 +19,7 @@ from harness.records.runs import RunFolder, RunResult
 from harness.spec import DataSpec, InvalidInput, Run
 from harness.training import WorkerSettings
 from harness.training.device import device_fault, require_cards
-from harness.training.perform import perform
+from harness.training.perform import assist, perform
 from harness.training.state import Crowded, Interrupted
 
 BEAT_SECONDS = 0.5
@@ -30,7 +30,7 @@ git_state()
 
 
 def train(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSettings) -> None:
-    """Perform one run on its cards. Sends the update that it is at, a `Fault`, "interrupted" where asked to stop."""
+    """Perform one run on its cards, or assist: sends the updates done, a `Fault`, "interrupted" where asked to stop."""
     show_only(settings.cards)
     # The file stays open for as long as the process lives: the handler writes to its descriptor.
     with contextlib.suppress(OSError, InvalidInput):  # told of by the run itself, which opens it, too
@@ -47,7 +47,10 @@ def train(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSetting
     try:
         with mendable(folder.path):
             require_cards(settings)
-            perform(run, folder, settings, heartbeat=beat, stop=process.asked_to_stop.is_set)
+            if settings.member is None or settings.member.rank == 0:
+                perform(run, folder, settings, heartbeat=beat, stop=process.asked_to_stop.is_set)
+            else:
+                assist(run, settings)
     except Interrupted:
         pipe.send("interrupted")
     except InvalidInput:
