@@ -28,6 +28,7 @@ _CONDITIONS = {
     "numerics": "by training code of different numerics ({}), and may not be comparable",
     "torch": f"with torch {{}}; {_DIGITS}",
     "threads": f"with {{}} threads per run; images/s are not comparable, and {_DIGITS}",
+    "cards_per_run": f"over {{}} cards per run; images/s are not comparable, and {_DIGITS}",
     "deterministic": f"with and without deterministic kernels; images/s are not comparable, and {_DIGITS}",
     "cpu": f"on several processors ({{}}); images/s are not comparable, and {_DIGITS}",
 }

@@ -28,6 +28,9 @@ _workers = click.option(
     "--workers", type=click.IntRange(1), help="Runs at the same time; default: one per core, on cards as --per-device."
 )
 _per_device = click.option("--per-device", type=click.IntRange(1), help="Runs that share a card; default: one.")
+_cards_per_run = click.option(
+    "--cards-per-run", type=click.IntRange(1), default=1, help="Cards that each run is trained on together; default: 1."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document; all else goes to stderr.")
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -35,8 +38,8 @@ ABOVE_0 = click.FloatRange(min=0, min_open=True)
 
 
 def placed(function: Any) -> Any:
-    """Add `--device`, `--workers` and `--per-device`."""
-    return _devices(_workers(_per_device(function)))
+    """Add `--device`, `--workers`, `--per-device` and `--cards-per-run`."""
+    return _devices(_workers(_per_device(_cards_per_run(function))))
 
 
 def of_study(function: Any) -> Any:

@@ -80,16 +80,18 @@ def plan(
     made = make_plan(study)
     # Torch loads from here on: a mistake in the study has been told before.
     from harness.data.survey import outline
-    from harness.execution.launch import Options, make_room
+    from harness.execution.launch import Options, check_shared, make_room
     from harness.execution.progress import open_cells
     from harness.execution.rehearsal import forecast
     from harness.records.provenance import available_cores
     from harness.training.device import choose, devices
 
     names = devices(options["device"], shared=options["per_device"] is not None)
-    slots = make_room(names, Options(results=results, **options), made.runs).capacity()
+    asked, cards = Options(results=results, **options), options["cards_per_run"]
+    check_shared(made, asked)
+    slots = make_room(names, asked, made.runs).capacity()
     placement = choose(names[0], study.recipe.precision)
-    found = forecast(made, placement, threads=max(1, available_cores() // slots))
+    found = forecast(made, placement, threads=max(1, available_cores() // (slots * cards)), cards=cards)
     data = [outline(spec) for spec in made.surveyed]
     cells = open_cells(made, study_folder(study, results))
     shares = (cell.remaining / cell.cell.images_planned for cell in cells)

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from harness.spec import Recipe
-from harness.spec.errors import require
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +23,7 @@ class Part:
 
         Raises `InvalidInput` for a batch that cannot be divided so.
         """
-        check_divisible(recipe, ranks)
+        recipe.check_shared(ranks)
         share = recipe.batch_size // (recipe.accumulate * ranks)
         first = (torch.arange(recipe.accumulate) * ranks + rank) * share
         # An image is mixed with the one before it: a row more in front of each share keeps it there.
@@ -36,13 +35,3 @@ class Part:
     def to(self, device: torch.device) -> "Part":
         """The same on a device."""
         return Part(self.batch_size, self.rows.to(device), self.own.to(device))
-
-
-def check_divisible(recipe: Recipe, ranks: int) -> None:
-    """Refuse a batch, or parts of one, that `ranks` processes cannot share evenly."""
-    parts = recipe.accumulate * ranks
-    require(
-        ranks == 1 or recipe.batch_size % parts == 0,
-        f"recipe.batch_size is {recipe.batch_size}; over {ranks} cards it must be a multiple of {parts}, the cards "
-        "times recipe.accumulate. Change it, recipe.accumulate or --cards-per-run.",
-    )

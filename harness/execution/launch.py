@@ -21,7 +21,7 @@ from harness.records.run_table import load_records
 from harness.records.study_file import read_study
 from harness.records.write_lock import write_lock
 from harness.spec import InvalidInput, ResolvedStudy, to_plain
-from harness.spec.errors import require
+from harness.spec.errors import require, require_within
 from harness.spec.formats import counted
 from harness.spec.study import changed_fields
 from harness.training import WorkerSettings
@@ -36,6 +36,7 @@ class Options:
     engine: str = "processes"
     workers: int | None = None  # runs at the same time; None for one per core on a CPU, `per_device` on each card
     device: str = "auto"  # `auto`, `cpu`, `mps`, `cuda` for every card, or cards: `cuda:0,cuda:2`
+    cards_per_run: int = 1  # cards that each run is trained on together; on a CPU processes, to try it
     per_device: int | None = None  # runs that share a card; None for one, or as many as `workers` need
     deterministic: bool = False
     accept_code_change: bool = False  # keep results of other training code beside new ones; the report says so
@@ -73,7 +74,9 @@ def to_train_again(finished: Sequence[Finished], folder: Path, options: Options)
 def prepare(plan: Plan, tried: list[Rehearsal], options: Options) -> Prepared:
     """Data, device and models, checked where the trainings will run."""
     shared, precision = options.per_device is not None, plan.study.recipe.precision
-    asked = plan.data, plan.surveyed, options.device, precision, tried, options.deterministic, shared
+    over_cards = options.cards_per_run > 1
+    asked = plan.data, plan.surveyed, options.device, precision, tried, options.deterministic, shared, over_cards
+    check_shared(plan, options)
     if options.is_inline:
         require(
             "," not in options.device and not shared,
@@ -87,15 +90,38 @@ def prepare(plan: Plan, tried: list[Rehearsal], options: Options) -> Prepared:
     return processes.prepare(*asked)
 
 
+def check_shared(plan: Plan, options: Options) -> None:
+    """Refuse a study whose runs cannot be trained over several cards, or not in that way."""
+    require_within("--cards-per-run", options.cards_per_run, 1)
+    if options.cards_per_run == 1:
+        return
+    require(
+        options.engine == "processes" and not options.profile,
+        "--cards-per-run needs a process for each card, and --profile looks at one: take the engine processes, without "
+        "--profile.",
+    )
+    for cell in plan.cells:
+        start = cell.recipe.start_from
+        for recipe in (cell.recipe, *([start.pretraining.recipe] if start and start.pretraining else [])):
+            recipe.check_shared(options.cards_per_run)
+
+
 def make_room(devices: tuple[str, ...], options: Options, runs: int) -> Room:
-    """Room on `devices` for a study of so many runs, as the user asks for it."""
-    kind, workers = devices[0].partition(":")[0], options.workers
+    """Room on `devices` for a study of so many runs, as the user asks for it. Raises `InvalidInput` for too few."""
+    kind, workers, each = devices[0].partition(":")[0], options.workers, options.cards_per_run
+    there = len(devices) if kind == "cuda" else 0
+    require(
+        each in range(1, max(there, 1) + 1) or (each > 1 and options.device == "cpu"),
+        f"--cards-per-run is {each}, and of cards there are {there}. Ask for fewer; --device cpu tries it with "
+        "processes in the place of cards.",
+    )
     if options.is_inline:
         return Room(devices=devices[:1])
     if kind == "cuda":
-        shared = options.per_device or math.ceil((workers or 1) / len(devices))
-        return Room(devices=devices, per_device=shared, most=min(workers or runs, runs))
-    return Room(devices=devices, per_device=min(workers or (origin.available_cores() if kind == "cpu" else 1), runs))
+        shared = options.per_device or math.ceil((workers or 1) * each / len(devices))
+        return Room(devices=devices, per_device=shared, per_run=each, most=min(workers or runs, runs))
+    usual = max(1, origin.available_cores() // each) if kind == "cpu" else 1
+    return Room(devices=devices, per_device=min(workers or usual, runs))
 
 
 def make_engine(plan: Plan, options: Options, devices: tuple[str, ...]) -> Engine:
@@ -106,7 +132,7 @@ def make_engine(plan: Plan, options: Options, devices: tuple[str, ...]) -> Engin
         # A process of its own is shown the cards of its run alone, see `slots`; this one sees them all.
         device="cuda" if is_cuda and not options.is_inline else devices[0],
         cards=devices[:1] if is_cuda and options.is_inline else (),
-        threads=max(1, origin.available_cores() // room.capacity()),
+        threads=max(1, origin.available_cores() // (room.capacity() * options.cards_per_run)),
         deterministic=options.deterministic,
         checkpoint_seconds=options.checkpoint_seconds,
         own_process=not options.is_inline,
@@ -117,7 +143,8 @@ def make_engine(plan: Plan, options: Options, devices: tuple[str, ...]) -> Engin
         from harness.execution.engines.worker import InlineEngine
 
         return InlineEngine(settings)
-    return processes.ProcessEngine(settings, room, patience_seconds=options.patience_seconds)
+    ranks, patience = options.cards_per_run, options.patience_seconds
+    return processes.ProcessEngine(settings, room, ranks=ranks, patience_seconds=patience)
 
 
 def register(study: ResolvedStudy, folder: Path) -> str:

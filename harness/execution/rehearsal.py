@@ -21,6 +21,7 @@ from harness.training.device import Placement, choose, devices, memory_errors
 from harness.training.evaluation import evaluate
 from harness.training.few_shot import load_target
 from harness.training.loop import prepare_training, run_updates, teacher_config
+from harness.training.ranks import check_layers
 from harness.training.start import stand_in
 from harness.training.state import Diverged, Training
 
@@ -37,6 +38,7 @@ def check(
     rehearsals: Iterable[Rehearsal] = (),
     deterministic: bool = False,
     shared: bool = False,
+    over_cards: bool = False,
 ) -> Iterator[Prepared]:
     """Find the devices, load every data set once, look at those `surveyed`; yields that, then tries the models."""
     names = devices(device, shared=shared)
@@ -47,12 +49,15 @@ def check(
         if spec in surveyed:
             found.append(survey(spec, loaded))
     yield Prepared(devices=names, data=tuple(found))
-    rehearse(rehearsals, names[0], deterministic=deterministic)
+    rehearse(rehearsals, names[0], deterministic=deterministic, over_cards=over_cards)
 
 
-def rehearse(rehearsals: Iterable[Rehearsal], device: str, *, deterministic: bool = False) -> None:
+def rehearse(
+    rehearsals: Iterable[Rehearsal], device: str, *, deterministic: bool = False, over_cards: bool = False
+) -> None:
     """Try an update of each model; raises `InvalidInput` naming the arm whose update fails.
 
+    And where each run is to be trained over several cards, the arm whose model cannot be.
     A lack of memory and a loss that is no number are not refused: they are results, which the arm's runs will record.
     """
     first: dict[RunConfig, Rehearsal] = {}
@@ -65,7 +70,9 @@ def rehearse(rehearsals: Iterable[Rehearsal], device: str, *, deterministic: boo
         for config, item in first.items():
             placement = choose(device, config.recipe.precision, deterministic=deterministic)
             with suppress(MemoryError, Diverged), refused_by_name(item.arm, config), memory_errors():
-                _try(config, item.facts, placement)
+                model = _try(config, item.facts, placement).model
+                if over_cards:
+                    check_layers(model)
             if not is_cpu:
                 torch.cuda.empty_cache()  # the trainings may be in other processes
     finally:
@@ -100,7 +107,7 @@ def _single_update(config: RunConfig, most: int | None) -> RunConfig:
     return replace(config, seed=0, recipe=recipe, data=replace(config.data, train_size=images))
 
 
-def _try(config: RunConfig, facts: SourceFacts, placement: Placement) -> None:
+def _try(config: RunConfig, facts: SourceFacts, placement: Placement) -> Training:
     dataset = made_up(config, facts, config.recipe.batch_size, placement)
     teacher = None
     if config.recipe.distillation is not None:
@@ -112,6 +119,7 @@ def _try(config: RunConfig, facts: SourceFacts, placement: Placement) -> None:
     load_target(config, placement)  # which refuses one of too few images
     if family_of(config.model).parts is None:
         macs_per_image(config.model, **config.shape)  # a single image, as the last part of a split may be
+    return trained
 
 
 def _updated(training: Training) -> Training:
@@ -155,8 +163,11 @@ class Forecast:
         return self.pretraining_seconds + trained + evaluated_seconds + runs * START_SECONDS
 
 
-def forecast(plan: Plan, placement: Placement, *, threads: int) -> list[Forecast]:
-    """Time every distinct model of a plan for a moment; nothing is kept, no real image is read."""
+def forecast(plan: Plan, placement: Placement, *, threads: int, cards: int = 1) -> list[Forecast]:
+    """Time every distinct model of a plan for a moment; nothing is kept, no real image is read.
+
+    Over several `cards` each is taken to do its part of a batch as this device does, and to wait for no other.
+    """
     torch.set_num_threads(threads)
     timed: dict[object, tuple[int, float, float]] = {}
 
@@ -165,7 +176,7 @@ def forecast(plan: Plan, placement: Placement, *, threads: int) -> list[Forecast
         key = (cell.arm.model, cell.recipe.batch_size, cell.data.image_size, start and start.trained)
         if key not in timed:
             with refused_by_name(cell.arm.name, cell.confirm(0, {}).config):
-                timed[key] = _time(cell, placement)
+                timed[key] = _time(cell, placement, cards)
         return timed[key]
 
     cells, counted = list[Forecast](), set[object]()
@@ -202,13 +213,14 @@ def _pretrainings(cell: Cell) -> list[Cell]:
     return [replace(one, seeds=(seed,)) for seed in range(made.seeds)]
 
 
-def _time(cell: Cell, placement: Placement) -> tuple[int, float, float]:
+def _time(cell: Cell, placement: Placement, cards: int) -> tuple[int, float, float]:
     """MACs of an image, seconds of training per image, seconds of evaluation per image."""
     config = cell.confirm(0, {}).config
     macs = macs_per_image(config.model, **config.shape)
-    batch, timed = probe_size(macs, cell.recipe.batch_size, placement.device.type)
+    part = max(1, cell.recipe.batch_size // cards)
+    batch, timed = probe_size(macs, part, placement.device.type)
     recipe = replace(cell.recipe, batch_size=batch, accumulate=1, updates=1 + timed, compile=False)
-    if batch < cell.recipe.batch_size:  # else an optimiser's step for a few images passes for most of the work
+    if batch < part:  # else an optimiser's step for a few images passes for most of the work
         recipe = replace(recipe, optimizer="sgd", momentum=0.0, clip_norm=None, ema_decay=None)
     # No dataset is made up beyond the batch, though a real one has at least an image of each class.
     config = replace(config, recipe=recipe, data=replace(cell.data, train_size=batch))
@@ -221,7 +233,7 @@ def _time(cell: Cell, placement: Placement) -> tuple[int, float, float]:
         pass
     evaluate(training, dataset.validation)
     evaluation = evaluate(training, dataset.validation).seconds
-    return macs, training.seconds / (timed * batch), evaluation / len(dataset.validation)
+    return macs, training.seconds / (timed * batch * cards), evaluation / len(dataset.validation)
 
 
 def probe_size(macs: int, batch_size: int, device: str) -> tuple[int, int]:

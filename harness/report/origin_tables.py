@@ -30,6 +30,7 @@ _PROVENANCE = {
     "precision": "Precision",
     "device": "Device",
     "cards": "Cards",
+    "cards_per_run": "Cards per run",
     "set_aside": "Cards set aside",
     "cpu": "CPU",
     "cores": "Cores",

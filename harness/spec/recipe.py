@@ -216,6 +216,17 @@ class Recipe(Checked):
         """The budget in training images seen, of a recipe that is `resolved`."""
         return self.total_updates * self.batch_size
 
+    def check_shared(self, cards: int) -> None:
+        """Refuse a batch whose parts so many cards cannot share evenly, and torch.compile on more than one."""
+        parts = self.accumulate * cards
+        require(
+            cards == 1 or self.batch_size % parts == 0,
+            f"recipe.batch_size is {self.batch_size}; over {cards} cards it must be a multiple of {parts}, the cards "
+            "times recipe.accumulate. Change it, recipe.accumulate or --cards-per-run.",
+        )
+        told = "recipe.compile is for runs on one card. Set it to false, or leave out --cards-per-run."
+        require(cards == 1 or not self.compile, told)
+
     def written_out(self) -> "Recipe":
         """The same recipe with the optimiser's usual settings as values."""
         return replace(self, learning_rate=self.rate, weight_decay=self.decay)

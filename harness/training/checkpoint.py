@@ -122,7 +122,8 @@ class CheckpointFolder:
 
     def restore_teacher(self, use: Callable[[dict[str, Any]], T], placement: Placement) -> T | None:
         """What `use` makes of the kept teacher's state; None without one that serves."""
-        path, found = self._folder / "teacher.pt", None
+        path = self._folder / "teacher.pt"
+        found: T | None = None
         if path.exists():
             found = self._used(path, placement, lambda state, _: use(state), "the teacher is trained again")
         _send(None if found is None else path, placement)

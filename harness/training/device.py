@@ -170,7 +170,7 @@ def devices(asked: str, *, shared: bool = False) -> tuple[str, ...]:
 
 def require_cards(settings: WorkerSettings) -> None:
     """Raise a `RuntimeError` where the cards of a run have gone from this machine."""
-    if settings.device == "cuda":
+    if settings.device.startswith("cuda"):
         there = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if there < len(settings.cards):
             raise RuntimeError(f"no CUDA-capable device is there any more as {', '.join(settings.cards)}")

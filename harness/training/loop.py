@@ -220,7 +220,6 @@ def run_updates(training: Training) -> Iterator[None]:
     training.set_modes()
     if training.placement.ranks.size > 1:
         training.parallel = parallel(training.model)
-        training.compiled = training.compiled and torch.compile(training.parallel)
     began = time.perf_counter()
     for images, labels in training.batches.between(training.update, updates):
         loss = _update(training, images, labels)
@@ -247,7 +246,7 @@ def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
     inputs, targets = augment(images, labels, mixing, classes=classes, generator=generator, part=part)
     inputs = training.inputs(inputs)
     loss = torch.zeros((), device=inputs.device)
-    forward = next(it for it in (training.compiled, training.parallel, training.model) if it is not None)
+    forward = training.parallel or training.compiled or training.model
     parts = [whole.tensor_split(recipe.accumulate) for whole in (inputs, targets)]
     for number, (part_inputs, part_targets) in enumerate(zip(*parts, strict=True), 1):
         with added_up(training.parallel, is_last=number == recipe.accumulate):

@@ -57,6 +57,13 @@ class Fault:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OutOfMemory:
+    """What a process says that has too little memory for its part of a run; it is the run's result."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class SetAside:
     """A device gets no more runs."""
 

@@ -1,4 +1,4 @@
-"""Runs side by side, each in a fresh process."""
+"""Runs side by side, each in a fresh process, or in one for each of its cards."""
 
 import contextlib
 import os
@@ -6,15 +6,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from harness.execution.engines import Beat, Fault, Happening, Outcome, Prepared
+from harness.execution.engines import Beat, Fault, Happening, Outcome, OutOfMemory, Prepared
 from harness.execution.engines.slots import Room, Slot, assign
 from harness.execution.engines.watch import Watch
 from harness.execution.process import DUMP_SIGNAL, Call, CallEndedError, CallFailedError
-from harness.records.runs import RunFolder
+from harness.records.provenance import code_fingerprint
+from harness.records.runs import RunFolder, RunResult
 from harness.spec import InvalidInput, Run
-from harness.training import WorkerSettings
+from harness.training import Member, WorkerSettings
+from harness.training.numerics import NUMERICS
 
 LONGEST_REHEARSALS = 120.0  # seconds that the models' first updates may take together, else trainings start without
 
@@ -24,18 +28,34 @@ class _Worker:
     run: Run
     folder: RunFolder
     slot: Slot
-    call: Call
+    calls: list[Call]  # by rank; the first one leads, and speaks for the run
+    meeting: TemporaryDirectory[str] | None  # where they find each other; None for one alone
     quiet: float = 0.0  # seconds since it was last heard of, as far as somebody listened
     error: str = ""
     fault: Fault | None = None
+    lack: OutOfMemory | None = None
     interrupted: bool = False
+
+    def close(self) -> None:
+        """End its processes."""
+        for call in self.calls:
+            call.close()
+        self.calls.clear()
+        if self.meeting is not None:
+            self.meeting.cleanup()
 
 
 class ProcessEngine:
-    """Runs in a `room`; one without progress for `patience_seconds` is ended, one that dies ends no other."""
+    """Runs in a `room`; one without progress for `patience_seconds` is ended, one that dies ends no other.
 
-    def __init__(self, settings: WorkerSettings, room: Room, *, patience_seconds: float = 600.0) -> None:
+    A run over several cards has `ranks` processes. Where one of them dies or fails, all end, as the others would wait.
+    """
+
+    def __init__(
+        self, settings: WorkerSettings, room: Room, *, ranks: int = 1, patience_seconds: float = 600.0
+    ) -> None:
         self._settings, self._room, self._patience_seconds = settings, room, patience_seconds
+        self._ranks = ranks
         self._workers, self._watch = dict[str, _Worker](), Watch()
 
     @property
@@ -57,7 +77,12 @@ class ProcessEngine:
             cards=tuple(device for device in slot if ":" in device),
             may_move=self._room.per_device == 1 and len(untried) >= self._room.per_run,
         )
-        self._workers[run.digest] = _Worker(run, folder, slot, Call("train", run, folder, settings))
+        meeting = None
+        if self._ranks > 1:
+            meeting = TemporaryDirectory(prefix="patchbench-", ignore_cleanup_errors=True)
+        given = [settings] if meeting is None else _by_rank(settings, self._ranks, Path(meeting.name))
+        calls = [Call("train", run, folder, each) for each in given]
+        self._workers[run.digest] = _Worker(run, folder, slot, calls, meeting)
 
     def _slot_for(self, run: Run) -> Slot:
         """The devices that a run would get now; none where there is no room for it."""
@@ -66,38 +91,50 @@ class ProcessEngine:
         return assign(self._room, busy, self._watch.aside, pending).get(run.digest, ())
 
     def wait(self, seconds: float) -> Sequence[Happening]:
-        pipes: dict[Any, _Worker] = {worker.call.pipe: worker for worker in self._workers.values()}
+        # The first one last: it fails, too, when another does, and the other's word says why.
+        pipes: dict[Any, tuple[_Worker, Call]] = {
+            call.pipe: (worker, call) for worker in self._workers.values() for call in reversed(worker.calls)
+        }
         began = time.monotonic()
         ready = wait(list(pipes), timeout=seconds)
         waited = min(time.monotonic() - began, seconds)  # no longer: Ctrl-Z stops this process with its workers
-        for worker in pipes.values():
+        for worker in self._workers.values():
             worker.quiet += waited
-        happened = [event for pipe in ready for event in self._receive(pipes[pipe])]
+        heard = [found for pipe, found in pipes.items() if pipe in ready]
+        happened = [event for worker, call in heard if call in worker.calls for event in self._receive(worker, call)]
         stalled = [worker for worker in self._workers.values() if worker.quiet > self._patience_seconds]
         return [*happened, *(event for worker in stalled for event in self._end_stalled(worker))]
 
     def stop(self) -> None:
         for worker in self._workers.values():
-            worker.call.process.terminate()
+            worker.calls[0].process.terminate()  # which tells the others
 
     def close(self) -> None:
         for worker in self._workers.values():
-            worker.call.close()
+            worker.close()
         self._workers.clear()
 
-    def _receive(self, worker: _Worker) -> Sequence[Happening]:
-        """What follows from one event of a worker; the end of its process is the end of its run."""
+    def _receive(self, worker: _Worker, call: Call) -> Sequence[Happening]:
+        """What follows from one event of a worker; the end of a process is the end of its run, but for one in peace."""
+        leads = call is worker.calls[0]
         try:
-            match worker.call.hear():
+            match call.hear():
                 case int(update):
                     worker.quiet = 0.0
                     return [Beat(digest=worker.run.digest, update=update, slot=worker.slot)]
                 case Fault() as fault:
                     worker.fault = fault
+                case OutOfMemory() as lack:
+                    worker.lack = lack
+                    return self._end(worker)
                 case "interrupted":
                     worker.interrupted = True
+                case None if not leads:  # it has done its part of the last update
+                    worker.calls.remove(call)
+                    call.close()
         except CallFailedError as error:
-            worker.error = str(error)
+            worker.error = worker.error or str(error)
+            return () if leads else self._end(worker)
         except CallEndedError as error:
             worker.error = worker.error or f"The worker process ended with {error}. Fewer --workers need less memory."
             return self._end(worker)
@@ -105,9 +142,15 @@ class ProcessEngine:
 
     def _end(self, worker: _Worker) -> Sequence[Happening]:
         """Read what a worker has left."""
-        worker.call.close()
+        worker.close()
         del self._workers[worker.run.digest]
         result = None if worker.interrupted else worker.folder.result()
+        if result is None and worker.lack is not None:
+            digest, reason, code = worker.run.digest, worker.lack.reason, code_fingerprint()
+            result = RunResult(
+                digest=digest, status="out_of_memory", reason=reason, code_fingerprint=code, numerics=NUMERICS
+            )
+            worker.folder.write_result(result)
         if result is not None:
             worker.folder.tidy()
         outcome = Outcome(
@@ -123,10 +166,18 @@ class ProcessEngine:
     def _end_stalled(self, worker: _Worker) -> Sequence[Happening]:
         """End a worker that has shown no progress for too long, after it has written its stacks."""
         worker.error = f"No progress for {self._patience_seconds:.0f} s; the stacks are in {worker.folder.log_path}."
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(worker.call.process.pid or 0, DUMP_SIGNAL)
+        for call in worker.calls:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(call.process.pid or 0, DUMP_SIGNAL)
         time.sleep(0.5)
         return self._end(worker)
+
+
+def _by_rank(settings: WorkerSettings, ranks: int, place: Path) -> list[WorkerSettings]:
+    """What each process of a run is given; they meet in a folder of their own, `place`."""
+    members = [Member(rank=rank, size=ranks, meeting=place / "meeting") for rank in range(ranks)]
+    devices = [f"cuda:{rank}" if settings.device == "cuda" else settings.device for rank in range(ranks)]
+    return [replace(settings, member=it, device=device) for it, device in zip(members, devices, strict=True)]
 
 
 def prepare(*asked: Any) -> Prepared:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.execution import process, rehearsal
-from harness.execution.engines import Fault, Happening, Outcome
+from harness.execution.engines import Fault, Happening, Outcome, OutOfMemory
 from harness.execution.engines.slots import show_only
 from harness.records.failpoints import reached
 from harness.records.files import mendable
@@ -55,6 +55,8 @@ def train(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSetting
         pipe.send("interrupted")
     except InvalidInput:
         raise
+    except MemoryError as error:
+        pipe.send(OutOfMemory(reason=str(error)))
     except BaseException as error:
         if (fault := fault_of(error)) is not None:
             pipe.send(fault)
