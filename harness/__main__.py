@@ -43,7 +43,16 @@ def cli(context: click.Context, folder: Path) -> None:
 
 for verb in (
     *(studies.list_, studies.show, studies.plan, studies.run, studies.status),
-    *(results.report, results.verify, results.compare, results.headline, results.load, results.sync, results.ui),
+    *(
+        results.report,
+        results.verify,
+        results.compare,
+        results.headline,
+        results.load,
+        results.look,
+        results.sync,
+        results.ui,
+    ),
     *(machine.doctor, machine.bench, machine.data),
 ):
     cli.add_command(verb)

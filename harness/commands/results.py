@@ -1,4 +1,4 @@
-"""What a study has left, and its mirror in MLflow: report, verify, compare, load, sync, ui."""
+"""What a study has left, and its mirror in MLflow: report, verify, compare, load, look, sync, ui."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ from harness.commands.options import (
     scale_option,
 )
 from harness.console import make_console, say, say_json, table, tell
-from harness.records.layout import StudyFolder
+from harness.records.layout import REPORT_FILE, StudyFolder
 from harness.spec import SCALES, InvalidInput
 from harness.spec.formats import counted
 
@@ -164,6 +164,26 @@ def load(results: Path, digest: str, output: Path | None, register: str | None, 
     say(*(f"Written: {path}" for path in written), err=as_json)
     if version:
         say(f"Registered in MLflow: models:/{register}/{version}", err=as_json)
+
+
+@click.command()
+@of_study
+@click.option("--arm", "arms", multiple=True, help="Only into this arm's model; may be given several times.")
+@json_option
+@click.pass_obj
+def look(results: Path, name: str, scale: str | None, arms: tuple[str, ...], as_json: bool) -> None:
+    """Look inside the best model of each arm (attention, filters, similarity, reach), then rebuild the report."""
+    from harness.execution.publish import look as look_inside
+    from harness.records.files import read_json
+
+    folder = existing(results, name, scale)
+    look_inside(folder, partial(say, err=as_json), arms)
+    said = read_json(folder / REPORT_FILE)
+    if as_json:
+        say_json({"inside": said["inside"], "files": said["files"]["figures"]})
+    else:
+        figures = [path for path in said["files"]["figures"] if path.startswith("inside/")]
+        say(*said["inside"], *(f"Written: {folder / path}" for path in figures))
 
 
 @click.command()

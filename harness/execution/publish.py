@@ -6,7 +6,7 @@ A study file's own claims and figures are asked by `run` and `report FILE.py`; o
 import contextlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ from harness.analysis.evidence import evidence_of
 from harness.analysis.judging import KEY as CLAIMS
 from harness.analysis.judging import own_verdicts
 from harness.analysis.looks import current
+from harness.execution.inside_models import look_inside, open_models
 from harness.execution.overrides import resolve_study
 from harness.execution.plan import make_plan
 from harness.execution.progress import Finished, open_cells
 from harness.records import looks, manifest, run_table
 from harness.records.files import RecordsError, is_being_set_aside, remove_unfinished, set_aside_together
-from harness.records.layout import StudyFolder
+from harness.records.insides import write_insides
+from harness.records.layout import StudyFolder, command_line
 from harness.records.provenance import report_maker
 from harness.records.run_table import StudyRecords, with_columns
 from harness.records.runs import Labels, RunResult
@@ -51,7 +53,20 @@ def publish(
     """
     with write_lock(StudyFolder(folder).write_lock):
         looks.require_ledger(folder)
-        return _write(_collected(folder, known), folder, say, own)
+        return _write(_collected(folder, known), folder, say, own, inside=True)
+
+
+def look(folder: Path, say: Say, arms: Collection[str] = ()) -> None:
+    """Look into the best models of a study, of `arms` or of all, and make its report again with what is seen."""
+    StudyFolder(folder).require_inside(folder.parents[1])
+    with write_lock(StudyFolder(folder).write_lock):
+        looks.require_ledger(folder)
+        manifest.require_unchanged(folder)
+        study, _ = read_study(folder)
+        found = look_inside(folder, study, say, arms)
+        (folder / manifest.NAME).unlink(missing_ok=True)  # it speaks of the inside.json that is written over now
+        write_insides(folder, found)
+        _report(folder, None)
 
 
 def rebuild(folder: Path, say: Say, own: ResolvedStudy | None = None) -> Findings:
@@ -101,7 +116,9 @@ def _collected(folder: Path, known: Mapping[str, RunResult] | None = None) -> St
     return collect(study, [item for cell in cells for item in cell.finished()], provenance)
 
 
-def _write(records: StudyRecords, folder: Path, say: Say, own: ResolvedStudy | None) -> Findings:
+def _write(
+    records: StudyRecords, folder: Path, say: Say, own: ResolvedStudy | None, *, inside: bool = False
+) -> Findings:
     """Write the tables, figures and pages; what results of other settings are set aside for, is said."""
     places, kept = StudyFolder(folder), dict[str, Any]()
     if _kept_digests(folder) - set(records.runs["digest"]) or is_being_set_aside(places.aside, ASIDE):
@@ -115,7 +132,19 @@ def _write(records: StudyRecords, folder: Path, say: Say, own: ResolvedStudy | N
         kept = {key: before[key] for key in (CLAIMS, FIGURES) if key in before}
     (folder / manifest.NAME).unlink(missing_ok=True)  # it speaks of the files that are written over now
     run_table.write_tables(folder, replace(records, provenance=records.provenance | kept))
+    if inside and records.study.scale != "smoke":  # whose trainings take hardly longer
+        _look_again(records.study, folder, say)
     return _report(folder, own)
+
+
+def _look_again(study: ResolvedStudy, folder: Path, say: Say) -> None:
+    """Look into the models that are new; what fails there costs no more than its pictures."""
+    try:
+        if open_models(folder, study):
+            write_insides(folder, look_inside(folder, study, lambda text: None, anew=False))
+    except Exception as error:
+        again = command_line(folder.parents[1], "look", study.name, "--scale", study.scale)
+        say(f"The models were not looked into ({' '.join(str(error).split())[:300]}). Try again: {again}")
 
 
 def _changes(folder: Path, records: StudyRecords) -> str:

@@ -139,8 +139,8 @@ class Runner:
                     provenance["wall_seconds"] = round(provenance["wall_seconds"] + time.monotonic() - began, 1)
                     with contextlib.suppress(RecordsError):  # a full disk is told of by whatever has found it first
                         write_study(self._places.work, study, provenance)
-                self._write_report()
                 export_models(study, self._finished(), self._folder)
+                self._write_report()
                 self._mirror.close(artifacts=self._places.report_files())
         return self._folder
 
@@ -163,7 +163,7 @@ class Runner:
             del known[item.run.digest]
         self._cells = open_cells(self._plan, self._folder, known)  # another launch may have ended in between
         with write_lock(self._places.write_lock):
-            for place in (self._places.path, self._places.figures, self._places.work):
+            for place in (self._places.path, self._places.figures, self._places.inside, self._places.work):
                 remove_unfinished(place)
         for item in self._finished():
             item.folder.tidy()

@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from harness.spec.errors import InvalidInput
 from harness.spec.model import Architecture
@@ -23,6 +24,20 @@ class Parts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Inside:
+    """What can be looked at in a model: modules of its own, whose inputs and outputs hooks hear, and parameters."""
+
+    blocks: tuple[nn.Module, ...]
+    """In order; each makes tokens (B, N, D) or feature maps (B, C, h, w)."""
+    patch_size: int | None = None  # side of the patches that are tokens, pixels; None where there are none
+    attentions: tuple[tuple[nn.Module, Callable[[Tensor], Tensor]], ...] = ()
+    """Of each block, a module and the weights (B, H, N, N) that it computes from its input (B, N, D)."""
+    pooled: int | None = None  # how many of the first tokens the head reads; None for all. The last are the patches
+    filters: Tensor | None = None  # (D, C, p, p), the linear map of patches
+    positions: Tensor | None = None  # (P, D), the position embeddings of the patches
+
+
+@dataclass(frozen=True, kw_only=True)
 class Family:
     """A family of models; `harness.models.FAMILIES` lists them."""
 
@@ -30,6 +45,8 @@ class Family:
     build: Callable[..., nn.Module]
     """`build(spec, image_size=, channels=, classes=)` draws a model from torch's global generator."""
     parts: Parts | None = None  # none for models of others, of whose insides nothing is known
+    inside: Callable[[Any, Any], Inside] | None = None
+    """`inside(model, spec)` of a model of the family; None where it cannot be looked into."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,14 @@ Letters of the shape comments: B images, C channels, r image side in pixels, w w
 All of them work in both memory formats; `channels_last` is the faster one for convolutions on CPU and GPU.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torchvision.models import resnet as torchvision_resnet
 
-from harness.models.family import Family, Parts
+from harness.models.family import Family, Inside, Parts
 from harness.spec import ResNetSpec
 from harness.spec.model import SMALL_RESNET_DEPTHS
 
@@ -94,4 +97,14 @@ def _build(spec: ResNetSpec, **shape: int) -> nn.Module:
 
 _BLOCKS = ("stages", "layer1", "layer2", "layer3", "layer4")
 
-RESNET = Family(spec=ResNetSpec, build=_build, parts=Parts(stem="conv1", blocks=_BLOCKS, head="fc"))
+_PARTS = Parts(stem="conv1", blocks=_BLOCKS, head="fc")
+
+
+def _inside(model: nn.Module, spec: ResNetSpec) -> Inside:
+    del spec
+    layers = (getattr(model, f"layer{stage}") for stage in range(1, 5))
+    parts: Iterable[Any] = model.stages if isinstance(model, SmallResNet) else layers
+    return Inside(blocks=tuple(block for part in parts for block in part))
+
+
+RESNET = Family(spec=ResNetSpec, build=_build, parts=_PARTS, inside=_inside)

@@ -19,7 +19,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from harness.models.attention_start import impulse, mimetic
-from harness.models.family import Family, Parts
+from harness.models.family import Family, Inside, Parts
+from harness.models.position import (
+    LearnedPosition,
+    RelativePosition,
+    first_patch,
+    of_patches,
+    position_embedding,
+    sines_and_cosines,
+)
 from harness.models.resnet import BasicBlock
 from harness.spec import ViTSpec
 
@@ -38,7 +46,7 @@ class ViT(nn.Module):
         self.pool, self.pool_norm = spec.pool, spec.pool_norm
         self.class_token = nn.Parameter(torch.empty(1, 1, spec.width)) if spec.pool != "mean" else None
         self.distillation_token = nn.Parameter(torch.empty(1, 1, spec.width)) if spec.distillation_token else None
-        self.position = _position_embedding(spec, grid)
+        self.position = position_embedding(spec, grid)
         self.dropout = _dropout(spec.dropout)
         self.blocks = nn.ModuleList(Block(spec, grid, index) for index in range(spec.depth))
         self.norm = nn.LayerNorm(spec.width, spec.norm_eps) if spec.norm == "pre" else nn.Identity()
@@ -137,10 +145,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         B, N, D = x.shape  # noqa: N806
-        # Taking q, k and v apart at dim 2 lets the backward pass write their gradients in place, without one more copy.
-        qkv = self.qkv(x).view(B, N, 3, self.heads, D // self.heads).unbind(2)
-        q, k, v = (part.transpose(1, 2) for part in qkv)  # (B, H, N, d) each
-        bias = None if self.relative_position is None else self.relative_position().to(q.dtype)  # (H, N, N)
+        q, k, v, bias = self._projected(x)
         dropout = self.dropout if self.training else 0.0
         # In outline always explicit: its products can be counted.
         if x.device.type == "meta" or (x.device.type == "cpu" and N <= EXPLICIT_TOKENS):
@@ -149,6 +154,20 @@ class Attention(nn.Module):
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
         out: Tensor = self.output(y.transpose(1, 2).reshape(B, N, D))
         return out
+
+    def weights(self, x: Tensor) -> Tensor:
+        """The attention weights (B, H, N, N), from query to key, that `forward` computes of x, without dropout."""
+        q, k, _, bias = self._projected(x)
+        scores = q * q.shape[-1] ** -0.5 @ k.mT
+        return (scores if bias is None else scores + bias).softmax(-1)
+
+    def _projected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Queries, keys and values (B, H, N, d), and the relative bias (H, N, N), if any."""
+        B, N, D = x.shape  # noqa: N806
+        # Taking q, k and v apart at dim 2 lets the backward pass write their gradients in place, without one more copy.
+        qkv = self.qkv(x).view(B, N, 3, self.heads, D // self.heads).unbind(2)
+        q, k, v = (part.transpose(1, 2) for part in qkv)
+        return q, k, v, None if self.relative_position is None else self.relative_position().to(q.dtype)
 
 
 def explicit_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
@@ -205,103 +224,6 @@ class ConvolutionStem(nn.Module):
         return tokens
 
 
-class LearnedPosition(nn.Module):
-    """One learned vector per token, not the patches' only (equation 1): adds (1, N, D) to (B, N, D)."""
-
-    def __init__(self, tokens: int, width: int) -> None:
-        super().__init__()
-        self.table = nn.Parameter(torch.empty(1, tokens, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.table
-
-
-class LearnedPosition2D(nn.Module):
-    """A learned vector of size D/2 per row and one per column, concatenated (appendix D.4); none for a class token."""
-
-    def __init__(self, grid: int, width: int) -> None:
-        super().__init__()
-        self.rows = nn.Parameter(torch.empty(grid, 1, width // 2))
-        self.columns = nn.Parameter(torch.empty(1, grid, width - width // 2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return _add_to_patches(x, _table(self.rows, self.columns))
-
-
-class SinCosPosition2D(nn.Module):
-    """Fixed sines and cosines of row and column (arXiv 1706.03762, section 3.5, on two axes); none for a class token.
-
-    Each axis has D/4 frequencies, geometric from 1 to 1/10000 (exclusive).
-    """
-
-    table: Tensor
-
-    def __init__(self, grid: int, width: int) -> None:
-        super().__init__()
-        self.register_buffer("table", _sines_and_cosines(grid, width), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return _add_to_patches(x, self.table)
-
-
-class RelativePosition(nn.Module):
-    """A learned bias of the attention scores per head and 2-D offset between patches (appendix D.4).
-
-    `forward` gives it from query (second) to key (third): (H, N, N). Class and distillation token get none.
-    """
-
-    index: Tensor
-
-    def __init__(self, spec: ViTSpec, grid: int) -> None:
-        super().__init__()
-        self.first_patch = _first_patch(spec)
-        self.table = nn.Parameter(torch.empty(spec.heads, (2 * grid - 1) ** 2))
-        offset = torch.arange(grid)[:, None] - torch.arange(grid) + grid - 1  # (g, g), from 0 to 2g - 2
-        index = offset[:, None, :, None] * (2 * grid - 1) + offset[None, :, None, :]  # (g, g, g, g)
-        self.register_buffer("index", index.flatten(), persistent=False)
-
-    def forward(self) -> Tensor:
-        patches = round(self.index.numel() ** 0.5)
-        bias = self.table.index_select(1, self.index).view(-1, patches, patches)
-        return F.pad(bias, (self.first_patch, 0, self.first_patch, 0))
-
-
-def _position_embedding(spec: ViTSpec, grid: int) -> nn.Module:
-    match spec.position:
-        case "learned_1d":
-            return LearnedPosition(_first_patch(spec) + grid**2, spec.width)
-        case "learned_2d":
-            return LearnedPosition2D(grid, spec.width)
-        case "sincos_2d":
-            return SinCosPosition2D(grid, spec.width)
-        case "none" | "relative":  # a relative bias lives in each block's attention
-            return nn.Identity()
-
-
-def _first_patch(spec: ViTSpec) -> int:
-    """Number of tokens before the patches: class token, distillation token."""
-    return (spec.pool != "mean") + spec.distillation_token
-
-
-def _table(rows: Tensor, columns: Tensor) -> Tensor:
-    """The vectors of rows (g, 1, d) beside those of columns (1, g, e), for each patch: (P, d + e)."""
-    g = len(rows)
-    return torch.cat([rows.expand(-1, g, -1), columns.expand(g, -1, -1)], dim=2).flatten(0, 1)
-
-
-def _sines_and_cosines(grid: int, width: int) -> Tensor:
-    """Of each patch's row and column: (P, D)."""
-    frequencies = 10_000 ** (-torch.arange(width // 4) / (width // 4))
-    angles = torch.arange(grid)[:, None] * frequencies  # (g, D/4)
-    axis = torch.cat([angles.sin(), angles.cos()], dim=1)  # (g, D/2)
-    return _table(axis[:, None], axis[None])
-
-
-def _add_to_patches(x: Tensor, table: Tensor) -> Tensor:
-    """Add `table` (P, D) to the last P tokens of `x` (B, N, D): the tokens before them get zeros."""
-    return x + F.pad(table, (0, 0, x.shape[1] - len(table), 0))
-
-
 def _convolution(before: int, after: int, stride: int) -> list[nn.Module]:
     return [nn.Conv2d(before, after, 3, stride, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
 
@@ -346,11 +268,11 @@ def initialise(model: ViT, spec: ViTSpec) -> None:
 
 def _start_attention(model: ViT, spec: ViTSpec) -> None:
     assert isinstance(model.position, LearnedPosition)
-    table = model.position.table[0, _first_patch(spec) :]  # (P, D), a view
+    table = model.position.table[0, first_patch(spec) :]  # (P, D), a view
     if table.is_meta:  # an outline has no numbers
         return
     if spec.attention_start == "mimetic":
-        table.copy_(_sines_and_cosines(round(len(table) ** 0.5), spec.width))
+        table.copy_(sines_and_cosines(round(len(table) ** 0.5), spec.width))
     for module in model.modules():
         if isinstance(module, Attention):
             is_mimetic = spec.attention_start == "mimetic"
@@ -382,4 +304,20 @@ def _truncated_normal(parameter: Tensor, sd: float) -> None:
 
 _TABLES = ("class_token", "distillation_token", "table", "rows", "columns")
 
-VIT = Family(spec=ViTSpec, build=ViT, parts=Parts(stem="stem", blocks=("blocks",), head="head", tables=_TABLES))
+_PARTS = Parts(stem="stem", blocks=("blocks",), head="head", tables=_TABLES)
+
+
+def _inside(model: ViT, spec: ViTSpec) -> Inside:
+    stem, blocks = model.stem, [block for block in model.blocks if isinstance(block, Block)]
+    filters = stem.projection.weight if isinstance(stem, PatchStem) else None
+    return Inside(
+        blocks=tuple(blocks),
+        patch_size=spec.patch_size,
+        attentions=tuple((block.attention, block.attention.weights) for block in blocks),
+        pooled=first_patch(spec) if spec.pool == "cls" else None,
+        filters=None if filters is None else filters.view(spec.width, -1, spec.patch_size, spec.patch_size),
+        positions=of_patches(model.position, spec),
+    )
+
+
+VIT = Family(spec=ViTSpec, build=ViT, parts=_PARTS, inside=_inside)

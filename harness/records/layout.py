@@ -22,6 +22,7 @@ class StudyFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.study_file, self.figures, self.work = path / STUDY_FILE, path / "figures", path / "work"
+        self.inside = path / "inside"  # figures of what was seen inside the models
         self.runs = self.work / "runs"  # a folder per run, by its digest
         self.models = self.work / "models"  # a folder per arm: the best model
         self.aside = self.work / "set_aside"  # what was damaged, or is of other settings or other code
@@ -36,14 +37,14 @@ class StudyFolder:
         return self.launched_study_file if self.launched_study_file.exists() else self.study_file
 
     def report_files(self) -> list[Path]:
-        """What a report consists of, as far as it is there: pages, tables and the folder of figures."""
-        return [path for path in (*map(self.path.joinpath, _PUBLISHED), self.figures) if path.exists()]
+        """What a report consists of, as far as it is there: pages, tables and the folders of figures."""
+        return [path for path in (*map(self.path.joinpath, _PUBLISHED), self.figures, self.inside) if path.exists()]
 
     def require_inside(self, results: Path) -> None:
         """Refuse links that lead out of `results`, where what is written would replace other files."""
         inside = os.path.realpath(results)  # which, unlike `resolve`, takes a link to itself for a file
         shared = pretrained_folder(results)
-        places = [self.path.parent, self.path, self.work, self.figures, self.aside, shared.parent]
+        places = [self.path.parent, self.path, self.work, self.figures, self.inside, self.aside, shared.parent]
         for parent in (self.runs, self.models, shared):
             folders = list(parent.iterdir()) if parent.is_dir() else []
             places += [parent, *(place for own in folders for place in (own, own / "damaged", own / "model"))]

@@ -10,7 +10,10 @@ from pathlib import Path, PurePosixPath
 from harness.records.files import RecordsError, adapter, read_bytes, read_json, reading, sha256, write_json
 
 NAME = "manifest.json"
-SOURCES = ("study.json", "runs.csv", "trials.csv", "curves.csv", "shifts.csv", "predictions.npz", "looks.jsonl")
+SOURCES = (
+    *("study.json", "runs.csv", "trials.csv", "curves.csv", "shifts.csv", "predictions.npz", "looks.jsonl"),
+    "inside.json",
+)
 """What a report is made from; the other files follow from these."""
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from harness.records import csv_text
 from harness.records.correctness import Correct, read_answers, write_answers
 from harness.records.files import RecordsError, read_bytes, reading, sha256, write_text
+from harness.records.insides import InsideArm, read_insides
 from harness.records.looks import Ledger, read_ledger
 from harness.records.runs import STATUSES
 from harness.records.study_file import read_study, write_study
@@ -87,6 +88,7 @@ class StudyRecords:
     looks: Ledger = field(
         default_factory=Ledger
     )  # what was announced and seen; empty for results of before these were kept
+    insides: tuple[InsideArm, ...] = ()  # what was seen inside the best models, where they were looked into
 
 
 def runs_of(records: StudyRecords) -> str:
@@ -116,8 +118,10 @@ def load_records(folder: Path) -> StudyRecords:
     # A CSV cannot tell the level "4" from the level 4; the study can.
     levels = {arm.name: arm.level for arm in study.all_arms}
     frames["runs"]["level"] = frames["runs"]["arm"].map(levels).astype("object")
-    correct, looks = read_answers(folder / "predictions.npz"), read_ledger(folder)
-    return StudyRecords(study=study, provenance=provenance, correct=correct, folder=folder, looks=looks, **frames)
+    correct, looks, insides = read_answers(folder / "predictions.npz"), read_ledger(folder), read_insides(folder)
+    return StudyRecords(
+        study=study, provenance=provenance, correct=correct, folder=folder, looks=looks, insides=insides, **frames
+    )
 
 
 def _tables(study: ResolvedStudy) -> dict[str, dict[str, str]]:

@@ -16,6 +16,7 @@ from harness.report.figures import NAMES
 from harness.report.index import write_index
 from harness.report.page import markdown, page
 from harness.report.result_tables import summary_of
+from harness.report.style import Drawn
 from harness.report.table import json_rows
 from harness.report.view import View, rows_of
 from harness.spec import to_plain
@@ -25,36 +26,36 @@ __all__ = ["document", "write_index", "write_report"]
 
 
 def write_report(records: StudyRecords, findings: Findings, folder: Path) -> list[Path]:
-    """Write figures/*.png and *.svg, report.html, REPORT.md, report.json and the tables of what was found.
+    """Write figures and inside/*.png and *.svg, report.html, REPORT.md, report.json and the tables of what was found.
 
     Returns their paths. Equal records and findings give equal bytes.
     Figures of an earlier report that no longer apply are removed; a user's own stay.
     """
-    content, figures = content_of(records, findings), StudyFolder(folder).figures
-    names = tuple(figure.name for figure in content.figures)
-    said = json.dumps(document(records, findings, names), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    outputs = {figures / f"{figure.name}.png": figure.png for figure in content.figures}
-    outputs |= {figures / f"{figure.name}.svg": figure.svg for figure in content.figures}
+    content, places = content_of(records, findings), StudyFolder(folder)
+    said = document(records, findings, content.figures)
+    outputs = {folder / figure.address: figure.png for figure in content.figures}
+    outputs |= {(folder / figure.address).with_suffix(".svg"): figure.svg for figure in content.figures}
     for name, text in (
         ("report.html", page(content)),
         ("REPORT.md", markdown(content)),
         ("comparisons.csv", csv_text.from_frame(findings.comparisons)),
         ("claims.csv", csv_text.from_frame(findings.claims)),
-        (REPORT_FILE, said),
+        (REPORT_FILE, json.dumps(said, indent=1, ensure_ascii=False, allow_nan=False) + "\n"),
     ):
         outputs[folder / name] = text.encode()
     for path, written in outputs.items():
         files.write_bytes(path, written)
-    for name in NAMES - set(names):
+    for name in NAMES - {figure.name for figure in content.figures}:
         for kind in ("png", "svg"):
-            (figures / f"{name}.{kind}").unlink(missing_ok=True)
+            for place in (places.figures, places.inside):
+                (place / f"{name}.{kind}").unlink(missing_ok=True)
     return list(outputs)
 
 
-def document(records: StudyRecords, findings: Findings, figures: tuple[str, ...]) -> dict[str, Any]:
+def document(records: StudyRecords, findings: Findings, figures: tuple[Drawn, ...]) -> dict[str, Any]:
     """report.json, for programs: question, answer, claims, arms, comparisons, and files relative to the study's folder.
 
-    Accuracies and differences are fractions; a number that is not known is null. `figures`: names, the main one first.
+    Accuracies and differences are fractions; a number that is not known is null. `figures`: the main one first.
     """
     study, facts = records.study, of_provenance(records.provenance)
     tally = tally_of(rows_of(findings.claims))
@@ -75,7 +76,8 @@ def document(records: StudyRecords, findings: Findings, figures: tuple[str, ...]
         "arms": json_rows(findings.arms),
         "summary": summary_of(View(records, findings)),
         **({"data": to_plain(facts)} if facts else {}),
+        "inside": [figure.description for figure in figures if figure.section == "inside"],
         "gaps": list(findings.gaps),
         "warnings": list(cautions_of(records, findings)),
-        "files": {**files, "figures": [f"figures/{name}.png" for name in figures]},
+        "files": {**files, "figures": [figure.address for figure in figures]},
     }

@@ -96,7 +96,8 @@ def drawn(view: View, most: int | None = None) -> list[Drawn]:
     found = []
     with theme():
         for number, (name, section, drawing) in enumerate(islice(drawings(view), most), start=1):
-            written, address = (png(drawing.figure), svg(drawing.figure)), f"figures/{name}.png"
+            written, place = (png(drawing.figure), svg(drawing.figure)), "inside" if section == "inside" else "figures"
+            address = f"{place}/{name}.png"
             found.append(Drawn(name, section, drawing.title, drawing.text, number, address, *written))
     return found
 
@@ -119,13 +120,15 @@ def _sections(view: View, figures: list[Drawn]) -> Iterator[Section]:
         ("cost", "Cost", ()),
         ("learning", "Learning curves", ()),
         ("tuning", "Tuning", (origin_tables.tuning_table(view),)),
+        ("inside", "Inside the models", ()),
         ("data", "Data", origin_tables.images_tables(records)),
         ("unfinished", "Runs without a result", (origin_tables.unfinished_table(view),)),
         ("own", "The study's own figures", ()),
     )
     for anchor, heading, tables in parts:
         shown = tuple(figure for figure in figures if figure.section == anchor)
-        lines = view.findings.few_shot_crossings if anchor == "few_shots" else ()
+        said = {"few_shots": view.findings.few_shot_crossings, "inside": tuple(figure.description for figure in shown)}
+        lines = said.get(anchor, ())
         yield Section(anchor, heading, lines=lines, figures=shown, tables=tuple(tables))
     known = origin_tables.provenance_table(records), origin_tables.protocol_table(study)
     nothing = "" if known[0].rows else "Nothing is recorded of how these results were made."

@@ -72,6 +72,10 @@ class View:
         """The size whose arms stand in figures of one size; None where there is only one."""
         self.at_largest = f", at {count(self.largest)} training images" if self.sizes else ""
         """For titles of such figures."""
+        known = set(records.runs[records.runs["status"] == "completed"]["digest"])
+        found = {seen.arm: seen for seen in records.insides if seen.digest in known}
+        self.insides = [found[arm.name] for arm in self.study.all_arms if arm.name in found]
+        """What was seen inside models, of runs that the report has, in the order of the study."""
         self.has_partners = any(self.study.against(arm) is not self.study.baseline for arm in self.study.arms)
         """Whether an arm is compared with another one than the baseline."""
         self.reference = "the reference arm" if self.has_partners else self.study.baseline.name

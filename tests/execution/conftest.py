@@ -9,6 +9,7 @@ import pytest
 from finished_study import Kept
 from tiny_studies import SPACE, Witness, tiny_study
 
+from harness.execution import publish
 from harness.execution.runner import Options
 from harness.spec import Search
 
@@ -36,8 +37,10 @@ def processes(tmp_path: Path) -> Options:
 
 @pytest.fixture(scope="session")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
-    """Two seeds, two trials and tests on shifted images; tests damage copies of it."""
-    return finished_study.finish(tmp_path_factory.mktemp("kept"))
+    """Two seeds, two trials and tests on shifted images, looked into; tests damage copies of it."""
+    kept = finished_study.finish(tmp_path_factory.mktemp("kept"))
+    publish.look(kept.folder, lambda text: None)
+    return kept
 
 
 @pytest.fixture(scope="session")

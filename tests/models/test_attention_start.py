@@ -7,7 +7,8 @@ from torch import Tensor
 
 from harness.models import build, parameters
 from harness.models.attention_start import factors, shift_map
-from harness.models.vit import SinCosPosition2D, ViT
+from harness.models.position import SinCosPosition2D
+from harness.models.vit import ViT
 from harness.spec import ViTSpec
 from harness.spec.errors import InvalidInput
 

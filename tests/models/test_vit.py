@@ -13,7 +13,8 @@ from weight_maps import load, randomise, renamed, timm_weights, torchvision_weig
 
 from harness.models import build, parameters, vit
 from harness.models.family import parameter_groups
-from harness.models.vit import Branch, PatchStem, RelativePosition, ViT, explicit_attention
+from harness.models.position import RelativePosition
+from harness.models.vit import Branch, PatchStem, ViT, explicit_attention
 from harness.spec import ViTSpec
 from harness.spec.errors import InvalidInput
 

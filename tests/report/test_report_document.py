@@ -11,7 +11,7 @@ from harness.report.figures.by_cost import set_log_x
 from harness.report.figures.canvas import Canvas
 from harness.report.origin_tables import protocol_table, tuning_table
 from harness.report.result_tables import laws_table
-from harness.report.style import families, theme
+from harness.report.style import Drawn, families, theme
 from harness.report.view import View
 from harness.spec import (
     Arm,
@@ -27,14 +27,18 @@ from harness.spec import (
 )
 
 
+def drawn_as(*names):
+    return tuple(Drawn(name, "result", name, name, 1, f"figures/{name}.png", b"", b"") for name in names)
+
+
 def test_every_case_is_plain_json(case):
-    said = document(*case, ("a",))
+    said = document(*case, drawn_as("a"))
     assert json.loads(json.dumps(said, allow_nan=False)) == said
 
 
 def test_numbers_are_those_of_the_findings():
     records, findings = gaps()
-    said = document(records, findings, ("accuracy_by_level", "differences"))
+    said = document(records, findings, drawn_as("accuracy_by_level", "differences"))
     assert said["answer"] == findings.answer
     assert said["verdicts"] == {"reproduced": 1}
     assert said["verdicts_by_kind"] == {"paper": {"reproduced": 1}}

@@ -8,6 +8,16 @@ from harness.report.figures.by_size import accuracy_by_size, few_shot_by_size, g
 from harness.report.figures.canvas import Drawing
 from harness.report.figures.curves import accuracy_by_shift, learning_curves, tuning_budget
 from harness.report.figures.gaps import difference_map, differences, gap_by_level
+from harness.report.figures.seen_inside import (
+    accuracy_blackened,
+    accuracy_shuffled,
+    attention_distance,
+    attention_rollout,
+    block_similarity,
+    embedding_filters,
+    position_similarity,
+    receptive_field,
+)
 from harness.report.view import View
 
 PICTURES: dict[str, tuple[Callable[[View], Drawing | None], ...]] = {
@@ -17,6 +27,10 @@ PICTURES: dict[str, tuple[Callable[[View], Drawing | None], ...]] = {
     "cost": (accuracy_by_macs, accuracy_by_speed),
     "learning": (learning_curves,),
     "tuning": (tuning_budget,),
+    "inside": (
+        *(attention_distance, attention_rollout, embedding_filters, position_similarity, block_similarity),
+        *(receptive_field, accuracy_shuffled, accuracy_blackened),
+    ),
 }
 """By the section of the report in which they stand; in its order, the main figure first."""
 NAMES = {draw.__name__ for draws in PICTURES.values() for draw in draws}
