@@ -19,13 +19,14 @@ import threading
 import time
 import types
 from collections.abc import Mapping
+from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "200"}
 """For one thread: only then can a process be forked safely."""
 
-REPORT_APART = "PATCHBENCH_REPORT_APART"
+REPORT_APART, NEW_SERVER = "PATCHBENCH_REPORT_APART", "PATCHBENCH_NEW_SERVER"
 
 LIMIT_SECONDS = 120.0
 
@@ -157,7 +158,8 @@ def load() -> None:
     """Everything that a launch needs, so that none of it is loaded again; and what takes time without being kept.
 
     A process's death loses nothing that is on its way to the disk, so that files need not be synchronised; what the
-    figures show is not compared. A report has a process of its own only where the environment has REPORT_APART.
+    figures show is not compared. A report has a process of its own only where the environment has REPORT_APART; the
+    server of workers is a program that loads everything itself only where it has NEW_SERVER.
     """
     import torch
 
@@ -169,6 +171,7 @@ def load() -> None:
 
     runner.is_reported_apart = lambda study, options: REPORT_APART in os.environ
     results.subprocess = types.SimpleNamespace(run=synced)
+    util.spawnv_passfds = functools.partial(forked, util.spawnv_passfds)
     torch.set_num_threads(1)
     provenance.available_cores = lambda: 1
     os.fsync = lambda descriptor: None
@@ -178,6 +181,29 @@ def load() -> None:
     content.png = content.svg = lambda figure: b"a figure"
     runner.Options = functools.partial(runner.Options, checkpoint_seconds=0.0)  # where a worker reads it
     CheckpointFolder.is_due = lambda self, training: training.update % 4 == 0
+
+
+def forked(usual: Any, path: str, arguments: list[str], passed: tuple[int, ...]) -> int:
+    """In place of the server of workers, a program that loads torch anew: a fork that does what it would do."""
+    is_server = sys.platform == "linux" and "forkserver" in arguments[-1]
+    if NEW_SERVER in os.environ or not is_server or threading.active_count() > 1:
+        return int(usual(path, arguments, passed))
+    if (pid := os.fork()) == 0:
+        try:
+            keep_one_end(passed)
+            exec(arguments[-1], {})
+        finally:
+            os._exit(0)
+    return pid
+
+
+def keep_one_end(passed: tuple[int, ...]) -> None:
+    """Close the other ends of the pipes that are passed: a server ends when nobody else has them any more."""
+    ends = {Path(f"/proc/self/fd/{number}").readlink() for number in passed}
+    for path in list(Path("/proc/self/fd").iterdir()):
+        with contextlib.suppress(OSError):  # of the one that has listed them
+            if int(path.name) not in passed and path.readlink() in ends:
+                os.close(int(path.name))
 
 
 def synced(command: list[str], **options: Any) -> None:

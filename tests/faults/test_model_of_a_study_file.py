@@ -92,11 +92,12 @@ def test_workers_and_coordinator_are_killed_and_the_model_is_found_again(
 ) -> None:
     study, log = mixers(), tmp_path / "log"
     place = "renamed:checkpoint.json"
-    launch = study.start(engine="processes", failpoint=f"{place}#3,{place}#14=sleep", failpoint_log=str(log))
+    asked = f"{place}#3,{place}#14=sleep"
+    launch = study.start(engine="processes", new_server="1", failpoint=asked, failpoint_log=str(log))
     wait_until(lambda: reaches(log, place) and log.read_text().count(place) >= 14)
     launch.kill()
     launch.wait()
-    study.finish(engine="processes")
+    study.finish(engine="processes", new_server="1")
     assert differences(undisturbed_mixer.kept(), study.kept()) == []
 
 

@@ -28,7 +28,7 @@ def wait_until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
     return found
 
 
-def session(launch: Launch) -> list[psutil.Process]:
+def session(launch: "Launch | subprocess.Popen[bytes]") -> list[psutil.Process]:
     """The processes that a launch has started, itself included, as long as they live, whoever their parent is now."""
     found = []
     for process in psutil.process_iter():
@@ -63,7 +63,7 @@ def test_no_process_outlives_a_killed_coordinator(study: FaultStudy, tmp_path: P
 
 @pytest.mark.slow
 def test_no_server_of_workers_outlives_a_coordinator_that_is_killed_at_its_start(study: FaultStudy) -> None:
-    launch = study.start(engine="processes")
+    launch = study.start(engine="processes", new_server="1")
     wait_until(lambda: len(session(launch)) > 2)
     launch.kill()
     wait_until(lambda: not session(launch), 30)
