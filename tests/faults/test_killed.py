@@ -166,7 +166,7 @@ def test_a_launch_after_an_early_kill_gets_its_workers(fresh: Fresh, tmp_path: P
     try:
         for number in range(1, 11):
             study, log = fresh(), tmp_path / f"log-{number}"
-            killed = study.start(engine="processes")
+            killed = study.start(engine="processes", new_server="1")
             time.sleep(number / 5)
             killed.kill()
             killed.wait()
