@@ -1,7 +1,9 @@
 """What is printed: lines, JSON, tables, and how far a study is while it runs."""
 
 import json
+import re
 import sys
+import textwrap
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +31,8 @@ if TYPE_CHECKING:  # a message needs neither plans nor records
 
 PLAIN_SECONDS = 20.0  # time between lines of progress where the output is not a terminal
 SPEED_SECONDS = 3.0  # how long an arm's trainings are watched before its speed is taken as known
+_INTERVAL = re.compile(r"\[[^\[\]]{1,60}\]")
+_UNBROKEN = "\u00a0"  # stands for a blank at which no line may end
 WIDE = 105  # columns from which the final table has room for costs
 
 
@@ -56,14 +60,23 @@ def tell(console: Console, folder: Path, *, as_json: bool) -> dict[str, Any]:
     if as_json:
         say_json({"folder": str(folder), **found})
         return found
+    if not found["conclusive"]:  # a page of numbers that mean nothing helps nobody
+        say(*(f"note: {gap}" for gap in found["gaps"]), found["answer"], f"Report: {folder / 'report.html'}")
+        return found
     console.print(findings_table(found["summary"], console.width, found["level"]))
     claims = (f"{claim['verdict']}: {claim['statement']} {claim['reason']}" for claim in found["claims"])
     notes = (f"note: {note}" for note in (*found["gaps"], *found["warnings"]))
     tally = tally_text(tally_of(found["claims"]))
-    for text in (*claims, *([f"claims: {tally}"] if tally else []), *notes, found["answer"]):
-        console.print(Text(text))
+    for text in (*claims, *([f"claims: {tally}"] if tally else []), *notes, found["answer"], found["numbers"]):
+        console.print(Text(wrapped(text, console.width)))
     say(f"Report: {folder / 'report.html'}")
     return found
+
+
+def wrapped(text: str, width: int) -> str:
+    """A text in lines of at most so many characters, none of which ends within an interval."""
+    whole = _INTERVAL.sub(lambda found: found[0].replace(" ", _UNBROKEN), text)
+    return "\n".join(textwrap.wrap(whole, width, break_on_hyphens=False)).replace(_UNBROKEN, " ")
 
 
 def tell_error(console: Console, text: str) -> None:
@@ -85,7 +98,13 @@ def findings_table(summary: Mapping[str, Any], width: int, level: float) -> Tabl
     """The `summary` of report.json: arms with seeds, accuracy and difference, and costs where 105 columns have room."""
     columns = summary["columns"]
     kept = len(columns) if width >= WIDE else columns.index("p (Holm)") + 1
-    shown = table("", columns[:kept], [row[:kept] for row in summary["rows"]])
+    rows = [row[:kept] for row in summary["rows"]]
+    widths = [max(map(len, column), default=0) for column in zip(columns[:kept], *rows, strict=True)]
+    if sum(widths) + 2 * kept > width:  # intervals stand on lines of their own
+        rows = [[cell.replace(" [", "\n[").replace("] to ", "]\nto ") for cell in row] for row in rows]
+    shown = table("", columns[:kept], rows)
+    for column, *cells in zip(shown.columns[2:], *(row[2:] for row in rows), strict=False):
+        column.min_width = max((len(line) for cell in cells for line in cell.split("\n")), default=None)
     shown.caption = f"{confidence(level)} intervals, over {summary['varied']}."
     if columns[kept:]:
         shown.caption += f" Left out, as the terminal has fewer than {WIDE} columns: {', '.join(columns[kept:])}."

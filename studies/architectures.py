@@ -14,8 +14,28 @@ Cost: smoke 50 s, laptop 33 min on 2 cores; `make study NAME=architectures [SCAL
 
 from dataclasses import replace
 
-from harness.spec import Arm, Better, Distillation, ResNetSpec, Scale, Study, SwinSpec, ViTSpec
+from harness.spec import Answer, Arm, Better, Distillation, ResNetSpec, Scale, Study, SwinSpec, ViTSpec
 from studies import _recipes as r
+
+HYBRID_IS_BETTER = "A hybrid is better than plain patches at small compute."
+
+
+def _answer(resnet: str) -> tuple[Answer, ...]:
+    return (
+        Answer(
+            arm="hybrid",
+            than=resnet,
+            holds="A hybrid",
+            fails="The ResNet",
+            says="a hybrid reaches {more} than the ResNet",
+        ),
+        Answer(
+            claim=HYBRID_IS_BETTER,
+            holds="Convolution helps",
+            fails="Convolution hurts",
+            says="a hybrid reaches {more} than a ViT",
+        ),
+    )
 
 
 def _scale(base: Scale, vit: ViTSpec, swin: SwinSpec, minutes: float | None = None) -> Scale:
@@ -33,7 +53,7 @@ def _scale(base: Scale, vit: ViTSpec, swin: SwinSpec, minutes: float | None = No
         ),
         Arm("Swin", swin, level="Swin"),
     )
-    return replace(base, arms=arms, minutes=minutes)
+    return replace(base, arms=arms, answer=_answer(base.baseline.name), minutes=minutes)
 
 
 STUDY = Study(
@@ -75,7 +95,7 @@ STUDY = Study(
             than="ViT",
         ),
         Better(
-            statement="A hybrid is better than plain patches at small compute.",
+            statement=HYBRID_IS_BETTER,
             source="arXiv 2010.11929, section 4.4 and Fig. 5",
             conditions="pre-training on JFT-300M",
             arm="hybrid",

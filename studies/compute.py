@@ -13,7 +13,7 @@ Cost: smoke 45 s, laptop 30 min on 2 cores; `make study NAME=compute [SCALE=smok
 
 from dataclasses import replace
 
-from harness.spec import Arm, Better, GapShrinks, ModelSpec, Monotone, ResNetSpec, Scale, Study, ViTSpec
+from harness.spec import Answer, Arm, Better, GapShrinks, ModelSpec, Monotone, ResNetSpec, Scale, Study, ViTSpec
 from studies import _recipes as r
 
 FACTOR = "compute_in_million_MACs"  # multiply-accumulates per image
@@ -82,7 +82,16 @@ def _scale(
             series="ViT",
         ),
     )
-    return replace(base, baseline=baseline, arms=tuple(arms), claims=claims, minutes=minutes)
+    answer = tuple(
+        Answer(
+            arm=f"{family}, {levels[-1]:g}M",
+            holds=f"A {family}",
+            fails=f"Not a {family}",
+            says=f"{where}it reaches {{more}} than a ResNet",
+        )
+        for family, where in (("ViT", "at the largest size "), ("hybrid", ""))
+    )
+    return replace(base, baseline=baseline, arms=tuple(arms), claims=claims, answer=answer, minutes=minutes)
 
 
 SMOKE, LAPTOP, GPU, PAPER = (
@@ -93,7 +102,7 @@ SMOKE, LAPTOP, GPU, PAPER = (
 )
 
 STUDY = Study(
-    question="At the same compute, which is best: a ViT, a hybrid or a ResNet, and does that change with size?",
+    question="At the same compute, which is best: a ViT, a hybrid or a ResNet?",
     source=SOURCE,
     factor=FACTOR,
     scales={

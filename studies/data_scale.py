@@ -24,6 +24,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.spec import (
+    Answer,
     Arm,
     Better,
     Claim,
@@ -43,6 +44,9 @@ from studies import _recipes as r
 
 SOURCE = "arXiv 2010.11929, section 4.3 and Fig. 4"
 OURS = f"our own hypothesis, after {SOURCE} and section 3.1"
+AS_THEY_ARE = "With more data still, the vision transformer overtakes the ResNet on images as they are."
+MOVED = "Where patches are moved, the vision transformer overtakes the ResNet."
+WITHIN = "Within the sizes measured"
 PATCHES, PIXELS = ", patches moved", ", pixels moved"
 
 
@@ -79,7 +83,7 @@ def _claims(middle: int) -> tuple[Claim, ...]:
             follower="ViT",
         ),
         Crosses(
-            statement="With more data still, the vision transformer overtakes the ResNet on images as they are.",
+            statement=AS_THEY_ARE,
             source=SOURCE,
             conditions="ViT-B/32 and ResNet-50, pre-trained on 9M to 300M images, ImageNet 5-shot",
             leader="ResNet",
@@ -88,7 +92,7 @@ def _claims(middle: int) -> tuple[Claim, ...]:
         ),
         Crosses(
             kind="hypothesis",
-            statement="Where patches are moved, the vision transformer overtakes the ResNet.",
+            statement=MOVED,
             source=OURS,
             leader="ResNet" + PATCHES,
             follower="ViT" + PATCHES,
@@ -137,10 +141,16 @@ LARGE = DataSpec(
 )
 RECIPE = replace(r.LAPTOP_PLAIN, updates=1_000, learning_rate=1e-2, least_epochs=1.0, evaluations=4)
 
+ANSWER = (
+    Answer(claim=AS_THEY_ARE, holds=WITHIN, says="where a ResNet's bias fits, a ViT reaches {more}"),
+    Answer(claim=MOVED, holds=WITHIN, says="elsewhere it reaches {more}"),
+)
+
 STUDY = Study(
     question="When does data beat bias, where a ResNet's bias fits and where it does not?",
     source=f"{SOURCE}; section 3.1",
     factor="architecture",
+    answer=ANSWER,
     scales={
         "smoke": _scale(
             replace(

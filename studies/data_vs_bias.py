@@ -11,12 +11,14 @@ Cost: smoke 55 s, laptop 39 min on 2 cores; `make study NAME=data_vs_bias [SCALE
 
 from dataclasses import replace
 
-from harness.spec import Better, Crosses, GapShrinks, Scale, Study, ViTSpec
+from harness.spec import Answer, Better, Crosses, GapShrinks, Scale, Study, ViTSpec
 from studies import _recipes as r
 from studies.locality import arms, moved
 
 SOURCE = "arXiv 2010.11929, sections 3.1 and 4.3"
 OURS = f"our own hypothesis, after {SOURCE}"
+
+OVERTAKES = "With all patches moved, the vision transformer overtakes the ResNet within the sizes measured."
 
 
 def _scale(
@@ -66,6 +68,14 @@ STUDY = Study(
             (64_000, 384_000, 1_271_167),
         ),
     },
+    answer=(
+        Answer(
+            claim=OVERTAKES,
+            holds="{at}",
+            fails="More than were measured",
+            says="with the most images and all patches moved, a ViT reaches {more} than a ResNet",
+        ),
+    ),
     claims=(
         GapShrinks(
             statement="The ResNet's lead shrinks with data, on images as they are.",
@@ -84,7 +94,7 @@ STUDY = Study(
         ),
         Crosses(
             kind="hypothesis",
-            statement="With all patches moved, the vision transformer overtakes the ResNet within the sizes measured.",
+            statement=OVERTAKES,
             source=OURS,
             leader="ResNet" + moved(1.0),
             follower="ViT" + moved(1.0),

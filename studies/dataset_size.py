@@ -23,6 +23,7 @@ Cost: smoke 54 s, laptop 42 min on 2 cores; `make study NAME=dataset_size [SCALE
 from dataclasses import replace
 
 from harness.spec import (
+    Answer,
     Arm,
     Better,
     Choice,
@@ -42,6 +43,16 @@ from studies import _recipes as r
 
 SOURCE = "arXiv 2010.11929, section 4.3 and Fig. 4"
 CONDITIONS = "ViT-B/32 and ResNet-50, pre-trained on 9M to 300M images, ImageNet 5-shot"
+
+OVERTAKES = "With more data still, within the sizes measured, the vision transformer overtakes the ResNet."
+ANSWER = (
+    Answer(
+        claim=OVERTAKES,
+        holds="{at}",
+        fails="More than were measured",
+        says="with the most images a ViT reaches {more} than a ResNet",
+    ),
+)
 
 
 def claims(resnet: str, vit: str) -> tuple[Claim, ...]:
@@ -63,7 +74,7 @@ def claims(resnet: str, vit: str) -> tuple[Claim, ...]:
             follower=vit,
         ),
         Crosses(
-            statement="With more data still, within the sizes measured, the vision transformer overtakes the ResNet.",
+            statement=OVERTAKES,
             source=SOURCE,
             conditions=CONDITIONS + "; the crossing lies between 9M and 90M images there",
             leader=resnet,
@@ -183,6 +194,7 @@ STUDY = Study(
     question="How many training images does a vision transformer need to catch up with a ResNet, at equal updates?",
     source=SOURCE,
     factor="architecture",
+    answer=ANSWER,
     scales={
         "smoke": with_patches_moved(
             replace(SMOKE, train_sizes=(50, 800), recipe=replace(r.SMOKE, augmentation=r.NO_AUGMENTATION), minutes=0.9)

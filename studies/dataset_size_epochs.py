@@ -15,12 +15,13 @@ from dataclasses import replace
 
 from harness.spec import Study
 from studies import _recipes as r
-from studies.dataset_size import GPU, LAPTOP, PAPER, SMOKE, SOURCE
+from studies.dataset_size import ANSWER, GPU, LAPTOP, PAPER, SMOKE, SOURCE
 
 STUDY = Study(
     question="How many training images does a vision transformer need to catch up with a ResNet, at equal epochs?",
     source=SOURCE,
     factor="architecture",
+    answer=ANSWER,
     scales={
         "smoke": replace(SMOKE, recipe=replace(r.SMOKE, updates=None, epochs=10.0), minutes=0.5),
         "laptop": replace(

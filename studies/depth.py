@@ -1,4 +1,4 @@
-"""Does a deeper vision transformer do better, and where does depth stop paying?
+"""Does a deeper vision transformer do better, and what does it cost?
 
 Source: arXiv 2010.11929, appendix D.2 and Fig. 8: around a model of 8 layers, depth helps most of all dimensions: gains
 are visible up to 64 layers, and diminish after 16.
@@ -11,25 +11,27 @@ Cost: smoke 40 s, laptop 25 min on 2 cores; `make study NAME=depth [SCALE=smoke]
 
 from dataclasses import replace
 
-from harness.spec import Arm, CostGrows, Monotone, Study, ViTSpec
+from harness.spec import Answer, Arm, CostGrows, Monotone, Scale, Study, ViTSpec
+from harness.spec.formats import counted
 from studies import _recipes as r
 
 
-def _vits(spec: ViTSpec, depths: tuple[int, ...]) -> tuple[Arm, ...]:
-    return tuple(
-        Arm(f"{depth} blocks" if depth > 1 else "1 block", replace(spec, depth=depth), level=depth) for depth in depths
-    )
+def _scale(base: Scale, spec: ViTSpec, depths: tuple[int, ...], minutes: float | None = None) -> Scale:
+    arms = tuple(Arm(counted(depth, "block"), replace(spec, depth=depth), level=depth) for depth in depths)
+    few, many = arms[0].name, arms[-1].name
+    answer = Answer(arm=many, than=few, says=f"{many} instead of {few} give {{more}}, for {{cost}} the compute")
+    return replace(base, arms=arms, answer=(answer,), minutes=minutes)
 
 
 STUDY = Study(
-    question="Does a deeper vision transformer do better, and where does depth stop paying?",
+    question="Does a deeper vision transformer do better, and what does it cost?",
     source="arXiv 2010.11929, Fig. 8",
     factor="depth",
     scales={
-        "smoke": replace(r.AT_SMOKE, arms=_vits(r.VIT_SMOKE, (1, 2, 4)), minutes=0.7),
-        "laptop": replace(r.AT_LAPTOP, arms=_vits(r.VIT_XS, (1, 2, 4, 8, 12)), minutes=25),
-        "gpu": replace(r.AT_GPU, arms=_vits(r.VIT_CIFAR, (3, 6, 9, 12)), minutes=194),
-        "paper": replace(r.AT_PAPER, arms=_vits(ViTSpec.preset("S", patch_size=16), (6, 12, 24))),
+        "smoke": _scale(r.AT_SMOKE, r.VIT_SMOKE, (1, 2, 4), 0.7),
+        "laptop": _scale(r.AT_LAPTOP, r.VIT_XS, (1, 2, 4, 8, 12), 25),
+        "gpu": _scale(r.AT_GPU, r.VIT_CIFAR, (3, 6, 9, 12), 194),
+        "paper": _scale(r.AT_PAPER, ViTSpec.preset("S", patch_size=16), (6, 12, 24)),
     },
     claims=(
         Monotone(

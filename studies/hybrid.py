@@ -13,7 +13,7 @@ Cost: smoke 55 s, laptop 34 min on 2 cores; `make study NAME=hybrid [SCALE=smoke
 
 from dataclasses import replace
 
-from harness.spec import Arm, Better, Claim, GapShrinks, Scale, Study, ViTSpec
+from harness.spec import Answer, Arm, Better, Claim, GapShrinks, Scale, Study, ViTSpec
 from studies import _recipes as r
 
 
@@ -25,10 +25,13 @@ def _arms(spec: ViTSpec) -> tuple[Arm, ...]:
     )
 
 
+BETTER = "With little data a hybrid is better than plain patches."
+VANISHES = "The hybrid's edge over plain patches vanishes with scale."
+
 CLAIMS: tuple[Claim, ...] = (
     Better(
         kind="hypothesis",
-        statement="With little data a hybrid is better than plain patches.",
+        statement=BETTER,
         source="arXiv 2010.11929, section 4.4 and Fig. 5 (at small compute)",
         conditions="pre-training on JFT-300M, 7 to 14 epochs, average of five data sets",
         arm="ResNet stem",
@@ -45,7 +48,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     GapShrinks(
         kind="hypothesis",
-        statement="The hybrid's edge over plain patches vanishes with scale.",
+        statement=VANISHES,
         source="arXiv 2010.11929, section 4.4 and Fig. 5",
         conditions="there with the size of the model, here with the number of training images",
         leader="ResNet stem",
@@ -70,6 +73,10 @@ STUDY = Study(
     question="How much of a ResNet's edge does a convolutional stem give a ViT, and does it vanish with data?",
     source="arXiv 2010.11929, section 4.4 and Fig. 5; arXiv 2106.14881",
     factor="stem",
+    answer=(
+        Answer(claim=BETTER, says="with few images a ResNet stem gives {more}"),
+        Answer(claim=VANISHES, says="with ten times the images its lead is {larger}"),
+    ),
     scales={
         "smoke": _scale(SMOKE, r.VIT_SMOKE, (100, 1000), 0.9),
         "laptop": _scale(LAPTOP, replace(r.VIT_XS, patch_size=4, depth=2), (1000, 55_000), 34),

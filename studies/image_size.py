@@ -11,14 +11,17 @@ Cost: smoke 40 s, laptop 19 min on 2 cores; `make study NAME=image_size [SCALE=s
 
 from dataclasses import replace
 
-from harness.spec import Arm, CostGrows, Monotone, Study, ViTSpec
+from harness.spec import Answer, Arm, CostGrows, Monotone, Scale, Study, ViTSpec
 from studies import _recipes as r
 
 D2L = "Dive into Deep Learning, section 11.8, exercise 1"
 
 
-def _arms(spec: ViTSpec, sizes: tuple[int, ...]) -> tuple[Arm, ...]:
-    return tuple(Arm(f"{size} px", spec, level=size, changes={"data.image_size": size}) for size in sizes)
+def _scale(base: Scale, spec: ViTSpec, sizes: tuple[int, ...], minutes: float | None = None) -> Scale:
+    arms = tuple(Arm(f"{size} px", spec, level=size, changes={"data.image_size": size}) for size in sizes)
+    small, large = arms[0].name, arms[-1].name
+    answer = Answer(arm=large, than=small, says=f"{large} instead of {small} gives {{more}}, for {{cost}} the compute")
+    return replace(base, arms=arms, answer=(answer,), minutes=minutes)
 
 
 STUDY = Study(
@@ -26,10 +29,10 @@ STUDY = Study(
     source="Dive into Deep Learning, section 11.8, and arXiv 2010.11929, section 3",
     factor="image_size",
     scales={
-        "smoke": replace(r.AT_SMOKE, arms=_arms(r.VIT_SMOKE, (4, 8, 16)), minutes=0.7),
-        "laptop": replace(r.AT_LAPTOP, arms=_arms(r.VIT_XS, (14, 28, 56)), minutes=19),
-        "gpu": replace(r.AT_GPU, arms=_arms(r.VIT_CIFAR, (16, 32, 64)), minutes=258),
-        "paper": replace(r.AT_PAPER, arms=_arms(ViTSpec.preset("S", patch_size=16), (112, 224, 448))),
+        "smoke": _scale(r.AT_SMOKE, r.VIT_SMOKE, (4, 8, 16), 0.7),
+        "laptop": _scale(r.AT_LAPTOP, r.VIT_XS, (14, 28, 56), 19),
+        "gpu": _scale(r.AT_GPU, r.VIT_CIFAR, (16, 32, 64), 258),
+        "paper": _scale(r.AT_PAPER, ViTSpec.preset("S", patch_size=16), (112, 224, 448)),
     },
     claims=(
         Monotone(

@@ -21,7 +21,7 @@ Cost: smoke 55 s, laptop 28 min on 2 cores; `make study NAME=implementations [SC
 from dataclasses import replace
 from typing import Any
 
-from harness.spec import Arm, Better, Equivalent, Scale, Study, ViTSpec
+from harness.spec import Answer, Arm, Better, Equivalent, Scale, Study, ViTSpec
 from studies import _recipes as r
 
 WALK_THROUGH = "walk-through"
@@ -96,6 +96,9 @@ def _same(name: str, told: str) -> Equivalent:
     )
 
 
+SLIP = "A block that forgets its input is worse than one with both residual sums."
+BIG_VISION = "Mean pooling, fixed sines, a xavier start and a head of zeros are better than the walk-through."
+
 SMOKE = replace(r.AT_SMOKE, recipe=replace(r.SMOKE, updates=100))
 LAPTOP = replace(
     r.AT_LAPTOP,
@@ -108,6 +111,20 @@ STUDY = Study(
     question="Published implementations of the ViT differ in small ways: which of these matter, at equal tuning?",
     source="teaching implementations of arXiv 2010.11929; arXiv 2205.01580",
     factor="implementation",
+    answer=(
+        Answer(
+            claim=SLIP,
+            holds="The residual slip",
+            fails="The residual slip",
+            says="without it a ViT reaches {more}",
+        ),
+        Answer(
+            claim=BIG_VISION,
+            holds="Pooling and start",
+            fails="Pooling and start",
+            says="big_vision's give {more} than the walk-through's",
+        ),
+    ),
     scales={
         "smoke": _scale(SMOKE, r.VIT_SMOKE, 0.9),
         "laptop": _scale(LAPTOP, r.VIT_XS, 28),
@@ -117,7 +134,7 @@ STUDY = Study(
     claims=(
         Better(
             kind="hypothesis",
-            statement="A block that forgets its input is worse than one with both residual sums.",
+            statement=SLIP,
             source="arXiv 2010.11929, equations 2 and 3 (a slip against them)",
             arm="unit embeddings",
             than="residual slip",
@@ -126,7 +143,7 @@ STUDY = Study(
         _same("mean of all", "The mean of all tokens, normed afterwards, from N(0, 1), is as good as the class token."),
         _same("torchvision", "torchvision's initial values, with a head of zeros, are as good as torch's own."),
         Better(
-            statement="Mean pooling, fixed sines, a xavier start and a head of zeros are better than the walk-through.",
+            statement=BIG_VISION,
             source="arXiv 2205.01580, section 3",
             conditions="ViT-S/16, ImageNet, 90 epochs, together with a smaller batch and light augmentation",
             arm="big_vision",

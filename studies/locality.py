@@ -16,7 +16,7 @@ Cost: smoke 55 s, laptop 41 min on 2 cores; `make study NAME=locality [SCALE=smo
 from dataclasses import replace
 from typing import Any
 
-from harness.spec import Arm, Better, Claim, Crosses, Equivalent, GapShrinks, ModelSpec, Scale, Study, ViTSpec
+from harness.spec import Answer, Arm, Better, Claim, Crosses, Equivalent, GapShrinks, ModelSpec, Scale, Study, ViTSpec
 from studies import _recipes as r
 
 SOURCE = "our own hypothesis, after arXiv 2010.11929, section 3.1 (Inductive bias)"
@@ -60,6 +60,9 @@ def _scale(
     return replace(base, baseline=baseline, arms=tuple(others), train_sizes=sizes, minutes=minutes)
 
 
+SHRINKS = "With more data, the ResNet's edge shrinks as locality is taken away."
+OVERTAKES = "Without locality the vision transformer overtakes the ResNet."
+
 CLAIMS: tuple[Claim, ...] = (
     Better(
         statement="With little data and images as they are, the ResNet leads.",
@@ -79,7 +82,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     GapShrinks(
         kind="hypothesis",
-        statement="With more data, the ResNet's edge shrinks as locality is taken away.",
+        statement=SHRINKS,
         source=SOURCE,
         leader="ResNet",
         follower="ViT",
@@ -88,7 +91,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Crosses(
         kind="hypothesis",
-        statement="Without locality the vision transformer overtakes the ResNet.",
+        statement=OVERTAKES,
         source=SOURCE,
         leader="ResNet",
         follower="ViT",
@@ -110,6 +113,10 @@ STUDY = Study(
     question="What is a ResNet's locality worth: what remains of its edge when patches are torn apart?",
     source="arXiv 2010.11929, section 3.1 (Inductive bias)",
     factor="moved_share",
+    answer=(
+        Answer(claim=SHRINKS, says="with all patches moved, a ResNet's lead is {larger}"),
+        Answer(claim=OVERTAKES, holds="Nothing remains", fails="The rest remains", says="a ViT then reaches {more}"),
+    ),
     scales={
         "smoke": _scale(
             replace(

@@ -13,7 +13,7 @@ Cost: smoke 55 s, laptop 27 min on 2 cores; `make study NAME=model_shape [SCALE=
 from dataclasses import replace
 from typing import Any
 
-from harness.spec import Arm, Better, GainsMore, Scale, Study, ViTSpec
+from harness.spec import Answer, Arm, Better, GainsMore, Scale, Study, ViTSpec
 from studies import _recipes as r
 
 FIG_8 = "arXiv 2010.11929, Fig. 8"
@@ -41,6 +41,8 @@ def _star(base: Scale, spec: ViTSpec, patches: tuple[int, int], minutes: float |
     return replace(base, arms=_arms(spec, halves_and_doubles), minutes=minutes)
 
 
+DEPTH_OVER_WIDTH = "Doubling the depth gains more than doubling the width."
+
 SMOKE = replace(r.AT_SMOKE, recipe=replace(r.SMOKE, updates=40), search=replace(r.SMOKE_SEARCH, trials=1))
 LAPTOP = replace(r.AT_LAPTOP, seeds=tuple(range(5, 13)), search=replace(r.SHORT_SEARCH, repeats=4))
 
@@ -48,6 +50,14 @@ STUDY = Study(
     question="Depth, width, heads, MLP or patches: where does a vision transformer's compute do most good?",
     source="arXiv 2010.11929, appendix D.2 and Fig. 8",
     factor="model_shape",
+    answer=(
+        Answer(
+            claim=DEPTH_OVER_WIDTH,
+            holds="In depth",
+            fails="In width",
+            says="twice the depth gains {more} than twice the width, for {cost} its compute",
+        ),
+    ),
     scales={
         "smoke": _star(SMOKE, r.VIT_SMOKE, (4, 1), 0.9),
         "laptop": _star(LAPTOP, replace(r.VIT_XS, width=32, depth=2, heads=2), (14, 4), 27),
@@ -56,7 +66,7 @@ STUDY = Study(
     },
     claims=(
         GainsMore(
-            statement="Doubling the depth gains more than doubling the width.",
+            statement=DEPTH_OVER_WIDTH,
             source=FIG_8,
             conditions=CONDITIONS,
             arm="twice the depth",

@@ -14,11 +14,12 @@ Cost: smoke 55 s, laptop 33 min on 2 cores; `make study NAME=norm [SCALE=smoke]`
 from dataclasses import replace
 from typing import Literal
 
-from harness.spec import Arm, Better, Equivalent, GainsMore, Scale, Study, ViTSpec
+from harness.spec import Answer, Arm, Better, Equivalent, GainsMore, Scale, Study, ViTSpec
 from studies import _recipes as r
 
 SOURCE = "arXiv 2002.04745, sections 3 and 4"
 CONDITIONS = "machine translation (IWSLT14, WMT14) and BERT, Adam"
+WARM_UP = "A deep post-norm transformer trains better with warm-up than without."
 NORMS: tuple[Literal["pre", "post"], ...] = ("pre", "post")
 
 
@@ -37,7 +38,7 @@ def _scale(base: Scale, spec: ViTSpec, depths: tuple[int, ...], minutes: float |
     deepest = f", {depths[-1]} blocks"
     claims = (
         Better(
-            statement="A deep post-norm transformer trains better with warm-up than without.",
+            statement=WARM_UP,
             source=SOURCE,
             conditions=CONDITIONS,
             arm="post-norm" + deepest,
@@ -61,8 +62,23 @@ def _scale(base: Scale, spec: ViTSpec, depths: tuple[int, ...], minutes: float |
             other_start="pre-norm, no warm-up" + deepest,
         ),
     )
+    answer = (
+        Answer(
+            arm="post-norm" + deepest,
+            than="pre-norm" + deepest,
+            holds="Post-norm",
+            fails="Pre-norm",
+            says=f"with {depths[-1]} blocks post-norm reaches {{more}} than pre-norm",
+        ),
+        Answer(
+            claim=WARM_UP,
+            holds="Post-norm needs warm-up",
+            fails="Neither needs it",
+            says="warm-up gives post-norm {more}",
+        ),
+    )
     recipe = replace(base.recipe, clip_norm=None)
-    return replace(base, recipe=recipe, arms=_arms(spec, depths), claims=claims, minutes=minutes)
+    return replace(base, recipe=recipe, arms=_arms(spec, depths), claims=claims, answer=answer, minutes=minutes)
 
 
 SMOKE = replace(

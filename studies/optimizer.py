@@ -14,7 +14,7 @@ Cost: smoke 45 s, laptop 27 min on 2 cores; `make study NAME=optimizer [SCALE=sm
 from dataclasses import replace
 from typing import Any
 
-from harness.spec import Arm, Better, GainsMore, ModelSpec, Scale, Space, Study, ViTSpec
+from harness.spec import Answer, Arm, Better, GainsMore, ModelSpec, Scale, Space, Study, ViTSpec
 from studies import _recipes as r
 
 OPTIMIZERS: dict[str, tuple[dict[str, Any], Space]] = {
@@ -55,10 +55,17 @@ def _ranges(family: str, optimizer: str) -> Space:
     return {**OPTIMIZERS[optimizer][1], **own.get(optimizer, {})}
 
 
+DEPENDS = "A vision transformer gains more from AdamW over SGD than a ResNet does."
+MUON = "Muon is better than AdamW at equal training."
+
 STUDY = Study(
     question="Which optimiser suits a vision transformer, which a ResNet, and does comparing the two depend on it?",
     source="arXiv 2010.11929, Table 7; arXiv 2106.14881, section 4; arXiv 2502.16982",
     factor="optimizer",
+    answer=(
+        Answer(claim=MUON, holds="Muon", fails="AdamW", says="with Muon a ViT reaches {more} than with AdamW"),
+        Answer(claim=DEPENDS, says="from AdamW over SGD it gains {more} than a ResNet"),
+    ),
     scales={
         "smoke": _scale(r.AT_SMOKE, r.VIT_SMOKE, 0.8),
         "laptop": _scale(
@@ -79,7 +86,7 @@ STUDY = Study(
             than="ResNet, SGD",
         ),
         GainsMore(
-            statement="A vision transformer gains more from AdamW over SGD than a ResNet does.",
+            statement=DEPENDS,
             source="arXiv 2106.14881, section 4",
             conditions="ImageNet, models of 1 to 18 GFLOPs, 50 to 400 epochs",
             arm="ViT, AdamW",
@@ -88,7 +95,7 @@ STUDY = Study(
             other_start="ResNet, SGD",
         ),
         Better(
-            statement="Muon is better than AdamW at equal training.",
+            statement=MUON,
             source="arXiv 2502.16982",
             conditions="language models; there as the same loss with about half of the compute",
             arm="ViT, Muon",

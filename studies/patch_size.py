@@ -12,12 +12,18 @@ Cost: smoke 20 s, laptop 17 min on 2 cores; `make study NAME=patch_size [SCALE=s
 
 from dataclasses import replace
 
-from harness.spec import Arm, Better, CostGrows, Monotone, Scale, Study, ViTSpec
+from harness.spec import Answer, Arm, Better, CostGrows, Monotone, Scale, Study, ViTSpec
 from studies import _recipes as r
 
 
 def _vits(spec: ViTSpec, sizes: tuple[int, ...]) -> tuple[Arm, ...]:
     return tuple(Arm(f"ViT/{size}", replace(spec, patch_size=size), level=size) for size in sizes)
+
+
+def _answer(sizes: tuple[int, ...]) -> tuple[Answer, ...]:
+    """From the largest patches to the smallest."""
+    says = f"{sizes[-1]} px instead of {sizes[0]} px gives {{more}}, for {{cost}} the compute"
+    return (Answer(arm=f"ViT/{sizes[-1]}", than=f"ViT/{sizes[0]}", says=says),)
 
 
 CLAIMS = (
@@ -48,16 +54,20 @@ STUDY = Study(
             recipe=r.SMOKE,
             baseline=Arm("ResNet-8", r.RESNET_SMOKE),
             arms=_vits(r.VIT_SMOKE, (4, 2)),
+            answer=_answer((4, 2)),
             search=r.SMOKE_SEARCH,
             claims=CLAIMS,
             minutes=0.4,
         ),
-        "laptop": replace(r.AT_LAPTOP, arms=_vits(r.VIT_XS, (14, 7, 4)), claims=CLAIMS, minutes=17),
+        "laptop": replace(
+            r.AT_LAPTOP, arms=_vits(r.VIT_XS, (14, 7, 4)), claims=CLAIMS, answer=_answer((14, 7, 4)), minutes=17
+        ),
         "gpu": Scale(
             data=r.CIFAR10,
             recipe=r.GPU,
             baseline=Arm("ResNet-18", r.RESNET18),
             arms=_vits(r.VIT_CIFAR, (16, 8, 4, 2)),
+            answer=_answer((16, 8, 4, 2)),
             seeds=r.SIX_SEEDS,
             search=r.GPU_SEARCH,
             claims=CLAIMS,
@@ -79,6 +89,13 @@ STUDY = Study(
                     source="arXiv 2010.11929, Table 5",
                     arm="ViT-B/16",
                     than="ViT-B/32",
+                ),
+            ),
+            answer=(
+                Answer(
+                    arm="ViT-B/16",
+                    than="ViT-B/32",
+                    says="16 px instead of 32 px gives {more}, for {cost} the compute",
                 ),
             ),
         ),

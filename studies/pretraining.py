@@ -16,12 +16,26 @@ Cost: smoke 30 s, laptop 25 min on 2 cores; `make study NAME=pretraining [SCALE=
 
 from dataclasses import replace
 
-from harness.spec import Arm, Better, Claim, Crosses, DataSpec, FewShot, GapShrinks, Monotone, Scale, Study, ViTSpec
+from harness.spec import (
+    Answer,
+    Arm,
+    Better,
+    Claim,
+    Crosses,
+    DataSpec,
+    FewShot,
+    GapShrinks,
+    Monotone,
+    Scale,
+    Study,
+    ViTSpec,
+)
 from studies import _recipes as r
 
 SOURCE = "arXiv 2010.11929, section 4.3 and Fig. 4"
 CONDITIONS = "ViT-B/32 and ResNet-50, pre-trained on 9M to 300M images, ImageNet 5-shot"
 FEW_SHOT = "few_shot_accuracy"
+OVERTAKE = "With more images still, within the sizes measured, the transformer's features overtake."
 
 CLAIMS: tuple[Claim, ...] = (
     Better(
@@ -42,7 +56,7 @@ CLAIMS: tuple[Claim, ...] = (
         follower="ViT",
     ),
     Crosses(
-        statement="With more images still, within the sizes measured, the transformer's features overtake.",
+        statement=OVERTAKE,
         source=SOURCE,
         conditions=CONDITIONS + "; the crossing lies between 9M and 90M images there",
         metric=FEW_SHOT,
@@ -90,6 +104,7 @@ STUDY = Study(
     question="Do a ViT's features, learned from more images, overtake a ResNet's, few-shot on another task?",
     source=SOURCE,
     factor="architecture",
+    answer=(Answer(claim=OVERTAKE, says="learned from the most images, a ViT's reach {more} than a ResNet's"),),
     scales={
         "smoke": _scale(
             replace(r.AT_SMOKE, data=DataSpec(source="classes:0-4:digits"), recipe=replace(r.SMOKE, updates=60)),

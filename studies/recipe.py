@@ -13,7 +13,7 @@ Cost: smoke 55 s, laptop 33 min on 2 cores; `make study NAME=recipe [SCALE=smoke
 from dataclasses import replace
 from typing import Any
 
-from harness.spec import Arm, Augmentation, Better, GainsMore, LogUniform, ModelSpec, Scale, Study, ViTSpec
+from harness.spec import Answer, Arm, Augmentation, Better, GainsMore, LogUniform, ModelSpec, Scale, Study, ViTSpec
 from studies import _recipes as r
 
 DEIT = "arXiv 2012.12877, section 6 and Table 8"
@@ -70,10 +70,14 @@ CLAIMED = ("shift and flip", "random erasing", "mixup", "CutMix")
 """At scale laptop, in place of label smoothing: more seeds for what the claims are about."""
 
 
+def _gains_more(addition: str) -> str:
+    return f"A vision transformer gains more from {addition} than a ResNet does."
+
+
 def _gains(addition: str) -> GainsMore:
     return GainsMore(
         kind="hypothesis",
-        statement=f"A vision transformer gains more from {addition} than a ResNet does.",
+        statement=_gains_more(addition),
         source=f"our own hypothesis, after {DEIT}",
         conditions=CONDITIONS,
         arm=f"ViT, {addition}",
@@ -87,6 +91,10 @@ STUDY = Study(
     question="With little data, who gains more from augmentation and regularisation: a ViT or a ResNet?",
     source="arXiv 2012.12877, section 6 and Table 8; arXiv 2106.10270",
     factor="recipe",
+    answer=tuple(
+        Answer(claim=_gains_more(what), holds="The ViT", fails="The ResNet", says=f"a ViT gains {{more}} from {what}")
+        for what in ("mixup", "shift and flip")
+    ),
     scales={
         "smoke": _scale(SMOKE, r.VIT_SMOKE, _additions(1), 0.9),
         "laptop": _scale(LAPTOP, r.VIT_XS, {told: _additions(2)[told] for told in CLAIMED}, 33),

@@ -27,7 +27,7 @@ Cost: smoke 55 s, laptop 40 min on 2 cores; `make study NAME=soft_bias [SCALE=sm
 from dataclasses import replace
 from typing import Any
 
-from harness.spec import Arm, Better, Claim, DataSpec, Equivalent, GainsMore, GapShrinks, Scale, Study, ViTSpec
+from harness.spec import Answer, Arm, Better, Claim, DataSpec, Equivalent, GainsMore, GapShrinks, Scale, Study, ViTSpec
 from studies import _recipes as r
 
 OURS = (
@@ -60,10 +60,18 @@ def _scale(base: Scale, data: DataSpec, vit: ViTSpec, sizes: tuple[int, ...], mi
     return replace(base, data=data, baseline=baseline, arms=(*plain, *moved), train_sizes=sizes, minutes=minutes)
 
 
+def _worth(name: str) -> str:
+    return f"With little data {name} at the start is worth something."
+
+
+def _falls(name: str) -> str:
+    return f"The worth of {name} at the start falls with data: same model, compute and weights."
+
+
 def _about_a_start(name: str, source: str, conditions: str) -> tuple[Claim, ...]:
     return (
         Better(
-            statement=f"With little data {name} at the start is worth something.",
+            statement=_worth(name),
             source=source,
             conditions=conditions,
             arm=name,
@@ -72,7 +80,7 @@ def _about_a_start(name: str, source: str, conditions: str) -> tuple[Claim, ...]
         ),
         GapShrinks(
             kind="hypothesis",
-            statement=f"The worth of {name} at the start falls with data: same model, compute and weights.",
+            statement=_falls(name),
             source=OURS,
             leader=name,
             follower="ViT",
@@ -129,6 +137,10 @@ STUDY = Study(
     question="What is a soft bias, at the start or in the stem, worth to a ViT, and does its worth fall with data?",
     source="arXiv 2505.19985; arXiv 2305.09828; arXiv 2106.14881",
     factor="soft_bias",
+    answer=(
+        Answer(claim=_worth(IMPULSE), says="with few images impulse attention gives {more}"),
+        Answer(claim=_falls(IMPULSE), says="with ten times the images its lead is {larger}"),
+    ),
     scales={
         "smoke": _scale(
             replace(

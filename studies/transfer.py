@@ -18,6 +18,7 @@ Cost: smoke 55 s, laptop 35 min on 2 cores; `make study NAME=transfer [SCALE=smo
 from dataclasses import replace
 
 from harness.spec import (
+    Answer,
     Arm,
     Better,
     Choice,
@@ -41,6 +42,8 @@ RATES = Choice(values=(1e-2, 3e-2, 1e-1, 3e-1, 1.0))
 """Higher than the paper's .003 to .06, which are for larger models and batches: on seed 0, which scale laptop leaves
 out, fine-tuning with 250 images and 200 updates was best at .3, a linear head at .3 or more, Muon from scratch at .03.
 """
+WORTH = "With few images of the target, a fine-tuned vision transformer is better than one from scratch."
+FADES = "What pre-training is worth to a vision transformer fades with the images of the target."
 VIT_PAPER = "arXiv 2010.11929"
 BETTER_MODELS = "arXiv 1805.08974"
 
@@ -95,7 +98,7 @@ def _scale(base: Scale, vit: ViTSpec, before: Pretraining, larger: int, sizes: t
 
 CLAIMS: tuple[Claim, ...] = (
     Better(
-        statement="With few images of the target, a fine-tuned vision transformer is better than one from scratch.",
+        statement=WORTH,
         source=f"{VIT_PAPER}, section 1",
         conditions="said of pre-training at sufficient scale and transfer to tasks with fewer images",
         arm="ViT" + TUNED,
@@ -103,7 +106,7 @@ CLAIMS: tuple[Claim, ...] = (
         train_size="smallest",
     ),
     GapShrinks(
-        statement="What pre-training is worth to a vision transformer fades with the images of the target.",
+        statement=FADES,
         source=f"{BETTER_MODELS}, on the size of the target",
         conditions="convolutional networks, ImageNet to 12 other sets",
         leader="ViT" + TUNED,
@@ -205,6 +208,10 @@ STUDY = Study(
     question="What is a pre-trained model worth on another task, fine-tuned or under a linear head, by its images?",
     source=f"{VIT_PAPER}; {BETTER_MODELS}",
     factor="start",
+    answer=(
+        Answer(claim=WORTH, says="with few images, a fine-tuned ViT reaches {more} than one from scratch"),
+        Answer(claim=FADES, says="with ten times the images its lead is {larger}"),
+    ),
     scales={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "paper": PAPER},
     claims=CLAIMS,
 )

@@ -14,10 +14,13 @@ Cost: smoke 50 s, laptop 22 min on 2 cores; `make study NAME=translation [SCALE=
 
 from dataclasses import replace
 
-from harness.spec import Arm, Augmentation, Better, GapShrinks, Scale, Study, ViTSpec
+from harness.spec import Answer, Arm, Augmentation, Better, GapShrinks, Scale, Study, ViTSpec
 from studies import _recipes as r
 
 SOURCE = "arXiv 2010.11929, section 3.1 (Inductive bias)"
+
+FOR_FREE = "With little data a ResNet's predictions survive a shift better than a vision transformer's."
+LEARNED = "A vision transformer learns translation from data: the gap in agreement closes."
 
 
 def _scale(
@@ -45,6 +48,20 @@ STUDY = Study(
     question="How much translation invariance does a ViT learn from data, and how much has a ResNet for free?",
     source=SOURCE,
     factor="architecture",
+    answer=(
+        Answer(
+            claim=FOR_FREE,
+            holds="A ResNet has more for free",
+            fails="A ViT has more",
+            says="on moved images it keeps {more} of its predictions",
+        ),
+        Answer(
+            claim=LEARNED,
+            holds="A ViT learns it",
+            fails="A ViT learns less",
+            says="tenfold data makes the gap {larger}",
+        ),
+    ),
     scales={
         "smoke": _scale(
             replace(r.AT_SMOKE, recipe=replace(r.SMOKE, augmentation=r.NO_AUGMENTATION), search=r.SMOKE_RATES),
@@ -77,7 +94,7 @@ STUDY = Study(
     claims=(
         Better(
             kind="hypothesis",
-            statement="With little data a ResNet's predictions survive a shift better than a vision transformer's.",
+            statement=FOR_FREE,
             source=SOURCE,
             arm="ResNet",
             than="ViT",
@@ -86,7 +103,7 @@ STUDY = Study(
         ),
         GapShrinks(
             kind="hypothesis",
-            statement="A vision transformer learns translation from data: the gap in agreement closes.",
+            statement=LEARNED,
             source=SOURCE,
             leader="ResNet",
             follower="ViT",

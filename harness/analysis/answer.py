@@ -1,173 +1,228 @@
-"""The study's question answered in one computed sentence."""
+"""The study's question answered in a sentence or two, the verdict first, and the line of numbers below it."""
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from harness.analysis.axis import Axis, crossing, level_axis, series_pairs, size_axis, slope, statement
-from harness.analysis.estimate import LEVEL, MeanEstimate
+from harness.analysis.estimate import FEWEST_IMAGES, FEWEST_SEEDS
 from harness.analysis.evidence import Evidence
-from harness.analysis.selection import chosen, level_with_best, widest
-from harness.analysis.wording import amount, bounds, described, listed
-from harness.spec.formats import counted, p_told
+from harness.analysis.judging import judge
+from harness.analysis.learning import Cautions
+from harness.analysis.selection import chosen, level_with_best
+from harness.analysis.shipped_claims import axis_of
+from harness.analysis.wording import compared, listed
+from harness.spec import (
+    METRICS,
+    Answer,
+    Better,
+    Claim,
+    CostGrows,
+    Crosses,
+    Estimate,
+    GainsMore,
+    InvalidInput,
+    Judgement,
+    ResolvedStudy,
+)
+from harness.spec.formats import confidence, counted, magnitude, plain
+from harness.spec.verdicts import Verdict
 
-_METRIC = "test_accuracy"
+WIRING_TEST = "Wiring test: no conclusion."
+
+_HEADS: Mapping[Verdict, str] = {
+    "reproduced": "Yes",
+    "contradicted": "No",
+    "supported": "Supported",
+    "not supported": "No",
+    "inconclusive": "Not shown",
+    "outside the range measured": "Not within the range measured",
+}
+_HOLDS = ("reproduced", "supported")
+_FAILS = ("contradicted", "not supported")
+_MOST_WORDS, _MOST_NUMBERS = 20, 2  # of a reason that stands in an answer
 
 
-def answer(evidence: Evidence) -> str:
-    """One sentence with the difference, its interval and n; what is known so far where runs are lacking.
+@dataclass(frozen=True)
+class Answered:
+    """What the top of a report says."""
 
-    Where series are compared with each other, it speaks of the two whose difference changes most over the levels; else
-    of the arm with the largest difference to the one it is compared with (at the largest training size). What is chosen
-    as the largest has an interval that allows for the choice; `beats` is said only where that excludes zero and Holm's
-    correction in the table of comparisons leaves it significant. Of what no claim could be judged on
-    (`Evidence.absent`) it speaks only where there is nothing else, and then without a verdict; else it names it as left
-    out.
+    text: str
+    numbers: str  # the line below: n, intervals, test images, compute
+    conclusive: bool = True  # whether any verdict is to be read
+
+
+def answer(evidence: Evidence, cautions: Cautions) -> Answered:
+    """What the study marks as its answer, else the verdict on its first claim, else how its best arm compares.
+
+    Each sentence follows from one judgement, that of the table of claims. `cautions`: the cells that did not learn.
     """
-    pairs = series_pairs(evidence.study)
-    axes = {
-        f"{arm} against {other}": level_axis(evidence.study, arm, other, evidence.sizes[-1]) for arm, other in pairs
-    }
-    known = {name: axis for name, axis in axes.items() if any(evidence.shared_seeds(of, _METRIC) for of in axis.pairs)}
-    return _of_series(evidence, known) if known else _of_arms(evidence)
-
-
-def _of_series(evidence: Evidence, axes: Mapping[str, Axis]) -> str:
-    """Over the levels, at the largest training size; that the ends at the smallest are told needs their runs, too."""
-    lost = {}
-    for name, axis in axes.items():
-        smallest = level_axis(evidence.study, axis.arm, axis.other, evidence.sizes[0])
-        lost[name] = evidence.absent([*axis.cells, *smallest.pairs[0], *smallest.pairs[-1]], _METRIC)
-    whole = [name for name in axes if not lost[name]]
-    changes = {name: abs(slope(evidence, axes[name]).value) for name in whole or axes}
-    best = max(changes, key=lambda name: (-1 if math.isnan(changes[name]) else changes[name], name))
-    return _along(evidence, axes[best], lost[best], len(changes)) + _left_out(
-        [name for name in axes if whole and lost[name]]
-    )
-
-
-def _of_arms(evidence: Evidence) -> str:
-    study, against, sizes = evidence.study, evidence.against, evidence.sizes
-    found = {arm: evidence.difference(arm, other, sizes[-1]) for arm, other in against.items()}
-    known = [arm for arm, paired in found.items() if math.isfinite(paired.value)]
-    if not known:
-        planned, done = (
-            len(evidence.rows) * len(study.seeds),
-            sum(len(evidence.completed(cell)) for cell in evidence.rows),
-        )
-        other = "the baseline" if _one_baseline(evidence) else "the one it is compared with"
-        arms = f"no arm shares a completed seed with {other}" if found else "the study has no arm besides it"
-        return f"No answer yet: {done:,} of {counted(planned, 'run')} completed, and {arms}."
-    lost = {
-        arm: evidence.absent([(name, size) for size in sizes for name in (arm, other)], _METRIC)
-        for arm, other in against.items()
-    }
-    complete = [arm for arm in known if not lost[arm]]
-    best = max(complete or known, key=lambda arm: (found[arm].value, arm))
-    left_out = [arm for arm in found if complete and arm not in complete]
-    if study.train_sizes:
-        told = _along(evidence, size_axis(study, best, against[best]), lost[best], len(complete or known))
-    elif complete:
-        told = _at_one_size(evidence, best, complete, found)
-    else:
-        stands = "so far against" if len(found) == 1 else "does best of the arms so far, against"
-        difference = described(_METRIC, found[best], of_metric=True)
-        told = f"{best} {stands} {against[best]}: {difference}. Not judged: {lost[best]}."
-    return told + _left_out(left_out)
-
-
-def _left_out(names: Sequence[str]) -> str:
-    """Which arms the answer does not judge, as a sentence at its end."""
-    return f" Not judged, as runs have no result: {listed(names, most=5)}." if names else ""
-
-
-def _one_baseline(evidence: Evidence) -> bool:
-    return set(evidence.against.values()) <= {evidence.study.baseline.name}
-
-
-def _at_one_size(evidence: Evidence, best: str, complete: Sequence[str], found: Mapping[str, MeanEstimate]) -> str:
-    """The best of the arms that all have their runs; Holm's p-values are those of the table of comparisons."""
-    table, alpha = evidence.comparisons, 1 - LEVEL  # of a p-value, which is raised by what looks have spent
-    adjusted = dict(zip(table["arm"], table["p_holm"], strict=True))
-    one_baseline, other, paired = _one_baseline(evidence), evidence.against[best], chosen(found[best], len(complete))
-    told, ahead = _selected(described(_METRIC, paired, of_metric=True), len(complete)), paired.value > 0
-    does_best = f"{best} {'does best' if one_baseline else 'gains most'}"
-    if len(found) == 1:  # there is no best among one
-        stands = ("beats" if ahead else "is behind") if paired.sign else "is not significantly different from"
-        stands = "against" if paired.thin else stands
-        told = f"{best} {stands} {other}: {told}."
-    elif adjusted[best] < alpha and paired.sign:
-        told = f"{best} {'beats' if ahead else 'comes closest to'} {other}: {told}."
-    elif found[best].sign:
-        weak = "" if adjusted[best] < alpha else f"not significant among {len(found)} arms; "
-        told = f"{does_best}, against {other} {told} ({weak}Holm-adjusted {p_told(adjusted[best])})."
-    else:
-        told = f"{does_best} of the arms, against {other} {told}, which may be no difference."
-    if paired.thin:
-        told += f" Not judged: {paired.thin}."
-    if not one_baseline:
-        shown = sum(adjusted[arm] < alpha and not found[arm].thin for arm in complete)
-        many = f" {shown} of {len(complete)} differences are significant (Holm-adjusted)."
-        return f"{told}{many if len(complete) > 1 else ''}"
-    level = [arm for arm in level_with_best(complete, evidence.difference) if arm != best]
-    if level:
-        told += f" {listed(level, 2, 'other arm')} {'is' if len(level) == 1 else 'are'} not significantly worse."
-    return f"{_among(evidence, {arm: found[arm].value for arm in complete})}{told}"
-
-
-def _selected(told: str, arms: int, noun: str = "arms") -> str:
-    """A difference in words, with a note that its interval allows for choosing it among several."""
-    return f"{told.removesuffix(')')}, interval for the choice among {arms} {noun})" if arms > 1 else told
-
-
-def _among(evidence: Evidence, values: Mapping[str, float]) -> str:
-    """What the factor does to arms that are all compared with one baseline: from the first of its levels to the last.
-
-    Where levels are no numbers, and for series at their last level, between the arms of the highest and the lowest of
-    `values`, with an interval for all pairs of them. Empty where nothing can be said.
-    """
+    if why := _wiring(evidence):
+        return Answered(WIRING_TEST, why, conclusive=False)
     study = evidence.study
-    levels = {arm.name: arm.level for arm in study.arms if isinstance(arm.level, float)}
-    ordered = len(levels) == len(study.arms) and not study.series
-    if study.series:  # two things change over the whole of it
-        ends = {arms[-1].name for arms in study.series.values()}
-        values = {arm: value for arm, value in values.items() if arm in ends}
-    if len(values) < 2:
+    marked, claims = _marked(study)
+    sentences = [_sentence(*each, evidence) for each in zip(marked, claims, strict=True)]
+    pairs = [_pair(claim) for claim in claims]
+    return Answered(" ".join(sentences) or _best(evidence), _numbers(evidence, pairs, cautions))
+
+
+def _marked(study: ResolvedStudy) -> tuple[tuple[Answer, ...], list[Claim]]:
+    """What answers the question, with the claims that are judged for it."""
+    with contextlib.suppress(InvalidInput):  # arms or claims were changed after the study was resolved
+        if study.answer:
+            return study.answer, [each.claim_of(study) for each in study.answer]
+    return tuple(map(_as_stated, study.claims[:1])), list(study.claims[:1])
+
+
+def _as_stated(claim: Claim) -> Answer:
+    """The answer where none is marked; what stands in braces is no part to fill in."""
+    return Answer(says=claim.statement.replace("{", "(").replace("}", ")"), claim=claim.statement)
+
+
+def _wiring(evidence: Evidence) -> str:
+    """Why the study is no more than a test of the wiring, as a sentence; empty where it is one."""
+    if evidence.study.scale == "smoke":
+        return "Scale smoke shows that everything works; its numbers mean nothing."
+    images = _test_images(evidence)
+    return f"There are {counted(images, 'test image')}; a verdict needs {FEWEST_IMAGES}." * (0 < images < FEWEST_IMAGES)
+
+
+def _test_images(evidence: Evidence) -> int:
+    """Of a run, the fewest; 0 where no predictions tell."""
+    rows = (row for cell in evidence.rows for row in evidence.predictions(cell) if row is not None)
+    return min(map(len, rows), default=0)
+
+
+def _sentence(marked: Answer, claim: Claim, evidence: Evidence) -> str:
+    found = judge(claim, evidence)
+    measured = _measured(claim, found, evidence)
+    if "{" in marked.says and not math.isfinite(measured.value):
+        return f"Not shown: {_why(found)}."
+    metric = getattr(claim, "metric", None) or ""
+    says = marked.says.replace("{cost}", _cost(claim, evidence))
+    for word, other in (("more", "less"), ("larger", "smaller")):
+        ratio = f"a factor of {plain(found.estimate)}" if isinstance(claim, CostGrows) else ""
+        says = says.replace(f"{{{word}}}", ratio or compared(metric, measured, (word, other)))
+    head = _head(marked, claim, found, measured, evidence)
+    return f"{head[0].upper()}{head[1:]}: {_begun(says).rstrip('.')}."
+
+
+def _head(marked: Answer, claim: Claim, found: Judgement, measured: Estimate, evidence: Evidence) -> str:
+    """What stands first; a crossing may be contradicted by one the other way round, or by a follower that leads."""
+    if found.verdict in _HOLDS:
+        default = "yes, {at}" if isinstance(claim, Crosses) else _HEADS[found.verdict]
+        return (marked.holds or default).replace("{at}", _at(claim, found, evidence))
+    if found.verdict not in _FAILS:
+        return _HEADS[found.verdict]
+    if isinstance(claim, Crosses) and (measured.value > 0 or math.isfinite(found.ci_low)):
+        return "the other way round" if math.isfinite(found.ci_low) else "at every point measured"
+    return marked.fails or _HEADS[found.verdict]
+
+
+def _at(claim: Claim, found: Judgement, evidence: Evidence) -> str:
+    """Where a crossing lies: `at about 12,000 training images`, `between moved share 0 and 1`."""
+    if not isinstance(claim, Crosses):
         return ""
-    by = levels if ordered else values
-    first, last = (end(values, key=by.__getitem__) for end in (min, max))
-    paired = evidence.difference(last, first)
-    if ordered:
-        return f"From {first} to {last} {described(_METRIC, paired, of_metric=True)}; "
-    paired = widest(paired, len(values))
-    told = _selected(described(_METRIC, paired, of_metric=True), math.comb(len(values), 2), "pairs")
-    chance = "" if paired.sign else " and perhaps chance"
-    where = "between series at their last level" if study.series else "among the arms"
-    return f"{last} against {first} {told}, the widest gap {where}{chance}; "
+    axis = axis_of(claim, evidence)
+    if math.isnan(found.estimate):
+        return f"between {axis.told(found.ci_low, found.ci_high, joined=' and ')}"
+    return f"at about {axis.told(found.estimate)}"
 
 
-def _along(evidence: Evidence, axis: Axis, trouble: str, candidates: int) -> str:
-    """The difference at both ends of the axis, how it changes along it, and where it changes sign.
+def _measured(claim: Claim, found: Judgement, evidence: Evidence) -> Estimate:
+    """The estimate of a verdict, in the metric's own direction; of a crossing the follower's lead at the last point."""
+    if isinstance(claim, Crosses):
+        if math.isnan(found.p_value):  # nothing could be judged
+            return Estimate(math.nan)
+        leader, follower = axis_of(claim, evidence).pairs[-1]
+        return evidence.contrast({follower: 1.0, leader: -1.0}, claim.metric)
+    sign = 1.0
+    if isinstance(claim, Better | GainsMore) and METRICS[claim.metric] == "down":
+        sign = -1.0
+    ends = sorted((sign * found.ci_low, sign * found.ci_high))
+    return Estimate(sign * found.estimate, *ends)
 
-    Along the levels of a study of several training sizes the ends at the smallest of them, too. The intervals allow for
-    the choice of the axis among so many `candidates`.
-    """
-    shown = [axis]
-    if not axis.sized:
-        sizes = dict.fromkeys((evidence.sizes[0], evidence.sizes[-1]))
-        shown = [level_axis(evidence.study, axis.arm, axis.other, size) for size in sizes]
-    told: list[str] = []
-    for each in shown:
-        at = "" if each.train_size is None else f"at {counted(each.train_size, 'training image')} "
-        ends: list[str] = []
-        for point in dict.fromkeys((axis.points[0], axis.points[-1])):
-            arm, other = each.pairs[each.points.index(point)]
-            difference = chosen(evidence.contrast({arm: 1.0, other: -1.0}), candidates)
-            ends.append(f"{described(_METRIC, difference, of_metric=not told and not ends)} at {axis.told(point)}")
-        told.append(f"{at}{' and '.join(ends)}")
-    change, moves = chosen(slope(evidence, axis), candidates), f" Not judged: {trouble}." if trouble else ""
-    if not trouble and not math.isnan(change.value):
-        interval = bounds(_METRIC, change.ci_low, change.ci_high)
-        told[-1] += f", a change of {amount(_METRIC, change.value)} {interval} {axis.per}"
-        moves = f" {statement(crossing(evidence, axis))}"
-    choice = f", with intervals for the choice among {candidates}" if candidates > 1 and not trouble else ""
-    return f"{axis.arm} against {axis.other}: {'; '.join(told)}{choice}.{moves}"
+
+def _why(found: Judgement) -> str:
+    """Why there is no estimate, in few words."""
+    if found.lost_runs:
+        return (
+            f"{counted(found.lost_runs, 'run')} that would decide {'has' if found.lost_runs == 1 else 'have'} no result"
+        )
+    reason = _begun(found.reason.rstrip("."))
+    if len(reason.split()) > _MOST_WORDS or len(re.findall(r"\d+", reason)) > _MOST_NUMBERS:
+        return "the claim's reason says why"
+    return reason
+
+
+def _begun(sentence: str) -> str:
+    """A sentence as it goes on after a colon: `A ViT` becomes `a ViT`, `ResNets` stay."""
+    word = sentence.split(maxsplit=1)[0] if sentence.strip() else ""
+    return sentence[:1].lower() + sentence[1:] if word[1:] == word[1:].lower() else sentence
+
+
+def _pair(claim: Claim) -> tuple[str, ...]:
+    """The two arms whose compute is compared: those of a difference, the ends of two steps."""
+    return claim.arm_names[::2] if isinstance(claim, GainsMore) else claim.arm_names[:2]
+
+
+def _macs(evidence: Evidence, arm: str) -> float:
+    """Multiply-accumulates of an arm per image."""
+    cell = (arm, evidence.sizes[-1])
+    return evidence.median(cell, "macs_per_image", evidence.rows[cell])
+
+
+def _cost(claim: Claim, evidence: Evidence) -> str:
+    """How much more compute per image the first arm takes: `13 times`."""
+    ratio = math.nan
+    if len(pair := _pair(claim)) == 2:
+        one, other = (_macs(evidence, arm) for arm in pair)
+        ratio = one / other if other else math.nan
+    return f"{ratio:.0f} times" if ratio >= 9.95 else f"{plain(ratio, 2)} times"
+
+
+def _best(evidence: Evidence) -> str:
+    """Of a study without claims: its best arm against the one it is compared with, at the largest training size."""
+    size, against = evidence.sizes[-1], evidence.against
+    found = {arm: evidence.difference(arm, other, size) for arm, other in against.items()}
+    known = [arm for arm, paired in found.items() if math.isfinite(paired.value)]
+    whole = [arm for arm in known if not evidence.absent([(arm, size), (against[arm], size)], "test_accuracy")]
+    if not whole:
+        planned, done = len(evidence.rows) * len(evidence.seeds), sum(map(len, map(evidence.completed, evidence.rows)))
+        if done < planned or not found:
+            return f"No answer yet: {done:,} of {counted(planned, 'run')} completed."
+        return f"Not shown: {counted(len(evidence.seeds), 'seed')}, and an interval needs {FEWEST_SEEDS}."
+    best = max(whole, key=lambda arm: (found[arm].value, arm))
+    paired = chosen(found[best], len(whole))
+    head = {1: "Better", 0: "Not shown", -1: "Worse"}[paired.sign]
+    who = best if len(whole) == 1 else f"the best of {counted(len(whole), 'arm')}, {best},"
+    return f"{head}: {who} reaches {compared('test_accuracy', paired)} than {against[best]}."
+
+
+def best_arms(evidence: Evidence) -> str:
+    """Of several arms with one baseline and one training size: the best, and which are not significantly worse."""
+    against, size = evidence.against, evidence.sizes[-1]
+    whole = [arm for arm in against if not evidence.absent([(arm, size), (against[arm], size)], "test_accuracy")]
+    if len(whole) < 2 or len(set(against.values())) > 1 or len(evidence.sizes) > 1:
+        return ""
+    best = max(whole, key=lambda arm: (evidence.mean((arm, size), "test_accuracy"), arm))
+    level = [arm for arm in level_with_best(whole, evidence.difference) if arm != best]
+    return f"Best besides the baseline: {best}; not significantly worse: {listed(level) if level else 'none'}."
+
+
+def _numbers(evidence: Evidence, pairs: list[tuple[str, ...]], cautions: Cautions) -> str:
+    """`n = 5 seeds, 10,000 test images; 95% intervals. Compute per image: ...`, and which arms did not learn."""
+    n, images = len(evidence.seeds), _test_images(evidence)
+    told = f"n = {counted(n, 'seed')}" + (f", {counted(images, 'test image')}" if images else "")
+    searches = evidence.study.search.repeats
+    over = f"{counted(searches, 'search')} each, " if searches > 1 else ""
+    told += f"; {confidence(evidence.level)} intervals over {over}seeds and test images."
+    arms = list(dict.fromkeys(arm for pair in pairs for arm in pair))[:4]
+    costs = [f"{arm} {magnitude(macs)}" for arm in arms if (macs := _macs(evidence, arm)) > 0]
+    if costs:
+        told += f" Multiply-accumulates per image: {', '.join(costs)}."
+    unlearned = dict.fromkeys(arm for arm, _ in cautions)
+    if unlearned:
+        told += f" Caveat: {listed(unlearned, most=4)} apparently did not learn, or did not finish learning."
+    return told

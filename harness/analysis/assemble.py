@@ -8,7 +8,7 @@ import pandas as pd
 
 from harness.analysis import learning
 from harness.analysis.along import FEW_SHOT, crossings_on_both_tasks, frontier_table, tables_along
-from harness.analysis.answer import answer
+from harness.analysis.answer import answer, best_arms
 from harness.analysis.estimate import FEWEST_SEEDS, MeanEstimate, estimate_mean
 from harness.analysis.evidence import Evidence, evidence_of, measured
 from harness.analysis.findings import ARM_COLUMNS, FEW_SHOT_COLUMNS, SHIFT_COLUMNS, Findings, frame
@@ -18,7 +18,6 @@ from harness.analysis.wording import Cell, listed, place
 from harness.records.data_facts import of_provenance
 from harness.records.run_table import StudyRecords
 from harness.spec.formats import counted
-from harness.spec.verdicts import lost_claims
 
 _SPEEDS = ("train_images_per_second", "eval_images_per_second", "peak_memory_bytes", "train_seconds")
 """Told of completed runs only: an unfinished run's would mislead."""
@@ -43,6 +42,7 @@ def analyse(records: StudyRecords, *, seed: int = 0) -> Findings:
     evidence = evidence_of(records, seed=seed)
     cautions, claims = learning.learning_cautions(evidence), claims_table(evidence)
     crossovers, slopes = tables_along(evidence)
+    answered = answer(evidence, cautions)
     planned = counted(len(records.study.seeds), "seed")
     not_learned = (f"{place(cell)}: {'; '.join(clauses)}." for cell, clauses in cautions.items())
     return Findings(
@@ -66,7 +66,10 @@ def analyse(records: StudyRecords, *, seed: int = 0) -> Findings:
             *_conditions(evidence),
             *learning.tuning_warnings(evidence),
         ),
-        answer=f"{answer(evidence)}{learning.doubtful(cautions)}{lost_claims(claims['lost_runs'].tolist())}",
+        answer=answered.text,
+        numbers=answered.numbers,
+        best=best_arms(evidence) if answered.conclusive else "",
+        conclusive=answered.conclusive,
         frontier=frontier_table(evidence),
         shifts=shifts_table(evidence),
         few_shots=few_shots_table(evidence),

@@ -127,7 +127,12 @@ class Findings:
     gaps: tuple[str, ...] = ()  # one sentence for every cell with missing, diverged or failed runs
     warnings: tuple[str, ...] = ()
     """What changes the reading of the results: edge of range, few seeds, unequal budgets, several devices."""
-    answer: str = ""  # the study's question answered in one computed sentence
+    answer: str = ""
+    """The study's question answered in a sentence or two, the verdict first."""
+    numbers: str = ""  # the line below the answer: n, intervals, test images, compute
+    best: str = ""  # which arm is best, and which are not significantly worse, as a sentence
+    conclusive: bool = True
+    """Whether verdicts are to be read: not at scale smoke, nor with too few test images for any."""
     frontier: pd.DataFrame = field(default_factory=lambda: frame([], FRONTIER_COLUMNS))
     """Where two series are level, by level and training size; no rows in studies of one size."""
     shifts: pd.DataFrame = field(default_factory=lambda: frame([], SHIFT_COLUMNS))

@@ -52,12 +52,6 @@ def learning_cautions(evidence: Evidence) -> Cautions:
     return found
 
 
-def doubtful(cautions: Cautions) -> str:
-    """Which arms seem not to have learned, as a sentence at the end of the answer; empty where there are none."""
-    arms = dict.fromkeys(arm for arm, _ in cautions)
-    return f" Caveat: {listed(arms, most=4)} apparently did not learn, or did not finish learning." if arms else ""
-
-
 def mixture_warnings(evidence: Evidence) -> Iterator[str]:
     """A sentence for each cell of which at most half of the seeds ended far below the others, as `APART` has it.
 

@@ -1,4 +1,4 @@
-"""Intervals of what was chosen because it stood out: the widest gap, the arm with the largest gain, the best arm.
+"""Intervals of what was chosen because it stood out: the arm with the largest gain, the best arm.
 
 Chosen of many, a difference seems larger than it is, and its nominal interval holds the truth too rarely.
 """
@@ -17,14 +17,6 @@ from harness.analysis.estimate import MeanEstimate, with_interval
 _NODES = 64  # of each integral; its error is far below what an interval shows
 Floats = npt.NDArray[np.float64]
 _MOST_DF = 1e5  # beyond it, Student's t is normal
-
-
-def widest(found: MeanEstimate, arms: int) -> MeanEstimate:
-    """The difference between two of so many arms, chosen as the widest: Tukey's interval for all pairs of them."""
-    if not found.judgeable or arms < 3:
-        return found
-    half = _tukey(arms, min(found.df, _MOST_DF), found.level) * found.error
-    return replace(found, ci_low=found.value - half, ci_high=found.value + half)
 
 
 def chosen(found: MeanEstimate, of: int) -> MeanEstimate:
@@ -55,20 +47,6 @@ def _is_ahead(found: MeanEstimate, others: int) -> bool:
     if found.value <= float(special.stdtrit(df, found.level)) * found.error:
         return False
     return found.value > dunnett(others, df, found.level) * found.error
-
-
-@cache
-def _tukey(arms: int, df: float, level: float) -> float:
-    """Critical value of the largest of all differences between so many arms, in their standard errors.
-
-    With z the largest of k arms, P(all below d) is the mean over s and z of k (Phi(z) - Phi(z - d s sqrt(2)))^(k - 1):
-    that of the studentised range (Tukey, The problem of multiple comparisons, 1953).
-    """
-
-    def within(z: Floats, d: Floats) -> Floats:
-        return arms * (special.ndtr(z) - special.ndtr(z - d)) ** (arms - 1)
-
-    return _critical(within, df, level)
 
 
 @cache

@@ -154,7 +154,7 @@ def _judge_contrast(claim: Better | Equivalent | GainsMore, evidence: Evidence) 
     return judged_by_margin(found, metric, claim.margin, told)
 
 
-def _axis(claim: GapShrinks | Crosses, evidence: Evidence) -> Axis:
+def axis_of(claim: GapShrinks | Crosses, evidence: Evidence) -> Axis:
     """What a claim about a lead runs along."""
     study, names = evidence.study, (claim.leader, claim.follower)
     if claim.along == TRAIN_SIZE:
@@ -170,7 +170,7 @@ def _judge_gap_shrinks(claim: GapShrinks, evidence: Evidence) -> Judgement:
 
     In points of accuracy, as the claim is declared; where other scales tell another story, the reason says so.
     """
-    axis = _axis(claim, evidence)
+    axis = axis_of(claim, evidence)
     fall = _contrast(evidence, axis.slope_weights(), claim.metric)
     if METRICS[claim.metric] == "down":
         fall = fall.negated()
@@ -192,7 +192,7 @@ def _judge_crosses(claim: Crosses, evidence: Evidence) -> Judgement:
     The p-value is the largest over the ends, or, where the same one leads at both, over all points; 1 where no test
     could have decided.
     """
-    axis = _axis(claim, evidence)
+    axis = axis_of(claim, evidence)
     found = crossing(evidence, axis.flipped(), claim.metric)
     told, tests = statement(found).removesuffix("."), [p_of(point) for point in found.differences]
     if found.shown:

@@ -5,7 +5,19 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from harness.analysis.estimate import MeanEstimate
-from harness.spec.formats import counted, magnitude, memory, number, plain, plural, points, words
+from harness.spec import Estimate
+from harness.spec.formats import (
+    counted,
+    magnitude,
+    memory,
+    number,
+    percent,
+    plain,
+    plural,
+    points,
+    with_interval,
+    words,
+)
 
 Cell = tuple[str, int | None]
 """Name of an arm and a training size; None in studies with one size, whatever that size is."""
@@ -73,6 +85,24 @@ def described(metric: str, estimate: MeanEstimate, *, of_metric: bool = False) -
     if not estimate.judgeable:
         return f"{told} ({n}, {estimate.thin or 'too few for an interval'})"
     return f"{told} {bounds(metric, estimate.ci_low, estimate.ci_high)} ({n})"
+
+
+def compared(metric: str, estimate: Estimate, ends: tuple[str, str] = ("more", "less")) -> str:
+    """A difference without a sign, with few digits: `1.2 points more [0.4, 2.0]`, `17 points less [13, 21]`.
+
+    `ends` follow a number above zero and one below. A bound that is not zero is not written as zero.
+    """
+    value, low, high, word = estimate.value, estimate.ci_low, estimate.ci_high, ends[0]
+    if value < 0:
+        value, low, high, word = -value, -high, -low, ends[1]
+    write, unit = form(metric)
+    texts = [write(number).removeprefix("+") for number in (value, low, high)]
+    if metric in _SHARES:
+        nearest = min(abs(low), abs(high)) if math.isfinite(low) else value
+        wide = value > 0.0995 and nearest > 0.005 and not high - low < 0.02
+        digits = 0 if wide else 1 if nearest > 0.0005 else 2
+        unit, texts = "points", [percent(number, digits).removesuffix("%") for number in (value, low, high)]
+    return with_interval(f"{texts[0]} {unit} {word}", *texts[1:])
 
 
 def place(cell: Cell) -> str:

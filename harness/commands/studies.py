@@ -20,7 +20,7 @@ from harness.commands.options import (
 from harness.console import Progress, make_console, say, say_json, table, tell
 from harness.execution.stopping import interruptible
 from harness.records.layout import StudyFolder, command_line
-from harness.spec import find_study, study_names, to_plain
+from harness.spec import SCALES, InvalidInput, find_study, study_names, to_plain
 from harness.spec.formats import count, counted, duration, plain, words
 
 if TYPE_CHECKING:
@@ -29,19 +29,34 @@ if TYPE_CHECKING:
 
 @click.command("list")
 @json_option
-def list_(as_json: bool) -> None:
-    """List the studies: question, arms and minutes at each scale."""
+@click.pass_obj
+def list_(results: Path, as_json: bool) -> None:
+    """List the studies: each with its question, and how far it is at the scales at which it was begun."""
     studies = {name: find_study(name)[1] for name in study_names()}
     if as_json:
         say_json({name: to_plain(study) for name, study in studies.items()})
         return
-    rows = []
-    for name, study in studies.items():
-        scales = ((at, len(scale.arms) + 1, scale.minutes) for at, scale in study.scales.items())
-        told = (f"{at} {arms}" + (f" ({minutes:g} min)" if minutes else "") for at, arms, minutes in scales)
-        rows.append([name, study.question, ", ".join(told)])
-    make_console().print(table("Studies", ["study", "question", "arms (minutes) by scale"], rows))
-    say("Minutes as stated for 2 cores (gpu: one GPU); `patchbench plan NAME` forecasts them here.")
+    rows = [[name, study.question, _state(results / name)] for name, study in studies.items()]
+    make_console().print(table("Studies", ["study", "question", "results"], rows, texts=3))
+    say("`patchbench plan NAME` says what a study takes here.")
+
+
+def _state(folder: Path) -> str:
+    """How far a study is at each scale: `laptop complete`, `gpu 12 of 90 runs`."""
+    from harness.records.status import read_status
+
+    told = []
+    for scale in SCALES:
+        if not StudyFolder(folder / scale).latest_study_file.exists():
+            continue
+        try:
+            found = read_status(folder / scale)
+        except InvalidInput:
+            told.append(f"{scale} cannot be read")
+            continue
+        done = sum(found.statuses.values())
+        told.append(f"{scale} complete" if found.complete else f"{scale} {done:,} of {counted(found.planned, 'run')}")
+    return ", ".join(told) or "not run"
 
 
 @click.command()
@@ -215,7 +230,7 @@ def status(results: Path, name: str, scale: str | None, as_json: bool) -> None:
     """Show how far a study is, from its records; it may be running in another terminal."""
     from harness.records.status import read_status
 
-    found = read_status(existing(results, name, scale))
+    found = read_status(existing(results, name, scale), name)
     if as_json:
         say_json(to_plain(found))
     else:

@@ -60,14 +60,17 @@ class StudyStatus:
         return "\n".join([*lines, self.coordinator, *running, *aside, *([seen] if self.looks else [])])
 
 
-def read_status(folder: Path) -> StudyStatus:
-    """The status of a study: what the coordinator at work says, else its run folders, or without them tables."""
+def read_status(folder: Path, name: str = "") -> StudyStatus:
+    """The status of a study: what the coordinator at work says, else its run folders, or without them tables.
+
+    `name`: what the study is called here, where that is the path of its file; it stands in the command.
+    """
     places = StudyFolder(folder)
     study, provenance = latest_study(folder)
     holder = StudyLock(places.lock).holder()
     found = (holder and _said(places.status, holder)) or (*_count(places, study), [], {})
     planned, statuses, running, set_aside = found
-    command, complete = _command(provenance.get("command"), folder, study), sum(statuses.values()) >= planned
+    command, complete = _command(provenance.get("command"), folder, study, name), sum(statuses.values()) >= planned
     if holder is not None:
         by = "Process {pid} on {host}".format(**holder) if holder else "Another process"
         coordinator = f"{by} is at work."
@@ -93,7 +96,7 @@ def read_status(folder: Path) -> StudyStatus:
     )
 
 
-def _command(told: object, folder: Path, study: ResolvedStudy) -> str:
+def _command(told: object, folder: Path, study: ResolvedStudy, name: str) -> str:
     """The command that the study was last launched with, for the folder of results as it is called now."""
     results, words = folder.parents[1], list[str]()
     if isinstance(told, str) and told.isprintable():
@@ -102,10 +105,12 @@ def _command(told: object, folder: Path, study: ResolvedStudy) -> str:
         with contextlib.suppress(ValueError):
             words = shlex.split(told)
     if words[:1] != ["patchbench"]:  # the records may come from anybody, and this is going to be typed
-        return command_line(results, "run", study.name, "--scale", study.scale)
+        return command_line(results, "run", name or study.name, "--scale", study.scale)
     del words[0]
     while words and words[0].partition("=")[0] == "--results":
         del words[: 1 if "=" in words[0] else 2]
+    if name.endswith(".py"):  # it may have been launched from another folder
+        words = [name if Path(word).name == Path(name).name else word for word in words]
     return command_line(results, *words)
 
 

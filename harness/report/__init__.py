@@ -55,7 +55,9 @@ def write_report(records: StudyRecords, findings: Findings, folder: Path) -> lis
 def document(records: StudyRecords, findings: Findings, figures: tuple[Drawn, ...]) -> dict[str, Any]:
     """report.json, for programs: question, answer, claims, arms, comparisons, and files relative to the study's folder.
 
-    Accuracies and differences are fractions; a number that is not known is null. `figures`: the main one first.
+    `numbers` is the line below the answer; where not `conclusive`, the study is a test of the wiring, and its verdicts
+    mean nothing. Accuracies and differences are fractions; a number that is not known is null. `figures`: the main one
+    first.
     """
     study, facts = records.study, of_provenance(records.provenance)
     tally = tally_of(rows_of(findings.claims))
@@ -67,6 +69,8 @@ def document(records: StudyRecords, findings: Findings, figures: tuple[Drawn, ..
         "scale": study.scale,
         "question": study.question,
         "answer": findings.answer,
+        "numbers": findings.numbers,
+        "conclusive": findings.conclusive,
         "level": level_for(records),
         "source": study.source,
         "verdicts": dict(sorted(Counter(map(str, findings.claims["verdict"])).items())),

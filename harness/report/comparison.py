@@ -75,7 +75,7 @@ def _side(view: View, title: str, place: int, folder: Path) -> Section:
         title,
         question=view.study.question,
         text=f"{view.findings.answer or NO_ANSWER} Source: {view.study.source}.",
-        tally=tally_of(rows_of(view.findings.claims)),
+        tally=tally_of(rows_of(view.findings.claims)) if view.findings.conclusive else (),
         lines=(*view.findings.gaps, *cautions_of(view.records, view.findings)),
         figures=tuple(figures),
     )

@@ -16,8 +16,10 @@ from harness.report.result_tables import crossings_table
 from harness.report.style import Drawn, png, svg, theme
 from harness.report.table import Table
 from harness.report.view import View, rows_of
-from harness.spec.formats import counted, words
+from harness.spec.formats import NONE, count, counted, magnitude, number, words
 from harness.spec.verdicts import Tally, tally_of
+
+_MOST_MODELS = 5  # that a page's head names one by one
 
 NO_ANSWER = "No run has finished yet, so there is no answer."
 
@@ -49,6 +51,10 @@ class Content:
     kicker: str  # above the heading
     heading: str
     answer: str
+    numbers: str = ""  # the line below the answer
+    conclusive: bool = True  # else the answer says that this is a test of the wiring
+    facts: tuple[str, ...] = ()  # data, models with their sizes, seeds
+    main: Drawn | None = None  # the figure that stands beside the answer
     tally: Tally = ()
     callouts: tuple[Section, ...]  # what changes the reading of all else
     sections: tuple[Section, ...]
@@ -56,7 +62,8 @@ class Content:
 
     @property
     def figures(self) -> tuple[Drawn, ...]:
-        return tuple(figure for section in self.sections for figure in section.figures)
+        first = () if self.main is None else (self.main,)
+        return first + tuple(figure for section in self.sections for figure in section.figures)
 
 
 def content_of(records: StudyRecords, findings: Findings) -> Content:
@@ -75,10 +82,28 @@ def content_of(records: StudyRecords, findings: Findings) -> Content:
         kicker=f"Study {study.name}, scale {study.scale}; after {study.source}",
         heading=study.question,
         answer=findings.answer or NO_ANSWER,
-        tally=tally_of(rows_of(findings.claims)),
+        numbers=findings.numbers,
+        conclusive=findings.conclusive,
+        facts=facts_of(view),
+        main=figures[0] if figures else None,
+        tally=tally_of(rows_of(findings.claims)) if findings.conclusive else (),
         callouts=tuple(filter(None, [gaps, Section("warnings", "Caveats", lines=cautions)])),
-        sections=tuple(filter(None, _sections(view, figures))),
+        sections=tuple(filter(None, _sections(view, figures[1:]))),
     )
+
+
+def facts_of(view: View) -> tuple[str, ...]:
+    """What was trained on what: the data, the models with their parameters, the seeds."""
+    study, data = view.study, view.study.data
+    sizes = {number(row["train_size"]) for row in rows_of(view.findings.arms)} - {None}
+    images = " to ".join(count(size) for size in dict.fromkeys((min(sizes), max(sizes)))) if sizes else NONE
+    params = {row["arm"]: magnitude(row["params"]) for row in rows_of(view.findings.arms, known="params")}
+    models = ", ".join(f"{arm} {size}" for arm, size in params.items())
+    if len(params) > _MOST_MODELS:
+        known = sorted(row["params"] for row in rows_of(view.findings.arms, known="params"))
+        models = f"{len(params)} arms, {magnitude(known[0])} to {magnitude(known[-1])}"
+    told = [f"{data.source}, {images} training images", f"{models} parameters" if models else ""]
+    return tuple(filter(None, [*told, f"n = {counted(len(study.seeds), 'seed')}"]))
 
 
 def cautions_of(records: StudyRecords, findings: Findings) -> tuple[str, ...]:

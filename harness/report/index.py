@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from harness.analysis.answer import WIRING_TEST
 from harness.records import files
 from harness.records.layout import REPORT_FILE, StudyFolder
 from harness.report.all_claims import AllClaims, all_claims, claims_in
@@ -37,7 +38,8 @@ class Entry:
     scale: str
     question: str = ""
     answer: str = ""
-    claims: tuple[dict[str, Any], ...] = ()  # rows of its report.json
+    claims: tuple[dict[str, Any], ...] = ()  # rows of its report.json; none of a test of the wiring
+    conclusive: bool = True
     gaps: int = 0
     smallest: str = ""
     """Smallest true difference that the study shows with power .8, in points; empty where that is not known."""
@@ -94,13 +96,17 @@ def _entry(folder: Path) -> Iterator[Entry]:
 
 def _read(folder: Path, content: dict[str, Any]) -> Entry:
     figure = str(next(iter(content["files"]["figures"]), ""))
+    conclusive = bool(content.get("conclusive", folder.name != "smoke"))  # version 0.1 did not say
+    claims = tuple(claims_in(content, f"{folder.parent.name} ({folder.name})"))
     shown = re.fullmatch(r"figures/[^/]+\.png", figure) and (folder / figure).is_file()  # it may come from anybody
+    answer = str(content["answer"]) if conclusive else WIRING_TEST
     return Entry(
         folder.parent.name,
         folder.name,
         question=str(content["question"]),
-        answer=textwrap.shorten(str(content["answer"]), _MOST_ANSWER, placeholder=" …") or NO_ANSWER,
-        claims=tuple(claims_in(content, f"{folder.parent.name} ({folder.name})")),
+        answer=textwrap.shorten(answer, _MOST_ANSWER, placeholder=" …") or NO_ANSWER,
+        claims=claims if conclusive else (),
+        conclusive=conclusive,
         gaps=len(content["gaps"]),
         smallest=points_range(row.get("smallest_detectable") for row in content["comparisons"]),
         figure=quote(f"{folder.parent.name}/{folder.name}/{figure}") if shown else "",
@@ -140,5 +146,5 @@ def _row(entry: Entry) -> str:
     gaps = f"<br>cells with gaps: {entry.gaps}" if entry.gaps else ""
     title = html.escape(entry.title).replace("|", "&#124;")
     figure = f'<img src="{entry.figure}" width="220" alt="{title}: main figure">' if entry.figure else ""
-    claims = escape(tally_text(entry.tally)) or "none"
+    claims = escape(tally_text(entry.tally)) or ("none" if entry.conclusive else NONE)
     return f"| {study} | {escape(entry.answer)}{gaps} | {claims} | {entry.smallest or NONE} | {figure} |"

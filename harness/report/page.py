@@ -11,7 +11,8 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from harness.report.content import Content, Section
-from harness.report.table import Table, linked
+from harness.report.style import Drawn
+from harness.report.table import NO_VERDICT, Cell, Table, linked
 from harness.spec.verdicts import tally_text
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]#|~$@])")
@@ -38,12 +39,14 @@ def environment() -> Environment:
 
 def markdown(content: Content) -> str:
     """The page in Markdown; its pictures lie beside it."""
-    blocks = [f"# {escape(content.heading)}", f"*{prose(content.kicker)}*"]
+    blocks = [f"# {escape(content.heading)}", f"*{prose(content.kicker)}*", escape("; ".join(content.facts))]
     blocks.append(f"**{'Answer' if content.kind == 'report' else 'In short'}:** {escape(content.answer)}")
+    blocks.append(escape(content.numbers))
+    blocks += _figure(content.main) if content.main else []
     blocks += [f"**Claims:** {tally_text(content.tally)}"] if content.tally else []
     for section in (*content.callouts, *content.pair, *content.sections):
         blocks += _section(section)
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def _section(section: Section) -> Iterator[str]:
@@ -55,19 +58,27 @@ def _section(section: Section) -> Iterator[str]:
         "\n".join(f"- {escape(line)}" for line in section.lines),
     ]
     for figure in (figure for figure in section.figures if figure.address):
-        blocks.append(f"![{escape(figure.description)}]({figure.address})")
-        blocks.append(f"*Figure {figure.number}: {escape(figure.title)}*")
+        blocks += _figure(figure)
     for data in (data for data in section.tables if data.rows):
         blocks += [f"**{escape(data.caption)}**", markdown_table(data), escape(data.note)]
     return filter(None, [*blocks, textwrap.indent(section.code, "    ")])
+
+
+def _figure(figure: Drawn) -> list[str]:
+    told = f"![{escape(figure.description)}]({figure.address})"
+    return [told, f"*Figure {figure.number}: {escape(figure.title)}*"]
 
 
 def markdown_table(data: Table) -> str:
     """A table in Markdown; its caption and note are the caller's."""
     rows = [[escape(column.heading) for column in data.columns]]
     rows += [["---:" if column.numeric else "---" for column in data.columns]]
-    rows += [[f"**{escape(cell.text)}**" if cell.verdict else prose(cell.text) for cell in row] for row in data.rows]
+    rows += [[_cell(cell) for cell in row] for row in data.rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cell(cell: Cell) -> str:
+    return f"**{escape(cell.text)}**" if cell.verdict not in ("", NO_VERDICT) else prose(cell.text)
 
 
 def prose(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from harness.analysis.learning import law_formula
 from harness.analysis.limits import CLEAR_GAP
 from harness.analysis.wording import form
-from harness.report.table import Cell, Column, Table, make_table, number_column, text_column, text_of
+from harness.report.table import NO_VERDICT, Cell, Column, Table, make_table, number_column, text_column, text_of
 from harness.report.view import Row, View, accuracy, difference, rows_of, size_of
 from harness.spec import Claim, CostGrows, Crosses, GapShrinks, formats
 from harness.spec.formats import (
@@ -38,7 +38,7 @@ def claims_table(
     rows = [row | {"of": claim} for row, claim in zip(rows_of(frame), claims, strict=True)]
     columns = (
         text_column("Claim", "statement"),
-        Column("Verdict", lambda row: Cell(f"{SYMBOLS[row['verdict']]} {row['verdict']}", verdict=row["verdict"])),
+        Column("Verdict", lambda row: _verdict(row["verdict"], view.findings.conclusive)),
         text_column("Kind", "kind"),
         Column(f"Estimate [{view.level} interval]", lambda row: Cell(_estimate(row, row["of"]))),
         text_column("Reason", "reason"),
@@ -46,6 +46,11 @@ def claims_table(
         Column("Conditions of the source", lambda row: Cell(row["of"].conditions or NONE)),
     )
     return make_table(name, caption, columns, rows, frame=frame, note=_CLAIMS_NOTE if rows else "")
+
+
+def _verdict(verdict: str, conclusive: bool) -> Cell:
+    """A verdict in its colour; one from which nothing is to be concluded in none."""
+    return Cell(f"{SYMBOLS[verdict]} {verdict}", verdict=verdict if conclusive else NO_VERDICT)
 
 
 _CLAIMS_NOTE = (
@@ -130,6 +135,8 @@ def _arms_note(view: View) -> str:
         f"run of the arm is better than one of {view.reference}. MACs: multiply-accumulates of one forward pass. No "
         "interval is given below 3 seeds."
     )
+    if view.findings.best:
+        note = f"{view.findings.best} {note}"
     if _has_equal_compute(view):
         note += (
             " At equal compute: difference of validation accuracy, in points, where both have spent the training "

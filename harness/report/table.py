@@ -11,6 +11,8 @@ import pandas as pd
 from harness.records import csv_text
 from harness.spec.formats import number
 
+NO_VERDICT = "none"  # of a verdict that is shown although nothing is to be concluded from it
+
 
 @dataclass(frozen=True)
 class Cell:

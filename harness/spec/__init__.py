@@ -2,6 +2,7 @@
 
 from harness.spec.claims import (
     METRICS,
+    Answer,
     Better,
     Claim,
     CostGrows,
@@ -30,5 +31,5 @@ __all__ += ["BUDGET_UNITS", "Augmentation", "Distillation", "Pretraining", "Reci
 __all__ += ["IMAGENET", "NAMED_SOURCES", "SOURCES", "Cued", "DataSpec", "FewShot", "Scattered", "SourceFacts"]
 __all__ += ["Choice", "LogUniform", "Search", "Space", "Uniform"]
 __all__ += ["METRICS", "Better", "Claim", "CostGrows", "Crosses", "Equivalent", "GainsMore", "GapShrinks", "Monotone"]
-__all__ += ["Estimate", "Judgement"]
+__all__ += ["Answer", "Estimate", "Judgement"]
 __all__ += ["InvalidInput", "Run", "RunConfig", "canonical_json", "to_plain"]

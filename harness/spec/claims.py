@@ -7,11 +7,12 @@ have a type of its own, a subclass of `Claim`.
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
-from harness.spec.checks import AboveZero, Within, check_types, later, nearest
+from harness.spec.checks import AboveZero, Checked, Within, check_types, later, nearest
 from harness.spec.errors import InvalidInput, require, require_choice
 from harness.spec.run import to_plain
 from harness.spec.verdicts import Kind, Verdict
@@ -310,3 +311,46 @@ class CostGrows(_Ordered):
 ShippedClaim = Better | Equivalent | Monotone | GapShrinks | Crosses | GainsMore | CostGrows
 
 SHIPPED: tuple[type[Claim], ...] = get_args(ShippedClaim)  # the types of claim that the analysis judges itself
+
+
+_PARTS = ("more", "larger", "cost")  # what stands in braces in an answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer(Checked):
+    """A sentence that answers a study's question: the verdict on a claim, or on the difference between two arms.
+
+    In `says`, the finding in the question's words, `{more}` stands for the estimate (`1.2 points more [0.4, 2.0]`, or
+    `less`; of `Crosses`, what the follower has more at the axis' last point), `{larger}` for the same with `larger` and
+    `smaller`, and `{cost}` for the compute of the first arm over the other's (`13 times`).
+    """
+
+    says: str
+    claim: str = ""  # its statement; or the two arms whose test accuracy is compared, at the largest training size:
+    arm: str = ""
+    than: str = ""  # by default the one that `arm` is compared with
+    holds: str = ""
+    """What stands first where the claim holds, in place of `Yes`; `{at}` is the point of a crossing."""
+    fails: str = ""  # and where its opposite does, in place of `No`
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(bool(self.says.strip()), "Answer.says is empty; say the finding in the words of the question.")
+        for part in re.findall(r"{(.*?)}", self.says):
+            require_choice("Answer.says: what stands in braces", part, _PARTS)
+        told = f"Answer.claim is {self.claim!r}, Answer.arm {self.arm!r}; give one: a claim's statement, or an arm."
+        require(bool(self.claim) != bool(self.arm), told)
+
+    def claim_of(self, study: "ResolvedStudy") -> Claim:
+        """The claim that is judged: the study's, or that `arm` is better; `InvalidInput` where the study lacks it."""
+        if self.claim:
+            claims = {claim.statement: claim for claim in study.claims}
+            if self.claim not in claims:
+                raise InvalidInput(f"Answer.claim: no claim states {self.claim!r}. {nearest(self.claim, claims)}")
+            return claims[self.claim]
+        arm = study.arm(self.arm)
+        size: Literal["largest"] | None = "largest" if study.train_sizes else None
+        than = self.than or study.against(arm).name
+        claim = Better(statement=self.says, source="-", arm=self.arm, than=than, train_size=size)
+        claim.check(study)
+        return claim

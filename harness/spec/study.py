@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from harness.spec.checks import Checked, Positive, Within, check_types, freeze, later, nearest, replace_at
-from harness.spec.claims import Claim, check_own, is_own
+from harness.spec.claims import Answer, Claim, check_own, is_own
 from harness.spec.data import DataSpec
 from harness.spec.errors import InvalidInput, require, require_choice
 from harness.spec.few_shot import FewShot
@@ -85,6 +85,7 @@ class Scale(Checked):
     few_shot: FewShot | None = later(None)  # also evaluate the features of confirm runs on another task
     minutes: float | None = None  # expected wall time on the scale's usual machine (smoke, laptop: 2 CPU cores)
     claims: tuple[Claim, ...] = ()  # claims that name arms of this scale, besides the study's own
+    answer: tuple[Answer, ...] = later(())  # to the question, one or two; in place of the study's own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +98,9 @@ class Study:
     """The question in one sentence, the publication that it comes from, and what varies: the axis of the figures."""
     scales: Mapping[str, Scale]
     claims: tuple[Claim, ...] = ()  # claims that hold for any scale (they name no arm of one scale only)
+    answer: tuple[Answer, ...] = ()
+    """What answers the question, a sentence or two; by default, and where arms or claims of a resolved study were
+    changed so that it does not fit, the verdict on the first claim."""
     figures: tuple[Callable[..., Any], ...] = ()
     """Functions `(tables) -> matplotlib Figure`, of what a claim's `judge` is given; docstrings describe them."""
     changes_after_first_look: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -125,8 +129,13 @@ class Study:
         content = vars(self) | vars(self.scales[scale]) | {"name": name, "scale": scale}
         del content["scales"]
         content["claims"] = self.claims + self.scales[scale].claims
+        content["answer"] = self.scales[scale].answer or self.answer
         content["changes_after_first_look"] = self.changes_after_first_look.get(scale, ())
-        return ResolvedStudy(**content)
+        resolved = ResolvedStudy(**content)
+        require(len(resolved.answer) < 3, f"answer has {len(resolved.answer)} sentences; two are the most.")
+        for sentence in resolved.answer:
+            sentence.claim_of(resolved)
+        return resolved
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,10 @@
 """What is said of a claim: its verdict, called by the claim's kind, and how many claims of a kind have which."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from harness.spec.errors import require_choice
-from harness.spec.formats import counted
 
 Kind = Literal["paper", "hypothesis", "arithmetic"]
 KINDS: Mapping[str, str] = {"paper": "papers", "hypothesis": "own hypotheses", "arithmetic": "arithmetic"}
@@ -83,13 +82,3 @@ def tally_of(claims: Iterable[Mapping[str, Any]]) -> Tally:
 def tally_text(tally: Tally) -> str:
     """`papers ✓ 2 reproduced, ? 1 inconclusive (1 for lost runs); own hypotheses ✓ 1 supported`."""
     return "; ".join(f"{of.told} {', '.join(count.text + count.note for count in of.counts)}" for of in tally)
-
-
-def lost_claims(lost_runs: Sequence[int]) -> str:
-    """` 2 of 5 claims are inconclusive because runs have no result.`, or nothing: a sentence at an answer's end.
-
-    `lost_runs` of each claim, as in claims.csv.
-    """
-    lost, claims = sum(map(bool, lost_runs)), counted(len(lost_runs), "claim")
-    are = "is" if lost == 1 else "are"
-    return f" {lost} of {claims} {are} inconclusive because runs have no result." if lost else ""

@@ -1,5 +1,6 @@
 """One study's experiment in MLflow: finds what is there, writes what it lacks, and never the same thing twice."""
 
+import contextlib
 import json
 import math
 import os
@@ -13,7 +14,10 @@ from typing import Any, Literal
 import psutil
 
 from harness.records.failpoints import reached
+from harness.records.files import read_json
 from harness.records.kept_models import ModelFolder
+from harness.records.layout import REPORT_FILE
+from harness.spec import InvalidInput
 from harness.tracking.background import OutOfTimeError
 from harness.tracking.databases import key_of
 from harness.tracking.entries import Entry
@@ -131,6 +135,15 @@ class Experiment:
                 if file.is_file():  # a copy of a pipe would never end
                     reached("mlflow:artifact", file)
                     self.client.log_artifact(run_id, str(file), None if file == path else path.name)
+            if path.name == REPORT_FILE:
+                self._describe(run_id, path)
+
+    def _describe(self, run_id: str, report: Path) -> None:
+        """The answer of a report.json, with its numbers, as what MLflow shows first of a run."""
+        with contextlib.suppress(InvalidInput, KeyError):
+            said = read_json(report)
+            with self._store.locked():
+                self.client.set_tag(run_id, "mlflow.note.content", f"{said['answer']}\n\n{said['numbers']}")
 
     def attach_model(self, model: ModelFolder) -> str | None:
         """Log a kept model as the artifact `model` of its training's run, once; its id, None without a run or file."""

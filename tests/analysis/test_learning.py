@@ -57,10 +57,10 @@ def test_an_arm_that_did_not_learn_is_said_to_be_so(accuracy, losses, more, told
     if told:
         assert told in said[0]
         assert told in caution
-        assert found.answer.endswith(" Caveat: ViT/7 apparently did not learn, or did not finish learning.")
+        assert found.numbers.endswith(" Caveat: ViT/7 apparently did not learn, or did not finish learning.")
     else:
         assert (said, caution) == ([], "")
-        assert "Caveat" not in found.answer
+        assert "Caveat" not in found.numbers
 
 
 def test_thresholds_lie_where_they_are_said_to() -> None:

@@ -15,6 +15,7 @@ from harness import api
 from harness.commands.studies import _as_typed
 from harness.execution.overrides import resolve_study
 from harness.records.layout import command_line, default_results
+from harness.records.status import _command
 from harness.spec import InvalidInput
 
 Here = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -139,3 +140,11 @@ def test_a_study_without_a_scale_says_what_to_give() -> None:
 )
 def test_a_history_is_that_of_the_scale_and_data_at_hand(scale: str, overrides: list[str], is_told: bool) -> None:
     assert bool(resolve_study("patch_size", scale, overrides).changes_after_first_look) == is_told
+
+
+def test_the_command_names_a_study_file_as_it_is_called_here() -> None:
+    study, folder = harness.load_study("depth", scale="smoke"), Path("results/mine/smoke").absolute()
+    told = "patchbench --results /of/old run mine.py --scale smoke recipe.updates=5"
+    expected = "patchbench run ../x/mine.py --scale smoke"
+    assert _command(told, folder, study, "../x/mine.py") == f"{expected} recipe.updates=5"
+    assert _command(None, folder, study, "../x/mine.py") == expected
