@@ -73,7 +73,7 @@ def _scale(base: Scale, spec: ViTSpec, depths: tuple[int, ...], minutes: float |
         Answer(
             claim=WARM_UP,
             holds="Post-norm needs warm-up",
-            fails="Neither needs it",
+            fails="Post-norm needs none",
             says="warm-up gives post-norm {more}",
         ),
     )

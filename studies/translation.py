@@ -53,7 +53,7 @@ STUDY = Study(
             claim=FOR_FREE,
             holds="A ResNet has more for free",
             fails="A ViT has more",
-            says="on moved images it keeps {more} of its predictions",
+            says="on moved images a ResNet keeps {more} of its predictions",
         ),
         Answer(
             claim=LEARNED,

@@ -114,7 +114,8 @@ def _head(marked: Answer, claim: Claim, found: Judgement, measured: Estimate, ev
         default = "yes, {at}" if isinstance(claim, Crosses) else _HEADS[found.verdict]
         return (marked.holds or default).replace("{at}", _at(claim, found, evidence))
     if found.verdict not in _FAILS:
-        return _HEADS[found.verdict]
+        led = found.verdict == "inconclusive" and isinstance(claim, Crosses) and measured.ci_low * measured.ci_high > 0
+        return "no crossing shown" if led else _HEADS[found.verdict]
     if isinstance(claim, Crosses) and (measured.value > 0 or math.isfinite(found.ci_low)):
         return "the other way round" if math.isfinite(found.ci_low) else "at every point measured"
     return marked.fails or _HEADS[found.verdict]
