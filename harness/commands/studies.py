@@ -47,11 +47,11 @@ def _state(folder: Path) -> str:
 
     told = []
     for scale in SCALES:
-        if not StudyFolder(folder / scale).latest_study_file.exists():
-            continue
         try:
+            if not StudyFolder(folder / scale).latest_study_file.exists():
+                continue
             found = read_status(folder / scale)
-        except InvalidInput:
+        except (InvalidInput, OSError):
             told.append(f"{scale} cannot be read")
             continue
         done = sum(found.statuses.values())

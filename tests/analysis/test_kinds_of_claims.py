@@ -29,7 +29,7 @@ from harness.spec import (
     Monotone,
     ResolvedStudy,
 )
-from harness.spec.verdicts import DECIDED, KINDS, SYMBOLS, VERDICTS, called, lost_claims, tally_of, tally_text
+from harness.spec.verdicts import DECIDED, KINDS, SYMBOLS, VERDICTS, called, tally_of, tally_text
 
 SIZES = (500, 2000, 5000, 20_000)
 PAIR = {"leader": "ResNet-8", "follower": "ViT/7", **SAID}
@@ -271,8 +271,6 @@ def test_a_tally_names_each_kind_and_verdict_apart() -> None:
     assert "papers ✓ 2 reproduced, " in told  # one of an older report, without a kind
     with pytest.raises(ValueError, match="verdict is 'maybe'"):
         tally_of([{"kind": "paper", "verdict": "maybe"}])
-    assert lost_claims([0, 3]) == " 1 of 2 claims is inconclusive because runs have no result."
-    assert lost_claims([0]) == lost_claims([]) == ""
 
 
 def test_words_of_a_kind_stay_in_it() -> None:
