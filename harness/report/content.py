@@ -16,7 +16,7 @@ from harness.report.result_tables import crossings_table
 from harness.report.style import Drawn, png, svg, theme
 from harness.report.table import Table
 from harness.report.view import View, rows_of
-from harness.spec.formats import NONE, count, counted, magnitude, number, words
+from harness.spec.formats import NONE, count, counted, magnitude, words
 from harness.spec.verdicts import Tally, tally_of
 
 _MOST_MODELS = 5  # that a page's head names one by one
@@ -95,7 +95,7 @@ def content_of(records: StudyRecords, findings: Findings) -> Content:
 def facts_of(view: View) -> tuple[str, ...]:
     """What was trained on what: the data, the models with their parameters, the seeds."""
     study, data = view.study, view.study.data
-    sizes = {number(row["train_size"]) for row in rows_of(view.findings.arms)} - {None}
+    sizes = [int(row["train_size"]) for row in rows_of(view.findings.arms, known="train_size")]
     images = " to ".join(count(size) for size in dict.fromkeys((min(sizes), max(sizes)))) if sizes else NONE
     params = {row["arm"]: magnitude(row["params"]) for row in rows_of(view.findings.arms, known="params")}
     models = ", ".join(f"{arm} {size}" for arm, size in params.items())
