@@ -60,6 +60,7 @@ STUDY = Study(
     question="Which architecture makes most of this much data: ResNet, ViT, hybrid, distilled ViT or Swin?",
     source="arXiv 2010.11929, arXiv 2012.12877, arXiv 2103.14030",
     factor="architecture",
+    group="architecture",
     scales={
         "smoke": _scale(
             r.AT_SMOKE, r.VIT_SMOKE, SwinSpec(patch_size=2, width=16, depths=(1, 1), heads=(2, 4), window=2), 0.8

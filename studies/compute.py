@@ -105,6 +105,7 @@ STUDY = Study(
     question="At the same compute, which is best: a ViT, a hybrid or a ResNet?",
     source=SOURCE,
     factor=FACTOR,
+    group="architecture",
     scales={
         "smoke": _scale(
             r.AT_SMOKE,

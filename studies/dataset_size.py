@@ -194,6 +194,7 @@ STUDY = Study(
     question="How many training images does a vision transformer need to catch up with a ResNet, at equal updates?",
     source=SOURCE,
     factor="architecture",
+    group="data and bias",
     answer=ANSWER,
     scales={
         "smoke": with_patches_moved(

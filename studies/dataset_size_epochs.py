@@ -21,6 +21,7 @@ STUDY = Study(
     question="How many training images does a vision transformer need to catch up with a ResNet, at equal epochs?",
     source=SOURCE,
     factor="architecture",
+    group="data and bias",
     answer=ANSWER,
     scales={
         "smoke": replace(SMOKE, recipe=replace(r.SMOKE, updates=None, epochs=10.0), minutes=0.5),

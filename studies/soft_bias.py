@@ -137,6 +137,7 @@ STUDY = Study(
     question="What is a soft bias, at the start or in the stem, worth to a ViT, and does its worth fall with data?",
     source="arXiv 2505.19985; arXiv 2305.09828; arXiv 2106.14881",
     factor="soft_bias",
+    group="data and bias",
     answer=(
         Answer(claim=_worth(IMPULSE), says="with few images impulse attention gives {more}"),
         Answer(claim=_falls(IMPULSE), says="with ten times the images its lead is {larger}"),

@@ -12,9 +12,10 @@ def adjusted(p_values: Sequence[float]) -> list[float]:
 
     A verdict stands where its own is FALSE_DISCOVERIES or less, however the tests depend on each other.
     """
+    from statsmodels.stats.multitest import multipletests
+
     p = np.array(p_values, dtype=np.float64)
-    order = np.argsort(-p)  # NaN is sorted last
-    order = order[: np.isfinite(p).sum()]
-    ranks = np.arange(len(order), 0, -1)
-    p[order] = np.minimum(1.0, np.minimum.accumulate(p[order] * len(order) * (1 / ranks).sum() / ranks))
+    known = np.isfinite(p)
+    if known.any():
+        p[known] = multipletests(p[known], alpha=FALSE_DISCOVERIES, method="fdr_by")[1]
     return [float(value) for value in p]

@@ -238,9 +238,12 @@ def cell_variances(means: Floats) -> Floats:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values adjusted by Holm's step-down method (Scand. J. Statist. 6, 1979, p. 65); NaN stays NaN."""
+    from statsmodels.stats.multitest import multipletests  # here, as it takes a second to load
+
     p = np.array(p_values, dtype=np.float64)
-    order = np.argsort(p)[: np.isfinite(p).sum()]  # NaN is sorted last
-    p[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
+    known = np.isfinite(p)
+    if known.any():
+        p[known] = multipletests(p[known], method="holm")[1]
     return [float(value) for value in p]
 
 
@@ -249,16 +252,12 @@ def seeds_needed(sd: float, difference: float, alpha: float = 1 - LEVEL) -> int:
 
     `sd` is that of the paired difference, in the same unit.
     """
+    from statsmodels.stats.power import TTestPower
+
     if abs(difference) >= 10 * sd:
         return FEWEST_SEEDS
-    effect = abs(difference) / sd
-    normal = (
-        float(-special.ndtri(alpha / 2) + special.ndtri(POWER)) / effect
-    )  # its square, which the t test only raises
-    n = max(FEWEST_SEEDS, math.floor(normal**2))
-    while _power(effect * math.sqrt(n), n - 1, alpha) < POWER:
-        n += 1
-    return n
+    found = TTestPower().solve_power(effect_size=abs(difference) / sd, alpha=alpha, power=POWER)
+    return max(FEWEST_SEEDS, math.ceil(float(np.asarray(found).item())))
 
 
 def what_settles(estimate: MeanEstimate, gap: float) -> str:
@@ -287,6 +286,7 @@ def what_settles(estimate: MeanEstimate, gap: float) -> str:
 
 def _power(gap: float, df: float, alpha: float) -> float:
     """Power of the two-sided t test at a true difference of `gap` standard errors."""
-    bound = float(special.stdtrit(df, 1 - alpha / 2))
-    missed = float(special.nctdtr(df, gap, bound) - special.nctdtr(df, gap, -bound))
-    return 1.0 if math.isnan(missed) else 1 - missed  # the non-central t overflows where the power is 1
+    from statsmodels.stats.power import TTestPower
+
+    power = float(TTestPower().power(gap, 1, alpha, df=df))
+    return 1.0 if math.isnan(power) else power  # the non-central t overflows where the power is 1

@@ -20,7 +20,7 @@ from harness.commands.options import (
 from harness.console import Progress, make_console, say, say_json, table, tell
 from harness.execution.stopping import interruptible
 from harness.records.layout import StudyFolder, command_line
-from harness.spec import SCALES, InvalidInput, find_study, study_names, to_plain
+from harness.spec import GROUPS, SCALES, InvalidInput, find_study, study_names, to_plain
 from harness.spec.formats import count, counted, duration, plain, words
 
 if TYPE_CHECKING:
@@ -36,8 +36,11 @@ def list_(results: Path, as_json: bool) -> None:
     if as_json:
         say_json({name: to_plain(study) for name, study in studies.items()})
         return
-    rows = [[name, study.question, _state(results / name)] for name, study in studies.items()]
-    make_console().print(table("Studies", ["study", "question", "results"], rows, texts=3))
+    for group in (*GROUPS, None):
+        rows = [[name, it.question, _state(results / name)] for name, it in studies.items() if it.group == group]
+        if rows:
+            title = "Studies: " + (group or "others")
+            make_console().print(table(title, ["study", "question", "results"], rows, texts=3))
     say("`patchbench plan NAME` says what a study takes here.")
 
 

@@ -22,9 +22,20 @@ from harness.spec.procedural import Cued, Scattered
 from harness.spec.recipe import BUDGET_UNITS, Augmentation, Distillation, Pretraining, Recipe, StartFrom, WeightsFile
 from harness.spec.run import Run, RunConfig, canonical_json, to_plain
 from harness.spec.search import Choice, LogUniform, Search, Space, Uniform
-from harness.spec.study import SCALES, TUNE_SEED, Arm, ResolvedStudy, Scale, Study, find_study, study_name, study_names
+from harness.spec.study import (
+    GROUPS,
+    SCALES,
+    TUNE_SEED,
+    Arm,
+    ResolvedStudy,
+    Scale,
+    Study,
+    find_study,
+    study_name,
+    study_names,
+)
 
-__all__ = ["SCALES", "TUNE_SEED", "Arm", "ResolvedStudy", "Scale", "Study"]
+__all__ = ["GROUPS", "SCALES", "TUNE_SEED", "Arm", "ResolvedStudy", "Scale", "Study"]
 __all__ += ["find_study", "study_name", "study_names"]
 __all__ += ["ModelSpec", "Module", "ResNetSpec", "SwinSpec", "Timm", "Torchvision", "ViTSpec"]
 __all__ += ["BUDGET_UNITS", "Augmentation", "Distillation", "Pretraining", "Recipe", "StartFrom", "WeightsFile"]

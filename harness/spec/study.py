@@ -24,6 +24,7 @@ from harness.spec.search import Search, Setting, check_search, extremes, models_
 T = TypeVar("T")
 
 SCALES = ("smoke", "laptop", "gpu", "paper")
+GROUPS = ("data and bias", "architecture", "inside the ViT", "training")
 
 RESERVED_NAMES = ("work", "bench", "comparisons", "mlartifacts")
 """Folders beside the studies' in the folder of all results."""
@@ -96,6 +97,7 @@ class Study:
     source: str
     factor: str
     """The question in one sentence, the publication that it comes from, and what varies: the axis of the figures."""
+    group: str | None = None  # one of `GROUPS`, under which it is listed
     scales: Mapping[str, Scale]
     claims: tuple[Claim, ...] = ()  # claims that hold for any scale (they name no arm of one scale only)
     answer: tuple[Answer, ...] = ()
@@ -115,6 +117,8 @@ class Study:
         require(bool(self.scales), "Study.scales is empty; a study needs at least one scale.")
         for name in self.scales:
             require_choice("Study.scales: scale", name, SCALES)
+        if self.group is not None:
+            require_choice("Study.group", self.group, GROUPS)
         for name in self.changes_after_first_look:
             require_choice("Study.changes_after_first_look: scale", name, tuple(self.scales))
         names = {name for figure in self.figures if (name := getattr(figure, "__name__", "")).isidentifier()}
@@ -127,7 +131,7 @@ class Study:
         if scale not in self.scales:
             raise InvalidInput(f"Study {name!r} has no scale {scale!r}. {nearest(scale, self.scales)}")
         content = vars(self) | vars(self.scales[scale]) | {"name": name, "scale": scale}
-        del content["scales"]
+        del content["scales"], content["group"]
         content["claims"] = self.claims + self.scales[scale].claims
         content["answer"] = self.scales[scale].answer or self.answer
         content["changes_after_first_look"] = self.changes_after_first_look.get(scale, ())
