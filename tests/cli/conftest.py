@@ -1,14 +1,18 @@
 """The command in the tests' own process, where neither torch nor MLflow is loaded again for each."""
 
+import contextlib
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from harness.__main__ import main
+from harness.__main__ import carry_out, cli, main
+from harness.commands import results
 from harness.tracking.store import Store
 
 Here = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -38,8 +42,16 @@ def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
     """Carries out the command line `patchbench --results RESULTS ARGUMENTS` on a console of 200 columns."""
     monkeypatch.setenv("COLUMNS", "200")
 
-    def run(results: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        monkeypatch.setattr(sys, "argv", ["patchbench", "--results", str(results), *arguments])
+    def sync(command: list[str], *, stdout: Any, **options: Any) -> None:
+        with monkeypatch.context() as patch, contextlib.redirect_stdout(stdout or sys.stdout):
+            patch.setattr(sys, "argv", ["patchbench", *command[3:]])
+            carry_out(cli)
+
+    # In place of another program that loads MLflow anew, which is what `report` starts.
+    monkeypatch.setattr(results, "subprocess", SimpleNamespace(run=sync))
+
+    def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        monkeypatch.setattr(sys, "argv", ["patchbench", "--results", str(folder), *arguments])
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
