@@ -1,7 +1,6 @@
 """What README.md and CONTRIBUTING.md tell a reader to type does what they say."""
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -232,32 +231,38 @@ def typed(desk: Path, line: str) -> list[str]:
     digest = json.loads(models[0].read_text())["digest"] if models else ""
     words = [{"DIGEST": digest}.get(word, word) for word in shlex.split(line, comments=True)]
     short = SHORT if "run" in words and "laptop" in words else []  # what takes minutes is cut short
-    return [sys.executable, "-m", "harness", *words[1:], *short]
-
-
-def environment(desk: Path) -> dict[str, str]:
-    return os.environ | {"PATCHBENCH_RESULTS": str(desk / "results"), "COLUMNS": "120"}
+    return [*words[1:], *short]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_readmes_commands_in_their_order(desk: Path) -> None:
+def test_readmes_commands_in_their_order(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In this process, which has loaded what each of them would load; what they start are programs of their own."""
+    monkeypatch.chdir(desk)
+    monkeypatch.setenv("PATCHBENCH_RESULTS", str(desk / "results"))
+    monkeypatch.setenv("COLUMNS", "120")
     for line in lines("patchbench ", README):
         words = typed(desk, line)
         if " ui " in line:
-            assert_serves(desk, words)
+            assert_serves(words)
             continue
-        done = subprocess.run(words, cwd=desk, env=environment(desk), capture_output=True, text=True, check=False)
-        assert (line, done.returncode, done.stderr) == (line, 0, "")
-        assert done.stdout.strip(), line
+        monkeypatch.setattr(sys, "argv", ["patchbench", *words])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            program.main()
+        said = capfd.readouterr()
+        assert (line, ended.value.code, said.err) == (line, 0, "")
+        assert said.out.strip(), line
 
 
-def assert_serves(desk: Path, words: list[str]) -> None:
+def assert_serves(words: list[str]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [*words[:-1], str(port)]
-    with subprocess.Popen(words, cwd=desk, env=environment(desk), stdout=subprocess.PIPE, text=True) as served:
+    words = [sys.executable, "-m", "harness", *words[:-1], str(port)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as served:
         assert served.stdout is not None
         try:
             assert any(f"http://127.0.0.1:{port}" in told for told in served.stdout)
