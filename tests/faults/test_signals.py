@@ -82,13 +82,15 @@ def test_a_terminal_that_goes_is_as_a_signal(study: FaultStudy, undisturbed: dic
         stdin=inside,
         stdout=inside,
         stderr=inside,
-        env=os.environ | {"PATCHBENCH_FAILPOINT": "start of worker=sleep", "PATCHBENCH_FAILPOINT_LOG": str(log)},
+        env=os.environ | {"PATCHBENCH_FAILPOINT": "start of worker=STOP", "PATCHBENCH_FAILPOINT_LOG": str(log)},
         start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 (no other thread is at work)
     )
     os.close(inside)
-    wait_until(lambda: reaches(log, "start of worker"))
+    wait_until(lambda: stopped(session(process)))
     os.close(terminal)
+    for worker in session(process):
+        worker.resume()
     assert process.wait(120) == 75
     study.finish()
     assert differences(undisturbed, study.kept()) == []
