@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,11 @@ from what_is_kept import differences
 
 Fresh = Callable[[], FaultStudy]
 
+FIRST_OF_A_RUN = "begin:config.json"
 FIRST_OF_THE_RESULTS = "begin:runs.csv"
 """Reached when everything is trained."""
+KILLS = 6
+"""Of one study, one after the other."""
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +37,26 @@ def names(fresh: Fresh, tmp_path_factory: pytest.TempPathFactory) -> Counter[str
 
 def place_of(name: str, names: Counter[str]) -> str:
     """The failpoint in the middle of a study, where the number of times is the same in every launch."""
-    is_timed = name.startswith("mlflow") or name.endswith("status.json")
-    return name if is_timed else f"{name}#{(names[name] + 1) // 2}"
+    return name if is_timed(name) else f"{name}#{(names[name] + 1) // 2}"
+
+
+def is_timed(name: str) -> bool:
+    """Whether it is reached by the clock, in another order each time."""
+    return "mlflow" in name or name.endswith("status.json")
+
+
+def chains(names: Counter[str]) -> Iterator[tuple[str, list[str]]]:
+    """Where a study stands, as the place where it was killed, and the places where it is killed from there on.
+
+    Places before the first run from nothing; of a run, in the sixth of the ten; later ones when everything is trained.
+    Each in the order in which a study first reaches them, so that the next one is still to come.
+    """
+    yield from (("", [name]) for name in names if is_timed(name))
+    order = [name for name in names if not is_timed(name)]
+    run, results = order.index(FIRST_OF_A_RUN), order.index(FIRST_OF_THE_RESULTS)
+    parts = {"": order[:run], f"{FIRST_OF_A_RUN}#6": order[run:results], FIRST_OF_THE_RESULTS: order[results:]}
+    for start, part in parts.items():
+        yield from ((start, part[at : at + KILLS]) for at in range(0, len(part), KILLS))
 
 
 def test_the_failpoints_are_at_every_write(names: Counter[str]) -> None:
@@ -60,23 +81,28 @@ def test_the_failpoints_are_at_every_write(names: Counter[str]) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_killed_at_any_failpoint(fresh: Fresh, names: Counter[str], undisturbed: dict[str, Any]) -> None:
-    trained = fresh()
-    assert trained.start(failpoint=FIRST_OF_THE_RESULTS).wait() == -signal.SIGKILL
-    order = list(names)
-    late = set(order[order.index(FIRST_OF_THE_RESULTS) :])
+    """Several kills of one study, one after the other; a place that is behind it by then gets a study of its own."""
+    starts = {place: fresh() for place in (f"{FIRST_OF_A_RUN}#6", FIRST_OF_THE_RESULTS)}
+    for place, study in starts.items():
+        assert study.start(failpoint=place).wait() == -signal.SIGKILL
 
-    def survives(name: str) -> list[str]:
+    def killed(start: str, places: list[str]) -> tuple[list[str], list[str]]:
+        """What differs in the end, and the places that were not reached."""
         study = fresh()
-        if name in late:
-            shutil.copytree(trained.results, study.results, dirs_exist_ok=True)
-        place = place_of(name, names)
-        killed = study.start(failpoint=place)
-        assert killed.wait() == -signal.SIGKILL, f"{place} was not reached: {killed.said()}"
+        if start:
+            shutil.copytree(starts[start].results, study.results, dirs_exist_ok=True)
+        codes = {place: study.start(failpoint=place).wait() for place in places}
+        assert set(codes.values()) <= {0, -signal.SIGKILL}, codes
         study.finish()
-        return [f"killed at {place}: {text}" for text in differences(undisturbed, study.kept())]
+        found = [f"killed at {places}: {text}" for text in differences(undisturbed, study.kept())]
+        return found, [place for place, code in codes.items() if code == 0]
 
     with ThreadPoolExecutor(2) as pool:
-        assert [text for found in pool.map(survives, names) for text in found] == []
+        chained = list(pool.map(lambda chain: killed(*chain), chains(names)))
+        missed = [place_of(name, names) for _, places in chained for name in places]
+        alone = list(pool.map(lambda place: killed("", [place]), missed))
+    assert [text for found, _ in (*chained, *alone) for text in found] == []
+    assert [place for _, places in alone for place in places] == [], "not reached"
 
 
 @pytest.mark.slow
