@@ -159,7 +159,8 @@ class Attention(nn.Module):
         """The attention weights (B, H, N, N), from query to key, that `forward` computes of x, without dropout."""
         q, k, _, bias = self._projected(x)
         scores = q * q.shape[-1] ** -0.5 @ k.mT
-        return (scores if bias is None else scores + bias).softmax(-1)
+        weights: Tensor = (scores if bias is None else scores + bias).softmax(-1)
+        return weights
 
     def _projected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Queries, keys and values (B, H, N, d), and the relative bias (H, N, N), if any."""
