@@ -97,7 +97,7 @@ def _test_images(evidence: Evidence) -> int:
 def _sentence(marked: Answer, claim: Claim, evidence: Evidence) -> str:
     found = judge(claim, evidence)
     measured = _measured(claim, found, evidence)
-    if "{" in marked.says and not math.isfinite(measured.value):
+    if not math.isfinite(measured.value) and ("{" in marked.says or found.verdict == "inconclusive"):
         return f"Not shown: {_why(found)}."
     metric = getattr(claim, "metric", None) or ""
     says = marked.says.replace("{cost}", _cost(claim, evidence))
