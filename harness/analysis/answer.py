@@ -25,6 +25,8 @@ from harness.spec import (
     InvalidInput,
     Judgement,
     ResolvedStudy,
+    find_study,
+    study_names,
 )
 from harness.spec.formats import confidence, counted, magnitude, plain
 from harness.spec.verdicts import Verdict
@@ -68,10 +70,16 @@ def answer(evidence: Evidence, cautions: Cautions) -> Answered:
 
 
 def _marked(study: ResolvedStudy) -> tuple[tuple[Answer, ...], list[Claim]]:
-    """What answers the question, with the claims that are judged for it."""
-    with contextlib.suppress(InvalidInput):  # arms or claims were changed after the study was resolved
-        if study.answer:
-            return study.answer, [each.claim_of(study) for each in study.answer]
+    """What answers the question, with the claims that are judged for it.
+
+    Results that were kept before studies marked it have that of the shipped study.
+    """
+    with contextlib.suppress(InvalidInput):  # arms or claims were changed after the study was resolved; a scale is gone
+        marked = study.answer
+        if not marked and study.name in study_names():
+            marked = find_study(study.name)[1].resolve(study.name, study.scale).answer
+        if marked:
+            return marked, [each.claim_of(study) for each in marked]
     return tuple(map(_as_stated, study.claims[:1])), list(study.claims[:1])
 
 

@@ -1,15 +1,14 @@
 """study.json: the resolved study and where its results came from. Read without pandas: a status comes at once."""
 
-import contextlib
 import json
 import re
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
 from harness.records.files import adapter, read_json, reading, write_json
 from harness.records.layout import STUDY_FILE, StudyFolder
-from harness.spec import DataSpec, InvalidInput, Recipe, ResolvedStudy, find_study, study_names, to_plain
+from harness.spec import DataSpec, Recipe, ResolvedStudy, to_plain
 from harness.spec.checks import field_types
 from harness.spec.claims import SHIPPED, Claim, KeptClaim, as_kept_now
 
@@ -45,15 +44,7 @@ def read_study(folder: Path) -> tuple[ResolvedStudy, dict[str, Any]]:
         for arm in (study["baseline"], *study["arms"]):
             arm["changes"] = {key: _typed(key, value) for key, value in arm["changes"].items()}
         study["claims"] = tuple(map(_claim, study["claims"]))
-        return _answered(adapter(ResolvedStudy).validate_python(study)), dict(content["provenance"])
-
-
-def _answered(study: ResolvedStudy) -> ResolvedStudy:
-    """With what answers its question: of results that were kept before it was, that of the shipped study."""
-    if not study.answer and study.name in study_names():
-        with contextlib.suppress(InvalidInput):  # a scale that is no more
-            return replace(study, answer=find_study(study.name)[1].resolve(study.name, study.scale).answer)
-    return study
+        return adapter(ResolvedStudy).validate_python(study), dict(content["provenance"])
 
 
 def _claim(content: dict[str, Any]) -> Claim:

@@ -193,7 +193,7 @@ def test_a_size_without_all_its_runs_is_neither_dropped_nor_judged() -> None:
     assert math.isnan(row["crossing"])
     assert row["statement"].startswith("No crossing can be judged: ViT/7 at 500 images seed 4 missing; ViT/7 at 2,000 ")
     assert found.slopes["slope"].isna().all()
-    assert found.answer == "Not shown: 7 runs that would decide have no result."
+    assert found.answer == "Not shown: 10 runs that would decide have no result."
     assert found.claims["verdict"].item() == "inconclusive"
     assert len(found.gaps) == 6
 

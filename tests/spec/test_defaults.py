@@ -58,8 +58,8 @@ def test_a_budget_grows_to_the_least_number_of_passes() -> None:
 
 
 def test_trials_may_be_a_share_of_the_training() -> None:
-    study = find_study("data_scale")[1].resolve("data_scale", "laptop")
-    recipes = [study.recipe_of(study.baseline).resolved(size) for size in (1000, 1_024_000)]
-    assert [(recipe.total_updates, study.trial_updates(recipe)) for recipe in recipes] == [(1500, 750), (8000, 4000)]
+    study = find_study("data_scale")[1].resolve("data_scale", "gpu")
+    recipes = [study.recipe_of(study.baseline).resolved(size) for size in (1000, 10_240_000)]
+    assert [(recipe.total_updates, study.trial_updates(recipe)) for recipe in recipes] == [(8000, 4000), (10_000, 5000)]
     with pytest.raises(InvalidInput, match=r"search\.updates is 5 and search\.share 0\.5; .* Set one"):
         Search(updates=5, share=0.5)
