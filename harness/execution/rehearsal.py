@@ -70,9 +70,9 @@ def rehearse(
         for config, item in first.items():
             placement = choose(device, config.recipe.precision, deterministic=deterministic)
             with suppress(MemoryError, Diverged), refused_by_name(item.arm, config), memory_errors():
-                model = _try(config, item.facts, placement).model
+                trained = _try(config, item.facts, placement)
                 if over_cards:
-                    check_layers(model)
+                    check_layers(trained.model)
             if not is_cpu:
                 torch.cuda.empty_cache()  # the trainings may be in other processes
     finally:
