@@ -86,7 +86,11 @@ def test_every_figure_is_drawn_where_models_were_looked_into(pictures):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [{}, {"simulated": thirty_long}, {"blocks": 1, "grid": 1, "channels": 3}], ids=str)
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"simulated": thirty_long}, {"blocks": 1, "grid": 1, "channels": 3}],
+    ids=["as most are", "thirty arms", "one block, in colour"],
+)
 def test_their_texts_do_not_collide(more):
     for name, drawing in drawn(*case(**more)).items():
         assert collisions(drawing.figure) == [], name
