@@ -168,7 +168,8 @@ SIX_SEEDS = (0, 1, 2, 3, 4, 5)
 """Why six, for three searches: two seeds confirm what each has chosen. By simulation the standard deviation of an arm's
 mean accuracy falls from .34 points (one search of six trials, five seeds) to .23 (three searches of four trials, six
 seeds), for 11 full-length trainings in place of 8. The smallest true difference of test accuracy, in points, that the
-comparisons of results/ show with power .8, which but for `data_scale` hold one search each. Median, and from the most to the least exact:
+comparisons of results/ show with power .8, which but for `data_scale` hold one search each. Median, and from the most
+to the least exact:
 
      3 seeds   1.91 (0.32 to 16.68)
      5 seeds   0.87 (0.58 to 5.25)
