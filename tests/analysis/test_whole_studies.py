@@ -4,6 +4,8 @@ With `-s` each design prints its rates in percent: coverage of differences and o
 intervals of width zero, and false decisions per claim.
 """
 
+import gc
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +19,14 @@ from harness.analysis.learning import mixture_warnings
 
 STUDIES = 500
 NO_SEARCH = {"searches": 1, "seeds": 5}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _frozen_objects() -> Iterator[None]:
+    """Statsmodels collects garbage at each correction, which takes long among all that pytest has loaded."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def lucky(*luck: float, **more: float) -> LuckyWorld:
