@@ -171,7 +171,7 @@ seeds), for 11 full-length trainings in place of 8. The smallest true difference
 comparisons of results/ show with power .8, which but for `data_scale` hold one search each. Median, and from the most
 to the least exact:
 
-     3 seeds   1.91 (0.32 to 16.68)
+     3 seeds   1.86 (0.32 to 16.68)
      5 seeds   0.87 (0.58 to 5.25)
      8 seeds   0.71 (0.34 to 1.13)
     10 seeds   0.55 (0.24 to 0.83)

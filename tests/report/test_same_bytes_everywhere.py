@@ -85,7 +85,7 @@ SETTINGS = [*VARIABLES, *IN_EVERY_PROCESS, "matplotlibrc", "MPLCONFIGDIR", "umas
 def report(repository: Path, place: Path, settings: list[str]) -> dict[str, str]:
     """The files that a report leaves, by name, under some of the SETTINGS: their hashes and modes."""
     home, start = place / "home", place / "start"
-    shutil.copytree(repository / "results" / "d2l", place / "results" / "d2l")
+    shutil.copytree(repository / "results" / "patch_size", place / "results" / "patch_size")
     (home / ".config" / "matplotlib").mkdir(parents=True)
     start.mkdir()
     environment = {name: value for name, value in os.environ.items() if name not in (*VARIABLES, "MPLCONFIGDIR")}
@@ -102,7 +102,7 @@ def report(repository: Path, place: Path, settings: list[str]) -> dict[str, str]
         "".join(IN_EVERY_PROCESS[name] for name in settings if name in IN_EVERY_PROCESS)
     )
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "--results", str(place / "results"), "report", "d2l", "--scale", "laptop"],
+        [sys.executable, "-m", "harness", "--results", str(place / "results"), "report", "patch_size", "--scale", "laptop"],
         cwd=repository,
         env=environment,
         capture_output=True,
