@@ -101,8 +101,9 @@ def report(repository: Path, place: Path, settings: list[str]) -> dict[str, str]
     (start / "sitecustomize.py").write_text(
         "".join(IN_EVERY_PROCESS[name] for name in settings if name in IN_EVERY_PROCESS)
     )
+    report = ("report", "patch_size", "--scale", "laptop")
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "--results", str(place / "results"), "report", "patch_size", "--scale", "laptop"],
+        [sys.executable, "-m", "harness", "--results", str(place / "results"), *report],
         cwd=repository,
         env=environment,
         capture_output=True,
