@@ -136,6 +136,13 @@ SHORT_SEARCH = Search(
     sampler="qmc",
     widenings=1,
 )
+RATES_SEARCH = replace(
+    SHORT_SEARCH,
+    space={"learning_rate": MUON_RANGES["learning_rate"]},
+    by_family={"resnet": RESNET_MUON},
+    trials=3,
+)
+"""Learning rates alone: three values of one setting say more than three points of a plane."""
 ADAMW_SEARCH = replace(SHORT_SEARCH, space=ADAMW_RANGES, by_family={"resnet": RESNET_ADAMW})
 GPU_SEARCH = Search(space=LARGE_NUISANCES, trials=8, repeats=3, updates=6000, sampler="qmc", widenings=1)
 PAPER_SEARCH = Search(space=LARGE_NUISANCES, trials=8, updates=30_000)

@@ -11,7 +11,7 @@ Expected: what leads on the first task leads on the other, and the lead shrinks 
 Source and target are one field each. Held-out classes in place of another set:
 `SET="data.source=classes:0-4:fashion_mnist few_shot.data.source=classes:5-9:fashion_mnist train_sizes=[1000,27500]"`.
 
-Cost: smoke 30 s, laptop 25 min on 2 cores; `make study NAME=pretraining [SCALE=smoke]`.
+Cost: smoke 30 s, laptop 20 min on 2 cores; `make study NAME=pretraining [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -117,13 +117,14 @@ STUDY = Study(
         "laptop": _scale(
             replace(
                 r.AT_LAPTOP,
-                recipe=replace(r.SMALL_BATCHES, updates=2400),
-                search=replace(r.SHORT_SEARCH, trials=3, updates=1200),
+                data=replace(r.FASHION_MNIST, image_size=16),
+                recipe=replace(r.SMALL_BATCHES, updates=1600),
+                search=replace(r.RATES_SEARCH, updates=800),
             ),
-            r.VIT_XS,
+            ViTSpec(patch_size=4),
             DataSpec(source="digits", resplit=True),
             (1000, 8000, 55_000),
-            25,
+            20,
         ),
         "gpu": _scale(
             replace(r.AT_GPU, recipe=r.GPU_UPDATES),
