@@ -13,10 +13,17 @@ from harness.spec.run import leaves, part_of_study
 
 LONGEST_PARAM = 6000  # MLflow's limit for the value of a parameter, characters
 
-FINAL_METRICS = (  # metrics that a run has once, with its result; named as in runs.csv
-    *("test_accuracy", "test_loss", "train_images_per_second", "eval_images_per_second", "train_seconds"),
-    *("peak_memory_bytes", "eval_peak_memory_bytes", "params", "macs_per_image", "attention_macs_per_image"),
-)
+GROUPS = {  # MLflow draws what is before the slash as a section of charts; what follows is named as in runs.csv
+    "test": ("test_accuracy", "test_loss"),
+    "model": ("params", "macs_per_image", "attention_macs_per_image"),
+    "cost": (
+        *("train_images_per_second", "eval_images_per_second", "train_seconds"),
+        *("peak_memory_bytes", "eval_peak_memory_bytes"),
+    ),
+}
+"""Metrics that a run has once, with its result."""
+VALIDATION = "validation/accuracy"
+SEEN = "train/images_seen"
 
 
 class Point(NamedTuple):
@@ -49,6 +56,14 @@ class Entry:
         return f"{len(points)} {sha256(canonical_json(points).encode())[:16]}"
 
 
+def grouped(key: str, group: str = "train") -> str:
+    """A metric of the records as MLflow gets it: `validation_accuracy` as `validation/accuracy`."""
+    for known in ("validation", group):
+        if key.startswith(f"{known}_") and known != "cost":
+            return f"{known}/{key.removeprefix(f'{known}_')}"
+    return f"{group}/{key}"
+
+
 def read_entry(folder: RunFolder, study: str, scale: str) -> Entry:
     """The entry of a run; `RecordsError` for a damaged one."""
     content, events, result = folder.config(), folder.journal(), folder.result()
@@ -65,7 +80,7 @@ def read_entry(folder: RunFolder, study: str, scale: str) -> Entry:
     if result is not None:
         tags |= {"status": result.status, "code_fingerprint": result.code_fingerprint}
     points = [
-        Point(key, float(value), event["time"], event["update"])
+        Point(grouped(key), float(value), event["time"], event["update"])
         for event in events
         if event["event"] == "evaluated"
         for key, value in event.items()
@@ -74,12 +89,12 @@ def read_entry(folder: RunFolder, study: str, scale: str) -> Entry:
     if result is not None:
         # From the result, not from the event `finished`: a run killed between the two writes that event again.
         # At step 0: then MLflow draws them as bars, a bar per run.
-        finals = ((key, getattr(result, key)) for key in FINAL_METRICS)
+        finals = ((grouped(key, group), getattr(result, key)) for group, keys in GROUPS.items() for key in keys)
         points += [Point(key, float(value), end, 0) for key, value in finals if value is not None]
         for shift in result.shift_curve:
-            points.append(Point("shifted_accuracy", shift.accuracy, end, shift.pixels))
-            points.append(Point("shift_agreement", shift.agreement, end, shift.pixels))
-        points += [Point("few_shot_accuracy", of.accuracy, end, of.shots) for of in result.few_shots]
+            points.append(Point("test/shifted_accuracy", shift.accuracy, end, shift.pixels))
+            points.append(Point("test/shift_agreement", shift.agreement, end, shift.pixels))
+        points += [Point("test/few_shot_accuracy", of.accuracy, end, of.shots) for of in result.few_shots]
     return Entry(
         digest=content["digest"],
         name=f"{content['arm']} · {part} · {counted(size, 'image')}",  # lists cut what comes last

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import platform
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,25 +15,27 @@ from typing import Any, Literal
 import psutil
 
 from harness.records.failpoints import reached
-from harness.records.files import read_json
+from harness.records.files import read_json, sha256
 from harness.records.kept_models import ModelFolder
 from harness.records.layout import REPORT_FILE
-from harness.spec import InvalidInput
+from harness.spec import InvalidInput, canonical_json
 from harness.tracking.background import OutOfTimeError
 from harness.tracking.databases import key_of
-from harness.tracking.entries import Entry
+from harness.tracking.entries import SEEN, Entry
 from harness.tracking.store import Say, Store
 
 Unfinished = Literal["RUNNING", "KILLED"]  # without a result: at work, or waiting to be resumed
 
 MIRRORED, MODEL = "mirrored", "model_sha256"  # tags of a child run: the mark of the points that it shows, its weights
 LAUNCH, PROCESS = "launch", "process"  # tags of a parent run: the launch's own key; host and process that write it
+MEANS = "means"  # tag of a parent run: a hash of the arms' means that it shows
 OWNER = "results"  # tag of every run where several users may share MLflow: the key of the folder of results
 
 Ends = Callable[[], float]  # until when MLflow is called, by `time.monotonic`; then everything raises `OutOfTimeError`
 
 _PAGE = 50  # runs that are asked for at once: MLflow makes some 150 kB of objects of each
 _BATCH_POINTS, _BATCH_PARAMS = 1000, 100
+_NO_METRIC = re.compile(r"[^\w.\- ]")  # what MLflow does not take in a metric's name on every system, and the slash
 
 
 class TimedClient:
@@ -139,11 +142,29 @@ class Experiment:
                 self._describe(run_id, path)
 
     def _describe(self, run_id: str, report: Path) -> None:
-        """The answer of a report.json, with its numbers, as what MLflow shows first of a run."""
+        """Of a report.json: question, answer and numbers as what MLflow shows first of a run, and the arms' means.
+
+        A mean is at the step of its training images: one chart shows all arms over them.
+        """
+        from mlflow.entities import Metric, RunTag
+
         with contextlib.suppress(InvalidInput, KeyError):
             said = read_json(report)
+            note = f"**{said['question']}**\n\n{said['answer']}\n\n{said['numbers']}"
+            means = [
+                (f"{group}/accuracy/{_NO_METRIC.sub(' ', arm['arm'])}", arm[name], int(arm["train_size"]))
+                for arm in said["arms"]
+                for group, name in (("test", "mean"), ("validation", "validation_accuracy"))
+                if arm[name] is not None
+            ]
+            mark = sha256(canonical_json(means).encode())[:16]
             with self._store.locked():
-                self.client.set_tag(run_id, "mlflow.note.content", f"{said['answer']}\n\n{said['numbers']}")
+                if self.client.get_run(run_id).data.tags.get(MEANS) == mark:  # a point cannot be taken back
+                    means = []
+                now = time.time_ns() // 1_000_000
+                metrics = [Metric(key, value, now, size) for key, value, size in means]
+                tags = [RunTag("mlflow.note.content", note), RunTag(MEANS, mark)]
+                self.client.log_batch(run_id, metrics=metrics, tags=tags)
 
     def attach_model(self, model: ModelFolder) -> str | None:
         """Log a kept model as the artifact `model` of its training's run, once; its id, None without a run or file."""
@@ -235,7 +256,7 @@ class Experiment:
             return False
         if not child.is_begun:
             # Another process may have been killed before it noted what it had logged.
-            key = entry.points[0].key if entry.points else "images_seen"
+            key = entry.points[0].key if entry.points else SEEN
             known = {point[1:] for point in entry.points if point.key == key}
             there = self.client.get_metric_history(child.run_id, key)
             if not {(metric.value, metric.timestamp, metric.step) for metric in there} <= known:

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 from harness.records.kept_models import ModelFolder
 from harness.spec import InvalidInput
+from harness.tracking.entries import VALIDATION
 from harness.tracking.experiment import Experiment
 from harness.tracking.store import ARTIFACTS, DATABASE, Say, Store, sqlite_url
 
@@ -21,7 +22,7 @@ _TYPE = "workflowType=machine_learning"  # without it a new browser gets the pag
 
 _CONFIRM_RUNS = {  # sorted by a metric, runs are listed without their launches, which would hide their curves
     "searchFilter": "tags.phase = 'confirm'",
-    "orderByKey": "metrics.`validation_accuracy`",
+    "orderByKey": f"metrics.`{VALIDATION}`",
     "orderByAsc": "false",
     "compareRunsMode": "CHART",
 }

@@ -92,7 +92,7 @@ def test_the_experiment_lists_launches_which_open_to_their_trainings(site: Site)
 def test_the_charts_of_two_arms_show_loss_and_accuracy_by_step(site: Site) -> None:
     site.browser.open(site.link)
     site.browser.wait_for_texts("Model metrics", *NAMES)
-    for metric in ("train_loss", "validation_loss", "validation_accuracy"):
+    for metric in ("train/loss", "validation/loss", "validation/accuracy"):
         search = "document.querySelector('input[placeholder=\"Search metric charts\"]')"
         site.browser.wait_for(f"!!{search}")
         site.browser.type_into(search, metric)
@@ -113,7 +113,7 @@ def test_the_charts_of_two_arms_show_loss_and_accuracy_by_step(site: Site) -> No
 def test_runs_are_filtered_by_parameters(
     site: Site, condition: str, shown: tuple[str, ...], hidden: tuple[str, ...]
 ) -> None:
-    place = f"&searchFilter={quote(condition)}&orderByKey={quote('metrics.`validation_accuracy`')}&orderByAsc=false"
+    place = f"&searchFilter={quote(condition)}&orderByKey={quote('metrics.`validation/accuracy`')}&orderByAsc=false"
     site.browser.open(site.page("runs") + place)
     site.browser.wait_for_texts(*shown, f"{len(shown)} matching run")
     assert not [name for name in hidden if name in site.browser.text()]

@@ -1,5 +1,6 @@
 """What MLflow holds after a study, after faults, and after the mirror was made up from the records."""
 
+import json
 import os
 import shutil
 import socket
@@ -91,16 +92,34 @@ def test_params_metrics_times_and_data_are_those_of_the_records(records: Records
     final = [point for point in history if point not in records.journal_points(digest)]
     assert set(records.journal_points(digest)) < set(history)
     assert final == [
-        ("params", 0, 1234.0, events[-1]["time"]),
-        ("test_accuracy", 0, 0.9, events[-1]["time"]),
-        ("test_loss", 0, 0.3, events[-1]["time"]),
-        ("train_images_per_second", 0, 5000.0, events[-1]["time"]),
+        ("cost/train_images_per_second", 0, 5000.0, events[-1]["time"]),
+        ("model/params", 0, 1234.0, events[-1]["time"]),
+        ("test/accuracy", 0, 0.9, events[-1]["time"]),
+        ("test/loss", 0, 0.3, events[-1]["time"]),
     ]
     assert child.info.start_time == events[0]["time"] - 500
     assert child.info.end_time == events[-1]["time"]
     (data,) = child.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("fashion_mnist", "d" * 36)
     assert "d" * 64 in data.dataset.source
+
+
+def test_a_launch_shows_question_answer_and_the_means_of_all_arms_once(records: Records) -> None:
+    records.complete(0)
+    report = records.folder / "report.json"
+    arm = {"arm": "ViT/4, moved", "train_size": 500, "mean": 0.5, "validation_accuracy": 0.25}
+    nothing = {"arm": "ResNet-8", "train_size": 500, "mean": None, "validation_accuracy": None}
+    said = {"question": "Which?", "answer": "This.", "numbers": "n = 1", "arms": [arm, nothing]}
+    report.write_text(json.dumps(said))
+    for _ in range(2):
+        records.sync(artifacts=[report])
+    (parent,) = records.parents()
+    assert parent.data.tags["mlflow.note.content"] == "**Which?**\n\nThis.\n\nn = 1"
+    assert parent.data.metrics == {"test/accuracy/ViT 4  moved": 0.5, "validation/accuracy/ViT 4  moved": 0.25}
+    report.write_text(json.dumps(said | {"arms": [arm | {"mean": 0.4}]}))
+    records.sync(artifacts=[report])
+    history = records.client().get_metric_history(parent.info.run_id, "test/accuracy/ViT 4  moved")
+    assert [(point.step, point.value) for point in history] == [(500, 0.5), (500, 0.4)]
 
 
 def test_the_test_of_shifted_images_is_a_curve_over_the_shift_and_not_doubled(records: Records) -> None:
@@ -110,13 +129,13 @@ def test_the_test_of_shifted_images_is_a_curve_over_the_shift_and_not_doubled(re
     records.finish(digest, shifts=shifts, attention_macs_per_image=0)
     time = records.run_folder(digest).journal()[-1]["time"]
     expected = {
-        ("shifted_accuracy", 0, 0.9, time),
-        ("shifted_accuracy", 1, 0.8, time),
-        ("shifted_accuracy", 4, 0.5, time),
-        ("shift_agreement", 0, 1.0, time),
-        ("shift_agreement", 1, 0.5, time),
-        ("shift_agreement", 4, 0.2, time),
-        ("attention_macs_per_image", 0, 0.0, time),
+        ("test/shifted_accuracy", 0, 0.9, time),
+        ("test/shifted_accuracy", 1, 0.8, time),
+        ("test/shifted_accuracy", 4, 0.5, time),
+        ("test/shift_agreement", 0, 1.0, time),
+        ("test/shift_agreement", 1, 0.5, time),
+        ("test/shift_agreement", 4, 0.2, time),
+        ("model/attention_macs_per_image", 0, 0.0, time),
     }
     assert records.sync() == 1
     before = records.history(digest)

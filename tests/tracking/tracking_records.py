@@ -144,12 +144,23 @@ class Records:
     def journal_points(self, digest: str) -> list[tuple[str, int, float, int]]:
         """Every (metric, step, value, time) of the journal's evaluations."""
         return sorted(
-            (key, event["update"], float(value), event["time"])
+            (IN_MLFLOW[key], event["update"], float(value), event["time"])
             for event in self.run_folder(digest).journal()
             if event["event"] == "evaluated"
             for key, value in event.items()
             if key not in ("event", "time", "update")
         )
+
+
+IN_MLFLOW = {
+    "images_seen": "train/images_seen",
+    "train_loss": "train/loss",
+    "learning_rate": "train/learning_rate",
+    "seconds": "train/seconds",
+    "validation_loss": "validation/loss",
+    "validation_accuracy": "validation/accuracy",
+}
+"""Each group is a section of charts there."""
 
 
 def make_study(name: str = "patch_size") -> ResolvedStudy:
