@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from harness.console import Progress, make_console
 from harness.execution.model_export import LoadedModel, load_model
 from harness.execution.overrides import default_scale, resolve_study
 from harness.execution.pooling import with_seeds
 from harness.execution.publish import read_results
-from harness.execution.runner import Options, Silent, run_study
+from harness.execution.runner import Options, run_study
 from harness.records.files import read_bytes
 from harness.records.layout import default_results
 from harness.spec import InvalidInput, ResolvedStudy, Study, study_name
@@ -63,8 +64,11 @@ def run(
     device: str = "auto",
     workers: int = 1,
     seeds: int | None = None,
+    quiet: bool = False,
 ) -> Report:
     """Train what is missing of a study and write its report; with one worker, in this process.
+
+    Unless `quiet`, tells how far it is, on standard error or in the notebook's cell.
 
     `results`: the folder of all results; by default that of `PATCHBENCH_RESULTS`, else `results` here. `seeds`: so many
     in all, those that the study declares first, and no fewer than were trained. What is finished is not trained again.
@@ -83,7 +87,9 @@ def run(
     called = _call(study, place, seeds)
     study = study if seeds is None else with_seeds(study, place, seeds)
     options = Options(results=place, device=device, workers=workers, engine=engine, command=called)
-    return _report(run_study(study, options, Silent()))
+    with Progress(make_console(stderr=True, quiet=quiet), workers=workers) as progress:
+        folder = run_study(study, options, progress)
+    return _report(folder)
 
 
 def _call(study: ResolvedStudy, results: Path, seeds: int | None = None) -> str:

@@ -34,7 +34,7 @@ from harness.tracking.databases import require_usable
 from harness.tracking.store import load_shared_libraries
 from harness.training.numerics import NUMERICS
 
-__all__ = ["Observer", "Options", "Runner", "Silent", "run_study"]
+__all__ = ["Observer", "Options", "Runner", "run_study"]
 
 ATTEMPTS = 3  # how often a run is tried before it is recorded as failed
 STATUS_SECONDS = 2.0  # how often work/status.json is renewed, for `patchbench status` in another terminal
@@ -43,17 +43,6 @@ DRAIN_SECONDS = 30.0  # how long a study that is told to stop waits for its trai
 
 class Observer(Protocol):
     """Is told what happens, to show it to a person."""
-
-    def planned(self, plan: Plan, done: Sequence[Run]) -> None: ...
-    def started(self, run: Run) -> None: ...
-    def beat(self, run: Run, update: int, slot: Slot) -> None: ...
-    def set_aside(self, device: str, reason: str) -> None: ...
-    def ended(self, run: Run, result: RunResult | None) -> None: ...
-    def note(self, text: str) -> None: ...
-
-
-class Silent:
-    """An observer that shows nothing."""
 
     def planned(self, plan: Plan, done: Sequence[Run]) -> None: ...
     def started(self, run: Run) -> None: ...

@@ -98,17 +98,23 @@ def test_a_study_without_results_is_told_the_whole_command(desk: Path, here: Her
 
 
 @pytest.mark.slow
-def test_the_call_from_python_names_this_study(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its file and its folder of results; carried out again, nothing is left to train."""
+def test_the_call_from_python_names_this_study(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its file and its folder of results; carried out again, nothing is left to train. How far it is, it says."""
     monkeypatch.setenv("PATCHBENCH_RESULTS", "its results")
     monkeypatch.setattr(api, "default_scale", lambda: "smoke")
     study = harness.load_study("my study.py", scale="smoke")
     report = harness.run(study, device="cpu")
     assert report.folder == desk / "its results" / "my study" / "smoke"
+    told = capsys.readouterr()
+    assert "my study at scale smoke: 4 runs, 256 images to train on" in told.err
+    assert not told.out
     call = reproduce(report.folder)
     assert "harness.load_study('my study.py', scale='smoke')" in call
     trained = {path: path.stat().st_mtime_ns for path in report.folder.glob("work/runs/*/result.json")}
-    again = eval(call, {"harness": harness})
+    again = eval(call.replace("harness.run(", "harness.run(quiet=True, study="), {"harness": harness})
+    assert not capsys.readouterr().err
     assert trained == {path: path.stat().st_mtime_ns for path in again.folder.glob("work/runs/*/result.json")}
     assert list(harness.results("my study.py").runs["digest"]) == list(report.runs["digest"])  # the command's defaults
 
