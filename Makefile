@@ -62,8 +62,8 @@ lint: $(DEV_STAMP) ## | ruff, mypy and the layering of the packages
 	$(VENV_PYTHON) -m mypy
 	$(VENV_PYTHON) .venv/bin/lint-imports
 
-numerics: $(DEV_STAMP) ## | keep the losses of today's code as the golden ones, after NUMERICS was raised
-	cd tests/training && OMP_NUM_THREADS=1 ../../$(VENV_PYTHON) golden_losses.py
+numerics: $(DEV_STAMP) ## [ARGS=new] | keep the losses of today's code as the golden ones, after NUMERICS was raised (of new cases alone)
+	cd tests/training && OMP_NUM_THREADS=1 ../../$(VENV_PYTHON) golden_losses.py $$ARGS
 
 constraints: ## | renew the versions in constraints.txt
 	@$(require_python); rm -rf .venv-new && "$$PYTHON" -m venv .venv-new

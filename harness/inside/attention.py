@@ -53,9 +53,9 @@ def rollout(maps: Iterable[Tensor]) -> Tensor:
     return flow
 
 
-def attended(flow: Tensor, pooled: int | None, grid: int) -> Tensor:
-    """Of a rollout (B, N, N), what reaches the first `pooled` tokens, or all, by patch: (B, g, g), each of sum 1."""
-    found = flow[:, :pooled].mean(1)[:, -(grid**2) :]
+def attended(flow: Tensor, pooled: slice, grid: int) -> Tensor:
+    """Of a rollout (B, N, N), what reaches the tokens that are `pooled`, by patch: (B, g, g), each of sum 1."""
+    found = flow[:, pooled].mean(1)[:, -(grid**2) :]
     return (found / found.sum(-1, keepdim=True)).view(-1, grid, grid)
 
 

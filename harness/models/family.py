@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -32,7 +32,9 @@ class Inside:
     patch_size: int | None = None  # side of the patches that are tokens, pixels; None where there are none
     attentions: tuple[tuple[nn.Module, Callable[[Tensor], Tensor]], ...] = ()
     """Of each block, a module and the weights (B, H, N, N) that it computes from its input (B, N, D)."""
-    pooled: int | None = None  # how many of the first tokens the head reads; None for all. The last are the patches
+    pooled: slice = field(
+        default_factory=lambda: slice(None)
+    )  # which tokens the head reads: registers are not among them. The last are the patches
     filters: Tensor | None = None  # (D, C, p, p), the linear map of patches
     positions: Tensor | None = None  # (P, D), the position embeddings of the patches
 

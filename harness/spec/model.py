@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
-from harness.spec.checks import AboveZero, NotNegative, Positive, Probability, check_types, later
+from harness.spec.checks import AboveZero, Count, NotNegative, Positive, Probability, check_types, later
 from harness.spec.errors import InvalidInput, require_choice, require_within
 from harness.spec.functions import Function
 
@@ -64,30 +64,51 @@ class ViTSpec(Architecture):
     heads: Positive = 4
     """Size of a token's embedding (D in the paper), encoder blocks (L), heads of each, which divide `width`."""
     mlp_ratio: AboveZero = 4.0  # hidden width of a block's MLP, as a multiple of `width`
-    pool: Literal["cls", "mean", "all"] = "mean"
-    """What the head reads: the class token, the mean of the patches (no class token then), or that of `all` tokens."""
+    pool: Literal["cls", "mean", "all", "map"] = "mean"
+    """What the head reads: the class token, the mean of the patches (no class token then), or that of both (`all`); or
+    what one learned query finds in the patches by attention, through an MLP (`map`, arXiv 2106.04560)."""
     pool_norm: Literal["before", "after"] = "before"
     """Whether the last LayerNorm acts on the tokens `before` pooling, or on the pooled vector, `after` it."""
     norm: Literal["pre", "post"] = "pre"
     """LayerNorm before each sublayer (with one more after the last block), or after each residual sum."""
-    residual: Literal["full", "branch"] = "full"
-    """What a pre-norm MLP adds to: the `full` sum (equation 3), or attention's `branch`, a slip of tutorials."""
+    residual: Literal["full", "branch", "parallel"] = "full"
+    """What a pre-norm MLP adds to: the `full` sum (equation 3), or attention's `branch`, a slip of tutorials. In
+    `parallel` both stand side by side, after one norm (arXiv 2302.05442, equation 1)."""
     position: Literal["none", "learned_1d", "learned_2d", "sincos_2d", "relative"] = "learned_1d"
     """Position embedding (appendix D.4); `relative` is a learned bias per head and offset in the attention."""
+    rotary: AboveZero | None = later(None)
+    """Base of the frequencies at which queries and keys of patches turn, half of a head's width with the row, half with
+    the column (axial RoPE, arXiv 2403.13298: 100), besides what `position` adds; None for none."""
+    registers: Count = later(0)
+    """Learned tokens beside the patches, without a position, which the head does not read (arXiv 2309.16588)."""
     qkv_bias: bool = True
     output_bias: bool = True
     """Whether the attention's projections have a bias: those to queries, keys and values, and that of the output."""
+    mlp_bias: bool = later(True)
+    norm_bias: bool = later(True)
+    """Whether the maps of the MLPs and the LayerNorms have a bias; an RMSNorm has none."""
+    norm_type: Literal["layer", "rms"] = later("layer")
+    """LayerNorm, or RMSNorm (arXiv 1910.07467), which only scales: wherever the model normalises."""
+    qk_norm: bool = later(False)
+    """Whether queries and keys are normalised, head by head, before their product (arXiv 2302.05442, section 2)."""
+    mlp: Literal["gelu", "swiglu"] = later("gelu")
+    """A block's MLP: two maps and GELU, or SwiGLU (arXiv 2002.05202): three maps of two thirds of the hidden width."""
     dropout: Probability = 0.0
     attention_dropout: Probability = 0.0
     mlp_dropout: Probability = 0.0
     projection_dropout: Probability = 0.0
     """Probability of dropping an element of the embedded tokens, attention weights, MLP layers, attention's output."""
+    patch_dropout: Probability = later(0.0)
+    """Share of an image's patches that training leaves out, others each time (arXiv 2208.07220, section 3)."""
     stochastic_depth: Probability = 0.0
     """Probability of skipping the last block's residual branches for an image; grows linearly from 0 over depth."""
     layer_scale: float | None = None
     """Initial value of the learned per-channel scale of each residual branch; None for no scale."""
     stem: Literal["patch", "conv", "hybrid"] = "patch"
     """How patches become tokens: one linear map, a stack of stride-2 convolutions, or a small ResNet."""
+    flexible_patches: tuple[Positive, ...] = later(())
+    """Sides of patches, pixels, of which each forward pass in training draws one (FlexiViT, arXiv 2212.08013); their
+    map and positions are resized from those of the largest and the most patches. Evaluation takes `patch_size`."""
     initialisation: Initialisation = "xavier"
     """Of linear maps: `truncated_normal` (sd .02), `xavier` (the paper's code), `torch` (torch.nn.Linear's default)."""
     attention_start: Literal["drawn", "mimetic", "impulse"] = later("drawn")
@@ -97,13 +118,13 @@ class ViTSpec(Architecture):
     An impulse is seen through a patch's content only if positions are as large: `position_sd` of about 1, not 0.02."""
     position_sd: NotNegative = 0.02
     class_token_sd: NotNegative = 0.02
-    """Standard deviations at the start, of the learned position table, and of class and distillation token."""
+    """Standard deviations at the start, of the learned position table; of class and distillation token, registers."""
     zero_head: bool = True  # start with a head of zeros (the paper's code), so that the first predictions are uniform
     distillation_token: bool = False
     """A second token with a head of its own, which learns from a teacher (arXiv 2012.12877, section 4)."""
     head_hidden: Positive | None = None
     """Width of a tanh hidden layer in the head (the paper's pre-training head); None for a linear head."""
-    norm_eps: AboveZero = 1e-6  # added to the variance in every LayerNorm
+    norm_eps: AboveZero = 1e-6  # added to the variance in every LayerNorm, to the mean square in every RMSNorm
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -118,7 +139,31 @@ class ViTSpec(Architecture):
             raise InvalidInput(f"ViTSpec.patch_size is {self.patch_size}; {told}")
         if self.position == "sincos_2d" and self.width % 4:
             raise InvalidInput(f"ViTSpec.width is {self.width}; position 'sincos_2d' needs a multiple of 4.")
+        if self.rotary is not None and self.width // self.heads % 4:
+            told = "rotary positions turn pairs of numbers by row and by column: heads must be a multiple of 4 wide."
+            raise InvalidInput(f"ViTSpec.width is {self.width} with {self.heads} heads; {told}")
+        if self.patch_dropout and self.position == "relative":
+            told = "a relative position bias is of all patches: set patch_dropout to 0, or use another position."
+            raise InvalidInput(f"ViTSpec.patch_dropout is {self.patch_dropout}; {told}")
         self._check_attention_start()
+        self._check_flexible()
+
+    def _check_flexible(self) -> None:
+        if not self.flexible_patches:
+            return
+        flexible = f"ViTSpec.flexible_patches is {self.flexible_patches}"
+        if self.patch_size not in self.flexible_patches:
+            raise InvalidInput(f"{flexible}; patch_size, {self.patch_size}, must be one of them.")
+        resized = {
+            "stem": ("patch",),
+            "position": ("none", "learned_1d"),
+            "rotary": (None,),
+            "attention_start": ("drawn",),
+        }
+        for name, valid in resized.items():
+            if (value := getattr(self, name)) not in valid:
+                told = f"only the linear map of patches and learned positions are resized: use one of {valid}"
+                raise InvalidInput(f"{flexible} with {name} {value!r}; {told}.")
 
     def _check_attention_start(self) -> None:
         start = f"ViTSpec.attention_start is {self.attention_start!r}"
@@ -136,7 +181,8 @@ class ViTSpec(Architecture):
         return cls(**(_PRESETS[size] | _PUBLISHED | {"patch_size": patch_size} | changes))
 
     def check_image(self, image_size: int) -> None:
-        _check_tiling(self.patch_size, image_size, _is_stride if self.stem != "patch" else bool)
+        for patch in (self.patch_size, *self.flexible_patches):
+            _check_tiling(patch, image_size, _is_stride if self.stem != "patch" else bool)
 
     def without_teacher(self) -> "ViTSpec":
         return replace(self, distillation_token=False)
@@ -274,7 +320,9 @@ ModelSpec = ViTSpec | ResNetSpec | SwinSpec | Module | Timm | Torchvision
 
 
 _OF_THE_START = ("initialisation", "attention_start", "position_sd", "class_token_sd", "zero_head", "head_hidden")
-_OF_THE_TRAINING = ("dropout", "attention_dropout", "mlp_dropout", "projection_dropout", "stochastic_depth")
+_OF_THE_TRAINING = (
+    *("dropout", "attention_dropout", "mlp_dropout", "projection_dropout", "patch_dropout", "stochastic_depth"),
+)
 """Fields that decide no shape and no use of the weights below the head."""
 
 

@@ -65,7 +65,7 @@ def test_the_heads_of_a_block_are_averaged() -> None:
 
 def test_what_reaches_the_head_is_told_by_patch() -> None:
     flow = torch.tensor([[[0.2, 0.4, 0.1, 0.1, 0.2], *[[0.0, 0, 0, 0, 1]] * 4]], dtype=torch.float64)
-    by_class_token, by_all = attended(flow, 1, 2), attended(flow, None, 2)
+    by_class_token, by_all = attended(flow, slice(1), 2), attended(flow, slice(None), 2)
     torch.testing.assert_close(by_class_token[0], torch.tensor([[4, 1], [1, 2]]) / torch.tensor(8.0).double())
     assert by_all[0, 1, 1] > by_class_token[0, 1, 1]
     assert by_all.sum() == pytest.approx(1)
@@ -81,7 +81,13 @@ def test_half_of_the_attention_may_be_of_few_patches() -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"position": "relative", "pool": "cls"}, {"norm": "post", "attention_dropout": 0.5}, {"stem": "hybrid"}],
+    [
+        {},
+        {"rotary": 100.0, "qk_norm": True},
+        {"position": "relative", "pool": "cls"},
+        {"norm": "post", "attention_dropout": 0.5},
+        {"stem": "hybrid"},
+    ],
     ids=str,
 )
 def test_the_maps_are_those_that_the_model_computes(fields: dict[str, object]) -> None:
@@ -107,11 +113,17 @@ def test_hooks_are_gone_afterwards() -> None:
 
 def test_the_head_reads_what_the_model_says() -> None:
     """What reaches other tokens than those has no part in the logits."""
-    for fields in ({"pool": "cls"}, {"pool": "cls", "distillation_token": True}, {"pool": "mean"}, {"pool": "all"}):
+    pools = (
+        {"pool": "cls"},
+        {"pool": "cls", "distillation_token": True},
+        *({"pool": p} for p in ("mean", "all", "map")),
+    )
+    for fields in (*pools, *(pool | {"registers": 2} for pool in pools)):
         model, inside = vit(**fields)
         with heard([inside.blocks[-1]], "output") as found, torch.enable_grad():
             logits = model(inputs())
             gradient = torch.autograd.grad(logits[:, 0].sum(), found[0])[0]
         read = gradient.abs().sum((0, 2)) > 0
-        assert read[: inside.pooled].all()
-        assert inside.pooled is None or not read[inside.pooled :].any()
+        assert read[inside.pooled].all()
+        read[inside.pooled] = False
+        assert not read.any()

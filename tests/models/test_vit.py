@@ -1,5 +1,6 @@
 import itertools
 import math
+from functools import partial
 from unittest.mock import Mock
 
 import pytest
@@ -14,7 +15,8 @@ from weight_maps import load, randomise, renamed, timm_weights, torchvision_weig
 from harness.models import build, parameters, vit
 from harness.models.family import parameter_groups
 from harness.models.position import RelativePosition
-from harness.models.vit import Branch, PatchStem, ViT, explicit_attention
+from harness.models.stem import PatchStem
+from harness.models.vit import Branch, ViT, explicit_attention
 from harness.spec import ViTSpec
 from harness.spec.errors import InvalidInput
 
@@ -74,16 +76,18 @@ TIMM_MEAN = {"class_token": False, "global_pool": "avg"}
         (TIMM_MEAN | {"fc_norm": False}, {"pool": "mean"}),
         (TIMM_MEAN | {"fc_norm": True}, {"pool": "mean", "pool_norm": "after"}),
         ({"qkv_bias": False}, {"qkv_bias": False}),
-        ({"proj_bias": False}, {"output_bias": False}),
+        ({"proj_bias": False}, {"output_bias": False, "mlp_bias": False}),
+        ({"norm_layer": partial(nn.LayerNorm, eps=1e-6, bias=False)}, {"norm_bias": False}),
+        ({"norm_layer": timm.layers.RmsNorm}, {"norm_type": "rms"}),
+        ({"qk_norm": True}, {"qk_norm": True}),
+        ({"qk_norm": True, "norm_layer": timm.layers.RmsNorm}, {"qk_norm": True, "norm_type": "rms"}),
+        (TIMM_MEAN | {"reg_tokens": 3, "fc_norm": False}, {"pool": "mean", "registers": 3}),
+        (TIMM_MEAN | {"global_pool": "map"}, {"pool": "map"}),
     ],
-    ids=["cls", "mean", "norm after mean", "no qkv bias", "no output bias"],
+    ids=str,
 )
 def test_logits_equal_timms(how, changes):
-    theirs = timm.models.vision_transformer.VisionTransformer(**TIMM | how)
-    if "proj_bias" in how:  # timm takes this bias from the MLP, too
-        for block in theirs.blocks:
-            block.mlp.fc1.bias = nn.Parameter(torch.zeros(96))
-            block.mlp.fc2.bias = nn.Parameter(torch.zeros(24))
+    theirs = timm.models.vision_transformer.VisionTransformer(**TIMM | how | {"no_embed_class": "reg_tokens" in how})
     assert_same_as_timm(theirs, tiny(16, 2, 5, width=24, heads=3, **changes))
 
 

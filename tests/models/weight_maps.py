@@ -28,16 +28,22 @@ TORCHVISION_REST = {
 TIMM_BLOCK = {
     "norm1": "norm1",
     "attention.qkv": "attn.qkv",
+    "attention.norms.0": "attn.q_norm",
+    "attention.norms.1": "attn.k_norm",
     "attention.output": "attn.proj",
     "norm2": "norm2",
     "mlp.0": "mlp.fc1",
     "mlp.3": "mlp.fc2",
+    "mlp.gate": "mlp.fc1_g",
+    "mlp.value": "mlp.fc1_x",
+    "mlp.output": "mlp.fc2",
 }
 TIMM_REST = {
     "stem.projection.weight": "patch_embed.proj.weight",
     "stem.projection.bias": "patch_embed.proj.bias",
     "class_token": "cls_token",
     "distillation_token": "dist_token",
+    "registers": "reg_token",
     "position.table": "pos_embed",
     "norm.weight": "norm.weight",
     "norm.bias": "norm.bias",
@@ -56,7 +62,27 @@ def torchvision_weights(theirs: nn.Module) -> dict[str, Tensor]:
 def timm_weights(theirs: nn.Module) -> dict[str, Tensor]:
     after_pooling = {"norm.weight": "fc_norm.weight", "norm.bias": "fc_norm.bias"}
     rest = TIMM_REST | (after_pooling if "fc_norm.weight" in theirs.state_dict() else {})
-    return renamed(theirs.state_dict(), TIMM_BLOCK, rest, "blocks.{}.")
+    tensors = theirs.state_dict()
+    gated = "blocks.0.mlp.fc1_g.weight" in tensors
+    block = {
+        ours: other for ours, other in TIMM_BLOCK.items() if not ours.startswith("mlp.3" if gated else "mlp.output")
+    }
+    return renamed(tensors, block, rest, "blocks.{}.") | _pool_of_timm(tensors)
+
+
+def _pool_of_timm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The MAP head, whose keys and values are one map there."""
+    found = {}
+    for name, tensor in tensors.items():
+        if name.startswith("attn_pool.kv."):
+            for part, half in zip(("key", "value"), tensor.chunk(2), strict=True):
+                found[name.replace("attn_pool.kv", f"attention_pool.{part}")] = half
+        elif name.startswith("attn_pool."):
+            ours = name.replace("attn_pool.", "attention_pool.")
+            for old, new in ((".q.", ".query."), (".proj.", ".output."), ("mlp.fc1", "mlp.0"), ("mlp.fc2", "mlp.3")):
+                ours = ours.replace(old, new)
+            found[ours] = tensor
+    return found
 
 
 def renamed(

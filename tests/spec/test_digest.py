@@ -64,7 +64,7 @@ OTHERS = {
     "model.width": 36, "model.position": "sincos_2d", "model.stem": "conv", "data.source": "cifar10",
     "recipe.updates": 101, "recipe.precision": "fp32", "model.depth": 3, "data_hash": "cd" * 32, "model.heads": 4,
     "recipe.distillation": TEACHER, "recipe.start_from": StartFrom(file=FILE), "test_shifts": (1, 2),
-    "few_shot": FEW_SHOT, "few_shot_hash": "ab",
+    "few_shot": FEW_SHOT, "few_shot_hash": "ab", "model.flexible_patches": (4,),
     "data.background": (0, 0, 0), "data.channels": 1,
     "data.scattered.objects": "fashion_mnist", "data.cued.objects": "fashion_mnist",
 }  # fmt: skip

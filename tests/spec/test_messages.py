@@ -110,7 +110,7 @@ MESSAGES = {
     ),
     "unknown pool": (
         lambda: vit(pool="max"),
-        "ViTSpec.pool is 'max' (str); it must be one of 'cls', 'mean', 'all'.",
+        "ViTSpec.pool is 'max' (str); it must be one of 'cls', 'mean', 'all', 'map'.",
     ),
     "distillation without a class token": (
         lambda: vit(pool="mean", distillation_token=True),

@@ -1,6 +1,7 @@
 """Small trainings that together use every field of a configuration, and the losses that they had.
 
 `make numerics` trains them and keeps their losses as the golden ones: after a change of the numbers that is meant.
+`make numerics ARGS=new` does so with those alone that have none, for a new field.
 """
 
 import json
@@ -60,6 +61,8 @@ OF_A_VIT: dict[str, Any] = {
     "dropout": 0.2, "attention_dropout": 0.2, "mlp_dropout": 0.2, "projection_dropout": 0.2, "stochastic_depth": 0.2,
     "layer_scale": 0.1, "stem": "conv", "initialisation": "truncated_normal", "position_sd": 0.5, "class_token_sd": 0.5,
     "zero_head": True, "head_hidden": 8, "norm_eps": 0.1, "attention_start": "mimetic",
+    "rotary": 100.0, "registers": 2, "mlp_bias": False, "norm_bias": False, "norm_type": "rms", "qk_norm": True,
+    "mlp": "swiglu", "patch_dropout": 0.5, "flexible_patches": (2, 4),
 }  # fmt: skip
 OF_A_RESNET: dict[str, Any] = {"depth": 14, "width": 8}
 OF_A_SWIN: dict[str, Any] = {
@@ -97,7 +100,9 @@ def configurations(folder: Path) -> Iterator[tuple[str, RunConfig]]:
     yield from varied("vit", vit, "model", OF_A_VIT)
     for position in ("none", "learned_2d", "relative"):
         yield f"vit position {position}", replace_at(vit, "model.position", position)
-    yield "vit pool all", replace_at(vit, "model.pool", "all")
+    for pool in ("all", "map"):
+        yield f"vit pool {pool}", replace_at(vit, "model.pool", pool)
+    yield "vit residual parallel", replace_at(vit, "model.residual", "parallel")
     yield "vit pool mean, norm after", replace_at(replace_at(vit, "model.pool", "mean"), "model.pool_norm", "after")
     yield "vit stem hybrid", replace_at(vit, "model.stem", "hybrid")
     yield "vit initialisation torch", replace_at(vit, "model.initialisation", "torch")
@@ -235,18 +240,19 @@ def photographs_in(folder: Path) -> Path:
     return folder / "photographs"
 
 
-def renew(folder: Path) -> None:
-    """Keep the losses of all trainings as the golden ones."""
-    found = {name: losses(config) for name, config in configurations(folder)}
+def renew(folder: Path, kept: dict[str, list[float]]) -> None:
+    """Keep the losses of all trainings but those that are `kept` as the golden ones."""
+    found = {name: kept.get(name) or losses(config) for name, config in configurations(folder)}
     lines = (f"  {json.dumps(name)}: {json.dumps(values)}" for name, values in found.items())
     KEPT.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 if __name__ == "__main__":
+    import sys
     import tempfile
 
     import torch
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
-        renew(Path(temporary))
+        renew(Path(temporary), json.loads(KEPT.read_text()) if sys.argv[1:] == ["new"] else {})
