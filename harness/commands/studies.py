@@ -159,7 +159,12 @@ def _text(value: Any) -> str:
 @click.command()
 @of_study
 @placed
-@click.option("--engine", type=click.Choice(["processes", "inline"]), default="processes")
+@click.option("--engine", type=click.Choice(["processes", "inline", "ray"]), default="processes")
+@click.option(
+    "--ray-address",
+    envvar="RAY_ADDRESS",
+    help="HOST:PORT of the Ray cluster (engine ray; or RAY_ADDRESS); default: one is started on this machine.",
+)
 @click.option(
     "--trials", type=click.IntRange(0), help="Trials per search; 0 takes the recipe's own setting unsearched."
 )
@@ -199,7 +204,7 @@ def run(
 
     study = resolve_study(name, scale, (*extra, *overrides))
     study = study if seeds is None else with_seeds(study, results, seeds)
-    if options["engine"] == "processes":
+    if options["engine"] != "inline":
         from harness.execution.process import warm_up
 
         warm_up()  # torch loads there while other things load here

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.analysis.looks import earlier_look
 from harness.execution.engines import Engine, Prepared, Rehearsal, processes
@@ -21,11 +21,17 @@ from harness.records.run_table import load_records
 from harness.records.study_file import read_study
 from harness.records.write_lock import write_lock
 from harness.spec import InvalidInput, ResolvedStudy, to_plain
+from harness.spec.checks import known
 from harness.spec.errors import require, require_within
 from harness.spec.formats import counted
+from harness.spec.functions import files_of
+from harness.spec.model import Architecture
 from harness.spec.study import changed_fields
 from harness.training import WorkerSettings
 from harness.training.numerics import HISTORY, NUMERICS
+
+if TYPE_CHECKING:
+    from harness.execution.engines.ray_engine import Asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +40,7 @@ class Options:
 
     results: Path
     engine: str = "processes"
+    ray_address: str | None = None  # HOST:PORT of the cluster of engine `ray`; None for one started on this machine
     workers: int | None = None  # runs at the same time; None for one per core on a CPU, `per_device` on each card
     device: str = "auto"  # `auto`, `cpu`, `mps`, `cuda` for every card, or cards: `cuda:0,cuda:2`
     cards_per_run: int = 1  # cards that each run is trained on together; on a CPU processes, to try it
@@ -71,12 +78,22 @@ def to_train_again(finished: Sequence[Finished], folder: Path, options: Options)
     return failed + other
 
 
-def prepare(plan: Plan, tried: list[Rehearsal], options: Options) -> Prepared:
-    """Data, device and models, checked where the trainings will run."""
+def prepare(plan: Plan, tried: list[Rehearsal], options: Options) -> tuple[Prepared, Engine]:
+    """Data, devices and models, checked where the trainings will run, and the engine asked for."""
+    check_shared(plan, options)
+    if options.engine == "ray":
+        from harness.execution.engines.ray_engine import RayEngine
+
+        engine = RayEngine(_asked_of_cluster(plan, tried, options))
+        return engine.prepared, engine
+    prepared = _prepared(plan, tried, options)
+    return prepared, make_engine(plan, options, prepared.devices)
+
+
+def _prepared(plan: Plan, tried: list[Rehearsal], options: Options) -> Prepared:
     shared, precision = options.per_device is not None, plan.study.recipe.precision
     over_cards = options.cards_per_run > 1
     asked = plan.data, plan.surveyed, options.device, precision, tried, options.deterministic, shared, over_cards
-    check_shared(plan, options)
     if options.is_inline:
         require(
             "," not in options.device and not shared,
@@ -96,9 +113,9 @@ def check_shared(plan: Plan, options: Options) -> None:
     if options.cards_per_run == 1:
         return
     require(
-        options.engine == "processes" and not options.profile,
-        "--cards-per-run needs a process for each card, and --profile looks at one: take the engine processes, without "
-        "--profile.",
+        not options.is_inline and not options.profile,
+        "--cards-per-run needs a process for each card, and --profile looks at one: take the engine processes or ray, "
+        "without --profile.",
     )
     for cell in plan.cells:
         start = cell.recipe.start_from
@@ -128,16 +145,12 @@ def make_engine(plan: Plan, options: Options, devices: tuple[str, ...]) -> Engin
     """The engine asked for, on the `devices` that `prepare` has found."""
     room = make_room(devices, options, plan.runs)
     is_cuda = devices[0].startswith("cuda")
-    settings = WorkerSettings(
+    settings = _settings(
+        options,
         # A process of its own is shown the cards of its run alone, see `slots`; this one sees them all.
         device="cuda" if is_cuda and not options.is_inline else devices[0],
         cards=devices[:1] if is_cuda and options.is_inline else (),
         threads=max(1, origin.available_cores() // (room.capacity() * options.cards_per_run)),
-        deterministic=options.deterministic,
-        checkpoint_seconds=options.checkpoint_seconds,
-        own_process=not options.is_inline,
-        profile=options.profile,
-        pretrained=pretrained_folder(options.results),
     )
     if options.is_inline:
         from harness.execution.engines.worker import InlineEngine
@@ -145,6 +158,51 @@ def make_engine(plan: Plan, options: Options, devices: tuple[str, ...]) -> Engin
         return InlineEngine(settings)
     ranks, patience = options.cards_per_run, options.patience_seconds
     return processes.ProcessEngine(settings, room, ranks=ranks, patience_seconds=patience)
+
+
+def _settings(options: Options, **where: Any) -> WorkerSettings:
+    return WorkerSettings(
+        deterministic=options.deterministic,
+        checkpoint_seconds=options.checkpoint_seconds,
+        own_process=not options.is_inline,
+        profile=options.profile,
+        pretrained=pretrained_folder(options.results),
+        **where,
+    )
+
+
+def _asked_of_cluster(plan: Plan, tried: list[Rehearsal], options: Options) -> "Asked":
+    from harness.execution.engines.ray_engine import Asked, token_for
+
+    hashes = {cell.data: cell.data_hash for cell in plan.cells}
+    hashes |= {cell.few_shot.data: cell.few_shot_hash for cell in plan.cells if cell.few_shot is not None}
+    models: list[Architecture] = [cell.arm.model for cell in plan.cells]
+    for cell in plan.cells:
+        start = cell.recipe.start_from
+        if start is not None and (made := start.pretraining) is not None:
+            hashes[made.data] = known(made.data_hash)
+            models.append(known(made.model))
+    places = [model.place for model in models if model.place is not None]
+    sources = [spec.source.split(":") for spec in hashes]
+    places += [parts[1] for parts in sources if parts[0] == "python" and parts[1].endswith(".py")]
+    return Asked(
+        address=options.ray_address or "local",
+        local_cores=origin.available_cores(),
+        token=token_for(options.results),
+        device=options.device,
+        per_device=options.per_device,
+        cards_per_run=options.cards_per_run,
+        workers=options.workers,
+        runs=plan.runs,
+        patience_seconds=options.patience_seconds,
+        settings=_settings(options),
+        code=tuple(files_of(map(Path, places))),
+        data=plan.data,
+        hashes=hashes,
+        surveyed=plan.surveyed,
+        precision=plan.study.recipe.precision,
+        tried=tried,
+    )
 
 
 def register(study: ResolvedStudy, folder: Path) -> str:

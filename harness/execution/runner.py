@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from harness.execution.engines import Beat, Engine, Happening, Outcome, Prepared, SetAside
+from harness.execution.engines import Beat, Engine, Happening, Notice, Outcome, Prepared, SetAside
 from harness.execution.engines.slots import Slot
 from harness.execution.engines.watch import last_line
-from harness.execution.launch import Options, make_engine, prepare, provenance_of, register, to_train_again
+from harness.execution.launch import Options, prepare, provenance_of, register, to_train_again
 from harness.execution.model_export import export_models, keep_best
 from harness.execution.plan import Plan, make_plan
 from harness.execution.pooling import pooled
@@ -137,8 +137,7 @@ class Runner:
         """Check what trainings need, where any are left, and choose their engine."""
         if not again and not any(cell.remaining for cell in self._cells):
             return None
-        prepared = prepare(self._plan, rehearsals(self._cells, again), self._options)
-        self._engine = make_engine(self._plan, self._options, prepared.devices)
+        prepared, self._engine = prepare(self._plan, rehearsals(self._cells, again), self._options)
         for facts in prepared.data:
             for line in (*facts.in_words(), *(f"note: {caution}" for caution in facts.cautions())):
                 self._observer.note(line)
@@ -221,6 +220,8 @@ class Runner:
                 case SetAside(device=device, reason=reason):
                     self._aside[device] = reason
                     self._observer.set_aside(device, reason)
+                case Notice(text=text):
+                    self._observer.note(text)
                 case Outcome(run=run):
                     progress = self._active.pop(run.digest).progress
                     result = event.result or self._after_failure(event, progress)

@@ -6,10 +6,11 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,7 @@ from harness.spec.errors import InvalidInput, require
 _STDLIB, _PACKAGE = Path(sysconfig.get_path("stdlib")).as_posix(), Path(__file__).parents[1].as_posix()
 _OF_OTHERS = (f"{_STDLIB}/", f"{_PACKAGE}/", "/site-packages/", "/dist-packages/")
 """Code with one of these in its path is no user's."""
+COPIES = "PATCHBENCH_COPIES"  # names a folder that has the user's files of another machine, by their whole paths
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -50,7 +52,7 @@ class Function(Checked):
     def find(self) -> Callable[..., Any]:
         """The function itself; runs its file where this process has not. `InvalidInput` where it is gone or changed."""
         if self not in _FOUND:
-            path = Path(self.place)
+            path = at_hand(Path(self.place))
             require(
                 path.is_absolute() and path.is_file() and source_of(path, self.name) == self.source,
                 f"{self.name} in {self.place or 'its file'}, or code that it uses, is gone or not what it was. Put it "
@@ -61,6 +63,23 @@ class Function(Checked):
 
 
 _FOUND: dict[Function, Any] = {}  # what this process has seen, by any study that it has loaded
+
+
+def at_hand(path: Path) -> Path:
+    """A user's file; where this machine lacks it, the copy that was sent along, if one was."""
+    copies = os.environ.get(COPIES)
+    copy = Path(copies or "", *path.parts[1:])
+    return copy if copies and path.is_absolute() and not path.is_file() and copy.is_file() else path
+
+
+def files_of(paths: Iterable[Path]) -> set[Path]:
+    """Files of a user's code, and of all of the user's own modules that they import."""
+    found, waiting = set[Path](), [path.expanduser().absolute() for path in paths]
+    while waiting:
+        if (path := waiting.pop()).is_file() and path not in found:
+            found.add(path)
+            waiting += _imported(path, ast.parse(path.read_bytes()).body)
+    return found
 
 
 def load_file(path: Path) -> ModuleType:

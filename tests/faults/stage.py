@@ -257,6 +257,10 @@ def live_with(environment: dict[str, str]) -> None:
         reader, writer = os.pipe()
         os.close(reader)
         os.dup2(writer, 1)
+    if environment.get("PATCHBENCH_APART"):
+        from harness.execution.engines import ray_engine
+
+        ray_engine.leave = lambda token: None  # no node sees it: as if none shared the folder of results
     if place := environment.get("PATCHBENCH_READ_ONLY"):
         mount_read_only(place.encode())
     if user := environment.get("PATCHBENCH_USER"):

@@ -1,5 +1,6 @@
 """The script for Slurm, under commands that carry out on this machine what Slurm's would on its nodes."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -18,7 +19,9 @@ SCRIPT = Path(__file__).parents[2] / "harness" / "execution" / "engines" / "stud
 COMMANDS = {
     "sbatch": 'exec bash "$@"',
     "srun": 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"',
-    "scontrol": 'echo "$@" >>"$ASKED"',
+    "scontrol": 'echo "$@" >>"$ASKED"; echo one; echo two',
+    # Ray's own would end every cluster on this machine with its own, and starts none for a second node of the same one.
+    "ray": 'while [ "$1" != -- ]; do echo "$1" >>"$ASKED"; shift; done; shift; unset RAY_ADDRESS; exec "$@"',
 }
 
 
@@ -58,5 +61,23 @@ def test_a_job_that_is_told_to_end_is_queued_again_and_goes_on(
     os.kill(trained, signal.SIGCONT)
     assert job.wait(120) == 75
     assert (tmp_path / "asked").read_text() == "requeue 42\n"
+    study.finish()
+    assert differences(undisturbed, study.kept()) == []
+
+
+@pytest.mark.slow  # a cluster of its own
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `ray` is not installed")
+def test_a_job_of_two_nodes_runs_on_ray_and_is_queued_again(
+    study: FaultStudy, undisturbed: dict[str, Any], cluster: dict[str, str], tmp_path: Path
+) -> None:
+    log, nodes = tmp_path / "log", {"SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_NODELIST": "[one-two]", "RAY_PORT": "7000"}
+    asked = {"PATCHBENCH_RESULTS": str(study.results), "PATCHBENCH_FAILPOINT_LOG": str(log), "HOME": str(tmp_path)}
+    job = submit(tmp_path, cluster | asked | nodes, study.file, "--scale", "smoke", "--quiet")
+    wait_until(lambda: job.poll() is not None or reaches(log, "half a line of evaluated:journal.jsonl"))
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(120) == 75
+    told = ["symmetric-run", "--address", "one:7000", "--min-nodes", "2", "--disable-usage-stats"]
+    assert (tmp_path / "asked").read_text().splitlines() == ["show hostnames [one-two]", *told, "requeue 42"]
+    assert not (tmp_path / ".ray").exists()  # where Ray leaves a token
     study.finish()
     assert differences(undisturbed, study.kept()) == []

@@ -25,7 +25,7 @@ from harness.data.source import Part, Source, memory_limit, refused
 from harness.spec import InvalidInput
 from harness.spec.checks import nearest
 from harness.spec.errors import require
-from harness.spec.functions import load_file, source_of
+from harness.spec.functions import at_hand, load_file, source_of
 
 NAMES = {
     "train": (("x_train", "y_train"), ("train_images", "train_labels")),
@@ -88,7 +88,7 @@ def _check_sizes(sizes: Iterable[int]) -> None:
 
 def _of_function(argument: str) -> Source:
     what, (place, _, name) = f"python:{argument}", argument.rpartition(":")
-    path = Path(place).expanduser()
+    path = at_hand(Path(place).expanduser())
     with refused(
         f"{place} of {what} cannot be imported", "It must be python:MODULE:FUNCTION or python:PATH.py:FUNCTION."
     ):

@@ -1,4 +1,4 @@
-"""Ways to carry out runs: in this process, or in fresh processes side by side."""
+"""Ways to carry out runs: in this process, in fresh processes side by side, or on the nodes of a cluster."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,7 +71,14 @@ class SetAside:
     reason: str
 
 
-Happening = Beat | Outcome | SetAside
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """Something of the engine itself that a person wants to know."""
+
+    text: str
+
+
+Happening = Beat | Outcome | SetAside | Notice
 
 
 class Engine(Protocol):

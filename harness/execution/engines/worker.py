@@ -89,6 +89,13 @@ def report(pipe: Connection, folder: Path, known: dict[str, RunResult]) -> None:
         publish(folder, pipe.send, known)
 
 
+def drive(pipe: Connection, *asked: Any) -> None:
+    """Speak with a Ray cluster for the coordinator."""
+    from harness.execution.engines import cluster
+
+    cluster.drive(pipe, *asked)
+
+
 def sample(pipe: Connection, specs: Sequence[DataSpec]) -> None:
     """Send an image of each data set, uint8 (C, H, W), or why there is none."""
     from harness.data.samples import sample as image_of

@@ -1,0 +1,371 @@
+"""The process that speaks with a Ray cluster for the coordinator: it looks at nodes and hands them runs.
+
+Ray ends a process that loses its cluster, and writes to its output: so it has one of its own.
+"""
+
+import operator
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from harness.execution.engines import Beat, Notice, Outcome, SetAside
+from harness.execution.engines.connection import answers, connected
+from harness.execution.engines.node import (
+    Board,
+    Ended,
+    Question,
+    Seen,
+    Task,
+    carry_out,
+    look,
+    places_of,
+    software,
+)
+from harness.execution.engines.parcels import RESULT, pack, unpack
+from harness.execution.engines.ray_engine import Asked, lost
+from harness.execution.engines.slots import Slot
+from harness.records.runs import RunFolder
+from harness.spec import InvalidInput, Run
+from harness.spec.formats import counted
+
+POLL_SECONDS = 0.05
+NEWS_SECONDS = 0.5  # how often the board is read
+NODES_SECONDS = 2.0  # how often it is looked which nodes there are
+HEAD_SECONDS = 10.0  # how long the head may take to answer
+LOSSES = 3  # how often a run may lose its node before that is an attempt that failed
+
+
+@dataclass(kw_only=True)
+class Node:
+    """A node of the cluster, with what it has for runs."""
+
+    name: str
+    address: tuple[str, int]
+    cpus: float
+    cards: float
+    refusal: str = ""
+    shares: bool = False
+    busy: int = 0  # runs under way
+
+
+@dataclass(kw_only=True)
+class _Attempt:
+    run: Run
+    folder: RunFolder
+    losses: int = 0
+    number: int = 0
+    node: str = ""
+    update: int = 0
+
+
+def drive(pipe: Connection, asked: Asked) -> None:
+    """Connect, look at the nodes, send what was found, and carry out what is sent, until the pipe is closed."""
+    pipe.send("ready")
+    with connected(asked):
+        pipe.send("connected")
+        _Cluster(pipe, asked).serve()
+
+
+class _Cluster:
+    """The nodes, the runs under way on them, and those that wait for a place."""
+
+    def __init__(self, pipe: Connection, asked: Asked) -> None:
+        self._pipe, self._asked = pipe, asked
+        self._home = ray.get_runtime_context().get_node_id()
+        gcs, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+        self._head = gcs, int(port)
+        self._nodes, self._looks = dict[str, Node](), dict[Any, str]()
+        self._tasks, self._waiting = dict[Any, _Attempt](), deque[_Attempt]()
+        self._number, self._read_at, self._seen_at = 0, 0.0, 0.0
+        self._kind, self._threads, self._stopping = "cpu", 1, False
+        near = NodeAffinitySchedulingStrategy(self._home, soft=False)
+        self._board = ray.remote(num_cpus=0)(Board).options(scheduling_strategy=near).remote()
+        self._look, self._carry_out = ray.remote(max_retries=0)(look), ray.remote(max_retries=0)(carry_out)
+
+    def serve(self) -> None:
+        """Look at the nodes, then do what the coordinator asks for."""
+        self._settle()
+        while True:
+            try:
+                if self._pipe.poll(POLL_SECONDS) and not self._hear(self._pipe.recv()):
+                    return
+                self._handle_ended()
+                if time.monotonic() - self._read_at > NEWS_SECONDS:
+                    self._read_board()
+                if time.monotonic() - self._seen_at > NODES_SECONDS:
+                    self._look_around()
+                self._hand_out()
+            except ray.exceptions.RayError as error:
+                raise lost(self._asked) from error
+
+    def _hear(self, asked: Any) -> bool:
+        match asked:
+            case (run, folder):
+                self._waiting.append(_Attempt(run=run, folder=folder))
+            case "stop":
+                self._stopping = True
+                self._board.stop.remote()
+                while self._waiting:
+                    self._pipe.send(Outcome(run=self._waiting.popleft().run, result=None, interrupted=True))
+        return asked is not None
+
+    @property
+    def _pretrained(self) -> Path:
+        pretrained = self._asked.settings.pretrained
+        assert pretrained is not None, "the coordinator names it"
+        return pretrained
+
+    # --- Nodes -------------------------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Look at the nodes that there are; the coordinator hears what they have, or that one cannot be used."""
+        self._nodes = self._alive()
+        asked, cards = self._asked, any(node.cards for node in self._nodes.values())
+        on_cards = cards or asked.cards_per_run > 1
+        self._kind = ("cuda" if on_cards else "cpu") if asked.device == "auto" else asked.device
+        self._threads = threads_of_each(self._nodes.values(), asked, self._kind)
+        useful = [key for key, node in self._nodes.items() if self._slots(node)]
+        if not useful:
+            what = counted(asked.cards_per_run, "card" if self._kind == "cuda" else "core")
+            raise InvalidInput(f"No node of the Ray cluster at {asked.address} has {what} for a run: {self._told()}.")
+        pending = [self._ask(key, number == 0) for number, key in enumerate(useful)]
+        seen = {self._looks.pop(ref): self._answer(ref) for ref in pending}
+        refused = [f"Node {self._nodes[key].name}: {found.refusal}" for key, found in seen.items() if found.refusal]
+        if refused:
+            raise InvalidInput("\n".join(refused))
+        self._join(seen)
+        (prepared, *_) = (found.prepared for found in seen.values())
+        self._pipe.send(prepared)
+        self._tell_capacity()
+
+    def _slots(self, node: Node) -> int:
+        return slots(node, self._asked, self._kind, self._threads)
+
+    def _told(self) -> str:
+        nodes = self._nodes.values()
+        return ", ".join(f"{node.name} ({node.cpus:g} cores, {node.cards:g} cards)" for node in nodes) or "none"
+
+    def _alive(self) -> dict[str, Node]:
+        """Nodes that Ray has; of new ones those that answer, as others have just been lost."""
+        found = {}
+        for node in filter(operator.itemgetter("Alive"), ray.nodes()):
+            address, has = node["NodeManagerAddress"], node["Resources"]
+            at, cpus, cards = (address, node["NodeManagerPort"]), has.get("CPU", 0.0), has.get("GPU", 0.0)
+            name = node["NodeName"] if node["NodeName"] != address else f"{node['NodeManagerHostname']} ({address})"
+            if node["NodeID"] in self._nodes or answers(at):
+                found[node["NodeID"]] = Node(name=name, address=at, cpus=cpus, cards=cards)
+        return found
+
+    def _ask(self, key: str, is_first: bool = False) -> Any:
+        """Have a node looked at; the first one tries the models, too, and surveys the data."""
+        asked = self._asked
+        surveyed, tried = (asked.surveyed, asked.tried) if is_first else ((), [])
+        question = Question(
+            software=software(),
+            token=asked.token,
+            hashes=asked.hashes,
+            check=(
+                *(asked.data, surveyed, self._kind, asked.precision, tried, asked.settings.deterministic),
+                *(asked.per_device is not None, asked.cards_per_run > 1),
+            ),
+        )
+        ref = self._look.options(num_cpus=0, scheduling_strategy=_on(key)).remote(question)
+        self._looks[ref] = key
+        return ref
+
+    def _answer(self, ref: Any) -> Seen:
+        try:
+            seen: Seen = ray.get(ref)
+        except ray.exceptions.RayError as error:
+            return Seen(refusal=f"it cannot be looked at: {_cause(error)}")
+        return seen
+
+    def _join(self, seen: dict[str, Seen]) -> None:
+        for key, found in seen.items():
+            self._nodes[key].refusal, self._nodes[key].shares = found.refusal, found.shares
+
+    def _usable(self) -> dict[str, Node]:
+        """Nodes that have been looked at and have room for runs."""
+        unknown = set(self._looks.values())
+        nodes = ((key, node) for key, node in self._nodes.items() if not node.refusal and key not in unknown)
+        return {key: node for key, node in nodes if self._slots(node)}
+
+    def _tell_capacity(self) -> None:
+        room = sum(self._slots(node) for node in self._usable().values())
+        room = min(room, self._asked.workers or room)
+        self._pipe.send(room)
+        nodes = ", ".join(sorted(node.name for node in self._usable().values())) or "none; runs wait for one"
+        self._pipe.send(Notice(text=f"Nodes: {nodes}. {counted(room, 'run')} at the same time."))
+
+    def _look_around(self) -> None:
+        """Notice nodes that have come and gone."""
+        self._seen_at = time.monotonic()
+        if not answers(self._head, HEAD_SECONDS):
+            raise lost(self._asked)
+        alive = self._alive()
+        if self._home not in alive:
+            raise lost(self._asked)
+        for key in self._nodes.keys() - alive.keys():
+            self._drop(key)
+        for key in alive.keys() - self._nodes.keys():
+            self._nodes[key] = alive[key]
+            if self._slots(alive[key]):
+                self._ask(key)
+
+    def _drop(self, key: str) -> None:
+        """A node is gone; what it was doing is told of by Ray, run by run."""
+        node = self._nodes.pop(key, None)
+        if node is not None and not node.refusal and self._slots(node):
+            self._pipe.send(Notice(text=f"Node {node.name} has left; its runs go elsewhere, from their last states."))
+            self._tell_capacity()
+
+    # --- Runs --------------------------------------------------------------------------------------------------------
+
+    def _hand_out(self) -> None:
+        """Give runs that wait to nodes that have room."""
+        making = {self._making(attempt) for attempt in self._tasks.values()} - {None}
+        for attempt in list(self._waiting):
+            node = max(self._usable().items(), key=lambda item: self._free(item[1]), default=None)
+            if node is None or self._free(node[1]) < 1:
+                return
+            if self._making(attempt) in making and not node[1].shares:
+                continue  # of several runs that start from one pre-training, one makes it
+            self._waiting.remove(attempt)
+            self._start(attempt, *node)
+            making |= {self._making(attempt)} - {None}
+
+    def _free(self, node: Node) -> int:
+        return self._slots(node) - node.busy
+
+    def _start(self, attempt: _Attempt, key: str, node: Node) -> None:
+        self._number += 1
+        attempt.number, attempt.node = self._number, key
+        node.busy += 1
+        places = self._places(attempt)
+        task = Task(
+            attempt=attempt.number,
+            run=attempt.run,
+            ranks=self._asked.cards_per_run,
+            settings=replace(self._asked.settings, device=self._kind, threads=self._threads),
+            patience_seconds=self._asked.patience_seconds,
+            places=places if node.shares else None,
+            parcel={} if node.shares else pack(places),
+        )
+        cards = self._asked.cards_per_run / (self._asked.per_device or 1) if self._kind == "cuda" else 0
+        cores = min(self._threads * self._asked.cards_per_run, node.cpus / self._slots(node))
+        options = {"num_cpus": cores, "num_gpus": cards, "scheduling_strategy": _on(key), "name": attempt.run.label}
+        self._tasks[self._carry_out.options(**options).remote(self._board, task)] = attempt
+
+    def _making(self, attempt: _Attempt) -> Path | None:
+        """The folder of a pre-training that a run starts from and that is not there yet."""
+        folder = self._places(attempt).get("pretrained")
+        return None if folder is None or (folder / RESULT).exists() else folder
+
+    def _places(self, attempt: _Attempt) -> dict[str, Path]:
+        return places_of(attempt.run, attempt.folder.path, self._pretrained)
+
+    def _handle_ended(self) -> None:
+        refs = [*self._tasks, *self._looks]
+        done, _ = ray.wait(refs, num_returns=len(refs), timeout=0) if refs else ([], [])
+        for ref in done:
+            if ref in self._looks:
+                self._welcome(self._looks.pop(ref), self._answer(ref))
+                continue
+            attempt = self._tasks[ref]
+            if attempt.node in self._nodes:
+                self._nodes[attempt.node].busy -= 1
+            try:
+                self._end(attempt, ray.get(ref))
+            except ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, InvalidInput):
+                    raise InvalidInput(f"Node {self._name(attempt.node)}: {error.cause}") from error
+                self._pipe.send(Outcome(run=attempt.run, result=None, error=_cause(error), slot=self._slot(attempt)))
+            except ray.exceptions.RayError as error:
+                self._read_board()  # which may have a state of it still
+                self._lose(attempt, error)
+            del self._tasks[ref]
+
+    def _welcome(self, key: str, seen: Seen) -> None:
+        """A node that has come later has been looked at."""
+        if key not in self._nodes:
+            return
+        self._join({key: seen})
+        said = f"is not used: {seen.refusal}" if seen.refusal else "has joined."
+        self._pipe.send(Notice(text=f"Node {self._name(key)} {said}"))
+        self._tell_capacity()
+
+    def _slot(self, attempt: _Attempt) -> Slot:
+        return (f"{self._name(attempt.node)}:{self._kind}",)
+
+    def _name(self, key: str) -> str:
+        return self._nodes[key].name if key in self._nodes else "that has left"
+
+    def _end(self, attempt: _Attempt, ended: Ended) -> None:
+        result, (name,) = ended.outcome.result, self._slot(attempt)
+        if ended.parcel is not None:
+            unpack(ended.parcel, self._places(attempt))
+            result = None if result is None else attempt.folder.result()
+        if result is not None:
+            attempt.folder.tidy()
+        if ended.fault and attempt.node in self._nodes:
+            self._nodes[attempt.node].refusal = ended.fault
+            self._pipe.send(SetAside(device=name, reason=ended.fault))
+            self._tell_capacity()
+        self._pipe.send(replace(ended.outcome, result=result, slot=(name,)))
+
+    def _lose(self, attempt: _Attempt, error: Exception) -> None:
+        """A run's process has gone without a word: with its node, it goes elsewhere; else the attempt has failed."""
+        node = self._nodes.get(attempt.node)
+        if node is not None and not answers(node.address):
+            self._drop(attempt.node)
+        attempt.losses += 1
+        if attempt.node in self._nodes or attempt.losses >= LOSSES:
+            self._pipe.send(Outcome(run=attempt.run, result=None, error=_cause(error)))
+        elif self._stopping:
+            self._pipe.send(Outcome(run=attempt.run, result=None, interrupted=True))
+        else:
+            self._waiting.appendleft(attempt)
+
+    def _read_board(self) -> None:
+        """Pass on how far the runs are, and keep the states that they have sent."""
+        self._read_at = time.monotonic()
+        updates, parcels = ray.get(self._board.news.remote())
+        for attempt in self._tasks.values():
+            if attempt.number in parcels:
+                unpack(parcels[attempt.number], self._places(attempt))
+            if updates.get(attempt.number, attempt.update) != attempt.update:
+                attempt.update = updates[attempt.number]
+                self._pipe.send(Beat(digest=attempt.run.digest, update=attempt.update, slot=self._slot(attempt)))
+
+
+def slots(node: Node, asked: Asked, kind: str, threads: int = 1) -> int:
+    """Runs that a node has room for, on its cards or on its processor."""
+    if kind == "cuda":
+        return int(node.cards) * (asked.per_device or 1) // asked.cards_per_run
+    return int(node.cpus) // (threads * asked.cards_per_run)
+
+
+def threads_of_each(nodes: Iterable[Node], asked: Asked, kind: str) -> int:
+    """Processor threads of each process that trains, the same on all nodes; one without cards or `workers`."""
+    used = [(int(node.cpus), slots(node, asked, kind)) for node in nodes if slots(node, asked, kind)]
+    if kind == "cuda":
+        each = [cores // (runs * asked.cards_per_run) for cores, runs in used]
+    else:  # room for runs of one thread each is shared among those asked for
+        room = [runs for _, runs in used]
+        each = [*room, sum(room) // min(asked.workers, asked.runs) if asked.workers else 1]
+    return max(1, min(each, default=1))
+
+
+def _on(key: str) -> NodeAffinitySchedulingStrategy:
+    return NodeAffinitySchedulingStrategy(key, soft=False)
+
+
+def _cause(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

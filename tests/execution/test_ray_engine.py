@@ -1,0 +1,134 @@
+"""What is asked of a Ray cluster, and refused before one is spoken with."""
+
+import contextlib
+import importlib.util
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.execution.engines import ray_engine
+from harness.execution.engines.ray_engine import Asked, RayEngine, token_for
+from harness.spec import InvalidInput
+from harness.training import WorkerSettings
+
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `ray` is not installed")
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Asked:
+    return Asked(
+        address="local",
+        local_cores=1,
+        token=token_for(tmp_path),
+        device="auto",
+        per_device=None,
+        cards_per_run=1,
+        workers=None,
+        runs=10,
+        patience_seconds=60.0,
+        settings=WorkerSettings(),
+        code=(),
+        data=(),
+        hashes={},
+        surveyed=(),
+        precision="fp32",
+        tried=[],
+    )
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a program that takes connections and says nothing."""
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"address": "ray://127.0.0.1:10001"}, "must be HOST:PORT"),
+        ({"address": "6379"}, "must be HOST:PORT"),
+        ({"address": "127.0.0.1:99999"}, "No Ray cluster answers at 127.0.0.1:99999"),
+        ({"address": "127.0.0.1:9"}, "No Ray cluster answers at 127.0.0.1:9 .*--ray-address"),
+        ({"device": "cuda:1"}, "--device is 'cuda:1'"),
+        ({"cards_per_run": 2, "per_device": 2}, "leave one out"),
+    ],
+)
+@needs_ray
+def test_what_cannot_be_asked_for_is_refused_at_once(asked: Asked, changed: dict[str, object], told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        RayEngine(replace(asked, **changed))
+    assert not asked.token.exists()
+
+
+def test_without_ray_the_extra_is_named(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InvalidInput, match=r"pip install 'patchbench\[ray\]'"):
+        RayEngine(asked)
+
+
+@needs_ray
+@pytest.mark.slow  # a process that loads torch and Ray
+def test_an_address_that_takes_connections_and_says_nothing_is_given_up(
+    asked: Asked, silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_engine, "CONNECT_SECONDS", 2.0)
+    with pytest.raises(InvalidInput, match=f"No Ray cluster answers at {silent} in 2 s"):
+        RayEngine(replace(asked, address=silent))
+    assert not asked.token.exists()
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("kind", "changed", "slots", "threads"),
+    [
+        ("cpu", {}, [8, 3, 0], 1),
+        ("cpu", {"workers": 4}, [4, 1, 0], 2),
+        ("cpu", {"workers": 40}, [8, 3, 0], 1),
+        ("cpu", {"workers": 1}, [2, 1, 0], 3),
+        ("cpu", {"cards_per_run": 2}, [4, 1, 0], 1),
+        ("cpu", {"cards_per_run": 2, "workers": 2}, [4, 1, 0], 1),
+        ("cuda", {}, [4, 0, 1], 1),
+        ("cuda", {"per_device": 2}, [8, 0, 2], 1),
+        ("cuda", {"cards_per_run": 3}, [1, 0, 0], 2),
+    ],
+)
+def test_room_on_nodes(asked: Asked, kind: str, changed: dict[str, int], slots: list[int], threads: int) -> None:
+    from harness.execution.engines import cluster
+
+    asked = replace(asked, **changed)
+    has = ((8.0, 4.0), (3.0, 0.0), (0.5, 1.0))
+    nodes = [cluster.Node(name="", address=("", 0), cpus=cores, cards=cards) for cores, cards in has]
+    assert cluster.threads_of_each(nodes, asked, kind) == threads
+    assert [cluster.slots(node, asked, kind, threads) for node in nodes] == slots
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("visible", "found"), [(None, ("cuda:3", "cuda:5")), ("5,3", ("cuda:1", "cuda:0")), ("", ("cuda:3", "cuda:5"))]
+)
+def test_the_cards_that_ray_assigns_are_named_as_torch_counts_them(
+    visible: str | None, found: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    from harness.execution.engines import node
+
+    class Context:
+        def get_accelerator_ids(self) -> dict[str, list[str]]:
+            return {"GPU": ["3", "5"]}
+
+    monkeypatch.setattr(ray, "get_runtime_context", Context)
+    monkeypatch.delenv(node.VISIBLE, raising=False)
+    if visible is not None:
+        monkeypatch.setenv(node.VISIBLE, visible)
+    assert node.devices_of("cuda") == found
+    assert node.devices_of("cpu") == ("cpu",)
+
+
+def test_a_token_lies_where_nothing_has_to_be_made(tmp_path: Path) -> None:
+    assert token_for(tmp_path / "new" / "results").parent == tmp_path
+    assert token_for(tmp_path).parent == tmp_path

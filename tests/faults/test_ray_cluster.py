@@ -1,0 +1,212 @@
+"""Runs on a real Ray cluster of several nodes on this machine, which come, go, and are killed."""
+
+import contextlib
+import importlib.util
+import itertools
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from PIL import Image
+from small_study import FaultStudy
+from stage import Launch
+from test_processes import reaches, session, wait_until
+from what_is_kept import differences
+
+from harness.records.runs import RunFolder
+
+if importlib.util.find_spec("ray") is None:
+    pytest.skip("the extra `ray` is not installed", allow_module_level=True)
+LIMIT_SECONDS = 240.0  # of a launch: every node loads torch in several processes
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * LIMIT_SECONDS)]
+
+HANG = "half a line of evaluated:journal.jsonl#3"
+
+
+class Nodes:
+    """A head without cores, on which coordinators run, and nodes with a core each; each is a session of processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        with contextlib.closing(socket.socket()) as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self._folder, self._started = folder, dict[str, subprocess.Popen[bytes]]()
+
+    def add(self, name: str, cores: int = 1, **environment: str) -> None:
+        port = self.address.partition(":")[2]
+        head = ("--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={self._folder}")
+        command = (
+            *(Path(sys.executable).with_name("ray"), "start", "--block", "--disable-usage-stats"),
+            *(head if name == "head" else (f"--address={self.address}",)),
+            *("--node-ip-address=127.0.0.1", f"--node-name={name}", f"--num-cpus={cores}"),
+            *("--object-store-memory=100000000", "--include-log-monitor=false"),
+        )
+        log = self._folder / f"{name}.log"
+        with log.open("wb") as output:
+            self._started[name] = subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=output,
+                env=os.environ | self.environment | environment,
+                start_new_session=True,
+            )
+        wait_until(lambda: "Ray runtime started" in log.read_text() or self._started[name].poll() is not None)
+        assert self._started[name].poll() is None, log.read_text()
+
+    def need(self, *names: str) -> None:
+        """Have these nodes, and no others, beside the head."""
+        for name in set(self._started) - {"head", *names}:
+            self.kill(name)
+        for name in ("head", *names):
+            if name not in self._started:
+                self.add(name, cores=0 if name == "head" else 1)
+
+    def kill(self, name: str) -> None:
+        """As a machine ends that loses its power."""
+        started = self._started.pop(name)
+        for process in session(started):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        started.wait()
+
+    def close(self) -> None:
+        for name in sorted(self._started, key=lambda name: name == "head"):
+            self.kill(name)
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    # The names of Ray's sockets must stay short.
+    folder = Path(tempfile.mkdtemp(prefix="ray-"))
+    with contextlib.closing(Nodes(folder)) as opened:
+        yield opened
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def launched(study: FaultStudy, nodes: Nodes, *options: object, **environment: str) -> Launch:
+    given = nodes.environment | {f"PATCHBENCH_{name.upper()}": value for name, value in environment.items()}
+    place = ("--engine", "ray", "--ray-address", nodes.address)
+    return study.stage.launch(*study.command, *place, *options, environment=given)
+
+
+def hung(study: FaultStudy, nodes: Nodes, **environment: str) -> Launch:
+    """A launch one of whose runs hangs, whose state has come; a training that goes on from there does not."""
+    log = study.folder / "log"
+    launch = launched(study, nodes, failpoint=f"{HANG}=sleep", failpoint_log=str(log), **environment)
+    place, _, times = HANG.partition("#")
+
+    def hangs() -> bool:
+        assert Path(f"/proc/{launch.pid}/exe").exists(), launch.said()
+        is_there = log.exists() and log.read_text().splitlines().count(place) >= int(times)
+        return is_there and any(study.place.glob("work/runs/*/checkpoint-*.pt"))
+
+    wait_until(hangs)
+    return launch
+
+
+def assert_ends_as(undisturbed: dict[str, Any], study: FaultStudy, launch: Launch) -> None:
+    code = launch.wait(LIMIT_SECONDS)
+    assert code == 0, launch.said()
+    assert differences(undisturbed, study.kept()) == []
+
+
+def resumed(study: FaultStudy) -> bool:
+    return any("Resumed after update" in path.read_text() for path in study.place.glob("work/runs/*/log.txt"))
+
+
+@pytest.mark.parametrize("apart", ["", "1"], ids=["shared folder", "folders of their own"])
+def test_two_nodes_leave_what_one_process_leaves(
+    study: FaultStudy, undisturbed: dict[str, Any], nodes: Nodes, apart: str
+) -> None:
+    nodes.need("b", "c")
+    assert_ends_as(undisturbed, study, launched(study, nodes, apart=apart))
+    assert not list(study.results.rglob(".*.tmp"))
+
+
+def test_the_runs_of_nodes_that_are_lost_go_on_where_a_new_node_joins(
+    study: FaultStudy, undisturbed: dict[str, Any], nodes: Nodes
+) -> None:
+    nodes.need("b", "c")
+    launch = hung(study, nodes, apart="1")
+    nodes.kill("b")
+    nodes.kill("c")
+    nodes.add("d")
+    assert_ends_as(undisturbed, study, launch)
+    assert resumed(study)
+
+
+def test_a_cluster_that_is_lost_is_told_of_and_the_study_goes_on_in_another(
+    study: FaultStudy, undisturbed: dict[str, Any], nodes: Nodes
+) -> None:
+    nodes.need("b")
+    launch = hung(study, nodes, apart="1")
+    nodes.kill("head")
+    nodes.kill("b")
+    assert launch.wait() == 2
+    assert f"The Ray cluster ({nodes.address}) no longer answers" in launch.said()
+    nodes.need("b")
+    assert_ends_as(undisturbed, study, launched(study, nodes))
+    assert resumed(study)
+
+
+def test_a_coordinator_that_is_killed_and_launched_again(
+    study: FaultStudy, undisturbed: dict[str, Any], nodes: Nodes
+) -> None:
+    nodes.need("b")
+    launch = hung(study, nodes)
+    launch.kill()
+    assert launch.wait() == -signal.SIGKILL
+    assert_ends_as(undisturbed, study, launched(study, nodes))
+    assert resumed(study)
+
+
+def test_sigterm_keeps_the_states(study: FaultStudy, undisturbed: dict[str, Any], nodes: Nodes) -> None:
+    nodes.need("b")
+    log = study.folder / "log"
+    launch = launched(study, nodes, apart="1", failpoint_log=str(log))
+    wait_until(lambda: reaches(log, "begin:checkpoint.pt"))
+    launch.kill(signal.SIGTERM)
+    assert launch.wait() == 75, launch.said()
+    assert_ends_as(undisturbed, study, launched(study, nodes))
+
+
+def test_nodes_that_cannot_be_used_are_refused_by_name(
+    study: FaultStudy, nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = tmp_path / "torch-0.0.1.dist-info" / "METADATA"
+    facts.parent.mkdir()
+    facts.write_text("Metadata-Version: 2.1\nName: torch\nVersion: 0.0.1\n")
+    for part, label, number in itertools.product(("train", "test"), "ab", range(8)):
+        path = tmp_path / "photos" / part / label / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), number).save(path)
+    nodes.need()
+    nodes.add("old", PYTHONPATH=str(tmp_path))
+    nodes.add("poor", HOME=str(tmp_path / "empty"))
+    data = ("source=imagefolder:~/photos", "image_size=8", "train_size=4", "validation_size=4")
+    monkeypatch.setitem(nodes.environment, "HOME", str(tmp_path))
+    launch = launched(study, nodes, *(f"data.{field}" for field in data))
+    assert launch.wait() == 2
+    assert "Node old: it has torch 0.0.1" in launch.said()
+    assert f"Node poor: There is no folder {tmp_path / 'empty' / 'photos'}" in launch.said()
+    assert not study.place.exists()
+
+
+def test_several_processes_train_a_run_together_on_a_node(study: FaultStudy, nodes: Nodes) -> None:
+    nodes.need()
+    nodes.add("wide", cores=2)
+    launch = launched(study, nodes, "--device", "cpu", "--cards-per-run", 2, "--trials", 0, "seeds=0,1")
+    assert launch.wait(LIMIT_SECONDS) == 0, launch.said()
+    results = [RunFolder(path).result() for path in study.place.glob("work/runs/*")]
+    assert [result and result.environment["cards_per_run"] for result in results] == [2] * 4
