@@ -112,7 +112,7 @@ def test_installed_versions_are_the_pinned_ones(pins: dict[str, Requirement]) ->
 
 def test_every_imported_package_is_declared(project: dict[str, Any], repository: Path) -> None:
     declared = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
-    extras = (project["optional-dependencies"][name] for name in ("bench", "huggingface"))
+    extras = (project["optional-dependencies"][name] for name in ("bench", "huggingface", "ray"))
     extra = {canonicalize_name(Requirement(text).name) for texts in extras for text in texts}
     providers = metadata.packages_distributions()
     for path in [*repository.glob("harness/**/*.py"), *repository.glob("studies/*.py")]:
