@@ -177,9 +177,9 @@ def _pair(claim: Claim) -> tuple[str, ...]:
 
 
 def _macs(evidence: Evidence, arm: str) -> float:
-    """Multiply-accumulates of an arm per image."""
+    """Multiply-accumulates of an arm per image, in all passes of an update."""
     cell = (arm, evidence.sizes[-1])
-    return evidence.median(cell, "macs_per_image", evidence.rows[cell])
+    return evidence.median(cell, "macs_per_image", evidence.rows[cell]) * evidence.passes(arm)
 
 
 def _cost(claim: Claim, evidence: Evidence) -> str:

@@ -94,7 +94,7 @@ class Evidence:
         """The mean difference of validation accuracy where both runs have spent what the cheaper one spends in all.
 
         Read off the runs' learning curves, straight between evaluations, by compute: images seen times multiply-
-        accumulates per image. NaN where both spend the same, or a curve begins later.
+        accumulates per image, times the passes of an update. NaN where both spend the same, or a curve begins later.
         """
         found = []
         for seed in seeds:
@@ -113,7 +113,11 @@ class Evidence:
         if curve is None:
             return np.array([]), np.array([])
         seen, accuracy = curve[["images_seen", "validation_accuracy"]].to_numpy(dtype=np.float64).T
-        return seen * number(row["macs_per_image"]), accuracy
+        return seen * number(row["macs_per_image"]) * self.passes(str(row["arm"])), accuracy
+
+    def passes(self, arm: str) -> int:
+        """How often an update of an arm goes through its images."""
+        return self.study.recipe_of(self.study.arm(arm)).passes
 
     def limit(self, cell: Cell) -> Limit:
         """Whether the number of updates limits a cell, by its completed runs."""

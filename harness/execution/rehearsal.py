@@ -173,7 +173,8 @@ def forecast(plan: Plan, placement: Placement, *, threads: int, cards: int = 1) 
 
     def time_of(cell: Cell) -> tuple[int, float, float]:
         start = cell.recipe.start_from
-        key = (cell.arm.model, cell.recipe.batch_size, cell.data.image_size, start and start.trained)
+        recipe, side = cell.recipe, cell.data.image_size
+        key = (cell.arm.model, recipe.batch_size, recipe.passes, side, start and start.trained)
         if key not in timed:
             with refused_by_name(cell.arm.name, cell.confirm(0, {}).config):
                 timed[key] = _time(cell, placement, cards)

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from harness.inside.hooks import heard
 from harness.models.family import Inside
+from harness.models.hooks import heard
 
 
 @torch.inference_mode()

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from harness.inside.hooks import heard
+from harness.models.hooks import heard
 
 
 def squared_gradients(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from harness.inside.hooks import heard
+from harness.models.hooks import heard
 
 LEAST = 4  # images that an unbiased estimate takes
 

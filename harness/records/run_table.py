@@ -27,7 +27,7 @@ _KINDS = {  # columns by the type that they have in every table; the others are 
     "bool": "is_baseline chosen",
     "object": "level",
     "Int64": "train_size seed trial search update shift updates images_seen params macs_per_image "
-    "attention_macs_per_image peak_memory_bytes eval_peak_memory_bytes",
+    "attention_macs_per_image peak_memory_bytes eval_peak_memory_bytes loss_spikes",
 }
 _KIND = {name: kind for kind, names in _KINDS.items() for name in names.split()}
 
@@ -46,8 +46,9 @@ RUN_COLUMNS = _columns(  # columns of runs.csv in order, then a column `p.<name>
 ADDED_COLUMNS = (
     *("series", "shifted_accuracy", "shift_agreement", "attention_macs_per_image", "eval_peak_memory_bytes"),
     *("search", "few_shot_accuracy"),
+    *("gradient_norm", "largest_gradient_norm", "update_norm", "attention_entropy", "loss_spikes"),
 )
-"""Columns that tables of version 0.1, or of before `search.repeats` or `few_shot`, lack; they are read as empty."""
+"""Columns that tables of before `search.repeats`, `few_shot` or a look at stability, or of version 0.1, lack: empty."""
 
 TRIAL_COLUMNS = _columns(  # columns of trials.csv in order, then a column `p.<name>` per nuisance parameter
     "study scale arm train_size trial status validation_accuracy images_seen chosen at_edge search device precision "
@@ -55,7 +56,8 @@ TRIAL_COLUMNS = _columns(  # columns of trials.csv in order, then a column `p.<n
 )
 
 CURVE_COLUMNS = _columns(  # columns of curves.csv: a row per evaluation of a confirm run
-    "arm train_size seed update images_seen train_loss validation_loss validation_accuracy learning_rate digest"
+    "arm train_size seed update images_seen train_loss validation_loss validation_accuracy learning_rate digest "
+    "gradient_norm largest_gradient_norm update_norm attention_entropy loss_spikes"
 )
 
 SHIFT_COLUMNS = _columns("arm train_size seed shift test_accuracy agreement digest")

@@ -27,6 +27,7 @@ DEFAULT_UPDATES = 1000  # the budget of a recipe that names none
 USUAL_SETTINGS: dict[str, tuple[float, float]] = {
     "muon": (2e-2, 0.05),
     "adamw": (3e-3, 0.05),
+    "schedule_free": (3e-3, 0.05),
     "adam": (3e-3, 0.0),
     "sgd": (5e-2, 5e-4),
 }
@@ -164,13 +165,17 @@ class Recipe(Checked):
     batch_size: Positive = 128
     accumulate: Positive = 1
     """Images per update, and the parts that they are taken in, to save memory; the parts' gradients are summed."""
-    optimizer: Literal["adamw", "adam", "sgd", "muon"] = "muon"
-    """`muon` updates hidden matrices by Muon and everything else by AdamW."""
+    optimizer: Literal["adamw", "adam", "sgd", "muon", "schedule_free"] = "muon"
+    """`muon` updates hidden matrices by Muon and everything else by AdamW; `schedule_free` is schedule-free AdamW
+    (arXiv 2405.15682), whose average of the weights is evaluated and kept (with BatchNorm's last statistics)."""
+    sam_radius: NotNegative = later(0.0)
+    """Radius rho of SAM (arXiv 2010.01412): gradients are taken that far up the first ones, so that an update costs two
+    passes; 0 for none."""
     learning_rate: AboveZero | None = None
     """Peak learning rate, of the whole batch; None for the optimiser's usual one (`rate`)."""
     weight_decay: NotNegative | None = None
     """Decoupled (AdamW, Muon) or L2 (Adam, SGD), not on norms, biases, embeddings; None for the usual one (`decay`)."""
-    momentum: Annotated[float, Within(0, 0.9999)] = 0.9  # momentum of SGD; first-moment decay of Adam, AdamW and Muon
+    momentum: Annotated[float, Within(0, 0.9999)] = 0.9  # momentum of SGD; first-moment decay of the others
     schedule: Literal["cosine", "constant", "wsd"] = "cosine"
     """After warm-up: cosine to 0, constant, or constant and then linear to 0 over the last fifth (`wsd`)."""
     warmup: Share = 0.05  # share of the updates over which the learning rate rises linearly from 0
@@ -195,6 +200,11 @@ class Recipe(Checked):
             object.__setattr__(self, "updates", DEFAULT_UPDATES)
         require("," not in given, f"A recipe's budget is given as {given}. Set one, and the others to None.")
         require_within("recipe.accumulate", self.accumulate, 1, self.batch_size)
+        if self.optimizer == "schedule_free":
+            for name, fitting in (("schedule", "constant"), ("ema_decay", None)):
+                found = getattr(self, name)
+                told = f"schedule-free AdamW averages the weights in its place: set it to {fitting!r}."
+                require(found == fitting, f"recipe.{name} is {found!r}; {told}")
 
     @property
     def rate(self) -> float:
@@ -205,6 +215,16 @@ class Recipe(Checked):
     def decay(self) -> float:
         """The weight decay: the recipe's own, else the optimiser's usual one."""
         return USUAL_SETTINGS[self.optimizer][1] if self.weight_decay is None else self.weight_decay
+
+    @property
+    def averages(self) -> bool:
+        """Whether an average of the model is what is evaluated."""
+        return self.ema_decay is not None or self.optimizer == "schedule_free"
+
+    @property
+    def passes(self) -> int:
+        """Forward and backward passes of an update over its images."""
+        return 2 if self.sam_radius else 1
 
     @property
     def total_updates(self) -> int:

@@ -203,6 +203,7 @@ def _state(training: Training) -> dict[str, Any]:
         "augmentation": training.augmentation.get_state(),
         "generators": _generators(training),
         "loss_sum": training.loss_sum,
+        "watch": training.watch.state(),
         "numbers": {name: getattr(training, name) for name in _NUMBERS},
     }
 
@@ -226,5 +227,6 @@ def _restore(training: Training, state: dict[str, Any]) -> None:
     if device_generator is not None:
         torch.cuda.set_rng_state(device_generator.cpu(), training.placement.device)
     training.loss_sum.copy_(state["loss_sum"])
+    training.watch.restore(state["watch"])
     for name in _NUMBERS:
         setattr(training, name, state["numbers"][name])

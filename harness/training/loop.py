@@ -7,11 +7,11 @@ which process it runs in: it takes a `RunConfig` and emits events.
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from itertools import chain, compress
+from itertools import chain
 from typing import Any
 
 import torch
@@ -22,16 +22,17 @@ from harness.data import Dataset, derive
 from harness.data.augmentation import augment
 from harness.data.parts import Part
 from harness.data.splits import Batches, Inputs, normalisation, subset
-from harness.models import build
+from harness.models import build, family_of
 from harness.models.transfer import freeze_body, start_from
 from harness.spec import Recipe, RunConfig
 from harness.spec.errors import require_within
-from harness.spec.recipe import evaluation_points
 from harness.training.checkpoint import Checkpoints
 from harness.training.device import Placement
 from harness.training.evaluation import evaluate, evaluate_shifted, images_per_pass
 from harness.training.optimizer import build_optimizers, learning_rates
 from harness.training.ranks import added_up, parallel, synchronise
+from harness.training.sharpness import at_the_worst
+from harness.training.stability import IMAGES, Watch
 from harness.training.start import Weights
 from harness.training.state import Diverged, Interrupted, Teacher, Training
 
@@ -72,11 +73,10 @@ def train(  # noqa: PLR0913 (what it may be given, and how it is heard and stopp
 
     if training.update == 0:
         _tell_of(teacher, start, emit)
-    points = evaluation_points(config.recipe)
     ranks = placement.ranks
     for _ in run_updates(training):
         beat()
-        if ranks.leads and training.update in points:
+        if ranks.leads and training.update in training.points:
             emit("evaluated", **_validate(training, dataset, beat))
         is_stopped, is_due = ranks.decided(stop(), checkpoints is not None and checkpoints.is_due(training))
         if checkpoints is not None and (is_stopped or is_due):
@@ -193,14 +193,18 @@ def prepare_training(
     # One compilation, which takes minutes, serves all updates: parts of two sizes make it one for any size.
     # Evaluations do without, as another mode and number of images would be compiled apart; so do hooks.
     is_uneven = recipe.batch_size % recipe.accumulate != 0
+    average = copy.deepcopy(model) if recipe.averages else None
+    inside = family_of(config.model).inside
+    seen = None if inside is None else inside(model, config.model)
     return Training(
         recipe=recipe,
         placement=placement,
         model=model,
         compiled=torch.compile(model.forward, dynamic=is_uneven) if recipe.compile else None,
         frozen=freeze_body(model) if asked is not None and asked.trained == "head" else (),
-        average=None if recipe.ema_decay is None else copy.deepcopy(model),
-        optimizers=build_optimizers(model, recipe),
+        average=average,
+        optimizers=build_optimizers(model, recipe, average),
+        watch=Watch(model, seen, placement.device, hears_blocks=not recipe.compile),
         batches=Batches(dataset.train, indices, recipe.batch_size, seed=seed, part=part),
         inputs=Inputs.of(config.data, side=config.image_size, mean=mean, std=std),
         classes=config.classes,
@@ -223,11 +227,14 @@ def run_updates(training: Training) -> Iterator[None]:
     began = time.perf_counter()
     for images, labels in training.batches.between(training.update, updates):
         loss = _update(training, images, labels)
-        require_finite("training", training.last_loss.item(), training.update)
+        last = training.last_loss.item()
+        require_finite("training", last, training.update, partial(training.watch.failed, before=True))
+        if training.update:
+            training.watch.loss(last)
         training.last_loss = loss
         training.update += 1
         if training.update == updates:
-            require_finite("training", loss.item(), training.update)
+            require_finite("training", loss.item(), training.update, partial(training.watch.failed, before=False))
             training.placement.synchronise()
         training.seconds += time.perf_counter() - began
         yield
@@ -240,12 +247,35 @@ def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
     A teacher answers for the very images that the model sees; its forward pass is part of the update's time. Of
     processes that train together each is given its part of the batch, and returns the loss of the whole.
     """
-    recipe = training.recipe
+    recipe, watch = training.recipe, training.watch
     mixing, generator = recipe.augmentation, training.augmentation
     classes, part = training.classes, training.part
     inputs, targets = augment(images, labels, mixing, classes=classes, generator=generator, part=part)
     inputs = training.inputs(inputs)
-    loss = torch.zeros((), device=inputs.device)
+    loss = _backward(training, inputs, targets)
+    if recipe.sam_radius:
+        with at_the_worst(training.model, recipe.sam_radius):
+            _backward(training, inputs, targets)
+    gradients = [parameter.grad for parameter in training.model.parameters() if parameter.grad is not None]
+    norm = nn.utils.get_total_norm(gradients, foreach=True)
+    watch.gradient(norm)
+    if recipe.clip_norm is not None:
+        nn.utils.clip_grads_with_norm_(training.model.parameters(), recipe.clip_norm, norm, foreach=True)
+    before = watch.copies() if training.update + 1 in training.points else []
+    for optimizer in training.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = training.learning_rates[training.update]
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    watch.updated(before)
+    _average(training)
+    training.loss_sum += loss
+    return loss
+
+
+def _backward(training: Training, inputs: Tensor, targets: Tensor) -> Tensor:
+    """The mean loss of a batch, normalised and augmented, with the gradients that it leaves; a scalar."""
+    recipe, loss = training.recipe, torch.zeros((), device=inputs.device)
     forward = training.parallel or training.compiled or training.model
     parts = [whole.tensor_split(recipe.accumulate) for whole in (inputs, targets)]
     for number, (part_inputs, part_targets) in enumerate(zip(*parts, strict=True), 1):
@@ -259,20 +289,20 @@ def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
             part_loss = loss_of(logits.float(), part_targets, taught, recipe) * (len(part_inputs) / len(inputs))
             part_loss.backward()  # type: ignore[no-untyped-call]
         loss += part_loss.detach()
-    loss = training.placement.ranks.mean(loss)
-    if recipe.clip_norm is not None:
-        nn.utils.clip_grad_norm_(training.model.parameters(), recipe.clip_norm, foreach=True)
-    for optimizer in training.optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = training.learning_rates[training.update]
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    if training.average is not None and recipe.ema_decay is not None:
-        # The decay rises from .1: with a constant one a short training's average would be mostly the initial weights.
-        decay = min(recipe.ema_decay, (1 + training.update) / (10 + training.update))
-        _renew(training.average, training.model, decay)
-    training.loss_sum += loss
-    return loss
+    return training.placement.ranks.mean(loss)
+
+
+def _average(training: Training) -> None:
+    """Renew the average of the model, where there is one; an optimiser may have averaged the parameters itself."""
+    average, model, recipe = training.average, training.model, training.recipe
+    if average is None:
+        return
+    if recipe.ema_decay is None:
+        _renew(average.buffers(), model.buffers(), 0.0)
+        return
+    # The decay rises from .1: with a constant one a short training's average would be mostly the initial weights.
+    decay = min(recipe.ema_decay, (1 + training.update) / (10 + training.update))
+    _renew(chain(average.parameters(), average.buffers()), chain(model.parameters(), model.buffers()), decay)
 
 
 def loss_of(logits: Tensor, targets: Tensor, taught: Tensor | None, recipe: Recipe) -> Tensor:
@@ -293,38 +323,48 @@ def loss_of(logits: Tensor, targets: Tensor, taught: Tensor | None, recipe: Reci
 
 
 @torch.no_grad()
-def _renew(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Let each number of `average` be `decay` times itself and the rest that of `model`, of the same architecture.
+def _renew(averages: Iterable[Tensor], latest: Iterable[Tensor], decay: float) -> None:
+    """Let each number of an average be `decay` times itself and the rest that of the model.
 
     Buffers too, as BatchNorm's running statistics; those of integers, which count, are copied.
     """
-    means, latest = (list(chain(it.parameters(), it.buffers())) for it in (average, model))
-    for mean, now in zip(means, latest, strict=True):
+    pairs = list(zip(averages, latest, strict=True))
+    for mean, now in pairs:
         if not mean.is_floating_point():
             mean.copy_(now)
-    is_real = [mean.is_floating_point() for mean in means]
-    torch._foreach_lerp_(list(compress(means, is_real)), list(compress(latest, is_real)), 1 - decay)
+    if real := [pair for pair in pairs if pair[0].is_floating_point()]:
+        means, nows = zip(*real, strict=True)
+        torch._foreach_lerp_(means, nows, 1 - decay)
 
 
 def _validate(training: Training, dataset: Dataset, beat: Callable[[], object]) -> dict[str, Any]:
     """Evaluate on validation; returns what is told of it."""
     training.train_loss = training.loss_sum.item() / (training.update - training.evaluated_at)
-    require_finite("training", training.train_loss, training.update)
+    require_finite("training", training.train_loss, training.update, partial(training.watch.failed, before=False))
     is_last = training.update == training.recipe.updates
     with training.placement.watching_evaluation() if is_last else nullcontext():
         validation = evaluate(training, dataset.validation, beat)
     require_finite("validation", validation.loss, training.update)
     training.validation_loss, training.validation_accuracy = validation.loss, validation.accuracy
+    told_of = training.watch.told(training.update - training.evaluated_at, _sample(training, dataset))
+    training.set_modes()
     training.evaluated_at = training.update
     training.loss_sum.zero_()
     told = ("update", "images_seen", "train_loss", "validation_loss", "validation_accuracy")
     return {name: getattr(training, name) for name in told} | {
         "learning_rate": training.learning_rates[training.update - 1],
         "seconds": round(training.seconds, 3),
+        **told_of,
     }
 
 
-def require_finite(which: str, loss: float, update: int) -> None:
-    """Raise `Diverged` for a loss that is no number or infinite."""
+def _sample(training: Training, dataset: Dataset) -> Tensor:
+    """A few validation images, as the model takes them."""
+    images, _ = next(dataset.validation.read([torch.arange(min(IMAGES, len(dataset.validation)))]))
+    return training.inputs(images)
+
+
+def require_finite(which: str, loss: float, update: int, where: Callable[[], str] = str) -> None:
+    """Raise `Diverged` for a loss that is no number or infinite, and tell `where` it was seen first."""
     if not math.isfinite(loss):
-        raise Diverged(f"the {which} loss became {loss} at update {update}", update)
+        raise Diverged(f"the {which} loss became {loss} at update {update}{where()}", update)

@@ -11,10 +11,14 @@ from torch import Tensor, nn
 from harness.models.family import parameter_groups
 from harness.spec import Recipe
 from harness.training.device import has_fast_bf16
+from harness.training.schedule_free import ScheduleFreeAdamW
 
 
-def build_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Optimisers that together update every trained parameter of `model` once; AdamW does what Muon does not."""
+def build_optimizers(model: nn.Module, recipe: Recipe, average: nn.Module | None = None) -> list[torch.optim.Optimizer]:
+    """Optimisers that together update every trained parameter of `model` once; AdamW does what Muon does not.
+
+    `average`: a copy of the model, into which an optimiser that averages writes its averages.
+    """
     groups = parameter_groups(model)
     decayed: list[Tensor] = []
     undecayed: list[Tensor] = []
@@ -26,7 +30,8 @@ def build_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optim
             (undecayed if name in groups.undecayed else decayed).append(parameter)
     optimizers = []
     if decayed or undecayed:
-        optimizers.append(_first_order(decayed, undecayed, recipe))
+        averages = zip(model.parameters(), average.parameters(), strict=True) if average is not None else ()
+        optimizers.append(_first_order(decayed, undecayed, recipe, dict(averages)))
     if by_parts:
         optimizers.append(Muon(by_parts, lr=recipe.rate, weight_decay=recipe.decay, momentum=recipe.momentum))
     return optimizers
@@ -51,13 +56,18 @@ def _factor(schedule: str, update: int, warmup: int, updates: int) -> float:
     return 1.0
 
 
-def _first_order(decayed: list[Tensor], undecayed: list[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
+def _first_order(
+    decayed: list[Tensor], undecayed: list[Tensor], recipe: Recipe, averages: Mapping[Tensor, Tensor]
+) -> torch.optim.Optimizer:
     both = ((decayed, recipe.decay), (undecayed, 0.0))
     groups = [{"params": params, "weight_decay": decay} for params, decay in both if params]
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum, fused=True)
+    betas = (recipe.momentum, 0.999)
+    if recipe.optimizer == "schedule_free":
+        return ScheduleFreeAdamW(groups, averages, lr=recipe.rate, betas=betas)
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=recipe.rate, betas=(recipe.momentum, 0.999), fused=True)
+    return kind(groups, lr=recipe.rate, betas=betas, fused=True)
 
 
 class Muon(torch.optim.Optimizer):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,9 @@ from harness.data.parts import Part
 from harness.data.splits import Batches, Inputs
 from harness.records.runs import Shift, Shots
 from harness.spec import Recipe
+from harness.spec.recipe import evaluation_points
 from harness.training.device import Placement
+from harness.training.stability import Watch
 
 
 class Diverged(Exception):
@@ -50,8 +53,9 @@ class Training:
     placement: Placement
     model: nn.Module
     average: nn.Module | None
-    """Exponential moving average of the model, where the recipe asks for one; it is then what is evaluated."""
+    """Average of the model, where the recipe asks for one; it is then what is evaluated."""
     optimizers: list[torch.optim.Optimizer]
+    watch: Watch
     batches: Batches
     inputs: Inputs
     classes: int
@@ -80,6 +84,11 @@ class Training:
     """After the last update, in the confirm phase only; as `shifts` and `few_shots`, where the run asks for them."""
     shifts: tuple[Shift, ...] = ()
     few_shots: tuple[Shots, ...] = ()
+
+    @cached_property
+    def points(self) -> frozenset[int]:
+        """The updates after which there is an evaluation."""
+        return evaluation_points(self.recipe)
 
     @property
     def images_seen(self) -> int:

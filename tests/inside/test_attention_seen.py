@@ -8,8 +8,8 @@ from seen_models import GRID, inputs, vit
 from torch import Tensor
 
 from harness.inside.attention import attended, attention_distances, attention_maps, distances, half_share, rollout
-from harness.inside.hooks import heard
 from harness.models.attention_start import shift_map
+from harness.models.hooks import heard
 
 
 def with_class_token(maps: Tensor, share: float) -> Tensor:

@@ -72,6 +72,7 @@ OF_A_SWIN: dict[str, Any] = {
 OF_A_RECIPE: dict[str, Any] = {
     "updates": 8, "batch_size": 24, "optimizer": "muon", "learning_rate": 1e-2, "weight_decay": 0.5,
     "momentum": 0.5, "schedule": "wsd", "warmup": 0.4, "clip_norm": 0.01, "label_smoothing": 0.2, "ema_decay": 0.9,
+    "sam_radius": 0.1,
 }  # fmt: skip
 OF_AN_AUGMENTATION: dict[str, Any] = {
     "shift": 1, "flip": True, "erase": 0.5, "mixup": 0.3, "cutmix": 0.3, "randaugment": 1,
@@ -118,6 +119,10 @@ def configurations(folder: Path) -> Iterator[tuple[str, RunConfig]]:
     for optimizer in ("adam", "sgd"):
         yield f"vit {optimizer}", replace_at(vit, "recipe.optimizer", optimizer)
     yield "vit constant", replace_at(vit, "recipe.schedule", "constant")
+    for name, base in (("vit", vit), ("resnet", resnet)):
+        averaged = replace(base.recipe, optimizer="schedule_free", schedule="constant")
+        yield f"{name} schedule_free", replace(base, recipe=averaged)
+    yield "resnet sam_radius 0.1", replace_at(resnet, "recipe.sam_radius", 0.1)
     for name, base in (("resnet", resnet), ("swin", swin)):
         yield f"{name} muon", replace_at(base, "recipe.optimizer", "muon")
     yield "resnet accumulate 3", replace_at(resnet, "recipe.accumulate", 3)

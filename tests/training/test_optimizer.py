@@ -23,7 +23,7 @@ MODELS = {
     "resnet": RESNET,
     "torchvision": ResNetSpec(depth=18),
 }
-OPTIMIZERS = ["adamw", "adam", "sgd", "muon"]
+OPTIMIZERS = ["adamw", "adam", "sgd", "muon", "schedule_free"]
 cases = pytest.mark.parametrize("spec", MODELS.values(), ids=MODELS)
 optimizers = pytest.mark.parametrize("optimizer", OPTIMIZERS)
 
@@ -36,6 +36,7 @@ def built(spec, channels_last=True):
 
 
 def recipe_of(optimizer, **changes):
+    changes |= {"schedule": "constant"} if optimizer == "schedule_free" else {}
     return replace(RECIPE, optimizer=optimizer, **{"learning_rate": 0.1, "weight_decay": 0.5} | changes)
 
 
@@ -61,7 +62,7 @@ def test_every_parameter_is_in_exactly_one_group_of_one_optimizer(spec, optimize
 def test_without_a_gradient_only_weights_of_layers_decay(spec, optimizer):
     model = built(spec)
     before = copy.deepcopy(model.state_dict())
-    built_optimizers = build_optimizers(model, recipe_of(optimizer))
+    built_optimizers = build_optimizers(model, recipe_of(optimizer), copy.deepcopy(model))
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     for each in built_optimizers:
@@ -77,7 +78,7 @@ def test_without_a_gradient_only_weights_of_layers_decay(spec, optimizer):
 def test_a_step_moves_every_parameter_that_has_a_gradient(spec, optimizer):
     model = built(spec)
     before = copy.deepcopy(model.state_dict())
-    each = build_optimizers(model, recipe_of(optimizer, weight_decay=0.0))
+    each = build_optimizers(model, recipe_of(optimizer, weight_decay=0.0), copy.deepcopy(model))
     for parameter in model.parameters():
         parameter.grad = torch.randn_like(parameter)
     for one in each:
@@ -95,7 +96,7 @@ def test_what_is_frozen_stays_and_all_else_moves(optimizer, frozen):
     for name in frozen:
         model.get_submodule(name).requires_grad_(False)
     before = copy.deepcopy(model.state_dict())
-    steps = build_optimizers(model, recipe_of(optimizer))
+    steps = build_optimizers(model, recipe_of(optimizer), copy.deepcopy(model))
     model(torch.randn(8, 4)).square().sum().backward()
     for each in steps:
         each.step()

@@ -200,7 +200,8 @@ def test_a_divergence_is_the_same_after_an_interruption_in_between(tmp_path, mon
         with pytest.raises(state.Interrupted):
             carry_out(make_config(clip_norm=None), tmp_path / "b", patch, heartbeat=stop.heartbeat, stop=stop)
         resumed = carry_out(make_config(clip_norm=None), tmp_path / "b", patch)
-    assert resumed.result.reason == undisturbed.result.reason == "the training loss became nan at update 5"
+    reason = "the training loss became nan at update 5; the first block that was not finite is block 1 of 2"
+    assert resumed.result.reason == undisturbed.result.reason == reason
     assert resumed.journal == undisturbed.journal
 
 

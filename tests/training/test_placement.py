@@ -13,11 +13,12 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from training_cases import RECIPE, RESNET, VIT
 
 from harness.data.splits import Batches, Inputs, Split
-from harness.models import build
+from harness.models import build, family_of
 from harness.spec import Augmentation, Distillation
 from harness.training import evaluation, loop, state
 from harness.training.device import Placement
 from harness.training.evaluation import evaluate_shifted
+from harness.training.stability import Watch
 
 CUDA = torch.device("cuda", 0)
 MODELS = {
@@ -64,6 +65,7 @@ def fake_training(spec, augmentation, **changes):
         model=model,
         average=None,
         optimizers=[],
+        watch=Watch(model, family_of(spec).inside(model, spec), CUDA, hears_blocks=True),
         batches=Batches(split, range_of(40), 16, seed=0),
         inputs=on_the_device(),
         classes=10,

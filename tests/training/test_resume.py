@@ -22,6 +22,7 @@ EVERYTHING = {
 }
 STATEFUL = make_config(replace(VIT, dropout=0.1, attention_dropout=0.1, stochastic_depth=0.2), **EVERYTHING)
 CONVOLUTIONS = make_config(RESNET, **EVERYTHING | {"precision": "bf16"})
+TWICE = make_config(RESNET, optimizer="schedule_free", schedule="constant", sam_radius=0.05)
 PLAIN = make_config()
 OFTEN = replace(SETTINGS, checkpoint_seconds=0)
 
@@ -31,7 +32,7 @@ def undisturbed(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         return {
             config: carry_out(config, tmp_path_factory.mktemp("undisturbed"), patch).everything
-            for config in (STATEFUL, CONVOLUTIONS, PLAIN)
+            for config in (STATEFUL, CONVOLUTIONS, TWICE, PLAIN)
         }
 
 
@@ -57,6 +58,12 @@ def test_stopped_after_any_update(tmp_path, monkeypatch, undisturbed, update):
 def test_convolutions_and_bf16_resume_too(tmp_path, monkeypatch, undisturbed, update):
     stopped(CONVOLUTIONS, tmp_path, monkeypatch, update)
     assert carry_out(CONVOLUTIONS, tmp_path, monkeypatch).everything == undisturbed[CONVOLUTIONS]
+
+
+@pytest.mark.parametrize("update", [1, 5])
+def test_averages_and_second_passes_resume_too(tmp_path, monkeypatch, undisturbed, update):
+    stopped(TWICE, tmp_path, monkeypatch, update)
+    assert carry_out(TWICE, tmp_path, monkeypatch).everything == undisturbed[TWICE]
 
 
 def test_stopped_again_and_again(tmp_path, monkeypatch, undisturbed):
