@@ -138,9 +138,11 @@ def test_a_claim_in_points_says_where_other_scales_disagree() -> None:
     assert "; but" not in falls["reason"]
 
 
-def with_curves(accuracy, *, evaluations=(0.25, 0.5, 0.75, 1.0)):
+def with_curves(accuracy, *, evaluations=(0.25, 0.5, 0.75, 1.0), dear=()):
     """Runs of 10,000 images whose validation accuracy follows from the compute spent, in images of the dear arm."""
-    kept = records(study({"cheap": 4.0, "dear": 1.0}), {"ResNet-8": 0.9, "cheap": 0.9, "dear": 0.9})
+    asked = study({"cheap": 4.0, "dear": 1.0})
+    arms = tuple(replace(arm, changes=dict(dear)) if arm.name == "dear" else arm for arm in asked.arms)
+    kept = records(replace(asked, arms=arms), {"ResNet-8": 0.9, "cheap": 0.9, "dear": 0.9})
     rows = []
     for run in kept.runs.to_dict("records"):
         for seen in (10_000 * part for part in evaluations):
@@ -157,3 +159,9 @@ def test_arms_whose_accuracy_is_one_curve_over_compute_do_not_differ_at_equal_co
     assert math.isnan(found["dear"])
     late = with_curves(lambda *_: 0.5, evaluations=(0.5, 1.0))["difference_at_equal_compute"]
     assert late.isna().all()
+
+
+def test_a_second_pass_over_the_images_is_compute() -> None:
+    """With SAM an arm has seen half of its images when it has spent what the baseline spends in all."""
+    found = with_curves(lambda _, spent: spent / 20_000, dear={"recipe.sam_radius": 0.05})
+    assert found["difference_at_equal_compute"]["dear"] == pytest.approx(-0.25)

@@ -233,8 +233,9 @@ def test_tables_of_version_0_1_are_read(tmp_path):
     """They lack what was added since: in study.json, in runs.csv, and the whole of shifts.csv."""
     written = records(STUDY)
     write_tables(tmp_path, written)
-    frame = pd.read_csv(tmp_path / "runs.csv", dtype=str, keep_default_na=False).drop(columns=list(ADDED_COLUMNS))
-    frame.to_csv(tmp_path / "runs.csv", index=False)
+    for name in ("runs", "curves"):
+        frame = pd.read_csv(tmp_path / f"{name}.csv", dtype=str, keep_default_na=False)
+        frame.drop(columns=[*set(ADDED_COLUMNS) & set(frame.columns)]).to_csv(tmp_path / f"{name}.csv", index=False)
     content = json.loads((tmp_path / "study.json").read_text())
     del content["study"]["test_shifts"]
     (tmp_path / "study.json").write_text(json.dumps(content))
@@ -243,9 +244,10 @@ def test_tables_of_version_0_1_are_read(tmp_path):
     pd.testing.assert_frame_equal(found.runs[old], written.runs[old], rtol=1e-9)
     assert found.runs["series"].tolist() == [""] * len(found.runs)
     assert found.runs["attention_macs_per_image"].isna().all()
-    assert {name: str(found.runs[name].dtype) for name in ADDED_COLUMNS} == {
-        name: str(written.runs[name].dtype) for name in ADDED_COLUMNS
-    }
+    for table, before in ((found.runs, written.runs), (found.curves, written.curves)):
+        added = set(ADDED_COLUMNS) & set(before.columns)
+        assert {name: str(table[name].dtype) for name in added} == {name: str(before[name].dtype) for name in added}
+    assert found.curves["loss_spikes"].isna().all()
     assert found.study == STUDY
     assert found.shifts.empty
 

@@ -71,7 +71,7 @@ MESSAGES = {
     "a bool is no number": (lambda: Recipe(updates=True), "recipe.updates is True (bool); it must be int or None."),
     "unknown optimiser": (
         lambda: Recipe(updates=1, optimizer="lion"),
-        "recipe.optimizer is 'lion' (str); it must be one of 'adamw', 'adam', 'sgd', 'muon'.",
+        "recipe.optimizer is 'lion' (str); it must be one of 'adamw', 'adam', 'sgd', 'muon', 'schedule_free'.",
     ),
     "NaN": (
         lambda: Recipe(updates=1, learning_rate=float("nan")),
@@ -296,8 +296,8 @@ MESSAGES = {
         lambda: study(search=Search(space={"learning_rat": Uniform(low=0, high=1)})),
         "search tunes 'learning_rat', which arm 'ResNet-8' does not have: 'learning_rat' is not a field of "
         "Recipe. Did you mean 'learning_rate'? Valid: updates, epochs, images, least_epochs, batch_size, accumulate, "
-        "optimizer, learning_rate, weight_decay, momentum, schedule, warmup, clip_norm, label_smoothing, ema_decay, "
-        "precision, compile, evaluations, augmentation, distillation, start_from.",
+        "optimizer, sam_radius, learning_rate, weight_decay, momentum, schedule, warmup, clip_norm, label_smoothing, "
+        "ema_decay, precision, compile, evaluations, augmentation, distillation, start_from.",
     ),
     "changed field": (
         lambda: study(arms=(Arm("a", VIT, changes={"recipe.warmup": 2}),)),
