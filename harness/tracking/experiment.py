@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -118,6 +118,16 @@ class Experiment:
             run = self.client.create_run(self._id, start_time=start, tags=tags, run_name=name)
         self._launches.append(run)
         return str(run.info.run_id)
+
+    def note_usage(self, run_id: str, found: Mapping[str, float]) -> None:
+        """How busy the machine is, of a parent run; shown by MLflow over time."""
+        from mlflow.entities import Metric
+
+        if found:
+            now = time.time_ns() // 1_000_000
+            step = (now - next(run.info.start_time for run in self._launches if run.info.run_id == run_id)) // 1000
+            with self._store.locked():
+                self.client.log_batch(run_id, metrics=[Metric(*point, now, step) for point in found.items()])
 
     def end_launch(self, run_id: str, status: str) -> None:
         """Close a launch's parent run."""

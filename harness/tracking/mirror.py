@@ -15,6 +15,7 @@ from harness.tracking.background import Background
 from harness.tracking.entries import Entry, read_entry
 from harness.tracking.experiment import Experiment, Unfinished
 from harness.tracking.store import Say, Store
+from harness.tracking.usage import Usage
 
 
 class Mirror(Background):
@@ -28,6 +29,7 @@ class Mirror(Background):
         self._key, self._began = uuid.uuid4().hex, time.time_ns() // 1_000_000
         self._live: set[str] = set()  # runs of this launch that MLflow does not show as finished
         self._unreadable: set[str] = set()
+        self._usage = Usage()
         self.updated: set[str] = set()  # digests of the runs that were brought up to date
         self._artifacts: Sequence[Path] = ()
         self._failed_launch = False
@@ -64,6 +66,8 @@ class Mirror(Background):
         # A launch that is at work mirrors its unfinished trainings itself.
         finished_only = self._command is None and experiment.has_live_launch
         parent, waiting = self._parent(experiment), False
+        if self._command is not None:
+            experiment.note_usage(parent, self._usage.measured())
         for entry in self._read(digests):
             is_live = entry.status is None and entry.digest in self._live
             waiting |= is_live

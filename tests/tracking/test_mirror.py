@@ -56,6 +56,8 @@ def test_a_launch_is_a_parent_run_and_each_training_one_child(records: Records) 
     assert parent.info.status == "FINISHED"
     tags = parent.data.tags
     assert (tags["study"], tags["scale"], tags["command"]) == ("patch_size", "smoke", "make study NAME=patch_size")
+    assert 0 < parent.data.metrics["system/system_memory_usage_percentage"] < 100
+    assert 0 <= parent.data.metrics["system/cpu_utilization_percentage"] <= 100
     child = records.child(done)
     assert child.info.run_name == "ViT/4 · seed 0 · 55,000 images"
     expected = {
