@@ -60,6 +60,7 @@ STUDY = Study(
     question="Which architecture makes most of this much data: ResNet, ViT, hybrid, distilled ViT or Swin?",
     source="arXiv 2010.11929, arXiv 2012.12877, arXiv 2103.14030",
     factor="architecture",
+    figure="differences",
     group="architecture",
     scales={
         "smoke": _scale(

@@ -105,6 +105,7 @@ STUDY = Study(
     question="At the same compute, which is best: a ViT, a hybrid or a ResNet?",
     source=SOURCE,
     factor=FACTOR,
+    figure="accuracy_by_level",
     group="architecture",
     scales={
         "smoke": _scale(

@@ -64,6 +64,7 @@ STUDY = Study(
     question="Does the ViT of Dive into Deep Learning outperform that book's ResNet-18 on Fashion-MNIST?",
     source=D2L,
     factor="architecture",
+    figure="accuracy_by_level",
     group="architecture",
     scales={
         "smoke": _scale(

@@ -150,6 +150,7 @@ STUDY = Study(
     question="When does data beat bias, where a ResNet's bias fits and where it does not?",
     source=f"{SOURCE}; section 3.1",
     factor="architecture",
+    figure="lead_by_size",
     group="data and bias",
     answer=ANSWER,
     scales={

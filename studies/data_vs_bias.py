@@ -32,6 +32,7 @@ STUDY = Study(
     question="How much data does a vision transformer need to beat a ResNet whose locality is taken away?",
     source=SOURCE,
     factor="moved_share",
+    figure="gap_by_level",
     group="data and bias",
     scales={
         "smoke": _scale(

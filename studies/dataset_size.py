@@ -196,6 +196,7 @@ STUDY = Study(
     question="How many training images does a vision transformer need to catch up with a ResNet, at equal updates?",
     source=SOURCE,
     factor="architecture",
+    figure="lead_by_size",
     group="data and bias",
     answer=ANSWER,
     scales={

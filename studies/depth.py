@@ -27,6 +27,7 @@ STUDY = Study(
     question="Does a deeper vision transformer do better, and what does it cost?",
     source="arXiv 2010.11929, Fig. 8",
     factor="depth",
+    figure="accuracy_by_level",
     group="inside the ViT",
     scales={
         "smoke": _scale(r.AT_SMOKE, r.VIT_SMOKE, (1, 2, 4), 0.7),

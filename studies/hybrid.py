@@ -73,6 +73,7 @@ STUDY = Study(
     question="How much of a ResNet's edge does a convolutional stem give a ViT, and does it vanish with data?",
     source="arXiv 2010.11929, section 4.4 and Fig. 5; arXiv 2106.14881",
     factor="stem",
+    figure="lead_by_size",
     group="architecture",
     answer=(
         Answer(claim=BETTER, says="with few images a ResNet stem gives {more}"),

@@ -111,6 +111,7 @@ STUDY = Study(
     question="Published implementations of the ViT differ in small ways: which of these matter, at equal tuning?",
     source="teaching implementations of arXiv 2010.11929; arXiv 2205.01580",
     factor="implementation",
+    figure="accuracy_by_level",
     group="architecture",
     answer=(
         Answer(

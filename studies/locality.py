@@ -113,6 +113,7 @@ STUDY = Study(
     question="What is a ResNet's locality worth: what remains of its edge when patches are torn apart?",
     source="arXiv 2010.11929, section 3.1 (Inductive bias)",
     factor="moved_share",
+    figure="gap_by_level",
     group="data and bias",
     answer=(
         Answer(claim=SHRINKS, says="with all patches moved, a ResNet's lead is {larger}"),

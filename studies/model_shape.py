@@ -50,6 +50,7 @@ STUDY = Study(
     question="Depth, width, heads, MLP or patches: where does a vision transformer's compute do most good?",
     source="arXiv 2010.11929, appendix D.2 and Fig. 8",
     factor="model_shape",
+    figure="accuracy_by_macs",
     group="inside the ViT",
     answer=(
         Answer(

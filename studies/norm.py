@@ -97,6 +97,7 @@ STUDY = Study(
     question="Pre-norm or post-norm: which trains better, at which depth, and which of them needs warm-up?",
     source="arXiv 2002.04745 and arXiv 2010.11929, equations 2 and 3",
     factor="depth",
+    figure="accuracy_by_level",
     group="inside the ViT",
     scales={
         "smoke": _scale(SMOKE, r.VIT_SMOKE, (2, 6), 0.9),

@@ -62,6 +62,7 @@ STUDY = Study(
     question="Which optimiser suits a vision transformer, which a ResNet, and does comparing the two depend on it?",
     source="arXiv 2010.11929, Table 7; arXiv 2106.14881, section 4; arXiv 2502.16982",
     factor="optimizer",
+    figure="gains",
     group="training",
     answer=(
         Answer(claim=MUON, holds="Muon", fails="AdamW", says="with Muon a ViT reaches {more} than with AdamW"),

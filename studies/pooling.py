@@ -49,6 +49,7 @@ STUDY = Study(
     question="Does it matter whether the head reads a class token or the mean of the patch tokens?",
     source="arXiv 2010.11929, appendix D.3 and Fig. 9",
     factor="pooling",
+    figure="accuracy_by_level",
     group="inside the ViT",
     answer=(
         Answer(

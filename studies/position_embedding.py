@@ -35,6 +35,7 @@ STUDY = Study(
     question="Does a vision transformer need to know where its patches are, and does it matter how it is told?",
     source="arXiv 2010.11929, appendix D.4 and Table 8",
     factor="position_embedding",
+    figure="accuracy_by_level",
     group="inside the ViT",
     answer=(
         Answer(claim=NEEDED, says="a learned table gives {more} than none"),

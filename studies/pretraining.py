@@ -104,6 +104,7 @@ STUDY = Study(
     question="Do a ViT's features, learned from more images, overtake a ResNet's, few-shot on another task?",
     source=SOURCE,
     factor="architecture",
+    figure="few_shot_by_size",
     group="data and bias",
     answer=(Answer(claim=OVERTAKE, says="learned from the most images, a ViT's reach {more} than a ResNet's"),),
     scales={

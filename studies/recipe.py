@@ -91,6 +91,7 @@ STUDY = Study(
     question="With little data, who gains more from augmentation and regularisation: a ViT or a ResNet?",
     source="arXiv 2012.12877, section 6 and Table 8; arXiv 2106.10270",
     factor="recipe",
+    figure="gains",
     group="training",
     answer=tuple(
         Answer(claim=_gains_more(what), holds="The ViT", fails="The ResNet", says=f"a ViT gains {{more}} from {what}")

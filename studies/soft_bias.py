@@ -137,6 +137,7 @@ STUDY = Study(
     question="What is a soft bias, at the start or in the stem, worth to a ViT, and does its worth fall with data?",
     source="arXiv 2505.19985; arXiv 2305.09828; arXiv 2106.14881",
     factor="soft_bias",
+    figure="lead_by_size",
     group="data and bias",
     answer=(
         Answer(claim=_worth(IMPULSE), says="with few images impulse attention gives {more}"),

@@ -208,6 +208,7 @@ STUDY = Study(
     question="What is a pre-trained model worth on another task, fine-tuned or under a linear head, by its images?",
     source=f"{VIT_PAPER}; {BETTER_MODELS}",
     factor="start",
+    figure="gains",
     group="data and bias",
     answer=(
         Answer(claim=WORTH, says="with few images, a fine-tuned ViT reaches {more} than one from scratch"),

@@ -53,6 +53,8 @@ class Answered:
     text: str
     numbers: str  # the line below: n, intervals, test images, compute
     conclusive: bool = True  # whether any verdict is to be read
+    finding: str = ""  # the first sentence, without its full stop
+    arms: tuple[str, ...] = ()  # what it is about
 
 
 def answer(evidence: Evidence, cautions: Cautions) -> Answered:
@@ -64,9 +66,11 @@ def answer(evidence: Evidence, cautions: Cautions) -> Answered:
         return Answered(WIRING_TEST, why, conclusive=False)
     study = evidence.study
     marked, claims = _marked(study)
-    sentences = [_sentence(*each, evidence) for each in zip(marked, claims, strict=True)]
+    sentences = [_sentence(*each, evidence) for each in zip(marked, claims, strict=True)] or [_best(evidence)]
     pairs = [_pair(claim) for claim in claims]
-    return Answered(" ".join(sentences) or _best(evidence), _numbers(evidence, pairs, cautions))
+    arms = tuple(dict.fromkeys(arm for pair in pairs for arm in pair))
+    numbers = _numbers(evidence, arms, cautions)
+    return Answered(" ".join(sentences), numbers, finding=sentences[0].removesuffix("."), arms=arms)
 
 
 def _marked(study: ResolvedStudy) -> tuple[tuple[Answer, ...], list[Claim]]:
@@ -74,13 +78,23 @@ def _marked(study: ResolvedStudy) -> tuple[tuple[Answer, ...], list[Claim]]:
 
     Results that were kept before studies marked it have that of the shipped study.
     """
-    with contextlib.suppress(InvalidInput):  # arms or claims were changed after the study was resolved; a scale is gone
-        marked = study.answer
-        if not marked and study.name in study_names():
-            marked = find_study(study.name)[1].resolve(study.name, study.scale).answer
-        if marked:
+    with contextlib.suppress(InvalidInput):  # arms or claims were changed after the study was resolved
+        if marked := study.answer or getattr(_shipped(study), "answer", ()):
             return marked, [each.claim_of(study) for each in marked]
     return tuple(map(_as_stated, study.claims[:1])), list(study.claims[:1])
+
+
+def main_figure(study: ResolvedStudy) -> str:
+    """The name of the figure that stands beside the answer; empty where the study names none."""
+    return study.figure or getattr(_shipped(study), "figure", "")
+
+
+def _shipped(study: ResolvedStudy) -> ResolvedStudy | None:
+    """The study of that name as it is shipped now, if any."""
+    with contextlib.suppress(InvalidInput):  # a scale is gone
+        if study.name in study_names():
+            return find_study(study.name)[1].resolve(study.name, study.scale)
+    return None
 
 
 def _as_stated(claim: Claim) -> Answer:
@@ -209,6 +223,16 @@ def _best(evidence: Evidence) -> str:
     return f"{head}: {who} reaches {compared('test_accuracy', paired)} than {against[best]}."
 
 
+def level_arms(evidence: Evidence) -> tuple[str, ...]:
+    """The arms, the baseline too, that may be the best at the largest training size; empty where that is not told."""
+    size = evidence.sizes[-1]
+    whole = [arm.name for arm in evidence.study.all_arms if not evidence.absent([(arm.name, size)], "test_accuracy")]
+    same_data = len({arm.changed("data", evidence.study.data) for arm in evidence.study.all_arms}) == 1
+    if len(whole) < 2 or not same_data:
+        return ()
+    return tuple(level_with_best(whole, lambda arm, other: evidence.difference(arm, other, size)))
+
+
 def best_arms(evidence: Evidence) -> str:
     """Of several arms with one baseline and one training size: the best, and which are not significantly worse."""
     against, size = evidence.against, evidence.sizes[-1]
@@ -220,15 +244,14 @@ def best_arms(evidence: Evidence) -> str:
     return f"Best besides the baseline: {best}; not significantly worse: {listed(level) if level else 'none'}."
 
 
-def _numbers(evidence: Evidence, pairs: list[tuple[str, ...]], cautions: Cautions) -> str:
+def _numbers(evidence: Evidence, arms: tuple[str, ...], cautions: Cautions) -> str:
     """`n = 5 seeds, 10,000 test images; 95% intervals. Compute per image: ...`, and which arms did not learn."""
     n, images = len(evidence.seeds), _test_images(evidence)
     told = f"n = {counted(n, 'seed')}" + (f", {counted(images, 'test image')}" if images else "")
     searches = evidence.study.search.repeats
     over = f"{counted(searches, 'search')} each, " if searches > 1 else ""
     told += f"; {confidence(evidence.level)} intervals over {over}seeds and test images."
-    arms = list(dict.fromkeys(arm for pair in pairs for arm in pair))[:4]
-    costs = [f"{arm} {magnitude(macs)}" for arm in arms if (macs := _macs(evidence, arm)) > 0]
+    costs = [f"{arm} {magnitude(macs)}" for arm in arms[:4] if (macs := _macs(evidence, arm)) > 0]
     if costs:
         told += f" Multiply-accumulates per image: {', '.join(costs)}."
     unlearned = dict.fromkeys(arm for arm, _ in cautions)

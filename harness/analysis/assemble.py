@@ -8,10 +8,11 @@ import pandas as pd
 
 from harness.analysis import learning
 from harness.analysis.along import FEW_SHOT, crossings_on_both_tasks, frontier_table, tables_along
-from harness.analysis.answer import answer, best_arms
+from harness.analysis.answer import answer, best_arms, level_arms, main_figure
 from harness.analysis.estimate import FEWEST_SEEDS, MeanEstimate, estimate_mean
 from harness.analysis.evidence import Evidence, evidence_of, measured
 from harness.analysis.findings import ARM_COLUMNS, FEW_SHOT_COLUMNS, SHIFT_COLUMNS, Findings, frame
+from harness.analysis.fronts import fronts_table
 from harness.analysis.judging import claims_table
 from harness.analysis.learning import laws_table
 from harness.analysis.wording import Cell, listed, place
@@ -68,6 +69,11 @@ def analyse(records: StudyRecords, *, seed: int = 0) -> Findings:
         ),
         answer=answered.text,
         numbers=answered.numbers,
+        finding=answered.finding,
+        answer_arms=answered.arms,
+        main_figure=main_figure(evidence.study),
+        level_with_best=level_arms(evidence) if answered.conclusive else (),
+        fronts=fronts_table(evidence),
         best=best_arms(evidence) if answered.conclusive else "",
         conclusive=answered.conclusive,
         frontier=frontier_table(evidence),

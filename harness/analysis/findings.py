@@ -93,6 +93,9 @@ LAW_COLUMNS = columns("arm a b c d r2")
 BUDGET_COLUMNS = columns("arm train_size trials expected_best")
 """Validation accuracy expected of the best of so many trials."""
 
+FRONT_COLUMNS = columns("cost group arm", cost="str", group="int64")
+"""A row per arm of a front, from the cheapest to the dearest; `group` tells arms of other data apart."""
+
 _AUDITED = "arm train_size search trials beyond completed images best_validation_accuracy at_edge widened"
 AUDIT_COLUMNS = columns(
     _AUDITED, search="Int64", beyond="Int64", completed="Int64", images="Int64", at_edge="str", widened="str"
@@ -130,6 +133,12 @@ class Findings:
     answer: str = ""
     """The study's question answered in a sentence or two, the verdict first."""
     numbers: str = ""  # the line below the answer: n, intervals, test images, compute
+    finding: str = ""  # the answer's first sentence, the title of the main figure; empty where nothing is concluded
+    answer_arms: tuple[str, ...] = ()  # those that the answer is about, first the one it speaks of
+    main_figure: str = ""  # what the study names as its main figure; empty for the report's first
+    level_with_best: tuple[str, ...] = ()
+    """The arms that may be the best, of several with the same data and training size (`selection.level_with_best`)."""
+    fronts: pd.DataFrame = field(default_factory=lambda: frame([], FRONT_COLUMNS))
     best: str = ""  # which arm is best, and which are not significantly worse, as a sentence
     conclusive: bool = True
     """Whether verdicts are to be read: not at scale smoke, nor with too few test images for any."""

@@ -12,7 +12,7 @@ from harness.records.data_facts import of_provenance
 from harness.records.layout import REPORT_FILE, StudyFolder
 from harness.records.run_table import StudyRecords
 from harness.report.content import cautions_of, content_of
-from harness.report.figures import NAMES
+from harness.report.figures import is_of_reports
 from harness.report.index import write_index
 from harness.report.page import markdown, page
 from harness.report.result_tables import summary_of
@@ -45,10 +45,10 @@ def write_report(records: StudyRecords, findings: Findings, folder: Path) -> lis
         outputs[folder / name] = text.encode()
     for path, written in outputs.items():
         files.write_bytes(path, written)
-    for name in NAMES - {figure.name for figure in content.figures}:
-        for kind in ("png", "svg"):
-            for place in (places.figures, places.inside):
-                (place / f"{name}.{kind}").unlink(missing_ok=True)
+    for place in (places.figures, places.inside):
+        for path in place.glob("*.*"):
+            if path not in outputs and is_of_reports(path.stem) and path.suffix in (".png", ".svg"):
+                path.unlink()
     return list(outputs)
 
 

@@ -13,7 +13,7 @@ from harness.analysis.judging import attempt
 from harness.records.files import RecordsError, read_bytes, write_bytes
 from harness.records.layout import StudyFolder
 from harness.records.run_table import StudyRecords, runs_of
-from harness.report.figures import NAMES
+from harness.report.figures import is_of_reports
 from harness.report.style import Drawn, png, svg, theme
 from harness.spec.formats import words
 
@@ -39,7 +39,7 @@ def draw_own(functions: Sequence[Callable[..., Any]], evidence: Evidence, folder
 
 def _drawn(function: Callable[..., Any], evidence: Evidence) -> tuple[dict[str, bytes] | None, str]:
     """A figure as PNG and as SVG, or why there is none."""
-    if function.__name__ in NAMES:
+    if is_of_reports(function.__name__):
         return None, "a figure of every report is called so; give the function another name"
     with theme():
         figure, failure = attempt(function, evidence)

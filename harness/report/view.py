@@ -1,6 +1,8 @@
 """What tables and figures ask of a study's results: rows of the frames, looks, and what an arm is compared with."""
 
 from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,10 @@ import pandas as pd
 from harness.analysis.findings import Findings
 from harness.analysis.looks import level_for
 from harness.records.run_table import StudyRecords
-from harness.report.style import marks
+from harness.report.style import PALE, Mark, marks
 from harness.spec.formats import MINUS, confidence, count, number, percent_interval, points_interval, words
+
+MOST_COLOURED = 6  # of more arms in one panel, one stands out and the others are grey
 
 Row = dict[str, Any]
 Size = int | None
@@ -66,6 +70,8 @@ class View:
         looks = marks(self.study)
         self.looks = {series: looks[arms[0].name] for series, arms in self.study.series.items()} | looks
         """Of arms and, as its first arm's, of series."""
+        self.finding = ""
+        """What the title of the main figure says; empty for all other figures."""
         self.sizes = findings.main_factor_sizes
         """Training sizes of a two-factor study; empty for a study of one size."""
         self.largest: Size = self.sizes[-1] if self.sizes else None
@@ -80,6 +86,21 @@ class View:
         """Whether an arm is compared with another one than the baseline."""
         self.reference = "the reference arm" if self.has_partners else self.study.baseline.name
         """What differences are to."""
+
+    @property
+    def highlighted(self) -> str:
+        """The arm that stands out where all cannot: the one that the answer speaks of, else the best."""
+        known = {row["arm"]: row["mean"] for row in self.arms(self.largest)}
+        asked = [arm for arm in self.findings.answer_arms if arm in known]
+        others = [arm for arm in known if arm != self.study.baseline.name]
+        return next(iter([*asked, *sorted(others, key=lambda arm: -known[arm])]), "")
+
+    def looks_among(self, arms: Iterable[str]) -> dict[str, Mark]:
+        """The looks of arms in one panel: their own, or grey but for the one that stands out where they are many."""
+        looks = {arm: self.looks[arm] for arm in arms}
+        if len(looks) <= MOST_COLOURED:
+            return looks
+        return {arm: look if arm == self.highlighted else replace(look, colour=PALE) for arm, look in looks.items()}
 
     def named(self, arm: str) -> str:
         """An arm's name, the baseline marked."""

@@ -26,6 +26,12 @@ T = TypeVar("T")
 SCALES = ("smoke", "laptop", "gpu", "paper")
 GROUPS = ("data and bias", "architecture", "inside the ViT", "training")
 
+FIGURES = (
+    *("lead_by_size", "gains", "accuracy_by_size", "accuracy_by_level", "gap_by_level", "difference_map"),
+    *("differences", "accuracy_by_shift", "few_shot_by_size", "accuracy_by_macs", "accuracy_by_speed"),
+)
+"""Those of a report that may be its main one."""
+
 RESERVED_NAMES = ("work", "bench", "comparisons", "mlartifacts")
 """Folders beside the studies' in the folder of all results."""
 
@@ -103,6 +109,8 @@ class Study:
     answer: tuple[Answer, ...] = ()
     """What answers the question, a sentence or two; by default, and where arms or claims of a resolved study were
     changed so that it does not fit, the verdict on the first claim."""
+    figure: str = ""
+    """The main figure, beside the answer: one of `FIGURES`; by default the first that the report has."""
     figures: tuple[Callable[..., Any], ...] = ()
     """Functions `(tables) -> matplotlib Figure`, of what a claim's `judge` is given; docstrings describe them."""
     changes_after_first_look: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -121,6 +129,8 @@ class Study:
             require_choice("Study.group", self.group, GROUPS)
         for name in self.changes_after_first_look:
             require_choice("Study.changes_after_first_look: scale", name, tuple(self.scales))
+        if self.figure:
+            require_choice("Study.figure", self.figure, FIGURES)
         names = {name for figure in self.figures if (name := getattr(figure, "__name__", "")).isidentifier()}
         if len(names) < len(self.figures):
             raise InvalidInput(f"Study.figures has {self.figures}; each must be a function with a name of its own.")
@@ -152,6 +162,7 @@ class ResolvedStudy(Scale):
     source: str
     factor: str
     changes_after_first_look: tuple[str, ...] = ()
+    figure: str = later("")  # see `Study.figure`
     figures: tuple[Any, ...] = later(())  # see `Study.figures`; of a study that was read back, the functions' names.
 
     def __post_init__(self) -> None:

@@ -11,16 +11,22 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from figure_texts import collisions, figures_of
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from report_cases import CASES, gaps, make_study, single, two_factors
+from report_cases import CASES, gaps, make_study, simulate, single, two_factors
 
 from harness.analysis.axis import is_geometric
+from harness.analysis.findings import FRONT_COLUMNS, frame
 from harness.analysis.learning import fit_law
+from harness.report.figures import PICTURES, drawings
 from harness.report.figures.canvas import short_names
 from harness.report.figures.curves import learning_curves
-from harness.report.style import BASELINE_COLOUR, Drawn, marks, png, svg, theme
+from harness.report.figures.gains import gains, lead_by_size
+from harness.report.style import PALE, Drawn, marks, png, second_factor, shaded, svg, theme
 from harness.report.view import View
+from harness.spec import Arm, GapShrinks, ResNetSpec, ViTSpec
 from harness.spec.formats import percent
+from harness.spec.study import FIGURES
 
 
 def test_no_texts_collide(case):
@@ -49,7 +55,7 @@ def test_one_factor_has_its_curve_first():
 
 def test_two_factors_have_curves_over_size_first():
     names = list(figures_of(*two_factors()))
-    assert names[:2] == ["accuracy_by_size", "gap_by_size"]
+    assert names[:2] == ["lead_by_size", "accuracy_by_size"]
     assert "accuracy_by_level" not in names
 
 
@@ -68,11 +74,10 @@ def test_every_seed_is_drawn():
 
 @pytest.mark.parametrize("name", ["single", "words_levels", "two_factors"])
 def test_every_dot_lies_within_its_axes(name):
-    """Those of seeds are drawn aside of their mean, which matplotlib does not count among what the axes must hold."""
     for figure in figures_of(*CASES[name]()).values():
         for axes in figure.axes:
             (left, right), (low, high) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
-            for line in (line for line in axes.lines if line.get_markersize() < 4):
+            for line in (line for line in axes.lines if line.get_label().startswith("seed")):
                 for x, y in zip(*line.get_data(), strict=True):
                     assert left <= x <= right
                     assert low <= y <= high
@@ -134,7 +139,8 @@ def test_the_text_of_the_learning_curves_ends_where_they_are_drawn_to_end():
     records = replace(records, curves=records.curves[~early])
     with theme():
         drawing = learning_curves(View(records, findings))
-    ends = [float(line.get_ydata()[-1]) for line in drawing.figure.axes[0].lines]
+    means = drawing.data[drawing.data["part"] == "mean"]
+    ends = [float(of_arm["y"].iloc[-1]) for _, of_arm in means.groupby("of")]
     assert len(ends) == 4
     for end in ends:
         assert percent(end / 100) in drawing.text
@@ -149,7 +155,7 @@ def test_an_arm_without_interval_has_no_bar():
 def test_baseline_is_grey_and_looks_are_distinct():
     names = tuple(f"arm {i}" for i in range(30))
     looks = marks(make_study(names=names, levels=(None,) * 30))
-    assert looks["ResNet-8"].colour == BASELINE_COLOUR
+    assert looks["ResNet-8"].colour == shaded("resnet")
     assert len(set(looks.values())) == 31
 
 
@@ -235,3 +241,116 @@ def test_short_names_stay_distinct():
         short = short_names(names, 1.2, lines=1)
     assert len(set(short.values())) == 12
     assert all("…" in text for text in short.values())
+
+
+def crossed(families=("ResNet", "ViT")):
+    """Two families, each plain and with two techniques."""
+    models = {"ResNet": ResNetSpec(depth=8), "ViT": ViTSpec(patch_size=7, width=64, depth=4, heads=2)}
+    changes = {"plain": {}, "smooth": {"recipe.label_smoothing": 0.1}, "long": {"recipe.batch_size": 64}}
+    arms = [
+        Arm(f"{family}, {what}", models[family], level=f"{family}, {what}", against=against, changes=changed)
+        for family in families
+        for what, changed in changes.items()
+        for against in [None if (family, what) == ("ResNet", "plain") else f"{family}, plain" * (what != "plain")]
+    ]
+    arms = [replace(arm, against=arm.against or None) for arm in arms]
+    study = replace(make_study(claims=()), baseline=arms[0], arms=tuple(arms[1:]))
+    return simulate(study)
+
+
+def test_hue_is_the_family_and_marker_what_is_varied_within_it():
+    study = crossed()[0].study
+    looks, places = marks(study), second_factor(study)
+    for what in ("plain", "smooth", "long"):
+        assert looks[f"ResNet, {what}"].marker == looks[f"ViT, {what}"].marker
+        assert looks[f"ResNet, {what}"].colour != looks[f"ViT, {what}"].colour
+        assert places[f"ResNet, {what}"] == places[f"ViT, {what}"]
+    assert len({look.marker for look in looks.values()}) == 3
+
+
+def test_gains_of_families_stand_side_by_side():
+    records, findings = crossed()
+    with theme():
+        drawing = gains(View(records, findings))
+    means = drawing.data[drawing.data["part"] == "difference"].set_index("of")
+    known = findings.comparisons[findings.comparisons["arm"] != "ViT, plain"]
+    assert set(means.index) == {f"{row.arm} - {row.baseline}" for row in known.itertuples()}
+    for row in known.itertuples():
+        assert means.loc[f"{row.arm} - {row.baseline}", "x"] == pytest.approx(100 * row.difference)
+    for what in ("smooth", "long"):
+        places = [means.loc[f"{family}, {what} - {family}, plain", "y"] for family in ("ResNet", "ViT")]
+        assert abs(places[0] - places[1]) < 0.5
+    rows = [text.get_text() for text in drawing.figure.axes[0].get_yticklabels()]
+    assert rows == ["smooth", "long"]
+    assert gains(View(*single())) is None
+
+
+def test_the_main_figure_is_the_one_that_the_study_names_and_says_the_finding():
+    records, findings = single()
+    findings = replace(findings, main_figure="differences", finding="Yes: small patches give 1 point more")
+    with theme():
+        named = list(drawings(View(records, findings)))
+    assert [name for name, _, _ in named][:2] == ["differences", "accuracy_by_level"]
+    said = [[" ".join(text.get_text().split()) for text in drawing.figure.texts] for _, _, drawing in named]
+    assert said[0][0] == findings.finding
+    assert all(findings.finding not in texts for texts in said[1:])
+
+
+def test_every_figure_that_a_study_may_name_is_drawn_by_that_name():
+    assert {draw.__name__ for draws in PICTURES.values() for draw in draws} >= set(FIGURES)
+
+
+def test_steps_are_the_fronts_that_were_found():
+    records, findings = single()
+    fronts = frame([("macs_per_image", 0, "ResNet-8"), ("macs_per_image", 0, "ViT/4")], FRONT_COLUMNS)
+    figures = figures_of(records, replace(findings, fronts=fronts))
+    steps = [line for line in figures["accuracy_by_macs"].axes[0].lines if line.get_drawstyle() == "steps-post"]
+    rows = findings.arms.set_index("arm")
+    assert [list(line.get_xdata()) for line in steps] == [
+        [rows.loc[name, "macs_per_image"] for name in ("ResNet-8", "ViT/4")]
+    ]
+    assert not [line for line in figures["accuracy_by_speed"].axes[0].lines if line.get_drawstyle() == "steps-post"]
+
+
+def test_costs_that_do_not_vary_have_no_figure():
+    records, findings = single()
+    names = figures_of(records, replace(findings, arms=findings.arms.assign(macs_per_image=1e6)))
+    assert "accuracy_by_macs" not in names
+    assert "accuracy_by_speed" in names
+
+
+def test_of_many_arms_one_stands_out_and_names_cover_no_dot():
+    records, findings = CASES["thirty_numbers"]()
+    figure = figures_of(records, replace(findings, answer_arms=("ViT-d7",)))["accuracy_by_macs"]
+    axes = figure.axes[0]
+    colours = {
+        line.get_label().partition("\t")[2]: line.get_color()
+        for line in axes.lines
+        if line.get_label().startswith("mean")
+    }
+    assert [name for name, colour in colours.items() if colour != PALE] == ["ViT-d7"]
+    FigureCanvasAgg(figure).draw()
+    dots = [
+        axes.transData.transform((x, y))
+        for line in axes.lines
+        if line.get_marker() != "None"
+        for x, y in zip(*line.get_data(), strict=True)
+    ]
+    named = [text for text in axes.texts if text.get_text()]
+    assert len(named) > 20
+    for text in named:
+        box = text.get_window_extent()
+        assert not any(box.contains(x, y) for x, y in dots), text.get_text()
+
+
+def test_the_slope_that_a_claim_is_about_is_drawn():
+    claim = GapShrinks(statement="The lead falls.", source="-", leader="ResNet-8", follower="ViT/7")
+    records, findings = two_factors()
+    records = replace(records, study=replace(records.study, claims=(claim,)))
+    with theme():
+        drawing = lead_by_size(View(records, findings))
+    rows = drawing.data[drawing.data["part"] == "slope"]
+    assert list(rows["of"]) == ["ViT/7 - ResNet-8"] * 2
+    (low, high), (at_low, at_high) = np.log10(rows["x"]), rows["y"]
+    slope = findings.slopes.set_index("arm").loc["ViT/7", "slope"]
+    assert (at_high - at_low) / (high - low) == pytest.approx(100 * slope)

@@ -19,12 +19,12 @@ from series_cases import (
 
 from harness.report.figures import drawings
 from harness.report.figures.by_level import accuracy_by_level
-from harness.report.figures.by_size import gap_by_size
 from harness.report.figures.canvas import Canvas
 from harness.report.figures.curves import accuracy_by_shift
-from harness.report.figures.gaps import difference_map, differences, gap_by_level
+from harness.report.figures.gains import differences, lead_by_size
+from harness.report.figures.gaps import difference_map, gap_by_level
 from harness.report.figures.marks_on_axes import Places, asides
-from harness.report.style import BASELINE_COLOUR, Mark, marks, png, svg, theme
+from harness.report.style import Mark, marks, png, shaded, svg, theme
 from harness.report.view import View
 
 
@@ -39,6 +39,12 @@ def drawn(request):
     """The drawings of each simulated study in turn."""
     with theme():
         return {name: drawing for name, _, drawing in drawings(View(*SERIES_CASES[request.param]()))}
+
+
+def is_grey(colour):
+    """Whether red, green and blue are about the same."""
+    parts = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return max(parts) - min(parts) < 24
 
 
 def points_of(axes, marker):
@@ -79,9 +85,9 @@ def test_a_series_has_one_colour_and_marker_and_a_dash_per_level():
     study = make_series()
     looks = marks(study)
     vits, resnets = ([looks[arm.name] for arm in study.series[name]] for name in ("ViT/4", "ResNet-8"))
-    assert {look.colour for look in resnets} == {BASELINE_COLOUR}
-    assert len({(look.colour, look.marker) for look in vits}) == 1
-    assert len({look.dash for look in vits}) == 5
+    assert all(is_grey(look.colour) for look in resnets)
+    assert len(set(vits)) == len(set(resnets)) == 1
+    assert not is_grey(vits[0].colour)
     alone = [looks[arm.name] for arm in study.arms if arm.series is None]
     assert len({look.colour for look in [*alone, vits[0], resnets[0]]}) == 4
 
@@ -89,7 +95,8 @@ def test_a_series_has_one_colour_and_marker_and_a_dash_per_level():
 def test_a_baseline_outside_the_series_stays_grey_alone():
     study = depths()[0].study
     looks = marks(study)
-    assert [name for name, look in looks.items() if look.colour == BASELINE_COLOUR] == ["ResNet-8"]
+    assert looks["ResNet-8"].colour == shaded("resnet")
+    assert [name for name, look in looks.items() if is_grey(look.colour)] == ["ResNet-8"]
     assert len({look.colour for look in looks.values()}) == 5
 
 
@@ -99,14 +106,14 @@ def test_every_seed_stands_at_its_level():
     dots = [
         (float(x), round(float(y), 6))
         for line in axes.lines
-        if line.get_markersize() < 4
+        if line.get_label().startswith("seed")
         for x, y in zip(*line.get_data(), strict=True)
     ]
     for run in records.runs.to_dict("records"):
         level = run["level"] if isinstance(run["level"], float) else None
         near = [x for x, y in dots if y == round(100 * run["test_accuracy"], 6)]
         assert near
-        assert abs(near[0] - level) < 0.05 if level is not None else near[0] > 1.1
+        assert near[0] == level if level is not None else near[0] > 1.1
 
 
 def test_arms_without_level_stand_beside_the_levels_apart():
@@ -205,15 +212,26 @@ def test_shifts_show_both_metrics_at_three_sizes():
     means = findings.shifts[(findings.shifts["train_size"] == 1_000) & (findings.shifts["metric"] == "agreement")]
     heights = {round(float(y), 6) for line in panels[1].lines for y in line.get_ydata()}
     assert {round(100 * value, 6) for value in means["mean"]} <= heights
-    seeds = [len(line.get_xdata()) / 3 for line in panels[1].lines if line.get_markersize() < 4]
+    seeds = [len(line.get_xdata()) / 3 for line in panels[1].lines if line.get_label().startswith("seed")]
     assert seeds == [1 if arm.name == "ViT/4, 0.5 moved" else 3 for arm in records.study.all_arms]
 
 
-@pytest.mark.parametrize(("kind", "case"), [(differences, partners), (gap_by_size, partners_by_size)])
-def test_partners_are_named(kind, case):
-    texts = [text.replace("\n", " ") for text in texts_of(drawn_by(kind, *case()))]
+def test_partners_are_named():
+    texts = [text.replace("\n", " ") for text in texts_of(drawn_by(lead_by_size, *partners_by_size()))]
     assert "ViT, mixed − ViT, plain" in texts
     assert "ViT, plain − ResNet-8" in texts
+
+
+def test_a_figure_of_differences_for_each_arm_that_others_are_compared_with():
+    records, findings = partners()
+    with theme():
+        found = {drawing.title.rpartition(" to ")[2]: drawing for drawing in differences(View(records, findings))}
+    against = findings.comparisons.groupby("baseline")["arm"].agg(list).to_dict()
+    assert len(found) > 1
+    assert found.keys() == against.keys()
+    for reference, drawing in found.items():
+        means = drawing.data[drawing.data["part"] == "difference"]
+        assert set(means["of"]) == {f"{arm} - {reference}" for arm in against[reference]}
 
 
 @pytest.mark.parametrize("save", [png, svg])
@@ -244,7 +262,7 @@ def test_a_key_of_many_long_names_stays_on_the_page_and_above_the_panels():
 def test_study_without_series_keeps_its_looks():
     looks = marks(make_study(names=("a", "b"), levels=(None, None)))
     assert [(look.colour, look.marker, look.dash) for look in looks.values()] == [
-        (BASELINE_COLOUR, "D", "-"),
-        ("#0173b2", "o", "-"),
-        ("#de8f05", "s", "-"),
+        (shaded("resnet"), "D", "-"),
+        (shaded("vit", 0), "o", "-"),
+        (shaded("vit", 1), "s", "--"),
     ]

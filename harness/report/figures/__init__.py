@@ -1,13 +1,16 @@
 """The figures of a report: for each kind a function that draws it, or gives None where a study has no data for it."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 
 from harness.report.figures.by_cost import accuracy_by_macs, accuracy_by_speed
 from harness.report.figures.by_level import accuracy_by_level
-from harness.report.figures.by_size import accuracy_by_size, few_shot_by_size, gap_by_size
+from harness.report.figures.by_size import accuracy_by_size, few_shot_by_size
 from harness.report.figures.canvas import Drawing
 from harness.report.figures.curves import accuracy_by_shift, learning_curves, tuning_budget
-from harness.report.figures.gaps import difference_map, differences, gap_by_level
+from harness.report.figures.gains import differences, gains, lead_by_size
+from harness.report.figures.gaps import difference_map, gap_by_level
 from harness.report.figures.seen_inside import (
     accuracy_blackened,
     accuracy_shuffled,
@@ -20,8 +23,13 @@ from harness.report.figures.seen_inside import (
 )
 from harness.report.view import View
 
-PICTURES: dict[str, tuple[Callable[[View], Drawing | None], ...]] = {
-    "result": (accuracy_by_size, accuracy_by_level, gap_by_level, difference_map, gap_by_size, differences),
+Draw = Callable[[View], Drawing | Sequence[Drawing] | None]
+
+PICTURES: dict[str, tuple[Draw, ...]] = {
+    "result": (
+        *(lead_by_size, gains, accuracy_by_size, accuracy_by_level, gap_by_level),
+        *(difference_map, differences),
+    ),
     "shifts": (accuracy_by_shift,),
     "few_shots": (few_shot_by_size,),
     "cost": (accuracy_by_macs, accuracy_by_speed),
@@ -32,13 +40,29 @@ PICTURES: dict[str, tuple[Callable[[View], Drawing | None], ...]] = {
         *(receptive_field, accuracy_shuffled, accuracy_blackened),
     ),
 }
-"""By the section of the report in which they stand; in its order, the main figure first."""
+"""By the section of the report in which they stand; in its order, the main figure first where the study names none."""
+_FORMER = {"gap_by_size"}  # figures of reports of earlier versions
 NAMES = {draw.__name__ for draws in PICTURES.values() for draw in draws}
+"""Of several drawings of one function the second is called `NAME_2`, and so on."""
+
+
+def is_of_reports(name: str) -> bool:
+    """Whether a report may have a figure of that name."""
+    return re.sub(r"_\d+$", "", name) in NAMES | _FORMER
 
 
 def drawings(view: View) -> Iterator[tuple[str, str, Drawing]]:
-    """Name, section and drawing of every figure that applies, the main figure first; ask inside `theme`."""
-    for section, draws in PICTURES.items():
-        for draw in draws:
-            if drawing := draw(view):
-                yield draw.__name__, section, drawing
+    """Name, section and drawing of every figure that applies, the main figure first; ask inside `theme`.
+
+    The main figure is what the study names, if it applies, and has the finding as its title.
+    """
+    order = [(section, draw) for section, draws in PICTURES.items() for draw in draws]
+    order.sort(key=lambda each: each[1].__name__ != view.findings.main_figure)
+    headed = copy(view)
+    headed.finding = view.findings.finding
+    for section, draw in order:
+        found = draw(headed)
+        of_draw = [found] if isinstance(found, Drawing) else list(found or ())
+        for number, drawing in enumerate(of_draw, 1):
+            yield f"{draw.__name__}{f'_{number}' if number > 1 else ''}", section, drawing
+        headed = view if of_draw else headed

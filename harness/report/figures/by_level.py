@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from harness.analysis.axis import is_geometric
 from harness.report.figures.canvas import Canvas, Drawing, from_to
-from harness.report.figures.marks_on_axes import BASELINE, Places, asides, draw_arm, draw_baseline, interval_note
+from harness.report.figures.marks_on_axes import Places, across, draw_arm, draw_baseline, interval_note
 from harness.report.style import INK, Mark, has_ordered_levels
 from harness.report.view import Row, Size, View, accuracy, at_size, rows_of
 from harness.spec.formats import count, counted, number, percent, plain
@@ -26,10 +26,11 @@ def accuracy_by_level(view: View) -> Drawing | None:
         return None
     if study.series or (has_ordered_levels(study) and any(not row["is_baseline"] for row in rows)):
         return _over_levels(view, view.spread_sizes(rows, _MOST_PANELS))
-    canvas, runs = Canvas(f"Test accuracy by {view.factor}", interval_note(view.level, view.varied)), view.runs()
+    note, runs = interval_note(view.level, view.varied), view.runs()
+    canvas = Canvas(f"Test accuracy by {view.factor}", note, finding=view.finding)
     for place, row in enumerate(rows):
         if row["is_baseline"]:
-            draw_baseline(canvas.axes, row, along="x")
+            draw_baseline(canvas.axes, row, view.looks[row["arm"]], along="x")
         draw_arm(canvas.axes, place, row, runs[row["arm"]], view.looks[row["arm"]], along="x")
     names = [view.named(row["arm"]) for row in rows]
     canvas.rows(names, [percent(row["mean"]) for row in rows])
@@ -45,6 +46,7 @@ def _over_levels(view: View, sizes: Sequence[Size]) -> Drawing:
         interval_note(view.level, view.varied)
         + " Right of the dotted line: arms without a level on the axis." * bool(places.beside)
         + " Crosses at the foot: runs that diverged." * crosses,
+        finding=view.finding,
         height=2.1 if many else 3.6,
         panels=[f"{count(size)} training images" for size in sizes] if many else ("",),
     )
@@ -52,7 +54,7 @@ def _over_levels(view: View, sizes: Sequence[Size]) -> Drawing:
         _draw_curves(axes, view, size, xs)
         lines = {name: mark for name, mark, _ in _lines(view, size)}
         # Without series the axis names all but the baseline.
-        canvas.key |= {name: mark for name, mark in lines.items() if view.study.series or mark is BASELINE}
+        canvas.key |= {name: mark for name, mark in lines.items() if view.study.series or not mark.marker}
     for axes in canvas.panels:
         places.set_on(axes)
     if crosses:
@@ -68,7 +70,7 @@ def _over_levels(view: View, sizes: Sequence[Size]) -> Drawing:
 
 
 def _places(view: View) -> tuple[Places, dict[str, float]]:
-    """The axis, and where each arm stands on it, the series side by side.
+    """The axis, and where each arm stands on it.
 
     A baseline in no series has no place, unless there are none and it has a level.
     """
@@ -78,9 +80,7 @@ def _places(view: View) -> tuple[Places, dict[str, float]]:
     levels = {arm.name: arm.level for arm in arms if isinstance(arm.level, float)}
     shown = sorted(set(levels.values()))
     places = Places(shown, is_geometric(shown), [arm.name for arm in arms if arm.name not in levels])
-    aside = dict(zip(study.series, asides(len(study.series)), strict=True))
-    xs = {name: places.at(level, aside.get(study.arm(name).series or "", 0.0)) for name, level in levels.items()}
-    return places, xs | {name: places.of_arm(name) for name in places.beside}
+    return places, levels | {name: places.of_arm(name) for name in places.beside}
 
 
 def _lines(view: View, size: Size) -> list[tuple[str, Mark, list[Row]]]:
@@ -92,7 +92,7 @@ def _lines(view: View, size: Size) -> list[tuple[str, Mark, list[Row]]]:
     ]
     for arm in study.all_arms:
         if arm.series is None and arm.name in rows:
-            look = BASELINE if arm is study.baseline else view.looks[arm.name]
+            look = across(view.looks[arm.name]) if arm is study.baseline else view.looks[arm.name]
             found.append((view.named(arm.name), look, [rows[arm.name]]))
     return [line for line in found if line[2]]
 
@@ -102,8 +102,8 @@ def _draw_curves(axes: Axes, view: View, size: Size, xs: dict[str, float]) -> No
     runs, rows = view.runs(size), [row for row in view.arms(size) if row["arm"] in xs]
     lines: list[tuple[list[Row], dict[str, Any]]] = []
     for name, mark, of_line in _lines(view, size):
-        if mark is BASELINE:
-            draw_baseline(axes, of_line[0])
+        if not mark.marker:
+            draw_baseline(axes, of_line[0], mark)
         elif name in view.study.series:
             lines.append((of_line, mark.line))
     for line, look in lines or [(sorted(rows, key=lambda row: xs[row["arm"]]), {"color": INK, "alpha": 0.45})]:

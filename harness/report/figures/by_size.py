@@ -1,4 +1,4 @@
-"""Accuracy, and the gap to the baseline, by the number of training images, with fitted laws and crossovers."""
+"""Accuracy by the number of training images, with fitted laws and crossovers, and few-shot on another task."""
 
 from collections.abc import Mapping
 
@@ -7,9 +7,8 @@ from matplotlib.axes import Axes
 
 from harness.analysis.learning import law_error, law_formula
 from harness.report.figures.canvas import Canvas, Drawing, from_to
-from harness.report.figures.marks_on_axes import Places, asides, draw_line, draw_seeds, interval_note
-from harness.report.style import INK
-from harness.report.view import Row, View, accuracy, difference, interval_of, rows_of
+from harness.report.figures.marks_on_axes import Places, draw_line, draw_seeds, interval_note
+from harness.report.view import Row, View, accuracy, interval_of, rows_of
 from harness.spec.formats import count, counted, number, words
 
 
@@ -25,26 +24,12 @@ def accuracy_by_size(view: View) -> Drawing | None:
         note += f" Lines: fitted laws, {law_formula(law['d'] for law in laws.values())}."
     if any(number(row["ci_low"]) is not None for row in crossovers):
         note += f" Shaded: {view.level} interval of a crossover, or the two sizes that bracket it."
-    canvas = Canvas("Test accuracy by training images", note, height=3.8)
+    canvas = Canvas("Test accuracy by training images", note, finding=view.finding, height=3.8)
     for row in crossovers:
         _shade(canvas.axes, row, view.looks[row["arm"]].colour)
-    told = _draw_lines(canvas, view, rows, "mean", laws)
+    told = _draw_lines(canvas, view, rows, laws)
     told += [str(row["statement"]).rstrip(".") for row in crossovers]
     return canvas.finish("training images", "test accuracy (%)", told)
-
-
-def gap_by_size(view: View) -> Drawing | None:
-    """The differences to the baseline, or to the arm that each is compared with."""
-    rows = view.comparisons()
-    if not view.sizes or view.study.series or not rows:
-        return None
-    canvas = Canvas(
-        f"Gap to {view.reference} by training images",
-        f"Mean difference over paired seeds with its {view.level} interval; above zero: better than {view.reference}.",
-    )
-    canvas.axes.axhline(0, color=INK, linewidth=1)
-    told = _draw_lines(canvas, view, rows, "difference", {})
-    return canvas.finish("training images", "difference (points)", told)
 
 
 def few_shot_by_size(view: View) -> Drawing | None:
@@ -57,38 +42,38 @@ def few_shot_by_size(view: View) -> Drawing | None:
         "Few-shot accuracy by training images",
         f"Left: on {words(asked.data.source)}, from {shots} of each class, features frozen. Right: on the task trained "
         f"on. {interval_note(view.level, view.varied)}",
+        finding=view.finding,
         height=3.0,
         panels=["another task, few-shot", "the task trained on"],
-        sharey=False,
+        share="x",
     )
     runs, places, told = view.runs(), Places(view.sizes, geometric=True), []
     tasks = (("few-shot accuracy", "few_shot_accuracy", rows), ("test accuracy", "test_accuracy", view.arms()))
     for axes, (what, column, of_task) in zip(canvas.panels, tasks, strict=True):
         found = view.by_arm(of_task)
-        for (name, of_arm), aside in zip(found.items(), asides(len(found)), strict=True):
+        for name, of_arm in found.items():
             look = canvas.key[view.named(name)] = view.looks[name]
-            seeds = [places.at(run["train_size"], aside) for run in runs[name]]
-            draw_seeds(axes, seeds, [run[column] for run in runs[name]], look)
-            draw_line(axes, [places.at(row["train_size"], aside) for row in of_arm], of_arm, look)
+            seeds = [float(run["train_size"]) for run in runs[name]]
+            draw_seeds(axes, seeds, [run[column] for run in runs[name]], look, name)
+            draw_line(axes, [float(row["train_size"]) for row in of_arm], of_arm, look)
             ends = [f"{accuracy(row)} at {counted(row['train_size'], 'image')}" for row in of_arm]
             told.append(from_to(f"{what} of {name}", ends))
         places.set_on(axes, count)
     return canvas.finish("training images", "accuracy (%)", told)
 
 
-def _draw_lines(canvas: Canvas, view: View, rows: list[Row], of: str, laws: Mapping[str, Row]) -> list[str]:
-    """A line per arm, or its law, over a logarithmic axis, with the arm's name beside it; returns the lines' ends."""
+def _draw_lines(canvas: Canvas, view: View, rows: list[Row], laws: Mapping[str, Row]) -> list[str]:
+    """A line per arm, or its law, over a logarithmic axis; returns the lines' ends."""
     found, runs, places, told = view.by_arm(rows), view.runs(), Places(view.sizes, geometric=True), []
-    for (name, of_arm), aside in zip(found.items(), asides(len(found)), strict=True):
-        look, write = view.looks[name], accuracy if of == "mean" else difference
-        label = view.named(name) if of == "mean" else view.compared(of_arm[0])
-        if of == "mean":
-            seeds = [places.at(run["train_size"], aside / 2) for run in runs[name]]
-            draw_seeds(canvas.axes, seeds, [run["test_accuracy"] for run in runs[name]], look)
-        xs = [places.at(row["train_size"], aside / 2) for row in of_arm]
-        draw_line(canvas.axes, xs, of_arm, look, of=of, curve=_law_line(laws[name], xs) if name in laws else None)
-        canvas.key[label] = look
-        told.append(from_to(label, [f"{write(row)} at {counted(row['train_size'], 'image')}" for row in of_arm]))
+    looks = view.looks_among(found)
+    for name, of_arm in found.items():
+        xs = [float(row["train_size"]) for row in of_arm]
+        seeds = [float(run["train_size"]) for run in runs[name]]
+        draw_seeds(canvas.axes, seeds, [run["test_accuracy"] for run in runs[name]], looks[name], name)
+        draw_line(canvas.axes, xs, of_arm, looks[name], curve=_law_line(laws[name], xs) if name in laws else None)
+        canvas.tell(view, name, looks, (xs[-1], 100 * of_arm[-1]["mean"]))
+        ends = [f"{accuracy(row)} at {counted(row['train_size'], 'image')}" for row in of_arm]
+        told.append(from_to(view.named(name), ends))
     places.set_on(canvas.axes, count)
     return told
 

@@ -2,12 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import RendererAgg
@@ -19,20 +21,31 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
+from harness.report.figures.labels import Label, place_labels
+from harness.report.figures.marks_on_axes import drawn_data
 from harness.report.style import INK, LABEL_SIZE, MUTED, PAD, Mark, lay_out
+from harness.report.view import MOST_COLOURED, View
 
 WIDTH = 5.0  # of every figure, inches: its 9 pt text stays readable on a phone's width
 _LINE = LABEL_SIZE * 1.22 / 72  # of a label's line, inches
+_LOW = 1.6  # a row of panels below which the y axis has its name once, inches
+_LABEL_WIDTH = 1.9  # of a name beside a mark, inches
+_SHARED: dict[str, dict[str, Any]] = {
+    "all": {"sharex": True, "sharey": True},
+    "x": {"sharex": True, "sharey": False},
+    "col": {"sharex": "col", "sharey": "col"},
+}
 _MOST_TOLD = 8
 _MEASURER = RendererAgg(8, 8, 72)  # type: ignore[no-untyped-call]
 
 
 class Drawing(NamedTuple):
-    """A figure with its title and with what it shows, with numbers, for those who do not see it."""
+    """A figure with its title, with what it shows, with numbers, for those who do not see it, and with its data."""
 
     title: str
     text: str
     figure: Figure
+    data: pd.DataFrame  # as `drawn_data` has it
 
 
 class Canvas:
@@ -43,27 +56,33 @@ class Canvas:
         title: str,
         note: str = "",
         *,
+        finding: str = "",
         height: float = 3.6,
         panels: Sequence[str] = ("",),
         columns: int = 2,
-        sharey: bool | Literal["col"] = True,
+        share: Literal["all", "x", "col"] = "all",
     ) -> None:
-        """`height` of a row of panels in inches, its labels included; `panels`: their headings."""
+        """`height` of a row of panels in inches, its labels included; `panels`: their headings.
+
+        A heading may reach into a next panel without one. `share`: the axes that all panels have in common, or those of
+        a column. A main figure is headed by its `finding`, what it shows.
+        """
         self.title, self._height, self._columns = title, height, min(columns, len(panels))
         self._rows = -(-len(panels) // self._columns)
         self.figure = Figure(figsize=(WIDTH, height * self._rows))
         self._corner = self.figure.dpi_scale_trans + ScaledTranslation(0, 1, self.figure.transFigure)  # type: ignore[arg-type]
         self._head = PAD / 2
-        for text, size, colour in ((title, 11.0, INK), (note, LABEL_SIZE, MUTED)):
+        heading, note = (finding, f"{title}. {note}") if finding else (title, note)
+        for text, size, colour in ((heading, 11.0, INK), (note, LABEL_SIZE, MUTED)):
             lines = wrap(text, WIDTH - 2 * PAD, size)
             place = {"va": "top", "transform": self._corner}
             self._put(self.figure.text(PAD, -self._head, lines, place, size=size, color=colour, linespacing=1.15))
-        grid = list(self.figure.subplots(self._rows, self._columns, sharex=True, sharey=sharey, squeeze=False).flat)
+        grid = list(self.figure.subplots(self._rows, self._columns, **_SHARED[share], squeeze=False).flat)
         for spare in grid[len(panels) :]:
             spare.remove()
         self.panels: list[Axes] = grid[: len(panels)]
         self.axes = self.panels[0]
-        short = short_names(list(dict.fromkeys(panels)), WIDTH / self._columns - 0.7)
+        short = short_names(list(dict.fromkeys(panels)), (1 + ("" in panels)) * WIDTH / self._columns - 0.7)
         for axes, heading in zip(self.panels, panels, strict=True):
             axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
             axes.set_title(short[heading], size=9.5, loc="left", pad=4)
@@ -71,9 +90,18 @@ class Canvas:
             axes.tick_params(labelbottom=True)  # a panel above a spare place, too
         self.key: dict[str, Mark] = {}
         """What stands above the panels: names and looks of lines."""
+        self.labels: list[Label] = []
+        """What stands beside marks and ends of lines."""
 
-    def rows(self, names: Sequence[str], values: Sequence[str]) -> None:
-        """A row for each name at the left, the first at the top, with its value at the right."""
+    def tell(self, view: View, arm: str, looks: Mapping[str, Mark], end: tuple[float, float]) -> None:
+        """Name an arm's line: above the panels, or, of so many that one stands out, at its end."""
+        if looks[arm] == view.looks[arm] and len(looks) <= MOST_COLOURED:
+            self.key[view.named(arm)] = looks[arm]
+        else:
+            self.labels.append(Label(self.axes, view.named(arm), *end, stands_out=arm == view.highlighted, end=True))
+
+    def rows(self, names: Sequence[str], values: Sequence[str], least: float = 0.3) -> None:
+        """A row for each name at the left, the first at the top, with its value at the right, `least` inches high."""
         short = short_names(names, 1.4 if len(names) <= 12 else 1.8, lines=3 if len(names) <= 12 else 1)
         self.axes.set_yticks(range(len(names)), [short[name] for name in names], linespacing=1.05)
         self.axes.set_ylim(len(names) - 0.4, -0.6)
@@ -81,19 +109,25 @@ class Canvas:
         self.axes.tick_params(axis="y", length=0)
         self.axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         most = max(name.count("\n") + 1 for name in short.values())
-        self._height = max(0.3, most * _LINE * 1.06 + 0.1) * len(names) + 0.75
+        self._height = max(least, most * _LINE * 1.06 + 0.1) * len(names) + 0.75
         for place, value in enumerate(values):
             beside = self.axes.get_yaxis_transform()
             self.axes.text(1.03, place, value, transform=beside, va="center", size=LABEL_SIZE, clip_on=False)
 
-    def finish(self, x: str, y: str, told: Sequence[str]) -> Drawing:
-        """Name the axes and lay out the page, once everything is drawn; `told`: what it shows, piece by piece."""
+    def finish(self, x: str, y: str, told: Sequence[str], data: pd.DataFrame | None = None) -> Drawing:
+        """Name the axes and lay out the page, once everything is drawn; `told`: what it shows, piece by piece.
+
+        `data`: what is behind it, where that is not in its lines.
+        """
         if self._columns > 1:
             self.figure.supxlabel(x, size=9.5)
         else:
             self.panels[-1].set_xlabel(x)
-        for axes in self.panels[:: self._columns]:
-            axes.set_ylabel(y)
+        if self._height < _LOW and self._rows > 1:
+            self.figure.supylabel(y, size=9.5)
+        else:
+            for axes in self.panels[:: self._columns]:
+                axes.set_ylabel(y)
         if self.key:
             self._put(self._draw_key())
         self.figure.set_figheight(self._head + self._height * self._rows)
@@ -101,8 +135,12 @@ class Canvas:
         for axes in self.panels:
             _thin_ticks(axes.xaxis)
             _thin_ticks(axes.yaxis)
+        if self.labels:
+            short = short_names([label.name for label in self.labels], _LABEL_WIDTH, lines=1)
+            place_labels([replace(label, name=short[label.name]) for label in self.labels])
         more = f"; and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
-        return Drawing(self.title, f"{self.title}: {'; '.join(told[:_MOST_TOLD])}{more}.", self.figure)
+        text = f"{self.title}: {'; '.join(told[:_MOST_TOLD])}{more}."
+        return Drawing(self.title, text, self.figure, drawn_data(self.figure) if data is None else data)
 
     def _put(self, artist: Text | Legend) -> None:
         """Leave room in the heading for what has been put there."""

@@ -1,4 +1,4 @@
-"""Differences between arms: by arm, between series over the factor's levels, and as a map of levels and sizes."""
+"""Differences between series over the factor's levels, and as a map of levels and training sizes."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -10,31 +10,16 @@ from matplotlib.axes import Axes
 
 from harness.analysis.axis import is_geometric
 from harness.report.figures.canvas import Canvas, Drawing, from_to
-from harness.report.figures.marks_on_axes import Places, asides, draw_line, draw_mean
-from harness.report.style import INK, LABEL_SIZE, Mark, ordered_marks
+from harness.report.figures.marks_on_axes import Places, asides, draw_line
+from harness.report.style import INK, LABEL_SIZE, Mark, family_of, ordered_marks
 from harness.report.view import Row, Size, View, difference, interval_of, rows_of
 from harness.spec.formats import MINUS, count, counted, number, plain, points
 
-
-def differences(view: View) -> Drawing | None:
-    """Interval plot of the differences to the baseline, or to the arm that each is compared with."""
-    rows = view.grouped(view.comparisons(view.largest))
-    if not rows or (view.sizes and not view.study.series):
-        return None
-    canvas = Canvas(
-        f"Difference in test accuracy to {view.reference}{view.at_largest}",
-        f"Mean over paired seeds, {view.level} interval, in points; right of zero: better than {view.reference}.",
-    )
-    canvas.axes.axvline(0, color=INK, linewidth=1)
-    for place, row in enumerate(rows):
-        draw_mean(canvas.axes, place, row, view.looks[row["arm"]], of="difference", along="x")
-    names, values = [view.compared(row) for row in rows], [difference(row) for row in rows]
-    canvas.rows(names, values)
-    return canvas.finish("difference (points)", "", [" ".join(pair) for pair in zip(names, values, strict=True)])
+_OF_MAP = ["arm", "baseline", "level", "train_size", "difference", "ci_low", "ci_high"]
 
 
 @dataclass(frozen=True, eq=False)
-class _Gap:
+class Gap:
     """A series of arms against the arms that they are compared with: another series, or the baseline."""
 
     series: str
@@ -50,15 +35,15 @@ class _Gap:
     def sizes(self) -> list[int]:
         return sorted({int(row["train_size"]) for row in self.rows})
 
-    def at(self, size: Size) -> "_Gap":
+    def at(self, size: Size) -> "Gap":
         """What there is at one training size; all where `size` is None."""
         rows, crossings = (
             [row for row in part if size in (None, row["train_size"])] for part in (self.rows, self.crossings)
         )
-        return _Gap(self.series, self.other, rows, crossings)
+        return Gap(self.series, self.other, rows, crossings)
 
 
-def _gaps(view: View) -> list[_Gap]:
+def gaps_of(view: View) -> list[Gap]:
     """Each series against another one, or an arm outside it, where they are compared at two levels or more."""
     found: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in view.comparisons():
@@ -70,7 +55,7 @@ def _gaps(view: View) -> list[_Gap]:
     for pair, rows in found.items():
         rows.sort(key=lambda row: (row["train_size"], row["level"]))
         if len({row["level"] for row in rows}) > 1:
-            gaps.append(_Gap(*pair, rows, [row for row in crossed if (row["arm"], row["baseline"]) == pair]))
+            gaps.append(Gap(*pair, rows, [row for row in crossed if (row["arm"], row["baseline"]) == pair]))
     return gaps
 
 
@@ -79,9 +64,10 @@ def gap_by_level(view: View) -> Drawing | None:
 
     A line per pair of series; with several training sizes a line per size, and a panel per pair.
     """
-    if not (found := _gaps(view)):
+    if not (found := gaps_of(view)):
         return None
-    sizes = dict(zip(view.sizes, ordered_marks(len(view.sizes)), strict=True))
+    family = family_of(view.study.series[found[0].series][0].model)
+    sizes = dict(zip(view.sizes, ordered_marks(len(view.sizes), family), strict=True))
     panels = {gap.name: [(gap.at(size), look) for size, look in sizes.items()] for gap in found}
     if not sizes:
         panels = {"": [(gap, view.looks[gap.series]) for gap in found]}
@@ -91,6 +77,7 @@ def gap_by_level(view: View) -> Drawing | None:
     canvas = Canvas(
         f"Gap between series by {view.factor}",
         note,
+        finding=view.finding,
         height=3.4 if len(panels) == 1 else 2.3,
         panels=list(panels),
         columns=1,
@@ -114,7 +101,7 @@ def gap_by_level(view: View) -> Drawing | None:
     return canvas.finish(view.factor, "difference (points)", told)
 
 
-def _told(gap: _Gap) -> str:
+def _told(gap: Gap) -> str:
     return from_to(gap.name, [f"{difference(row)} at {plain(row['level'])}" for row in gap.rows])
 
 
@@ -128,7 +115,7 @@ def _draw_crossing(axes: Axes, row: Row, mark: Mark) -> None:
 
 def difference_map(view: View) -> Drawing | None:
     """Heat map of the difference between two series, training size by level, with where it changes sign."""
-    found = [gap for gap in _gaps(view) if gap.other in view.study.series and len(gap.sizes) > 1]
+    found = [gap for gap in gaps_of(view) if gap.other in view.study.series and len(gap.sizes) > 1]
     if not found:
         return None
     frontiers = [_frontier(gap, view) for gap in found]
@@ -138,27 +125,29 @@ def difference_map(view: View) -> Drawing | None:
         f"*: the {view.level} interval excludes zero."
         + f" Strokes: where the difference changes sign; upright: its {view.level} interval."
         * any(frontiers),
+        finding=view.finding,
         height=max(1.2, 0.42 * max(len(gap.sizes) for gap in found)) + 0.5,
         panels=[gap.name for gap in found],
         columns=1,
-        sharey=False,
+        share="x",
     )
     largest = max(abs(100 * row["difference"]) for gap in found for row in gap.rows) or 1
     for axes, gap, frontier in zip(canvas.panels, found, frontiers, strict=True):
         _draw_map(axes, gap, frontier, largest)
     told = [f"with {counted(n, 'image')} {_told(gap.at(n))}" for gap in found for n in (gap.sizes[0], gap.sizes[-1])]
     told += [str(row["statement"]).rstrip(".") for frontier in frontiers for row in frontier]
-    return canvas.finish(view.factor, "training images", told)
+    data = pd.DataFrame([row for gap in found for row in gap.rows])[_OF_MAP]
+    return canvas.finish(view.factor, "training images", told, data)
 
 
-def _frontier(gap: _Gap, view: View) -> list[Row]:
+def _frontier(gap: Gap, view: View) -> list[Row]:
     """Where the two are level, by increasing level; only where that lies within the measured sizes."""
     rows, shown = rows_of(view.findings.frontier, known="train_size"), {row["level"] for row in gap.rows}
     found = [row for row in rows if (row["arm"], row["baseline"]) == (gap.series, gap.other) and row["level"] in shown]
     return sorted(found, key=lambda row: float(row["level"]))
 
 
-def _draw_map(axes: Axes, gap: _Gap, frontier: list[Row], largest: float) -> None:
+def _draw_map(axes: Axes, gap: Gap, frontier: list[Row], largest: float) -> None:
     """Cells without a result are blank. A stroke at the right of a level's column is where the sign changes."""
     rows = pd.DataFrame(list(gap.rows)).assign(told=[_starred(row) for row in gap.rows])
     values, texts = (

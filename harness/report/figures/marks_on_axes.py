@@ -1,18 +1,25 @@
-"""What figures draw: means with intervals, seeds, the baseline across a figure, and axes of levels or sizes."""
+"""What figures draw: means with intervals, seeds, the baseline across a figure, and axes of levels or sizes.
+
+Each line that shows numbers has a label of PART, which `drawn_data` reads back: the data behind a figure is what is
+drawn. Seeds lie behind their mean, at its place.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-from matplotlib.transforms import ScaledTranslation
 
-from harness.report.style import BASELINE_COLOUR, MUTED, Mark
+from harness.report.style import MUTED, Mark
 from harness.report.view import Row, interval_of
 from harness.spec.formats import number, plain
 
-BASELINE = Mark(BASELINE_COLOUR, "", "--")  # of a baseline that is drawn across a figure
+PART = "{}\t{}"  # what a line shows, and of which arm or pair of arms; names hold no tabs
+_COLUMNS = ("panel", "part", "of", "x", "y")
 
 
 def interval_note(level: str, varied: str) -> str:
@@ -20,48 +27,68 @@ def interval_note(level: str, varied: str) -> str:
     return f"Dots: seeds. Bars: {level} intervals of the mean over {varied} (from 3 seeds on)."
 
 
+def drawn_data(figure: Figure) -> pd.DataFrame:
+    """Every number that a figure shows, as drawn: panel, part (`mean`, `interval`, `seed`, ...), of which arm, x, y.
+
+    An interval has two rows, its ends.
+    """
+    rows = []
+    for axes in figure.axes:
+        panel = " ".join(axes.get_title(loc="left").split())
+        for line in axes.lines:
+            part, told, name = str(line.get_label()).partition("\t")
+            places = np.broadcast_arrays(*(np.asarray(each, dtype=np.float64) for each in line.get_data()))
+            rows += [(panel, part, name, float(x), float(y)) for x, y in zip(*places, strict=True) if told]
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
 def draw_mean(axes: Axes, place: float, row: Row, mark: Mark, *, of: str = "mean", along: str = "y") -> None:
     """A marker at a row's value in percent or points, and a bar over its interval, along "x" or "y", if any."""
+    named = f"{row['arm']} - {row['baseline']}" if of == "difference" else str(row["arm"])
     if interval := interval_of(row):
-        ends = _turned([place, place], [100 * end for end in interval], along)
-        axes.plot(*ends, color=mark.colour, linewidth=2.2, solid_capstyle="butt", zorder=3)
-    at = _turned([place], [100 * row[of]], along)
-    axes.plot(*at, markersize=6.5, markeredgecolor="white", zorder=4, **mark.point)
+        ends, label = _turned([place, place], [100 * end for end in interval], along), PART.format("interval", named)
+        axes.plot(*ends, color=mark.colour, linewidth=1.3, solid_capstyle="butt", zorder=3, label=label)
+    at, label = _turned([place], [100 * row[of]], along), PART.format(of, named)
+    axes.plot(*at, markersize=5, markeredgecolor="white", markeredgewidth=0.7, zorder=4, label=label, **mark.point)
 
 
 def draw_line(
     axes: Axes, xs: Sequence[float], rows: Sequence[Row], mark: Mark, *, of: str = "mean", curve: Any = None
 ) -> None:
     """A line through the rows' values, or a curve in its place (its xs and ys), and each value with its interval."""
-    axes.plot(*(curve or (xs, [100 * row[of] for row in rows])), linewidth=1.2, **mark.line)
+    label = PART.format("law", rows[0]["arm"]) if curve else None
+    axes.plot(*(curve or (xs, [100 * row[of] for row in rows])), linewidth=1.2, label=label, **mark.line)
     for x, row in zip(xs, rows, strict=True):
         draw_mean(axes, x, row, mark, of=of)
 
 
 def draw_seeds(
-    axes: Axes, places: Sequence[float], values: Sequence[float], mark: Mark, *, along: str = "y", aside: int = -6
+    axes: Axes, places: Sequence[float], values: Sequence[float], mark: Mark, of: str, *, along: str = "y"
 ) -> None:
-    """A small dot per seed at its fraction in percent, `aside` (points) off the mean, whose bar would hide it."""
+    """A small dot per seed of an arm at its fraction in percent, behind the mean."""
     known = [(place, 100 * value) for place, value in zip(places, values, strict=True) if number(value) is not None]
     xs, ys = _turned([place for place, _ in known], [value for _, value in known], along)
-    shift = ScaledTranslation(*_turned(aside / 72, 0, along), axes.figure.dpi_scale_trans)
-    axes.update_datalim(list(zip(xs, ys, strict=True)))  # which those set aside are not counted in
-    look = replace(mark, marker="o").point
-    axes.plot(xs, ys, markersize=3.2, markeredgewidth=0, alpha=0.65, zorder=2, transform=axes.transData + shift, **look)
+    look = replace(mark, marker="o").point | {"label": PART.format("seed", of)}
+    axes.plot(xs, ys, markersize=4.2, markeredgewidth=0, alpha=0.4, zorder=2, **look)
 
 
 def draw_arm(axes: Axes, place: float, row: Row, runs: Sequence[Row], mark: Mark, *, along: str = "y") -> None:
-    """An arm's mean accuracy with its interval (along "x" or "y"), and its seeds beside it."""
-    draw_seeds(axes, [place] * len(runs), [run["test_accuracy"] for run in runs], mark, along=along)
+    """An arm's mean accuracy with its interval (along "x" or "y"), and its seeds behind it."""
+    draw_seeds(axes, [place] * len(runs), [run["test_accuracy"] for run in runs], mark, row["arm"], along=along)
     draw_mean(axes, place, row, mark, along=along)
 
 
-def draw_baseline(axes: Axes, row: Row, *, along: str = "y") -> None:
-    """The baseline's mean accuracy across the figure, with its interval as a band."""
+def draw_baseline(axes: Axes, row: Row, mark: Mark, *, along: str = "y") -> None:
+    """The baseline's mean accuracy across the figure, with its interval as a band, in the colour of its mark."""
     line, band = (axes.axvline, axes.axvspan) if along == "x" else (axes.axhline, axes.axhspan)
     if interval := interval_of(row):
-        band(*(100 * end for end in interval), color=BASELINE.colour, alpha=0.15, linewidth=0)
-    line(100 * row["mean"], linewidth=1.2, **BASELINE.line)
+        band(*(100 * end for end in interval), color=mark.colour, alpha=0.15, linewidth=0)
+    line(100 * row["mean"], linewidth=1.2, label=PART.format("mean", row["arm"]), **across(mark).line)
+
+
+def across(mark: Mark) -> Mark:
+    """The look of a baseline that is drawn across a figure."""
+    return replace(mark, marker="", dash="--")
 
 
 def _turned(place: Any, value: Any, along: str) -> tuple[Any, Any]:

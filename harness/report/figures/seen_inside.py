@@ -61,7 +61,7 @@ def attention_rollout(view: View) -> Drawing | None:
         height=1.5,
         panels=[arm if not place else "" for arm in found for place in range(2 * most)],
         columns=2 * most,
-        sharey=False,
+        share="x",
     )
     told, panels = [], iter(canvas.panels)
     for arm, seen in found.items():
@@ -129,7 +129,7 @@ def block_similarity(view: View) -> Drawing | None:
         "CKA over test images. 1: the same but for a rotation and a factor; 0: unrelated.",
         height=2.3,
         panels=list(found) if len(found) > 1 else ("",),
-        sharey=False,
+        share="x",
     )
     told = []
     for axes, (arm, seen) in zip(canvas.panels, found.items(), strict=True):
@@ -211,7 +211,7 @@ def _spread(view: View, part: str, most: int = _MOST_ARMS) -> list[InsideArm]:
 
 def _images(title: str, note: str, arms: list[str]) -> Canvas:
     """A canvas with an image per arm."""
-    return Canvas(title, note, height=2.0, panels=arms, columns=3, sharey=False)
+    return Canvas(title, note, height=2.0, panels=arms, columns=3, share="x")
 
 
 def _show(axes: Axes, image: Array, **how: Any) -> None:

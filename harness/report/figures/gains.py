@@ -1,0 +1,176 @@
+"""Differences to the reference arm: by training size, by technique with families side by side, by arm."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from harness.report.figures.canvas import Canvas, Drawing, from_to
+from harness.report.figures.gaps import gaps_of
+from harness.report.figures.marks_on_axes import PART, Places, asides, draw_line, draw_mean
+from harness.report.style import FAMILIES, INK, LABEL_SIZE, Mark, family_of, ordered_marks, second_factor, shaded
+from harness.report.view import Row, View, difference
+from harness.spec import GapShrinks
+from harness.spec.formats import MINUS, count, counted, number, plain
+
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # of families
+
+
+def lead_by_size(view: View) -> Drawing | None:
+    """The lead over the baseline, or the reference arm, by the number of training images.
+
+    A line per arm; of series a panel per pair, and a line per level. Where a claim is about its slope, the fitted line.
+    """
+    if not view.sizes or not (panels := _leads(view)):
+        return None
+    slopes = _slopes(view)
+    canvas = Canvas(
+        f"Lead over {view.reference} by training images",
+        f"Mean difference with its {view.level} interval over {view.varied}; above zero: better than {view.reference}."
+        + " Dotted: the straight line whose slope a claim is about." * bool(slopes),
+        finding=view.finding,
+        height=3.4 if len(panels) == 1 else 2.3,
+        panels=list(panels),
+        columns=1,
+    )
+    places, told = Places(view.sizes, geometric=True), []
+    for axes, lines in zip(canvas.panels, panels.values(), strict=True):
+        axes.axhline(0, color=INK, linewidth=1)
+        for (name, (mark, rows)), aside in zip(lines.items(), asides(len(lines)), strict=True):
+            draw_line(axes, [places.at(row["train_size"], aside) for row in rows], rows, mark, of="difference")
+            canvas.key[name] = mark
+            if (slope := slopes.get((rows[0]["arm"], rows[0]["baseline"]))) is not None:
+                _draw_slope(axes, rows, slope, mark)
+            ends = [f"{difference(row)} at {counted(row['train_size'], 'image')}" for row in rows]
+            told.append(from_to(view.compared(rows[0]), ends))
+        places.set_on(axes, count)
+    return canvas.finish("training images", "lead (points)", told)
+
+
+def _leads(view: View) -> dict[str, dict[str, tuple[Mark, list[Row]]]]:
+    """By panel and by name: the look and the rows of each line, by training size."""
+    rows = view.comparisons()
+    if not view.study.series:
+        found = {of_arm[0]["arm"]: of_arm for of_arm in view.by_arm(rows).values()}
+        return {"": {view.compared(row[0]): (view.looks[arm], row) for arm, row in found.items()}} if found else {}
+    panels = {}
+    for gap in gaps_of(view):
+        levels = sorted({float(row["level"]) for row in gap.rows})
+        marks = ordered_marks(len(levels), family_of(view.study.series[gap.series][0].model))
+        of_level = {level: [row for row in gap.rows if row["level"] == level] for level in levels}
+        panels[gap.name] = {
+            f"{view.factor} {plain(level)}": (mark, of_level[level]) for level, mark in zip(levels, marks, strict=True)
+        }
+    return panels
+
+
+def _slopes(view: View) -> dict[tuple[str, str], float]:
+    """Points per 10x training images of each pair of arms whose slope a claim is about."""
+    claims = [claim for claim in view.study.claims if isinstance(claim, GapShrinks) and claim.along == "train_size"]
+    asked = {frozenset((claim.leader, claim.follower)) for claim in claims}
+    return {
+        (row["arm"], row["baseline"]): 100 * row["slope"]
+        for row in view.along(view.findings.slopes, factor=False)
+        if frozenset((row["arm"], row["baseline"])) in asked and number(row["slope"]) is not None
+    }
+
+
+def _draw_slope(axes: Axes, rows: Sequence[Row], slope: float, mark: Mark) -> None:
+    """The least-squares line, which passes through the mean of its points."""
+    xs = np.log10([float(row["train_size"]) for row in rows])
+    middle = 100 * float(np.mean([row["difference"] for row in rows]))
+    ends = np.array([xs.min(), xs.max()])
+    label = PART.format("slope", f"{rows[0]['arm']} - {rows[0]['baseline']}")
+    heights = middle + slope * (ends - xs.mean())
+    axes.plot(10**ends, heights, color=mark.colour, linestyle=":", linewidth=1.4, zorder=1, label=label)
+
+
+def gains(view: View) -> Drawing | None:
+    """What each technique gives each family of models over its own reference arm, families side by side."""
+    study, places = view.study, second_factor(view.study)
+    families = {arm.name: family_of(arm.model) for arm in study.all_arms}
+    found: dict[tuple[int, int], dict[str, Row]] = defaultdict(dict)
+    for row in view.comparisons(view.largest):
+        if families[row["arm"]] == families[row["baseline"]]:
+            found[places[row["arm"]], places[row["baseline"]]][families[row["arm"]]] = row
+    if study.series or not any(len(of_families) > 1 for of_families in found.values()):
+        return None
+    shown = [family for family in FAMILIES if any(family in rows for rows in found.values())]
+    looks = {family: Mark(shaded(family), _MARKERS[place]) for place, family in enumerate(shown)}
+    canvas = Canvas(
+        f"Gain by {view.factor}{view.at_largest}",
+        f"Mean difference of test accuracy over paired seeds to the same model without it, {view.level} interval, in "
+        "points; right of zero: better.",
+        finding=view.finding,
+    )
+    canvas.key |= {FAMILIES[family]: look for family, look in looks.items()}
+    canvas.axes.axvline(0, color=INK, linewidth=1)
+    names = _techniques(found)
+    canvas.rows(list(names.values()), [""] * len(names), least=0.19 * len(shown) + 0.14)
+    told = []
+    for place, (technique, name) in enumerate(names.items()):
+        for family, row in found[technique].items():
+            at = place + 0.36 * (shown.index(family) - (len(shown) - 1) / 2)
+            draw_mean(canvas.axes, at, row, looks[family], of="difference", along="x")
+            canvas.axes.text(
+                1.03,
+                at,
+                difference(row),
+                transform=canvas.axes.get_yaxis_transform(),
+                color=looks[family].colour,
+                va="center",
+                size=LABEL_SIZE,
+                clip_on=False,
+            )
+            told.append(f"{name}, {FAMILIES[family]} {difference(row)}")
+    return canvas.finish("gain (points)", "", told)
+
+
+def _techniques(found: Mapping[tuple[int, int], Mapping[str, Row]]) -> dict[tuple[int, int], str]:
+    """What the arms of a row share of their names, less what they gain on where that is not the same for all."""
+    several = len({reference for _, reference in found}) > 1
+    names = {}
+    for key, rows in found.items():
+        arm, other = (_shared([str(row[side]) for row in rows.values()]) for side in ("arm", "baseline"))
+        names[key] = f"{arm} {MINUS} {other}" if several else arm
+    return names
+
+
+def _shared(names: Sequence[str]) -> str:
+    """The words with which all names end, else the first name; of one name, what follows its first comma."""
+    words = [name.split(" ") for name in names]
+    if len(names) == 1:
+        return names[0].partition(", ")[2] or names[0]
+    most = min(map(len, words)) - 1
+    same = next((n for n in range(most, 0, -1) if len({tuple(each[-n:]) for each in words}) == 1), 0)
+    return " ".join(words[0][-same:]) if same else names[0]
+
+
+def differences(view: View) -> list[Drawing]:
+    """Interval plots of the differences, one for each arm that others are compared with.
+
+    Those between series stand in figures of their own.
+    """
+    if view.sizes and not view.study.series:
+        return []
+    between = {(row["arm"], row["baseline"]) for gap in gaps_of(view) if view.has_partners for row in gap.rows}
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in view.grouped(view.comparisons(view.largest)):
+        if (row["arm"], row["baseline"]) not in between:
+            found[row["baseline"]].append(row)
+    return [_interval_plot(view, reference, rows) for reference, rows in found.items()]
+
+
+def _interval_plot(view: View, reference: str, rows: list[Row]) -> Drawing:
+    canvas = Canvas(
+        f"Difference in test accuracy to {reference}{view.at_largest}",
+        f"Mean over paired seeds, {view.level} interval, in points; right of zero: better than {reference}.",
+        finding=view.finding,
+    )
+    canvas.axes.axvline(0, color=INK, linewidth=1)
+    for place, row in enumerate(rows):
+        draw_mean(canvas.axes, place, row, view.looks[row["arm"]], of="difference", along="x")
+    names, values = [str(row["arm"]) for row in rows], [difference(row) for row in rows]
+    canvas.rows(names, values)
+    return canvas.finish("difference (points)", "", [" ".join(pair) for pair in zip(names, values, strict=True)])
