@@ -12,7 +12,7 @@ Cost: smoke 55 s, laptop 33 min on 2 cores; `make study NAME=norm [SCALE=smoke]`
 """
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from harness.spec import Answer, Arm, Better, Equivalent, GainsMore, Scale, Study, ViTSpec
 from studies import _recipes as r
@@ -81,6 +81,38 @@ def _scale(base: Scale, spec: ViTSpec, depths: tuple[int, ...], minutes: float |
     return replace(base, recipe=recipe, arms=_arms(spec, depths), claims=claims, answer=answer, minutes=minutes)
 
 
+def _with_other_norms(scale: Scale, spec: ViTSpec) -> Scale:
+    """Two more series: RMSNorm in pre-norm blocks, and QK-norm in post-norm blocks without warm-up."""
+    series: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
+        ("pre-norm, RMSNorm", {"norm_type": "rms"}, {}),
+        ("post-norm, QK-norm, no warm-up", {"norm": "post", "qk_norm": True}, {"recipe.warmup": 0.0}),
+    )
+    depths, arms = sorted({arm.model.depth for arm in scale.arms if isinstance(arm.model, ViTSpec)}), list(scale.arms)
+    for name, parts, changes in series:
+        for depth in depths:
+            model = replace(spec, depth=depth, **parts)
+            arms.append(Arm(f"{name}, {depth} blocks", model, level=depth, series=name, changes=changes))
+    deepest = f", {depths[-1]} blocks"
+    claims = (
+        Equivalent(
+            statement="RMSNorm is as good as LayerNorm.",
+            source="arXiv 1910.07467",
+            conditions="recurrent models and transformers for language; the bound of one point is ours",
+            arm="pre-norm, RMSNorm" + deepest,
+            to="pre-norm" + deepest,
+            within=0.01,
+        ),
+        Better(
+            kind="hypothesis",
+            statement="Without warm-up a deep post-norm transformer trains better with QK-norm.",
+            source="our own hypothesis, after arXiv 2302.05442, section 2",
+            arm="post-norm, QK-norm, no warm-up" + deepest,
+            than="post-norm, no warm-up" + deepest,
+        ),
+    )
+    return replace(scale, arms=tuple(arms), claims=(*scale.claims, *claims))
+
+
 SMOKE = replace(
     r.AT_SMOKE,
     recipe=replace(r.SMOKE, updates=60, optimizer="adamw", learning_rate=3e-3),
@@ -93,6 +125,8 @@ LAPTOP = replace(
     search=r.ADAMW_SEARCH,
 )
 
+VIT_S = ViTSpec.preset("S", patch_size=16)
+
 STUDY = Study(
     question="Pre-norm or post-norm: which trains better, at which depth, and which of them needs warm-up?",
     source="arXiv 2002.04745 and arXiv 2010.11929, equations 2 and 3",
@@ -102,8 +136,8 @@ STUDY = Study(
     scales={
         "smoke": _scale(SMOKE, r.VIT_SMOKE, (2, 6), 0.9),
         "laptop": _scale(LAPTOP, r.VIT_XS, (2, 12), 33),
-        "gpu": _scale(r.AT_GPU, r.VIT_CIFAR, (3, 6, 12), 580),
-        "paper": _scale(r.AT_PAPER, ViTSpec.preset("S", patch_size=16), (6, 12, 24)),
+        "gpu": _with_other_norms(_scale(r.AT_GPU, r.VIT_CIFAR, (3, 6, 12), 860), r.VIT_CIFAR),
+        "paper": _with_other_norms(_scale(r.AT_PAPER, VIT_S, (6, 12, 24)), VIT_S),
     },
     changes_after_first_look=r.at_laptop(
         r.RESNET_RATES_MOVED,

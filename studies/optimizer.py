@@ -14,7 +14,7 @@ Cost: smoke 45 s, laptop 27 min on 2 cores; `make study NAME=optimizer [SCALE=sm
 from dataclasses import replace
 from typing import Any
 
-from harness.spec import Answer, Arm, Better, GainsMore, ModelSpec, Scale, Space, Study, ViTSpec
+from harness.spec import Answer, Arm, Better, Equivalent, GainsMore, ModelSpec, Scale, Space, Study, ViTSpec
 from studies import _recipes as r
 
 OPTIMIZERS: dict[str, tuple[dict[str, Any], Space]] = {
@@ -28,7 +28,21 @@ OPTIMIZERS: dict[str, tuple[dict[str, Any], Space]] = {
 """What each arm changes in the recipe, and its ranges."""
 
 
-def _arms(family: str, model: ModelSpec) -> tuple[Arm, ...]:
+OTHERS: dict[str, tuple[dict[str, Any], Space]] = {
+    "schedule-free": (
+        {"recipe.schedule": "constant", "recipe.optimizer": "schedule_free", "recipe.learning_rate": 3e-3},
+        r.ADAMW_RANGES,
+    ),
+    "SAM": ({"recipe.optimizer": "adamw", "recipe.learning_rate": 3e-3, "recipe.sam_radius": 0.1}, r.ADAMW_RANGES),
+} | {
+    f"{name}, plain images": (changes | {"recipe.augmentation": r.NO_AUGMENTATION}, ranges)
+    for name, (changes, ranges) in OPTIMIZERS.items()
+    if name != "SGD"
+}
+"""Of the scales that have more time: schedule-free AdamW; SAM around AdamW, at twice the compute; no augmentation."""
+
+
+def _arms(family: str, model: ModelSpec, optimizers: dict[str, tuple[dict[str, Any], Space]]) -> tuple[Arm, ...]:
     return tuple(
         Arm(
             f"{family}, {name}",
@@ -37,24 +51,53 @@ def _arms(family: str, model: ModelSpec) -> tuple[Arm, ...]:
             against=None if (family, name) == ("ResNet", "AdamW") else f"{family}, AdamW",
             changes=changes,
         )
-        for name, (changes, _) in OPTIMIZERS.items()
+        for name, (changes, _) in optimizers.items()
     )
 
 
-def _scale(base: Scale, vit: ViTSpec, minutes: float | None = None) -> Scale:
-    first, *others = _arms("ResNet", base.baseline.model)
-    vit_first, *vit_others = _arms("ViT", vit)
+def _scale(base: Scale, vit: ViTSpec, minutes: float | None = None, *, more: bool = False) -> Scale:
+    optimizers = OPTIMIZERS | (OTHERS if more else {})
+    first, *others = _arms("ResNet", base.baseline.model, optimizers)
+    vit_first, *vit_others = _arms("ViT", vit, optimizers)
     arms = (*others, replace(vit_first, against=first.name), *vit_others)
-    ranges = {arm.name: _ranges(*arm.name.split(", ")) for arm in (first, *arms)}
+    ranges = {arm.name: _ranges(*arm.name.split(", ", 1)) for arm in (first, *arms)}
     search = replace(base.search, by_family={}, by_arm=ranges)
-    return replace(base, baseline=first, arms=arms, search=search, minutes=minutes)
+    claims = (SAM, SCHEDULE_FREE, AUGMENTED) if more else ()
+    return replace(base, baseline=first, arms=arms, search=search, claims=claims, minutes=minutes)
 
 
 def _ranges(family: str, optimizer: str) -> Space:
     own = {"AdamW": r.RESNET_ADAMW, "Muon": r.RESNET_MUON} if family == "ResNet" else {}
-    return {**OPTIMIZERS[optimizer][1], **own.get(optimizer, {})}
+    if family == "ResNet":
+        own |= {name: own["Muon" if name.startswith("Muon") else "AdamW"] for name in OTHERS}
+    return {**(OPTIMIZERS | OTHERS)[optimizer][1], **own.get(optimizer, {})}
 
 
+SAM = GainsMore(
+    statement="A vision transformer gains more from SAM than a ResNet does.",
+    source="arXiv 2106.01548, Table 2",
+    conditions="ImageNet without strong augmentation: ViT-B/16 +5.3 points, ResNet-152 +0.8; at twice the compute",
+    arm="ViT, SAM",
+    start="ViT, AdamW",
+    other="ResNet, SAM",
+    other_start="ResNet, AdamW",
+)
+SCHEDULE_FREE = Equivalent(
+    statement="Schedule-free AdamW is as good as AdamW with a cosine schedule, for a vision transformer.",
+    source="arXiv 2405.15682, section 5",
+    conditions="ViT-S/16, ImageNet, of 28 problems; the bound of one point is ours",
+    arm="ViT, schedule-free",
+    to="ViT, AdamW",
+    within=0.01,
+)
+AUGMENTED = GainsMore(
+    statement="A vision transformer gains more from Muon over AdamW with augmented images than with plain ones.",
+    source="arXiv 2605.24770",
+    arm="ViT, Muon",
+    start="ViT, AdamW",
+    other="ViT, Muon, plain images",
+    other_start="ViT, AdamW, plain images",
+)
 DEPENDS = "A vision transformer gains more from AdamW over SGD than a ResNet does."
 MUON = "Muon is better than AdamW at equal training."
 
@@ -73,9 +116,9 @@ STUDY = Study(
         "laptop": _scale(
             replace(r.AT_LAPTOP, seeds=tuple(range(3, 11)), search=replace(r.SHORT_SEARCH, repeats=4)), r.VIT_XS, 27
         ),
-        "gpu": _scale(replace(r.AT_GPU, search=replace(r.GPU_SEARCH, space={})), r.VIT_CIFAR, 258),
+        "gpu": _scale(replace(r.AT_GPU, search=replace(r.GPU_SEARCH, space={})), r.VIT_CIFAR, 690, more=True),
         "paper": _scale(
-            replace(r.AT_PAPER, search=replace(r.PAPER_SEARCH, space={})), ViTSpec.preset("S", patch_size=16)
+            replace(r.AT_PAPER, search=replace(r.PAPER_SEARCH, space={})), ViTSpec.preset("S", patch_size=16), more=True
         ),
     },
     claims=(
