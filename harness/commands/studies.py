@@ -174,7 +174,7 @@ def _text(value: Any) -> str:
     *("--patience", "patience_seconds"),
     type=ABOVE_0,
     default=600.0,
-    help="Seconds after which a training without progress is ended and tried again (engine processes).",
+    help="Seconds after which a training without progress is ended and tried again (not with engine inline).",
 )
 @click.option("--retry-out-of-memory", is_flag=True, help="Train again what ran out of memory earlier.")
 @click.option("--accept-code-change", is_flag=True, help="Mix with results of other training code; the report says so.")

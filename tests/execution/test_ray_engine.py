@@ -132,3 +132,14 @@ def test_the_cards_that_ray_assigns_are_named_as_torch_counts_them(
 def test_a_token_lies_where_nothing_has_to_be_made(tmp_path: Path) -> None:
     assert token_for(tmp_path / "new" / "results").parent == tmp_path
     assert token_for(tmp_path).parent == tmp_path
+
+
+@needs_ray
+@pytest.mark.parametrize("name", ["torch", "NUMERICS"])
+def test_a_node_of_other_software_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.execution.engines import node
+
+    monkeypatch.setattr(node, "settle", lambda: None)
+    own = node.software()
+    question = node.Question(software=own | {name: "0"}, token=tmp_path / "token", hashes={}, check=())
+    assert f"it has {name} {own[name]} (the coordinator has 0)." in node.look(question).refusal

@@ -11,7 +11,7 @@ from what_is_kept import kept
 TEXT = '''
 """Do wider transformers do better on digits?"""
 from dataclasses import replace
-from harness.spec import Arm, DataSpec, LogUniform, Recipe, Scale, Search, Study, ViTSpec
+from harness.spec import Arm, DataSpec, LogUniform, Pretraining, Recipe, Scale, Search, StartFrom, Study, ViTSpec
 
 VIT = ViTSpec(patch_size=4, width=8, depth=1, heads=1, pool="mean")
 STUDY = Study(

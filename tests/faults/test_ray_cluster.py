@@ -11,14 +11,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from PIL import Image
-from small_study import FaultStudy
+from small_study import TEXT, FaultStudy
 from stage import Launch
 from test_processes import reaches, session, wait_until
 from what_is_kept import differences
@@ -30,6 +30,10 @@ if importlib.util.find_spec("ray") is None:
 LIMIT_SECONDS = 240.0  # of a launch: every node loads torch in several processes
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * LIMIT_SECONDS)]
 
+STARTED = (
+    "start_from=StartFrom(pretraining=Pretraining(data=DataSpec(source='digits', train_size=60, validation_size=40), "
+    "recipe=Recipe(updates=8, batch_size=8, evaluations=1, precision='fp32')))"
+)
 HANG = "half a line of evaluated:journal.jsonl#3"
 
 
@@ -111,7 +115,7 @@ def hung(study: FaultStudy, nodes: Nodes, **environment: str) -> Launch:
         is_there = log.exists() and log.read_text().splitlines().count(place) >= int(times)
         return is_there and any(study.place.glob("work/runs/*/checkpoint-*.pt"))
 
-    wait_until(hangs)
+    wait_until(hangs, LIMIT_SECONDS)
     return launch
 
 
@@ -126,12 +130,17 @@ def resumed(study: FaultStudy) -> bool:
 
 
 @pytest.mark.parametrize("apart", ["", "1"], ids=["shared folder", "folders of their own"])
-def test_two_nodes_leave_what_one_process_leaves(
-    study: FaultStudy, undisturbed: dict[str, Any], nodes: Nodes, apart: str
-) -> None:
+def test_two_nodes_leave_what_one_process_leaves(fresh: Callable[[], FaultStudy], nodes: Nodes, apart: str) -> None:
+    one, two = fresh(), fresh()
+    for study in (one, two):
+        study.file.write_text(TEXT.replace("evaluations=2,", f"evaluations=2, {STARTED},"))
+    one.finish()
     nodes.need("b", "c")
-    assert_ends_as(undisturbed, study, launched(study, nodes, apart=apart))
-    assert not list(study.results.rglob(".*.tmp"))
+    assert_ends_as(one.kept(), two, launched(two, nodes, apart=apart))
+    assert (
+        len(list(two.results.glob("work/pretrained/*/result.json"))) == 2
+    )  # one for each arm, which all its runs share
+    assert not list(two.results.rglob(".*.tmp"))
 
 
 def test_the_runs_of_nodes_that_are_lost_go_on_where_a_new_node_joins(

@@ -91,19 +91,17 @@ class _Cluster:
 
     def serve(self) -> None:
         """Look at the nodes, then do what the coordinator asks for."""
-        self._settle()
-        while True:
-            try:
-                if self._pipe.poll(POLL_SECONDS) and not self._hear(self._pipe.recv()):
-                    return
+        try:
+            self._settle()
+            while not self._pipe.poll(POLL_SECONDS) or self._hear(self._pipe.recv()):
                 self._handle_ended()
                 if time.monotonic() - self._read_at > NEWS_SECONDS:
                     self._read_board()
                 if time.monotonic() - self._seen_at > NODES_SECONDS:
                     self._look_around()
                 self._hand_out()
-            except ray.exceptions.RayError as error:
-                raise lost(self._asked) from error
+        except ray.exceptions.RayError as error:
+            raise lost(self._asked) from error
 
     def _hear(self, asked: Any) -> bool:
         match asked:

@@ -30,6 +30,7 @@ from harness.training.numerics import NUMERICS
 BEAT_SECONDS = 0.5
 BOARD_SECONDS = 60.0  # how long a run goes on without an answer from the coordinator's machine
 TURN_SECONDS = 120.0  # how long a run waits for the process of a launch that was lost to let go of its folder
+FORGOTTEN_SECONDS = 3600.0  # after which a node's own folder that nobody has locked is removed
 PREFIX = "patchbench-ray-"  # of a node's own folders, among its temporary files
 LOCK = ".node.tmp"
 LAUNCHED_IN = "PATCHBENCH_LAUNCHED_IN"  # names the folder that the coordinator works in
@@ -219,8 +220,12 @@ def devices_of(kind: str) -> Slot:
 
 
 def _remove_forgotten() -> None:
-    """Remove folders of runs whose process was killed."""
+    """Remove folders of runs whose process was killed; not new ones, which may not be locked yet, nor other users'."""
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError, InvalidInput), open_to_append(path / LOCK) as lock:
-            if try_lock(lock):
-                shutil.rmtree(path)
+        with contextlib.suppress(OSError, InvalidInput):
+            known = path.lstat()
+            if known.st_uid != os.getuid() or time.time() - known.st_mtime < FORGOTTEN_SECONDS:
+                continue
+            with open_to_append(path / LOCK) as lock:
+                if try_lock(lock):
+                    shutil.rmtree(path)
