@@ -62,7 +62,7 @@ def act_out(monkeypatch: pytest.MonkeyPatch, processes: Options, witness: Witnes
                 there.close()
 
         monkeypatch.setattr("harness.execution.engines.processes.Call", Acted)
-        monkeypatch.setattr(runner, "prepare", lambda *asked: Prepared(devices=cards, data=()))
+        monkeypatch.setattr("harness.execution.engines.processes.prepare", lambda *_: Prepared(devices=cards, data=()))
         monkeypatch.setattr(runner, "Mirror", Nobody)
         monkeypatch.setattr(runner, "keep_best", lambda items: None)
         monkeypatch.setattr(runner, "export_models", lambda *asked: None)
