@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 from rich.console import Console
 
-from harness.commands import machine, results, studies
+from harness.commands import machine, results, studies, takeaway_verbs
 from harness.commands.options import DEFECT, INTERRUPTED, USER_ERROR
 from harness.console import tell_error
 from harness.execution.stopping import StudyInterrupted
@@ -53,6 +53,7 @@ for verb in (
         results.sync,
         results.ui,
     ),
+    *(takeaway_verbs.table, takeaway_verbs.figures),
     *(machine.doctor, machine.bench, machine.data),
 ):
     cli.add_command(verb)

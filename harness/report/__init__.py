@@ -26,7 +26,7 @@ __all__ = ["document", "write_index", "write_report"]
 
 
 def write_report(records: StudyRecords, findings: Findings, folder: Path) -> list[Path]:
-    """Write figures and inside/*.png and *.svg, report.html, REPORT.md, report.json and the tables of what was found.
+    """Write figures and inside/*.png, report.html, REPORT.md, report.json and the tables of what was found.
 
     Returns their paths. Equal records and findings give equal bytes.
     Figures of an earlier report that no longer apply are removed; a user's own stay.
@@ -34,7 +34,6 @@ def write_report(records: StudyRecords, findings: Findings, folder: Path) -> lis
     content, places = content_of(records, findings), StudyFolder(folder)
     said = document(records, findings, content.figures)
     outputs = {folder / figure.address: figure.png for figure in content.figures}
-    outputs |= {(folder / figure.address).with_suffix(".svg"): figure.svg for figure in content.figures}
     for name, text in (
         ("report.html", page(content)),
         ("REPORT.md", markdown(content)),

@@ -13,12 +13,13 @@ from harness.report import origin_tables, result_tables
 from harness.report.figures import drawings
 from harness.report.own_figures import own_figures
 from harness.report.result_tables import crossings_table
-from harness.report.style import Drawn, png, svg, theme
+from harness.report.style import Drawn, png, theme
 from harness.report.table import Table
 from harness.report.view import View, rows_of
 from harness.spec.formats import NONE, count, counted, magnitude, words
 from harness.spec.verdicts import Tally, tally_of
 
+_DPI, _COLOURS = 160, 64  # of figures in a report, which hold each twice: what readers do not see is left out
 _MOST_MODELS = 5  # that a page's head names one by one
 
 NO_ANSWER = "No run has finished yet, so there is no answer."
@@ -121,9 +122,10 @@ def drawn(view: View, most: int | None = None) -> list[Drawn]:
     found = []
     with theme():
         for number, (name, section, drawing) in enumerate(islice(drawings(view), most), start=1):
-            written, place = (png(drawing.figure), svg(drawing.figure)), "inside" if section == "inside" else "figures"
+            pixels = png(drawing.figure, dpi=_DPI, colours=256 if section == "inside" else _COLOURS)
+            place = "inside" if section == "inside" else "figures"
             address = f"{place}/{name}.png"
-            found.append(Drawn(name, section, drawing.title, drawing.text, number, address, *written))
+            found.append(Drawn(name, section, drawing.title, drawing.text, number, address, pixels))
     return found
 
 

@@ -65,13 +65,12 @@ def own_figures(records: StudyRecords, first: int = 1) -> tuple[list[Drawn], tup
     """The figures that were kept, numbered from `first`, and a sentence for each that is not there."""
     found, cautions = list[Drawn](), []
     for kept in kept_figures(records):
-        name, failure, files = kept["name"], kept["failure"], dict[str, bytes]()
+        name, failure, pixels = kept["name"], kept["failure"], b""
         if not failure and (records.folder is None or kept["runs"] != runs_of(records)):
             failure = "it was drawn from other runs"
         elif not failure and records.folder is not None:
             try:
-                figures = StudyFolder(records.folder).figures
-                files = {kind: read_bytes(figures / f"{name}.{kind}") for kind in ("png", "svg")}
+                pixels = read_bytes(StudyFolder(records.folder).figures / f"{name}.png")
             except RecordsError as error:
                 failure = str(error).removesuffix(".")
         if failure:
@@ -79,5 +78,5 @@ def own_figures(records: StudyRecords, first: int = 1) -> tuple[list[Drawn], tup
             cautions.append(f"The study file's own figure {name!r} is left out: {failure}{again}.")
             continue
         title, address = words(name).capitalize(), f"figures/{name}.png"
-        found.append(Drawn(name, "own", title, kept["caption"] or title, first + len(found), address, **files))
+        found.append(Drawn(name, "own", title, kept["caption"] or title, first + len(found), address, pixels))
     return found, tuple(cautions)

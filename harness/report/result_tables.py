@@ -27,6 +27,7 @@ from harness.spec.verdicts import SYMBOLS
 
 _AT_EQUAL_COMPUTE = "difference_at_equal_compute"  # a column of the comparisons
 
+_LEVEL = " *"  # stands after an arm that may be the best
 _UNLEARNED = "†"  # stands after an arm that apparently did not learn
 
 
@@ -121,6 +122,32 @@ def arms_table(view: View) -> Table:
     )
     caption = f"Arms: test accuracy, difference to {view.reference}, and cost"
     return make_table("arms", caption, columns, rows, frame=frame, note=_arms_note(view))
+
+
+def takeaway_table(view: View) -> Table:
+    """The arms as a paper has them, with a mark after those that may be the best at the largest training size."""
+    rows, level = _compared_arms(view), view.findings.level_with_best
+
+    def is_level(row: Row) -> bool:
+        return row["arm"] in level and size_of(row) == (view.largest or size_of(row))
+
+    columns = (
+        Column("Arm", lambda row: Cell(view.named(row["arm"]) + _LEVEL * is_level(row))),
+        Column("Reference arm", lambda row: Cell(row["against"].get("baseline", NONE))) if view.has_partners else None,
+        size_column(view),
+        number_column("Seeds", "n", count),
+        number_column(f"Test accuracy [{view.level}]", "mean", formats.percent_interval, interval=True),
+        number_column(f"Difference, points [{view.level}]", "difference", points_interval, "against", interval=True),
+        number_column("p (Holm)", "p_holm", formats.p_value, "against"),
+        number_column("Parameters", "params", magnitude),
+        number_column("MACs per image", "macs_per_image", magnitude),
+        number_column("Training images/s", "train_images_per_second", count),
+    )
+    frame = view.findings.arms
+    frame = frame.assign(level_with_best=list(map(is_level, rows_of(frame)))) if level else frame
+    told = f"{_LEVEL.strip()} level with the best: with {view.level} confidence the best arm is among those marked."
+    caption = f"{view.study.question} {view.study.name}, scale {view.study.scale}; intervals over {view.varied}."
+    return make_table("arms", caption, columns, rows, frame=frame, note=told * bool(level))
 
 
 def _has_equal_compute(view: View) -> bool:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import quote
 
 import matplotlib as mpl
 import numpy as np
@@ -32,8 +31,6 @@ LABEL_SIZE = 8.5  # of names, notes and keys, points
 _EAST_ASIAN = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "IPAexGothic", "PingFang SC")
 """Fonts with Chinese characters; the first that a machine has draws them."""
 
-_MOST_SVG = 200_000  # bytes; a larger drawing stands in a page as PNG, so that the page stays small
-
 
 @dataclass(frozen=True)
 class Drawn:
@@ -46,15 +43,11 @@ class Drawn:
     number: int  # in the order of the report, from 1
     address: str  # for Markdown
     png: bytes
-    svg: bytes
 
     @property
     def data_uri(self) -> str:
-        """The figure for a page that loads nothing: vectors as text that needs no escape, or pixels if much smaller."""
-        if len(self.svg) > _MOST_SVG:
-            return "data:image/png;base64," + base64.b64encode(self.png).decode()
-        single_quoted = self.svg.replace(b"'", b"&apos;").replace(b'"', b"'")
-        return "data:image/svg+xml," + quote(single_quoted, safe=" !$()*+,-./:;=?@_~'")
+        """The figure for a page that loads nothing."""
+        return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
 
 def families(installed: Iterable[str]) -> list[str]:
@@ -89,6 +82,7 @@ def theme() -> Iterator[None]:
         mpl.rc("grid", color="#eaeef2", linewidth=0.8)
         mpl.rc("lines", linewidth=1.6)
         mpl.rc("svg", fonttype="path", hashsalt="patchbench")  # looks the same where DejaVu is not installed
+        mpl.rc("pdf", fonttype=42)
         mpl.rc("figure", facecolor="white", dpi=200)
         mpl.rc("savefig", facecolor="white")
         yield
@@ -108,13 +102,20 @@ def lay_out(figure: Figure, head: float) -> None:
         axes.set_position((round(left, 5), round(low, 5), round(wide, 5), round(high, 5)))
 
 
-def png(figure: Figure) -> bytes:
-    """The figure at 200 dpi in 256 colours, a third of the bytes; equal figures give equal bytes."""
+def png(figure: Figure, dpi: int = 200, colours: int = 256) -> bytes:
+    """The figure in so few colours, a third of the bytes; equal figures give equal bytes."""
     with theme(), io.BytesIO() as drawn, io.BytesIO() as buffer:
-        figure.savefig(drawn, format="png", dpi=200)
+        figure.savefig(drawn, format="png", dpi=dpi)
         with Image.open(drawn, formats=["PNG"]) as picture:
-            few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-        few.save(buffer, format="PNG", optimize=True, dpi=(200, 200))
+            few = picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+        few.save(buffer, format="PNG", optimize=True, dpi=(dpi, dpi))
+        return buffer.getvalue()
+
+
+def pdf(figure: Figure) -> bytes:
+    """The figure as a PDF whose text can be searched; equal figures give equal bytes."""
+    with theme(), io.BytesIO() as buffer:
+        figure.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
         return buffer.getvalue()
 
 

@@ -43,7 +43,7 @@ def test_run_writes_what_the_contract_names(results: Path, finished: subprocess.
     assert f"Report: {folder / 'report.html'}" in finished.stdout
     for name in ("report.html", "REPORT.md", "study.json", "runs.csv", "trials.csv", "comparisons.csv", "claims.csv"):
         assert (folder / name).stat().st_size > 0
-    assert {path.suffix for path in (folder / "figures").iterdir()} == {".png", ".svg"}
+    assert {path.suffix for path in (folder / "figures").iterdir()} == {".png"}
     header = (folder / "runs.csv").read_text().splitlines()[0]
     assert header.startswith("study,scale,arm,is_baseline,level,series,train_size,seed,status,test_accuracy,test_loss,")
     assert header.endswith("digest,code_fingerprint,p.augmentation.strength,p.learning_rate,p.weight_decay")

@@ -118,7 +118,7 @@ def test_a_figure_of_ones_own(desk: Path, here: Here) -> None:
     shutil.rmtree(folder / "work")
     assert here(results, "report", "my_figure", "--scale", "smoke").returncode == 0
     assert pages(folder) == before
-    (folder / "figures" / "overfitting.svg").unlink()
+    (folder / "figures" / "overfitting.png").unlink()
     assert here(results, "report", "my_figure", "--scale", "smoke").returncode == 0
     assert "'overfitting' is left out" in (folder / "REPORT.md").read_text()
     assert here(results, "report", "my_figure.py", "--scale", "smoke").returncode == 0

@@ -26,7 +26,6 @@ from harness.spec.verdicts import KINDS, SYMBOLS, VERDICTS
 def words(monkeypatch):
     """Figures are laid out and described, and their files hold nothing: making those takes most of a report's time."""
     monkeypatch.setattr(content, "png", lambda figure: b"")
-    monkeypatch.setattr(content, "svg", lambda figure: b"")
 
 
 @pytest.fixture(scope="session")
