@@ -21,6 +21,7 @@ from harness.report.figures.seen_inside import (
     position_similarity,
     receptive_field,
 )
+from harness.report.figures.steadiness import stability
 from harness.report.view import View
 
 Draw = Callable[[View], Drawing | Sequence[Drawing] | None]
@@ -33,7 +34,7 @@ PICTURES: dict[str, tuple[Draw, ...]] = {
     "shifts": (accuracy_by_shift,),
     "few_shots": (few_shot_by_size,),
     "cost": (accuracy_by_macs, accuracy_by_speed),
-    "learning": (learning_curves,),
+    "learning": (learning_curves, stability),
     "tuning": (tuning_budget,),
     "inside": (
         *(attention_distance, attention_rollout, embedding_filters, position_similarity, block_similarity),
