@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.spec import DataSpec
 
 
-@click.command()
+@click.command(short_help="Look at what runs need here.")
 @json_option
 @click.pass_obj
 def doctor(results: Path, as_json: bool) -> None:

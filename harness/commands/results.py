@@ -27,7 +27,7 @@ from harness.spec.formats import counted
 MIRROR_SECONDS = 30.0  # what a report gives MLflow to take in what it lacks
 
 
-@click.command()
+@click.command(short_help="Rebuild a study's tables, figures and report.")
 @of_study
 @json_option
 @click.pass_obj
@@ -45,7 +45,7 @@ def report(results: Path, name: str, scale: str | None, as_json: bool) -> None:
         subprocess.run(command, check=False, stdout=aside)  # noqa: S603 (our own command)
 
 
-@click.command()
+@click.command(short_help="Check the hashes of a study's results, and their tables.")
 @of_study
 @json_option
 @click.pass_obj
@@ -64,7 +64,7 @@ def verify(results: Path, name: str, scale: str | None, as_json: bool) -> None:
         raise SystemExit(USER_ERROR)
 
 
-@click.command()
+@click.command(short_help="Set two results side by side: do they agree, how do arms differ?")
 @click.argument("first", metavar="A", shell_complete=complete_study)
 @click.argument("second", metavar="B", shell_complete=complete_study)
 @scale_option
@@ -101,7 +101,7 @@ def compare(results: Path, first: str, second: str, scale: str | None, output: P
     say(*(f"Written: {path}" for path in written), err=as_json)
 
 
-@click.command()
+@click.command(short_help="Draw where data beats bias, from what is kept.")
 @click.option("--scale", type=click.Choice(SCALES), help="Default: the largest that has results, but smoke.")
 @json_option
 @click.pass_obj
@@ -131,7 +131,7 @@ def _compared(results: Path, name: str, scale: str | None) -> Path:
     return existing(results, stem, own)
 
 
-@click.command()
+@click.command(short_help="Check and describe an arm's best model.")
 @click.argument("digest")
 @click.option("--output", type=FILE, help="Copy the weights to FILE.safetensors, what describes them to FILE.json.")
 @click.option("--register", metavar="NAME", help="Register the model in MLflow under this name.")
@@ -166,7 +166,7 @@ def load(results: Path, digest: str, output: Path | None, register: str | None, 
         say(f"Registered in MLflow: models:/{register}/{version}", err=as_json)
 
 
-@click.command()
+@click.command(short_help="Look inside the best model of each arm.")
 @of_study
 @click.option("--arm", "arms", multiple=True, help="Only into this arm's model; may be given several times.")
 @json_option
@@ -196,7 +196,7 @@ def ui(results: Path, port: int) -> None:
     serve(results, port=port, say=say)
 
 
-@click.command()
+@click.command(short_help="Make up what MLflow and the searches' database lack.")
 @of_study
 @click.option(
     "--limit",

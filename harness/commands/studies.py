@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from harness.execution.rehearsal import Forecast
 
 
-@click.command("list")
+@click.command("list", short_help="List the studies, with their questions and how far they are.")
 @json_option
 @click.pass_obj
 def list_(results: Path, as_json: bool) -> None:
@@ -72,7 +72,7 @@ def show(name: str, scale: str | None, overrides: tuple[str, ...]) -> None:
     say_json(to_plain(resolve_study(name, scale, overrides)), indent=2)
 
 
-@click.command()
+@click.command(short_help="Print every run of a study, and how long it takes here.")
 @of_study
 @placed
 @json_option
@@ -230,7 +230,7 @@ def _as_typed(results: Path) -> str:
     return shlex.join(["patchbench", *typed]) if is_named else command_line(results, *typed)
 
 
-@click.command()
+@click.command(short_help="Show how far a study is.")
 @of_study
 @json_option
 @click.pass_obj

@@ -12,7 +12,7 @@ FORMATS = ("svg", "pdf", "png", "csv")
 """Of figures."""
 
 
-@click.command()
+@click.command(short_help="Print a study's arms as a table for a paper.")
 @of_study
 @click.option("--format", "form", type=click.Choice(("markdown", "latex", "csv")), default="markdown")
 @click.option("--output", type=FILE, help="Write it to a file; default: print it.")
@@ -30,7 +30,7 @@ def table(results: Path, name: str, scale: str | None, form: str, output: Path |
         say(f"Written: {output}")
 
 
-@click.command()
+@click.command(short_help="Write a study's figures as SVG, PDF, PNG or numbers.")
 @of_study
 @click.option("--format", "form", type=click.Choice(FORMATS), default="svg", help="csv: the numbers behind each.")
 @click.option("--output", type=FOLDER, help="Folder to write them to; default: NAME-SCALE in this folder.")

@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
+
+from harness.__main__ import cli
 
 SMALL = ("recipe.updates=6", "recipe.evaluations=2", "search.updates=4", "search.trials=1", "data.train_size=100")
 Here = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -35,6 +38,20 @@ def patchbench(results: Path, *arguments: str, timeout: float = 120) -> subproce
 @pytest.fixture(scope="module")
 def finished(results: Path) -> subprocess.CompletedProcess[str]:
     return patchbench(results, "run", "patch_size", "--scale", "smoke", *SMALL)
+
+
+def groups(command: click.Command) -> Iterator[click.Group]:
+    if isinstance(command, click.Group):
+        yield command
+        for below in command.commands.values():
+            yield from groups(below)
+
+
+def test_help_is_not_cut_in_eighty_columns() -> None:
+    for group in groups(cli):
+        with click.Context(group, terminal_width=80) as context:
+            told = group.get_help(context)
+        assert "..." not in told.replace("[ARGS]...", "")
 
 
 def test_run_writes_what_the_contract_names(results: Path, finished: subprocess.CompletedProcess[str]) -> None:

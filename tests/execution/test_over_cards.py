@@ -30,8 +30,8 @@ EVERYTHING = {
     "precision": "fp32",
 }
 VIT = ViTSpec(patch_size=4, width=16, depth=2, heads=2, mlp_ratio=2.0, zero_head=False)
-# At a rate of .005 some of the ResNet's 100,000 rectified values change their sign for a difference in the last bit, and
-# losses part by 1e-3: sums in another order, not another training. At this rate they stay within 5e-7.
+# At a rate of .005 some of the ResNet's 100,000 rectified values change their sign for a difference in the last bit,
+# and losses part by 1e-3: sums in another order, not another training. At this rate they stay within 5e-7.
 MODELS = {
     "vit": (VIT, {"optimizer": "adamw", "learning_rate": 3e-3}),
     "resnet": (ResNetSpec(depth=8, width=8), {"optimizer": "sgd", "learning_rate": 5e-4}),
