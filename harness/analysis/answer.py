@@ -12,7 +12,7 @@ from harness.analysis.judging import judge
 from harness.analysis.learning import Cautions
 from harness.analysis.selection import chosen, level_with_best
 from harness.analysis.shipped_claims import axis_of
-from harness.analysis.wording import compared, listed
+from harness.analysis.wording import compared, form, listed
 from harness.spec import (
     METRICS,
     Answer,
@@ -22,6 +22,7 @@ from harness.spec import (
     Crosses,
     Estimate,
     GainsMore,
+    GapShrinks,
     InvalidInput,
     Judgement,
     ResolvedStudy,
@@ -55,6 +56,7 @@ class Answered:
     conclusive: bool = True  # whether any verdict is to be read
     finding: str = ""  # the first sentence, without its full stop
     arms: tuple[str, ...] = ()  # what it is about
+    effect: Estimate | None = None  # its estimate, a difference of accuracies as a fraction; None of anything else
 
 
 def answer(evidence: Evidence, cautions: Cautions) -> Answered:
@@ -70,7 +72,17 @@ def answer(evidence: Evidence, cautions: Cautions) -> Answered:
     pairs = [_pair(claim) for claim in claims]
     arms = tuple(dict.fromkeys(arm for pair in pairs for arm in pair))
     numbers = _numbers(evidence, arms, cautions)
-    return Answered(" ".join(sentences), numbers, finding=sentences[0].removesuffix("."), arms=arms)
+    finding, effect = sentences[0].removesuffix("."), _effect(claims[0], evidence) if claims else None
+    return Answered(" ".join(sentences), numbers, finding=finding, arms=arms, effect=effect)
+
+
+def _effect(claim: Claim, evidence: Evidence) -> Estimate | None:
+    """What an answer rests on, as it says it, where that is a difference in points with an interval."""
+    unit = form(getattr(claim, "metric", None) or "")[1]
+    if not unit.startswith("points") or isinstance(claim, CostGrows | GapShrinks):  # slopes are per 10x images
+        return None
+    found = _measured(claim, judge(claim, evidence), evidence)
+    return found if all(map(math.isfinite, (found.value, found.ci_low, found.ci_high))) else None
 
 
 def _marked(study: ResolvedStudy) -> tuple[tuple[Answer, ...], list[Claim]]:

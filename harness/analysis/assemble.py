@@ -71,6 +71,7 @@ def analyse(records: StudyRecords, *, seed: int = 0) -> Findings:
         numbers=answered.numbers,
         finding=answered.finding,
         answer_arms=answered.arms,
+        effect=answered.effect,
         main_figure=main_figure(evidence.study),
         level_with_best=level_arms(evidence) if answered.conclusive else (),
         fronts=fronts_table(evidence),

@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from harness.spec import Estimate
+
 _NAMES = ("arm", "baseline", "along", "metric", "claim", "kind", "source", "verdict")
 _TEXTS = (*_NAMES, "statement", "reason", "caution", "scales")
 _ENDS = ("diverged", "out_of_memory", "failed", "missing")
@@ -135,6 +137,7 @@ class Findings:
     numbers: str = ""  # the line below the answer: n, intervals, test images, compute
     finding: str = ""  # the answer's first sentence, the title of the main figure; empty where nothing is concluded
     answer_arms: tuple[str, ...] = ()  # those that the answer is about, first the one it speaks of
+    effect: Estimate | None = None  # the estimate of that sentence where it is a difference of accuracies, a fraction
     main_figure: str = ""  # what the study names as its main figure; empty for the report's first
     level_with_best: tuple[str, ...] = ()
     """The arms that may be the best, of several with the same data and training size (`selection.level_with_best`)."""

@@ -51,12 +51,20 @@ def write_report(records: StudyRecords, findings: Findings, folder: Path) -> lis
     return list(outputs)
 
 
+def _effect(findings: Findings) -> dict[str, float] | None:
+    """The difference of accuracies that the finding tells, a fraction of ten digits as in the tables."""
+    if findings.effect is None:
+        return None
+    ends = {"value": findings.effect.value, "ci_low": findings.effect.ci_low, "ci_high": findings.effect.ci_high}
+    return {name: float(f"{end:.10g}") for name, end in ends.items()}
+
+
 def document(records: StudyRecords, findings: Findings, figures: tuple[Drawn, ...]) -> dict[str, Any]:
     """report.json, for programs: question, answer, claims, arms, comparisons, and files relative to the study's folder.
 
-    `numbers` is the line below the answer; where not `conclusive`, the study is a test of the wiring, and its verdicts
-    mean nothing. Accuracies and differences are fractions; a number that is not known is null. `figures`: the main one
-    first.
+    `numbers` is the line below the answer, `finding` its first sentence, `effect` the difference that this tells. Where
+    not `conclusive`, the study is a test of the wiring, and its verdicts mean nothing. Accuracies and differences are
+    fractions; a number that is not known is null. `figures`: the main one first.
     """
     study, facts = records.study, of_provenance(records.provenance)
     tally = tally_of(rows_of(findings.claims))
@@ -69,6 +77,8 @@ def document(records: StudyRecords, findings: Findings, figures: tuple[Drawn, ..
         "question": study.question,
         "answer": findings.answer,
         "numbers": findings.numbers,
+        "finding": findings.finding,
+        "effect": _effect(findings),
         "conclusive": findings.conclusive,
         "level": level_for(records),
         "source": study.source,

@@ -3,7 +3,7 @@
 import html
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from harness.report.all_claims import AllClaims, all_claims, claims_in
 from harness.report.content import NO_ANSWER
 from harness.report.headline import PICTURE, kept_text
 from harness.report.page import environment, escape, markdown_table
-from harness.spec import SCALES, InvalidInput
-from harness.spec.formats import NONE, points_range, words
+from harness.spec import GROUPS, SCALES, InvalidInput, find_study, study_names
+from harness.spec.errors import require
+from harness.spec.formats import NONE, points_interval, points_range, words
 from harness.spec.verdicts import tally_of, tally_text
 
 OPEN = "<!-- What stands from here to the closing mark is written by hand and kept when this file is renewed. -->"
@@ -27,6 +28,7 @@ _SMALLEST = (
     "Smallest difference shown: the smallest true difference of test accuracy, in points, that a study's seeds and "
     "test images show with power .8 at level .05, over its comparisons from the most to the least exact."
 )
+OWN = "own studies"
 _MOST_ANSWER = 400  # characters of an answer that the index shows
 
 
@@ -40,6 +42,9 @@ class Entry:
     answer: str = ""
     claims: tuple[dict[str, Any], ...] = ()  # rows of its report.json; none of a test of the wiring
     conclusive: bool = True
+    group: str = OWN  # of `GROUPS`, for a shipped study
+    finding: str = ""
+    effect: tuple[float, float, float] | None = None  # what the finding tells, with its interval, a fraction
     gaps: int = 0
     smallest: str = ""
     """Smallest true difference that the study shows with power .8, in points; empty where that is not known."""
@@ -50,6 +55,12 @@ class Entry:
     def folder(self) -> str:
         """Address of the study's folder relative to the index."""
         return quote(f"{self.study}/{self.scale}")
+
+    told = property(lambda self: points_interval(*self.effect) if self.effect else "")
+
+    @property
+    def group_class(self) -> str:
+        return f"group-{[*GROUPS, OWN].index(self.group)}"
 
     tally = property(lambda self: tally_of(self.claims))
 
@@ -68,9 +79,38 @@ def write_index(results: Path) -> list[Path]:
     together = all_claims(dict(row) for entry in entries for row in entry.claims)
     picture = kept_text(results)
     files.write_text(readme, _markdown(entries, together, _by_hand(readme), picture))
-    shown = {"entries": entries, "together": together, "picture": picture, "address": PICTURE}
+    present = {entry.group for entry in entries if not entry.problem}
+    shown = {
+        "groups": [(place, group) for place, group in enumerate([*GROUPS, OWN]) if group in present],
+        "forest": forest(entries),
+        "entries": entries,
+        "together": together,
+        "picture": picture,
+        "address": PICTURE,
+    }
     files.write_text(page, environment().get_template("index.html.j2").render(shown))
     return [readme, page]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Where a study's effect stands on the scale that all share: shares of its width in percent."""
+
+    entry: Entry
+    left: float
+    width: float
+    middle: float
+
+
+def forest(entries: Iterable[Entry]) -> dict[str, list[Strip]]:
+    """One effect per study, by group; those of which none is known are left out."""
+    known = [entry for entry in entries if entry.effect is not None and entry.conclusive]
+    most = max((abs(end) for entry in known for end in entry.effect or ()), default=1.0) or 1.0
+    found: dict[str, list[Strip]] = {}
+    for entry in sorted(known, key=lambda entry: [*GROUPS, OWN].index(entry.group)):
+        middle, low, high = (round(50 + 48 * end / most, 2) for end in entry.effect or ())
+        found.setdefault(entry.group, []).append(Strip(entry, low, round(high - low, 2), middle))
+    return found
 
 
 def entries_of(results: Path) -> list[Entry]:
@@ -107,10 +147,27 @@ def _read(folder: Path, content: dict[str, Any]) -> Entry:
         answer=textwrap.shorten(answer, _MOST_ANSWER, placeholder=" …") or NO_ANSWER,
         claims=claims if conclusive else (),
         conclusive=conclusive,
+        group=_group(folder.parent.name),
+        finding=str(content.get("finding") or answer) if conclusive else "",
+        effect=_effect(content.get("effect")) if conclusive else None,
         gaps=len(content["gaps"]),
         smallest=points_range(row.get("smallest_detectable") for row in content["comparisons"]),
         figure=quote(f"{folder.parent.name}/{folder.name}/{figure}") if shown else "",
     )
+
+
+def _group(name: str) -> str:
+    """The group of a shipped study."""
+    return (name in study_names() and find_study(name)[1].group) or OWN
+
+
+def _effect(kept: Any) -> tuple[float, float, float] | None:
+    """The effect of a report.json, which an earlier version did not tell."""
+    if kept is None:
+        return None
+    value, low, high = (float(kept[name]) for name in ("value", "ci_low", "ci_high"))
+    require(-1 <= low <= value <= high <= 1, f"effect is {kept!r:.80}; it must be a difference of fractions.")
+    return value, low, high
 
 
 def _by_hand(readme: Path) -> str:

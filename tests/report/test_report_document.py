@@ -28,7 +28,7 @@ from harness.spec import (
 
 
 def drawn_as(*names):
-    return tuple(Drawn(name, "result", name, name, 1, f"figures/{name}.png", b"", b"") for name in names)
+    return tuple(Drawn(name, "result", name, name, 1, f"figures/{name}.png", b"") for name in names)
 
 
 def test_every_case_is_plain_json(case):

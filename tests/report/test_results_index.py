@@ -11,7 +11,7 @@ from statsmodels.stats.multitest import multipletests
 
 from harness.records.study_file import write_study
 from harness.report import write_index, write_report
-from harness.report.index import CLOSE, OPEN, entries_of
+from harness.report.index import CLOSE, OPEN, entries_of, forest
 from harness.spec.verdicts import VERDICTS, called
 
 
@@ -222,3 +222,38 @@ def test_no_results_at_all(tmp_path):
     write_index(tmp_path)
     assert "No study has a report yet." in (tmp_path / "README.md").read_text()
     Page((tmp_path / "index.html").read_text())
+
+
+def test_the_forest_has_one_effect_per_study_in_its_group(made, tmp_path):
+    results = copied(made, tmp_path)
+    for study, effect in (("patch_size", [0.02, 0.01, 0.03]), ("dataset_size", [-0.04, -0.05, -0.03])):
+        path = next((results / study).glob("[lg]*/report.json"))
+        said = json.loads(path.read_text())
+        said |= {
+            "finding": f"What {study} found",
+            "effect": dict(zip(("value", "ci_low", "ci_high"), effect, strict=True)),
+        }
+        path.write_text(json.dumps(said))
+    found = forest(entries_of(results))
+    assert {group: [strip.entry.study for strip in strips] for group, strips in found.items()} == {
+        "data and bias": ["dataset_size"],
+        "inside the ViT": ["patch_size"],
+    }
+    (low,), (high,) = found.values()
+    assert low.middle < 50 < high.middle
+    assert (50 - low.middle) / (high.middle - 50) == pytest.approx(2, abs=0.01)  # one scale for all
+    write_index(results)
+    page = Page((results / "index.html").read_text())
+    assert any("What patch_size found" in text for text in page.texts)
+    assert [attrs["id"] for attrs in page.all("input")] == ["all", "group-0", "group-2"]
+    classes = [attrs["class"] for attrs in page.all("article")]
+    assert classes == ["study group-0", "study group-0", "study group-2"]
+
+
+@pytest.mark.parametrize("effect", [{"value": 2.0, "ci_low": 1.0, "ci_high": 3.0}, {"value": 0.0}, "x"])
+def test_an_effect_that_is_none_is_a_problem_of_that_study_alone(made, tmp_path, effect):
+    results = copied(made, tmp_path)
+    path = results / "patch_size" / "laptop" / "report.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"effect": effect}))
+    problems = {entry.study: entry.problem for entry in entries_of(results) if entry.problem}
+    assert problems["patch_size"].startswith("report.json could not be read")

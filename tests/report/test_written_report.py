@@ -25,7 +25,7 @@ from harness.spec.verdicts import KINDS, SYMBOLS, VERDICTS
 @pytest.fixture
 def words(monkeypatch):
     """Figures are laid out and described, and their files hold nothing: making those takes most of a report's time."""
-    monkeypatch.setattr(content, "png", lambda figure: b"")
+    monkeypatch.setattr(content, "png", lambda figure, **_: b"")
 
 
 @pytest.fixture(scope="session")
