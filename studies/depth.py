@@ -14,6 +14,17 @@ from dataclasses import replace
 from harness.spec import Answer, Arm, CostGrows, Monotone, Scale, Study, ViTSpec
 from harness.spec.formats import counted
 from studies import _recipes as r
+from studies._looks import AttentionWidens
+
+
+def _looked_into(scale: Scale) -> Scale:
+    claim = AttentionWidens(
+        statement="Heads attend farther the deeper their block.",
+        source="arXiv 2010.11929, Fig. 7 (right) and Fig. 11",
+        conditions="ViT-L/16",
+        arm=scale.arms[-1].name,
+    )
+    return replace(scale, claims=(claim,))
 
 
 def _scale(base: Scale, spec: ViTSpec, depths: tuple[int, ...], minutes: float | None = None) -> Scale:
@@ -32,8 +43,8 @@ STUDY = Study(
     scales={
         "smoke": _scale(r.AT_SMOKE, r.VIT_SMOKE, (1, 2, 4), 0.7),
         "laptop": _scale(r.AT_LAPTOP, r.VIT_XS, (1, 2, 4, 8, 12), 25),
-        "gpu": _scale(r.AT_GPU, r.VIT_CIFAR, (3, 6, 9, 12), 194),
-        "paper": _scale(r.AT_PAPER, ViTSpec.preset("S", patch_size=16), (6, 12, 24)),
+        "gpu": _looked_into(_scale(r.AT_GPU, r.VIT_CIFAR, (3, 6, 9, 12), 194)),
+        "paper": _looked_into(_scale(r.AT_PAPER, ViTSpec.preset("S", patch_size=16), (6, 12, 24))),
     },
     claims=(
         Monotone(

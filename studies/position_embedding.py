@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from harness.spec import Answer, Arm, Better, Equivalent, Study, ViTSpec
 from studies import _recipes as r
+from studies._looks import PositionsKnowLines
 
 TABLE_8 = "arXiv 2010.11929, Table 8"
 CONDITIONS = "ViT-B/16, pre-trained on JFT-300M, ImageNet 5-shot: one run each; the bound of one point is ours"
@@ -27,6 +28,14 @@ ROTARY = Better(
     conditions="DeiT-III, ImageNet; most at larger test images",
     arm="learned 1-D and rotary",
     than="learned 1-D",
+)
+
+
+LINES = PositionsKnowLines(
+    statement="Learned positions are more alike within a row or column than elsewhere.",
+    source="arXiv 2010.11929, Fig. 7 (centre) and appendix D.4",
+    conditions="ViT-L/32",
+    arm="learned 1-D",
 )
 
 
@@ -62,8 +71,8 @@ STUDY = Study(
     scales={
         "smoke": replace(r.AT_SMOKE, arms=_arms(r.VIT_SMOKE), minutes=0.8),
         "laptop": replace(r.AT_LAPTOP, arms=_arms(r.VIT_XS), minutes=22),
-        "gpu": replace(r.AT_GPU, arms=_arms(r.VIT_CIFAR) + _rotary(r.VIT_CIFAR), claims=(ROTARY,), minutes=310),
-        "paper": replace(r.AT_PAPER, arms=_arms(VIT_B) + _rotary(VIT_B), claims=(ROTARY,)),
+        "gpu": replace(r.AT_GPU, arms=_arms(r.VIT_CIFAR) + _rotary(r.VIT_CIFAR), claims=(ROTARY, LINES), minutes=310),
+        "paper": replace(r.AT_PAPER, arms=_arms(VIT_B) + _rotary(VIT_B), claims=(ROTARY, LINES)),
     },
     claims=(
         Better(
