@@ -35,11 +35,12 @@ def test_a_budget_beside_the_usual_one_is_refused() -> None:
 
 @pytest.mark.parametrize("optimizer", USUAL_SETTINGS)
 def test_rate_and_decay_are_those_usual_with_the_optimiser(optimizer: str) -> None:
-    left_open = replace(Recipe(), optimizer=optimizer)  # as an arm or an override changes it
+    schedule = "constant" if optimizer == "schedule_free" else "cosine"
+    left_open = replace(Recipe(schedule=schedule), optimizer=optimizer)  # as an arm or an override changes it
     assert (left_open.rate, left_open.decay) == USUAL_SETTINGS[optimizer]
     written = left_open.resolved(100)
     assert (written.learning_rate, written.weight_decay, written.updates) == (*USUAL_SETTINGS[optimizer], 1000)
-    assert Recipe(optimizer=optimizer, learning_rate=0.5, weight_decay=0.0).resolved(1).learning_rate == 0.5  # type: ignore[arg-type]
+    assert replace(left_open, learning_rate=0.5, weight_decay=0.0).resolved(1).learning_rate == 0.5
 
 
 def test_a_published_size_has_the_published_start() -> None:

@@ -53,10 +53,13 @@ def stability(view: View) -> Drawing | None:
         canvas.tell(view, name, looks, (float(ends.index[-1]), float(ends.iloc[-1])))
         worst = plain(of_arm["largest_gradient_norm"].max(), 2)
         told.append(f"{name}: gradients of norm {worst} at most, {count(jumps.sum())} jumps of the loss in all runs")
+    if canvas.labels:
+        canvas.axes.set_xlim(right=1.6 * float(curves["update"].max()))
     for axes, column in zip(canvas.panels, names, strict=True):
         if column != "attention_entropy":
             axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+            low, high = axes.get_ylim()
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5) if high < 10 * low else (1,)))
             axes.yaxis.set_minor_locator(NullLocator())
             axes.yaxis.set_major_formatter(lambda value, _: plain(value))
     return canvas.finish("updates", "", told)
