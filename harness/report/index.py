@@ -15,7 +15,7 @@ from harness.records.layout import REPORT_FILE, StudyFolder
 from harness.report.all_claims import AllClaims, all_claims, claims_in
 from harness.report.content import NO_ANSWER
 from harness.report.headline import PICTURE, kept_text
-from harness.report.page import environment, escape, markdown_table
+from harness.report.page import environment, escape
 from harness.spec import GROUPS, SCALES, InvalidInput, find_study, study_names
 from harness.spec.errors import require
 from harness.spec.formats import NONE, points_interval, points_range, words
@@ -23,10 +23,10 @@ from harness.spec.verdicts import tally_of, tally_text
 
 OPEN = "<!-- What stands from here to the closing mark is written by hand and kept when this file is renewed. -->"
 CLOSE = "<!-- Closing mark: what follows is written by `patchbench report` and lost when it is written again. -->"
-_HEADINGS = "| study | answer | claims | smallest difference shown | main figure |\n|---|---|---|---|---|"
+_HEADINGS = "| study | answer | claims | shown from |\n|---|---|---|---|"
 _SMALLEST = (
-    "Smallest difference shown: the smallest true difference of test accuracy, in points, that a study's seeds and "
-    "test images show with power .8 at level .05, over its comparisons from the most to the least exact."
+    "Shown from: the smallest true difference of test accuracy, in points, that a study's seeds and test images show "
+    "with power .8 at level .05, from its most to its least exact comparison. Pictures: [index.html](index.html)."
 )
 OWN = "own studies"
 _MOST_ANSWER = 400  # characters of an answer that the index shows
@@ -180,28 +180,26 @@ def _by_hand(readme: Path) -> str:
 
 
 def _markdown(entries: list[Entry], together: AllClaims, by_hand: str, picture: tuple[str, str] | None) -> str:
-    rows = [_row(entry) for entry in entries if not entry.problem]
+    shown = [entry for entry in entries if not entry.problem]
     lost = [f"- {escape(entry.title)}: {escape(entry.problem)}" for entry in entries if entry.problem]
     blocks = ["# Results", OPEN, by_hand, CLOSE]
     if picture:
-        title, text = picture
-        image = f'<img src="{PICTURE}" width="900" alt="{html.escape(text)}">'
+        title, _ = picture
+        image = f'<img src="{PICTURE}" width="900" alt="{html.escape(title)}">'
         blocks += ["## Data against bias", f"**{escape(title)}.**", image]
-    blocks.append("## Studies")
-    blocks += ["\n".join((_HEADINGS, *rows)), _SMALLEST] if rows else ["No study has a report yet."]
+    for group in (*GROUPS, OWN):
+        if rows := [_row(entry) for entry in shown if entry.group == group]:
+            blocks += [f"## {group[0].upper()}{group[1:]}", "\n".join((_HEADINGS, *rows))]
+    blocks.append(_SMALLEST if shown else "No study has a report yet.")
     if together.tally:
-        told = f"**All claims:** {tally_text(together.tally)}. {escape(together.text)}"
-        table = markdown_table(together.table) if together.table.rows else ""
-        blocks += ["## Claims of all studies", told, table, escape(together.table.note) if table else ""]
+        blocks.append(f"**All claims:** {tally_text(together.tally)}. {escape(together.text)}")
     blocks += ["## Not shown", "\n".join(lost)] if lost else []
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def _row(entry: Entry) -> str:
-    links = f"[REPORT.md]({entry.folder}/REPORT.md), [report.html]({entry.folder}/report.html)"
-    study = f"**{escape(entry.title)}**<br>{escape(entry.question)}<br>{links}"
+    study = f"[{escape(entry.title)}]({entry.folder}/REPORT.md)"
     gaps = f"<br>cells with gaps: {entry.gaps}" if entry.gaps else ""
-    title = html.escape(entry.title).replace("|", "&#124;")
-    figure = f'<img src="{entry.figure}" width="220" alt="{title}: main figure">' if entry.figure else ""
     claims = escape(tally_text(entry.tally)) or ("none" if entry.conclusive else NONE)
-    return f"| {study} | {escape(entry.answer)}{gaps} | {claims} | {entry.smallest or NONE} | {figure} |"
+    answer = entry.finding or entry.answer
+    return f"| {study} | {escape(answer)}{gaps} | {claims} | {entry.smallest or NONE} |"
