@@ -36,6 +36,10 @@ Row = Mapping[str, Any]
 Scale = Literal["plain", "log", "log_error"]
 """What a contrast adds up: a metric, its natural logarithm, or that of the error, 1 - metric, for an accuracy."""
 
+Answered = Correct | Floats  # (m,) per test image
+BY_IMAGE = ("test_accuracy", "balanced_accuracy", "top5_accuracy")
+"""Metrics that are means over the test images of what is kept of each."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
@@ -212,6 +216,18 @@ class Evidence:
         """Per seed, the (m,) correctness of the run on the m test images; None where it was not kept."""
         return [self.records.correct.get(digest) for digest in self.digests(cell, seeds)]
 
+    def answers(self, cell: Cell, metric: str, seeds: Iterable[int]) -> Sequence[Answered | None]:
+        """Per seed, the (m,) values on the m test images that one of BY_IMAGE is the mean of; None if not kept.
+
+        Balanced accuracy has fixed weights, those of the images at hand: too wide an interval for uneven classes.
+        """
+        if metric == "test_accuracy":
+            return self.predictions(cell, seeds)
+        if metric == "top5_accuracy":
+            return [self.records.top5.get(digest) for digest in self.digests(cell, seeds)]
+        kept = [self.records.classes.get(digest) for digest in self.digests(cell, seeds)]
+        return [None if classes is None else classes.weighted for classes in kept]
+
     def contrast(
         self, weights: Mapping[Cell, float], metric: str = "test_accuracy", *, scale: Scale = "plain"
     ) -> MeanEstimate:
@@ -231,7 +247,7 @@ class Evidence:
             self._known[key] = estimate_mean(
                 seeds,
                 values,
-                self._by_image(dict(terms), seeds, scale) if metric == "test_accuracy" else None,
+                self._by_image(dict(terms), seeds, scale, metric) if metric in BY_IMAGE else None,
                 replicates=self.replicates(seeds),
                 variance=self._variance(dict(terms), metric, scale, seeds),
                 overlap=self.overlap,
@@ -325,21 +341,19 @@ class Evidence:
             shared &= {seed for seed, value in known if math.isfinite(value)}
         return tuple(sorted(shared))
 
-    def images(self, weights: Mapping[Cell, float], seeds: tuple[int, ...]) -> Floats | None:
-        """(seeds, images) weighted sum over cells of the correctness; None where predictions are lacking or differ."""
-        return weighted_answers([(weight, self.predictions(cell, seeds)) for cell, weight in weights.items()])
-
-    def _by_image(self, weights: Mapping[Cell, float], seeds: tuple[int, ...], scale: Scale) -> Floats | None:
-        """The (seeds, images) values that a contrast of test accuracies is the mean of; None where nothing tells them.
+    def _by_image(
+        self, weights: Mapping[Cell, float], seeds: tuple[int, ...], scale: Scale, metric: str
+    ) -> Floats | None:
+        """The (seeds, images) values that a contrast of accuracies is the mean of; None where nothing tells them.
 
         The logarithm of an error is a mean over images to first order (delta method).
         """
         if scale == "plain":
-            return self.images(weights, seeds)
-        errors = {cell: 1 - self.values(cell, "test_accuracy", seeds)[:, None] for cell in weights}
+            return weighted_answers([(weight, self.answers(cell, metric, seeds)) for cell, weight in weights.items()])
+        errors = {cell: 1 - self.values(cell, metric, seeds)[:, None] for cell in weights}
         if scale == "log" or not all((error > 0).all() for error in errors.values()):
             return None
-        parts = [(-weight / errors[cell], self.predictions(cell, seeds)) for cell, weight in weights.items()]
+        parts = [(-weight / errors[cell], self.answers(cell, metric, seeds)) for cell, weight in weights.items()]
         answers = weighted_answers(parts)
         centre = sum(weight * (np.log(errors[cell]) - 1 + 1 / errors[cell]) for cell, weight in weights.items())
         return None if answers is None else answers + centre
@@ -363,7 +377,7 @@ def _by_cell(study: ResolvedStudy, table: pd.DataFrame, *order: str) -> dict[Cel
     return found
 
 
-def weighted_answers(parts: Sequence[tuple[float | Floats, Sequence[Correct | None]]]) -> Floats | None:
+def weighted_answers(parts: Sequence[tuple[float | Floats, Sequence[Answered | None]]]) -> Floats | None:
     """(seeds, images) weighted sum of the answers per seed; None where some are lacking or do not fit each other."""
     images = {0 if row is None else len(row) for _, rows in parts for row in rows}
     if len(images) != 1 or min(images) < 2:

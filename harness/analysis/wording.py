@@ -22,13 +22,17 @@ from harness.spec.formats import (
 Cell = tuple[str, int | None]
 """Name of an arm and a training size; None in studies with one size, whatever that size is."""
 
-_SHARES = ("test_accuracy", "validation_accuracy", "shifted_accuracy", "shift_agreement", "few_shot_accuracy")
+_SHARES = (
+    *("test_accuracy", "balanced_accuracy", "top5_accuracy", "validation_accuracy"),
+    *("shifted_accuracy", "shift_agreement", "few_shot_accuracy"),
+)
 """Metrics between 0 and 1, told in percentage points."""
 
 _PREFIXED = ("params", "per_image", "per_second")
 """Ends of the names of metrics whose numbers are written with a prefix (k, M, G)."""
 
 _WORDS = {
+    "top5_accuracy": "top-5 accuracy",
     "shift_agreement": "agreement at the largest shift",
     "few_shot_accuracy": "few-shot accuracy on another task",
     "shifted_accuracy": "test accuracy at the largest shift",

@@ -23,12 +23,13 @@ from harness.execution.overrides import resolve_study
 from harness.execution.plan import make_plan
 from harness.execution.progress import Finished, open_cells
 from harness.records import looks, manifest, run_table
+from harness.records.correctness import Classes
 from harness.records.files import RecordsError, is_being_set_aside, remove_unfinished, set_aside_together
 from harness.records.insides import write_insides
 from harness.records.layout import StudyFolder, command_line
 from harness.records.provenance import report_maker
 from harness.records.run_table import StudyRecords, with_columns
-from harness.records.runs import Labels, RunResult
+from harness.records.runs import RunResult
 from harness.records.study_file import latest_study, read_study, write_study
 from harness.records.write_lock import write_lock
 from harness.report import write_index, write_report
@@ -220,15 +221,18 @@ def collect(study: ResolvedStudy, finished: Sequence[Finished], provenance: dict
     confirmed = [item for item in finished if item.run.trial is None]
     trials = [item for item in finished if item.run.trial is not None]
     completed = [item for item in confirmed if item.result.status == "completed"]
-    predictions = {item.run.digest: item.folder.predictions() for item in completed}
+    answers = {item.run.digest: item.folder.answers() for item in completed}
+    classes = {digest: pair for digest, (pair, _) in answers.items()}
     return StudyRecords(
         study=study,
-        provenance=provenance | results_provenance(finished) | _test_classes(completed, predictions.values()),
-        runs=with_columns([_row(study, item) for item in confirmed], run_table.RUN_COLUMNS),
+        provenance=provenance | results_provenance(finished) | _test_classes(completed, classes.values()),
+        runs=with_columns((_row(study, item) | _balanced(item, classes) for item in confirmed), run_table.RUN_COLUMNS),
         trials=with_columns([_row(study, item) for item in trials], run_table.TRIAL_COLUMNS),
         curves=with_columns((row for item in confirmed for row in _curve(item)), run_table.CURVE_COLUMNS),
         shifts=with_columns((row for item in confirmed for row in _shifts(item)), run_table.SHIFT_COLUMNS),
-        correct={digest: np.equal(*both) for digest, both in predictions.items()},
+        correct={digest: pair.correct for digest, pair in classes.items()},
+        classes=classes,
+        top5={digest: top5 for digest, (_, top5) in answers.items() if top5 is not None},
     )
 
 
@@ -246,7 +250,7 @@ def results_provenance(finished: Iterable[Finished]) -> dict[str, Any]:
     return joined | {"git_dirty": True if True in changed else None if None in changed else False}
 
 
-def _test_classes(completed: Sequence[Finished], predictions: Iterable[tuple[Labels, Labels]]) -> dict[str, Any]:
+def _test_classes(completed: Sequence[Finished], predictions: Iterable[Classes]) -> dict[str, Any]:
     """Number of classes, and the share of the commonest one in the test images, where all arms have the same data."""
     if len({item.run.config.data_hash for item in completed}) != 1:
         return {}
@@ -270,6 +274,12 @@ def _row(study: ResolvedStudy, item: Finished) -> dict[str, Any]:
         if result.few_shots:
             own["few_shot_accuracy"] = result.few_shots[-1].accuracy
     return own | {f"p.{name}": value for name, value in run.values.items()}
+
+
+def _balanced(item: Finished, classes: Mapping[str, Classes]) -> dict[str, float]:
+    """By the predicted classes, which results of before it was measured have, too."""
+    kept = classes.get(item.run.digest)
+    return {} if kept is None else {"balanced_accuracy": kept.balanced_accuracy}
 
 
 def _curve(item: Finished) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from harness.records.kept_models import ModelFolder
 from harness.records.layout import StudyFolder, pretrained_folder
 from harness.records.looks import NAME, digest_of
 from harness.records.provenance import report_maker
-from harness.records.run_table import StudyRecords, load_records, write_tables
+from harness.records.run_table import ADDED_COLUMNS, StudyRecords, load_records, write_tables
 from harness.records.runs import RunFolder, read_journal
 from harness.records.write_lock import StudyLock
 from harness.report import write_report
@@ -248,8 +248,12 @@ def _check_origins(folder: Path, kept: StudyRecords) -> Findings:
 
 
 def _other_content(folder: Path, kept: StudyRecords, fresh: StudyRecords) -> Iterator[Fault]:
+    before = {
+        name: getattr(fresh, name).drop(columns=_lacked(folder / f"{name}.csv"), errors="ignore")
+        for name in ("runs", "curves")
+    }
     with tempfile.TemporaryDirectory(prefix="patchbench-") as temporary:
-        write_tables(Path(temporary), fresh)
+        write_tables(Path(temporary), replace(fresh, **before))
         for path in sorted(Path(temporary).glob("*.csv")):
             yield from _first_difference(folder / path.name, path)
     for key in sorted(fresh.provenance.keys() | kept.provenance.keys()):
@@ -259,6 +263,16 @@ def _other_content(folder: Path, kept: StudyRecords, fresh: StudyRecords) -> Ite
     for digest, answers in fresh.correct.items():
         if not np.array_equal(answers, kept.correct.get(digest, ())):
             yield Fault("predictions.npz", f"the answers in work/runs/{digest}", "others")
+    for digest, classes in fresh.classes.items() if kept.classes else ():  # which those of earlier versions lack
+        same = np.array_equal(classes, kept.classes.get(digest, ()))
+        if not same or not np.array_equal(fresh.top5.get(digest, ()), kept.top5.get(digest, ())):
+            yield Fault("predictions.npz", f"the classes in work/runs/{digest}", "others")
+
+
+def _lacked(path: Path) -> list[str]:
+    """The columns of later date that a table of an earlier version does not have."""
+    heading = read_bytes(path).decode(errors="replace").splitlines()[:1] if path.exists() else []
+    return [name for name in ADDED_COLUMNS if heading and name not in heading[0].split(",")]
 
 
 def _first_difference(kept: Path, made: Path) -> Iterator[Fault]:
@@ -317,11 +331,17 @@ def _check_digests(records: StudyRecords) -> Findings:
 
 
 def _check_answers(records: StudyRecords) -> Findings:
-    """A completed run's test accuracy is the share of its right answers; a copy has both, too."""
+    """A completed run's test accuracy is the share of its right answers; so are others. A copy has both, too."""
     completed = records.runs[records.runs["status"] == "completed"]
-    for digest, accuracy in zip(completed["digest"], completed["test_accuracy"], strict=True):
-        if digest in records.correct and not _same(accuracy, share := float(np.mean(records.correct[digest]))):
-            yield Fault("runs.csv", f"test_accuracy {share:.10g} of run {digest} (by predictions.npz)", f"{accuracy}")
+    known = {
+        "test_accuracy": {digest: float(np.mean(correct)) for digest, correct in records.correct.items()},
+        "balanced_accuracy": {digest: of_run.balanced_accuracy for digest, of_run in records.classes.items()},
+        "top5_accuracy": {digest: float(np.mean(hits)) for digest, hits in records.top5.items()},
+    }
+    for metric, shares in known.items():
+        for digest, accuracy in zip(completed["digest"], completed[metric], strict=True):
+            if digest in shares and not _same(accuracy, share := shares[digest]):
+                yield Fault("runs.csv", f"{metric} {share:.10g} of run {digest} (by predictions.npz)", f"{accuracy}")
     yield len(completed)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from harness.records import csv_text
-from harness.records.correctness import Correct, read_answers, write_answers
+from harness.records.correctness import Answers, Classes, Correct, read_answers, write_answers
 from harness.records.files import RecordsError, read_bytes, reading, sha256, write_text
 from harness.records.insides import InsideArm, read_insides
 from harness.records.looks import Ledger, read_ledger
@@ -40,15 +40,16 @@ RUN_COLUMNS = _columns(  # columns of runs.csv in order, then a column `p.<name>
     "study scale arm is_baseline level series train_size seed status test_accuracy test_loss "
     "shifted_accuracy shift_agreement validation_accuracy train_loss updates images_seen params macs_per_image "
     "attention_macs_per_image train_seconds train_images_per_second eval_images_per_second peak_memory_bytes "
-    "eval_peak_memory_bytes few_shot_accuracy search device precision digest code_fingerprint"
+    "eval_peak_memory_bytes few_shot_accuracy balanced_accuracy top5_accuracy search device precision digest "
+    "code_fingerprint"
 )
 
 ADDED_COLUMNS = (
     *("series", "shifted_accuracy", "shift_agreement", "attention_macs_per_image", "eval_peak_memory_bytes"),
-    *("search", "few_shot_accuracy"),
+    *("search", "few_shot_accuracy", "balanced_accuracy", "top5_accuracy"),
     *("gradient_norm", "largest_gradient_norm", "update_norm", "attention_entropy", "loss_spikes"),
 )
-"""Columns that tables of before `search.repeats`, `few_shot` or a look at stability, or of version 0.1, lack: empty."""
+"""Columns that tables of before `search.repeats`, `few_shot`, predicted classes or a look at stability lack: empty."""
 
 TRIAL_COLUMNS = _columns(  # columns of trials.csv in order, then a column `p.<name>` per nuisance parameter
     "study scale arm train_size trial status validation_accuracy images_seen chosen at_edge search device precision "
@@ -68,6 +69,8 @@ _FRACTIONS = (
     "shifted_accuracy",
     "shift_agreement",
     "few_shot_accuracy",
+    "balanced_accuracy",
+    "top5_accuracy",
     "validation_accuracy",
     "agreement",
 )
@@ -86,6 +89,9 @@ class StudyRecords:
     curves: pd.DataFrame  # a row per evaluation; CURVE_COLUMNS
     shifts: pd.DataFrame = field(default_factory=lambda: with_columns([], SHIFT_COLUMNS))  # with test_shifts
     correct: Mapping[str, Correct] = field(default_factory=dict)  # by digest of a confirm run, in the split's order
+    classes: Mapping[str, Classes] = field(default_factory=dict)  # the same; of results of before these were kept, none
+    top5: Mapping[str, Correct] = field(default_factory=dict)
+    """By digest, whether the label was among the five likeliest classes; of runs on more than five classes."""
     folder: Path | None = None  # where the study's results lie
     looks: Ledger = field(
         default_factory=Ledger
@@ -109,7 +115,8 @@ def write_tables(folder: Path, records: StudyRecords) -> None:
     """Keep study.json, the tables and predictions.npz in a study's results folder."""
     for name in _tables(records.study):
         write_text(folder / f"{name}.csv", csv_text.from_frame(getattr(records, name)))
-    write_answers(folder / "predictions.npz", records.correct)
+    answers = Answers(correct=records.correct, classes=records.classes, top5=records.top5)
+    write_answers(folder / "predictions.npz", answers)
     write_study(folder, records.study, records.provenance)
 
 
@@ -120,10 +127,9 @@ def load_records(folder: Path) -> StudyRecords:
     # A CSV cannot tell the level "4" from the level 4; the study can.
     levels = {arm.name: arm.level for arm in study.all_arms}
     frames["runs"]["level"] = frames["runs"]["arm"].map(levels).astype("object")
-    correct, looks, insides = read_answers(folder / "predictions.npz"), read_ledger(folder), read_insides(folder)
-    return StudyRecords(
-        study=study, provenance=provenance, correct=correct, folder=folder, looks=looks, insides=insides, **frames
-    )
+    answers, looks, insides = read_answers(folder / "predictions.npz"), read_ledger(folder), read_insides(folder)
+    kept: dict[str, Any] = {**vars(answers), **frames}
+    return StudyRecords(study=study, provenance=provenance, folder=folder, looks=looks, insides=insides, **kept)
 
 
 def _tables(study: ResolvedStudy) -> dict[str, dict[str, str]]:

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, TextIO, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from harness.records import failpoints, files
-from harness.records.correctness import read_arrays, write_arrays
+from harness.records.correctness import Classes, Correct, Labels, read_arrays, write_arrays
 from harness.records.failpoints import reached
 from harness.spec import Run, RunConfig, canonical_json, to_plain
 from harness.spec.checks import check_types, later
@@ -24,7 +23,6 @@ Status = Literal["completed", "diverged", "out_of_memory", "failed"]
 STATUSES: tuple[str, ...] = get_args(Status)
 FILES = ("predictions.npz", "journal.jsonl")  # what a result may name as belonging to it
 STATE_FILES = ("checkpoint-*", "teacher.*")  # kept beside the journal until there is a result
-Labels = npt.NDArray[np.uint16]
 Event = dict[str, Any]  # `event` (started, evaluated, ...), `time` (ms since 1970) and the event's own fields
 
 
@@ -60,6 +58,8 @@ class RunResult:
     reason: str = ""  # why there is no completed result, in a sentence
     test_accuracy: float | None = None
     test_loss: float | None = None
+    balanced_accuracy: float | None = later(None)  # on the test split: the mean of the accuracies on each class
+    top5_accuracy: float | None = later(None)  # on the test split; None with five classes or fewer
     shifts: tuple[Shift, ...] = ()  # test of moved images, by ascending shift; empty where none was asked for
     few_shots: tuple[Shots, ...] = later(())  # of another task, by ascending shots; empty where none was asked for
     validation_accuracy: float | None = None  # at the last evaluation that was made
@@ -222,17 +222,25 @@ class RunFolder:
         body = to_plain(result)
         files.write_json(self.result_path, {"result": body, "sha256": files.sha256(canonical_json(body).encode())})
 
-    def write_predictions(self, labels: Labels, predicted: Labels) -> dict[str, str]:
-        """Keep the test split's labels and predicted classes (N,), in the split's order; gives a result's `files`."""
-        content = write_arrays(self.predictions_path, labels=labels, predicted=predicted)
+    def write_predictions(self, labels: Labels, predicted: Labels, top5: Correct | None = None) -> dict[str, str]:
+        """Keep the test split's labels and predicted classes (N,), in the split's order; gives a result's `files`.
+
+        `top5`: whether the label is among the five likeliest classes, where there are more.
+        """
+        more = {} if top5 is None else {"top5": top5.astype(np.uint8)}
+        content = write_arrays(self.predictions_path, labels=labels, predicted=predicted, **more)
         return {self.predictions_path.name: files.sha256(content)}
 
-    def predictions(self) -> tuple[Labels, Labels]:
+    def predictions(self) -> Classes:
         """Labels and predicted classes (N,) of the test split."""
-        kept = read_arrays(self.predictions_path, {"labels": "u", "predicted": "u"})
-        if len(kept["labels"]) != len(kept["predicted"]):
+        return self.answers()[0]
+
+    def answers(self) -> tuple[Classes, Correct | None]:
+        """The same, and whether the label is among the five likeliest classes (N,): None where that is not kept."""
+        kept = read_arrays(self.predictions_path, {"labels": "u", "predicted": "u"}, {"top5": "u"})
+        if len({len(array) for array in kept.values()}) != 1:
             raise files.RecordsError(f"{self.predictions_path} has unequal numbers of labels and predictions.")
-        return kept["labels"], kept["predicted"]
+        return Classes(kept["labels"], kept["predicted"]), kept["top5"].astype(np.bool_) if "top5" in kept else None
 
     def tidy(self) -> None:
         """Remove what a process that was killed after it had written the result could not remove any more."""

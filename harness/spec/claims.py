@@ -31,6 +31,8 @@ METRICS: dict[str, Direction] = {
     "shifted_accuracy": "up",
     "shift_agreement": "up",
     "few_shot_accuracy": "up",
+    "balanced_accuracy": "up",
+    "top5_accuracy": "up",
     "macs_per_image": "down",
     "attention_macs_per_image": "down",
     "train_seconds": "down",

@@ -14,7 +14,7 @@ from harness.spec.run import leaves, part_of_study
 LONGEST_PARAM = 6000  # MLflow's limit for the value of a parameter, characters
 
 GROUPS = {  # MLflow draws what is before the slash as a section of charts; what follows is named as in runs.csv
-    "test": ("test_accuracy", "test_loss"),
+    "test": ("test_accuracy", "test_loss", "balanced_accuracy", "top5_accuracy"),
     "model": ("params", "macs_per_image", "attention_macs_per_image"),
     "cost": (
         *("train_images_per_second", "eval_images_per_second", "train_seconds"),

@@ -17,6 +17,8 @@ from harness.training.state import Evaluation, Training
 EVALUATION_BATCH = 1000
 """Most images per forward pass of an evaluation: enough for the matrix products, few enough for the caches."""
 
+TOP = 5  # likeliest classes among which a label is looked for, where there are more
+
 ROOM = 512 * 2**20  # bytes of activations that an evaluation may hold, even where a training part needs less
 
 SIDES = ((-1, 0), (1, 0), (0, -1), (0, 1))
@@ -41,13 +43,15 @@ def evaluate(training: Training, split: AnySplit, beat: Callable[[], object] = l
     """Mean cross-entropy and accuracy of the present model over a whole split; `beat` follows each forward pass."""
     began, device = time.perf_counter(), training.placement.device
     loss = torch.zeros((), dtype=torch.float64, device=device)
-    found, seen = [], []
+    found, seen, hits = [], [], list[Tensor]()
     training.evaluated_model.eval()
     for images, labels in split.chunks(training.images_per_pass):
         logits = _logits(training, images)
         loss += F.cross_entropy(logits, labels, reduction="sum")
         found.append(logits.argmax(1))
         seen.append(labels)
+        if logits.shape[1] > TOP:
+            hits.append((logits.topk(TOP).indices == labels[:, None]).any(1))
         beat()
     training.set_modes()
     predicted, labels = torch.cat(found).cpu(), torch.cat(seen).cpu()
@@ -56,6 +60,7 @@ def evaluate(training: Training, split: AnySplit, beat: Callable[[], object] = l
         accuracy=(predicted == labels).sum().item() / len(split),
         labels=labels,
         predicted=predicted,
+        top5=torch.cat(hits).cpu() if hits else None,
         seconds=time.perf_counter() - began,
     )
 

@@ -13,6 +13,7 @@ import torch
 from harness.data import load
 from harness.models import attention_macs_per_image, macs_per_image, parameters
 from harness.records import provenance
+from harness.records.correctness import Classes
 from harness.records.files import read_bytes, sha256
 from harness.records.runs import Journal, RunFolder, RunResult
 from harness.spec import Run, RunConfig
@@ -187,15 +188,18 @@ def _completed(result: RunResult, run: Run, folder: RunFolder, training: Trainin
     """`result` with all that a whole training tells. Of a teacher, only the forward passes count: in its times."""
     config, test = run.config, training.test
     if test is not None:
-        parts = (part.numpy().astype(np.uint16) for part in (test.labels, test.predicted))
+        classes = Classes(*(part.numpy().astype(np.uint16) for part in (test.labels, test.predicted)))
+        top5 = None if test.top5 is None else test.top5.numpy()
         result = replace(
             result,
             test_accuracy=test.accuracy,
             test_loss=test.loss,
+            balanced_accuracy=classes.balanced_accuracy,
+            top5_accuracy=None if top5 is None else float(top5.mean()),
             shifts=training.shifts,
             few_shots=training.few_shots,
             eval_images_per_second=len(test.labels) / test.seconds,
-            files=folder.write_predictions(*parts),
+            files=folder.write_predictions(*classes, top5),
         )
         keep_model(run, folder, training, code_fingerprint=result.code_fingerprint)
     return replace(

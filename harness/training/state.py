@@ -42,6 +42,7 @@ class Evaluation:
     accuracy: float
     labels: Tensor
     predicted: Tensor
+    top5: Tensor | None  # bool (N,) on the CPU: is the label among the five likeliest classes; None of five or fewer
     seconds: float
 
 

@@ -6,9 +6,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import finished_study
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from finished_study import STUDY, Kept, run_in, tables_only
@@ -18,6 +20,7 @@ from harness.execution import publish
 from harness.execution.verify import Verification, verify
 from harness.records import manifest
 from harness.records.files import read_json, sha256, write_json
+from harness.records.run_table import load_records
 from harness.records.runs import RunFolder
 from harness.records.write_lock import StudyLock
 from harness.spec import InvalidInput, canonical_json
@@ -108,16 +111,68 @@ def test_a_copy_without_runs_is_held_against_its_study(
     assert any(re.search(what, fault) for fault in faults), faults
 
 
+def as_before_classes(folder: Path) -> dict[str, Any]:
+    """Make a study's tables those of a version that kept no predicted classes; returns the arrays left."""
+    with np.load(folder / "predictions.npz") as content:
+        arrays = {name: content[name] for name in ("digests", "lengths", "bits")}
+    np.savez_compressed(folder / "predictions.npz", **arrays)
+    runs = pd.read_csv(folder / "runs.csv", dtype=str, keep_default_na=False)
+    runs.drop(columns=["balanced_accuracy", "top5_accuracy"]).to_csv(folder / "runs.csv", index=False)
+    for name in ("predictions.npz", "runs.csv"):
+        with_hash(folder, name)
+    return arrays
+
+
 def test_answers_that_are_not_the_runs_are_found(kept: Kept) -> None:
     with kept.copy(work=False) as folder:
-        with np.load(folder / "predictions.npz") as content:
-            arrays = dict(content)
+        arrays = as_before_classes(folder)
         arrays["bits"][0] ^= 0b10000000
         np.savez_compressed(folder / "predictions.npz", **arrays)
         with_hash(folder, "predictions.npz")
         (fault,) = checked(folder).faults
     assert fault.path == "runs.csv"
     assert "by predictions.npz" in fault.expected
+
+
+@pytest.mark.parametrize("work", [True, False])
+def test_results_of_before_classes_were_kept_hold(kept: Kept, work: bool) -> None:
+    with kept.copy(work=work) as folder:
+        as_before_classes(folder)
+        assert checked(folder).faults == ()
+        records = load_records(folder)
+        assert (records.classes, records.top5) == ({}, {})
+        assert records.runs[["balanced_accuracy", "top5_accuracy"]].isna().all(axis=None)
+
+
+def test_classes_are_kept_and_held_against_the_runs(kept: Kept) -> None:
+    """Other wrong classes fit answers and accuracies; the run folders tell."""
+    with kept.copy() as folder:
+        classes = load_records(folder).classes
+        assert classes.keys() == set(kept.records.runs["digest"])
+        with np.load(folder / "predictions.npz") as content:
+            arrays = dict(content)
+        wrong = arrays["predicted"] != arrays["labels"]
+        arrays["predicted"][wrong] = (arrays["labels"][wrong] + 1) % 10
+        np.savez_compressed(folder / "predictions.npz", **arrays)
+        with_hash(folder, "predictions.npz")
+        faults = checked(folder).faults
+        assert {fault.path for fault in faults} == {"predictions.npz"}
+        assert faults[0].expected.startswith("the classes in work/runs/")
+        arrays["predicted"][0] = arrays["labels"][0] + (arrays["predicted"][0] == arrays["labels"][0])
+        np.savez_compressed(folder / "predictions.npz", **arrays)
+        with_hash(folder, "predictions.npz")
+        (fault,) = checked(folder).faults
+    assert fault.path == "tables"
+    assert "its classes do not fit its answers" in fault.found
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "top5_accuracy"])
+def test_metrics_made_from_classes_are_held_against_them(kept: Kept, metric: str) -> None:
+    with kept.copy(work=False) as folder:
+        changed_cell(folder / "runs.csv", metric, "0.5")
+        with_hash(folder, "runs.csv")
+        (fault,) = checked(folder).faults
+    assert re.match(rf"{metric} \S+ of run \w+ \(by predictions\.npz\)", fault.expected)
 
 
 def a_run(folder: Path, phase: str = "confirm") -> RunFolder:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import harness
 from harness.records import csv_text
-from harness.records.correctness import read_answers, write_answers
+from harness.records.correctness import Answers, Classes, read_answers, write_answers
 from harness.records.files import RecordsError, sha256, write_json
 from harness.records.run_table import (
     ADDED_COLUMNS,
@@ -298,8 +298,54 @@ def test_a_table_without_a_column_is_named(tmp_path):
 @given(st.dictionaries(st.text("0123456789abcdef", min_size=1, max_size=64), st.lists(st.booleans(), max_size=20)))
 def test_predictions_unpacked_are_those_packed(tmp_path_factory, answers):
     path = tmp_path_factory.getbasetemp() / "predictions.npz"
-    write_answers(path, {digest: np.array(bits, dtype=np.bool_) for digest, bits in answers.items()})
-    assert {digest: bits.tolist() for digest, bits in read_answers(path).items()} == answers
+    bits = {digest: np.array(bits, dtype=np.bool_) for digest, bits in answers.items()}
+    some = sorted(bits)[::2]
+    labels = {digest: np.arange(len(bits[digest]), dtype=np.uint16) * 40 for digest in some}  # of one byte, of two
+    classes = {digest: Classes(own, np.where(bits[digest], own, own + 1)) for digest, own in labels.items()}
+    top5 = {digest: ~bits[digest] for digest in sorted(bits)[1::2]}
+    write_answers(path, Answers(correct=bits, classes=classes, top5=top5))
+    found = read_answers(path)
+    assert {digest: bits.tolist() for digest, bits in found.correct.items()} == answers
+    assert {digest: bits.tolist() for digest, bits in found.top5.items()} == {
+        digest: [not bit for bit in answers[digest]] for digest in top5
+    }
+    assert found.classes.keys() == classes.keys()
+    assert all(np.array_equal(found.classes[digest], pair) for digest, pair in classes.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "told"),
+    [
+        ("predicted", lambda array: array + 1, "its classes do not fit its answers"),
+        ("predicted", lambda array: array[:-1], "its numbers of images and classes do not fit"),
+        ("labels", lambda array: array.astype(np.int16), "labels is of type int16"),
+        ("class_digests", lambda array: array[:1], "its numbers of images and classes do not fit"),
+        ("top5", lambda array: array[:-1], "its numbers of runs, images and answers do not fit"),
+        ("bits", lambda array: array ^ 1, "its classes do not fit its answers"),
+    ],
+)
+def test_classes_that_do_not_fit_the_answers_are_refused(tmp_path, name, change, told):
+    path, classes = tmp_path / "predictions.npz", Classes(np.arange(8, dtype=np.uint16), np.full(8, 3, np.uint16))
+    of_both = {"a": classes, "b": classes}
+    correct = {digest: pair.correct for digest, pair in of_both.items()}
+    write_answers(path, Answers(correct=correct, classes=of_both, top5=correct))
+    with np.load(path) as content:
+        arrays = dict(content)
+    np.savez_compressed(path, **{**arrays, name: change(arrays[name])})
+    with pytest.raises(RecordsError, match=rf"predictions\.npz: .*{told}"):
+        read_answers(path)
+
+
+def test_classes_without_their_labels_are_refused(tmp_path):
+    path = tmp_path / "predictions.npz"
+    pair = Classes(np.zeros(8, np.uint16), np.zeros(8, np.uint16))
+    write_answers(path, Answers(correct={"a": pair.correct}, classes={"a": pair}))
+    with np.load(path) as content:
+        arrays = dict(content)
+    del arrays["labels"]
+    np.savez_compressed(path, **arrays)
+    with pytest.raises(RecordsError, match=r"predictions\.npz"):
+        read_answers(path)
 
 
 @pytest.mark.parametrize("part", [0, 20, 100, -30])

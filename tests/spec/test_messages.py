@@ -225,8 +225,8 @@ MESSAGES = {
         lambda: Better(arm="a", than="b", metric="accuracy", **SAID),
         "Better.metric is 'accuracy'; it must be one of 'test_accuracy', 'test_loss', 'validation_accuracy', "
         "'train_images_per_second', 'eval_images_per_second', 'shifted_accuracy', 'shift_agreement', "
-        "'few_shot_accuracy', 'macs_per_image', 'attention_macs_per_image', 'train_seconds', 'peak_memory_bytes', "
-        "'params', None.",
+        "'few_shot_accuracy', 'balanced_accuracy', 'top5_accuracy', 'macs_per_image', 'attention_macs_per_image', "
+        "'train_seconds', 'peak_memory_bytes', 'params', None.",
     ),
     "claim's source": (
         lambda: Better(arm="a", than="b", statement="It holds.", source=" "),

@@ -66,6 +66,9 @@ def test_a_confirm_run_leaves_its_whole_record(tmp_path, monkeypatch, digits, mo
     labels, predicted = folder.predictions()
     assert np.array_equal(labels, digits.test.labels.numpy())
     assert result.test_accuracy == np.mean(labels == predicted)
+    recalls = [np.mean(predicted[labels == label] == label) for label in range(10)]
+    assert result.balanced_accuracy == pytest.approx(np.mean(recalls))
+    assert result.top5_accuracy == np.mean(folder.answers()[1]) > result.test_accuracy
     assert done.journal[3]["test_accuracy"] == result.test_accuracy
     assert "completed" in done.log
 
@@ -73,7 +76,9 @@ def test_a_confirm_run_leaves_its_whole_record(tmp_path, monkeypatch, digits, mo
 def test_a_tuning_run_has_no_test_numbers(tmp_path, monkeypatch):
     done = carry_out(make_config(phase="tune"), tmp_path, monkeypatch)
     unreached = [name for name, value in vars(done.result).items() if value is None]
-    assert unreached == ["test_accuracy", "test_loss", "eval_images_per_second"]
+    assert unreached == [
+        *("test_accuracy", "test_loss", "balanced_accuracy", "top5_accuracy", "eval_images_per_second")
+    ]
     assert done.result.files == {"journal.jsonl": sha256(done.folder.journal_path.read_bytes())}
     assert not done.folder.predictions_path.exists()
     assert done.result.validation_accuracy == done.journal[2]["validation_accuracy"]

@@ -148,6 +148,9 @@ def test_an_evaluation_is_over_the_whole_split_whatever_its_parts(digits, model)
     assert parts.loss == pytest.approx(loss, rel=1e-6)
     assert whole.accuracy == parts.accuracy == (logits.argmax(1) == truth).double().mean().item()
     assert torch.equal(parts.predicted, logits.argmax(1))
+    better = (logits > logits[torch.arange(60), truth][:, None]).sum(1)
+    assert torch.equal(parts.top5, better < 5)
+    assert 60 > parts.top5.sum() > (parts.predicted == truth).sum()
     assert torch.equal(parts.labels, truth)
 
 
