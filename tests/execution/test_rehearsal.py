@@ -138,7 +138,7 @@ def test_what_can_be_a_result_is_not_refused(monkeypatch: pytest.MonkeyPatch) ->
     """A lack of memory: 13 terabytes of weights. And a loss that is no number."""
     huge = ViTSpec(patch_size=4, width=2**20, depth=1, heads=2)
     rehearse(rehearsals(tiny_study(arms=(Arm("huge", huge, level=4),))), "cpu")
-    monkeypatch.setattr("harness.models.vit.Attention.forward", lambda self, x: x * float("nan"))
+    monkeypatch.setattr("harness.models.vit.Attention.forward", lambda self, x, *rest: x * float("nan"))
     rehearse(rehearsals(tiny_study()), "cpu")
 
 
