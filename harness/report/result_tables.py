@@ -42,9 +42,9 @@ def claims_table(
         Column("Verdict", lambda row: _verdict(row["verdict"], view.findings.conclusive)),
         text_column("Kind", "kind"),
         Column(f"Estimate [{view.level} interval]", lambda row: Cell(_estimate(row, row["of"]))),
-        text_column("Reason", "reason"),
-        text_column("Source", "source"),
-        Column("Conditions of the source", lambda row: Cell(row["of"].conditions or NONE)),
+        text_column("Reason", "reason", folded=True),
+        text_column("Source", "source", folded=True),
+        Column("Conditions of the source", lambda row: Cell(row["of"].conditions or NONE), folded=True),
     )
     return make_table(name, caption, columns, rows, frame=frame, note=_CLAIMS_NOTE if rows else "")
 

@@ -228,7 +228,7 @@ def marks(study: ResolvedStudy) -> dict[str, Mark]:
 def shaded(family: str, shade: float | None = None) -> str:
     """A colour of a family of models, from its dark end, 0, to its light one, 1; its usual colour for None."""
     ends = _HUES[family]
-    return ends[1] if shade is None else to_hex(LinearSegmentedColormap.from_list(family, ends)(shade))
+    return ends[1] if shade is None else to_hex(LinearSegmentedColormap.from_list(family, ends)(float(shade)))
 
 
 def ordered_marks(number: int, family: str) -> list[Mark]:

@@ -31,6 +31,7 @@ class Column:
     heading: str
     cell: Callable[[Any], Cell]
     numeric: bool = False
+    folded: bool = False  # on the page it opens from the row's last cell
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,9 @@ def text_table(
     return Table(name, caption, columns, tuple(tuple(map(Cell, row)) for row in found), csv)
 
 
-def text_column(heading: str, key: str) -> Column:
+def text_column(heading: str, key: str, *, folded: bool = False) -> Column:
     """A field as it is."""
-    return Column(heading, lambda row: Cell(text_of(row[key])))
+    return Column(heading, lambda row: Cell(text_of(row[key])), folded=folded)
 
 
 def number_column(

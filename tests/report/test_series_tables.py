@@ -176,7 +176,8 @@ def test_analysed_series_can_be_drawn():
     findings = analyse(records)
     assert len(findings.frontier) == 5
     names = list(figures_of(records, findings))
-    assert names[:5] == ["accuracy_by_level", "gap_by_level", "difference_map", "differences", "accuracy_by_shift"]
+    assert names[:3] == ["gap_by_level", "lead_by_size", "accuracy_by_level"]
+    assert names[3:7] == ["difference_map", "differences", "differences_2", "accuracy_by_shift"]
     assert column(result_tables.crossings_table(View(records, findings), by_level=True), "Series") == [
         "ViT/4 − ResNet-8"
     ] * len(SIZES)
