@@ -46,6 +46,9 @@ studies: $(RUN_STAMP) ## | list the studies
 ui: $(RUN_STAMP) ## | serve the MLflow UI over the results, on this machine only
 	@exec $(VENV_PYTHON) -m harness ui
 
+# Threads of one worker's BLAS would wait for the other worker, for most of the tests' time.
+test test-all: export OPENBLAS_NUM_THREADS := 1
+
 test: $(DEV_STAMP) ## [ARGS="..."] | run the quick tests, some minutes (ARGS go to pytest)
 	@echo 'The tests marked slow are left out; make test-all runs them too.'
 	@set -f; exec $(PYTEST) -m 'not slow' $$ARGS
