@@ -9,6 +9,7 @@ import pandas as pd
 from harness.analysis import learning
 from harness.analysis.along import FEW_SHOT, crossings_on_both_tasks, frontier_table, tables_along
 from harness.analysis.answer import answer, best_arms, level_arms, main_figure
+from harness.analysis.class_accuracy import by_class
 from harness.analysis.estimate import FEWEST_SEEDS, MeanEstimate, estimate_mean
 from harness.analysis.evidence import Evidence, evidence_of, measured
 from harness.analysis.findings import ARM_COLUMNS, FEW_SHOT_COLUMNS, SHIFT_COLUMNS, Findings, frame
@@ -81,6 +82,7 @@ def analyse(records: StudyRecords, *, seed: int = 0) -> Findings:
         shifts=shifts_table(evidence),
         few_shots=few_shots_table(evidence),
         few_shot_crossings=tuple(crossings_on_both_tasks(evidence)),
+        by_class=by_class(evidence, answered.arms, conclusive=answered.conclusive),
         main_factor_sizes=evidence.study.train_sizes,
     )
 

@@ -113,6 +113,28 @@ SHIFT_COLUMNS = columns("arm train_size shift metric n mean ci_low ci_high")
 """`test_accuracy` on images moved by `shift` pixels, and `agreement`, the share of images whose prediction is that for
 the image as it is; mean over the n seeds with its interval over searches and seeds."""
 
+CLASS_COLUMNS = columns(
+    "arm baseline label class_name images n mean ci_low ci_high difference difference_low difference_high share",
+    label="int64",
+    class_name="str",
+    images="Int64",
+)
+"""Accuracy on the test `images` of a class and its difference to the arm that it is compared with, paired by seed and
+image. `share`: how much of that difference over all images lies in this class; NaN where that is not significant."""
+
+CONFUSION_COLUMNS = columns("arm baseline class_name taken_for share baseline_share", class_name="str", taken_for="str")
+"""Shares of the images of a class that are taken for another one, by an arm and the one that it is compared with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByClass:
+    """What predicted classes tell, at the largest training size; empty where they are not kept."""
+
+    arms: tuple[str, ...] = ()  # the main arm, and the one that it is compared with
+    table: pd.DataFrame = field(default_factory=lambda: frame([], CLASS_COLUMNS))  # of all arms with their data
+    confusions: pd.DataFrame = field(default_factory=lambda: frame([], CONFUSION_COLUMNS))  # the most frequent first
+    lines: tuple[str, ...] = ()  # in which classes the lead lies
+
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
@@ -153,4 +175,5 @@ class Findings:
     """Few-shot accuracy on another task and its difference to the reference arm; no rows where it is not asked for."""
     few_shot_crossings: tuple[str, ...] = ()
     """Whether it crosses where test accuracy does, for each arm against the one that it is compared with."""
+    by_class: ByClass = field(default_factory=ByClass)
     main_factor_sizes: tuple[int, ...] = ()  # the training sizes of a two-factor study, ascending; empty otherwise

@@ -9,6 +9,7 @@ from harness.records.files import RecordsError, adapter, reading
 from harness.records.layout import STUDY_FILE
 from harness.spec import NAMED_SOURCES, Arm
 from harness.spec.checks import later
+from harness.spec.data import CLASS_NAMES
 from harness.spec.formats import counted
 from harness.spec.procedural import TESTED
 
@@ -177,6 +178,16 @@ def of_provenance(provenance: Mapping[str, Any]) -> tuple[DataFacts, ...]:
     """What the provenance of a study says of its data; empty in results of earlier versions. `RecordsError` else."""
     with reading(Path(STUDY_FILE)):
         return cast("tuple[DataFacts, ...]", adapter(tuple[DataFacts, ...]).validate_python(provenance.get(KEY, ())))
+
+
+def class_names(provenance: Mapping[str, Any], source: str, number: int) -> tuple[str, ...]:
+    """What the classes of a source are called, in the order of the labels, `number` at least; `class 3` if unknown.
+
+    Of a folder as the study keeps it, of a named source by its name.
+    """
+    told = [tuple(row.name for row in facts.classes) for facts in of_provenance(provenance) if facts.source == source]
+    known = (names for names in (*told, CLASS_NAMES.get(source, ())) if len(names) >= number)
+    return next(known, tuple(f"class {label}" for label in range(number)))
 
 
 def test_overlap(records: "StudyRecords", arm: Arm) -> float:

@@ -9,7 +9,7 @@ from typing import Literal
 from harness.analysis.findings import Findings
 from harness.analysis.looks import untold
 from harness.records.run_table import StudyRecords
-from harness.report import origin_tables, result_tables
+from harness.report import class_tables, origin_tables, result_tables
 from harness.report.figures import drawings
 from harness.report.own_figures import own_figures
 from harness.report.result_tables import crossings_table
@@ -38,6 +38,7 @@ class Section:
     figures: tuple[Drawn, ...] = ()
     tables: tuple[Table, ...] = ()  # those without rows do not apply
     code: str = ""
+    folded: bool = False  # only its heading is seen until it is asked for
 
     def __bool__(self) -> bool:
         return any((self.text, self.lines, self.figures, self.code, *(table.rows for table in self.tables)))
@@ -144,6 +145,7 @@ def _sections(view: View, figures: list[Drawn]) -> Iterator[Section]:
         ("levels", "Series", (crossings_table(view, by_level=True),)),
         ("shifts", "Shifted images", (result_tables.shifts_table(view),)),
         ("few_shots", "Another task, few-shot", (result_tables.few_shots_table(view),)),
+        ("by_class", "By class", (class_tables.classes_table(view), class_tables.confusions_table(view))),
         ("cost", "Cost", ()),
         ("learning", "Learning curves", ()),
         ("tuning", "Tuning", (origin_tables.tuning_table(view),)),
@@ -155,8 +157,8 @@ def _sections(view: View, figures: list[Drawn]) -> Iterator[Section]:
     for anchor, heading, tables in parts:
         shown = tuple(figure for figure in figures if figure.section == anchor)
         said = {"few_shots": view.findings.few_shot_crossings, "inside": tuple(figure.description for figure in shown)}
-        lines = said.get(anchor, ())
-        yield Section(anchor, heading, lines=lines, figures=shown, tables=tuple(tables))
+        lines = (said | {"by_class": view.findings.by_class.lines}).get(anchor, ())
+        yield Section(anchor, heading, lines=lines, figures=shown, tables=tuple(tables), folded=anchor == "by_class")
     known = origin_tables.provenance_table(records), origin_tables.protocol_table(study)
     nothing = "" if known[0].rows else "Nothing is recorded of how these results were made."
     yield Section("provenance", "Provenance", text=nothing, tables=(*known, origin_tables.looks_table(records)))

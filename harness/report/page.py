@@ -50,8 +50,10 @@ def markdown(content: Content) -> str:
 
 
 def _section(section: Section) -> Iterator[str]:
+    fold = ("<details><summary>Show</summary>", "</details>") if section.folded else ("", "")
     blocks = [
         f"## {escape(section.heading)}",
+        fold[0],
         f"**{escape(section.question)}**" if section.question else "",
         prose(section.text),
         f"**Claims:** {tally_text(section.tally)}" if section.tally else "",
@@ -61,7 +63,7 @@ def _section(section: Section) -> Iterator[str]:
         blocks += _figure(figure)
     for data in (data for data in section.tables if data.rows):
         blocks += [f"**{escape(data.caption)}**", markdown_table(data), escape(data.note)]
-    return filter(None, [*blocks, textwrap.indent(section.code, "    ")])
+    return filter(None, [*blocks, textwrap.indent(section.code, "    "), fold[1]])
 
 
 def _figure(figure: Drawn) -> list[str]:

@@ -123,6 +123,21 @@ class View:
         runs = at_size(self.records.runs, size).sort_values(["train_size", "seed"], kind="stable")
         return defaultdict(list) | self.by_arm(rows_of(runs[runs["status"] == "completed"]))
 
+    def classes(self, most: int) -> list[Row]:
+        """The main arm's accuracy on each class, with the row of the arm that it is compared with as `against`.
+
+        The greatest lead of the one that leads in all comes first; of more than `most` classes those with most images
+        between the two.
+        """
+        main, *other = self.findings.by_class.arms or ("",)
+        rows = rows_of(self.findings.by_class.table)
+        against = {row["label"]: row for row in rows if row["arm"] in other}
+        known = (row for row in rows if row["arm"] == main and number(row["difference"]) is not None)
+        found = [row | {"against": against[row["label"]]} for row in known]
+        found.sort(key=lambda row: -abs(row["images"] * row["difference"]))
+        sign = 1 if sum(row["images"] * row["difference"] for row in found) > 0 else -1
+        return sorted(found[:most], key=lambda row: (-sign * row["difference"], row["label"]))
+
     def by_arm(self, rows: list[Row]) -> dict[str, list[Row]]:
         """The rows of each arm that has some, in the order of the study."""
         found = {arm.name: [row for row in rows if row["arm"] == arm.name] for arm in self.study.all_arms}

@@ -34,6 +34,14 @@ NAMED_SOURCES: dict[str, SourceFacts] = {
     "cifar100": SourceFacts(32, 3, 100, 50_000, 10_000, 5_000),
     "digits": SourceFacts(8, 1, 10, 1_437, 360, 180),
 }
+CLASS_NAMES: dict[str, tuple[str, ...]] = {
+    "fashion_mnist": (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+}
+"""Of named sources, as their authors call them, in the order of the labels."""
 IMAGENET = SourceFacts(224, 3, 1000, 1_281_167, 50_000, 10_000)
 """ImageNet-1k as ILSVRC2012 has it: lets a study be planned and costed before the folder is there."""
 

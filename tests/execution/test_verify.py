@@ -67,6 +67,7 @@ def test_the_manifest_has_every_published_file(kept: Kept) -> None:
     published = {name for name in published if not name.startswith("work/")} - {"manifest.json"}
     assert read_json(kept.folder / "manifest.json")["files"].keys() == published
     assert {"study.json", "runs.csv", "predictions.npz", "report.html", "REPORT.md"} < published
+    assert "figures/accuracy_by_class.png" in published
 
 
 @pytest.mark.parametrize("name", [*manifest.SOURCES, "REPORT.md", "claims.csv", "figures/learning_curves.png"])

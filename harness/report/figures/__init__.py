@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 
+from harness.report.figures.by_class import accuracy_by_class
 from harness.report.figures.by_cost import accuracy_by_macs, accuracy_by_speed
 from harness.report.figures.by_level import accuracy_by_level
 from harness.report.figures.by_size import accuracy_by_size, few_shot_by_size
@@ -33,6 +34,7 @@ PICTURES: dict[str, tuple[Draw, ...]] = {
     ),
     "shifts": (accuracy_by_shift,),
     "few_shots": (few_shot_by_size,),
+    "by_class": (accuracy_by_class,),
     "cost": (accuracy_by_macs, accuracy_by_speed),
     "learning": (learning_curves, stability),
     "tuning": (tuning_budget,),
