@@ -16,6 +16,7 @@ from harness.records.data_facts import class_names
 from harness.spec.formats import counted, percent, points
 
 MOST = 2 / 3  # of a lead: what the classes that are named together make at least
+_MOST_CLASSES = 100  # of more, the main arm and its reference arm alone have a row for each
 _MOST_NAMED = 6  # classes, in a sentence
 _MOST_PAIRS = 400  # of classes that are taken for each other: those of a set of twenty classes
 
@@ -42,8 +43,9 @@ def by_class(evidence: Evidence, asked: Sequence[str], *, conclusive: bool) -> B
     alike = {arm: runs for arm, runs in known.items() if sources[arm] == sources[main]}
     most = max(int(array.max()) for runs in alike.values() for classes in runs.values() for array in classes)
     names = class_names(evidence.records.provenance, sources[main], most + 1)
-    rows = _rows(evidence, alike, names, size)
     pair = main, against[main]
+    told = alike if most < _MOST_CLASSES else {arm: alike[arm] for arm in alike if arm in pair}
+    rows = _rows(evidence, told, names, size)
     return ByClass(
         arms=pair,
         table=frame(rows, CLASS_COLUMNS),

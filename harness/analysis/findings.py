@@ -131,7 +131,8 @@ class ByClass:
     """What predicted classes tell, at the largest training size; empty where they are not kept."""
 
     arms: tuple[str, ...] = ()  # the main arm, and the one that it is compared with
-    table: pd.DataFrame = field(default_factory=lambda: frame([], CLASS_COLUMNS))  # of all arms with their data
+    table: pd.DataFrame = field(default_factory=lambda: frame([], CLASS_COLUMNS))
+    """Of all arms with their data; with more than a hundred classes, of these two."""
     confusions: pd.DataFrame = field(default_factory=lambda: frame([], CONFUSION_COLUMNS))  # the most frequent first
     lines: tuple[str, ...] = ()  # in which classes the lead lies
 

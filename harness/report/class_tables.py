@@ -25,7 +25,8 @@ def classes_table(view: View) -> Table:
         number_column("Share of the difference", "share", partial(percent, digits=0)) if shown else None,
     )
     left_out = f" Of {counted(of_all, 'class')} those that differ most; the CSV has all." * (of_all > len(rows))
-    note = f"Intervals over {view.varied} of the class. The CSV has all arms.{left_out}" if rows else ""
+    every = " The CSV has all arms." * (found.table["arm"].nunique() > len(found.arms))
+    note = f"Intervals over {view.varied} of the class.{every}{left_out}" if rows else ""
     caption = f"Accuracy by class{view.at_largest}"
     return make_table("classes", caption, columns, rows, frame=found.table, note=note)
 

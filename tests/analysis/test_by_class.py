@@ -135,3 +135,11 @@ def test_of_many_classes_a_few_are_named() -> None:
     even = with_classes(study(ARMS), {"ResNet-8": (0.9,) * 40, "ViT/7": (0.5,) * 10 + (0.9,) * 30}, (100,) * 40)
     found = analyse(even).by_class.lines[0]
     assert found.endswith("lies in 7 of 40 classes: class 0, class 1, class 2, class 3, class 4, class 5 and 1 more.")
+
+
+def test_of_very_many_classes_only_the_two_arms_have_rows() -> None:
+    arms = {"ResNet-8": (0.9,) * 101, "ViT/7": (0.8,) * 101, "ViT/14": (0.7,) * 101}
+    kept = with_classes(study({**ARMS, "ViT/14": 14.0}, seeds=3), arms, (10,) * 101)
+    found = analyse(kept).by_class
+    assert found.arms == ("ViT/7", "ResNet-8")
+    assert found.table["arm"].value_counts().to_dict() == {"ResNet-8": 101, "ViT/7": 101}
