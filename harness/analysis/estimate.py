@@ -220,7 +220,7 @@ def image_components(values: Floats) -> tuple[Floats, Floats]:
     n, m, k = values.shape
     column = values.mean(axis=0)
     rest = (values - column - values.mean(axis=1, keepdims=True) + column.mean(axis=0)).reshape(-1, k)
-    # Not by BLAS: its threads wait for each other where a training has the cores, a hundred times as long as this takes.
+    # Not by BLAS: its threads wait for each other where a training has the cores, a hundred times as long as it takes.
     interaction = np.einsum("ij,ik->jk", rest, rest) / ((n - 1) * (m - 1) * n * m)
     return np.cov(column, rowvar=False).reshape(k, k) / m - interaction, interaction
 
