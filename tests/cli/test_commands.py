@@ -253,3 +253,16 @@ def test_gaps_exit_3(with_database: Path, here: Here) -> None:
     done = here(with_database, "run", "patch_size", "--scale", "smoke", "--trials", "0", *hot)
     assert done.returncode == 3, done.stdout + done.stderr
     assert "diverged" in done.stdout
+
+
+@pytest.mark.slow
+def test_table_and_figures_of_a_finished_study(
+    results: Path, finished: subprocess.CompletedProcess[str], here: Here, tmp_path: Path
+) -> None:
+    assert finished.returncode == 0
+    study = ("patch_size", "--scale", "smoke")
+    assert r"\toprule" in here(results, "table", *study, "--format", "latex").stdout
+    assert here(results, "table", *study, "--format", "csv").stdout.startswith("arm,")
+    made = here(results, "figures", *study, "--format", "csv", "--output", str(tmp_path), "--json")
+    assert {Path(path) for path in json.loads(made.stdout)["files"]} == set(tmp_path.iterdir())
+    assert here(results, "table", "patch_size", "--scale", "gpu").returncode == 2

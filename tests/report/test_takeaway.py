@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import re
 from pathlib import Path
 
@@ -70,14 +69,3 @@ def test_the_command_offers_every_format():
     from harness.commands.takeaway_verbs import FORMATS
 
     assert set(FORMATS) == set(FIGURES)
-
-
-@pytest.mark.slow
-def test_table_and_figures_of_a_finished_study(results, finished, here, tmp_path: Path):
-    assert finished.returncode == 0
-    study = ("patch_size", "--scale", "smoke")
-    assert r"\toprule" in here(results, "table", *study, "--format", "latex").stdout
-    assert here(results, "table", *study, "--format", "csv").stdout.startswith("arm,")
-    made = here(results, "figures", *study, "--format", "csv", "--output", str(tmp_path), "--json")
-    assert {Path(path) for path in json.loads(made.stdout)["files"]} == set(tmp_path.iterdir())
-    assert here(results, "table", "patch_size", "--scale", "gpu").returncode == 2
