@@ -178,10 +178,10 @@ seeds), for 11 full-length trainings in place of 8. The smallest true difference
 comparisons of results/ show with power .8, which but for `data_scale` hold one search each. Median, and from the most
 to the least exact:
 
-     3 seeds   1.86 (0.32 to 16.68)
-     5 seeds   0.87 (0.58 to 5.25)
-     8 seeds   0.71 (0.34 to 1.13)
-    10 seeds   0.55 (0.24 to 0.83)
+     3 seeds   1.76 (0.32 to 16.68)
+     5 seeds   0.68 (0.44 to 5.17)
+     8 seeds   0.70 (0.38 to 0.98)
+    10 seeds   0.48 (0.29 to 0.74)
 
 Eight or nine are for claims about a bound of one point and about the difference of two gains, where a training takes
 half a minute or so; three, one for each search, where the time goes into training sizes and arms differ by several

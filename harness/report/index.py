@@ -1,6 +1,7 @@
 """results/README.md and results/index.html: every study of a results folder, with its answer and its main figure."""
 
 import html
+import math
 import re
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -103,12 +104,17 @@ class Strip:
 
 
 def forest(entries: Iterable[Entry]) -> dict[str, list[Strip]]:
-    """One effect per study, by group; those of which none is known are left out."""
+    """One effect per study, by group; those of which none is known are left out.
+
+    By square roots from zero, so that one large effect leaves the small ones to be told apart.
+    """
     known = [entry for entry in entries if entry.effect is not None and entry.conclusive]
     most = max((abs(end) for entry in known for end in entry.effect or ()), default=1.0) or 1.0
     found: dict[str, list[Strip]] = {}
     for entry in sorted(known, key=lambda entry: [*GROUPS, OWN].index(entry.group)):
-        middle, low, high = (round(50 + 48 * end / most, 2) for end in entry.effect or ())
+        middle, low, high = (
+            round(50 + math.copysign(48 * math.sqrt(abs(end) / most), end), 2) for end in entry.effect or ()
+        )
         found.setdefault(entry.group, []).append(Strip(entry, low, round(high - low, 2), middle))
     return found
 

@@ -48,6 +48,12 @@ def between_arms(study: str) -> frozenset[Triple]:
     return frozenset(unsigned(*(100 * end for end in (it.value, it.ci_low, it.ci_high))) for it in found)
 
 
+def test_the_readme_is_read_in_a_few_minutes() -> None:
+    """At most 900 words, without addresses and what no reader sees."""
+    text = re.sub(r"<!--.*?-->|<[^>]*>", "", (RESULTS / "README.md").read_text(), flags=re.DOTALL)
+    assert len(re.findall(r"[^\W\d_][\w'’-]*", re.sub(r"\]\([^)]*\)", "]", text))) <= 900
+
+
 def test_there_is_something_to_check() -> None:
     assert len(PARTS) > 5
     assert sum(len(triples(part)) for part in PARTS) >= 10
