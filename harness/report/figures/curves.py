@@ -81,7 +81,10 @@ def _enlarge(axes: Axes, last: float, ends: Sequence[pd.Series]) -> None:
     margin = 0.1 * ((high - low) or 1.0)
     axes.set_ylim(low - margin, high + margin)
     axes.xaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 4, 5, 10]))
-    axes.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+    low, high = axes.get_ylim()
+    ticks = MaxNLocator(3, steps=[1, 2, 5, 10]).tick_values(low, high)
+    # None at the upper end, where the name of the panel beside this one may stand.
+    axes.set_yticks([tick for tick in ticks if low <= tick <= high - 0.15 * (high - low)])
 
 
 def tuning_budget(view: View) -> Drawing | None:
