@@ -75,7 +75,7 @@ def test_report_prints_the_same_document(results: Path, ran: Result, here: Here)
 
 def test_the_index_of_results_is_renewed(results: Path, ran: Result) -> None:
     assert ran.exit_code == 0
-    assert "patch_size/smoke/report.html" in (results / "README.md").read_text()
+    assert "patch_size/smoke/REPORT.md" in (results / "README.md").read_text()
     assert "patch_size/smoke/figures/accuracy_by_level.png" in (results / "index.html").read_text()
 
 
