@@ -164,7 +164,8 @@ def test_a_poisoned_batch_ends_in_a_result_within_two_updates(tmp_path, monkeypa
     done = carry_out(make_config(clip_norm=None), tmp_path, monkeypatch)
     assert poison.calls <= update + 1
     assert done.result.status == "diverged"
-    assert done.result.reason == f"the training loss became nan at update {update}"
+    where = "the first block that was not finite is block 1 of 2"
+    assert done.result.reason == f"the training loss became nan at update {update}; {where}"
     assert (done.result.updates, done.result.images_seen) == (update, 16 * update)
     assert done.folder.result() == done.result
     assert [event["event"] for event in done.journal] == ["evaluated"] * ((update - 1) // 4) + ["finished"]
