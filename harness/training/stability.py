@@ -82,7 +82,7 @@ class Watch:
         step = None if self.step is None else self.step.item()
         found = {"gradient_norm": mean, "largest_gradient_norm": largest, "update_norm": step}
         found["attention_entropy"] = self._entropy(inputs)
-        known = {name: value if value is not None and math.isfinite(value) else None for name, value in found.items()}
+        known = {name: _short(value) for name, value in found.items()}
         self.gradients.zero_()
         spikes, self.spikes = self.spikes, 0
         return {**known, "loss_spikes": spikes}
@@ -105,6 +105,11 @@ class Watch:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what a checkpoint has kept."""
         vars(self).update(state)
+
+
+def _short(value: float | None) -> float | None:
+    """Four digits: the last ones differ between two processes, by where their memory lies."""
+    return float(f"{value:.4g}") if value is not None and math.isfinite(value) else None
 
 
 def _entropy(weights: Tensor) -> Tensor:
