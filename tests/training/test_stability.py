@@ -37,11 +37,11 @@ def test_norms_are_those_of_the_updates(digits, monkeypatch):
             told.append(loop._validate(training, digits, lambda: None))
     for at, events in enumerate(told):
         of_part = torch.stack(norms[3 * at : 3 * at + 3])
-        assert events["gradient_norm"] == pytest.approx(of_part.mean().item())
-        assert events["largest_gradient_norm"] == pytest.approx(of_part.max().item())
+        assert events["gradient_norm"] == pytest.approx(of_part.mean().item(), rel=1e-3)
+        assert events["largest_gradient_norm"] == pytest.approx(of_part.max().item(), rel=1e-3)
     steps = [now.detach() - then for now, then in zip(training.model.parameters(), before, strict=True)]
     size, weights = (math.sqrt(sum(float(part.square().sum()) for part in parts)) for parts in (steps, before))
-    assert told[1]["update_norm"] == pytest.approx(size / weights, rel=1e-5)
+    assert told[1]["update_norm"] == pytest.approx(size / weights, rel=1e-3)
 
 
 @pytest.mark.parametrize("clip_norm", [1.0, None])
@@ -70,7 +70,7 @@ def test_entropy_is_that_of_the_sharpest_block_by_even_attention():
         x = model.blocks[0](x)
         weights = model.blocks[1].attention.weights(model.blocks[1].norm1(x)).numpy()
     found = watch.told(1, images)["attention_entropy"]
-    assert found == pytest.approx(-(weights * np.log(weights)).sum(-1).mean() / np.log(5), rel=1e-4)
+    assert found == pytest.approx(-(weights * np.log(weights)).sum(-1).mean() / np.log(5), rel=1e-3)
     with torch.no_grad():
         for block in model.blocks:
             block.attention.qkv.weight.zero_()
