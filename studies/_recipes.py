@@ -178,8 +178,8 @@ seeds), for 11 full-length trainings in place of 8. The smallest true difference
 comparisons of results/ show with power .8, which but for `data_scale` hold one search each. Median, and from the most
 to the least exact:
 
-     3 seeds   1.76 (0.32 to 16.68)
-     5 seeds   0.68 (0.44 to 5.17)
+     3 seeds   1.62 (0.32 to 16.68)
+     5 seeds   0.65 (0.44 to 5.17)
      8 seeds   0.70 (0.38 to 0.98)
     10 seeds   0.48 (0.29 to 0.74)
 

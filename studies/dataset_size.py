@@ -250,6 +250,10 @@ STUDY = Study(
         "times, so that there the ResNet was limited by its updates, not by its data. Changed: two arms on images with "
         "all patches moved, and hypotheses on them; to make room for these, and for 15 passes over the largest size, "
         "images of 16 pixels, the models of data_scale, three sizes of 10,240 images at most, three fresh seeds; no "
-        "augmentation, and only learning rates are tuned.",
+        "augmentation, and only learning rates are tuned. In the words of the fields: image size, resplit (each seed "
+        "draws its own images), train sizes, the search's sampler (qmc), repeats and widenings.",
+        "Sixth run, with these settings: the ResNet led by 3.4, 3.0 and 1.7 points from 500 to 10,240 images; after "
+        "six looks, at a level of 99.17 %, and with the luck of three searches in the intervals, all claims are left "
+        "open, also those about moved patches, where it led by 4.2, 1.8 and 1.0 points.",
     ),
 )
