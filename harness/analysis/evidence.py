@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from harness.analysis.equal_compute import difference_at_equal_compute
 from harness.analysis.estimate import (
     FEWEST_SEEDS,
     LEVEL,
@@ -88,31 +89,19 @@ class Evidence:
                 names = (arm, other, self.train_size((arm, size)))
                 mean, sd = self._mean(own, paired.seeds), (own.std(ddof=1) if paired.n > 1 else math.nan)
                 interval = (paired.value, paired.ci_low, paired.ci_high, paired.p_value(), p_holm)
-                at_equal_compute = self._at_equal_compute((arm, size), (other, size), paired.seeds)
-                rest = (paired.probability_positive(), paired.smallest_detectable(), at_equal_compute)
+                runs = [
+                    [self._by_compute(self.rows[name, size][seed]) for name in (arm, other)] for seed in paired.seeds
+                ]
+                rest = (paired.probability_positive(), paired.smallest_detectable(), difference_at_equal_compute(runs))
                 limits = (*astuple(self.limit((arm, size))), self.limit((other, size)).limited_by_updates)
                 rows.append((*names, paired.n, mean, sd, *interval, *rest, *limits))
         return frame(rows, COMPARISON_COLUMNS)
 
-    def _at_equal_compute(self, cell: Cell, other: Cell, seeds: Iterable[int]) -> float:
-        """The mean difference of validation accuracy where both runs have spent what the cheaper one spends in all.
-
-        Read off the runs' learning curves, straight between evaluations, by compute: images seen times multiply-
-        accumulates per image, times the passes of an update. NaN where both spend the same, or a curve begins later.
-        """
-        found = []
-        for seed in seeds:
-            curves = [self._by_compute(self.rows[each][seed]) for each in (cell, other)]
-            if not all(len(compute) for compute, _ in curves):
-                return math.nan
-            spent, begun = min(compute[-1] for compute, _ in curves), max(compute[0] for compute, _ in curves)
-            if curves[0][0][-1] == curves[1][0][-1] or not begun <= spent:
-                return math.nan
-            found.append(float(np.subtract(*(np.interp(spent, *curve) for curve in curves))))
-        return float(np.mean(found)) if found else math.nan
-
     def _by_compute(self, row: Row) -> tuple[Floats, Floats]:
-        """The compute spent until each evaluation of a run, ascending, and the validation accuracy there."""
+        """The compute spent until each evaluation of a run, ascending, and the validation accuracy there.
+
+        Compute is images seen times multiply-accumulates per image, times the passes of an update.
+        """
         curve = self._curves.get(str(row["digest"]))
         if curve is None:
             return np.array([]), np.array([])
