@@ -58,9 +58,9 @@ class Entry:
 
 def grouped(key: str, group: str = "train") -> str:
     """A metric of the records as MLflow gets it: `validation_accuracy` as `validation/accuracy`."""
-    for known in ("validation", group):
-        if key.startswith(f"{known}_") and known != "cost":
-            return f"{known}/{key.removeprefix(f'{known}_')}"
+    for start in ("validation", group):
+        if key.startswith(f"{start}_"):
+            return f"{start}/{key.removeprefix(f'{start}_')}"
     return f"{group}/{key}"
 
 
