@@ -119,7 +119,7 @@ def test_compare_needs_neither_torch_nor_mlflow(tmp_path: Path) -> None:
         "The studies share no arm: their numbers stand side by side here, and no difference is computed.\n"
         f"Written: {output}\nWritten: {output.with_suffix('.md')}\n"
     )
-    assert "What differs" in done.stdout
+    assert "Settings of data, recipe and search that differ" in done.stdout
     assert "Patch size (laptop) and Dataset size (laptop)" in output.read_text()
 
 
