@@ -4,16 +4,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from harness.console import Progress, make_console
 from harness.execution.model_export import LoadedModel, load_model
+from harness.execution.options import Options
 from harness.execution.overrides import default_scale, resolve_study
 from harness.execution.pooling import with_seeds
 from harness.execution.publish import read_results
-from harness.execution.runner import Options, run_study
+from harness.execution.runner import run_study
 from harness.records.files import read_bytes
 from harness.records.layout import default_results
 from harness.spec import InvalidInput, ResolvedStudy, Study, study_name
@@ -57,21 +58,31 @@ def load_study(name: str, *, scale: str | None = None, overrides: Sequence[str] 
     return resolve_study(name, scale, overrides)
 
 
-def run(
+def run(  # noqa: PLR0913 (the command's options)
     study: ResolvedStudy,
     *,
     results: str | Path | None = None,
-    device: str = "auto",
-    workers: int = 1,
+    device: str = Options.device,
+    workers: int | None = Options.workers,
     seeds: int | None = None,
     quiet: bool = False,
+    engine: str | None = None,
+    ray_address: str | None = Options.ray_address,
+    per_device: int | None = Options.per_device,
+    cards_per_run: int = Options.cards_per_run,
 ) -> Report:
-    """Train what is missing of a study and write its report; with one worker, in this process.
+    """Train what is missing of a study and write its report; in this process, one run at a time, if nothing is said.
 
     Unless `quiet`, tells how far it is, on standard error or in the notebook's cell.
 
     `results`: the folder of all results; by default that of `PATCHBENCH_RESULTS`, else `results` here. `seeds`: so many
     in all, those that the study declares first, and no fewer than were trained. What is finished is not trained again.
+
+    `engine`: "inline" is this process, "processes" one for each run, "ray" the nodes of the cluster at `ray_address`,
+    HOST:PORT, by default `RAY_ADDRESS`, else of one started on this machine. By default it is "inline" unless `workers`
+    is 2 or more, then "processes"; with processes a script has its calls below `if __name__ == "__main__":`. `device`,
+    `workers`, `per_device` and `cards_per_run` are those of `patchbench run`, with its defaults; inline has one device.
+
     Raises `InvalidInput` for what the user can mend, before any training.
 
     >>> from tempfile import mkdtemp
@@ -83,24 +94,31 @@ def run(
     if isinstance(study, Study):
         scales = ", ".join(study.scales)
         raise InvalidInput(f"This study is not at a scale; run STUDY.resolve(NAME, SCALE), where SCALE is of {scales}.")
-    place, engine = _folder(results), "inline" if workers == 1 else "processes"
-    called = _call(study, place, seeds)
+    place, usual = _folder(results), "inline" if workers in (None, 1) else "processes"
+    asked: dict[str, Any] = {"device": device, "workers": workers, "engine": engine, "ray_address": ray_address}
+    asked |= {"per_device": per_device, "cards_per_run": cards_per_run}
+    called = _call(study, place, seeds=seeds, **asked)
+    options = Options(results=place, command=called, **asked | {"engine": engine or usual})
     study = study if seeds is None else with_seeds(study, place, seeds)
-    options = Options(results=place, device=device, workers=workers, engine=engine, command=called)
-    with Progress(make_console(stderr=True, quiet=quiet), workers=workers) as progress:
+    with Progress(make_console(stderr=True, quiet=quiet), workers=options.shown_workers) as progress:
         folder = run_study(study, options, progress)
     return _report(folder)
 
 
-def _call(study: ResolvedStudy, results: Path, seeds: int | None = None) -> str:
-    """The call that carries out a study again, as far as it can be told of one that was made in Python."""
-    place = "" if results == Path("results").absolute() else f", results={str(results)!r}"
-    place += "" if seeds is None else f", seeds={seeds}"
+def _call(study: ResolvedStudy, results: Path, **asked: Any) -> str:
+    """The call that carries out a study again, as far as it can be told of one that was made in Python.
+
+    `asked`: other arguments; those that are as by default are left out.
+    """
+    usual = {"device": Options.device, "cards_per_run": Options.cards_per_run}
+    given: dict[str, Any] = {} if results == Path("results").absolute() else {"results": str(results)}
+    given |= {name: value for name, value in asked.items() if value not in (None, usual.get(name))}
+    told = "".join(f", {name}={value!r}" for name, value in given.items())
     name = FOUND_BY.get(study.name, study.name)
     with suppress(InvalidInput):
         if resolve_study(name, study.scale, ()) == study:
-            return f"harness.run(harness.load_study({name!r}, scale={study.scale!r}){place})"
-    return f"harness.run(study{place})  # a study made in Python: study.json has all of it"
+            return f"harness.run(harness.load_study({name!r}, scale={study.scale!r}){told})"
+    return f"harness.run(study{told})  # a study made in Python: study.json has all of it"
 
 
 def _folder(results: str | Path | None) -> Path:

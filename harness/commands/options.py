@@ -6,6 +6,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from harness.execution.options import ENGINES, Options
 from harness.records.layout import StudyFolder, command_line
 from harness.spec import SCALES, InvalidInput, find_study, study_name, study_names
 
@@ -22,14 +23,29 @@ def complete_study(context: click.Context, parameter: click.Parameter, incomplet
 overrides_argument = click.argument("overrides", nargs=-1)
 scale_option = click.option("--scale", type=click.Choice(SCALES), help="Default: gpu where CUDA is there, else laptop.")
 _devices = click.option(
-    "--device", default="auto", help="auto, cpu, mps, cuda (every card) or cards: cuda:0,cuda:2. Default: every card."
+    *("--device",),
+    default=Options.device,
+    help="auto, cpu, mps, cuda (every card) or cards: cuda:0,cuda:2. Default: every card.",
 )
 _workers = click.option(
     "--workers", type=click.IntRange(1), help="Runs at the same time; default: one per core, on cards as --per-device."
 )
 _per_device = click.option("--per-device", type=click.IntRange(1), help="Runs that share a card; default: one.")
 _cards_per_run = click.option(
-    "--cards-per-run", type=click.IntRange(1), default=1, help="Cards that each run is trained on together; default: 1."
+    *("--cards-per-run",),
+    type=click.IntRange(1),
+    default=Options.cards_per_run,
+    help="Cards that each run is trained on together.",
+)
+_engine = click.option(
+    *("--engine",),
+    type=click.Choice(ENGINES),
+    default=Options.engine,
+    help="Where runs are trained: in processes side by side, in this one alone, or on a Ray cluster.",
+)
+_ray_address = click.option(
+    *("--ray-address",),
+    help="HOST:PORT of the Ray cluster (engine ray; or RAY_ADDRESS); default: one is started on this machine.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document; all else goes to stderr.")
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -40,6 +56,11 @@ ABOVE_0 = click.FloatRange(min=0, min_open=True)
 def placed(function: Any) -> Any:
     """Add `--device`, `--workers`, `--per-device` and `--cards-per-run`."""
     return _devices(_workers(_per_device(_cards_per_run(function))))
+
+
+def by_engine(function: Any) -> Any:
+    """Add `--engine` and `--ray-address`."""
+    return _engine(_ray_address(function))
 
 
 def of_study(function: Any) -> Any:

@@ -11,6 +11,7 @@ import click
 from harness.commands.options import (
     ABOVE_0,
     GAPS,
+    by_engine,
     existing,
     json_option,
     of_study,
@@ -18,6 +19,7 @@ from harness.commands.options import (
     placed,
 )
 from harness.console import Progress, make_console, say, say_json, table, tell
+from harness.execution.options import Options
 from harness.execution.stopping import interruptible
 from harness.records.layout import StudyFolder, command_line
 from harness.spec import GROUPS, SCALES, InvalidInput, find_study, study_names, to_plain
@@ -98,7 +100,7 @@ def plan(
     made = make_plan(study)
     # Torch loads from here on: a mistake in the study has been told before.
     from harness.data.survey import outline
-    from harness.execution.launch import Options, check_shared, make_room
+    from harness.execution.launch import check_shared, make_room
     from harness.execution.progress import open_cells
     from harness.execution.rehearsal import forecast
     from harness.records.provenance import available_cores
@@ -159,12 +161,7 @@ def _text(value: Any) -> str:
 @click.command()
 @of_study
 @placed
-@click.option("--engine", type=click.Choice(["processes", "inline", "ray"]), default="processes")
-@click.option(
-    "--ray-address",
-    envvar="RAY_ADDRESS",
-    help="HOST:PORT of the Ray cluster (engine ray; or RAY_ADDRESS); default: one is started on this machine.",
-)
+@by_engine
 @click.option(
     "--trials", type=click.IntRange(0), help="Trials per search; 0 takes the recipe's own setting unsearched."
 )
@@ -173,7 +170,7 @@ def _text(value: Any) -> str:
 @click.option(
     *("--patience", "patience_seconds"),
     type=ABOVE_0,
-    default=600.0,
+    default=Options.patience_seconds,
     help="Seconds after which a training without progress is ended and tried again (not with engine inline).",
 )
 @click.option("--retry-out-of-memory", is_flag=True, help="Train again what ran out of memory earlier.")
@@ -202,19 +199,18 @@ def run(
     from harness.execution.overrides import resolve_study
     from harness.execution.pooling import with_seeds
 
+    asked = Options(results=results, command=_as_typed(results), **options)
     study = resolve_study(name, scale, (*extra, *overrides))
     study = study if seeds is None else with_seeds(study, results, seeds)
-    if options["engine"] != "inline":
+    if not asked.is_inline:
         from harness.execution.process import warm_up
 
         warm_up()  # torch loads there while other things load here
-    from harness.execution.runner import Options, run_study
+    from harness.execution.runner import run_study
 
     began = time.time()
-    # With both, fewer may fit; then as many count as are seen at the same time.
-    workers = options["workers"] if options["per_device"] is None else None
-    with Progress(make_console(stderr=as_json, quiet=quiet), workers=workers) as progress:
-        folder = run_study(study, Options(results=results, command=_as_typed(results), **options), progress)
+    with Progress(make_console(stderr=as_json, quiet=quiet), workers=asked.shown_workers) as progress:
+        folder = run_study(study, asked, progress)
     found = tell(make_console(), folder, as_json=as_json)
     if options["profile"]:
         traces = sorted(StudyFolder(folder).runs.glob("*/profile.txt"))

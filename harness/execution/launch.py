@@ -2,15 +2,16 @@
 
 import contextlib
 import math
+import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis.looks import earlier_look
 from harness.execution.engines import Engine, Prepared, Rehearsal, processes
 from harness.execution.engines.slots import Room
+from harness.execution.options import Options
 from harness.execution.plan import Plan
 from harness.execution.progress import Finished
 from harness.records import looks
@@ -22,7 +23,7 @@ from harness.records.study_file import read_study
 from harness.records.write_lock import write_lock
 from harness.spec import InvalidInput, ResolvedStudy, to_plain
 from harness.spec.checks import known
-from harness.spec.errors import require, require_within
+from harness.spec.errors import require
 from harness.spec.formats import counted
 from harness.spec.functions import files_of
 from harness.spec.model import Architecture
@@ -32,31 +33,6 @@ from harness.training.numerics import HISTORY, NUMERICS
 
 if TYPE_CHECKING:
     from harness.execution.engines.ray_engine import Asked
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How a study is carried out; nothing here changes what it asks."""
-
-    results: Path
-    engine: str = "processes"
-    ray_address: str | None = None  # HOST:PORT of the cluster of engine `ray`; None for one started on this machine
-    workers: int | None = None  # runs at the same time; None for one per core on a CPU, `per_device` on each card
-    device: str = "auto"  # `auto`, `cpu`, `mps`, `cuda` for every card, or cards: `cuda:0,cuda:2`
-    cards_per_run: int = 1  # cards that each run is trained on together; on a CPU processes, to try it
-    per_device: int | None = None  # runs that share a card; None for one, or as many as `workers` need
-    deterministic: bool = False
-    accept_code_change: bool = False  # keep results of other training code beside new ones; the report says so
-    set_aside: bool = False  # move results of other training code out of the way and train those runs again
-    checkpoint_seconds: float = 30.0
-    patience_seconds: float = 600.0  # a training without progress for so long is ended, if it has a process of its own
-    retry_out_of_memory: bool = False  # train again what ran out of memory, as a failed run always is
-    profile: bool = False  # leave a table of the costliest operations and a trace with every run that is trained
-    command: str = ""
-
-    @property
-    def is_inline(self) -> bool:
-        return self.engine == "inline"  # everything is done in this process
 
 
 def to_train_again(finished: Sequence[Finished], folder: Path, options: Options) -> list[Finished]:
@@ -97,8 +73,8 @@ def _prepared(plan: Plan, tried: list[Rehearsal], options: Options) -> Prepared:
     if options.is_inline:
         require(
             "," not in options.device and not shared,
-            "One process (engine inline; in Python one worker) trains one run at a time: name one device, without "
-            "--per-device, or take the engine processes (in Python more workers).",
+            "One process (engine inline, in Python the default) trains one run at a time: name one device, without "
+            "--per-device, or take the engine processes.",
         )
         from harness.execution import rehearsal
 
@@ -109,7 +85,6 @@ def _prepared(plan: Plan, tried: list[Rehearsal], options: Options) -> Prepared:
 
 def check_shared(plan: Plan, options: Options) -> None:
     """Refuse a study whose runs cannot be trained over several cards, or not in that way."""
-    require_within("--cards-per-run", options.cards_per_run, 1)
     if options.cards_per_run == 1:
         return
     require(
@@ -186,7 +161,7 @@ def _asked_of_cluster(plan: Plan, tried: list[Rehearsal], options: Options) -> "
     sources = [spec.source.split(":") for spec in hashes]
     places += [parts[1] for parts in sources if parts[0] == "python" and parts[1].endswith(".py")]
     return Asked(
-        address=options.ray_address or "local",
+        address=options.ray_address or os.environ.get("RAY_ADDRESS") or "local",
         local_cores=origin.available_cores(),
         token=token_for(options.results),
         device=options.device,

@@ -13,8 +13,9 @@ from typing import Protocol
 from harness.execution.engines import Beat, Engine, Happening, Notice, Outcome, Prepared, SetAside
 from harness.execution.engines.slots import Slot
 from harness.execution.engines.watch import last_line
-from harness.execution.launch import Options, prepare, provenance_of, register, to_train_again
+from harness.execution.launch import prepare, provenance_of, register, to_train_again
 from harness.execution.model_export import export_models, keep_best
+from harness.execution.options import Options
 from harness.execution.plan import Plan, make_plan
 from harness.execution.pooling import pooled
 from harness.execution.process import Call, CallEndedError

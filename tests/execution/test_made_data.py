@@ -8,7 +8,7 @@ from finished_study import tables_only
 from tiny_studies import Witness, tiny_study
 
 from harness.data import made
-from harness.execution.launch import Options
+from harness.execution.options import Options
 from harness.execution.plan import make_plan
 from harness.execution.runner import run_study
 from harness.records.run_table import load_records

@@ -9,7 +9,8 @@ from tiny_studies import tiny_study
 from harness.execution.engines import Outcome
 from harness.execution.engines.processes import ProcessEngine
 from harness.execution.engines.slots import Room
-from harness.execution.launch import Options, check_shared, make_room
+from harness.execution.launch import check_shared, make_room
+from harness.execution.options import Options
 from harness.execution.plan import make_plan
 from harness.records.runs import RunFolder
 from harness.spec import Augmentation, InvalidInput, ResNetSpec, Run, ViTSpec
@@ -104,7 +105,6 @@ def test_a_run_that_loses_a_process_or_all_of_them_ends_as_an_undisturbed_one(tm
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"cards_per_run": 0}, "--cards-per-run is 0"),
         ({"engine": "inline"}, "the engine processes"),
         ({"profile": True}, "without --profile"),
         ({"cards_per_run": 3}, r"over 3 cards it must be a multiple of 3"),

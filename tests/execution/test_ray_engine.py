@@ -8,9 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tiny_studies import tiny_study
 
 from harness.execution.engines import ray_engine
 from harness.execution.engines.ray_engine import Asked, RayEngine, token_for
+from harness.execution.launch import _asked_of_cluster
+from harness.execution.options import Options
+from harness.execution.plan import make_plan
 from harness.spec import InvalidInput
 from harness.training import WorkerSettings
 
@@ -104,6 +108,46 @@ def test_room_on_nodes(asked: Asked, kind: str, changed: dict[str, int], slots: 
     nodes = [cluster.Node(name="", address=("", 0), cpus=cores, cards=cards) for cores, cards in has]
     assert cluster.threads_of_each(nodes, asked, kind) == threads
     assert [cluster.slots(node, asked, kind, threads) for node in nodes] == slots
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("kind", "each", "has", "told"),
+    [
+        ("cuda", 5, [(8, 4), (64, 2)], "5 cards for a run: n0 .8 cores, 4 cards.* on one node alone: .* can be 4 at most"),
+        ("cuda", 6, [(8, 4), (64, 4)], "on one node alone: --cards-per-run can be 4 at most"),
+        ("cuda", 2, [(8, 0)], r"has 2 cards for a run: n0 \(8 cores, 0 cards\)\.$"),
+        ("cpu", 3, [(2, 0), (2, 4)], "3 cores for a run: .* --cards-per-run can be 2 at most"),
+        ("cpu", 1, [], r"has 1 core for a run: there is none\.$"),
+    ],
+)
+def test_more_cards_than_any_node_has_are_refused(
+    asked: Asked, kind: str, each: int, has: list[tuple[float, float]], told: str
+) -> None:
+    """Two nodes that together have enough are none for a run."""
+    from harness.execution.engines import cluster
+
+    nodes = {
+        f"{at}": cluster.Node(name=f"n{at}", address=("", 0), cpus=cores, cards=cards)
+        for at, (cores, cards) in enumerate(has)
+    }
+    with pytest.raises(InvalidInput, match=told):
+        cluster.useful_nodes(nodes, replace(asked, cards_per_run=each), kind)
+    enough = {**nodes, "more": cluster.Node(name="", address=("", 0), cpus=6, cards=6)}
+    assert "more" in cluster.useful_nodes(enough, replace(asked, cards_per_run=each), kind)
+
+
+def test_the_address_is_the_one_given_or_that_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def address(**asked: str) -> str:
+        return _asked_of_cluster(plan, [], Options(results=tmp_path, engine="ray", **asked)).address
+
+    plan = make_plan(tiny_study())
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert address() == "local"
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert (address(), address(ray_address="other:6379")) == ("head:6379", "other:6379")
 
 
 @needs_ray

@@ -163,7 +163,7 @@ def load() -> None:
     """
     import torch
 
-    from harness.commands import results
+    from harness.commands import results, studies
     from harness.execution import runner
     from harness.records import provenance
     from harness.report import content
@@ -179,7 +179,7 @@ def load() -> None:
     provenance.versions = functools.cache(provenance.versions)
     content.drawn = functools.partial(content.drawn, most=1)
     content.png = lambda figure, **_: b"a figure"
-    runner.Options = functools.partial(runner.Options, checkpoint_seconds=0.0)  # where a worker reads it
+    studies.Options = functools.partial(studies.Options, checkpoint_seconds=0.0)  # where a worker reads it
     CheckpointFolder.is_due = lambda self, training: training.update % 4 == 0
 
 

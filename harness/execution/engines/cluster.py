@@ -6,7 +6,7 @@ Ray ends a process that loses its cluster, and writes to its output: so it has o
 import operator
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -129,10 +129,7 @@ class _Cluster:
         on_cards = cards or asked.cards_per_run > 1
         self._kind = ("cuda" if on_cards else "cpu") if asked.device == "auto" else asked.device
         self._threads = threads_of_each(self._nodes.values(), asked, self._kind)
-        useful = [key for key, node in self._nodes.items() if self._slots(node)]
-        if not useful:
-            what = counted(asked.cards_per_run, "card" if self._kind == "cuda" else "core")
-            raise InvalidInput(f"No node of the Ray cluster at {asked.address} has {what} for a run: {self._told()}.")
+        useful = useful_nodes(self._nodes, asked, self._kind, self._threads)
         pending = [self._ask(key, number == 0) for number, key in enumerate(useful)]
         seen = {self._looks.pop(ref): self._answer(ref) for ref in pending}
         refused = [f"Node {self._nodes[key].name}: {found.refusal}" for key, found in seen.items() if found.refusal]
@@ -145,10 +142,6 @@ class _Cluster:
 
     def _slots(self, node: Node) -> int:
         return slots(node, self._asked, self._kind, self._threads)
-
-    def _told(self) -> str:
-        nodes = self._nodes.values()
-        return ", ".join(f"{node.name} ({node.cpus:g} cores, {node.cards:g} cards)" for node in nodes) or "none"
 
     def _alive(self) -> dict[str, Node]:
         """Nodes that Ray has; of new ones those that answer, as others have just been lost."""
@@ -348,6 +341,20 @@ def slots(node: Node, asked: Asked, kind: str, threads: int = 1) -> int:
     if kind == "cuda":
         return int(node.cards) * (asked.per_device or 1) // asked.cards_per_run
     return int(node.cpus) // (threads * asked.cards_per_run)
+
+
+def useful_nodes(nodes: Mapping[str, Node], asked: Asked, kind: str, threads: int = 1) -> list[str]:
+    """The keys of the nodes that have room for a run; `InvalidInput` where none has, as a run is on one node alone."""
+    found = [key for key, node in nodes.items() if slots(node, asked, kind, threads)]
+    if not found:
+        what = counted(asked.cards_per_run, "card" if kind == "cuda" else "core")
+        told = ", ".join(f"{node.name} ({node.cpus:g} cores, {node.cards:g} cards)" for node in nodes.values())
+        text = f"No node of the Ray cluster at {asked.address} has {what} for a run: {told or 'there is none'}."
+        most = max((int(node.cards if kind == "cuda" else node.cpus) for node in nodes.values()), default=0)
+        if asked.cards_per_run > 1 and most:
+            text += f" A run is on one node alone: --cards-per-run can be {most} at most."
+        raise InvalidInput(text)
+    return found
 
 
 def threads_of_each(nodes: Iterable[Node], asked: Asked, kind: str) -> int:
