@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from harness.data.parts import Part
+from harness.data.sending import sent
 from harness.spec import Augmentation
 
 ERASED_AREA = (0.02, 1 / 3)  # share of the image that random erasing blanks
@@ -147,7 +148,7 @@ def _rectangles(down: Tensor, right: Tensor, h: Tensor, w: Tensor, size: tuple[i
 
 def _beta(alpha: float, uniform: Tensor) -> Tensor:
     """Draws of Beta(alpha, alpha) from uniform ones, by its quantiles: torch's own distribution takes no generator."""
-    quantiles = torch.tensor(_beta_quantiles(alpha), device=uniform.device)
+    quantiles = sent(torch.tensor(_beta_quantiles(alpha)), uniform.device)
     place = uniform * (len(quantiles) - 1)
     below = place.long().clamp_max(len(quantiles) - 2)
     return torch.lerp(quantiles[below], quantiles[below + 1], place - below)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from harness.data.rendering import Renderer
+from harness.data.sending import sent
 from harness.data.splits import AnySplit, Split
 
 HELD_BYTES = 200_000_000
@@ -69,7 +70,7 @@ class MadeSplit(AnySplit):
     def _made(self, orders: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         if not orders:
             return
-        blocks = torch.split(torch.cat(orders).to(self.device, non_blocking=True), self._at_once)
+        blocks = torch.split(sent(torch.cat(orders), self.device), self._at_once)
         images, labels = map(torch.cat, zip(*map(self.renderer.images, blocks), strict=True))
         lengths = list(map(len, orders))
         yield from zip(torch.split(images, lengths), torch.split(labels, lengths), strict=True)

@@ -16,6 +16,7 @@ from torch import Tensor
 from harness.data.cache import Bytes
 from harness.data.parts import Part
 from harness.data.photographs import Reading
+from harness.data.sending import held_for, sent
 from harness.data.subsets import Ints, derive, stratified
 from harness.spec import DataSpec
 from harness.spec.errors import require, require_within
@@ -81,7 +82,7 @@ class Split(AnySplit):
         self, orders: Iterable[Tensor], *, seed: int = 0, start: int = 0, places: Tensor | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         for order in orders:
-            at = order.to(self.device, non_blocking=True)
+            at = sent(order, self.device)
             yield self.images.index_select(0, at), self.labels.index_select(0, at)
 
     def keys(self, most_bytes: int | None) -> list[str]:
@@ -135,8 +136,10 @@ class StreamedSplit(AnySplit):
         return pixels[:, :, ::-1] if is_mirrored else pixels
 
     def _batch(self, order: Tensor, decoded: Iterator[Bytes]) -> tuple[Tensor, Tensor]:
-        images = torch.from_numpy(np.stack(list(decoded)))
-        return images.to(self.device, non_blocking=True), self.labels[order].to(self.device, non_blocking=True)
+        side = self.reading.side
+        images = held_for(self.device, len(order), self.reading.channels, side, side, dtype=torch.uint8)
+        np.stack(list(decoded), out=images.numpy())
+        return images.to(self.device, non_blocking=True), sent(self.labels[order], self.device)
 
 
 def split(images: Bytes, labels: Ints, device: torch.device) -> Split:

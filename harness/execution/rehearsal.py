@@ -229,6 +229,7 @@ def _time(cell: Cell, placement: Placement, cards: int) -> tuple[int, float, flo
     training = prepare_training(config, dataset, placement, start=stand_in(config))
     steps = run_updates(training)
     next(steps)
+    placement.synchronise()
     training.seconds = 0.0
     for _ in steps:
         pass

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from harness.spec import InvalidInput
 from harness.spec.errors import require
@@ -112,6 +113,29 @@ class Placement:
             return torch.cuda.max_memory_allocated(self.device)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
+
+
+class Later:
+    """A number of a device for the host to read later, which then waits for this number and for nothing after it.
+
+    Tensor.item waits on CUDA for all that the device was given until then. Who reads each update's loss so, even one
+    update late, leaves it idle while the next update is prepared: the copy is begun at once, and its end marked.
+    """
+
+    def __init__(self, number: Tensor) -> None:
+        """`number`: a scalar, as the work given to its device so far will leave it."""
+        self._number, self._arrived = number, None
+        if number.device.type == "cuda":
+            self._number = number.to("cpu", non_blocking=True)  # to pinned memory
+            # Blocking: others may need the core that waits.
+            self._arrived = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+            self._arrived.record(torch.cuda.current_stream(number.device))
+
+    def item(self) -> float:
+        """The number, as soon as it is known."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return self._number.item()
 
 
 def choose(name: str, precision: str = "auto", *, deterministic: bool = False) -> Placement:

@@ -8,6 +8,7 @@ import torch.nn.functional as F  # noqa: N812 (the field's usual name)
 from torch import Tensor
 
 from harness.data.augmentation import translated
+from harness.data.sending import sent
 from harness.data.splits import AnySplit
 from harness.models import activation_bytes
 from harness.records.runs import Shift
@@ -79,7 +80,7 @@ def evaluate_shifted(
     training.evaluated_model.eval()
     chunks = split.chunks(training.images_per_pass) if shifts else ()  # once for all: images may have to be decoded
     for images, labels in chunks:
-        wanted = torch.stack([labels, unshifted[done : done + len(labels)].to(device)])  # (2, B)
+        wanted = torch.stack([labels, sent(unshifted[done : done + len(labels)], device)])  # (2, B)
         done += len(labels)
         for row, pixels in enumerate(shifts):
             for down, right in SIDES:

@@ -27,7 +27,7 @@ from harness.models.transfer import freeze_body, start_from
 from harness.spec import Recipe, RunConfig
 from harness.spec.errors import require_within
 from harness.training.checkpoint import Checkpoints
-from harness.training.device import Placement
+from harness.training.device import Later, Placement
 from harness.training.evaluation import evaluate, evaluate_shifted, images_per_pass
 from harness.training.optimizer import build_optimizers, learning_rates
 from harness.training.ranks import added_up, parallel, synchronise
@@ -224,17 +224,19 @@ def run_updates(training: Training) -> Iterator[None]:
     training.set_modes()
     if training.placement.ranks.size > 1:
         training.parallel = parallel(training.model)
+    before = Later(training.last_loss)
     began = time.perf_counter()
     for images, labels in training.batches.between(training.update, updates):
         loss = _update(training, images, labels)
-        last = training.last_loss.item()
+        last = before.item()
         require_finite("training", last, training.update, partial(training.watch.failed, before=True))
         if training.update:
             training.watch.loss(last)
-        training.last_loss = loss
+        training.last_loss, before = loss, Later(loss)
         training.update += 1
         if training.update == updates:
             require_finite("training", loss.item(), training.update, partial(training.watch.failed, before=False))
+        if training.update in training.points:  # else its work would count as the evaluation's
             training.placement.synchronise()
         training.seconds += time.perf_counter() - began
         yield

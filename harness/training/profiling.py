@@ -30,6 +30,7 @@ def profile(run: Run, folder: Path, placement: Placement) -> Path:
     dataset = load(config.data, device=placement.device, phase="tune", seed=config.seed)
     steps = run_updates(prepare_training(config, dataset, placement, teacher=teacher, start=stand_in(config)))
     list(itertools.islice(steps, min(WARM_UP, updates - recorded)))
+    placement.synchronise()
     is_cuda = placement.device.type == "cuda"
     with torch.profiler.profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * is_cuda]) as profiler:
         list(itertools.islice(steps, recorded))

@@ -114,7 +114,12 @@ def test_room_on_nodes(asked: Asked, kind: str, changed: dict[str, int], slots: 
 @pytest.mark.parametrize(
     ("kind", "each", "has", "told"),
     [
-        ("cuda", 5, [(8, 4), (64, 2)], "5 cards for a run: n0 .8 cores, 4 cards.* on one node alone: .* can be 4 at most"),
+        (
+            "cuda",
+            5,
+            [(8, 4), (64, 2)],
+            "5 cards for a run: n0 .8 cores, 4 cards.* alone: .* can be 4 at most",
+        ),
         ("cuda", 6, [(8, 4), (64, 4)], "on one node alone: --cards-per-run can be 4 at most"),
         ("cuda", 2, [(8, 0)], r"has 2 cards for a run: n0 \(8 cores, 0 cards\)\.$"),
         ("cpu", 3, [(2, 0), (2, 4)], "3 cores for a run: .* --cards-per-run can be 2 at most"),

@@ -1,4 +1,4 @@
-"""Everything of an update and of an evaluation happens on the device that trains.
+"""Everything of an update and of an evaluation happens on the device that trains, and no update waits for it.
 
 There may be no such device here: torch's fake tensors have one all the same. They hold no numbers, but refuse to be
 mixed with tensors of another device, which is what goes wrong on a real one.
@@ -10,14 +10,17 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch.utils._python_dispatch import TorchDispatchMode
 from training_cases import RECIPE, RESNET, VIT
 
-from harness.data.splits import Batches, Inputs, Split
+from harness.data.photographs import Reading
+from harness.data.splits import Batches, Inputs, Split, StreamedSplit
 from harness.models import build, family_of
 from harness.spec import Augmentation, Distillation
 from harness.training import evaluation, loop, state
 from harness.training.device import Placement
 from harness.training.evaluation import evaluate_shifted
+from harness.training.optimizer import build_optimizers
 from harness.training.stability import Watch
 
 CUDA = torch.device("cuda", 0)
@@ -163,3 +166,135 @@ def test_a_model_left_on_the_host_is_refused():
     training = replace(training, model=build(VIT, image_size=8, channels=1, classes=10))
     with pytest.raises(RuntimeError, match="device"):
         loop.evaluate(training, split)
+
+
+class Waits(TorchDispatchMode):
+    """Notes what makes the host wait for the device: numbers read from it, and copies that are not sent ahead."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self._pinned = [], {}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        given, name = kwargs or {}, function.overloadpacket._qualified_op_name.partition("::")[2]
+        before = args[0].device.type if args and isinstance(args[0], torch.Tensor) else ""
+        made = function(*args, **given)
+        after = made.device.type if isinstance(made, torch.Tensor) else ""
+        if name in ("_local_scalar_dense", "nonzero", "masked_select", "equal") and before == "cuda":
+            self.seen.append(name)
+        if name == "index" and any(at is not None and at.dtype == torch.bool for at in args[1]):
+            self.seen.append("index by a mask")
+        if name == "_to_copy" and {before, after} == {"cpu", "cuda"}:
+            is_ahead = given.get("non_blocking") and (before == "cuda" or place(args[0]) in self._pinned)
+            self.seen += [] if is_ahead else [f"a copy from {before} to {after}"]
+        if name == "copy_" and args[1].device != args[0].device and args[1].numel() > 1:
+            self.seen.append("a copy in place")
+        if given.get("pin_memory"):
+            self._pinned[place(made)] = made  # which keeps its place
+        return made
+
+
+def place(tensor):
+    return tensor.untyped_storage()._cdata
+
+
+@pytest.fixture
+def waits(fake, monkeypatch):
+    monkeypatch.setattr("harness.training.optimizer.has_fast_bf16", lambda device: True)
+    with Waits() as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("spec", "augmentation", "recipe"),
+    [
+        (MODELS["vit"], "all", {"optimizer": "adamw", "ema_decay": 0.9}),
+        (MODELS["relative"], "plain", {"optimizer": "muon"}),
+        (replace(VIT, patch_dropout=0.5, rotary=100.0), "plain", {"optimizer": "sgd", "sam_radius": 0.05}),
+        (RESNET, "all", {"optimizer": "schedule_free", "schedule": "constant"}),
+    ],
+    ids=["vit", "relative", "patch dropout", "resnet"],
+)
+def test_an_update_waits_for_nothing(waits, spec, augmentation, recipe):
+    """With the reading of its batch: the device is given the next update before it has done this one."""
+    training, _ = fake_training(spec, AUGMENTATIONS[augmentation])
+    training.recipe = replace(training.recipe, **recipe)
+    training.average = fake_training(spec, Augmentation())[0].model if training.recipe.averages else None
+    training.optimizers = build_optimizers(training.model, training.recipe, training.average)
+    for parameter in training.model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    waits.seen.clear()  # of moving the model
+    loop._update(training, *first_batch(training))
+    assert not waits.seen
+
+
+def test_images_from_the_disk_are_sent_ahead(waits, monkeypatch):
+    monkeypatch.setattr("numpy.stack", lambda arrays, out: None)  # fake tensors have no memory to write to
+    monkeypatch.setattr(torch.Tensor, "numpy", lambda tensor: None)
+    reading = Reading(side=8, channels=3, fit="crop", background=(0, 0, 0))
+    split = StreamedSplit(
+        source=None, positions=None, labels=torch.zeros(9, dtype=torch.long), reading=reading, crops=False,
+        threads=1, device=CUDA, pixels=None,
+    )  # fmt: skip
+    images, labels = split._batch(torch.arange(4), iter(()))
+    assert images.shape == (4, 3, 8, 8)
+    assert images.device == labels.device == CUDA
+    assert not waits.seen
+
+
+def test_what_makes_the_host_wait_is_seen(waits):
+    """The tests above can fail: this is how."""
+    numbers = torch.zeros(3, device=CUDA)
+    numbers.sum().item()
+    numbers[numbers > 0]
+    torch.tensor([1.0, 2.0], device=CUDA)
+    torch.arange(3).to(CUDA, non_blocking=True)  # from memory that is not pinned
+    numbers.cpu()
+    found = ["_local_scalar_dense", "index by a mask", *["a copy from cpu to cuda"] * 2, "a copy from cuda to cpu"]
+    assert waits.seen == found
+
+
+@pytest.fixture
+def events(monkeypatch):
+    """What happens, in order: updates that are given to the device, marks behind them, and waiting for such a mark."""
+    found = []
+
+    class Event:
+        def __init__(self, *, blocking):
+            self.number = sum(name == "marked" for name, _ in found)
+
+        def record(self, stream):
+            found.append(("marked", self.number))
+
+        def synchronize(self):
+            found.append(("waited", self.number))
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: found.append(("waited", "all")))
+    return found
+
+
+def test_a_loss_is_waited_for_once_the_next_update_is_under_way(waits, events, monkeypatch):
+    """So that the device has always something to do; before an evaluation all is waited for."""
+    training, _ = fake_training(VIT, Augmentation())
+    training.recipe = replace(training.recipe, updates=4, evaluations=2)
+    update = loop._update
+
+    def given(training, *batch):
+        events.append(("given", training.update + 1))
+        return update(training, *batch)
+
+    monkeypatch.setattr(loop, "_update", given)
+    monkeypatch.setattr(loop, "require_finite", lambda *_: None)
+    monkeypatch.setattr(Watch, "loss", lambda watch, loss: None)
+    waits.seen.clear()  # of moving the model
+    for _ in loop.run_updates(training):
+        pass
+    assert events == [
+        *[("marked", 0), ("given", 1), ("waited", 0), ("marked", 1)],
+        *[("given", 2), ("waited", 1), ("marked", 2), ("waited", "all")],
+        *[("given", 3), ("waited", 2), ("marked", 3)],
+        *[("given", 4), ("waited", 3), ("marked", 4), ("waited", "all")],
+    ]
+    assert waits.seen == ["_local_scalar_dense"]  # the last loss
