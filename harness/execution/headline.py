@@ -117,7 +117,7 @@ def _published() -> Panel:
     line = published_line(table.read_text())
     return Panel(
         name="published",
-        heading=f"Published, one run per model, no seed interval: {line.resnet} and {line.vit} {line.finding}",
+        heading=f"Published, one run per model, no seed interval: {line.resnet} and {line.vit} {line.finding()}",
         x="images seen",
         lines=(line,),
     )

@@ -259,7 +259,7 @@ def _in_words(panel: Panel) -> str:
     """The ends of each line, and what becomes of the lead."""
     return f"{panel.heading}: " + ", ".join(
         f"{line.condition} {' and '.join(_lead_in_words(lead) for lead in (line.leads[0], line.leads[-1]))}, "
-        f"{line.finding}"
+        f"{line.finding()}"
         for line in panel.lines
     )
 
