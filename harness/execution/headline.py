@@ -93,11 +93,11 @@ def _shown(results: Path, name: str, scale: str | None) -> _Shown | None:
 
 
 def _panels(shown: Sequence[_Shown], samples: dict[str, Sample]) -> list[Panel]:
-    """The finding of the first panel is the picture's title; those of others stand in their headings."""
+    """The first panel's finding is the picture's title; that of the first line of another stands in its heading."""
     return [
         Panel(
             name=f"{each.evidence.study.name}/{each.evidence.study.scale}",
-            heading=each.heading + (f": {told(each.lines)}" if each is not shown[0] else ""),
+            heading=each.heading + (f": {told(each.lines[:1])}" if each is not shown[0] else ""),
             x="training images",
             lines=each.lines,
             samples={name: samples[key] for name, data in each.data.items() if (key := _key(data)) in samples},
