@@ -1,6 +1,7 @@
 """Images that are arrays: named sets, files of numpy, what a function returns."""
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -48,7 +49,8 @@ class ArraySource(ABC):
         require(
             len(counts) >= 2 and bool(counts.min() >= 2),
             f"{self.name} has {counted(len(counts), 'class')}, numbered from 0, and class {counts.argmin()} has "
-            f"{counted(counts.min(), 'training image')}; it needs at least two of each: to train and to validate on.",
+            f"{counted(counts.min(), 'training image')}; it needs at least two of each: to train and to validate on."
+            + (f" {_NUMBER_ANEW}" if len(counts) > 1 and not counts.min() else ""),
         )
         for part, (images, labels) in found.items():
             require(
@@ -158,15 +160,47 @@ def as_pair(where: str, images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> P
         and images.shape[1] in (1, 3)
         and images.shape[2] == images.shape[3] > 0,
         f"The images of {where} are of type {images.dtype} and shape {shape}; they must be uint8 (levels of 0 to 255) "
-        "of shape (N, H, H), (N, H, H, C) or (N, C, H, H), of squares with 1 or 3 channels.",
+        "of shape (N, H, H), (N, H, H, C) or (N, C, H, H), of squares with 1 or 3 channels."
+        f"{_images_remedy(images)}",
     )
     require(
         flat.ndim == 1 and flat.dtype.kind in "iu" and len(flat) == len(images) > 0,
         f"The labels of {where} are of type {labels.dtype} and shape {labels.shape}; they must be whole numbers, one "
-        f"for each of {counted(len(images), 'image')}.",
+        f"for each of {counted(len(images), 'image')}.{_labels_remedy(labels, len(images))}",
     )
     require(
         flat.min() >= 0 and flat.max() < len(flat) + 10**6,
-        f"The labels of {where} go from {flat.min()} to {flat.max()}; they must number the classes from 0 on.",
+        f"The labels of {where} go from {flat.min()} to {flat.max()}; they must number the classes from 0 on. "
+        f"{_NUMBER_ANEW}",
     )
     return np.ascontiguousarray(images), flat.astype(np.int64)
+
+
+_NUMBER_ANEW = "Number them anew, those of all parts together: np.unique(labels, return_inverse=True)[1]."
+
+
+def _images_remedy(images: npt.NDArray[Any]) -> str:
+    """How to make images of arrays as others keep them, as a sentence with a space before it; empty where unknown."""
+    kind, pixels = images.dtype.kind, images[0].size if images.ndim > 1 and len(images) else 0
+    if kind == "f" and images.size and 0 <= images.min() and images.max() <= 1:
+        return " Convert them: (255 * images).round().astype('uint8')."
+    if kind == "b":
+        return " Convert them: 255 * images.astype('uint8')."
+    if images.dtype == np.uint16:
+        return " Convert them: (images // 257).astype('uint8')."
+    if kind in "iu" and images.size and images.min() >= 0 and images.max() <= 255 and images.dtype != np.uint8:
+        return " Convert them: images.astype('uint8')."
+    if images.ndim < 4 and (side := math.isqrt(pixels)) ** 2 == pixels > 0:
+        return f" Shape them: images.reshape(-1, {side}, {side})."
+    return ""
+
+
+def _labels_remedy(labels: npt.NDArray[Any], images: int) -> str:
+    """How to make labels of arrays as others keep them, as a sentence with a space before it; empty where unknown."""
+    if labels.ndim == 2 and labels.dtype.kind in "biuf" and len(labels) == images and (labels.sum(1) == 1).all():
+        return " Take the class of each row: labels.argmax(1)."
+    if labels.dtype.kind in "USO":
+        return f" {_NUMBER_ANEW}"
+    if labels.dtype.kind == "f" and labels.ndim == 1 and (labels == np.floor(labels)).all():
+        return " Convert them: labels.astype(int)."
+    return ""

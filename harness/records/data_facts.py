@@ -142,7 +142,8 @@ class DataFacts:
     def _of_images(self) -> Iterator[str]:
         test, source, found = counted(self.test, "test image"), self.source, self.duplicates
         if 0 < self.test < _FEWEST_TEST_IMAGES:
-            yield f"{source} has only {test}: one of them is {100 / self.test:.2g} points of accuracy."
+            worth = f"{100 / self.test:.2g}"
+            yield f"{source} has only {test}: one of them is {worth} point{'s' * (worth != '1')} of accuracy."
         if found is not None and found.test_in_train:
             yield (
                 f"{found.test_in_train:,} of {test} of {source} also among the training images (the same "

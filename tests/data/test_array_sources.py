@@ -1,6 +1,7 @@
 """Arrays in files of numpy: every layout read to values worked out by hand, and whatever can be wrong with them."""
 
 import io
+import re
 import struct
 import zipfile
 
@@ -155,6 +156,32 @@ def test_what_cannot_be_used_is_refused(saved, kind, changes, message):
     for attempt in (resolve, content_hash, load):
         with pytest.raises(InvalidInput, match=message):
             attempt(spec)
+
+
+REMEDIED = {
+    "images from 0 to 1": {"images": levels(12) / 255},
+    "images of 16 bits": {"images": levels(12).astype(np.uint16) * 257},
+    "images of 64 bits": {"images": levels(12).astype(np.int64)},
+    "black and white": {"images": levels(12) > 90},
+    "flat images": {"images": levels(12).reshape(12, 16)},
+    "one-hot": {"labels": np.eye(2)[two(12)]},
+    "strings": {"labels": np.array(["ape", "bat"])[two(12)]},
+    "whole floats": {"labels": two(12) / 1},
+    "negative": {"labels": two(12) - 1},
+}
+
+
+@pytest.mark.parametrize("given", REMEDIED.values(), ids=REMEDIED)
+def test_the_remedy_that_an_error_names_makes_them_good(given):
+    pair = {"images": levels(12), "labels": two(12)} | given
+    with pytest.raises(InvalidInput) as error:
+        as_pair("train", *pair.values())
+    (remedy,) = re.findall(r"[.] [A-Z][^:.]*: (.*)[.]$", str(error.value))
+    ((name, _),) = given.items()
+    pair[name] = eval(remedy, {"np": np}, pair)  # an expression of our own
+    images, labels = as_pair("train", *pair.values())
+    assert images.shape == (12, 1, 4, 4)
+    assert labels.tolist() == two(12).tolist()
 
 
 def test_what_is_not_there_is_named(tmp_path):
