@@ -182,7 +182,7 @@ _NUMBER_ANEW = "Number them anew, those of all parts together: np.unique(labels,
 def _images_remedy(images: npt.NDArray[Any]) -> str:
     """How to make images of arrays as others keep them, as a sentence with a space before it; empty where unknown."""
     kind, pixels = images.dtype.kind, images[0].size if images.ndim > 1 and len(images) else 0
-    if kind == "f" and images.size and 0 <= images.min() and images.max() <= 1:
+    if kind == "f" and images.size and images.min() >= 0 and images.max() <= 1:
         return " Convert them: (255 * images).round().astype('uint8')."
     if kind == "b":
         return " Convert them: 255 * images.astype('uint8')."

@@ -178,7 +178,7 @@ def test_the_remedy_that_an_error_names_makes_them_good(given):
         as_pair("train", *pair.values())
     (remedy,) = re.findall(r"[.] [A-Z][^:.]*: (.*)[.]$", str(error.value))
     ((name, _),) = given.items()
-    pair[name] = eval(remedy, {"np": np}, pair)  # an expression of our own
+    pair[name] = eval(remedy, {"np": np}, pair)
     images, labels = as_pair("train", *pair.values())
     assert images.shape == (12, 1, 4, 4)
     assert labels.tolist() == two(12).tolist()
