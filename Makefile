@@ -33,12 +33,8 @@ study: named $(RUN_STAMP) ## NAME=... [SCALE=...] [SET="key=value ..."] | run or
 report: named $(RUN_STAMP) ## NAME=... [SCALE=...] | rebuild a study's report from what is kept
 	@exec $(VENV_PYTHON) -m harness report $${SCALE:+"--scale=$$SCALE"} -- "$$NAME"
 
-# A study with gaps (3) does not keep the others from being run; anything else that goes wrong does.
-results: $(RUN_STAMP) ## [SCALE=...] | run or resume every study, one after the other
-	@gaps=0; for name in $(STUDIES); do \
-	    $(VENV_PYTHON) -m harness run $${SCALE:+"--scale=$$SCALE"} -- "$$name"; code=$$?; \
-	    case $$code in 0) ;; 3) gaps=3 ;; *) exit $$code ;; esac; \
-	done; exit $$gaps
+results: $(RUN_STAMP) ## [NAME=GROUP] [SCALE=...] | run or resume every study, or those of a group: data, architecture, ...
+	@exec $(VENV_PYTHON) -m harness run-all $${SCALE:+"--scale=$$SCALE"} $${NAME:+-- "$$NAME"}
 
 studies: $(RUN_STAMP) ## | list the studies
 	@exec $(VENV_PYTHON) -m harness list

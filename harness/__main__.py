@@ -42,7 +42,7 @@ def cli(context: click.Context, folder: Path) -> None:
 
 
 for verb in (
-    *(studies.list_, studies.show, studies.plan, studies.run, studies.status),
+    *(studies.list_, studies.show, studies.plan, studies.run, studies.run_all, studies.status),
     *(
         results.report,
         results.verify,

@@ -141,7 +141,7 @@ def about(images: float, digits: int = 2) -> str:
 
 
 def told(lines: Sequence[Line]) -> str:
-    """The finding of a set of lines: `on images as they are the ResNet leads by ...; with patches moved the ViT ...`."""
+    """The finding of a set of lines: `on images as they are the ResNet leads ...; with patches moved the ViT ...`."""
     clauses, sizes = list[str](), None
     for line in lines:
         what = f"{'on images' if line.condition == AS_THEY_ARE else 'with'} {line.condition}"

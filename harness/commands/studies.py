@@ -1,6 +1,7 @@
-"""What can be asked, and a study under way: list, show, plan, run, status."""
+"""What can be asked, and a study under way: list, show, plan, run, run-all, status."""
 
 import shlex
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import click
 
 from harness.commands.options import (
     ABOVE_0,
+    DEFECT,
     GAPS,
     by_engine,
     existing,
@@ -17,10 +19,11 @@ from harness.commands.options import (
     of_study,
     overrides_argument,
     placed,
+    scale_option,
 )
 from harness.console import Progress, make_console, say, say_json, table, tell
 from harness.execution.options import Options
-from harness.execution.stopping import interruptible
+from harness.execution.stopping import interruptible, told_to_stop
 from harness.records.layout import StudyFolder, command_line
 from harness.spec import GROUPS, SCALES, InvalidInput, find_study, study_names, to_plain
 from harness.spec.formats import count, counted, duration, plain, words
@@ -224,6 +227,48 @@ def _as_typed(results: Path) -> str:
     typed = sys.argv[1:]
     is_named = any(word.partition("=")[0] == "--results" for word in typed)
     return shlex.join(["patchbench", *typed]) if is_named else command_line(results, *typed)
+
+
+@click.command("run-all", short_help="Run or resume every study, or those of a group.")
+@click.argument("group", required=False, metavar="[GROUP]", type=click.Choice([name.split()[0] for name in GROUPS]))
+@scale_option
+@placed
+@click.pass_obj
+@interruptible()
+def run_all(results: Path, /, group: str | None, scale: str | None, **options: Any) -> None:
+    """Run or resume every study, or those of GROUP: data, architecture, inside or training.
+
+    One after the other, each in a process of its own. A study with gaps (exit code 3) does not keep the others from
+    being run; anything else that goes wrong does.
+    """
+    from harness.execution.overrides import default_scale
+
+    scale, gaps = scale or default_scale(), False
+    found = {name: find_study(name)[1] for name in study_names()}
+    wanted = [name for name, study in found.items() if group is None or (study.group or "").split()[:1] == [group]]
+    minutes = [(found[name].scales[scale].minutes or 0) if scale in found[name].scales else 0 for name in wanted]
+    given = {f"--{name.replace('_', '-')}": str(value) for name, value in options.items() if value is not None}
+    where = [word for pair in given.items() for word in pair]
+    for place, name in enumerate(wanted):
+        left = f"; all that is left: {duration(60 * sum(minutes[place:]))}" if any(minutes) else ""
+        expected = f" (expected: {duration(60 * minutes[place])}{left})" if minutes[place] else ""
+        say(f"Study {place + 1} of {len(wanted)}: {name}{expected}")
+        code = _in_a_process("--results", str(results), "run", name, "--scale", scale, *where)
+        if code not in (0, GAPS):
+            raise SystemExit(code)
+        gaps = gaps or code == GAPS
+    if gaps:
+        raise SystemExit(GAPS)
+
+
+def _in_a_process(*arguments: str) -> int:
+    """The exit code of a command, which is asked to stop when this one is."""
+    command = [sys.executable, "-m", "harness", *arguments]
+    # In a group of its own, as a terminal would ask it to stop, too: twice quits at once.
+    process = subprocess.Popen(command, process_group=0)  # noqa: S603 (our own command)
+    with process, told_to_stop(process.terminate):
+        code = process.wait()
+    return code if code >= 0 else DEFECT
 
 
 @click.command(short_help="Show how far a study is.")

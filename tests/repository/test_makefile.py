@@ -24,8 +24,7 @@ esac
 case "$*" in
     "-m venv --clear .venv") rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
     *" install "*) echo "pip's own words"; exit "${FAKE_PIP:-0}" ;;
-    *"harness run"*"${FAKE_FAILS:-depth}") exit "${FAKE_HARNESS:-0}" ;;
-    *harness*) [ "$FAKE_FAILS" ] || exit "${FAKE_HARNESS:-0}" ;;
+    *harness*) exit "${FAKE_HARNESS:-0}" ;;
 esac
 """
 
@@ -155,15 +154,12 @@ def test_study_and_report_without_a_scale_leave_it_to_the_harness(make: Make, ch
     assert harness_call(checkout) == ["report", "--scale=smoke", "--", "patch_size"]
 
 
-@pytest.mark.parametrize(("code", "made", "ends"), [(0, 2, 0), (3, 2, 2), (2, 1, 2), (75, 1, 2)])
-def test_results_are_those_of_every_study(make: Make, checkout: Path, code: int, made: int, ends: int) -> None:
-    """Gaps in one study do not keep the next from being run; an interruption does."""
-    shutil.copy(checkout / "studies" / "patch_size.py", checkout / "studies" / "depth.py")
-    done = make("results", "SCALE=smoke", FAKE_FAILS="depth", FAKE_HARNESS=str(code))
-    runs = [call[2:] for call in calls(checkout) if call[:2] == ["-m", "harness"]]
-    assert runs == [["run", "--scale=smoke", "--", name] for name in ("depth", "patch_size")][:made]
-    assert done.returncode == ends
-    assert (f"Error {code}" in done.stderr) == (ends > 0)
+@pytest.mark.parametrize(("given", "words"), [((), []), (("NAME=data",), ["--", "data"])])
+def test_results_are_those_of_every_study_or_of_a_group(
+    make: Make, checkout: Path, given: tuple[str, ...], words: list[str]
+) -> None:
+    assert make("results", "SCALE=smoke", *given).returncode == 0
+    assert harness_call(checkout) == ["run-all", "--scale=smoke", *words]
 
 
 def test_arguments_of_pytest_are_split_and_not_executed(make: Make, checkout: Path) -> None:
