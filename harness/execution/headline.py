@@ -5,19 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from harness.analysis.evidence import Evidence, evidence_of
 from harness.analysis.leads import Line, lines_of, published_line, told
 from harness.analysis.wording import listed
 from harness.execution.process import Call, CallEndedError, CallFailedError
 from harness.records import files, manifest
-from harness.records.correctness import read_arrays, write_arrays
 from harness.records.layout import StudyFolder, command_line
 from harness.records.run_table import load_records
+from harness.records.samples import Sample, read_samples, write_samples
 from harness.records.write_lock import write_lock
 from harness.report import write_index
-from harness.report.headline import Headline, Panel, Sample, draw
+from harness.report.headline import Headline, Panel, draw
 from harness.spec import NAMED_SOURCES, SCALES, DataSpec, InvalidInput, canonical_json
 from harness.spec.formats import confidence, words
 
@@ -153,25 +151,15 @@ def _samples(results: Path, data: Sequence[DataSpec]) -> tuple[dict[str, Sample]
         finally:
             call.close()
     if kept := {key: found[key] for key in map(_key, data) if key in found}:
-        write_arrays(
-            results / _SAMPLES,
-            keys=np.array(list(kept), dtype="U64"),
-            shapes=np.array([image.shape for image in kept.values()], dtype=np.int64).reshape(-1),
-            pixels=np.concatenate([image.reshape(-1) for image in kept.values()]),
-        )
+        write_samples(results / _SAMPLES, kept)
     return kept, list(reasons)
 
 
 def _kept_samples(path: Path) -> dict[str, Sample]:
     """What `_samples` kept; nothing where that is not there, or not whole."""
     try:
-        kept = read_arrays(path, {"keys": "U", "shapes": "i", "pixels": "u"})
-        shapes = kept["shapes"].reshape(len(kept["keys"]), 3)
-        if not np.isin(shapes[:, 0], (1, 3)).all():
-            return {}
-        parts = np.split(kept["pixels"].astype(np.uint8), np.cumsum(shapes.prod(1))[:-1])
-        return {key: part.reshape(shape) for key, part, shape in zip(kept["keys"].tolist(), parts, shapes, strict=True)}
-    except (InvalidInput, ValueError):
+        return read_samples(path)
+    except InvalidInput:
         return {}
 
 

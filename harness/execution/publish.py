@@ -19,6 +19,7 @@ from harness.analysis.judging import KEY as CLAIMS
 from harness.analysis.judging import own_verdicts
 from harness.analysis.looks import current
 from harness.execution.inside_models import look_inside, open_models
+from harness.execution.interventions import keep_samples
 from harness.execution.overrides import resolve_study
 from harness.execution.plan import make_plan
 from harness.execution.progress import Finished, open_cells
@@ -133,9 +134,19 @@ def _write(
         kept = {key: before[key] for key in (CLAIMS, FIGURES) if key in before}
     (folder / manifest.NAME).unlink(missing_ok=True)  # it speaks of the files that are written over now
     run_table.write_tables(folder, replace(records, provenance=records.provenance | kept))
+    if inside:
+        _keep_samples(records.study, folder, say)
     if inside and records.study.scale != "smoke":  # whose trainings take hardly longer
         _look_again(records.study, folder, say)
     return _report(folder, own)
+
+
+def _keep_samples(study: ResolvedStudy, folder: Path, say: Say) -> None:
+    """Keep an image as the study's interventions change it; a machine without the data goes without."""
+    try:
+        keep_samples(study, folder)
+    except Exception as error:
+        say(f"The report has no image as the study changes it ({' '.join(str(error).split())[:300]}).")
 
 
 def _look_again(study: ResolvedStudy, folder: Path, say: Say) -> None:

@@ -17,6 +17,8 @@ from harness.records.files import RecordsError, read_bytes, reading, sha256, wri
 from harness.records.insides import InsideArm, read_insides
 from harness.records.looks import Ledger, read_ledger
 from harness.records.runs import STATUSES
+from harness.records.samples import NAME as SAMPLES
+from harness.records.samples import Sample, read_samples
 from harness.records.study_file import read_study, write_study
 from harness.spec import ResolvedStudy, canonical_json
 
@@ -97,6 +99,8 @@ class StudyRecords:
         default_factory=Ledger
     )  # what was announced and seen; empty for results of before these were kept
     insides: tuple[InsideArm, ...] = ()  # what was seen inside the best models, where they were looked into
+    samples: Mapping[str, Sample] = field(default_factory=dict)
+    """An image as it is and as each intervention changes it, by what is done to it; empty where there is none."""
 
 
 def runs_of(records: StudyRecords) -> str:
@@ -128,7 +132,7 @@ def load_records(folder: Path) -> StudyRecords:
     levels = {arm.name: arm.level for arm in study.all_arms}
     frames["runs"]["level"] = frames["runs"]["arm"].map(levels).astype("object")
     answers, looks, insides = read_answers(folder / "predictions.npz"), read_ledger(folder), read_insides(folder)
-    kept: dict[str, Any] = {**vars(answers), **frames}
+    kept: dict[str, Any] = {**vars(answers), **frames, "samples": read_samples(folder / SAMPLES)}
     return StudyRecords(study=study, provenance=provenance, folder=folder, looks=looks, insides=insides, **kept)
 
 

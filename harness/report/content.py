@@ -57,6 +57,7 @@ class Content:
     conclusive: bool = True  # else the answer says that this is a test of the wiring
     facts: tuple[str, ...] = ()  # data, models with their sizes, seeds
     main: Drawn | None = None  # the figure that stands beside the answer
+    images: Drawn | None = None  # what the study does to images; stands below the answer
     tally: Tally = ()
     callouts: tuple[Section, ...]  # what changes the reading of all else
     sections: tuple[Section, ...]
@@ -64,7 +65,7 @@ class Content:
 
     @property
     def figures(self) -> tuple[Drawn, ...]:
-        first = () if self.main is None else (self.main,)
+        first = tuple(figure for figure in (self.main, self.images) if figure is not None)
         return first + tuple(figure for section in self.sections for figure in section.figures)
 
 
@@ -88,6 +89,7 @@ def content_of(records: StudyRecords, findings: Findings) -> Content:
         conclusive=findings.conclusive,
         facts=facts_of(view),
         main=figures[0] if figures else None,
+        images=next((figure for figure in figures[1:] if figure.section == "images"), None),
         tally=tally_of(rows_of(findings.claims)) if findings.conclusive else (),
         callouts=tuple(filter(None, [gaps, Section("warnings", "Caveats", lines=cautions)])),
         sections=tuple(filter(None, _sections(view, figures[1:]))),
@@ -123,7 +125,7 @@ def drawn(view: View, most: int | None = None) -> list[Drawn]:
     found = []
     with theme():
         for number, (name, section, drawing) in enumerate(islice(drawings(view), most), start=1):
-            pixels = png(drawing.figure, dpi=_DPI, colours=256 if section == "inside" else _COLOURS)
+            pixels = png(drawing.figure, dpi=_DPI, colours=256 if section in ("inside", "images") else _COLOURS)
             place = "inside" if section == "inside" else "figures"
             address = f"{place}/{name}.png"
             found.append(Drawn(name, section, drawing.title, drawing.text, number, address, pixels))

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -24,6 +22,7 @@ from harness.analysis.findings import columns, frame
 from harness.analysis.leads import Lead, Line, told
 from harness.records import csv_text
 from harness.records.files import RecordsError, read_bytes
+from harness.records.samples import Sample
 from harness.report.figures.canvas import wrap
 from harness.report.figures.marks_on_axes import Places, asides
 from harness.report.style import INK, LABEL_SIZE, MUTED, PAD, Mark, distinct_mark, lay_out, png, svg, theme
@@ -49,9 +48,6 @@ _SAMPLE, _PITCH = 0.72, 1.08  # side of a sample image, and from one to the next
 _STEPS, _FINE_STEPS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 1.1, 1.2, 1.4, 1.6, 1.8, 2.0, 8.0, 9.0)  # of ratios' ticks
 
 _HOLLOW = {"markerfacecolor": "white", "markeredgecolor": None, "markeredgewidth": 1.5}
-
-Sample = npt.NDArray[np.uint8]
-"""An image, (C, H, W) of 1 or 3 channels."""
 
 
 @dataclass(frozen=True, kw_only=True)

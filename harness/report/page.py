@@ -42,7 +42,8 @@ def markdown(content: Content) -> str:
     blocks = [f"# {escape(content.heading)}", f"*{prose(content.kicker)}*", escape("; ".join(content.facts))]
     blocks.append(f"**{'Answer' if content.kind == 'report' else 'In short'}:** {escape(content.answer)}")
     blocks.append(escape(content.numbers))
-    blocks += _figure(content.main) if content.main else []
+    for figure in filter(None, (content.main, content.images)):
+        blocks += _figure(figure)
     blocks += [f"**Claims:** {tally_text(content.tally)}"] if content.tally else []
     for section in (*content.callouts, *content.pair, *content.sections):
         blocks += _section(section)

@@ -292,6 +292,19 @@ def test_the_main_figure_is_the_one_that_the_study_names_and_says_the_finding():
     assert all(findings.finding not in texts for texts in said[1:])
 
 
+def test_images_as_the_study_changes_them_follow_the_main_figure():
+    records, findings = single()
+    samples = {name: np.full((1, 4, 4), level, np.uint8) for name, level in (("as it is", 9), ("pixels moved", 5))}
+    with theme():
+        shown = list(drawings(View(replace(records, samples=samples), findings)))
+        assert "changed_images" not in [name for name, *_ in drawings(View(records, findings))]
+    assert [(name, section) for name, section, _ in shown][1] == ("changed_images", "images")
+    drawing = shown[1][2]
+    assert drawing.text == "What the study does to images: one image as it is, pixels moved."
+    assert [axes.images[0].get_array().max() for axes in drawing.figure.axes] == [9, 5]
+    assert collisions(drawing.figure) == []
+
+
 def test_every_figure_that_a_study_may_name_is_drawn_by_that_name():
     assert {draw.__name__ for draws in PICTURES.values() for draw in draws} >= set(FIGURES)
 

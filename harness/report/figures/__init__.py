@@ -12,6 +12,7 @@ from harness.report.figures.canvas import Drawing
 from harness.report.figures.curves import accuracy_by_shift, learning_curves, tuning_budget
 from harness.report.figures.gains import differences, gains, lead_by_size
 from harness.report.figures.gaps import difference_map, gap_by_level
+from harness.report.figures.samples import changed_images
 from harness.report.figures.seen_inside import (
     accuracy_blackened,
     accuracy_shuffled,
@@ -45,7 +46,7 @@ PICTURES: dict[str, tuple[Draw, ...]] = {
 }
 """By the section of the report in which they stand; in its order, the main figure first where the study names none."""
 _FORMER = {"gap_by_size"}  # figures of reports of earlier versions
-NAMES = {draw.__name__ for draws in PICTURES.values() for draw in draws}
+NAMES = {draw.__name__ for draws in (*PICTURES.values(), (changed_images,)) for draw in draws}
 """Of several drawings of one function the second is called `NAME_2`, and so on."""
 
 
@@ -57,7 +58,8 @@ def is_of_reports(name: str) -> bool:
 def drawings(view: View) -> Iterator[tuple[str, str, Drawing]]:
     """Name, section and drawing of every figure that applies, the main figure first; ask inside `theme`.
 
-    The main figure is what the study names, if it applies, and has the finding as its title.
+    The main figure is what the study names, if it applies, and has the finding as its title. `changed_images`, of the
+    section `images`, follows it.
     """
     order = [(section, draw) for section, draws in PICTURES.items() for draw in draws]
     order.sort(key=lambda each: each[1].__name__ != view.findings.main_figure)
@@ -68,4 +70,7 @@ def drawings(view: View) -> Iterator[tuple[str, str, Drawing]]:
         of_draw = [found] if isinstance(found, Drawing) else list(found or ())
         for number, drawing in enumerate(of_draw, 1):
             yield f"{draw.__name__}{f'_{number}' if number > 1 else ''}", section, drawing
-        headed = view if of_draw else headed
+        if of_draw and headed is not view:
+            headed = view
+            if (images := changed_images(view)) is not None:
+                yield changed_images.__name__, "images", images
