@@ -98,6 +98,26 @@ def nodes() -> Iterator[Nodes]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def fresh(fresh: Callable[[], FaultStudy]) -> Callable[[], FaultStudy]:
+    """Makes a study of four runs: each loads torch anew."""
+
+    def make() -> FaultStudy:
+        study = fresh()
+        study.file.write_text(TEXT.replace("trials=2, updates=6)", "trials=0), seeds=(0, 1)"))
+        return study
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def undisturbed(fresh: Callable[[], FaultStudy]) -> dict[str, Any]:
+    """What it leaves when nothing happens to it."""
+    study = fresh()
+    study.finish()
+    return study.kept()
+
+
 def launched(study: FaultStudy, nodes: Nodes, *options: object, **environment: str) -> Launch:
     given = nodes.environment | {f"PATCHBENCH_{name.upper()}": value for name, value in environment.items()}
     place = ("--engine", "ray", "--ray-address", nodes.address)
