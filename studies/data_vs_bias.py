@@ -48,8 +48,8 @@ STUDY = Study(
             replace(
                 r.AT_LAPTOP,
                 recipe=replace(r.SMALL_BATCHES, updates=1600),
-                seeds=(3, 4, 5),
-                search=replace(r.SHORT_SEARCH, trials=3, updates=800),
+                seeds=(3, 4, 5, 6),
+                search=replace(r.SHORT_SEARCH, trials=2, repeats=4, updates=800),
             ),
             replace(r.VIT_XS, patch_size=4),
             (0.0, 1.0),

@@ -155,7 +155,7 @@ LAPTOP = Scale(
     baseline=Arm("ResNet-8", r.RESNET8),
     arms=(Arm("ViT/7", r.VIT_XS, level="ViT/7"),),
     train_sizes=(250, 1500, 9000, 55_000),
-    seeds=(3, 4, 5, 6, 7, 8),
+    seeds=(3, 4, 5, 6, 7),
     search=Search(
         space={
             **RATES,
@@ -163,7 +163,7 @@ LAPTOP = Scale(
         },
         by_family={"resnet": r.RESNET_MUON},
         trials=3,
-        repeats=3,
+        repeats=5,
         updates=1800,
         sampler="qmc",
         widenings=1,
@@ -177,7 +177,7 @@ GPU = Scale(
     baseline=Arm("ResNet-18", r.RESNET18),
     arms=(Arm("ViT/4", r.VIT_CIFAR, level="ViT/4"),),
     train_sizes=(500, 1500, 5000, 15_000, 45_000),
-    seeds=r.SIX_SEEDS,
+    seeds=r.FIVE_SEEDS,
     search=r.GPU_SEARCH,
     claims=claims("ResNet-18", "ViT/4"),
     minutes=774,
@@ -213,7 +213,7 @@ STUDY = Study(
                 recipe=replace(r.SMALL_BATCHES, updates=2400),
                 train_sizes=(500, 2500, 10_240),
                 seeds=(9, 10, 11, 12, 13),
-                search=replace(r.RATES_SEARCH, updates=1200, repeats=5),
+                search=replace(r.RATES_SEARCH, trials=3, updates=1200),
                 minutes=42,
             )
         ),

@@ -94,7 +94,7 @@ STUDY = Study(
             baseline=Arm("ResNet-18", r.RESNET18),
             arms=_flexible(r.VIT_CIFAR, (16, 8, 4, 2)),
             answer=_answer((16, 8, 4, 2)),
-            seeds=r.SIX_SEEDS,
+            seeds=r.FIVE_SEEDS,
             search=r.GPU_SEARCH,
             claims=(*(replace(claim, series=ALONE) for claim in CLAIMS), *map(_as_good, (16, 8, 4, 2))),
             minutes=310,

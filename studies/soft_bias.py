@@ -21,7 +21,7 @@ Expected: with little data ResNet, stem, starts, ViT, in this order; with all im
 
 Images have 16 pixels, so that there are as many patches as a head has dimensions: enough for exact impulses.
 
-Cost: smoke 55 s, laptop 27 min on 2 cores; `make study NAME=soft_bias [SCALE=smoke]`.
+Cost: smoke 55 s, laptop 42 min on 2 cores; `make study NAME=soft_bias [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -160,12 +160,12 @@ STUDY = Study(
                 r.AT_LAPTOP,
                 recipe=replace(r.SMALL_BATCHES, updates=1000),
                 search=replace(r.RATES_SEARCH, updates=500),
-                seeds=(1, 2, 3),
+                seeds=(1, 2, 3, 4, 5),
             ),
             replace(r.FASHION_MNIST, image_size=16),
             ViTSpec(patch_size=4),
             (1000, 55_000),
-            27,
+            42,
         ),
         "gpu": _scale(replace(r.AT_GPU, recipe=r.GPU_UPDATES), r.CIFAR10, r.VIT_CIFAR, (1500, 8000, 45_000), 3000),
         "paper": _scale(

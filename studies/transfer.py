@@ -171,8 +171,8 @@ LAPTOP = replace(
             r.AT_LAPTOP,
             data=DataSpec(source="digits", image_size=16, resplit=True),
             recipe=fine_tuning(400, 64),
-            search=_search(5, 200, 3),
-            seeds=tuple(range(1, 7)),
+            search=_search(3, 200, 5),
+            seeds=tuple(range(1, 6)),
         ),
         ViTSpec(patch_size=4),
         Pretraining(data=replace(r.FASHION_MNIST, image_size=16), recipe=r.LAPTOP_PLAIN, seeds=3),
@@ -183,7 +183,7 @@ LAPTOP = replace(
 )
 GPU = replace(
     _scale(
-        replace(r.AT_GPU, recipe=fine_tuning(2000, 256), search=_search(5, 1000, 3)),
+        replace(r.AT_GPU, recipe=fine_tuning(2000, 256), search=_search(3, 1000, 5)),
         r.VIT_CIFAR,
         Pretraining(data=replace(r.CIFAR10, source="cifar100"), recipe=r.GPU, seeds=3),
         larger=48,

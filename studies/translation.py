@@ -73,7 +73,7 @@ STUDY = Study(
             0.8,
         ),
         "laptop": _scale(
-            replace(r.AT_LAPTOP, seeds=(0, 1, 2), search=replace(r.SHORT_SEARCH, trials=3)),
+            replace(r.AT_LAPTOP, seeds=(0, 1, 2, 3), search=replace(r.SHORT_SEARCH, trials=2, repeats=4)),
             r.VIT_XS,
             (1000, 7000, 55_000),
             (1, 2, 3, 4, 6),
