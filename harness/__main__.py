@@ -62,6 +62,11 @@ for verb in (
 def main() -> NoReturn:
     """Run the command line and exit with the contract's code."""
     os.environ.pop("MPLBACKEND", None)  # figures go to files; with a name that matplotlib lacks its import would fail
+    program = sys.modules["__main__"]
+    if getattr(program, "main", None) is main:  # else it is somebody's script, whose functions its workers may need
+        # By these multiprocessing would load this module, with all verbs, in the process of each run.
+        program.__spec__ = None
+        vars(program).pop("__file__", None)
     harden()
     sys.exit(carry_out(cli))
 

@@ -48,7 +48,8 @@ def report_maker() -> dict[str, str]:
     }
 
 
-def versions(libraries: Iterable[str] = _LIBRARIES) -> dict[str, str]:
+@cache
+def versions(libraries: tuple[str, ...] = _LIBRARIES) -> dict[str, str]:
     """Versions of Python, this package and the libraries that matter, without importing them."""
     found = {"python": platform.python_version()}
     for name in libraries:

@@ -2,6 +2,8 @@
 
 import cProfile
 import pstats
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
@@ -54,6 +56,23 @@ def test_the_coordinator_looks_only_for_results_of_earlier_launches(tmp_path) ->
         write_study_records(tmp_path, shape, images=50)
     # After each trial, when the next one may have a result, and for each confirm run after the last trial.
     assert looked.call_count == shape.arms * (shape.trials - 1 + shape.seeds)
+
+
+@pytest.mark.parametrize(
+    ("program", "is_loaded"),
+    [
+        ("from harness.__main__ import main\ntry: main()\nexcept SystemExit: pass", False),
+        ("a_script_of_a_user = 1", True),
+    ],
+)
+def test_the_process_of_a_run_does_not_load_the_command_line(program: str, is_loaded: bool, tmp_path: Path) -> None:
+    """As multiprocessing would, which is told of a program by its name or its file."""
+    (tmp_path / "program").write_text(
+        f"import sys\nsys.argv = ['patchbench', '--version']\n{program}\n"
+        "from multiprocessing import spawn\nprint(sorted(spawn.get_preparation_data('')))"
+    )
+    done = subprocess.run([sys.executable, tmp_path / "program"], capture_output=True, text=True, check=True)
+    assert ("init_main_from" in done.stdout) == is_loaded
 
 
 @pytest.mark.slow

@@ -176,7 +176,6 @@ def load() -> None:
     provenance.available_cores = lambda: 1
     os.fsync = lambda descriptor: None
 
-    provenance.versions = functools.cache(provenance.versions)
     content.drawn = functools.partial(content.drawn, most=1)
     content.png = lambda figure, **_: b"a figure"
     studies.Options = functools.partial(studies.Options, checkpoint_seconds=0.0)  # where a worker reads it

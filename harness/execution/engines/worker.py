@@ -14,7 +14,7 @@ from harness.execution.engines import Fault, Happening, Outcome, OutOfMemory
 from harness.execution.engines.slots import show_only
 from harness.records.failpoints import reached
 from harness.records.files import mendable
-from harness.records.provenance import code_fingerprint, git_state
+from harness.records.provenance import code_fingerprint, git_state, hardware, versions
 from harness.records.runs import RunFolder, RunResult
 from harness.spec import DataSpec, InvalidInput, Run
 from harness.training import WorkerSettings
@@ -24,9 +24,11 @@ from harness.training.state import Crowded, Interrupted
 
 BEAT_SECONDS = 0.5
 
-# Of the code that is loaded here, whatever becomes of the files while a study runs.
+# Of the code that is loaded here, whatever becomes of the files while a study runs; once for all runs.
 code_fingerprint()
 git_state()
+versions()
+hardware()
 
 
 def train(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSettings) -> None:
