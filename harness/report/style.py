@@ -2,9 +2,7 @@
 
 import base64
 import io
-import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +12,12 @@ import matplotlib as mpl
 import numpy as np
 import seaborn as sns
 from matplotlib import font_manager
-from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
-from harness.spec import ModelSpec, ResolvedStudy, ViTSpec, to_plain
+from harness.spec import ResolvedStudy
+from harness.spec.palette import family_of, second_factor, shaded, shades_of
 
 PAD = 0.1  # between what is drawn and a figure's edge, inches
 
@@ -134,26 +132,6 @@ Dash = Literal["-", "--", "-.", ":"] | tuple[float, tuple[float, ...]]
 
 # Of seaborn's colour-blind palette: not its grey (a ResNet's), nor its yellow and pink, too pale on white.
 _COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#56b4e9")
-_HUES = {
-    "resnet": ("#3d444d", "#6e7781", "#a3acb6"),
-    "vit": ("#00457a", "#0173b2", "#4ba3dc"),
-    "hybrid": ("#004a36", "#029e73", "#4fbf98"),
-    "swin": ("#7a4a00", "#de8f05", "#efb04f"),
-    "timm": ("#752f00", "#d55e00", "#f58d45"),
-    "torchvision": ("#662a5d", "#b05aa0", "#d596cb"),
-    "module": ("#63391a", "#a56b3f", "#cf9c76"),
-}
-"""Of each family of models, in every figure: the dark end of its colours, the one of its only arm, the light end."""
-FAMILIES = {
-    "resnet": "ResNet",
-    "vit": "ViT",
-    "hybrid": "hybrid",
-    "swin": "Swin",
-    "timm": "timm",
-    "torchvision": "torchvision",
-    "module": "own model",
-}
-"""What each is called."""
 _MARKERS = ("o", "s", "^", "v", "P", "X", "<")
 _DASHES: tuple[Dash, ...] = ("-", "--", "-.", ":", (0, (7, 1, 1, 1, 1, 1)), (0, (2, 2)), (0, (1, 3)), (0, (5, 1)))
 
@@ -177,69 +155,28 @@ class Mark:
         return {"color": self.colour, "marker": self.marker, "linestyle": ""}
 
 
-def family_of(model: ModelSpec) -> str:
-    """The family that gives an arm its hue: that of the specification, and `hybrid` for a ViT with convolutions."""
-    return "hybrid" if isinstance(model, ViTSpec) and model.stem != "patch" else model.kind
-
-
-def second_factor(study: ResolvedStudy) -> dict[str, int]:
-    """For each arm the place of what it varies within its family: equal for two arms that differ in their family alone.
-
-    Arms of one series share a place. Arms of different families are alike where they change the same of recipe and
-    data, in their order where several do.
-    """
-    units = [arm for arm in study.all_arms if arm.series is None or arm is study.series[arm.series][0]]
-    places, seen, found = dict[tuple[str, int], int](), Counter[tuple[str, str]](), dict[str, int]()
-    for arm in units:
-        changed = "" if arm.series is not None else json.dumps(to_plain(arm.changes), sort_keys=True)
-        same = family_of(arm.model), changed
-        place = places.setdefault((changed, seen[same]), len(places))
-        seen[same] += 1
-        for each in (arm,) if arm.series is None else study.series[arm.series]:
-            found[each.name] = place
-    return found
-
-
 def marks(study: ResolvedStudy) -> dict[str, Mark]:
-    """A look per arm: hue by family of models; marker, dash and shade by what it varies within its family.
+    """A look per arm: the colour of `harness.spec.palette`; marker and dash by what it varies within its family.
 
-    An arm that is alone in its family has the family's usual colour; a baseline that is, a diamond. Numeric levels
-    shade from dark to light. The arms of a series look alike.
+    A baseline that is alone in its family is a diamond. The arms of a series look alike.
     """
-    places, families = second_factor(study), {arm.name: family_of(arm.model) for arm in study.all_arms}
-    ordered = not study.series and has_ordered_levels(study)
+    places, shades = second_factor(study), shades_of(study)
     looks = {}
     for arm in study.all_arms:
-        family, place = families[arm.name], places[arm.name]
-        of_family = sorted({places[name] for name in places if families[name] == family})
-        shade = of_family.index(place) / (len(of_family) - 1) if len(of_family) > 1 else None
-        if ordered and arm is not study.baseline and len(study.arms) > 2:
-            levels = sorted(float(other.level or 0) for other in study.arms)
-            shade = levels.index(float(arm.level or 0)) / (len(levels) - 1)
+        place, shade = places[arm.name], shades[arm.name]
         alone = shade is None and arm is study.baseline
         looks[arm.name] = Mark(
-            shaded(family, shade),
+            shaded(family_of(arm.model), shade),
             "D" if alone else _MARKERS[place % len(_MARKERS)],
             "-" if alone else _DASHES[place % len(_DASHES)],
         )
     return looks
 
 
-def shaded(family: str, shade: float | None = None) -> str:
-    """A colour of a family of models, from its dark end, 0, to its light one, 1; its usual colour for None."""
-    ends = _HUES[family]
-    return ends[1] if shade is None else to_hex(LinearSegmentedColormap.from_list(family, ends)(float(shade)))
-
-
 def ordered_marks(number: int, family: str) -> list[Mark]:
     """Looks of lines that stand in an order, dark to light, in the hue of a family of models."""
     shades = [i / max(1, number - 1) for i in range(number)]
     return [Mark(shaded(family, shade), _MARKERS[i % len(_MARKERS)]) for i, shade in enumerate(shades)]
-
-
-def has_ordered_levels(study: ResolvedStudy) -> bool:
-    """Whether every arm's level is a number (`Arm` keeps numeric levels as floats)."""
-    return bool(study.arms) and all(isinstance(arm.level, float) for arm in study.arms)
 
 
 def distinct_mark(place: int) -> Mark:

@@ -1,12 +1,12 @@
 """What MLflow should hold about one training, computed from the run's folder alone; nothing here knows MLflow."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from harness.records.files import sha256
-from harness.records.runs import RunFolder
+from harness.records.runs import Event, RunFolder
 from harness.spec import canonical_json
 from harness.spec.formats import counted
 from harness.spec.run import leaves, part_of_study
@@ -24,6 +24,8 @@ GROUPS = {  # MLflow draws what is before the slash as a section of charts; what
 """Metrics that a run has once, with its result."""
 VALIDATION = "validation/accuracy"
 SEEN = "train/images_seen"
+LOSS = "train/loss"
+COLOUR = "mlflow.runColor"  # tag of the colour that MLflow draws a run in, `#rrggbb`
 
 
 class Point(NamedTuple):
@@ -64,8 +66,8 @@ def grouped(key: str, group: str = "train") -> str:
     return f"{group}/{key}"
 
 
-def read_entry(folder: RunFolder, study: str, scale: str) -> Entry:
-    """The entry of a run; `RecordsError` for a damaged one."""
+def read_entry(folder: RunFolder, study: str, scale: str, colours: Mapping[str, str] = {}) -> Entry:
+    """The entry of a run, in the colour of its arm where that is given; `RecordsError` for a damaged one."""
     content, events, result = folder.config(), folder.journal(), folder.result()
     config, written = content["config"], folder.config_path.stat().st_mtime_ns // 1_000_000
     finished = [event for event in events if event["event"] == "finished"]
@@ -77,15 +79,10 @@ def read_entry(folder: RunFolder, study: str, scale: str) -> Entry:
     tags = {"study": study, "scale": scale, "arm": content["arm"], "phase": config["phase"], "seed": config["seed"]}
     tags |= {"train_size": size, "digest": content["digest"]} | ({} if trial is None else {"trial": trial})
     tags |= {} if search is None else {"search": search}
+    tags |= {COLOUR: colours[content["arm"]]} if content["arm"] in colours else {}
     if result is not None:
         tags |= {"status": result.status, "code_fingerprint": result.code_fingerprint}
-    points = [
-        Point(grouped(key), float(value), event["time"], event["update"])
-        for event in events
-        if event["event"] == "evaluated"
-        for key, value in event.items()
-        if key not in ("time", "update") and isinstance(value, int | float)
-    ]
+    points = [point for event in events if event["event"] == "evaluated" for point in _evaluated(event)]
     if result is not None:
         # From the result, not from the event `finished`: a run killed between the two writes that event again.
         # At step 0: then MLflow draws them as bars, a bar per run.
@@ -110,3 +107,14 @@ def read_entry(folder: RunFolder, study: str, scale: str) -> Entry:
         source=config["data"]["source"],
         data_hash=config["data_hash"],
     )
+
+
+def _evaluated(event: Event) -> Iterator[Point]:
+    """The numbers of an evaluation, and the losses before it: in place of their mean where there is a curve of them."""
+    curve = event.get("loss_curve")
+    for update, loss in curve or ():
+        yield Point(LOSS, float(loss), event["time"], update)
+    for key, value in event.items():
+        is_told = key in ("time", "update") or (curve is not None and grouped(key) == LOSS)
+        if isinstance(value, int | float) and not is_told:
+            yield Point(grouped(key), float(value), event["time"], event["update"])

@@ -11,6 +11,7 @@ from harness.records.kept_models import models_in
 from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder
 from harness.spec import ResolvedStudy
+from harness.spec.palette import colours
 from harness.tracking.background import Background
 from harness.tracking.entries import Entry, read_entry
 from harness.tracking.experiment import Experiment, Unfinished
@@ -25,7 +26,7 @@ class Mirror(Background):
         """`folder` is `results/<study>/<scale>`; without a `command` it is no launch, and what it lacks is made up."""
         self._study, self._folder, self._store = study, folder, Store.of(results)
         super().__init__("MLflow", self._store.place, say, is_launch=command is not None)
-        self._command = command
+        self._command, self._colours = command, colours(study)
         self._key, self._began = uuid.uuid4().hex, time.time_ns() // 1_000_000
         self._live: set[str] = set()  # runs of this launch that MLflow does not show as finished
         self._unreadable: set[str] = set()
@@ -100,7 +101,7 @@ class Mirror(Background):
         there = [folder for folder in folders if folder.config_path.exists()]
         for folder in sorted(there, key=lambda folder: (folder.config_path.stat().st_mtime_ns, folder.path.name)):
             try:
-                yield read_entry(folder, self._study.name, self._study.scale)
+                yield read_entry(folder, self._study.name, self._study.scale, self._colours)
             except RecordsError as error:
                 if folder.path.name not in self._unreadable:
                     self._unreadable.add(folder.path.name)

@@ -204,7 +204,7 @@ def prepare_training(
         frozen=freeze_body(model) if asked is not None and asked.trained == "head" else (),
         average=average,
         optimizers=build_optimizers(model, recipe, average),
-        watch=Watch(model, seen, placement.device, hears_blocks=not recipe.compile),
+        watch=Watch(model, seen, placement.device, hears_blocks=not recipe.compile, updates=recipe.total_updates),
         batches=Batches(dataset.train, indices, recipe.batch_size, seed=seed, part=part),
         inputs=Inputs.of(config.data, side=config.image_size, mean=mean, std=std),
         classes=config.classes,

@@ -14,18 +14,26 @@ IMAGES = 16  # whose attention is looked at
 SPIKE = 5.0
 """A spike is a loss this many standard deviations above the mean of those before it: running ones, with `DECAY`."""
 DECAY, LEAST = 0.95, 20  # and with so many losses before it
+POINTS = 50  # most of a training's curve of losses
 
 
 class Watch:
     """What is watched of a model since its last evaluation, on its device: an update waits for none of it."""
 
-    def __init__(self, model: nn.Module, inside: Inside | None, device: torch.device, *, hears_blocks: bool) -> None:
-        """`inside` of the model, where anything is known of it; `hears_blocks`: not where it is compiled."""
+    def __init__(
+        self, model: nn.Module, inside: Inside | None, device: torch.device, *, hears_blocks: bool, updates: int
+    ) -> None:
+        """`inside` of the model, where anything is known of it; `hears_blocks`: not where it is compiled.
+
+        `updates`: those of the whole training.
+        """
         self._model, self._count = model, 0 if inside is None else len(inside.blocks)
         self._attentions = () if inside is None else inside.attentions
         self.gradients = torch.zeros(2, device=device)  # the sum and the largest of the norms of the gradients
         self.step: Tensor | None = None  # norm of the last update, where it was asked for, by that of the weights
         self.losses, self.spikes, self.mean, self.variance = 0, 0, 0.0, 0.0
+        self._every = -(-updates // POINTS)
+        self.sum, self.curve = 0.0, list[tuple[int, float]]()  # of the losses since the last point; points not told yet
         self.blocks: Tensor | None = None  # sums over what each block made in the last update, and in the one before
         self.blocks_before: Tensor | None = None
         self._sums: list[Tensor] = []
@@ -64,6 +72,10 @@ class Watch:
         self.mean += weight * apart
         self.variance = (1 - weight) * (self.variance + weight * apart**2)
         self.losses += 1
+        self.sum += loss
+        if self.losses % self._every == 0:
+            self.curve.append((self.losses, float(f"{self.sum / self._every:.5g}")))
+            self.sum = 0.0
 
     def failed(self, *, before: bool) -> str:
         """Of the last update or the one `before`: the first block whose output was not finite, in words; or nothing."""
@@ -73,10 +85,11 @@ class Watch:
             return ""
         return f"; the first block that was not finite is block {failed[0] % self._count + 1} of {self._count}"
 
-    def told(self, updates: int, inputs: Tensor) -> dict[str, float | int | None]:
+    def told(self, updates: int, inputs: Tensor) -> dict[str, Any]:
         """What an evaluation tells of the `updates` since the last one, and of attention to `inputs`; then begins anew.
 
-        None for what is not there or not finite. Leaves the model in evaluation mode.
+        None for what is not there or not finite. `loss_curve`: pairs of an update and the mean loss since the one of
+        the pair before it. Leaves the model in evaluation mode.
         """
         mean, largest = (self.gradients / torch.tensor([updates, 1], device=self.gradients.device)).tolist()
         step = None if self.step is None else self.step.item()
@@ -85,7 +98,8 @@ class Watch:
         known = {name: _short(value) for name, value in found.items()}
         self.gradients.zero_()
         spikes, self.spikes = self.spikes, 0
-        return {**known, "loss_spikes": spikes}
+        curve, self.curve = self.curve, []
+        return {**known, "loss_spikes": spikes, "loss_curve": curve}
 
     @torch.inference_mode()
     def _entropy(self, inputs: Tensor) -> float | None:

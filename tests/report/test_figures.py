@@ -22,10 +22,11 @@ from harness.report.figures import PICTURES, drawings
 from harness.report.figures.canvas import short_names
 from harness.report.figures.curves import learning_curves
 from harness.report.figures.gains import gains, lead_by_size
-from harness.report.style import PALE, Drawn, marks, png, second_factor, shaded, svg, theme
+from harness.report.style import PALE, Drawn, marks, png, svg, theme
 from harness.report.view import View
 from harness.spec import Arm, GapShrinks, ResNetSpec, ViTSpec
 from harness.spec.formats import percent
+from harness.spec.palette import second_factor, shaded
 from harness.spec.study import FIGURES
 
 

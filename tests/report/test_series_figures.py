@@ -24,8 +24,9 @@ from harness.report.figures.curves import accuracy_by_shift
 from harness.report.figures.gains import differences, lead_by_size
 from harness.report.figures.gaps import difference_map, gap_by_level
 from harness.report.figures.marks_on_axes import Places, asides
-from harness.report.style import Mark, marks, png, shaded, svg, theme
+from harness.report.style import Mark, marks, png, svg, theme
 from harness.report.view import View
+from harness.spec.palette import shaded
 
 
 def drawn_by(draw, records, findings):

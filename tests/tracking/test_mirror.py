@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 from tracking_records import RESNET, Records, make_study
 
-from harness.records.runs import Shift
+from harness.records.runs import Journal, Shift
+from harness.report.style import marks
 from harness.spec import DataSpec
+from harness.spec.palette import colours
 from harness.tracking import Mirror
 from harness.tracking.entries import read_entry
 from harness.tracking.experiment import Experiment
@@ -104,6 +106,19 @@ def test_params_metrics_times_and_data_are_those_of_the_records(records: Records
     (data,) = child.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("fashion_mnist", "d" * 36)
     assert "d" * 64 in data.dataset.source
+
+
+def test_the_loss_has_the_points_of_its_curve_and_a_run_the_colour_of_its_arm(records: Records) -> None:
+    digest = records.start(0)
+    journal = Journal(records.run_folder(digest).journal_path)
+    journal.append("evaluated", update=4, train_loss=2.5, validation_loss=2.0, loss_curve=[[2, 3.0], [4, 2.0]])
+    journal.append("evaluated", update=5, train_loss=1.5, validation_loss=1.0, loss_curve=[])
+    journal.close()
+    entry = read_entry(records.run_folder(digest), "patch_size", "smoke", colours(records.study))
+    losses = [(point.step, point.value) for point in entry.points if point.key == "train/loss"]
+    assert losses == [(2, 3.0), (4, 2.0)]
+    assert [point.step for point in entry.points if point.key == "validation/loss"] == [4, 5]
+    assert entry.tags["mlflow.runColor"] == marks(records.study)["ViT/4"].colour == "#0173b2"
 
 
 def test_a_launch_shows_question_answer_and_the_means_of_all_arms_once(records: Records) -> None:

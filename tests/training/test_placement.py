@@ -68,7 +68,7 @@ def fake_training(spec, augmentation, **changes):
         model=model,
         average=None,
         optimizers=[],
-        watch=Watch(model, family_of(spec).inside(model, spec), CUDA, hears_blocks=True),
+        watch=Watch(model, family_of(spec).inside(model, spec), CUDA, hears_blocks=True, updates=100),
         batches=Batches(split, range_of(40), 16, seed=0),
         inputs=on_the_device(),
         classes=10,

@@ -14,14 +14,14 @@ from harness.training import loop
 from harness.training.stability import LEAST, Watch
 from harness.training.state import Diverged
 
-NAMES = ("gradient_norm", "largest_gradient_norm", "update_norm", "attention_entropy", "loss_spikes")
+NAMES = ("gradient_norm", "largest_gradient_norm", "update_norm", "attention_entropy", "loss_spikes", "loss_curve")
 
 
 def watch_of(spec: ViTSpec) -> tuple[nn.Module, Watch]:
     torch.manual_seed(0)
     model, inside = build(spec, image_size=8, channels=1, classes=10), family_of(spec).inside
     assert inside is not None
-    return model, Watch(model, inside(model, spec), torch.device("cpu"), hears_blocks=True)
+    return model, Watch(model, inside(model, spec), torch.device("cpu"), hears_blocks=True, updates=100)
 
 
 def test_norms_are_those_of_the_updates(digits, monkeypatch):
@@ -95,6 +95,18 @@ def test_the_first_losses_are_no_spikes():
     for loss in [1.0] * (LEAST - 1) + [9.0]:
         watch.loss(loss)
     assert watch.spikes == 0
+
+
+def test_losses_are_told_as_the_means_of_a_few_updates_each():
+    watch = Watch(nn.Linear(1, 1), None, torch.device("cpu"), hears_blocks=False, updates=101)
+    told = []
+    for update in range(1, 101):  # the last update's loss is heard by nobody
+        watch.loss(float(update))
+        if update in (4, 100):
+            told.append(watch.told(1, torch.zeros(1, 1))["loss_curve"])
+    assert told[0] == [(3, 2.0)]
+    assert told[1][:2] == [(6, 5.0), (9, 8.0)]
+    assert len(told[0] + told[1]) == 33
 
 
 @pytest.mark.parametrize("block", [0, 1])

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from harness.analysis.axis import is_geometric
 from harness.report.figures.canvas import Canvas, Drawing, from_to
 from harness.report.figures.marks_on_axes import Places, across, draw_arm, draw_baseline, interval_note
-from harness.report.style import INK, Mark, has_ordered_levels
+from harness.report.style import INK, Mark
 from harness.report.view import Row, Size, View, accuracy, at_size, rows_of
 from harness.spec.formats import count, counted, number, percent, plain
+from harness.spec.palette import has_ordered_levels
 
 _MOST_PANELS = 5
 

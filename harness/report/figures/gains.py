@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from harness.report.figures.canvas import Canvas, Drawing, from_to
 from harness.report.figures.gaps import gaps_of
 from harness.report.figures.marks_on_axes import PART, Places, asides, draw_line, draw_mean
-from harness.report.style import FAMILIES, INK, LABEL_SIZE, Mark, family_of, ordered_marks, second_factor, shaded
+from harness.report.style import INK, LABEL_SIZE, Mark, ordered_marks
 from harness.report.view import Row, View, difference
 from harness.spec import GapShrinks
 from harness.spec.formats import MINUS, count, counted, number, plain
+from harness.spec.palette import FAMILIES, family_of, second_factor, shaded
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # of families
 

@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from harness.analysis.axis import is_geometric
 from harness.report.figures.canvas import Canvas, Drawing, from_to
 from harness.report.figures.marks_on_axes import Places, asides, draw_line
-from harness.report.style import INK, LABEL_SIZE, Mark, family_of, ordered_marks
+from harness.report.style import INK, LABEL_SIZE, Mark, ordered_marks
 from harness.report.view import Row, Size, View, difference, interval_of, rows_of
 from harness.spec.formats import MINUS, count, counted, number, plain, points
+from harness.spec.palette import family_of
 
 _OF_MAP = ["arm", "baseline", "level", "train_size", "difference", "ci_low", "ci_high"]
 
