@@ -22,7 +22,7 @@ from rich.text import Text
 from harness.records.files import read_json
 from harness.records.layout import REPORT_FILE
 from harness.spec import Run
-from harness.spec.formats import confidence, count, counted, duration, words
+from harness.spec.formats import confidence, count, counted, duration, percent, words
 from harness.spec.verdicts import tally_of, tally_text
 
 if TYPE_CHECKING:  # a message needs neither plans nor records
@@ -116,6 +116,7 @@ class _Running:
     run: Run
     began: float
     update: int = 0
+    accuracy: float | None = None  # on validation, latest
     slot: tuple[str, ...] = ()  # the devices that it has
     seen: float | None = None
     """When the last sign of life came: a training that is resumed does not begin at update 0."""
@@ -175,6 +176,11 @@ class Progress(AbstractContextManager["Progress"]):
         running.update, running.slot, running.seen = update, slot, now
         self._show()
 
+    def evaluated(self, run: Run, accuracy: float) -> None:
+        """A fraction, of the latest evaluation on validation."""
+        self._running[run.digest].accuracy = accuracy
+        self._show()
+
     def ended(self, run: Run, result: "RunResult | None") -> None:
         running = self._running.pop(run.digest, None)
         if result is None:
@@ -202,7 +208,8 @@ class Progress(AbstractContextManager["Progress"]):
         for item in self._running.values():
             updates = counted(item.run.config.recipe.updates or 0, "update")
             where = "".join(f", {device}" for device in item.slot if ":" in device)
-            lines.append(f"  {item.run.label}: {count(item.update)} of {updates}{where}")
+            known = "" if item.accuracy is None else f", validation accuracy {percent(item.accuracy, 1)}"
+            lines.append(f"  {item.run.label}: {count(item.update)} of {updates}{known}{where}")
         return Text("\n".join(lines))
 
     def summary(self) -> str:
@@ -259,4 +266,6 @@ class Progress(AbstractContextManager["Progress"]):
             self._live.update(self.display())
         elif (now := self._clock()) - self._last_line >= PLAIN_SECONDS:
             self._last_line = now
-            self.note(f"{self._title}: {self.summary()}")
+            known = [item for item in self._running.values() if item.accuracy is not None]
+            told = ", ".join(f"{item.run.label} {percent(item.accuracy, 1)}" for item in known)
+            self.note(f"{self._title}: {self.summary()}" + (f"; validation accuracy: {told}" if told else ""))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis.looks import earlier_look
-from harness.execution.engines import Engine, Prepared, Rehearsal, processes
+from harness.execution.engines import Engine, Hear, Prepared, Rehearsal, processes
 from harness.execution.engines.slots import Room
 from harness.execution.options import Options
 from harness.execution.plan import Plan
@@ -54,8 +54,11 @@ def to_train_again(finished: Sequence[Finished], folder: Path, options: Options)
     return failed + other
 
 
-def prepare(plan: Plan, tried: list[Rehearsal], options: Options) -> tuple[Prepared, Engine]:
-    """Data, devices and models, checked where the trainings will run, and the engine asked for."""
+def prepare(plan: Plan, tried: list[Rehearsal], options: Options, hear: Hear) -> tuple[Prepared, Engine]:
+    """Data, devices and models, checked where the trainings will run, and the engine asked for.
+
+    `hear` is told of what happens while the engine's `wait` trains itself.
+    """
     check_shared(plan, options)
     if options.engine == "ray":
         from harness.execution.engines.ray_engine import RayEngine
@@ -63,7 +66,7 @@ def prepare(plan: Plan, tried: list[Rehearsal], options: Options) -> tuple[Prepa
         engine = RayEngine(_asked_of_cluster(plan, tried, options))
         return engine.prepared, engine
     prepared = _prepared(plan, tried, options)
-    return prepared, make_engine(plan, options, prepared.devices)
+    return prepared, make_engine(plan, options, prepared.devices, hear)
 
 
 def _prepared(plan: Plan, tried: list[Rehearsal], options: Options) -> Prepared:
@@ -116,7 +119,7 @@ def make_room(devices: tuple[str, ...], options: Options, runs: int) -> Room:
     return Room(devices=devices, per_device=min(workers or usual, runs))
 
 
-def make_engine(plan: Plan, options: Options, devices: tuple[str, ...]) -> Engine:
+def make_engine(plan: Plan, options: Options, devices: tuple[str, ...], hear: Hear) -> Engine:
     """The engine asked for, on the `devices` that `prepare` has found."""
     room = make_room(devices, options, plan.runs)
     is_cuda = devices[0].startswith("cuda")
@@ -130,7 +133,7 @@ def make_engine(plan: Plan, options: Options, devices: tuple[str, ...]) -> Engin
     if options.is_inline:
         from harness.execution.engines.worker import InlineEngine
 
-        return InlineEngine(settings)
+        return InlineEngine(settings, hear)
     ranks, patience = options.cards_per_run, options.patience_seconds
     return processes.ProcessEngine(settings, room, ranks=ranks, patience_seconds=patience)
 

@@ -48,6 +48,7 @@ class Observer(Protocol):
     def planned(self, plan: Plan, done: Sequence[Run]) -> None: ...
     def started(self, run: Run) -> None: ...
     def beat(self, run: Run, update: int, slot: Slot) -> None: ...
+    def evaluated(self, run: Run, accuracy: float) -> None: ...  # on validation, latest
     def set_aside(self, device: str, reason: str) -> None: ...
     def ended(self, run: Run, result: RunResult | None) -> None: ...
     def note(self, text: str) -> None: ...
@@ -79,6 +80,7 @@ class _Active:
     progress: CellProgress
     update: int = 0
     slot: Slot = ()  # its devices, as soon as they are known
+    journal: int = 0  # bytes of its journal when that was last read
 
 
 class Runner:
@@ -138,7 +140,7 @@ class Runner:
         """Check what trainings need, where any are left, and choose their engine."""
         if not again and not any(cell.remaining for cell in self._cells):
             return None
-        prepared, self._engine = prepare(self._plan, rehearsals(self._cells, again), self._options)
+        prepared, self._engine = prepare(self._plan, rehearsals(self._cells, again), self._options, self._handle)
         for facts in prepared.data:
             for line in (*facts.in_words(), *(f"note: {caution}" for caution in facts.cautions())):
                 self._observer.note(line)
@@ -217,6 +219,7 @@ class Runner:
                     active = self._active[digest]
                     active.update, active.slot = update, slot
                     self._observer.beat(active.run, update, slot)
+                    self._tell_accuracy(active)
                     self._mirror.changed(digest)
                 case SetAside(device=device, reason=reason):
                     self._aside[device] = reason
@@ -234,6 +237,16 @@ class Runner:
                         of_arm = (cell for cell in self._cells if cell.cell.arm.name == run.arm)
                         keep_best(item for cell in of_arm for item in cell.finished())
         self._write_status()
+
+    def _tell_accuracy(self, active: _Active) -> None:
+        """Tell of a run's last evaluation, where its journal has grown; what cannot be read is told another time."""
+        folder = active.progress.folder_of(active.run)
+        with contextlib.suppress(OSError, InvalidInput):
+            if (size := folder.journal_path.stat().st_size) != active.journal:
+                active.journal = size
+                found = [event["validation_accuracy"] for event in folder.journal() if event["event"] == "evaluated"]
+                for accuracy in found[-1:]:
+                    self._observer.evaluated(active.run, accuracy)
 
     def _after_failure(self, outcome: Outcome, progress: CellProgress) -> RunResult | None:
         """Leave the run to be tried again, or record it as failed after the last attempt."""

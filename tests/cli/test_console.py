@@ -269,3 +269,17 @@ def test_trials_beyond_an_edge_are_reckoned_with_when_they_begin():
         carry_out(progress, clock, run, 10.0)
     assert "19 of 19 runs done" in progress.summary()
     assert progress.seconds_left() == 0
+
+
+def test_the_latest_validation_accuracy_stands_beside_each_training():
+    progress, clock, out, runs = watched()
+    progress.started(runs[0])
+    progress.started(runs[9])
+    progress.evaluated(runs[0], 0.5)
+    progress.evaluated(runs[0], 0.877)
+    lines = shown(progress).splitlines()
+    assert lines[1] == f"  {runs[0].label}: 0 of 100 updates, validation accuracy 87.7%"
+    assert lines[2].endswith("updates")
+    clock.now += 60
+    progress.beat(runs[0], 50)
+    assert out.getvalue().splitlines()[-1].endswith(f"; validation accuracy: {runs[0].label} 87.7%")

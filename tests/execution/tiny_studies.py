@@ -61,6 +61,7 @@ class Witness:
         self.on_start(run)
 
     def beat(self, run: Run, update: int, slot: Slot) -> None: ...
+    def evaluated(self, run: Run, accuracy: float) -> None: ...
 
     def set_aside(self, device: str, reason: str) -> None:
         self.aside[device] = reason

@@ -1,6 +1,6 @@
 """Ways to carry out runs: in this process, in fresh processes side by side, or on the nodes of a cluster."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -79,6 +79,7 @@ class Notice:
 
 
 Happening = Beat | Outcome | SetAside | Notice
+Hear = Callable[[Sequence[Happening]], object]
 
 
 class Engine(Protocol):

@@ -5,12 +5,13 @@ import faulthandler
 import time
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from harness.execution import process, rehearsal
-from harness.execution.engines import Fault, Happening, Outcome, OutOfMemory
+from harness.execution.engines import Beat, Fault, Happening, Hear, Outcome, OutOfMemory
 from harness.execution.engines.slots import show_only
 from harness.records.failpoints import reached
 from harness.records.files import mendable
@@ -110,12 +111,12 @@ def sample(pipe: Connection, specs: Sequence[DataSpec]) -> None:
 
 
 class InlineEngine:
-    """An engine with room for one run, which is carried out inside `wait`."""
+    """An engine with room for one run, which is carried out inside `wait`; `hear` is told how far it is meanwhile."""
 
     capacity = 1
 
-    def __init__(self, settings: WorkerSettings) -> None:
-        self._settings, self._stopping = settings, False
+    def __init__(self, settings: WorkerSettings, hear: Hear) -> None:
+        self._settings, self._hear, self._stopping, self._told = settings, hear, False, 0.0
         self._waiting: list[tuple[Run, RunFolder]] = []
 
     @property
@@ -140,7 +141,8 @@ class InlineEngine:
     def _carry_out(self, run: Run, folder: RunFolder) -> Outcome:
         try:
             with mendable(folder.path):
-                result = None if self._stopping else perform(run, folder, self._settings, stop=lambda: self._stopping)
+                beat, stop = partial(self._beat, run), lambda: self._stopping
+                result = None if self._stopping else perform(run, folder, self._settings, heartbeat=beat, stop=stop)
         except Interrupted:
             result = None
         except InvalidInput:
@@ -148,3 +150,8 @@ class InlineEngine:
         except Exception:
             return Outcome(run=run, result=None, error=traceback.format_exc())
         return Outcome(run=run, result=result, interrupted=result is None)
+
+    def _beat(self, run: Run, update: int) -> None:
+        if time.monotonic() - self._told >= BEAT_SECONDS:
+            self._told = time.monotonic()
+            self._hear([Beat(digest=run.digest, update=update)])
