@@ -282,4 +282,4 @@ def test_the_latest_validation_accuracy_stands_beside_each_training():
     assert lines[2].endswith("updates")
     clock.now += 60
     progress.beat(runs[0], 50)
-    assert out.getvalue().splitlines()[-1].endswith(f"; validation accuracy: {runs[0].label} 87.7%")
+    assert " ".join(out.getvalue().split()).endswith(f"; validation accuracy: {runs[0].label} 87.7%")
