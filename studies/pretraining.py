@@ -11,7 +11,7 @@ Expected: what leads on the first task leads on the other, and the lead shrinks 
 Source and target are one field each. Held-out classes in place of another set:
 `SET="data.source=classes:0-4:fashion_mnist few_shot.data.source=classes:5-9:fashion_mnist train_sizes=[1000,27500]"`.
 
-Cost: smoke 30 s, laptop 20 min on 2 cores; `make study NAME=pretraining [SCALE=smoke]`.
+Cost: smoke 30 s, laptop 26 min on 2 cores; `make study NAME=pretraining [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -121,12 +121,12 @@ STUDY = Study(
                 data=replace(r.FASHION_MNIST, image_size=16),
                 recipe=replace(r.SMALL_BATCHES, updates=1600),
                 seeds=(0, 1, 2, 3, 4, 5),
-                search=replace(r.RATES_SEARCH, trials=3, repeats=3, updates=800),
+                search=replace(r.RATES_SEARCH, trials=3, repeats=6, updates=800),
             ),
             ViTSpec(patch_size=4),
             DataSpec(source="digits", resplit=True),
             (1000, 8000, 55_000),
-            20,
+            26,
         ),
         "gpu": _scale(
             replace(r.AT_GPU, recipe=r.GPU_UPDATES),
@@ -143,4 +143,11 @@ STUDY = Study(
         ),
     },
     claims=CLAIMS,
+    changes_after_first_look={
+        "laptop": (
+            "The first run had three searches for the six seeds. At 1,000 images the ResNet's features led by 21 points "
+            "few-shot, with every seed, but the interval, which three searches leave two degrees of freedom, held zero; "
+            "one claim of six was settled. Extended, with nothing else changed: six searches, one for each seed.",
+        )
+    },
 )
