@@ -145,9 +145,10 @@ STUDY = Study(
     claims=CLAIMS,
     changes_after_first_look={
         "laptop": (
-            "The first run had three searches for the six seeds. At 1,000 images the ResNet's features led by 21 points "
-            "few-shot, with every seed, but the interval, which three searches leave two degrees of freedom, held zero; "
-            "one claim of six was settled. Extended, with nothing else changed: six searches, one for each seed.",
+            "The first run had three searches for the six seeds. At 1,000 images the ResNet's features led by 21 "
+            "points few-shot, with every seed, but the interval, which three searches leave two degrees of freedom, "
+            "held zero; one claim of six was settled. Extended, with nothing else changed: six searches, one for each "
+            "seed.",
         )
     },
 )
