@@ -16,6 +16,7 @@ from harness.analysis.findings import ARM_COLUMNS, FEW_SHOT_COLUMNS, SHIFT_COLUM
 from harness.analysis.fronts import fronts_table
 from harness.analysis.judging import claims_table
 from harness.analysis.learning import laws_table
+from harness.analysis.patches import patches_table
 from harness.analysis.wording import Cell, listed, place
 from harness.records.data_facts import of_provenance
 from harness.records.run_table import StudyRecords
@@ -80,6 +81,7 @@ def analyse(records: StudyRecords, *, seed: int = 0) -> Findings:
         conclusive=answered.conclusive,
         frontier=frontier_table(evidence),
         shifts=shifts_table(evidence),
+        patches=patches_table(evidence),
         few_shots=few_shots_table(evidence),
         few_shot_crossings=tuple(crossings_on_both_tasks(evidence)),
         by_class=by_class(evidence, answered.arms, conclusive=answered.conclusive),

@@ -25,6 +25,7 @@ from harness.analysis.estimate import (
 from harness.analysis.findings import COMPARISON_COLUMNS, frame
 from harness.analysis.limits import Limit, limit_of
 from harness.analysis.looks import level_for
+from harness.analysis.patches import correct_at, mean_cost, patch_size_of, with_patch_tests
 from harness.analysis.wording import Cell, listed, named, of_seeds, place
 from harness.records.correctness import Correct
 from harness.records.data_facts import test_overlap
@@ -100,7 +101,7 @@ class Evidence:
     def _by_compute(self, row: Row) -> tuple[Floats, Floats]:
         """The compute spent until each evaluation of a run, ascending, and the validation accuracy there.
 
-        Compute is images seen times multiply-accumulates per image, times the passes of an update.
+        Compute is images seen times multiply-accumulates per image, times `passes`.
         """
         curve = self._curves.get(str(row["digest"]))
         if curve is None:
@@ -108,9 +109,10 @@ class Evidence:
         seen, accuracy = curve[["images_seen", "validation_accuracy"]].to_numpy(dtype=np.float64).T
         return seen * number(row["macs_per_image"]) * self.passes(str(row["arm"])), accuracy
 
-    def passes(self, arm: str) -> int:
-        """How often an update of an arm goes through its images."""
-        return self.study.recipe_of(self.study.arm(arm)).passes
+    def passes(self, name: str) -> float:
+        """How often an update of an arm goes through its images, in passes with patches of the model's own size."""
+        arm = self.study.arm(name)
+        return self.study.recipe_of(arm).passes * mean_cost(self.records, arm)
 
     def limit(self, cell: Cell) -> Limit:
         """Whether the number of updates limits a cell, by its completed runs."""
@@ -181,7 +183,7 @@ class Evidence:
     def values(self, cell: Cell, metric: str, seeds: Iterable[int] | None = None) -> Floats:
         """(n,) values of a column over the given seeds (all completed ones by default); NaN where not measured."""
         chosen = self.completed(cell) if seeds is None else seeds
-        return np.array([number(self.rows[cell][seed][metric]) for seed in chosen], dtype=np.float64)
+        return np.array([number(self.rows[cell][seed].get(metric)) for seed in chosen], dtype=np.float64)
 
     def mean(self, cell: Cell, metric: str) -> float:
         """Mean of a column over the completed runs that have it, each search counting once; NaN without any."""
@@ -210,6 +212,8 @@ class Evidence:
 
         Balanced accuracy has fixed weights, those of the images at hand: too wide an interval for uneven classes.
         """
+        if (size := patch_size_of(metric)) is not None:
+            return correct_at(self.records, self.study.arm(cell[0]), self.digests(cell, seeds), size)
         if metric == "test_accuracy":
             return self.predictions(cell, seeds)
         if metric == "top5_accuracy":
@@ -236,7 +240,9 @@ class Evidence:
             self._known[key] = estimate_mean(
                 seeds,
                 values,
-                self._by_image(dict(terms), seeds, scale, metric) if metric in BY_IMAGE else None,
+                self._by_image(dict(terms), seeds, scale, metric)
+                if metric in BY_IMAGE or patch_size_of(metric)
+                else None,
                 replicates=self.replicates(seeds),
                 variance=self._variance(dict(terms), metric, scale, seeds),
                 overlap=self.overlap,
@@ -350,10 +356,12 @@ class Evidence:
 
 def evidence_of(records: StudyRecords, *, seed: int = 0) -> Evidence:
     """The planned runs of a study, whatever the order of the rows."""
-    rows: dict[Cell, dict[int, Row]] = {}
+    rows, completed = dict[Cell, dict[int, Row]](), with_patch_tests(records)
     for cell, of_cell in _by_cell(records.study, records.runs).items():
         planned = (row for row in reversed(of_cell) if row["seed"] in records.study.seeds)
-        rows[cell] = {int(row["seed"]): row for row in planned}  # of a run that stands there twice, the first
+        rows[cell] = {
+            int(row["seed"]): completed(row) for row in planned
+        }  # of a run that stands there twice, the first
     return Evidence(records=records, rows=rows, seed=seed, level=level_for(records))
 
 

@@ -113,6 +113,15 @@ SHIFT_COLUMNS = columns("arm train_size shift metric n mean ci_low ci_high")
 """`test_accuracy` on images moved by `shift` pixels, and `agreement`, the share of images whose prediction is that for
 the image as it is; mean over the n seeds with its interval over searches and seeds."""
 
+PATCH_COLUMNS = columns(
+    "arm train_size patch_size macs_per_image n mean ci_low ci_high alone alone_mean difference difference_low "
+    "difference_high",
+    patch_size="int64",
+    alone="str",
+)
+"""Test accuracy of a model trained for several sizes of patches, with patches of the side `patch_size` (pixels); and
+its difference to the arm `alone` that is trained for that size only, paired by seed and image; NaN where none is."""
+
 CLASS_COLUMNS = columns(
     "arm baseline label class_name images n mean ci_low ci_high difference difference_low difference_high share",
     label="int64",
@@ -172,6 +181,8 @@ class Findings:
     """Where two series are level, by level and training size; no rows in studies of one size."""
     shifts: pd.DataFrame = field(default_factory=lambda: frame([], SHIFT_COLUMNS))
     """No rows where a study does not test on moved images."""
+    patches: pd.DataFrame = field(default_factory=lambda: frame([], PATCH_COLUMNS))
+    """No rows where no model is trained for patches of several sizes."""
     few_shots: pd.DataFrame = field(default_factory=lambda: frame([], FEW_SHOT_COLUMNS))
     """Few-shot accuracy on another task and its difference to the reference arm; no rows where it is not asked for."""
     few_shot_crossings: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ import numpy as np
 from harness.analysis.axis import TRAIN_SIZE, Axis, crossing, level_axis, size_axis, statement, trouble_along
 from harness.analysis.estimate import LEVEL, MeanEstimate, holm, what_settles
 from harness.analysis.evidence import Evidence, Scale
+from harness.analysis.patches import at_patches
 from harness.analysis.scales import METRIC, disagreement
 from harness.analysis.wording import Cell, amount, at_size, described, listed, named, place
 from harness.spec import METRICS, Estimate, Judgement, ResolvedStudy
@@ -127,8 +128,9 @@ def _claimed_size(asked: int | str | None, study: ResolvedStudy) -> int | None:
 
 def _judge_contrast(claim: Better | Equivalent | GainsMore, evidence: Evidence) -> Judgement:
     """By the difference of two arms, or of two gains: an interaction, where they are steps in two factors."""
-    metric, size = claim.metric, _claimed_size(claim.train_size, evidence.study)
-    sign = 1.0 if METRICS[metric] == "up" or isinstance(claim, Equivalent) else -1.0
+    size = _claimed_size(claim.train_size, evidence.study)
+    metric = claim.metric if claim.patch_size is None else at_patches(claim.patch_size)
+    sign = 1.0 if METRICS[claim.metric] == "up" or isinstance(claim, Equivalent) else -1.0
     weights = dict.fromkeys(((name, size) for name in claim.arm_names), 0.0)
     for name, weight in zip(claim.arm_names, (sign, -sign, -sign, sign), strict=False):
         weights[name, size] += weight
@@ -137,10 +139,11 @@ def _judge_contrast(claim: Better | Equivalent | GainsMore, evidence: Evidence) 
     _refuse(evidence.absent(weights, metric), evidence, weights)
     found = _contrast(evidence, weights, metric)
     at, told = at_size(size), described(metric, found)
+    at += "" if claim.patch_size is None else f" with patches of {claim.patch_size} px"
     match claim:
         case Equivalent():
             region = f"±{amount(metric, claim.within, signed=False)}"
-            better = "better" if METRICS[metric] == ("up" if found.sign > 0 else "down") else "worse"
+            better = "better" if METRICS[claim.metric] == ("up" if found.sign > 0 else "down") else "worse"
             clearly = f", though clearly {better}" if found.sign else ""
             across = f"the interval reaches across a bound of {region}"
             words = (f"within {region}{clearly}", f"outside {region}", across)

@@ -56,8 +56,8 @@ def form(metric: str) -> tuple[Callable[[Any], str], str]:
 
     Accuracies and agreement are told in percentage points; of test accuracy where nothing else is said.
     """
-    if metric in _SHARES:
-        return points, "points" if metric == "test_accuracy" else f"points of {named(metric)}"
+    if metric in _SHARES or metric.startswith("test_accuracy at "):  # some size of patches, which is told beside it
+        return points, "points" if metric.startswith("test_accuracy") else f"points of {named(metric)}"
     in_memory = metric == "peak_memory_bytes"
     write = memory if in_memory else magnitude if metric.endswith(_PREFIXED) else plain
     return lambda value: f"{'+' * ((number(value) or 0) > 0)}{write(value)}", "of memory" if in_memory else named(

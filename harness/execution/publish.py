@@ -243,6 +243,13 @@ def collect(study: ResolvedStudy, finished: Sequence[Finished], provenance: dict
         shifts=with_columns((row for item in confirmed for row in _shifts(item)), run_table.SHIFT_COLUMNS),
         correct={digest: pair.correct for digest, pair in classes.items()},
         classes=classes,
+        patches=with_columns((row for item in confirmed for row in _patches(item)), run_table.PATCH_COLUMNS),
+        at_patches={
+            (item.run.digest, size): correct
+            for item in completed
+            if item.result.patches
+            for size, correct in item.folder.correct_at_patches().items()
+        },
         top5={digest: top5 for digest, (_, top5) in answers.items() if top5 is not None},
     )
 
@@ -301,6 +308,11 @@ def _curve(item: Finished) -> Iterator[dict[str, Any]]:
 def _shifts(item: Finished) -> Iterator[dict[str, Any]]:
     for at in item.result.shift_curve:
         yield _place(item) | {"shift": at.pixels, "test_accuracy": at.accuracy, "agreement": at.agreement}
+
+
+def _patches(item: Finished) -> Iterator[dict[str, Any]]:
+    for at in item.result.patches:
+        yield _place(item) | vars(at) | {"test_accuracy": at.accuracy}
 
 
 def _place(item: Finished) -> dict[str, Any]:

@@ -40,20 +40,21 @@ class FlexibleStem(nn.Module):
     """The same map for patches of several sizes (FlexiViT, arXiv 2212.08013, section 3.4).
 
     It is learned for patches of the largest size, (D, C * b * b). For others it is resized so that an image of b pixels
-    and the same image, resized, give the same token (PI-resize): by the pseudo-inverse of how images are resized. In
-    training each forward pass draws a size, from torch's generator on the host.
+    and the same image, resized, give the same token (PI-resize): by the pseudo-inverse of how images are resized.
+    In training patches have the size `drawn`, which whoever trains it draws anew for each update.
     """
 
     def __init__(self, spec: ViTSpec, channels: int) -> None:
         super().__init__()
         self.patch_size, self.sizes, self.largest = spec.patch_size, spec.flexible_patches, max(spec.flexible_patches)
         self.channels, self.projection = channels, nn.Linear(channels * self.largest**2, spec.width)
+        self.drawn = min(self.sizes)  # until then those that take the most memory
         for size in self.sizes:
             matrix = torch.linalg.pinv(resizing(self.largest, size).T.double()).float()  # (p * p, b * b)
             self.register_buffer(f"resizing_{size}", matrix, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        size = self._drawn(images) if self.training else self.patch_size
+        size = self.drawn if self.training else self.patch_size
         weight = self._resized(size).flatten(1)  # (D, C * p * p)
         return F.linear(patches_of(images, size), weight, self.projection.bias)
 
@@ -61,15 +62,16 @@ class FlexibleStem(nn.Module):
         """The rows of the map of `patch_size` as images, (D, C, p, p)."""
         return self._resized(self.patch_size).reshape(-1, self.channels, self.patch_size, self.patch_size)
 
-    def _drawn(self, images: Tensor) -> int:
-        if images.is_meta:  # in outline those that take the most memory
-            return min(self.sizes)
-        return self.sizes[int(torch.randint(len(self.sizes), (), device="cpu"))]
-
     def _resized(self, size: int) -> Tensor:
         """(D, C, p * p)."""
         vectors = self.projection.weight.view(-1, self.channels, self.largest**2).mT  # (D, b * b, C)
         return resized(getattr(self, f"resizing_{size}"), vectors).mT
+
+
+def flexible_stem(model: nn.Module) -> FlexibleStem | None:
+    """The stem of a model for patches of several sizes; None of other models."""
+    stem = getattr(model, "stem", None)
+    return stem if isinstance(stem, FlexibleStem) else None
 
 
 def patches_of(images: Tensor, p: int) -> Tensor:

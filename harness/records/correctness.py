@@ -5,12 +5,14 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.records.files import MOST_BYTES, read_bytes, reading, write_bytes
+
+K = TypeVar("K")
 
 Correct = npt.NDArray[np.bool_]  # (N,) whether the predicted class was right, per test image in the run's own order
 Labels = npt.NDArray[np.uint16]  # (N,) classes
@@ -46,6 +48,8 @@ class Answers:
     classes: Mapping[str, Classes] = field(default_factory=dict)  # of some of these: earlier versions kept none
     top5: Mapping[str, Correct] = field(default_factory=dict)
     """Whether the label is among the five likeliest classes; of runs on more than five classes."""
+    at_patches: Mapping[tuple[str, int], Correct] = field(default_factory=dict)
+    """By digest and side of the patches (pixels), of models for patches of several sizes."""
 
 
 def write_arrays(path: Path, **arrays: Any) -> bytes:
@@ -78,7 +82,7 @@ def write_answers(path: Path, answers: Answers) -> None:
     """Keep the answers of runs in an .npz file: digests in order, lengths (images), and all bits.
 
     Then, where they are known, the digests of the runs with classes, these one run after the other, and the digests and
-    bits of those with the top five.
+    bits of those with the top five; and digests, sides and bits of tests with patches of several sizes.
     """
     digests, classes, top5 = sorted(answers.correct), sorted(answers.classes), sorted(answers.top5)
     arrays: dict[str, npt.NDArray[Any]] = {
@@ -93,6 +97,11 @@ def write_answers(path: Path, answers: Answers) -> None:
             arrays[name] = joined.astype(np.min_scalar_type(joined.max(initial=0)))
     if top5:
         arrays |= {"top5_digests": np.array(top5, dtype="U64"), "top5": _packed(answers.top5[each] for each in top5)}
+    if answers.at_patches:
+        tests = sorted(answers.at_patches)
+        arrays["patch_digests"] = np.array([digest for digest, _ in tests], dtype="U64")
+        arrays["patch_sizes"] = np.array([size for _, size in tests], dtype=np.uint16)
+        arrays["patches"] = _packed(answers.at_patches[test] for test in tests)
     write_arrays(path, **arrays)
 
 
@@ -101,6 +110,7 @@ def _packed(rows: Iterable[Correct]) -> npt.NDArray[np.uint8]:
 
 
 _LATER = {"class_digests": "U", **dict.fromkeys(Classes._fields, "u"), "top5_digests": "U", "top5": "u"}
+_LATER |= {"patch_digests": "U", "patch_sizes": "u", "patches": "u"}
 
 
 def read_answers(path: Path) -> Answers:
@@ -122,16 +132,27 @@ def read_answers(path: Path) -> Answers:
             if not all(np.array_equal(pair.correct, correct[name]) for name, pair in classes.items()):
                 raise ValueError("its classes do not fit its answers")
         top5 = {name: images[name] for name in kept["top5_digests"].tolist()} if "top5_digests" in kept else {}
-        return Answers(correct=correct, classes=classes, top5=_unpacked(kept["top5"], top5) if top5 else {})
+        return Answers(
+            correct=correct,
+            classes=classes,
+            top5=_unpacked(kept["top5"], top5) if top5 else {},
+            at_patches=_unpacked(kept["patches"], _patch_tests(kept, images)) if "patches" in kept else {},
+        )
 
 
-def _unpacked(packed: npt.NDArray[Any], images: Mapping[str, int]) -> dict[str, Correct]:
-    """The bits of each run, of so many images. Raises `ValueError` for another number of bits."""
+def _patch_tests(kept: Mapping[str, Any], images: Mapping[str, int]) -> dict[tuple[str, int], int]:
+    """The images of each test, by digest and side of the patches."""
+    tests = zip(kept["patch_digests"].tolist(), kept["patch_sizes"].tolist(), strict=True)
+    return {(digest, size): images[digest] for digest, size in tests}
+
+
+def _unpacked(packed: npt.NDArray[Any], images: Mapping[K, int]) -> dict[K, Correct]:
+    """The bits of each run, or test, of so many images. Raises `ValueError` for another number of bits."""
     bits, ends = packed.view(np.uint8), np.cumsum([(length + 7) // 8 for length in images.values()], dtype=np.int64)
     # Checked before anything is unpacked: a length beyond the bits would be filled up with zeros.
     if [0, *ends.tolist()][-1] != len(bits):
         raise ValueError("its numbers of runs, images and answers do not fit each other")
     return {
-        digest: np.unpackbits(bits[start:end], count=length).astype(np.bool_)
-        for (digest, length), start, end in zip(images.items(), [0, *ends.tolist()], ends.tolist(), strict=False)
+        name: np.unpackbits(bits[start:end], count=length).astype(np.bool_)
+        for (name, length), start, end in zip(images.items(), [0, *ends.tolist()], ends.tolist(), strict=False)
     }

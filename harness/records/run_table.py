@@ -4,7 +4,7 @@ import io
 import math
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from harness.records.runs import STATUSES
 from harness.records.samples import NAME as SAMPLES
 from harness.records.samples import Sample, read_samples
 from harness.records.study_file import read_study, write_study
-from harness.spec import ResolvedStudy, canonical_json
+from harness.spec import ResolvedStudy, ViTSpec, canonical_json
 
 _MOST_COLUMNS = 1000
 
@@ -28,7 +28,7 @@ _KINDS = {  # columns by the type that they have in every table; the others are 
     "str": "study scale arm series status at_edge device precision digest code_fingerprint",
     "bool": "is_baseline chosen",
     "object": "level",
-    "Int64": "train_size seed trial search update shift updates images_seen params macs_per_image "
+    "Int64": "train_size seed trial search update shift patch_size updates images_seen params macs_per_image "
     "attention_macs_per_image peak_memory_bytes eval_peak_memory_bytes loss_spikes",
 }
 _KIND = {name: kind for kind, names in _KINDS.items() for name in names.split()}
@@ -66,6 +66,9 @@ CURVE_COLUMNS = _columns(  # columns of curves.csv: a row per evaluation of a co
 SHIFT_COLUMNS = _columns("arm train_size seed shift test_accuracy agreement digest")
 """Columns of shifts.csv: a row per confirm run and shift (pixels) of the test images, the plain test being shift 0."""
 
+PATCH_COLUMNS = _columns("arm train_size seed patch_size test_accuracy macs_per_image digest")
+"""Columns of patches.csv: a row per confirm run of a model for patches of several sizes and side of these (pixels)."""
+
 _FRACTIONS = (
     "test_accuracy",
     "shifted_accuracy",
@@ -77,7 +80,7 @@ _FRACTIONS = (
     "agreement",
 )
 
-_PLACES = ("train_size", "seed", "trial", "update", "shift")  # never empty: they say what a row is of
+_PLACES = ("train_size", "seed", "trial", "update", "shift", "patch_size")  # never empty: they say what a row is of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +93,13 @@ class StudyRecords:
     trials: pd.DataFrame  # a row per tuning trial that has a result; TRIAL_COLUMNS and `p.<name>`
     curves: pd.DataFrame  # a row per evaluation; CURVE_COLUMNS
     shifts: pd.DataFrame = field(default_factory=lambda: with_columns([], SHIFT_COLUMNS))  # with test_shifts
+    patches: pd.DataFrame = field(default_factory=lambda: with_columns([], PATCH_COLUMNS))  # of flexible patches
     correct: Mapping[str, Correct] = field(default_factory=dict)  # by digest of a confirm run, in the split's order
     classes: Mapping[str, Classes] = field(default_factory=dict)  # the same; of results of before these were kept, none
     top5: Mapping[str, Correct] = field(default_factory=dict)
     """By digest, whether the label was among the five likeliest classes; of runs on more than five classes."""
+    at_patches: Mapping[tuple[str, int], Correct] = field(default_factory=dict)
+    """By digest and side of the patches (pixels), of models for patches of several sizes."""
     folder: Path | None = None  # where the study's results lie
     looks: Ledger = field(
         default_factory=Ledger
@@ -119,8 +125,8 @@ def write_tables(folder: Path, records: StudyRecords) -> None:
     """Keep study.json, the tables and predictions.npz in a study's results folder."""
     for name in _tables(records.study):
         write_text(folder / f"{name}.csv", csv_text.from_frame(getattr(records, name)))
-    answers = Answers(correct=records.correct, classes=records.classes, top5=records.top5)
-    write_answers(folder / "predictions.npz", answers)
+    names = [item.name for item in fields(Answers)]
+    write_answers(folder / "predictions.npz", Answers(**{name: getattr(records, name) for name in names}))
     write_study(folder, records.study, records.provenance)
 
 
@@ -139,7 +145,9 @@ def load_records(folder: Path) -> StudyRecords:
 def _tables(study: ResolvedStudy) -> dict[str, dict[str, str]]:
     """The columns of each of a study's tables, by its name."""
     tables = {"runs": RUN_COLUMNS, "trials": TRIAL_COLUMNS, "curves": CURVE_COLUMNS}
-    return tables | ({"shifts": SHIFT_COLUMNS} if study.test_shifts else {})
+    is_flexible = any(isinstance(arm.model, ViTSpec) and arm.model.flexible_patches for arm in study.all_arms)
+    tables |= {"shifts": SHIFT_COLUMNS} if study.test_shifts else {}
+    return tables | ({"patches": PATCH_COLUMNS} if is_flexible else {})
 
 
 def load_runs(folder: Path) -> pd.DataFrame:

@@ -50,6 +50,18 @@ class Shots:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PatchTest:
+    """The test with patches of one of the sizes that a model is for (`ViTSpec.flexible_patches`)."""
+
+    patch_size: int  # side, pixels
+    accuracy: float
+    macs_per_image: int
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunResult:
     """What a training ended with. Numbers that a run did not reach are None, never a stand-in."""
 
@@ -61,6 +73,7 @@ class RunResult:
     balanced_accuracy: float | None = later(None)  # on the test split: the mean of the accuracies on each class
     top5_accuracy: float | None = later(None)  # on the test split; None with five classes or fewer
     shifts: tuple[Shift, ...] = ()  # test of moved images, by ascending shift; empty where none was asked for
+    patches: tuple[PatchTest, ...] = later(())  # at each size of patches, ascending; empty of models for one size
     few_shots: tuple[Shots, ...] = later(())  # of another task, by ascending shots; empty where none was asked for
     validation_accuracy: float | None = None  # at the last evaluation that was made
     validation_loss: float | None = None
@@ -222,12 +235,18 @@ class RunFolder:
         body = to_plain(result)
         files.write_json(self.result_path, {"result": body, "sha256": files.sha256(canonical_json(body).encode())})
 
-    def write_predictions(self, labels: Labels, predicted: Labels, top5: Correct | None = None) -> dict[str, str]:
+    def write_predictions(
+        self, labels: Labels, predicted: Labels, top5: Correct | None = None, patches: Mapping[int, Labels] = {}
+    ) -> dict[str, str]:
         """Keep the test split's labels and predicted classes (N,), in the split's order; gives a result's `files`.
 
-        `top5`: whether the label is among the five likeliest classes, where there are more.
+        `top5`: whether the label is among the five likeliest classes, where there are more. `patches`: the predicted
+        classes with patches of each of several sizes, by their side.
         """
-        more = {} if top5 is None else {"top5": top5.astype(np.uint8)}
+        more: dict[str, Any] = {} if top5 is None else {"top5": top5.astype(np.uint8)}
+        if patches:
+            more["patch_sizes"] = np.array([*patches], dtype=np.uint16)
+            more["patch_predicted"] = np.concatenate([*patches.values()])
         content = write_arrays(self.predictions_path, labels=labels, predicted=predicted, **more)
         return {self.predictions_path.name: files.sha256(content)}
 
@@ -253,6 +272,18 @@ class RunFolder:
         """Set the folder aside, so that the run starts anew."""
         if self.path.exists():
             files.set_aside(self.path, aside)
+
+    def correct_at_patches(self) -> dict[int, Correct]:
+        """Whether the predicted class was right (N,) with patches of each size, by side; empty of models for one."""
+        kinds = dict.fromkeys(("patch_sizes", "patch_predicted"), "u")
+        kept = read_arrays(self.predictions_path, {"labels": "u"}, kinds)
+        if "patch_sizes" not in kept:
+            return {}
+        labels, sizes = kept["labels"], kept["patch_sizes"].tolist()
+        if len(kept["patch_predicted"]) != len(labels) * len(sizes):
+            raise files.RecordsError(f"{self.predictions_path} has unequal numbers of predictions at sizes of patches.")
+        rows = kept["patch_predicted"].reshape(len(sizes), len(labels))
+        return dict(zip(sizes, np.equal(rows, labels), strict=True))
 
 
 _environments: dict[str, Mapping[str, Any]] = {}

@@ -146,6 +146,7 @@ def _sections(view: View, figures: list[Drawn]) -> Iterator[Section]:
         ),
         ("levels", "Series", (crossings_table(view, by_level=True),)),
         ("shifts", "Shifted images", (result_tables.shifts_table(view),)),
+        ("patches", "One model for all sizes of patches", (result_tables.patches_table(view),)),
         ("few_shots", "Another task, few-shot", (result_tables.few_shots_table(view),)),
         ("by_class", "By class", (class_tables.classes_table(view), class_tables.confusions_table(view))),
         ("cost", "Cost", ()),

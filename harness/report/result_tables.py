@@ -311,6 +311,27 @@ def few_shots_table(view: View) -> Table:
     return make_table("few_shots", caption, shown, view.grouped(rows), frame=frame, note=note)
 
 
+def patches_table(view: View) -> Table:
+    """A row per size of patches of each arm that is trained for several: its accuracy, and what one for each has."""
+    rows = [
+        row
+        | {"lead": {key: row[f"difference{end}"] for key, end in zip(("at", "ci_low", "ci_high"), _ENDS, strict=True)}}
+        for row in rows_of(view.findings.patches, known="mean")
+    ]
+    columns = (
+        number_column("Patches, px", "patch_size", plain),
+        number_column("MACs per image", "macs_per_image", magnitude),
+        number_column("Test accuracy", "mean", formats.percent_interval, interval=True),
+        text_column("Trained for it alone", "alone"),
+        number_column("Its test accuracy", "alone_mean", percent),
+        number_column("Difference, points", "at", formats.points_interval, "lead", interval=True),
+    )
+    caption = f"Tests of one training with patches of each size, with {view.level} intervals over {view.varied}"
+    note = "Difference: to the arm trained for patches of that size alone, by the same seeds and test images."
+    shown, frame = (arm_column(view), size_column(view), *columns), view.findings.patches
+    return make_table("patches", caption, shown, view.grouped(rows), frame=frame, note=note)
+
+
 _ENDS = ("", "_low", "_high")
 
 

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
-from harness.spec.checks import AboveZero, Checked, Within, check_types, later, nearest
+from harness.spec.checks import AboveZero, Checked, Positive, Within, check_types, later, nearest
 from harness.spec.errors import InvalidInput, require, require_choice
+from harness.spec.model import ViTSpec
 from harness.spec.run import to_plain
 from harness.spec.verdicts import Kind, Verdict
 
@@ -182,7 +183,26 @@ class _Comparison(Claim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Better(_Comparison):
+class _Contrast(_Comparison):
+    """A difference between arms, or between two such."""
+
+    patch_size: Positive | None = later(None)
+    """Of `test_accuracy`: with patches of this side, pixels, at which models for several sizes are tested, too."""
+
+    def check(self, study: "ResolvedStudy") -> None:
+        super().check(study)
+        if self.patch_size is None:
+            return
+        name = f"{type(self).__name__}.patch_size is {self.patch_size}"
+        require(self.metric == "test_accuracy", f"{name}; the metric must be 'test_accuracy', not {self.metric!r}.")
+        for arm in self.arm_names:
+            model = study.arm(arm).model
+            sizes = (model.flexible_patches or (model.patch_size,)) if isinstance(model, ViTSpec) else ()
+            require(self.patch_size in sizes, f"{name}; arm {arm!r} is tested with patches of {sizes or 'no'} px.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Better(_Contrast):
     """`arm` has a better `metric` than `than` (in the metric's own direction), by more than `margin` (in its unit)."""
 
     _arms = ("arm", "than")
@@ -193,7 +213,7 @@ class Better(_Comparison):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Equivalent(_Comparison):
+class Equivalent(_Contrast):
     """The difference of `metric` between `arm` and `to` lies within ±`within`."""
 
     _arms = ("arm", "to")
@@ -204,7 +224,7 @@ class Equivalent(_Comparison):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GainsMore(_Comparison):
+class GainsMore(_Contrast):
     """The step from `start` to `arm` gains more `metric` than the one from `other_start` to `other`, by `margin`."""
 
     _arms = ("arm", "start", "other", "other_start")

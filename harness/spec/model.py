@@ -107,8 +107,9 @@ class ViTSpec(Architecture):
     stem: Literal["patch", "conv", "hybrid"] = "patch"
     """How patches become tokens: one linear map, a stack of stride-2 convolutions, or a small ResNet."""
     flexible_patches: tuple[Positive, ...] = later(())
-    """Sides of patches, pixels, of which each forward pass in training draws one (FlexiViT, arXiv 2212.08013); their
-    map and positions are resized from those of the largest and the most patches. Evaluation takes `patch_size`."""
+    """Sides of patches, pixels, of which each update draws one, all alike (FlexiViT, arXiv 2212.08013); their map and
+    positions are resized from those of the largest and the most patches. Evaluation takes `patch_size`, and a confirm
+    run is tested at all of them."""
     initialisation: Initialisation = "xavier"
     """Of linear maps: `truncated_normal` (sd .02), `xavier` (the paper's code), `torch` (torch.nn.Linear's default)."""
     attention_start: Literal["drawn", "mimetic", "impulse"] = later("drawn")

@@ -91,6 +91,7 @@ def read_entry(folder: RunFolder, study: str, scale: str, colours: Mapping[str, 
         for shift in result.shift_curve:
             points.append(Point("test/shifted_accuracy", shift.accuracy, end, shift.pixels))
             points.append(Point("test/shift_agreement", shift.agreement, end, shift.pixels))
+        points += [Point("test/accuracy_by_patch_size", at.accuracy, end, at.patch_size) for at in result.patches]
         points += [Point("test/few_shot_accuracy", of.accuracy, end, of.shots) for of in result.few_shots]
     return Entry(
         digest=content["digest"],

@@ -201,6 +201,7 @@ def _state(training: Training) -> dict[str, Any]:
         "average": None if training.average is None else training.average.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in training.optimizers],
         "augmentation": training.augmentation.get_state(),
+        "patch_sizes": training.patch_sizes.get_state(),
         "generators": _generators(training),
         "loss_sum": training.loss_sum,
         "watch": training.watch.state(),
@@ -222,6 +223,7 @@ def _restore(training: Training, state: dict[str, Any]) -> None:
     for optimizer, kept in zip(training.optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(kept)
     training.augmentation.set_state(state["augmentation"].cpu())
+    training.patch_sizes.set_state(state["patch_sizes"].cpu())
     host_generator, device_generator = state["generators"][training.placement.ranks.rank]
     torch.set_rng_state(host_generator.cpu())
     if device_generator is not None:

@@ -1,7 +1,8 @@
-"""Loss and accuracy over a whole split, of its images as they are and of shifted ones."""
+"""Loss and accuracy over a whole split, of its images as they are and of shifted ones, and at all sizes of patches."""
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the field's usual name)
@@ -11,8 +12,9 @@ from harness.data.augmentation import translated
 from harness.data.sending import sent
 from harness.data.splits import AnySplit
 from harness.models import activation_bytes
+from harness.models.stem import flexible_stem
 from harness.records.runs import Shift
-from harness.spec import RunConfig
+from harness.spec import RunConfig, ViTSpec
 from harness.training.state import Evaluation, Training
 
 EVALUATION_BATCH = 1000
@@ -93,6 +95,26 @@ def evaluate_shifted(
         Shift(pixels=pixels, accuracy=right / total, agreement=same / total)
         for pixels, (right, same) in zip(shifts, hits.tolist(), strict=True)
     )
+
+
+def evaluate_at_patches(
+    training: Training, split: AnySplit, plain: Evaluation, config: RunConfig, beat: Callable[[], object]
+) -> tuple[tuple[int, Evaluation], ...]:
+    """The evaluation with patches of each size that the model is for, by ascending side (pixels).
+
+    `plain` is the one at the model's own size, which is not made again. Of models for one size there is none.
+    """
+    stem = flexible_stem(training.evaluated_model)
+    if stem is None:
+        return ()
+    assert isinstance(config.model, ViTSpec)
+    own, images, found = stem.patch_size, training.images_per_pass, dict[int, Evaluation]()
+    for size in sorted(stem.sizes):
+        stem.patch_size = size
+        training.images_per_pass = images_per_pass(replace(config, model=replace(config.model, patch_size=size)))
+        found[size] = plain if size == own else evaluate(training, split, beat)
+    stem.patch_size, training.images_per_pass = own, images
+    return tuple(found.items())
 
 
 def _logits(training: Training, images: Tensor) -> Tensor:

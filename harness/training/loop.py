@@ -23,12 +23,13 @@ from harness.data.augmentation import augment
 from harness.data.parts import Part
 from harness.data.splits import Batches, Inputs, normalisation, subset
 from harness.models import build, family_of
+from harness.models.stem import flexible_stem
 from harness.models.transfer import freeze_body, start_from
 from harness.spec import Recipe, RunConfig
 from harness.spec.errors import require_within
 from harness.training.checkpoint import Checkpoints
 from harness.training.device import Later, Placement
-from harness.training.evaluation import evaluate, evaluate_shifted, images_per_pass
+from harness.training.evaluation import evaluate, evaluate_at_patches, evaluate_shifted, images_per_pass
 from harness.training.optimizer import build_optimizers, learning_rates
 from harness.training.ranks import added_up, parallel, synchronise
 from harness.training.sharpness import at_the_worst
@@ -88,6 +89,7 @@ def train(  # noqa: PLR0913 (what it may be given, and how it is heard and stopp
         training.test = evaluate(training, split, beat)
         require_finite("test", training.test.loss, training.update)
         training.shifts = evaluate_shifted(training, split, training.test.predicted, config.test_shifts, beat)
+        training.at_patches = evaluate_at_patches(training, split, training.test, config, beat)
     return training
 
 
@@ -209,6 +211,7 @@ def prepare_training(
         inputs=Inputs.of(config.data, side=config.image_size, mean=mean, std=std),
         classes=config.classes,
         augmentation=torch.Generator(placement.device).manual_seed(derive(seed, "augmentation")),
+        patch_sizes=torch.Generator().manual_seed(derive(seed, "dropout")),  # as before it was a generator of its own
         learning_rates=learning_rates(recipe, recipe.total_updates),
         images_per_pass=per_pass,
         loss_sum=torch.zeros((), device=placement.device),
@@ -254,6 +257,7 @@ def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
     classes, part = training.classes, training.part
     inputs, targets = augment(images, labels, mixing, classes=classes, generator=generator, part=part)
     inputs = training.inputs(inputs)
+    _draw_patch_size(training)
     loss = _backward(training, inputs, targets)
     if recipe.sam_radius:
         with at_the_worst(training.model, recipe.sam_radius):
@@ -273,6 +277,16 @@ def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
     _average(training)
     training.loss_sum += loss
     return loss
+
+
+def _draw_patch_size(training: Training) -> None:
+    """Draw one size of patches for all passes of an update, each as likely (FlexiViT, arXiv 2212.08013, section 3.3).
+
+    Of models for one size, nothing.
+    """
+    stem = flexible_stem(training.model)
+    if stem is not None:
+        stem.drawn = stem.sizes[int(torch.randint(len(stem.sizes), (), generator=training.patch_sizes))]
 
 
 def _backward(training: Training, inputs: Tensor, targets: Tensor) -> Tensor:

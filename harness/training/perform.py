@@ -15,8 +15,8 @@ from harness.models import attention_macs_per_image, macs_per_image, parameters
 from harness.records import provenance
 from harness.records.correctness import Classes
 from harness.records.files import read_bytes, sha256
-from harness.records.runs import Journal, RunFolder, RunResult
-from harness.spec import Run, RunConfig
+from harness.records.runs import Journal, PatchTest, RunFolder, RunResult
+from harness.spec import Run, RunConfig, ViTSpec
 from harness.spec.formats import counted
 from harness.training import WorkerSettings
 from harness.training.checkpoint import CheckpointFolder, Checkpoints, FollowedCheckpoints
@@ -190,6 +190,7 @@ def _completed(result: RunResult, run: Run, folder: RunFolder, training: Trainin
     if test is not None:
         classes = Classes(*(part.numpy().astype(np.uint16) for part in (test.labels, test.predicted)))
         top5 = None if test.top5 is None else test.top5.numpy()
+        at_patches = {size: found.predicted.numpy().astype(np.uint16) for size, found in training.at_patches}
         result = replace(
             result,
             test_accuracy=test.accuracy,
@@ -197,9 +198,10 @@ def _completed(result: RunResult, run: Run, folder: RunFolder, training: Trainin
             balanced_accuracy=classes.balanced_accuracy,
             top5_accuracy=None if top5 is None else float(top5.mean()),
             shifts=training.shifts,
+            patches=tuple(_patch_test(config, size, found.accuracy) for size, found in training.at_patches),
             few_shots=training.few_shots,
             eval_images_per_second=len(test.labels) / test.seconds,
-            files=folder.write_predictions(*classes, top5),
+            files=folder.write_predictions(*classes, top5, at_patches),
         )
         keep_model(run, folder, training, code_fingerprint=result.code_fingerprint)
     return replace(
@@ -218,3 +220,9 @@ def _completed(result: RunResult, run: Run, folder: RunFolder, training: Trainin
         peak_memory_bytes=training.placement.peak_memory_bytes(),
         eval_peak_memory_bytes=training.placement.peaks.get("evaluation"),
     )
+
+
+def _patch_test(config: RunConfig, size: int, accuracy: float) -> PatchTest:
+    assert isinstance(config.model, ViTSpec)
+    model = replace(config.model, patch_size=size)
+    return PatchTest(patch_size=size, accuracy=accuracy, macs_per_image=macs_per_image(model, **config.shape))

@@ -61,6 +61,7 @@ class Training:
     inputs: Inputs
     classes: int
     augmentation: torch.Generator  # decides the augmentation alone, so that all arms see the same images
+    patch_sizes: torch.Generator  # on the host, the same in all processes; for models of patches of several sizes
     learning_rates: list[float]
     images_per_pass: int  # of an evaluation
     loss_sum: Tensor  # sum of the training loss over the updates since the last evaluation
@@ -84,6 +85,8 @@ class Training:
     test: Evaluation | None = None
     """After the last update, in the confirm phase only; as `shifts` and `few_shots`, where the run asks for them."""
     shifts: tuple[Shift, ...] = ()
+    at_patches: tuple[tuple[int, Evaluation], ...] = ()
+    """Of a model for patches of several sizes, the test at each of them, by ascending side (pixels)."""
     few_shots: tuple[Shots, ...] = ()
 
     @cached_property

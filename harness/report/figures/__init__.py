@@ -7,6 +7,7 @@ from copy import copy
 from harness.report.figures.by_class import accuracy_by_class
 from harness.report.figures.by_cost import accuracy_by_macs, accuracy_by_speed
 from harness.report.figures.by_level import accuracy_by_level
+from harness.report.figures.by_patch_size import accuracy_by_patch_size
 from harness.report.figures.by_size import accuracy_by_size, few_shot_by_size
 from harness.report.figures.canvas import Drawing
 from harness.report.figures.curves import accuracy_by_shift, learning_curves, tuning_budget
@@ -34,6 +35,7 @@ PICTURES: dict[str, tuple[Draw, ...]] = {
         *(difference_map, differences),
     ),
     "shifts": (accuracy_by_shift,),
+    "patches": (accuracy_by_patch_size,),
     "few_shots": (few_shot_by_size,),
     "by_class": (accuracy_by_class,),
     "cost": (accuracy_by_macs, accuracy_by_speed),
