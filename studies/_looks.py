@@ -37,6 +37,31 @@ class AttentionWidens(Claim):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AttentionLocalises(Claim):
+    """With the most training images the lower half of the blocks of `arm` attends over less far than with the fewest.
+
+    By how much less, pixels, by the mean over heads. The interval is over heads of one model each, the best ones with
+    so many images (Welch's t): other seeds are not in it.
+    """
+
+    arm: str
+
+    @property
+    def arm_names(self) -> tuple[str, ...]:
+        return (self.arm,)
+
+    def judge(self, tables: Any, rng: Any) -> Estimate:
+        from scipy import stats
+
+        by_size = _seen(tables, self.arm).by_size
+        if by_size is None:
+            raise ValueError("of this arm no models of several training sizes were kept")
+        few, many = by_size[0].lower, by_size[-1].lower
+        interval = stats.ttest_ind(few, many, equal_var=False).confidence_interval()
+        return Estimate(fmean(few) - fmean(many), float(interval.low), float(interval.high))
+
+
+@dataclass(frozen=True, kw_only=True)
 class PositionsKnowLines(Claim):
     """Position embeddings of `arm` are more alike in one row or column than elsewhere: the mean difference of cosines.
 

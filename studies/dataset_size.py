@@ -42,6 +42,7 @@ from harness.spec import (
     ViTSpec,
 )
 from studies import _recipes as r
+from studies._looks import AttentionLocalises
 
 SOURCE = "arXiv 2010.11929, section 4.3 and Fig. 4"
 CONDITIONS = "ViT-B/32 and ResNet-50, pre-trained on 9M to 300M images, ImageNet 5-shot"
@@ -138,6 +139,16 @@ def with_patches_moved(scale: Scale) -> Scale:
     return replace(scale, arms=(*scale.arms, *arms), claims=(*scale.claims, *more))
 
 
+def _looked_into(scale: Scale) -> Scale:
+    claim = AttentionLocalises(
+        statement="With more data the lower blocks attend more locally.",
+        source="arXiv 2108.08810, on local and global information; arXiv 2010.11929, Fig. 11",
+        conditions="large models, with pre-training on JFT-300M and without",
+        arm=scale.arms[0].name,
+    )
+    return replace(scale, claims=(*scale.claims, claim))
+
+
 SMOKE = Scale(
     data=r.DIGITS,
     recipe=r.SMOKE,
@@ -217,8 +228,8 @@ STUDY = Study(
                 minutes=42,
             )
         ),
-        "gpu": GPU,
-        "paper": PAPER,
+        "gpu": _looked_into(GPU),
+        "paper": _looked_into(PAPER),
     },
     changes_after_first_look=r.at_laptop(
         "Scale laptop was first run with 1,000 updates of 128 images, 5 seeds, and 8 trials of 500 updates "

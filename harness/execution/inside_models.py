@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.execution.model_export import LoadedModel
-from harness.records.insides import InsideArm, read_insides
-from harness.records.kept_models import ModelFolder, arm_folders
+from harness.execution.model_export import LoadedModel, looked_sizes
+from harness.records.insides import AttentionAtSize, InsideArm, read_insides
+from harness.records.kept_models import ModelFolder, arm_folders, size_folder
 from harness.records.layout import StudyFolder, command_line
 from harness.spec import DataSpec, InvalidInput, ModelSpec, ResNetSpec, ResolvedStudy
 from harness.spec.checks import did_you_mean
@@ -55,8 +55,11 @@ def look_inside(
     for arm, model in models.items():
         seen = before.get(arm)
         is_of_model = seen is not None and seen.digest == model.facts.digest
-        if arm in chosen and (anew or not is_of_model or not _is_compared_with(seen, other)):
+        sizes = _by_size(folder, study, model)
+        is_known = is_of_model and _is_compared_with(seen, other) and _is_of_sizes(seen, sizes)
+        if arm in chosen and (anew or not is_known):
             seen, is_of_model = _look(model, other, tests), True
+            seen = replace(seen, by_size=_look_at_sizes(sizes, tests) if seen.attention else None)
             say(f"Looked into {arm}, run {seen.digest[:12]}, with {counted(seen.images, 'test image')}.")
         if seen is not None and is_of_model:
             found.append(seen)
@@ -96,6 +99,36 @@ def _is_compared_with(seen: InsideArm | None, other: ModelFolder | None) -> bool
     """Whether what was seen is of today's models as far as it has been compared with another."""
     similarity = seen.similarity if seen else None
     return similarity is None or other is None or similarity.digest == other.facts.digest
+
+
+def _by_size(folder: Path, study: ResolvedStudy, model: ModelFolder) -> dict[int, ModelFolder]:
+    """The kept models of an arm by ascending training size, of those sizes at which attention is looked at."""
+    found = {}
+    for size in looked_sizes(study):
+        for place in (model, size_folder(folder, model, size)):
+            if place.facts_path.exists() and place.facts.config.train_size == size:
+                found[size] = place
+    return found
+
+
+def _is_of_sizes(seen: InsideArm | None, sizes: dict[int, ModelFolder]) -> bool:
+    """Whether what was seen by training size is of today's models."""
+    if seen is None or seen.attention is None:
+        return True
+    known = {at.train_size: at.digest for at in seen.by_size or ()}
+    return known == {size: kept.facts.digest for size, kept in sizes.items() if len(sizes) > 1}
+
+
+def _look_at_sizes(sizes: dict[int, ModelFolder], tests: Tests) -> tuple[AttentionAtSize, ...] | None:
+    """How far heads attend in an arm's models of several training sizes; None for fewer than two."""
+    from harness.inside.look import distances_seen
+
+    if len(sizes) < 2:
+        return None
+    return tuple(
+        AttentionAtSize(train_size=size, digest=kept.facts.digest, distances=distances_seen(_subject(kept, tests)))
+        for size, kept in sizes.items()
+    )
 
 
 def _look(model: ModelFolder, other: ModelFolder | None, tests: Tests) -> InsideArm:

@@ -1,12 +1,14 @@
 """The best model of each arm: chosen by validation, kept in `work/models/`, and loaded again."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.execution.progress import Finished
-from harness.records.kept_models import ModelFolder, arm_folders, find_model
-from harness.spec import ModelSpec, ResolvedStudy
+from harness.records.files import RecordsError
+from harness.records.kept_models import ModelFolder, arm_folders, find_model, size_folder
+from harness.spec import ModelSpec, ResolvedStudy, ViTSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,22 +76,57 @@ def _loaded(folder: ModelFolder) -> "tuple[nn.Module, LoadedModel]":
     return restore_model(folder), LoadedModel(folder.path)
 
 
-def keep_best(finished: Iterable[Finished]) -> dict[str, Finished]:
-    """The confirm run of each arm that is best on validation, by arm; the models of the others are removed."""
+def looked_sizes(study: ResolvedStudy) -> tuple[int, ...]:
+    """Of a study of several training sizes those at which attention is looked at: smallest, middle and largest."""
+    sizes = study.train_sizes
+    return tuple(dict.fromkeys((sizes[0], sizes[len(sizes) // 2], sizes[-1]))) if len(sizes) > 1 else ()
+
+
+def keep_best(finished: Iterable[Finished], sizes: Collection[int] = ()) -> dict[str, Finished]:
+    """The confirm run of each arm that is best on validation, by arm; the models of the others are removed.
+
+    But for those of vision transformers that are the best with so many training images as one of `sizes`.
+    """
     confirmed = [item for item in finished if item.run.trial is None]
-    completed = [item for item in confirmed if item.result.status == "completed"]
-    completed.sort(key=lambda of: (of.result.validation_accuracy or 0.0, of.run.config.train_size, -of.run.config.seed))
-    best = {item.run.arm: item for item in completed}
+    best = {item.run.arm: item for item in _by_validation(confirmed)}
+    kept = [*best.values(), *_best_at(confirmed, sizes).values()]
     for item in confirmed:
-        if item is not best.get(item.run.arm):
+        if all(item is not other for other in kept):
             ModelFolder.of_run(item.folder).remove()
     return best
 
 
+def _by_validation(confirmed: Iterable[Finished]) -> list[Finished]:
+    """The completed ones, the best last."""
+    completed = [item for item in confirmed if item.result.status == "completed"]
+    completed.sort(key=lambda of: (of.result.validation_accuracy or 0.0, of.run.config.train_size, -of.run.config.seed))
+    return completed
+
+
+def _best_at(confirmed: Iterable[Finished], sizes: Collection[int]) -> dict[tuple[str, int], Finished]:
+    """The best confirm run of each vision transformer with so many training images, by arm and size."""
+    found = _by_validation(item for item in confirmed if isinstance(item.run.config.model, ViTSpec))
+    return {(item.run.arm, item.run.config.train_size): item for item in found if item.run.config.train_size in sizes}
+
+
 def export_models(study: ResolvedStudy, finished: Iterable[Finished], folder: Path) -> None:
-    """Move the best run's model of each arm to `work/models/<arm>/`, unless it is there already."""
+    """Move the best run's model of each arm to `work/models/<arm>/`, unless it is there already.
+
+    And those that are best at one of `looked_sizes`, if they are not the arm's, to `work/models_by_size/`.
+    """
+    finished, sizes = list(finished), looked_sizes(study)
     places = arm_folders(folder, [arm.name for arm in study.all_arms])
-    for arm, item in keep_best(finished).items():
+    at_sizes = _best_at([item for item in finished if item.run.trial is None], sizes)
+    own = {item.run.digest: size_folder(folder, places[arm], size) for (arm, size), item in at_sizes.items()}
+    best = keep_best(finished, sizes)
+    for arm, item in best.items():
+        kept, place = ModelFolder.of_run(item.folder), places[arm]
+        if kept.facts_path.exists():
+            with contextlib.suppress(RecordsError):  # a damaged one gives way
+                if place.facts_path.exists() and place.facts.digest in own:
+                    place.move_to(own[place.facts.digest])
+            kept.move_to(place)
+    for item in at_sizes.values():
         kept = ModelFolder.of_run(item.folder)
         if kept.facts_path.exists():
-            kept.move_to(places[arm])
+            kept.move_to(own[item.run.digest])

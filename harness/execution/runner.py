@@ -14,7 +14,7 @@ from harness.execution.engines import Beat, Engine, Happening, Notice, Outcome, 
 from harness.execution.engines.slots import Slot
 from harness.execution.engines.watch import last_line
 from harness.execution.launch import prepare, provenance_of, register, to_train_again
-from harness.execution.model_export import export_models, keep_best
+from harness.execution.model_export import export_models, keep_best, looked_sizes
 from harness.execution.options import Options
 from harness.execution.plan import Plan, make_plan
 from harness.execution.pooling import pooled
@@ -235,7 +235,7 @@ class Runner:
                         progress.ended(run, result)
                         self._searches.changed(progress)
                         of_arm = (cell for cell in self._cells if cell.cell.arm.name == run.arm)
-                        keep_best(item for cell in of_arm for item in cell.finished())
+                        keep_best((item for cell in of_arm for item in cell.finished()), looked_sizes(self._plan.study))
         self._write_status()
 
     def _tell_accuracy(self, active: _Active) -> None:

@@ -128,6 +128,19 @@ def _attention(subject: Subject) -> AttentionSeen | None:
     )
 
 
+def distances_seen(subject: Subject) -> Any:
+    """How far each head of each block attends, (L, H), pixels of the image: the mean over the images."""
+    assert subject.grid is not None
+    assert subject.inside.patch_size is not None
+    found = list[Tensor]()
+    for images in torch.split(subject.images, BATCH // 2):
+        maps = attention_maps(subject.model, subject.inside, subject.prepare(images))
+        found.append(
+            torch.stack([attention_distances(each, subject.grid, subject.inside.patch_size) for each in maps], 1)
+        )
+    return _plain(torch.cat(found).mean(0))
+
+
 def _filters(inside: Inside) -> FiltersSeen | None:
     if inside.filters is None:
         return None

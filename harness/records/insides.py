@@ -36,6 +36,20 @@ class AttentionSeen:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AttentionAtSize:
+    """How far heads attend in the best model with some number of training images; L blocks of H heads."""
+
+    train_size: int
+    digest: str  # of the run whose model it is
+    distances: Matrix  # (L, H), as in AttentionSeen
+
+    @property
+    def lower(self) -> Numbers:
+        """The distances of the heads in the lower half of the blocks."""
+        return tuple(far for row in self.distances[: max(1, len(self.distances) // 2)] for far in row)
+
+
+@dataclass(frozen=True, kw_only=True)
 class FiltersSeen:
     """Principal components of the linear map of patches."""
 
@@ -80,12 +94,18 @@ class InsideArm:
     filters: FiltersSeen | None = None
     positions: PositionsSeen | None = None
     similarity: SimilaritySeen | None = None
+    by_size: tuple[AttentionAtSize, ...] | None = None
+    """By ascending training size, in studies of several; None of fewer than two models, or without attention."""
 
     def __post_init__(self) -> None:
-        for part in (self, self.attention, self.filters, self.positions, self.similarity):
+        for part in (self, self.attention, self.filters, self.positions, self.similarity, *(self.by_size or ())):
             for item in fields(part) if part else ():
                 value = getattr(part, item.name)
-                if isinstance(value, tuple) and (not value or not np.array(value, dtype=np.float64).size):
+                if (
+                    item.name != "by_size"
+                    and isinstance(value, tuple)
+                    and (not value or not np.array(value, dtype=np.float64).size)
+                ):
                     raise ValueError(f"{item.name} is empty")
 
 

@@ -1,6 +1,7 @@
 """A kept model: its weights in `model.safetensors`, and beside them `model.json`, all that it takes to use them.
 
-A confirm run leaves one in its own folder; the best of an arm then moves to `work/models/<arm>/`.
+A confirm run leaves one in its own folder; the best of an arm then moves to `work/models/<arm>/`, and those of vision
+transformers that are best at some training sizes to `work/models_by_size/<arm>-<images>/`, to be looked into.
 """
 
 import contextlib
@@ -157,6 +158,11 @@ def arm_folders(folder: Path, arms: Iterable[str]) -> dict[str, ModelFolder]:
         own = name if is_own else f"{name}-{files.sha256(arm.encode())[:8]}".strip("-")
         found[arm] = ModelFolder(StudyFolder(folder).models / own)
     return found
+
+
+def size_folder(folder: Path, place: ModelFolder, train_size: int) -> ModelFolder:
+    """Where an arm's best model with so many training images lies, if it is not the one at the arm's `place`."""
+    return ModelFolder(StudyFolder(folder).models_by_size / f"{place.path.name}-{train_size}")
 
 
 def models_in(folder: Path) -> list[ModelFolder]:

@@ -25,6 +25,7 @@ class StudyFolder:
         self.inside = path / "inside"  # figures of what was seen inside the models
         self.runs = self.work / "runs"  # a folder per run, by its digest
         self.models = self.work / "models"  # a folder per arm: the best model
+        self.models_by_size = self.work / "models_by_size"  # that of an arm with fewer training images, to look into
         self.aside = self.work / "set_aside"  # what was damaged, or is of other settings or other code
         self.lock = self.work / "lock"  # held by the coordinator
         self.write_lock = self.work / "turn"  # held while the tables and the report are written
@@ -45,7 +46,7 @@ class StudyFolder:
         inside = os.path.realpath(results)  # which, unlike `resolve`, takes a link to itself for a file
         shared = pretrained_folder(results)
         places = [self.path.parent, self.path, self.work, self.figures, self.inside, self.aside, shared.parent]
-        for parent in (self.runs, self.models, shared):
+        for parent in (self.runs, self.models, self.models_by_size, shared):
             folders = list(parent.iterdir()) if parent.is_dir() else []
             places += [parent, *(place for own in folders for place in (own, own / "damaged", own / "model"))]
         for place in places:

@@ -1,7 +1,7 @@
 """What tables and figures ask of a study's results: rows of the frames, looks, and what an arm is compared with."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.analysis.findings import Findings
 from harness.analysis.looks import level_for
+from harness.records.insides import InsideArm
 from harness.records.run_table import StudyRecords
 from harness.report.style import PALE, Mark, marks
 from harness.spec.formats import MINUS, confidence, count, number, percent_interval, points_interval, words
@@ -80,7 +81,7 @@ class View:
         """For titles of such figures."""
         known = set(records.runs[records.runs["status"] == "completed"]["digest"])
         found = {seen.arm: seen for seen in records.insides if seen.digest in known}
-        self.insides = [found[arm.name] for arm in self.study.all_arms if arm.name in found]
+        self.insides = [_of_known(found[arm.name], known) for arm in self.study.all_arms if arm.name in found]
         """What was seen inside models, of runs that the report has, in the order of the study."""
         self.has_partners = any(self.study.against(arm) is not self.study.baseline for arm in self.study.arms)
         """Whether an arm is compared with another one than the baseline."""
@@ -161,3 +162,8 @@ class View:
     def along(self, frame: pd.DataFrame, *, factor: bool) -> list[Row]:
         """Rows of `findings.crossovers` or `findings.slopes` along the factor's levels, or along the training sizes."""
         return [row for row in rows_of(frame) if (row.get("along", "train_size") != "train_size") is factor]
+
+
+def _of_known(seen: InsideArm, known: Collection[str]) -> InsideArm:
+    """What was seen in a model, by training size as far as it is of known runs."""
+    return replace(seen, by_size=tuple(at for at in seen.by_size or () if at.digest in known) or None)

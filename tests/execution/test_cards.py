@@ -64,7 +64,7 @@ def act_out(monkeypatch: pytest.MonkeyPatch, processes: Options, witness: Witnes
         monkeypatch.setattr("harness.execution.engines.processes.Call", Acted)
         monkeypatch.setattr("harness.execution.engines.processes.prepare", lambda *_: Prepared(devices=cards, data=()))
         monkeypatch.setattr(runner, "Mirror", Nobody)
-        monkeypatch.setattr(runner, "keep_best", lambda items: None)
+        monkeypatch.setattr(runner, "keep_best", lambda *asked: None)
         monkeypatch.setattr(runner, "export_models", lambda *asked: None)
         monkeypatch.setattr(runner.Runner, "_write_report", lambda self: None)
         return run_study(tiny_study(), replace(processes, workers=None, **options), witness)

@@ -13,11 +13,12 @@ from tiny_studies import VIT, tiny_study
 from harness.__main__ import cli
 from harness.execution import inside_models, publish
 from harness.execution.inside_models import look_inside
+from harness.execution.publish import read_results
 from harness.execution.verify import verify
 from harness.records.insides import NAME, InsideArm, read_insides
 from harness.records.kept_models import models_in
 from harness.records.study_file import read_study
-from harness.spec import Arm, InvalidInput, SwinSpec
+from harness.spec import Arm, InvalidInput, Search, SwinSpec
 
 SWIN = SwinSpec(patch_size=2, width=8, depths=(1, 1), heads=(1, 1), window=2)
 
@@ -141,3 +142,26 @@ def test_models_are_compared_on_the_same_images(tmp_path: Path) -> None:
         seen, _ = looked(tmp_path / "tiny" / "smoke")
     assert [bool(arm.similarity) for arm in seen] == [False, True, True]
     assert [arm.side for arm in seen] == [8, 8, 4]
+
+
+@pytest.mark.slow
+def test_attention_is_looked_at_by_training_size(tmp_path: Path) -> None:
+    """In the best model of the smallest, the middle and the largest, which are kept wherever they lie."""
+    folder, sizes = tmp_path / "tiny" / "laptop", (40, 60, 80, 100)
+    with tables_only():
+        run_in(folder, tiny_study(scale="laptop", train_sizes=sizes, search=Search()))
+        resnet, vit = read_insides(folder)
+        assert resnet.by_size is None
+        runs = read_results(folder)[0].runs
+        of_vit = runs[runs["arm"] == "ViT/4"].sort_values(["validation_accuracy", "seed"], ascending=[False, True])
+        best = of_vit.drop_duplicates("train_size").set_index("train_size")["digest"]
+        assert vit.by_size is not None
+        assert {at.train_size: at.digest for at in vit.by_size} == {size: best[size] for size in (40, 80, 100)}
+        (own,) = (at for at in vit.by_size if at.digest == vit.digest)
+        assert vit.attention is not None
+        assert own.distances == vit.attention.distances
+        assert len(list(folder.glob("work/models_by_size/*"))) == 2
+        assert not list(folder.glob("work/runs/*/model"))
+        with patch.object(inside_models, "_look", side_effect=AssertionError("nothing is new")):
+            witness, _ = run_in(folder, tiny_study(scale="laptop", train_sizes=sizes, search=Search()))
+    assert not any("not looked into" in note for note in witness.notes)

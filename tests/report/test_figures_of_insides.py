@@ -13,6 +13,7 @@ from report_cases import single, thirty_long
 from harness.records.files import RecordsError
 from harness.records.insides import (
     NAME,
+    AttentionAtSize,
     AttentionSeen,
     FiltersSeen,
     InsideArm,
@@ -56,6 +57,10 @@ def seen_in(arm, digest, *, grid=4, blocks=4, channels=1):
         filters=FiltersSeen(components=plain(10, channels, 7, 7, low=-1), shares=(0.3, 0.2, 0.1, 0.1, *[0.05] * 6)),
         positions=PositionsSeen(maps=plain(4, 4, 4, 4, low=-1), beside=0.62, in_line=0.4, elsewhere=-0.08),
         similarity=SimilaritySeen(other="ResNet-8", digest="r", cka=plain(blocks, 3)),
+        by_size=tuple(
+            AttentionAtSize(train_size=size, digest=digest, distances=plain(blocks, 3, low=low, high=low + 1))
+            for size, low in ((1000, 8.0), (9000, 6.0), (55_000, 4.0))
+        ),
     )
 
 
@@ -65,7 +70,7 @@ def case(simulated=single, **fields):
     digests = records.runs.drop_duplicates("arm").set_index("arm")["digest"]
     insides = [seen_in(arm.name, digests[arm.name], **fields) for arm in records.study.arms]
     resnet = replace(seen_in("ResNet-8", digests[records.study.baseline.name]), arm=records.study.baseline.name)
-    insides.append(replace(resnet, attention=None, filters=None, positions=None, similarity=None))
+    insides.append(replace(resnet, attention=None, filters=None, positions=None, similarity=None, by_size=None))
     return replace(records, insides=tuple(insides)), findings
 
 
@@ -101,6 +106,10 @@ def test_their_texts_do_not_collide(more):
     [
         ("attention_distance", "ViT/14, in block 1 heads attend over 3.1 to 4.4 px, in block 4 over 8.6 to 9.8 px"),
         ("attention_distance", "in block 4 over 8.6 to 9.8 px (evenly: 11.2)"),
+        (
+            "attention_by_size",
+            "ViT/7, more locally with more data: 8.2 px at 1,000 images and 4.2 px",
+        ),
         ("attention_rollout", "ViT/7, half of what reaches the head comes from 21% of the patches"),
         ("embedding_filters", "ViT/7, the first 4 components of the filters hold 70% of their variance"),
         ("position_similarity", "ViT/7, mean cosine 0.62 side by side, 0.4 in one row or column, −0.08 elsewhere"),
@@ -140,7 +149,7 @@ def test_the_report_has_a_section_of_them(tmp_path: Path):
     assert "## Inside the models" in text
     assert "](inside/attention_distance.png)" in text
     assert any("heads attend over 3.1 to 4.4 px" in line for line in text.splitlines() if line.startswith("- "))
-    assert len(said["inside"]) == 8
+    assert len(said["inside"]) == 9
     assert {"figures/accuracy_by_level.png", "inside/receptive_field.png"} < set(said["files"]["figures"])
     write_report(replace(records, insides=()), findings, tmp_path)
     assert list((tmp_path / "inside").iterdir()) == []

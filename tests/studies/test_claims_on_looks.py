@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from harness.records.insides import AttentionAtSize
 from harness.spec import find_study
-from studies._looks import AttentionWidens, PositionsKnowLines
+from studies._looks import AttentionLocalises, AttentionWidens, PositionsKnowLines
 
 
 def tables(**seen):
@@ -41,6 +42,25 @@ def test_distances_without_a_trend_leave_it_open():
     assert found.ci_low < 0 < found.ci_high
 
 
+@pytest.mark.parametrize(("many", "sign"), [(4.0, 1), (8.0, 0), (12.0, -1)])
+def test_distances_that_fall_with_data_speak_for_it(many, sign):
+    """In the lower half of the blocks; what the upper half does is no matter."""
+    rng, claim = np.random.default_rng(0), AttentionLocalises(statement="s", source="s", arm="ViT")
+    by_size = [
+        AttentionAtSize(
+            train_size=size,
+            digest="d",
+            distances=[[low + rng.standard_normal() for _ in range(4)] for low in (far, far, 90.0 / far, 30.0)],
+        )
+        for size, far in ((100, 8.0), (1000, 2.0), (9000, many))
+    ]
+    found = claim.judge(tables(by_size=tuple(by_size)), rng)
+    assert found.value == pytest.approx(8 - many, abs=1.2)
+    assert (found.ci_low > 0) - (found.ci_high < 0) == sign
+    with pytest.raises(ValueError, match="no models of several training sizes"):
+        claim.judge(tables(by_size=None), rng)
+
+
 def test_positions_that_know_rows_and_columns_are_more_alike_there():
     found = LINES.judge(positions(lambda i, j: 0.5 * (i == 0) + 0.5 * (j == 0) + 0.01 * (i + j)), None)
     assert found.value == pytest.approx(0.5, abs=0.05)
@@ -55,7 +75,10 @@ def test_positions_that_know_only_what_is_near_are_no_more_alike_in_line_than_th
     assert by_distance.value > none.value  # neighbours lie in line: the claim is about more than `beside`
 
 
-@pytest.mark.parametrize(("name", "kind"), [("depth", AttentionWidens), ("position_embedding", PositionsKnowLines)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("depth", AttentionWidens), ("position_embedding", PositionsKnowLines), ("dataset_size", AttentionLocalises)],
+)
 def test_studies_make_them_where_models_are_looked_into(name, kind):
     study = find_study(name)[1]
     for scale in ("gpu", "paper"):

@@ -17,6 +17,7 @@ from harness.report.figures.samples import changed_images
 from harness.report.figures.seen_inside import (
     accuracy_blackened,
     accuracy_shuffled,
+    attention_by_size,
     attention_distance,
     attention_rollout,
     block_similarity,
@@ -42,8 +43,8 @@ PICTURES: dict[str, tuple[Draw, ...]] = {
     "learning": (learning_curves, stability),
     "tuning": (tuning_budget,),
     "inside": (
-        *(attention_distance, attention_rollout, embedding_filters, position_similarity, block_similarity),
-        *(receptive_field, accuracy_shuffled, accuracy_blackened),
+        *(attention_distance, attention_by_size, attention_rollout, embedding_filters, position_similarity),
+        *(block_similarity, receptive_field, accuracy_shuffled, accuracy_blackened),
     ),
 }
 """By the section of the report in which they stand; in its order, the main figure first where the study names none."""
