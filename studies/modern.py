@@ -3,7 +3,8 @@
 Source: arXiv 2602.08071 (ViT-5): RMSNorm, layer scale, QK-norm, rotary positions beside learned ones, registers and no
 bias of queries, keys and values take ViT-B from 83.8 (DeiT-III) to 84.2 on ImageNet; SwiGLU, the language models'
 choice, is left out, since beside layer scale it gates twice. All parts, then less one at a time; every arm is compared
-with all of them. There the registers have rotary positions too, here they have none.
+with all of them. There the registers have rotary positions too, here they have none; and in the authors' code those of
+patches have base 10,000, here 100, as arXiv 2403.13298 has it for as few patches.
 
 Expected: within few updates the set gains little over the plain model, and no part much; QK-norm and layer scale, which
 are there for deep models and long trainings, least. Layer scale starts at 0.1, not at the source's 1e-4, where
@@ -78,7 +79,7 @@ STUDY = Study(
         GainsMore(
             statement=TOGETHER,
             source=SOURCE,
-            conditions="ImageNet; there as the accuracy of models with both, with either and with neither",
+            conditions="ImageNet; said there of SwiGLU beside layer scale, which gates twice, and so is left out",
             arm="SwiGLU, no layer scale",
             start="no layer scale",
             other="SwiGLU",

@@ -105,7 +105,7 @@ def _with_other_norms(scale: Scale, spec: ViTSpec) -> Scale:
         Better(
             kind="hypothesis",
             statement="Without warm-up a deep post-norm transformer trains better with QK-norm.",
-            source="our own hypothesis, after arXiv 2302.05442, section 2",
+            source="our own hypothesis, after arXiv 2302.05442 (ViT-22B), whose attention diverged without it",
             arm="post-norm, QK-norm, no warm-up" + deepest,
             than="post-norm, no warm-up" + deepest,
         ),

@@ -34,7 +34,7 @@ def _and_one_for_all(spec: ViTSpec, sizes: tuple[int, ...]) -> tuple[Arm, ...]:
 def _as_good(size: int) -> Better:
     return Better(
         statement=f"One training for all patch sizes is at {size} px at most a point worse than one for that alone.",
-        source="arXiv 2212.08013, abstract and section 3.3; the bound of a point is ours",
+        source="arXiv 2212.08013, abstract (usually matches); the bound of a point is ours",
         conditions="ViT-B, ImageNet-21k, 240 px, patches of 8 to 48 px, 90 epochs",
         arm=FLEXIBLE,
         than=f"ViT/{size}",

@@ -41,8 +41,8 @@ def _scale(base: Scale, spec: ViTSpec, rate: float, minutes: float | None = None
 def _with_map(scale: Scale, spec: ViTSpec) -> Scale:
     claim = Equivalent(
         statement="A MAP head is as good as the class token.",
-        source="arXiv 2106.04560, on heads",
-        conditions="pre-training on JFT-3B, ImageNet 10-shot; the bound of one point is ours",
+        source="arXiv 2106.04560",
+        conditions="pre-training on very many images, few-shot on ImageNet; the bound of one point is ours",
         arm="MAP head",
         to="class token",
         within=0.01,

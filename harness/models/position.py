@@ -89,7 +89,7 @@ class RelativePosition(nn.Module):
 
 
 class RotaryPosition(nn.Module):
-    """Turns the queries or keys of patches by their row and column (axial RoPE, arXiv 2403.13298, section 3.2).
+    """Turns the queries or keys of patches by their row and column (axial RoPE, arXiv 2403.13298).
 
     Pairs of neighbouring numbers turn by the row in the first half of a head's d, by the column in the second, at d / 4
     frequencies, geometric from 1 to 1/base (exclusive). Tokens that are no patches are not turned.

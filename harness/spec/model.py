@@ -73,7 +73,7 @@ class ViTSpec(Architecture):
     """LayerNorm before each sublayer (with one more after the last block), or after each residual sum."""
     residual: Literal["full", "branch", "parallel"] = "full"
     """What a pre-norm MLP adds to: the `full` sum (equation 3), or attention's `branch`, a slip of tutorials. In
-    `parallel` both stand side by side, after one norm (arXiv 2302.05442, equation 1)."""
+    `parallel` both stand side by side, after one norm (ViT-22B, arXiv 2302.05442)."""
     position: Literal["none", "learned_1d", "learned_2d", "sincos_2d", "relative"] = "learned_1d"
     """Position embedding (appendix D.4); `relative` is a learned bias per head and offset in the attention."""
     rotary: AboveZero | None = later(None)
@@ -90,7 +90,7 @@ class ViTSpec(Architecture):
     norm_type: Literal["layer", "rms"] = later("layer")
     """LayerNorm, or RMSNorm (arXiv 1910.07467), which only scales: wherever the model normalises."""
     qk_norm: bool = later(False)
-    """Whether queries and keys are normalised, head by head, before their product (arXiv 2302.05442, section 2)."""
+    """Whether queries and keys are normalised, head by head, before their product (ViT-22B, arXiv 2302.05442)."""
     mlp: Literal["gelu", "swiglu"] = later("gelu")
     """A block's MLP: two maps and GELU, or SwiGLU (arXiv 2002.05202): three maps of two thirds of the hidden width."""
     dropout: Probability = 0.0

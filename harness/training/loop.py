@@ -280,9 +280,9 @@ def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
 
 
 def _draw_patch_size(training: Training) -> None:
-    """Draw one size of patches for all passes of an update, each as likely (FlexiViT, arXiv 2212.08013, section 3.3).
+    """Draw one size of patches for all passes of an update, each as likely, as FlexiViT's authors do by default.
 
-    Of models for one size, nothing.
+    See arXiv 2212.08013 and `flexi.seqhw` in their code (big_vision). Of models for one size, nothing.
     """
     stem = flexible_stem(training.model)
     if stem is not None:
