@@ -157,10 +157,8 @@ def test_attention_is_looked_at_by_training_size(tmp_path: Path) -> None:
         best = of_vit.drop_duplicates("train_size").set_index("train_size")["digest"]
         assert vit.by_size is not None
         assert {at.train_size: at.digest for at in vit.by_size} == {size: best[size] for size in (40, 80, 100)}
-        (own,) = (at for at in vit.by_size if at.digest == vit.digest)
-        assert vit.attention is not None
-        assert own.distances == vit.attention.distances
-        assert len(list(folder.glob("work/models_by_size/*"))) == 2
+        elsewhere = {at.digest for at in vit.by_size} - {vit.digest}  # the arm's best one may be of another size
+        assert len(list(folder.glob("work/models_by_size/*"))) == len(elsewhere)
         assert not list(folder.glob("work/runs/*/model"))
         with patch.object(inside_models, "_look", side_effect=AssertionError("nothing is new")):
             witness, _ = run_in(folder, tiny_study(scale="laptop", train_sizes=sizes, search=Search()))
