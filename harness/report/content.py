@@ -16,6 +16,7 @@ from harness.report.result_tables import crossings_table
 from harness.report.style import Drawn, png, theme
 from harness.report.table import Table
 from harness.report.view import View, rows_of
+from harness.spec import ModelSpec
 from harness.spec.formats import NONE, count, counted, magnitude, words
 from harness.spec.verdicts import Tally, tally_of
 
@@ -101,12 +102,17 @@ def facts_of(view: View) -> tuple[str, ...]:
     study, data = view.study, view.study.data
     sizes = [int(row["train_size"]) for row in rows_of(view.findings.arms, known="train_size")]
     images = " to ".join(count(size) for size in dict.fromkeys((min(sizes), max(sizes)))) if sizes else NONE
-    params = {row["arm"]: magnitude(row["params"]) for row in rows_of(view.findings.arms, known="params")}
-    models = ", ".join(f"{arm} {size}" for arm, size in params.items())
-    if len(params) > _MOST_MODELS:
-        known = sorted(row["params"] for row in rows_of(view.findings.arms, known="params"))
-        models = f"{len(params)} arms, {magnitude(known[0])} to {magnitude(known[-1])}"
-    told = [f"{data.source}, {images} training images", f"{models} parameters" if models else ""]
+    rows, models = rows_of(view.findings.arms, known="params"), list[tuple[ModelSpec, str]]()
+    sizes_of = {row["arm"]: magnitude(row["params"]) for row in rows}
+    for arm in study.all_arms:  # of arms of one model the first: the others differ in what they see or how they learn
+        if arm.name in sizes_of and all(arm.model != model for model, _ in models):
+            models.append((arm.model, f"{arm.name} {sizes_of[arm.name]}"))
+    made = f"{counted(len(sizes_of), 'arm')}: " if len(models) < len(sizes_of) else ""
+    made += ", ".join(told for _, told in models)
+    if len(models) > _MOST_MODELS:
+        known = sorted(row["params"] for row in rows)
+        made = f"{len(sizes_of)} arms, {magnitude(known[0])} to {magnitude(known[-1])}"
+    told = [f"{data.source}, {images} training images", f"{made} parameters" if models else ""]
     return tuple(filter(None, [*told, f"n = {counted(len(study.seeds), 'seed')}"]))
 
 

@@ -157,14 +157,19 @@ def _settings(study: ResolvedStudy) -> Iterator[tuple[str, str]]:
     for part, fields in (("Data", study.data), ("Recipe", study.recipe.written_out())):
         for key, value in leaves(to_plain(fields)).items():
             if key in tuned and part == "Recipe":
-                yield f"{part}: {words(key)}", f"tuned, {_range(tuned[key])}"
+                yield f"{part}: {_named(key)}", f"tuned, {_range(tuned[key])}"
             elif value not in (None, {}):  # None says only that another field, or the source, decides
-                yield f"{part}: {words(key)}", _text(value)
+                yield f"{part}: {_named(key)}", _text(value)
     if study.train_sizes:
         yield "Training sizes", ", ".join(map(count, study.train_sizes))
     yield "Confirm seeds", ", ".join(map(str, study.seeds))
     yield from _search(study)
     yield from _changes(study)
+
+
+def _named(key: str) -> str:
+    """A setting for people, which may be broken at each of its words: `augmentation shift`."""
+    return words(key).replace(".", " ")
 
 
 def _changes(study: ResolvedStudy) -> Iterator[tuple[str, str]]:
@@ -178,7 +183,7 @@ def _changes(study: ResolvedStudy) -> Iterator[tuple[str, str]]:
             usual = {"learning_rate": own.rate, "weight_decay": own.decay}
             changed |= {f"recipe.{key}": value for key, value in usual.items() if getattr(own, key) is None}
         for key, value in leaves(to_plain(changed)).items():
-            yield f"{arm.name} changes {words(key)}", _text(value)
+            yield f"{arm.name} changes {_named(key)}", _text(value)
 
 
 def _start(arm: str, start: StartFrom, numbers: dict[Pretraining, int]) -> Iterator[tuple[str, str]]:
@@ -191,7 +196,7 @@ def _start(arm: str, start: StartFrom, numbers: dict[Pretraining, int]) -> Itera
         yield f"{arm} starts from", f"pre-training {number}{' of its own model' * (made.model is None)}; {trained}"
         for key, value in leaves(to_plain(made)).items() if is_new else ():
             if value not in (None, {}):
-                yield f"Pre-training {number}: {words(key)}", _text(value)
+                yield f"Pre-training {number}: {_named(key)}", _text(value)
 
 
 def _search(study: ResolvedStudy) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ import pytest
 from report_cases import CASES, gaps, make_study, simulate, single, two_factors
 
 from harness.report import document, write_report
+from harness.report.content import facts_of
 from harness.report.figures.by_cost import set_log_x
 from harness.report.figures.canvas import Canvas
 from harness.report.origin_tables import protocol_table, tuning_table
@@ -25,6 +26,7 @@ from harness.spec import (
     StartFrom,
     WeightsFile,
 )
+from harness.spec.formats import magnitude
 
 
 def drawn_as(*names):
@@ -112,11 +114,11 @@ def test_settings_show_what_is_tuned_and_what_an_arm_changes():
     records = replace(records, study=replace(records.study, baseline=baseline))
     shown = {row[0].text: row[1].text for row in protocol_table(records.study).rows}
     assert shown["Recipe: learning rate"] == "tuned, 0.0001 to 0.01, logarithmic"
-    assert shown["Recipe: augmentation.strength"] == "tuned, one of 0, 1"
+    assert shown["Recipe: augmentation strength"] == "tuned, one of 0, 1"
     assert shown["Search: learning rate, family resnet"] == "0.001 to 1, logarithmic"
     assert shown["Search"] == "4 trials per arm (the recipe's own setting, then at random), of 50 updates"
     assert shown["Confirm seeds"] == "0, 1, 2"
-    assert shown["ResNet-8 changes recipe.optimizer"] == "sgd"
+    assert shown["ResNet-8 changes recipe optimizer"] == "sgd"
     assert shown["Recipe: weight decay"] == "0.05"
     assert "Recipe: epochs" not in shown
 
@@ -136,8 +138,8 @@ def test_what_arms_start_from_is_told_once():
     assert shown["tuned starts from"] == "pre-training 1 of its own model; all of it is trained"
     assert shown["linear starts from"] == "pre-training 1 of its own model; its head alone is trained"
     assert shown["of timm starts from"] == "the weights in vit.safetensors (timm's names); all of it is trained"
-    assert (shown["Pre-training 1: data.source"], shown["Pre-training 1: recipe.updates"]) == ("digits", "77")
-    assert [name for name, _ in rows].count("Pre-training 1: recipe.updates") == 1
+    assert (shown["Pre-training 1: data source"], shown["Pre-training 1: recipe updates"]) == ("digits", "77")
+    assert [name for name, _ in rows].count("Pre-training 1: recipe updates") == 1
 
 
 def test_without_a_search_the_own_setting_is_told():
@@ -186,3 +188,15 @@ def test_cases_cover_what_breaks_pages():
     assert any("\u0600" <= letter <= "\u06ff" for name in names for letter in name)
     assert any("\u4e00" <= letter <= "\u9fff" for name in names for letter in name)
     assert max(len(take()[1].arms) for take in CASES.values()) > 30
+
+
+def test_the_head_names_each_model_once():
+    records, findings = single()
+    first, *others = records.study.arms
+    same = replace(others[0], model=first.model, changes={"recipe.updates": 7})
+    study = replace(records.study, arms=(first, same), claims=())
+    kept = findings.arms[findings.arms["arm"].isin([arm.name for arm in study.all_arms])]
+    _, models, _ = facts_of(View(replace(records, study=study), replace(findings, arms=kept)))
+    params = kept.set_index("arm")["params"]
+    told = ", ".join(f"{arm.name} {magnitude(params[arm.name])}" for arm in (study.baseline, first))
+    assert models == f"3 arms: {told} parameters"

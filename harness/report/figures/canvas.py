@@ -29,6 +29,7 @@ from harness.report.view import MOST_COLOURED, View
 WIDTH = 5.0  # of every figure, inches: its 9 pt text stays readable on a phone's width
 _LINE = LABEL_SIZE * 1.22 / 72  # of a label's line, inches
 _LOW = 1.6  # a row of panels below which the y axis has its name once, inches
+_MOST_NUMBERED = 2  # panels side by side whose axes have room for numbers; of more, each is an image
 _LABEL_WIDTH = 1.9  # of a name beside a mark, inches
 _SHARED: dict[str, dict[str, Any]] = {
     "all": {"sharex": True, "sharey": True},
@@ -82,7 +83,8 @@ class Canvas:
             spare.remove()
         self.panels: list[Axes] = grid[: len(panels)]
         self.axes = self.panels[0]
-        short = short_names(list(dict.fromkeys(panels)), (1 + ("" in panels)) * WIDTH / self._columns - 0.7)
+        beside = 0.2 if self._columns > _MOST_NUMBERED and "" not in panels else 0.7  # inches: an axis has numbers
+        short = short_names(list(dict.fromkeys(panels)), (1 + ("" in panels)) * WIDTH / self._columns - beside)
         for axes, heading in zip(self.panels, panels, strict=True):
             axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
             axes.set_title(short[heading], size=9.5, loc="left", pad=4)
