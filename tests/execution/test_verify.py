@@ -70,7 +70,11 @@ def test_the_manifest_has_every_published_file(kept: Kept) -> None:
     assert "figures/accuracy_by_class.png" in published
 
 
-@pytest.mark.parametrize("name", [*manifest.SOURCES, "REPORT.md", "claims.csv", "figures/learning_curves.png"])
+PUBLISHED = [*manifest.SOURCES, "REPORT.md", "claims.csv", "figures/learning_curves.png"]
+PUBLISHED.remove("patches.csv")  # of arms with flexible patches, which this study has not
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_one_changed_byte_of_a_published_file_is_found(kept: Kept, name: str) -> None:
     with kept.copy(work=False) as folder:
         content = bytearray((folder / name).read_bytes())
