@@ -319,7 +319,7 @@ def test_a_search_killed_outright_goes_on_as_if_undisturbed(tmp_path: Path, repe
     one, other = (
         pd.read_csv(tmp_path / name / "patch_size" / "smoke" / "trials.csv") for name in ("undisturbed", "killed")
     )
-    assert len(one) == 3 * (1 + repeats * (trials - 1))
+    assert len(one) == 4 * (1 + repeats * (trials - 1))  # of each arm
     pd.testing.assert_frame_equal(one, other)
 
 
