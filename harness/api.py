@@ -53,7 +53,7 @@ def load_study(name: str, *, scale: str | None = None, overrides: Sequence[str] 
 
     >>> study = load_study("patch_size", scale="smoke", overrides=["recipe.updates=20"])
     >>> study.recipe.updates, [arm.name for arm in study.arms]
-    (20, ['ViT/4', 'ViT/2'])
+    (20, ['ViT/4', 'ViT/2', 'FlexiViT'])
     """
     return resolve_study(name, scale, overrides)
 
@@ -89,7 +89,7 @@ def run(  # noqa: PLR0913 (the command's options)
     >>> tiny = ["recipe.updates=4", "recipe.evaluations=1", "search.trials=0", "seeds=0,1", "data.train_size=60"]
     >>> report = run(load_study("patch_size", scale="smoke", overrides=tiny), results=mkdtemp(), device="cpu")
     >>> list(report.runs["status"].unique()), len(report.runs)
-    (['completed'], 6)
+    (['completed'], 8)
     """
     if isinstance(study, Study):
         scales = ", ".join(study.scales)

@@ -74,7 +74,7 @@ def test_run_writes_what_the_contract_names(results: Path, finished: subprocess.
 def test_run_again_trains_nothing(results: Path, finished: subprocess.CompletedProcess[str], here: Here) -> None:
     again = here(results, "run", "patch_size", "--scale", "smoke", *SMALL)
     assert again.returncode == 0, again.stderr
-    assert "12 are done already" in again.stdout
+    assert "16 are done already" in again.stdout
     assert [line for line in again.stdout.splitlines() if "%" in line] == [
         line for line in finished.stdout.splitlines() if "%" in line
     ]
@@ -122,8 +122,8 @@ def test_report_and_status_need_neither_torch_nor_mlflow(
 def test_status_counts_the_runs(results: Path, finished: subprocess.CompletedProcess[str], here: Here) -> None:
     assert finished.returncode == 0
     shown = json.loads(here(results, "status", "patch_size", "--scale", "smoke", "--json").stdout)
-    assert shown["planned"] == 12
-    assert shown["statuses"] == {"completed": 12}
+    assert shown["planned"] == 16
+    assert shown["statuses"] == {"completed": 16}
     assert shown["running"] == []
 
 
@@ -148,7 +148,7 @@ def test_show_prints_the_resolved_study(results: Path, here: Here) -> None:
 def test_plan_trains_nothing_and_forecasts(tmp_path: Path, here: Here) -> None:
     planned = here(tmp_path / "results", "plan", "patch_size", "--scale", "smoke")
     assert planned.returncode == 0, planned.stderr
-    assert "15 runs" in planned.stdout
+    assert "20 runs" in planned.stdout
     assert re.search(r"Forecast on cpu .*: (\d+ min )?\d+ s\..*Nothing was trained", planned.stdout)
     assert not (tmp_path / "results" / "patch_size").exists()
 

@@ -60,10 +60,10 @@ def test_run_prints_one_json_document(results: Path, ran: Result) -> None:
     assert (said["study"], said["scale"]) == ("patch_size", "smoke")
     assert said["folder"] == str(results / "patch_size" / "smoke")
     assert said["answer"].endswith(".")
-    assert len(said["comparisons"]) == 2
+    assert len(said["comparisons"]) == 3
     assert {claim["verdict"] for claim in said["claims"]} <= {"reproduced", "contradicted", "inconclusive"}
     assert (Path(said["folder"]) / said["files"]["page"]).is_file()
-    assert "6 runs" in ran.stderr
+    assert "8 runs" in ran.stderr
 
 
 @pytest.mark.slow
@@ -83,8 +83,8 @@ def test_plan_prints_its_forecast_as_json(tmp_path: Path, here: Here) -> None:
     done = here(tmp_path / "results", "plan", "patch_size", "--scale", "smoke", "--json", *TINY)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    assert said["runs"] == 6
-    assert [cell["seeds"] for cell in said["cells"]] == [2, 2, 2]
+    assert said["runs"] == 8
+    assert [cell["seeds"] for cell in said["cells"]] == [2, 2, 2, 2]
     assert said["seconds"] == pytest.approx(said["seconds_left"])
     assert said["seconds"] > 0
     assert said["done"] == 0
@@ -95,10 +95,10 @@ def test_plan_tells_what_is_left(results: Path, ran: Result, here: Here) -> None
     more = ["seeds=0,1,2,3" if pair.startswith("seeds=") else pair for pair in TINY]
     done = here(results, "plan", "patch_size", "--scale", "smoke", "--json", *more)
     said = json.loads(done.stdout)
-    assert (said["runs"], said["done"]) == (12, 6)
+    assert (said["runs"], said["done"]) == (16, 8)
     assert 0 < said["seconds_left"] < said["seconds"]
     told = here(results, "plan", "patch_size", "--scale", "smoke", *TINY)
-    assert "Of the runs 6 are done already; what is left takes 0 s." in told.stdout
+    assert "Of the runs 8 are done already; what is left takes 0 s." in told.stdout
 
 
 def test_mistakes_leave_standard_output_empty(tmp_path: Path, here: Here) -> None:
