@@ -3,6 +3,7 @@
 import shlex
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -263,11 +264,22 @@ def run_all(results: Path, /, group: str | None, scale: str | None, **options: A
 
 def _in_a_process(*arguments: str) -> int:
     """The exit code of a command, which is asked to stop when this one is."""
-    command = [sys.executable, "-m", "harness", *arguments]
-    # In a group of its own, as a terminal would ask it to stop, too: twice quits at once.
-    process = subprocess.Popen(command, process_group=0)  # noqa: S603 (our own command)
-    with process, told_to_stop(process.terminate):
-        code = process.wait()
+    command, started = [sys.executable, "-m", "harness", *arguments], list[subprocess.Popen[bytes]]()
+    asked = threading.Event()
+
+    def stop() -> None:
+        asked.set()
+        for process in started:
+            process.terminate()
+
+    with told_to_stop(stop):
+        # In a group of its own, as a terminal would ask it to stop, too: twice quits at once.
+        process = subprocess.Popen(command, process_group=0)  # noqa: S603 (our own command)
+        started.append(process)
+        if asked.is_set():  # before it was there to be told
+            process.terminate()
+        with process:
+            code = process.wait()
     return code if code >= 0 else DEFECT
 
 

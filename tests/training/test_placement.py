@@ -72,6 +72,7 @@ def fake_training(spec, augmentation, **changes):
         batches=Batches(split, range_of(40), 16, seed=0),
         inputs=on_the_device(),
         classes=10,
+        patch_sizes=torch.Generator(),
         augmentation=None,  # no generator of a device that is not there; the draws fall to the global one
         learning_rates=[0.1] * 12,
         images_per_pass=1000,
