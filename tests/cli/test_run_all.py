@@ -2,16 +2,19 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Here
 
 from harness.commands import studies
 from harness.execution.stopping import interruptible
 from harness.spec import find_study, study_names
+
+Here = Callable[..., "subprocess.CompletedProcess[str]"]
 
 DATA = [name for name in study_names() if find_study(name)[1].group == "data and bias"]
 
