@@ -56,11 +56,11 @@ def test_nothing_is_written_of_a_parcel_that_is_not_what_was_sent(tmp_path: Path
 
 
 def test_a_file_that_a_machine_lacks_is_taken_from_the_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    study, module = tmp_path / "own" / "study.py", tmp_path / "own" / "layers.py"
+    study, module = tmp_path / "own" / "study.py", tmp_path / "own" / "layers_sent.py"
     study.parent.mkdir()
     monkeypatch.syspath_prepend(study.parent)
     module.write_text("WIDTH = 3\n")
-    study.write_text("import json\nfrom layers import WIDTH\n\ndef width():\n    return WIDTH\n")
+    study.write_text("import json\nfrom layers_sent import WIDTH\n\ndef width():\n    return WIDTH\n")
     assert files_of([study, tmp_path / "gone.py"]) == {study, module}
     function = Function(name="width", source=source_of(study, "width"), place=str(study))
     copies = tmp_path / "copies"
