@@ -1,17 +1,15 @@
 """`patchbench run-all`: which studies, in which order, what ends it, and what a signal does."""
 
-import os
 import signal
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from harness.commands import studies
-from harness.execution.stopping import interruptible
 from harness.spec import find_study, study_names
 
 Here = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -60,21 +58,19 @@ def test_a_group_that_is_not_there_is_refused(tmp_path: Path, here: Here) -> Non
     assert "'date' is not one of 'data', 'architecture', 'inside', 'training'" in done.stderr
 
 
-def test_a_signal_stops_the_study_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_stops_the_study_once(tmp_path: Path) -> None:
     program = tmp_path / "python"
     program.write_text(f"#!/bin/sh\ntrap 'echo stopped >> {tmp_path}/log; exit 75' TERM\n: > {tmp_path}/up\n"
                        "while :; do sleep 0.05; done\n")  # fmt: skip
     program.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(program))
-
-    def stop() -> None:
+    code = (
+        "import sys; from harness.commands import studies; from harness.execution.stopping import interruptible\n"
+        f"sys.executable = {str(program)!r}\n"
+        "with interruptible(): sys.exit(studies._in_a_process('run'))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
         while not (tmp_path / "up").exists():
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    killer = threading.Thread(target=stop)
-    killer.start()
-    with interruptible():
-        assert studies._in_a_process("run") == 75
-    killer.join()
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 75
     assert (tmp_path / "log").read_text() == "stopped\n"
