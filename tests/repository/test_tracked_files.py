@@ -1,5 +1,6 @@
 """What the repository holds: sources and results; nothing that a command, a test or MLflow leaves in the folder."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -31,3 +32,11 @@ def test_results_are_reports_and_tables_of_less_than_20_mb(tracked: list[Path], 
     assert {path.suffix for path in results} <= RESULTS_ENDINGS
     assert not [path for path in results if "work" in path.parts]
     assert sum((repository / path).stat().st_size for path in results) < 20_000_000
+
+
+def test_results_name_no_folder_of_the_machine_that_made_them(tracked: list[Path], repository: Path) -> None:
+    """Wherever they are read, the command that made them can be given again."""
+    studies = [path for path in tracked if path.parts[0] == "results" and path.name == "study.json"]
+    commands = [json.loads((repository / path).read_text())["provenance"]["command"] for path in studies]
+    assert studies
+    assert [command for command in commands if "--results" in command or "/" in command] == []
