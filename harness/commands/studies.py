@@ -1,5 +1,6 @@
 """What can be asked, and a study under way: list, show, plan, run, run-all, status."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -248,13 +249,13 @@ def run_all(results: Path, /, group: str | None, scale: str | None, **options: A
     found = {name: find_study(name)[1] for name in study_names()}
     wanted = [name for name, study in found.items() if group is None or (study.group or "").split()[:1] == [group]]
     minutes = [(found[name].scales[scale].minutes or 0) if scale in found[name].scales else 0 for name in wanted]
-    given = {f"--{name.replace('_', '-')}": str(value) for name, value in options.items() if value is not None}
-    where = [word for pair in given.items() for word in pair]
+    given = {name: value for name, value in options.items() if value != getattr(Options, name)}
+    where = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     for place, name in enumerate(wanted):
         left = f"; all that is left: {duration(60 * sum(minutes[place:]))}" if any(minutes) else ""
         expected = f" (expected: {duration(60 * minutes[place])}{left})" if minutes[place] else ""
         say(f"Study {place + 1} of {len(wanted)}: {name}{expected}")
-        code = _in_a_process("--results", str(results), "run", name, "--scale", scale, *where)
+        code = _in_a_process(results, "run", name, "--scale", scale, *where)
         if code not in (0, GAPS):
             raise SystemExit(code)
         gaps = gaps or code == GAPS
@@ -262,8 +263,11 @@ def run_all(results: Path, /, group: str | None, scale: str | None, **options: A
         raise SystemExit(GAPS)
 
 
-def _in_a_process(*arguments: str) -> int:
-    """The exit code of a command, which is asked to stop when this one is."""
+def _in_a_process(results: Path, *arguments: str) -> int:
+    """The exit code of a command, which is asked to stop when this one is.
+
+    It is told of the folder as by the user: where it is the usual one, no record has its path.
+    """
     command, started = [sys.executable, "-m", "harness", *arguments], list[subprocess.Popen[bytes]]()
     asked = threading.Event()
 
@@ -274,7 +278,8 @@ def _in_a_process(*arguments: str) -> int:
 
     with told_to_stop(stop):
         # In a group of its own, as a terminal would ask it to stop, too: twice quits at once.
-        process = subprocess.Popen(command, process_group=0)  # noqa: S603 (our own command)
+        there = os.environ | {"PATCHBENCH_RESULTS": str(results)}
+        process = subprocess.Popen(command, process_group=0, env=there)  # noqa: S603 (our own command)
         started.append(process)
         if asked.is_set():  # before it was there to be told
             process.terminate()
