@@ -28,6 +28,7 @@ STUDY = Study(
     question="What does a larger image buy at a fixed patch size, and what does it cost?",
     source="Dive into Deep Learning, section 11.8, and arXiv 2010.11929, section 3",
     factor="image_size",
+    unit="px",
     figure="accuracy_by_level",
     group="inside the ViT",
     scales={

@@ -87,6 +87,7 @@ STUDY = Study(
     question="Do smaller patches help a vision transformer, and what do they cost?",
     source="arXiv 2010.11929, Fig. 8 and Table 5",
     factor="patch_size",
+    unit="px",
     figure="accuracy_by_level",
     group="inside the ViT",
     scales={

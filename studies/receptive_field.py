@@ -118,6 +118,7 @@ STUDY = Study(
     question="What does a network lack where the cue lies far from what it is about: attention, or just reach?",
     source=SOURCE,
     factor="distance",
+    unit="px",
     figure="gap_by_level",
     group="data and bias",
     answer=(

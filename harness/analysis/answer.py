@@ -101,6 +101,11 @@ def main_figure(study: ResolvedStudy) -> str:
     return study.figure or getattr(_shipped(study), "figure", "")
 
 
+def unit_of_levels(study: ResolvedStudy) -> str:
+    """What the factor's levels are measured in; empty where the study names none."""
+    return study.unit or getattr(_shipped(study), "unit", "")
+
+
 def _shipped(study: ResolvedStudy) -> ResolvedStudy | None:
     """The study of that name as it is shipped now, if any."""
     with contextlib.suppress(InvalidInput):  # a scale is gone

@@ -8,7 +8,7 @@ import pandas as pd
 
 from harness.analysis import learning
 from harness.analysis.along import FEW_SHOT, crossings_on_both_tasks, frontier_table, tables_along
-from harness.analysis.answer import answer, best_arms, level_arms, main_figure
+from harness.analysis.answer import answer, best_arms, level_arms, main_figure, unit_of_levels
 from harness.analysis.class_accuracy import by_class
 from harness.analysis.estimate import FEWEST_SEEDS, MeanEstimate, estimate_mean
 from harness.analysis.evidence import Evidence, evidence_of, measured
@@ -75,6 +75,7 @@ def analyse(records: StudyRecords, *, seed: int = 0) -> Findings:
         answer_arms=answered.arms,
         effect=answered.effect,
         main_figure=main_figure(evidence.study),
+        unit=unit_of_levels(evidence.study),
         level_with_best=level_arms(evidence) if answered.conclusive else (),
         fronts=fronts_table(evidence),
         best=best_arms(evidence) if answered.conclusive else "",

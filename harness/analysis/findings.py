@@ -171,6 +171,7 @@ class Findings:
     answer_arms: tuple[str, ...] = ()  # those that the answer is about, first the one it speaks of
     effect: Estimate | None = None  # the estimate of that sentence where it is a difference of accuracies, a fraction
     main_figure: str = ""  # what the study names as its main figure; empty for the report's first
+    unit: str = ""  # of the factor's levels, "px"; empty where the study names none
     level_with_best: tuple[str, ...] = ()
     """The arms that may be the best, of several with the same data and training size (`selection.level_with_best`)."""
     fronts: pd.DataFrame = field(default_factory=lambda: frame([], FRONT_COLUMNS))

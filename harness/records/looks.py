@@ -21,7 +21,18 @@ from harness.spec.study import changed_fields
 
 NAME = "looks.jsonl"
 
-TEXTS = ("name", "scale", "question", "source", "minutes", "figure", "figures", "changes_after_first_look", "answer")
+TEXTS = (
+    "name",
+    "scale",
+    "question",
+    "source",
+    "minutes",
+    "unit",
+    "figure",
+    "figures",
+    "changes_after_first_look",
+    "answer",
+)
 CLAIM_TEXTS = ("statement", "source", "conditions")
 """Fields of a study and of its claims that are not announced: a change of them changes no result and no verdict."""
 

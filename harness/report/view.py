@@ -68,6 +68,8 @@ class View:
         self.runs_varied = f"{'searches and ' * searched}seeds, for fixed test images"
         """What those of tests on shifted images are over."""
         self.factor = words(self.study.factor)
+        self.levels = f"{self.factor} ({findings.unit})" if findings.unit else self.factor
+        """The label of the axis that the factor's levels are on."""
         looks = marks(self.study)
         self.looks = {series: looks[arms[0].name] for series, arms in self.study.series.items()} | looks
         """Of arms and, as its first arm's, of series."""

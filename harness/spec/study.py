@@ -103,6 +103,7 @@ class Study:
     source: str
     factor: str
     """The question in one sentence, the publication that it comes from, and what varies: the axis of the figures."""
+    unit: str = ""  # of the factor's levels, as figures show it: "px"
     group: str | None = None  # one of `GROUPS`, under which it is listed
     scales: Mapping[str, Scale]
     claims: tuple[Claim, ...] = ()  # claims that hold for any scale (they name no arm of one scale only)
@@ -162,6 +163,7 @@ class ResolvedStudy(Scale):
     source: str
     factor: str
     changes_after_first_look: tuple[str, ...] = ()
+    unit: str = later("")
     figure: str = later("")  # see `Study.figure`
     figures: tuple[Any, ...] = later(())  # see `Study.figures`; of a study that was read back, the functions' names.
 

@@ -293,6 +293,13 @@ def test_the_main_figure_is_the_one_that_the_study_names_and_says_the_finding():
     assert all(findings.finding not in texts for texts in said[1:])
 
 
+def test_the_axis_of_the_levels_has_their_unit():
+    records, findings = single()
+    for unit, label in (("px", "patch size (px)"), ("", "patch size")):
+        figure = figures_of(records, replace(findings, unit=unit))["accuracy_by_level"]
+        assert [axes.get_xlabel() for axes in figure.axes] == [label]
+
+
 def test_images_as_the_study_changes_them_follow_the_main_figure():
     records, findings = single()
     samples = {name: np.full((1, 4, 4), level, np.uint8) for name, level in (("as it is", 9), ("pixels moved", 5))}

@@ -67,7 +67,7 @@ def _over_levels(view: View, sizes: Sequence[Size]) -> Drawing:
         told.append(from_to(name, [accuracy(row) + where for row, where in zip(rows, at, strict=True)]))
     lost = [f"{name}, {counted(times, 'run')}" for name, times in _diverged(view, view.largest, xs).items()]
     told += [f"diverged: {', '.join(lost)}"] if lost else []
-    return canvas.finish(view.factor, "test accuracy (%)", told)
+    return canvas.finish(view.levels, "test accuracy (%)", told)
 
 
 def _places(view: View) -> tuple[Places, dict[str, float]]:

@@ -99,7 +99,7 @@ def gap_by_level(view: View) -> Drawing | None:
     for gap in [gap.at(view.largest) if gap.at(view.largest).rows else gap for gap in found]:
         told.append(_told(gap))
         told += [str(row["statement"]).rstrip(".") for row in gap.crossings]
-    return canvas.finish(view.factor, "difference (points)", told)
+    return canvas.finish(view.levels, "difference (points)", told)
 
 
 def _told(gap: Gap) -> str:
@@ -138,7 +138,7 @@ def difference_map(view: View) -> Drawing | None:
     told = [f"with {counted(n, 'image')} {_told(gap.at(n))}" for gap in found for n in (gap.sizes[0], gap.sizes[-1])]
     told += [str(row["statement"]).rstrip(".") for frontier in frontiers for row in frontier]
     data = pd.DataFrame([row for gap in found for row in gap.rows])[_OF_MAP]
-    return canvas.finish(view.factor, "training images", told, data)
+    return canvas.finish(view.levels, "training images", told, data)
 
 
 def _frontier(gap: Gap, view: View) -> list[Row]:
