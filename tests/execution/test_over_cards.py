@@ -36,6 +36,7 @@ VIT = ViTSpec(patch_size=4, width=16, depth=2, heads=2, mlp_ratio=2.0, zero_head
 MODELS = {
     "vit": (VIT, {"optimizer": "adamw", "learning_rate": 3e-3}),
     "resnet": (ResNetSpec(depth=8, width=8), {"optimizer": "sgd", "learning_rate": 5e-4}),
+    "flexible": (replace(VIT, flexible_patches=(2, 4, 8)), {"optimizer": "adamw", "learning_rate": 3e-3}),
 }
 
 
@@ -75,6 +76,7 @@ def test_two_processes_give_the_losses_of_one(tmp_path, name):
     assert [len(losses(folder)) for _, folder in (one, two)] == [100, 100]
     assert losses(two[1]) == pytest.approx(losses(one[1]), rel=0, abs=1e-5)
     assert two[0].result.test_loss == pytest.approx(one[0].result.test_loss, rel=0, abs=1e-5)
+    assert two[0].result.patches == one[0].result.patches  # accuracies at every size of patches
     assert [outcome.result.environment["cards_per_run"] for outcome, _ in (one, two)] == [1, 2]
 
 
