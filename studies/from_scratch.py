@@ -85,6 +85,7 @@ STUDY = Study(
     question="Why is a vision transformer so bad on a small set, and what does each remedy buy?",
     source="arXiv 2010.11929, section 4.3; arXiv 2012.12877, Table 8; arXiv 2106.10270",
     factor="remedies",
+    figure="differences",
     group="training",
     answer=(
         Answer(

@@ -209,6 +209,17 @@ def partners():
 
 
 @cache
+def ladder():
+    """Each arm but the first compared with the one below it."""
+    rungs = ("ViT, bare", "ViT + warm-up", "ViT + shift and flip", "ViT + erasing", "ViT + stochastic depth")
+    study = make_study(names=rungs, levels=(None,) * len(rungs))
+    first, *others = study.arms
+    return simulate(
+        replace(study, arms=(first, *(replace(arm, against=below) for arm, below in zip(others, rungs, strict=False))))
+    )
+
+
+@cache
 def partners_by_size():
     study = make_study(names=("ResNet, plain", "ViT, plain", "ViT, mixed"), levels=(None,) * 3, sizes=SIZES)
     arms = (study.arms[0], study.arms[1], replace(study.arms[2], against="ViT, plain"))
@@ -224,6 +235,7 @@ SERIES_CASES = {
         long_series,
         depths,
         partners,
+        ladder,
         partners_by_size,
     )
 }

@@ -10,6 +10,7 @@ from series_cases import (
     SERIES_CASES,
     SIZES,
     depths,
+    ladder,
     make_series,
     partners,
     partners_by_size,
@@ -224,6 +225,12 @@ def test_partners_are_named():
     assert "ViT, plain − ResNet-8" in texts
 
 
+def compared_in(drawing):
+    """The pairs of arms whose differences a figure shows, in its order."""
+    means = drawing.data[drawing.data["part"] == "difference"]
+    return list(dict.fromkeys(means["of"]))
+
+
 def test_a_figure_of_differences_for_each_arm_that_others_are_compared_with():
     records, findings = partners()
     with theme():
@@ -232,8 +239,18 @@ def test_a_figure_of_differences_for_each_arm_that_others_are_compared_with():
     assert len(found) > 1
     assert found.keys() == against.keys()
     for reference, drawing in found.items():
-        means = drawing.data[drawing.data["part"] == "difference"]
-        assert set(means["of"]) == {f"{arm} - {reference}" for arm in against[reference]}
+        assert set(compared_in(drawing)) == {f"{arm} - {reference}" for arm in against[reference]}
+
+
+def test_arms_with_which_one_alone_is_compared_share_a_figure_of_differences():
+    records, findings = ladder()
+    with theme():
+        (drawing,) = differences(View(records, findings))
+    rows = findings.comparisons
+    assert compared_in(drawing) == [f"{row.arm} - {row.baseline}" for row in rows.itertuples()]
+    assert len(set(rows["baseline"])) == len(rows)
+    told = [text.replace("\n", " ") for text in texts_of(drawing.figure)]
+    assert {"ViT + warm-up − ViT, bare", "ViT, bare − ResNet-8"} <= set(told)
 
 
 @pytest.mark.parametrize("save", [png, svg])

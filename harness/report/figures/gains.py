@@ -151,7 +151,8 @@ def _shared(names: Sequence[str]) -> str:
 def differences(view: View) -> list[Drawing]:
     """Interval plots of the differences, one for each arm that others are compared with.
 
-    Those between series stand in figures of their own.
+    Arms with which one alone is compared, such as the rungs of a ladder, share a figure, which comes first where it
+    has most rows. Differences between series stand in figures of their own.
     """
     if view.sizes and not view.study.series:
         return []
@@ -160,18 +161,29 @@ def differences(view: View) -> list[Drawing]:
     for row in view.grouped(view.comparisons(view.largest)):
         if (row["arm"], row["baseline"]) not in between:
             found[row["baseline"]].append(row)
-    return [_interval_plot(view, reference, rows) for reference, rows in found.items()]
+    pairs = [rows[0] for rows in found.values() if len(rows) == 1]
+    if len(pairs) < 2:
+        return [_to_one_arm(view, reference, rows) for reference, rows in found.items()]
+    drawn = [_to_one_arm(view, reference, rows) for reference, rows in found.items() if len(rows) > 1]
+    ladder = _interval_plot(view, "between two arms", "the first is better", pairs, list(map(view.compared, pairs)))
+    most = max((len(rows) for rows in found.values()), default=0)
+    return [ladder, *drawn] if len(pairs) > most else [*drawn, ladder]
 
 
-def _interval_plot(view: View, reference: str, rows: list[Row]) -> Drawing:
+def _to_one_arm(view: View, reference: str, rows: list[Row]) -> Drawing:
+    return _interval_plot(view, f"to {reference}", f"better than {reference}", rows, [str(row["arm"]) for row in rows])
+
+
+def _interval_plot(view: View, to: str, right: str, rows: list[Row], names: list[str]) -> Drawing:
+    """`right`: what a difference right of zero means."""
     canvas = Canvas(
-        f"Difference in test accuracy to {reference}{view.at_largest}",
-        f"Mean over paired seeds, {view.level} interval, in points; right of zero: better than {reference}.",
+        f"Difference in test accuracy {to}{view.at_largest}",
+        f"Mean over paired seeds, {view.level} interval, in points; right of zero: {right}.",
         finding=view.finding,
     )
     canvas.axes.axvline(0, color=INK, linewidth=1)
     for place, row in enumerate(rows):
         draw_mean(canvas.axes, place, row, view.looks[row["arm"]], of="difference", along="x")
-    names, values = [str(row["arm"]) for row in rows], [difference(row) for row in rows]
+    values = [difference(row) for row in rows]
     canvas.rows(names, values)
     return canvas.finish("difference (points)", "", [" ".join(pair) for pair in zip(names, values, strict=True)])
