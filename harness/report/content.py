@@ -108,7 +108,8 @@ def facts_of(view: View) -> tuple[str, ...]:
         if arm.name in sizes_of and all(arm.model != model for model, _ in models):
             models.append((arm.model, f"{arm.name} {sizes_of[arm.name]}"))
     made = f"{counted(len(sizes_of), 'arm')}: " if len(models) < len(sizes_of) else ""
-    made += ", ".join(told for _, told in models)
+    names = [told for _, told in models]
+    made += ("; " if any("," in name for name in names) else ", ").join(names)
     if len(models) > _MOST_MODELS:
         known = sorted(row["params"] for row in rows)
         made = f"{len(sizes_of)} arms, {magnitude(known[0])} to {magnitude(known[-1])}"
