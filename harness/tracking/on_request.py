@@ -1,6 +1,7 @@
 """What is done with MLflow when asked for: its interface served on this machine, a kept model registered in it."""
 
 import contextlib
+import json
 import os
 import socket
 import sqlite3
@@ -8,7 +9,6 @@ import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from harness.records.kept_models import ModelFolder
 from harness.spec import InvalidInput
@@ -20,12 +20,19 @@ HOST = "127.0.0.1"  # loopback only: the interface has no access control
 
 _TYPE = "workflowType=machine_learning"  # without it a new browser gets the pages for language models
 
-_CONFIRM_RUNS = {  # sorted by a metric, runs are listed without their launches, which would hide their curves
+_VIEW = "patchbench"
+_CONFIRM_RUNS: dict[str, Any] = {
     "searchFilter": "tags.phase = 'confirm'",
-    "orderByKey": f"metrics.`{VALIDATION}`",
-    "orderByAsc": "false",
-    "compareRunsMode": "CHART",
+    "orderByKey": f"metrics.`{VALIDATION}`",  # by a metric: runs are listed without launches, which hide their curves
+    "orderByAsc": False,
+    "compareRunCharts": [],  # the interface adds one for each metric, under its section
+    "compareRunSections": [
+        {"uuid": name, "name": name, "display": True, "isReordered": False}
+        for name in ("validation", "train", "test", "model", "cost")
+    ],
+    "isAccordionReordered": True,  # otherwise by the alphabet, costs first
 }
+"""A view of an experiment as MLflow's button "Share" keeps it, in a tag."""
 LOADER = "harness.execution.model_export"  # its `_load_pyfunc` reads a model back; nothing in a version is unpickled
 _ARTIFACT = "registered_model"
 
@@ -42,7 +49,12 @@ def serve(results: Path, *, port: int = 5000, say: Say) -> None:
         raise InvalidInput(f"Port {port} on {HOST} is taken or not allowed; choose another.") from error
     try:
         with store.locked():
-            experiments = store.connect(say).search_experiments(order_by=["name"])
+            client = store.connect(say)
+            experiments = [item for item in client.search_experiments(order_by=["name"]) if "/" in item.name]
+            for item in experiments:
+                client.set_experiment_tag(
+                    item.experiment_id, f"mlflow.sharedViewState.{_VIEW}", json.dumps(_CONFIRM_RUNS)
+                )
     except sqlite3.Error as error:
         raise InvalidInput(
             f"{store.place} cannot be read: {error}. Where it is damaged, move it away: `patchbench sync NAME` makes "
@@ -55,11 +67,10 @@ def serve(results: Path, *, port: int = 5000, say: Say) -> None:
     uri = sqlite_url(results / DATABASE)
     os.environ.update({constants.BACKEND_STORE_URI_ENV_VAR: uri, constants.REGISTRY_STORE_URI_ENV_VAR: uri})
     os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = (results / ARTIFACTS).as_uri()
-    base, query = f"http://{HOST}:{port}/#/experiments", urlencode(_CONFIRM_RUNS, quote_via=quote)
+    base = f"http://{HOST}:{port}/#/experiments"
     say(f"MLflow is at {base}?{_TYPE} (Ctrl-C ends it)")
     for item in experiments:
-        if "/" in item.name:
-            say(f"{item.name}: {base}/{item.experiment_id}/runs?{_TYPE}&{query}")
+        say(f"{item.name}: {base}/{item.experiment_id}/runs?{_TYPE}&viewStateShareKey={_VIEW}&compareRunsMode=CHART")
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.run(app, host=HOST, port=port, log_level="error", timeout_graceful_shutdown=2)
 

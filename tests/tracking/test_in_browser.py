@@ -22,6 +22,8 @@ pytestmark = [
 
 NAMES = ("ViT/4 · seed 0 · 55,000 images", "ViT/4 · seed 1 · 55,000 images", "ResNet-8 · seed 0 · 55,000 images")
 
+SECTIONS = ("validation", "train", "test", "model", "cost")  # of charts, in their order
+
 
 @dataclass(frozen=True)
 class Site:
@@ -91,7 +93,9 @@ def test_the_experiment_lists_launches_which_open_to_their_trainings(site: Site)
 @pytest.mark.slow
 def test_the_charts_of_two_arms_show_loss_and_accuracy_by_step(site: Site) -> None:
     site.browser.open(site.link)
-    site.browser.wait_for_texts("Model metrics", *NAMES)
+    site.browser.wait_for_texts("validation", "cost", *NAMES)
+    sections = [line for line in site.browser.text().splitlines() if line in SECTIONS]
+    assert sections == list(SECTIONS)  # not by the alphabet
     for metric in ("train/loss", "validation/loss", "validation/accuracy"):
         search = "document.querySelector('input[placeholder=\"Search metric charts\"]')"
         site.browser.wait_for(f"!!{search}")
