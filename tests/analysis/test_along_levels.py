@@ -49,7 +49,6 @@ def csv(findings: Findings) -> list[str]:
     return [getattr(findings, name).to_csv() for name in FRAMES] + [findings.answer]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("n", [3, 5])
 def test_a_crossing_planted_along_the_levels_is_found_and_covered(n: int) -> None:
     shown = [one for one in crossings(planted, n=n) if one.shown]

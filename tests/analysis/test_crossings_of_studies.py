@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from simulate import REPEATS, at_most, share, study, without_frames
+from simulate import at_most, share, study, without_frames
 from whole_studies import LuckyWorld, searches_of
 
 from harness.analysis.axis import crossing, size_axis
@@ -16,6 +16,7 @@ from harness.spec import Crosses, LogUniform, ResolvedStudy, Search
 SIZES = (500, 2000, 6000, 20_000, 55_000)
 PLACE = 3000
 SEARCHED = Search(space={"learning_rate": LogUniform(low=1e-4, high=1e-2)}, trials=4, repeats=3)
+STUDIES = 120
 CLAIM = Crosses(leader="ResNet-8", follower="ViT/7", statement="a", source="b")
 
 
@@ -44,7 +45,7 @@ def studies(lead: Callable[[int], float]):
     """The crossing of each study and the verdict on the claim that ViT/7 overtakes."""
     of, rng = study({"ViT/7": 7.0, "ViT/14": 14.0}, sizes=SIZES, seeds=6, search=SEARCHED), np.random.default_rng(0)
     axis = size_axis(of, "ViT/7", "ResNet-8")
-    for _ in range(REPEATS):
+    for _ in range(STUDIES):
         found = drawn(of, lead, rng)
         yield crossing(found, axis), judge(CLAIM, found).verdict
 
@@ -52,7 +53,7 @@ def studies(lead: Callable[[int], float]):
 @pytest.mark.slow
 def test_a_crossing_is_covered_over_fresh_searches_seeds_and_images() -> None:
     found = [crossed for crossed, _ in studies(lambda size: 0.012 * math.log(size / PLACE)) if crossed.shown]
-    assert len(found) > REPEATS / 2
+    assert len(found) > STUDIES / 2
     assert 0.01 < share([not crossed.ci_low <= PLACE <= crossed.ci_high for crossed in found]) <= 0.1
 
 
@@ -68,5 +69,5 @@ def test_a_crossing_is_covered_over_fresh_searches_seeds_and_images() -> None:
 )
 def test_a_crossing_that_is_not_there_is_seldom_claimed(lead: Callable[[int], float]) -> None:
     found = list(studies(lead))
-    assert share([crossed.changes > 0 for crossed, _ in found]) <= at_most(0.05, REPEATS)
-    assert share([verdict == "reproduced" for _, verdict in found]) <= at_most(0.05, REPEATS)
+    assert share([crossed.changes > 0 for crossed, _ in found]) <= at_most(0.05, STUDIES)
+    assert share([verdict == "reproduced" for _, verdict in found]) <= at_most(0.05, STUDIES)

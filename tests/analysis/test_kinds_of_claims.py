@@ -312,7 +312,6 @@ def test_verdicts_that_stand_are_those_of_benjamini_and_yekutieli() -> None:
     assert all(map(math.isnan, adjusted([math.nan])))
 
 
-@pytest.mark.slow
 def test_among_claims_of_which_none_is_true_a_verdict_seldom_stands() -> None:
     """Twelve claims a round, by the same runs in part, without any effect: in at most 5 % of rounds does one stand."""
     claims = (better, replace(better, arm="ViT/4"), replace(better, arm="ViT/14"), gains)

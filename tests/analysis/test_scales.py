@@ -83,7 +83,6 @@ def test_the_data_equivalence_is_how_many_times_the_images_are_needed() -> None:
     assert [each.value for each in back.at[1:]] == pytest.approx([1 / FACTOR] * 4, rel=0.05)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("n", [3, 5])
 def test_the_data_equivalence_and_its_change_are_covered(n: int) -> None:
     """Of arms that are straight lines over the logarithm of the images, as is every curve through them."""
@@ -101,7 +100,6 @@ def test_the_data_equivalence_and_its_change_are_covered(n: int) -> None:
     assert 0.01 < 1 - share(trends) <= at_most(0.05, REPEATS)
 
 
-@pytest.mark.slow
 def test_the_change_of_the_ratio_of_errors_is_covered() -> None:
     of, axis = study(ARMS, sizes=SIZES, seeds=3), axis_of(seeds=3)
     signs = [ratio_of_errors(one, axis).sign for one in evidences(of, hungry)]

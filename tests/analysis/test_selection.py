@@ -59,7 +59,6 @@ def test_an_arm_is_level_with_the_best_unless_one_of_the_others_is_clearly_bette
     assert level_with_best(tuple(means), few) == list(means)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("gap", [0.0, 0.002, 0.01])
 def test_the_best_arm_is_among_those_named(gap: float) -> None:
     """Two are best, the others behind by a gap."""
@@ -69,7 +68,6 @@ def test_the_best_arm_is_among_those_named(gap: float) -> None:
     assert 1 - share(hits) <= at_most(0.05, REPEATS)
 
 
-@pytest.mark.slow
 def test_the_interval_of_the_best_gain_holds_after_the_choice() -> None:
     of, gain = study(dict.fromkeys(ARMS), seeds=3), []
     for one in evidences(of, lambda *_: 0.9):

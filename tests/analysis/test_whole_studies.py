@@ -34,7 +34,6 @@ def show(design: Design, rates) -> None:
         Design(**NO_SEARCH, arms=8),
         Design(searches=1, seeds=3),
         Design(),
-        Design(world=lucky(0.4), arms=8),
         Design(world=lucky(0.0, 0.2, 0.4), arms=5),
         Design(world=lucky(0.4, noise_sd=0.02)),
         Design(world=lucky(0.0, 0.4), searches=4, seeds=8),
@@ -99,7 +98,6 @@ def collapse(arm: str, right: np.ndarray, rng: np.random.Generator) -> np.ndarra
         Design(searches=1, seeds=3),
         Design(**NO_SEARCH, arms=8),
         Design(),
-        Design(searches=4, seeds=8, arms=8),
     ],
     ids=str,
 )
