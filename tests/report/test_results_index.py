@@ -130,6 +130,7 @@ def test_a_report_of_anybody_leads_nowhere_else(made, tmp_path, change):
         assert "passwd" not in (results / written).read_text()
 
 
+@pytest.mark.usefixtures("words")
 def test_names_stay_text(tmp_path):
     records, findings = odd_names()
     folder = tmp_path / "results" / "odd" / "laptop"
