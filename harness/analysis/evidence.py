@@ -65,7 +65,7 @@ class Evidence:
     def study(self) -> ResolvedStudy:
         return self.records.study
 
-    @property
+    @cached_property
     def seeds(self) -> tuple[int, ...]:
         """The planned seeds, in the study's order."""
         return tuple(seed for seed in self.study.seeds if seed not in self.left_out)
@@ -158,7 +158,14 @@ class Evidence:
 
     def completed(self, cell: Cell) -> tuple[int, ...]:
         """Seeds of the cell's completed runs, ascending."""
-        return tuple(self.states(cell)["completed"])
+        if cell not in self._completed:
+            self._completed[cell] = tuple(self.states(cell)["completed"])
+        return self._completed[cell]
+
+    @cached_property
+    def _completed(self) -> dict[Cell, tuple[int, ...]]:
+        """What `completed` has told, as every contrast asks for it."""
+        return {}
 
     def unfinished(self, cell: Cell) -> list[str]:
         """The planned runs that did not complete: `seeds 1 and 3 diverged`, `seed 4 missing`."""
@@ -182,8 +189,18 @@ class Evidence:
 
     def values(self, cell: Cell, metric: str, seeds: Iterable[int] | None = None) -> Floats:
         """(n,) values of a column over the given seeds (all completed ones by default); NaN where not measured."""
-        chosen = self.completed(cell) if seeds is None else seeds
-        return np.array([number(self.rows[cell][seed].get(metric)) for seed in chosen], dtype=np.float64)
+        chosen = self.completed(cell) if seeds is None else tuple(seeds)
+        key = (cell, metric, chosen)
+        if key not in self._columns:
+            found = np.array([number(self.rows[cell][seed].get(metric)) for seed in chosen], dtype=np.float64)
+            found.flags.writeable = False
+            self._columns[key] = found
+        return self._columns[key]
+
+    @cached_property
+    def _columns(self) -> dict[tuple[Cell, str, tuple[int, ...]], Floats]:
+        """What `values` has told, as every contrast asks for it."""
+        return {}
 
     def mean(self, cell: Cell, metric: str) -> float:
         """Mean of a column over the completed runs that have it, each search counting once; NaN without any."""

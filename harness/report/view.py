@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,7 @@ class View:
         self.reference = "the reference arm" if self.has_partners else self.study.baseline.name
         """What differences are to."""
 
-    @property
+    @cached_property
     def highlighted(self) -> str:
         """The arm that stands out where all cannot: the one that the answer speaks of, else the best."""
         known = {row["arm"]: row["mean"] for row in self.arms(self.largest)}

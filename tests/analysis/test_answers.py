@@ -16,7 +16,7 @@ from simulate import SAID, records, series_study, study, vit_lead, without_frame
 
 from harness.analysis import analyse
 from harness.analysis.answer import WIRING_TEST, answer
-from harness.analysis.evidence import Evidence
+from harness.analysis.evidence import Evidence, evidence_of
 from harness.analysis.judging import judge
 from harness.records.run_table import load_records
 from harness.spec import (
@@ -91,11 +91,10 @@ def test_every_shipped_study_marks_its_answer(name: str) -> None:
     assert all(shipped(name, scale).answer for scale in SCALES)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parts[-3])
 def test_answers_of_all_kept_results_are_short(path: Path) -> None:
     kept = load_records(path.parent)
-    assert_short(analyse(kept).answer, kept.study)
+    assert_short(answer(evidence_of(kept), {}).text, kept.study)
 
 
 ARMS = {"ViT/4": 4.0, "ViT/7": 7.0, "ViT/14": 14.0}
@@ -218,7 +217,6 @@ def test_an_answer_that_fits_no_more_gives_way_to_the_first_claim() -> None:
     assert analyse(records(of, dict.fromkeys((*ARMS, "ResNet-8"), 0.8) | UP)).answer == "Yes: it holds."
 
 
-@pytest.mark.slow
 def test_what_was_kept_before_answers_were_marked_has_that_of_the_shipped_study() -> None:
     kept = load_records(next(path for path in RESULTS if path.parts[-3] == "patch_size").parent)
     before = replace(kept, study=replace(kept.study, answer=()))

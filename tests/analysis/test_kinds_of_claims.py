@@ -7,7 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from simulate import SAID, THREE, records, series_study, study, verdicts, vit_lead, without_accuracy
+from simulate import (
+    REPEATS,
+    SAID,
+    THREE,
+    at_most,
+    evidences,
+    records,
+    series_study,
+    share,
+    study,
+    verdicts,
+    vit_lead,
+    without_accuracy,
+)
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
@@ -299,15 +312,15 @@ def test_verdicts_that_stand_are_those_of_benjamini_and_yekutieli() -> None:
     assert all(map(math.isnan, adjusted([math.nan])))
 
 
-@pytest.mark.slow
 def test_among_claims_of_which_none_is_true_a_verdict_seldom_stands() -> None:
     """Twelve claims a round, by the same runs in part, without any effect: in at most 5 % of rounds does one stand."""
     claims = (better, replace(better, arm="ViT/4"), replace(better, arm="ViT/14"), gains)
-    rounds = []
-    for seed in range(200):
-        rows = [verdicts(records(study(THREE, claims=claims), flat(), seed=3 * seed + i)) for i in range(3)]
-        rounds.append(min(adjusted([p for table in rows for p in table["p_value"]])) <= 0.05)
-    assert np.mean(rounds) <= 0.05 + 2.6 * math.sqrt(0.05 * 0.95 / 200)
+    simulated = evidences(study(THREE, claims=claims), flat(), seeds=range(3 * REPEATS))
+    stands = [
+        min(adjusted([judge(claim, one).p_value for one in three for claim in claims])) <= 0.05
+        for three in zip(simulated, simulated, simulated, strict=True)
+    ]
+    assert share(stands) <= at_most(0.05, REPEATS)
 
 
 @dataclass(frozen=True, kw_only=True)

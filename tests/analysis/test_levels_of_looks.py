@@ -54,7 +54,6 @@ def test_the_normal_distribution_of_three_looks_spends_what_it_should() -> None:
         assert wrong.mean() == pytest.approx(spent, abs=0.001)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [(3, 5), (3, 4, 5), (3, 5, 8), (5, 8, 12), (3, 10, 30), (10, 15, 22), (3, 4, 40)])
 def test_students_test_of_few_seeds_is_wrong_in_at_most_5_percent_over_all_looks(seeds: tuple[int, ...]) -> None:
     values = np.random.default_rng(len(seeds)).normal(size=(300_000, seeds[-1]))

@@ -132,12 +132,12 @@ def test_the_other_order_has_the_other_sign_and_the_same_pool():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("searches", "seeds", "luck"), [(1, 3, 0.0), (1, 5, 0.0), (3, 6, 0.4), (4, 8, 0.2)])
+@pytest.mark.parametrize(("searches", "seeds", "luck"), [(1, 3, 0.0), (3, 6, 1.0), (4, 8, 0.2)])
 def test_runs_of_one_world_agree_and_their_pool_covers_the_truth(searches: int, seeds: int, luck: float) -> None:
     design = Design(searches=searches, seeds=seeds, world=LuckyWorld(luck=(luck,)), images=1000)
     rng, of, accuracies = np.random.default_rng(seeds), replace(design.study(), claims=()), stairs(design.arms)
     alarms, single, covered = [], [], []
-    for _ in range(300):
+    for _ in range(100):
         one, two = draw_twice(of, accuracies, design.world, design.images, rng)
         found = replication(one, two).contrasts
         alarms.append((found["p_holm"] < 0.05).any())
@@ -145,6 +145,6 @@ def test_runs_of_one_world_agree_and_their_pool_covers_the_truth(searches: int, 
         truth = np.array([accuracies[arm] - accuracies["ResNet-8"] for arm in found["arm"]])
         covered += ((found["pooled_low"] <= truth) & (truth <= found["pooled_high"])).tolist()
     print(f"\n{searches} x {seeds}: any {np.mean(alarms):.3f}, each {np.mean(single):.3f}, pool {np.mean(covered):.4f}")
-    assert np.mean(alarms) <= at_most(0.05, 300)
-    assert np.mean(single) <= at_most(0.05, 300)
+    assert np.mean(alarms) <= at_most(0.05, 100)
+    assert np.mean(single) <= at_most(0.05, 100)
     assert np.mean(covered) >= 0.95 - 0.015 - 0.02

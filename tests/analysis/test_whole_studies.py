@@ -4,29 +4,18 @@ With `-s` each design prints its rates in percent: coverage of differences and o
 intervals of width zero, and false decisions per claim.
 """
 
-import gc
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from simulate import at_most, records
+from simulate import REPEATS, at_most, records
 from whole_studies import BASELINE, Design, LuckyWorld, draw, rates_of
 
 from harness.analysis import analyse
 from harness.analysis.judging import claims_table
 from harness.analysis.learning import mixture_warnings
 
-STUDIES = 500
 NO_SEARCH = {"searches": 1, "seeds": 5}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _frozen_objects() -> Iterator[None]:
-    """Statsmodels collects garbage at each correction, which takes long among all that pytest has loaded."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def lucky(*luck: float, **more: float) -> LuckyWorld:
@@ -45,26 +34,23 @@ def show(design: Design, rates) -> None:
         Design(**NO_SEARCH, arms=8),
         Design(searches=1, seeds=3),
         Design(),
-        Design(world=lucky(0.2)),
-        Design(world=lucky(0.4)),
-        Design(world=lucky(0.4), arms=8),
         Design(world=lucky(0.0, 0.2, 0.4), arms=5),
-        Design(world=lucky(0.4, noise_sd=0.02)),
-        Design(world=lucky(0.4), searches=4, seeds=8),
-        Design(world=lucky(0.0, 0.4), searches=4, seeds=8),
-        Design(world=lucky(0.4), images=10_000),
+        Design(world=lucky(1.0)),
+        Design(world=lucky(1.0, noise_sd=0.02)),
+        Design(world=lucky(0.0, 1.0), searches=4, seeds=8),
         Design(**NO_SEARCH, resplit=True),
-        Design(world=lucky(0.4), resplit=True),
+        Design(world=lucky(1.0), resplit=True),
     ],
     ids=str,
 )
 def test_intervals_cover_and_verdicts_are_seldom_false(design: Design) -> None:
-    rates = rates_of(design, studies=STUDIES, seed=1)
+    """Seeds of one search, taken for independent, decide too often where searches differ by a point."""
+    rates = rates_of(design, studies=REPEATS, seed=1)
     show(design, rates)
-    error = 2.6 * np.sqrt(0.05 * 0.95 / STUDIES)
+    error = 2.6 * np.sqrt(0.05 * 0.95 / REPEATS)
     assert rates.covered == pytest.approx(0.95, abs=0.015 + error / np.sqrt(2))
     assert rates.own_covered == pytest.approx(0.95, abs=0.015 + error / np.sqrt(2))
-    assert max(rates.decided.values()) <= at_most(0.05, STUDIES)
+    assert max(rates.decided.values()) <= at_most(0.05, REPEATS)
     assert rates.empty == 0
 
 
@@ -74,7 +60,6 @@ def test_intervals_cover_and_verdicts_are_seldom_false(design: Design) -> None:
     [
         Design(**NO_SEARCH, images=50),
         Design(**NO_SEARCH, images=200),
-        Design(world=lucky(0.4), images=50),
         Design(world=lucky(0.4), images=200),
         Design(world=lucky(0.4, noise_sd=0.02, arm_image_sd=0.1), images=200),
         Design(**NO_SEARCH, images=200, start=0.98),
@@ -83,10 +68,10 @@ def test_intervals_cover_and_verdicts_are_seldom_false(design: Design) -> None:
     ids=str,
 )
 def test_small_test_sets_and_arms_that_are_nearly_always_right_decide_no_more(design: Design) -> None:
-    rates = rates_of(design, studies=STUDIES, seed=2)
+    rates = rates_of(design, studies=REPEATS, seed=2)
     show(design, rates)
     assert rates.covered >= 0.95 - 0.015 - 0.02
-    assert max(rates.decided.values()) <= (0.0 if design.images < 100 else at_most(0.05, STUDIES))
+    assert max(rates.decided.values()) <= (0.0 if design.images < 100 else at_most(0.05, REPEATS))
     assert rates.empty == 0
 
 
@@ -113,24 +98,21 @@ def collapse(arm: str, right: np.ndarray, rng: np.random.Generator) -> np.ndarra
     "design",
     [
         Design(searches=1, seeds=3),
-        Design(**NO_SEARCH),
         Design(**NO_SEARCH, arms=8),
         Design(),
-        Design(arms=8),
-        Design(searches=4, seeds=8, arms=8),
     ],
     ids=str,
 )
 def test_one_seed_that_collapses_decides_nothing_and_is_named(design: Design) -> None:
-    rates = rates_of(design, studies=200, seed=4, change=collapse)
+    rates = rates_of(design, studies=100, seed=4, change=collapse)
     show(design, rates)
     assert max(rates.decided["better-1"], rates.decided["gains_more-4"], rates.decided["monotone-5"]) <= 0.05
     of, rng, named = design.study(), np.random.default_rng(5), 0
-    for _ in range(100):
+    for _ in range(40):
         drawn = draw(of, design.accuracies, design.world, design.images, rng, collapse)
         named += any(text.startswith("ViT/1: seed ") for text in mixture_warnings(drawn))
-    print(f"named in {named} of 100")
-    assert named >= (80 if design.seeds == 3 else 95)
+    print(f"named in {named} of 40")
+    assert named >= (32 if design.seeds == 3 else 38)
 
 
 @pytest.mark.parametrize("design", [Design(**NO_SEARCH), Design()], ids=str)

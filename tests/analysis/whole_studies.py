@@ -15,7 +15,7 @@ from scipy import stats
 from simulate import study, without_frames
 
 from harness.analysis.evidence import Evidence
-from harness.analysis.judging import claims_table
+from harness.analysis.judging import judge
 from harness.records.run_table import TRIAL_COLUMNS, with_columns
 from harness.spec import DataSpec, LogUniform, ResolvedStudy, Search
 from harness.spec.claims import Better, Claim, Equivalent, GainsMore, Monotone
@@ -167,6 +167,7 @@ class Rates:
 def rates_of(design: Design, *, studies: int, seed: int, **more: Any) -> Rates:
     """Draw studies of a design and count; `more` goes to `draw`."""
     rng, of, accuracies = np.random.default_rng(seed), design.study(), design.accuracies
+    names = {f"{claim.type}-{i}": claim for i, claim in enumerate(of.claims, start=1)}
     covered, own, widths, empty = [], [], [], 0
     decided, reproduced = Counter[str](), Counter[str]()
     for _ in range(studies):
@@ -180,10 +181,10 @@ def rates_of(design: Design, *, studies: int, seed: int, **more: Any) -> Rates:
         for arm, truth in accuracies.items():
             found = drawn.contrast({(arm, None): 1.0})
             own += [found.ci_low <= truth <= found.ci_high] if np.isfinite(found.ci_low) else []
-        for claim, verdict in claims_table(drawn)[["claim", "verdict"]].itertuples(index=False):
-            decided[claim] += verdict != "inconclusive"
-            reproduced[claim] += verdict == "reproduced"
-    names = [f"{claim.type}-{i}" for i, claim in enumerate(of.claims, start=1)]
+        for name, claim in names.items():
+            verdict = judge(claim, drawn).verdict
+            decided[name] += verdict != "inconclusive"
+            reproduced[name] += verdict == "reproduced"
     return Rates(
         studies=studies,
         covered=float(np.mean(covered)) if covered else np.nan,

@@ -195,7 +195,7 @@ def specs(draw):
     )
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(specs(), st.integers(1, 15), st.integers(1, 4))
 def test_multiply_accumulates_are_those_of_the_formula(spec, grid, channels):
     """Whatever the grid: one token, odd, not a multiple of the window, smaller than it."""

@@ -3,7 +3,7 @@
 import pytest
 from report_cases import CASES
 
-from harness.report import write_report
+from harness.report import content, write_report
 
 
 @pytest.fixture(scope="session", params=sorted(CASES))
@@ -12,9 +12,22 @@ def case(request):
     return CASES[request.param]()
 
 
-@pytest.fixture(scope="session", params=["gaps", "nothing", "odd_names", "one_arm", "thirty_long", "two_factors"])
+@pytest.fixture(scope="session", params=["gaps", "nothing", "odd_names", "thirty_long", "two_factors"])
 def written(request, tmp_path_factory):
     """The folder of a report."""
     folder = tmp_path_factory.mktemp("report")
     write_report(*CASES[request.param](), folder)
     return folder
+
+
+@pytest.fixture
+def words(monkeypatch):
+    """Figures are laid out and described, and their files hold nothing: making those takes most of a report's time."""
+    monkeypatch.setattr(content, "png", lambda figure, **_: b"")
+
+
+@pytest.fixture
+def main_figure_alone(words, monkeypatch):
+    """Of the figures the first alone is laid out, for tests of what stands beside them."""
+    every = content.drawn
+    monkeypatch.setattr(content, "drawn", lambda view: every(view, most=1))

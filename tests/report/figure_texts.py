@@ -36,6 +36,12 @@ def collisions(figure):
     return outside + pairs
 
 
+def figure_of(name, records, findings):
+    """One of the figures that apply; those after it are not drawn."""
+    with theme():
+        return next(drawing.figure for found, _, drawing in drawings(View(records, findings)) if found == name)
+
+
 def figures_of(records, findings):
     """Every figure that applies, by its name, the main figure first."""
     with theme():

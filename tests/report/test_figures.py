@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 import numpy as np
 import pytest
-from figure_texts import collisions, figures_of
+from figure_texts import collisions, figure_of, figures_of
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from report_cases import CASES, gaps, make_study, simulate, single, two_factors
@@ -66,7 +66,7 @@ def test_nothing_finished_has_no_figures():
 
 def test_every_seed_is_drawn():
     records, findings = single()
-    axes = figures_of(records, findings)["accuracy_by_level"].axes[0]
+    axes = figure_of("accuracy_by_level", records, findings).axes[0]
     drawn = {round(float(y), 6) for line in axes.lines for y in line.get_ydata()}
     of_arms = records.runs[~records.runs["is_baseline"]]
     assert len(of_arms) == 9
@@ -93,7 +93,7 @@ def test_the_law_that_is_drawn_is_the_law_that_was_fitted(d):
     """Known parameters; and the shift, which only six sizes or more have, moves the curve by tens of points."""
     records, findings = two_factors()
     known = {"a": 40.0, "b": 0.6, "c": 0.05, "d": d}
-    figure = figures_of(records, replace(findings, laws=findings.laws.assign(**known)))["accuracy_by_size"]
+    figure = figure_of("accuracy_by_size", records, replace(findings, laws=findings.laws.assign(**known)))
     curves = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 60]
     assert len(curves) == 3
     for curve in curves:
@@ -110,7 +110,7 @@ def test_a_law_fitted_to_six_sizes_is_drawn_through_them():
     known = {"a": 40.0, "b": 0.6, "c": 0.05, "d": 3_000.0}
     fitted = fit_law(np.stack([sizes, 1 - law_by_hand(sizes, **known) / 100], axis=1))
     laws = findings.laws.assign(**dict(zip(("a", "b", "c", "d", "r2"), fitted, strict=True)))
-    axes = figures_of(records, replace(findings, laws=laws))["accuracy_by_size"].axes[0]
+    axes = figure_of("accuracy_by_size", records, replace(findings, laws=laws)).axes[0]
     curves = [line for line in axes.lines if len(line.get_xdata()) == 60]
     for n, drawn in zip(curves[0].get_xdata(), curves[0].get_ydata(), strict=True):
         assert float(drawn) == pytest.approx(law_by_hand(float(n), **known), abs=0.1)
@@ -127,7 +127,7 @@ def test_settings_of_matplotlib_and_numpy_are_not_drawn():
         {"savefig.bbox": "tight", "font.size": 30, "svg.fonttype": "none", "lines.antialiased": False},
     ):
         with mpl.rc_context(settings), np.printoptions(legacy="1.13" if settings else False):
-            figure = figures_of(*single())["differences"]
+            figure = figure_of("differences", *single())
             bytes_of.append((png(figure), svg(figure)))
             assert all(mpl.rcParams[name] == value for name, value in settings.items())
     assert bytes_of[0] == bytes_of[1]
@@ -148,7 +148,7 @@ def test_the_text_of_the_learning_curves_ends_where_they_are_drawn_to_end():
 
 
 def test_an_arm_without_interval_has_no_bar():
-    axes = figures_of(*gaps())["differences"].axes[0]
+    axes = figure_of("differences", *gaps()).axes[0]
     bars = [line for line in axes.lines if len(set(line.get_ydata())) == 1 and len(line.get_xdata()) == 2]
     assert [float(line.get_ydata()[0]) for line in bars] == [0.0]  # ViT/14; ViT/7 has 2 seeds, ViT/4 none
 
@@ -177,7 +177,7 @@ def test_geometric_levels(levels, geometric):
 
 @pytest.mark.parametrize("save", [png, svg])
 def test_bytes_repeat(save):
-    first, second = (save(figures_of(*two_factors())["accuracy_by_size"]) for _ in range(2))
+    first, second = (save(figure_of("accuracy_by_size", *two_factors())) for _ in range(2))
     assert first == second
     assert b"Date" not in first
     assert b"matplotlib.org" not in first[-2000:]
@@ -186,7 +186,7 @@ def test_bytes_repeat(save):
 def test_a_shorter_svg_is_the_same_drawing():
     """Every path and every place, as matplotlib writes them and as the report keeps them."""
     with theme(), io.BytesIO() as buffer:
-        figure = figures_of(*two_factors())["accuracy_by_size"]
+        figure = figure_of("accuracy_by_size", *two_factors())
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
         drawn, kept = buffer.getvalue(), svg(figure)
     assert len(kept) < 0.8 * len(drawn)
@@ -227,7 +227,7 @@ def test_settings_are_as_before():
     backend = mpl.rcParams._get("backend")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        png(figures_of(*single())["differences"])
+        png(figure_of("differences", *single()))
     assert dict(mpl.rcParams) == before
     assert mpl.rcParams._get("backend") == backend
 
@@ -296,7 +296,7 @@ def test_the_main_figure_is_the_one_that_the_study_names_and_says_the_finding():
 def test_the_axis_of_the_levels_has_their_unit():
     records, findings = single()
     for unit, label in (("px", "patch size (px)"), ("", "patch size")):
-        figure = figures_of(records, replace(findings, unit=unit))["accuracy_by_level"]
+        figure = figure_of("accuracy_by_level", records, replace(findings, unit=unit))
         assert [axes.get_xlabel() for axes in figure.axes] == [label]
 
 
@@ -338,7 +338,7 @@ def test_costs_that_do_not_vary_have_no_figure():
 
 def test_of_many_arms_one_stands_out_and_names_cover_no_dot():
     records, findings = CASES["thirty_numbers"]()
-    figure = figures_of(records, replace(findings, answer_arms=("ViT-d7",)))["accuracy_by_macs"]
+    figure = figure_of("accuracy_by_macs", records, replace(findings, answer_arms=("ViT-d7",)))
     axes = figure.axes[0]
     colours = {
         line.get_label().partition("\t")[2]: line.get_color()

@@ -22,7 +22,7 @@ from harness.records.insides import (
     read_insides,
     write_insides,
 )
-from harness.report import write_report
+from harness.report import figures, write_report
 from harness.report.figures import PICTURES, drawings
 from harness.report.style import theme
 from harness.report.view import View
@@ -75,7 +75,9 @@ def case(simulated=single, **fields):
 
 
 def drawn(records, findings):
-    with theme():
+    """The figures of the section, by their names; no others are drawn."""
+    with theme(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "PICTURES", {"inside": PICTURES["inside"]})
         found = drawings(View(records, findings))
         return {name: drawing for name, section, drawing in found if section == "inside"}
 
@@ -137,7 +139,7 @@ def test_models_of_runs_that_the_report_lacks_are_left_out():
     assert [seen.arm for seen in shown] == ["ResNet-8", "ViT/4"]
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("words")
 def test_the_report_has_a_section_of_them(tmp_path: Path):
     records, findings = case()
     written = write_report(records, findings, tmp_path)

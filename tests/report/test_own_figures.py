@@ -41,6 +41,7 @@ def drawn(folder: Path, *functions: Any) -> StudyRecords:
     return replace(records, provenance=records.provenance | {KEY: draw_own(functions, evidence_of(records), folder)})
 
 
+@pytest.mark.usefixtures("main_figure_alone")
 def test_a_figure_is_kept_with_its_caption_and_stands_last_in_the_report(tmp_path: Path) -> None:
     records = drawn(tmp_path, losses, by_pyplot)
     assert plt.get_fignums() == []

@@ -10,7 +10,7 @@ from report_cases import gaps, odd_names, single, two_factors
 from statsmodels.stats.multitest import multipletests
 
 from harness.records.study_file import write_study
-from harness.report import write_index, write_report
+from harness.report import content, write_index, write_report
 from harness.report.index import CLOSE, OPEN, entries_of, forest
 from harness.spec.verdicts import VERDICTS, called
 
@@ -19,14 +19,16 @@ from harness.spec.verdicts import VERDICTS, called
 def made(tmp_path_factory):
     """A results folder with two studies, one with a damaged report, one only begun, and things that are no studies."""
     results = tmp_path_factory.mktemp("index") / "results"
-    for name, scale, (records, findings) in (
-        ("patch_size", "laptop", single()),
-        ("dataset_size", "gpu", two_factors()),
-        ("dataset_size", "smoke", gaps()),
-    ):
-        folder = results / name / scale
-        write_study(folder, records.study, {})
-        write_report(records, findings, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(content, "png", lambda figure, **_: b"a picture")
+        for name, scale, (records, findings) in (
+            ("patch_size", "laptop", single()),
+            ("dataset_size", "gpu", two_factors()),
+            ("dataset_size", "smoke", gaps()),
+        ):
+            folder = results / name / scale
+            write_study(folder, records.study, {})
+            write_report(records, findings, folder)
     write_study(results / "depth" / "laptop", single()[0].study, {})
     write_study(results / "pooling" / "laptop", single()[0].study, {})
     (results / "pooling" / "laptop" / "report.json").write_text("[1, 2")
@@ -128,6 +130,7 @@ def test_a_report_of_anybody_leads_nowhere_else(made, tmp_path, change):
         assert "passwd" not in (results / written).read_text()
 
 
+@pytest.mark.usefixtures("words")
 def test_names_stay_text(tmp_path):
     records, findings = odd_names()
     folder = tmp_path / "results" / "odd" / "laptop"

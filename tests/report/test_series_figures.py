@@ -1,10 +1,11 @@
 """Figures of studies with series, with partners and with tests on moved images."""
 
 from dataclasses import replace
+from functools import cache
 
 import pandas as pd
 import pytest
-from figure_texts import collisions, figures_of
+from figure_texts import collisions
 from report_cases import make_study
 from series_cases import (
     SERIES_CASES,
@@ -36,11 +37,17 @@ def drawn_by(draw, records, findings):
         return draw(View(records, findings)).figure
 
 
+@cache
+def drawings_of(case):
+    """All drawings of one of the simulated studies, by name."""
+    with theme():
+        return {name: drawing for name, _, drawing in drawings(View(*SERIES_CASES[case]()))}
+
+
 @pytest.fixture(scope="module", params=sorted(SERIES_CASES))
 def drawn(request):
     """The drawings of each simulated study in turn."""
-    with theme():
-        return {name: drawing for name, _, drawing in drawings(View(*SERIES_CASES[request.param]()))}
+    return drawings_of(request.param)
 
 
 def is_grey(colour):
@@ -71,17 +78,17 @@ def test_descriptions_have_numbers(drawn):
         assert "nan" not in drawing.text.lower().split(), name
 
 
-@pytest.mark.slow
 def test_which_figures_a_study_with_series_has():
-    names = list(figures_of(*two_series_by_size()))
+    names = list(drawings_of("two_series_by_size"))
     assert names[:4] == ["lead_by_size", "accuracy_by_level", "gap_by_level", "difference_map"]
     assert {"differences", "accuracy_by_shift"} <= set(names)
     assert not {"accuracy_by_size", "gap_by_size"} & set(names)
-    assert "difference_map" not in figures_of(*two_series())
-    assert "accuracy_by_shift" not in figures_of(*depths())
     records, findings = two_series()
     alone = replace(findings, comparisons=findings.comparisons.iloc[:0])
-    assert "gap_by_level" not in figures_of(records, alone)
+    with theme():
+        assert difference_map(View(records, findings)) is None
+        assert accuracy_by_shift(View(*depths())) is None
+        assert gap_by_level(View(records, alone)) is None
 
 
 def test_a_series_has_one_colour_and_marker_and_a_dash_per_level():

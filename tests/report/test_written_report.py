@@ -8,24 +8,19 @@ from itertools import pairwise
 
 import pandas as pd
 import pytest
-from figure_texts import figures_of
 from html_page import Page
 from report_cases import gaps, make_study, more_claims, odd_names, simulate, single, two_factors
 
 from harness.analysis import analyse
 from harness.records import csv_text
-from harness.report import content, origin_tables, result_tables, write_report
+from harness.report import origin_tables, result_tables, write_report
 from harness.report.content import content_of
+from harness.report.figures import drawings
 from harness.report.page import markdown, page
+from harness.report.style import theme
 from harness.report.view import View
 from harness.spec import Better
 from harness.spec.verdicts import KINDS, SYMBOLS, VERDICTS
-
-
-@pytest.fixture
-def words(monkeypatch):
-    """Figures are laid out and described, and their files hold nothing: making those takes most of a report's time."""
-    monkeypatch.setattr(content, "png", lambda figure, **_: b"")
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +87,8 @@ def test_captions_and_notes_say_what_the_numbers_cover():
         in result_tables.arms_table(View(*two_factors())).note
     )
     for case in (single, two_factors):
-        figure = next(iter(figures_of(*case()).values()))
+        with theme():
+            _, _, (_, _, figure, _) = next(drawings(View(*case())))
         assert "over seeds and test images" in " ".join(" ".join(text.get_text().split()) for text in figure.texts)
 
 
@@ -109,7 +105,7 @@ def test_order_of_the_report():
     assert "after results had been seen" not in page(content_of(records, findings))
 
 
-@pytest.mark.usefixtures("words")
+@pytest.mark.usefixtures("main_figure_alone")
 def test_gaps_are_told():
     text = page(content_of(*gaps()))
     assert "2 of 5" in text
@@ -139,8 +135,9 @@ def test_markdown_escapes(tmp_path):
             assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("words")
 def test_same_bytes_twice_and_old_figures_removed(tmp_path):
+    """Those of figures: `test_bytes_repeat`."""
     first = write_report(*two_factors(), tmp_path)
     before = {path: path.read_bytes() for path in first}
     assert write_report(*two_factors(), tmp_path) == first
@@ -165,7 +162,7 @@ def test_csv_cells_are_no_formulas():
     assert [row[1] for row in rows[1:4]] == ["-0.1", "0.3333333333", ""]
 
 
-@pytest.mark.usefixtures("words")
+@pytest.mark.usefixtures("main_figure_alone")
 def test_csv_files_have_the_contract_columns(tmp_path):
     records, findings = single()
     write_report(records, findings, tmp_path)
@@ -173,7 +170,7 @@ def test_csv_files_have_the_contract_columns(tmp_path):
     assert list(pd.read_csv(tmp_path / "claims.csv").columns) == list(findings.claims.columns)
 
 
-@pytest.mark.usefixtures("words")
+@pytest.mark.usefixtures("main_figure_alone")
 def test_claims_show_verdict_in_words_and_estimate_in_its_unit():
     records, findings = simulate(make_study(claims=more_claims()))
     text = page(content_of(records, findings))
@@ -183,7 +180,7 @@ def test_claims_show_verdict_in_words_and_estimate_in_its_unit():
     assert "×0.0123 [×0.004, ×0.02]" in text
 
 
-@pytest.mark.usefixtures("words")
+@pytest.mark.usefixtures("main_figure_alone")
 @pytest.mark.parametrize(("kind", "told"), KINDS.items())
 def test_every_verdict_of_every_kind_has_its_badge(kind, told):
     claim = Better(statement="It is.", source="a test", arm="ViT/7", than="ResNet-8")
@@ -202,7 +199,7 @@ def test_every_verdict_of_every_kind_has_its_badge(kind, told):
     assert "? 1 inconclusive (1 for lost runs)" in markdown(made)
 
 
-@pytest.mark.usefixtures("words")
+@pytest.mark.usefixtures("main_figure_alone")
 def test_negative_numbers_have_one_sign(tmp_path):
     records, _ = gaps()
     findings = analyse(records)
@@ -216,7 +213,7 @@ def test_negative_numbers_have_one_sign(tmp_path):
     assert pd.read_csv(tmp_path / "claims.csv")["estimate"].dtype == float
 
 
-@pytest.mark.usefixtures("words")
+@pytest.mark.usefixtures("main_figure_alone")
 def test_changes_and_provenance():
     records, findings = simulate(make_study(changes_after_first_look=("More updates: 100 hid the effect.",)))
     text = page(content_of(records, findings))
@@ -259,7 +256,7 @@ def test_from_analysed_records(take, tmp_path):
     assert len(parsed.all("img")) == len([path for path in paths if path.suffix == ".png"]) >= 4
 
 
-@pytest.mark.usefixtures("words")
+@pytest.mark.usefixtures("main_figure_alone")
 def test_colours_have_contrast():
     text = page(content_of(*single()))
     light, dark = (

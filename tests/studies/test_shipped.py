@@ -4,15 +4,16 @@ import ast
 import importlib
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 
-from harness.execution.plan import Cell, make_plan
+from harness.execution.plan import Cell, Plan, make_plan
 from harness.models import build, macs_per_image
 from harness.records.runs import RunFolder
-from harness.spec import SCALES, find_study, study_names
+from harness.spec import SCALES, ResolvedStudy, find_study, study_names
 from harness.training import WorkerSettings
 from harness.training.perform import perform
 
@@ -23,6 +24,16 @@ AXES = {
     "patch_size", "pooling", "position_embedding", "pretraining", "receptive_field", "recipe", "soft_bias",
     "transfer", "translation",
 }  # fmt: skip
+
+
+@cache
+def resolved(name: str, scale: str) -> ResolvedStudy:
+    return find_study(name)[1].resolve(name, scale)
+
+
+@cache
+def plan_of(name: str, scale: str) -> Plan:
+    return make_plan(resolved(name, scale))
 
 
 def test_every_axis_has_its_study() -> None:
@@ -37,7 +48,7 @@ def test_a_study_says_what_it_asks_and_costs(name: str) -> None:
     assert study.scales["smoke"].minutes <= 1
     assert study.scales["laptop"].minutes <= (120 if name == "data_scale" else 45)
     for scale in SCALES:
-        assert study.resolve(name, scale).claims, "a study without claims puts nothing to the test"
+        assert resolved(name, scale).claims, "a study without claims puts nothing to the test"
 
 
 @pytest.mark.parametrize("name", study_names())
@@ -56,26 +67,34 @@ def test_the_docstring_states_source_expectation_and_the_cost_of_the_file(name: 
 
 @pytest.mark.parametrize(("name", "scale"), EVERY)
 def test_every_arm_is_planned_and_builds(name: str, scale: str) -> None:
-    plan = make_plan(find_study(name)[1].resolve(name, scale))
+    plan = plan_of(name, scale)
     assert plan.study.baseline.model.kind == "resnet"
     assert len({cell.seeds for cell in plan.cells}) == 1
     assert len(plan.study.seeds) >= 3
     assert len({cell.trials for cell in plan.cells}) == 1
     for cell in {cell.arm.name: cell for cell in plan.cells}.values():
-        assert cell.data.image_size is not None
+        assert parameters_of(cell) > 1000
+
+
+MADE: dict[str, int] = {}
+"""Parameters of the models that were built; many arms have the same one."""
+
+
+def parameters_of(cell: Cell) -> int:
+    """The number of parameters of a cell's model, which is built for it."""
+    assert cell.data.image_size is not None
+    size, facts = cell.data.image_size, cell.facts
+    key = repr((cell.arm.model, size, facts.channels, facts.classes))
+    if key not in MADE:
         with torch.device("meta"):
-            model = build(
-                cell.arm.model,
-                image_size=cell.data.image_size,
-                channels=cell.facts.channels,
-                classes=cell.facts.classes,
-            )
-        assert sum(parameter.numel() for parameter in model.parameters()) > 1000
+            model = build(cell.arm.model, image_size=size, channels=facts.channels, classes=facts.classes)
+        MADE[key] = sum(parameter.numel() for parameter in model.parameters())
+    return MADE[key]
 
 
 @pytest.mark.parametrize("name", study_names())
 def test_every_arm_takes_an_update(name: str, tmp_path: Path) -> None:
-    plan = make_plan(find_study(name)[1].resolve(name, "smoke"))
+    plan = plan_of(name, "smoke")
     cells: dict[str, Cell] = {cell.arm.name: cell for cell in plan.cells}
     for cell in cells.values():
         short = replace(cell, recipe=replace(cell.recipe, updates=1))
@@ -87,7 +106,7 @@ def test_every_arm_takes_an_update(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_models_of_compute_cost_what_their_level_says(scale: str) -> None:
-    for cell in make_plan(find_study("compute")[1].resolve("compute", scale)).cells:
+    for cell in plan_of("compute", scale).cells:
         assert cell.data.image_size is not None
         macs = macs_per_image(
             cell.arm.model,
@@ -99,7 +118,7 @@ def test_the_models_of_compute_cost_what_their_level_says(scale: str) -> None:
 
 
 def test_locality_changes_nothing_but_where_patches_lie() -> None:
-    study = find_study("locality")[1].resolve("locality", "laptop")
+    study = resolved("locality", "laptop")
     for arm in study.arms:
         other = study.against(arm)
         assert study.recipe_of(arm) == study.recipe_of(other)
@@ -116,8 +135,8 @@ def test_trials_at_scale_laptop_are_at_least_half_as_long_as_the_training(name: 
 
     A training that is longer only to see each of its images once may be longer than that: its images are fresh ones.
     """
-    study = find_study(name)[1].resolve(name, "laptop")
-    for cell in make_plan(study).cells:
+    study = resolved(name, "laptop")
+    for cell in plan_of(name, "laptop").cells:
         assert cell.recipe.updates is not None
         shared = study.recipe_of(cell.arm).updates or 0
         passes = cell.recipe.updates * cell.recipe.batch_size / cell.key[1]
@@ -128,7 +147,7 @@ def test_trials_at_scale_laptop_are_at_least_half_as_long_as_the_training(name: 
 @pytest.mark.parametrize("scale", ["laptop", "gpu"])
 @pytest.mark.parametrize("name", study_names())
 def test_every_search_has_settings_of_its_own_and_as_many_seeds_as_the_others(name: str, scale: str) -> None:
-    study = find_study(name)[1].resolve(name, scale)
+    study = resolved(name, scale)
     assert study.search.sampler == "qmc"
     assert study.search.repeats >= 3
     assert 1 + study.search.repeats * (study.search.trials - 1) >= 5  # settings that an arm tries

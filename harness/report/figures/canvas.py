@@ -12,7 +12,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.legend import Legend
@@ -71,6 +71,7 @@ class Canvas:
         self.title, self._height, self._columns = title, height, min(columns, len(panels))
         self._rows = -(-len(panels) // self._columns)
         self.figure = Figure(figsize=(WIDTH, height * self._rows))
+        FigureCanvasAgg(self.figure)  # keeps what measures texts, which a figure without it makes anew for each
         self._corner = self.figure.dpi_scale_trans + ScaledTranslation(0, 1, self.figure.transFigure)  # type: ignore[arg-type]
         self._head = PAD / 2
         heading, note = (finding, f"{title}. {note}") if finding else (title, note)

@@ -49,12 +49,13 @@ def place_labels(labels: Sequence[Label]) -> None:
             annotation_clip=False,
         )
         panel, room = label.axes.bbox.padded(2), label.axes.figure.bbox.padded(-4)
+        at_mark, scale = text.get_window_extent(), label.axes.figure.dpi / 72
         for ring, x, y in _places(label.end):
-            text.set_position((x, y))
-            text.set_horizontalalignment("left" if x > 1 else "right" if x < -1 else "center")
-            box = text.get_window_extent()
+            side, left_of_it = ("left", 0.0) if x > 1 else ("right", 1.0) if x < -1 else ("center", 0.5)
+            box = at_mark.translated(x * scale - left_of_it * at_mark.width, y * scale)
             inside = panel.x0 + 2 < box.x0 and box.x1 <= room.x1 and panel.y0 < box.y0 and box.y1 <= panel.y1
             if inside and not _overlaps(box, taken):
+                text.set(position=(x, y), horizontalalignment=side)
                 taken = np.vstack([taken, box.padded(2).extents])
                 if ring:
                     _draw_stroke(label, x, y)
