@@ -18,7 +18,9 @@ import pytest
 from PIL import Image
 
 from harness import __main__ as program
-from harness.analysis import analyse
+from harness.analysis.answer import answer
+from harness.analysis.evidence import evidence_of
+from harness.analysis.learning import learning_cautions
 from harness.commands import options, results
 from harness.execution.overrides import override
 from harness.execution.plan import make_plan
@@ -92,8 +94,8 @@ def example(tmp_path: Path) -> Path:
     (text,) = fences("python")
     path = tmp_path / "my_depth.py"
     path.write_text(text)
-    for name, content in files_shown(CONTRIBUTING):
-        (tmp_path / name).write_text(content)
+    for name, shown in files_shown(CONTRIBUTING):
+        (tmp_path / name).write_text(shown)
     return path
 
 
@@ -166,7 +168,10 @@ def test_bare_specifications_train(tmp_path: Path) -> None:
 def kept_answer(name: str) -> str:
     """What the results that come with the code say of a study at laptop scale, by today's analysis."""
     kept = ROOT / "results" / name / "laptop"
-    return analyse(load_records(kept)).answer if (kept / "study.json").exists() else "not run yet"
+    if not (kept / "study.json").exists():
+        return "not run yet"
+    evidence = evidence_of(load_records(kept))
+    return answer(evidence, learning_cautions(evidence)).text
 
 
 def row_of(name: str) -> str:

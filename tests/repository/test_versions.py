@@ -77,9 +77,12 @@ def needed(project: dict[str, Any], platform: str, python: str) -> dict[str, set
             continue
         found[name].add(requirement)
         at = environment(platform, python)
-        for inner in requirements_of_installed().get(name, ()):
-            if inner.marker is None or any(inner.marker.evaluate(at | {"extra": e}) for e in requirement.extras | {""}):
-                todo.append(inner)
+        extras_of = [at | {"extra": extra} for extra in requirement.extras | {""}]
+        todo += [
+            inner
+            for inner in requirements_of_installed().get(name, ())
+            if inner.marker is None or any(map(inner.marker.evaluate, extras_of))
+        ]
     return found
 
 
