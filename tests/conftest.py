@@ -70,6 +70,18 @@ def searches_in() -> Callable[[str], dict[str, list[Any]]]:
 
 
 @pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with MLflow's schema: making one takes longer than a small study."""
+    from harness.tracking.store import Store
+
+    results = tmp_path_factory.mktemp("schema")
+    store = Store.of(results)
+    with store.locked():
+        store.connect()
+    return results / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the checkout."""
     return Path(__file__).parents[1]

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis.looks import earlier_look
 from harness.execution.engines import Engine, Hear, Prepared, Rehearsal, processes
 from harness.execution.engines.slots import Room
 from harness.execution.options import Options
@@ -18,7 +17,6 @@ from harness.records import looks
 from harness.records import provenance as origin
 from harness.records.data_facts import KEY, of_provenance
 from harness.records.layout import StudyFolder, pretrained_folder
-from harness.records.run_table import load_records
 from harness.records.study_file import read_study
 from harness.records.write_lock import write_lock
 from harness.spec import InvalidInput, ResolvedStudy, to_plain
@@ -193,6 +191,9 @@ def register(study: ResolvedStudy, folder: Path) -> str:
         if ledger.registered is not None:
             return ledger.registered.preregistered
         if not ledger:
+            from harness.analysis.looks import earlier_look  # these load pandas and scipy, as `plan` need not
+            from harness.records.run_table import load_records
+
             with contextlib.suppress(InvalidInput):  # no tables, or none that can be read
                 looks.append(folder, earlier_look(load_records(folder)))
         entry = looks.registration(study, origin.git_state())

@@ -6,10 +6,8 @@ from dataclasses import replace
 from itertools import chain, count, islice
 from pathlib import Path
 
-from harness.analysis.wording import of_seeds
 from harness.records.files import read_json
 from harness.records.layout import StudyFolder, study_folder
-from harness.records.run_table import load_runs
 from harness.records.study_file import read_study, without_passwords
 from harness.spec import InvalidInput, ResolvedStudy, canonical_json
 from harness.spec.errors import require
@@ -41,6 +39,8 @@ def pooled(study: ResolvedStudy, folder: Path) -> tuple[ResolvedStudy, str]:
     trained = earlier_seeds(study, folder, known=study.seeds)
     note, missing = "", [seed for seed in trained if seed not in study.seeds]
     if missing:
+        from harness.analysis.wording import of_seeds  # which loads scipy, as few studies need
+
         told = f"those of {of_seeds(missing)}, which the study does not declare now, are pooled with its own"
         note = f"Earlier results are not dropped: {told}."
     return replace(study, seeds=tuple(dict.fromkeys((*trained, *study.seeds)))), note
@@ -75,6 +75,8 @@ def _settings(study: ResolvedStudy, name: str) -> str | None:
 
 
 def _published(places: StudyFolder, arms: Iterable[str]) -> Iterator[int]:
+    from harness.records.run_table import load_runs  # which loads pandas
+
     runs = load_runs(places.path)
     yield from runs[runs["arm"].isin(list(arms))]["seed"]
 

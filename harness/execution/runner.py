@@ -108,13 +108,13 @@ class Runner:
         lock.require_free()
         self._cells = open_cells(self._plan, self._folder)
         again = to_train_again(self._finished(), self._folder, self._options)
+        load_shared_libraries()  # meanwhile torch loads where the runs are to be looked at
         prepared = self._look_ahead(again)
         with lock:
             began, provenance = time.monotonic(), provenance_of(self._plan, self._folder, self._options, prepared)
             provenance["preregistered"] = register(study, self._folder)
             write_study(self._places.work, study, provenance)
             self._tidy(again)
-            load_shared_libraries()
             command, note = without_passwords(self._options.command), self._observer.note
             results = self._options.results
             with (

@@ -1,4 +1,4 @@
-"""ResNets (arXiv 1512.03385): the small nets of section 4.2, and torchvision's ResNet-18, -34 and -50.
+"""ResNets (arXiv 1512.03385): the small nets of section 4.2, and (`large_resnet`) torchvision's ResNet-18, -34, -50.
 
 Letters of the shape comments: B images, C channels, r image side in pixels, w width of the first stage, K classes.
 All of them work in both memory formats; `channels_last` is the faster one for convolutions on CPU and GPU.
@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
-from torchvision.models import resnet as torchvision_resnet
 
 from harness.models.family import Family, Inside, Parts
 from harness.spec import ResNetSpec
@@ -64,23 +63,6 @@ class BasicBlock(nn.Module):
         return F.relu(branch + x)
 
 
-class TorchvisionResNet(torchvision_resnet.ResNet):  # type: ignore[misc]  # torchvision publishes no types
-    """torchvision's ResNet: images (B, C, r, r) to logits (B, K); its state dict fits torchvision's where shapes agree.
-
-    The stem `cifar` is one 3x3 convolution of stride 1 without pooling, for small images.
-    """
-
-    def __init__(self, spec: ResNetSpec, *, image_size: int, channels: int, classes: int) -> None:
-        block = torchvision_resnet.Bottleneck if spec.depth == 50 else torchvision_resnet.BasicBlock
-        super().__init__(block, [2, 2, 2, 2] if spec.depth == 18 else [3, 4, 6, 3], num_classes=classes)
-        if spec.stem == "cifar":
-            self.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
-            self.maxpool = nn.Identity()
-        elif channels != 3:
-            self.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
-        nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
-
-
 def _pixels(x: Tensor) -> Tensor:
     """Feature maps (B, C, h, w) as (B, h, w, C), a view.
 
@@ -91,8 +73,11 @@ def _pixels(x: Tensor) -> Tensor:
 
 
 def _build(spec: ResNetSpec, **shape: int) -> nn.Module:
-    model = SmallResNet if spec.depth in SMALL_RESNET_DEPTHS else TorchvisionResNet
-    return model(spec, **shape)
+    if spec.depth in SMALL_RESNET_DEPTHS:
+        return SmallResNet(spec, **shape)
+    from harness.models.large_resnet import LargeResNet  # torchvision takes as long to load as torch
+
+    return LargeResNet(spec, **shape)
 
 
 _BLOCKS = ("stages", "layer1", "layer2", "layer3", "layer4")

@@ -5,27 +5,20 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from harness.__main__ import carry_out, cli, main
 from harness.commands import results
-from harness.tracking.store import Store
+from harness.execution import publish, runner
+from harness.report import content
+from harness.report.figures import drawings
 
 Here = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's schema: making one takes longer than a small study."""
-    results = tmp_path_factory.mktemp("schema")
-    store = Store.of(results)
-    with store.locked():
-        store.connect()
-    return results / "mlflow.db"
 
 
 @pytest.fixture
@@ -35,6 +28,32 @@ def with_database(tmp_path: Path, empty_database: Path) -> Path:
     results.mkdir()
     shutil.copy(empty_database, results)
     return results
+
+
+@pytest.fixture
+def main_figure_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a report's figures the first alone: drawing takes most of the time of a small study."""
+    monkeypatch.setattr(content, "drawings", lambda view: islice(drawings(view), 1))
+
+
+class Nobody:
+    """In place of the mirror into MLflow."""
+
+    def __init__(self, *arguments: object, **named: object) -> None: ...
+    def changed(self, digest: str) -> None: ...
+    def close(self, **named: object) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+@pytest.fixture
+def records_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study that is run leaves its records and tables, but neither a report nor anything in MLflow."""
+    monkeypatch.setattr(runner, "Mirror", Nobody)
+    monkeypatch.setattr(publish, "write_report", lambda records, findings, folder: [])
 
 
 @pytest.fixture

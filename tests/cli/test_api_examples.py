@@ -7,7 +7,7 @@ import pytest
 from harness import api
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("records_only")
 @pytest.mark.parametrize(
     "example",
     [test for test in doctest.DocTestFinder(exclude_empty=True).find(api) if test.examples],

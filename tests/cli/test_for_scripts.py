@@ -124,9 +124,9 @@ def test_compare_needs_neither_torch_nor_mlflow(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_compare_tells_a_program_of_a_replication(tmp_path: Path) -> None:
+def test_compare_tells_a_program_of_a_replication(tmp_path: Path, here: Here) -> None:
     output = tmp_path / "both.html"
-    done = patchbench(KEPT, "compare", "patch_size/laptop", "patch_size/laptop", "--output", str(output), "--json")
+    done = here(KEPT, "compare", "patch_size/laptop", "patch_size/laptop", "--output", str(output), "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["kind"] == "replication"

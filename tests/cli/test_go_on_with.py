@@ -18,6 +18,7 @@ from harness.records.layout import command_line, default_results
 from harness.records.status import _command
 from harness.spec import InvalidInput
 
+pytestmark = pytest.mark.usefixtures("main_figure_only")
 Here = Callable[..., "subprocess.CompletedProcess[str]"]
 
 STUDY = """from harness.spec import *

@@ -16,6 +16,7 @@ import harness
 from harness.data import load
 from harness.records.runs import RunFolder
 
+pytestmark = pytest.mark.usefixtures("main_figure_only")
 Here = Callable[..., "subprocess.CompletedProcess[str]"]
 
 CONTRIBUTING = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()

@@ -12,6 +12,7 @@ import pytest
 
 from harness.records.files import read_json
 
+pytestmark = pytest.mark.usefixtures("main_figure_only")
 Here = Callable[..., "subprocess.CompletedProcess[str]"]
 
 SHORT = ("recipe.updates=20", "recipe.evaluations=2", "data.train_size=100")
@@ -60,7 +61,7 @@ def test_the_examples_are_short() -> None:
 @pytest.mark.slow
 def test_a_claim_of_ones_own(desk: Path, here: Here) -> None:
     results = desk / "results"
-    done = here(results, "run", "my_claim.py", "--scale", "smoke", "--workers", "1", *SHORT, "trials=0")
+    done = here(results, "run", "my_claim.py", "--scale", "smoke", *INLINE, *SHORT, "trials=0")
     assert done.returncode == 0, done.stderr
     folder = results / "my_claim" / "smoke"
     (claim,) = rows(folder / "claims.csv")

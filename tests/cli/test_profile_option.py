@@ -29,6 +29,7 @@ STUDY = Study(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("main_figure_only")
 def test_the_profiles_of_the_runs_trained_are_named(tmp_path: Path, with_database: Path, here: Here) -> None:
     study = tmp_path / "profiled.py"
     study.write_text(STUDY)

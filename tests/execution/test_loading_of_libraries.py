@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 WATCHED = """
@@ -62,3 +63,24 @@ def test_no_library_is_begun_by_two_threads(tmp_path: Path) -> None:
     assert {library: began[library][0] for library in shared} == dict.fromkeys(shared, "MainThread")
     for library in ("pandas", "scipy"):
         assert set(began[library]) == {"MainThread"}
+
+
+@pytest.mark.slow
+def test_a_plan_loads_torch_but_nothing_that_only_a_report_or_a_large_model_needs(tmp_path: Path) -> None:
+    (tmp_path / "blocks.py").write_text(STUDY)
+    images, labels = np.zeros((80, 8, 8), dtype=np.uint8), np.arange(80) % 10
+    np.savez(tmp_path / "set.npz", x_train=images, y_train=labels, x_test=images[:20], y_test=labels[:20])
+    data = ("data.source=npz:set.npz", "data.train_size=40", "data.validation_size=20")  # digits come with scipy
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, "began.json", "plan", "blocks.py", "--scale", "smoke", *data],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    began = json.loads((tmp_path / "began.json").read_text())
+    assert "torch" in began
+    needless = {"alembic", "matplotlib", "mlflow", "optuna", "pandas", "scipy", "seaborn", "sqlalchemy", "torchvision"}
+    assert needless & began.keys() == set()

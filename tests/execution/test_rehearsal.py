@@ -14,7 +14,7 @@ from harness.execution.plan import make_plan
 from harness.execution.progress import open_cells
 from harness.execution.rehearsal import forecast, rehearse
 from harness.execution.runner import Options, run_study
-from harness.models.swin import Swin
+from harness.models.swin_transformer import Swin
 from harness.models.vit import ViT
 from harness.spec import (
     Arm,

@@ -20,7 +20,7 @@ from harness.models import (
     parameters,
 )
 from harness.models.family import parameter_groups
-from harness.models.swin import WindowAttention
+from harness.models.swin_transformer import WindowAttention
 from harness.spec import InvalidInput, Recipe, SwinSpec
 from harness.training.optimizer import build_optimizers
 

@@ -4,12 +4,12 @@ import json
 import re
 import shlex
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -18,12 +18,16 @@ import pytest
 from PIL import Image
 
 from harness import __main__ as program
-from harness.analysis import analyse
-from harness.commands import options
+from harness.analysis.answer import answer
+from harness.analysis.evidence import evidence_of
+from harness.analysis.learning import learning_cautions
+from harness.commands import options, results
 from harness.execution.overrides import override
 from harness.execution.plan import make_plan
 from harness.records.run_table import load_records
 from harness.records.runs import RunFolder
+from harness.report import content
+from harness.report.figures import drawings
 from harness.report.headline import kept_text
 from harness.spec import (
     GROUPS,
@@ -40,7 +44,8 @@ from harness.spec import (
 from harness.training import WorkerSettings
 from harness.training.perform import perform
 
-SHORT = ["recipe.updates=2", "recipe.evaluations=1", "trials=0", "seeds=0,1"]
+SHORT = ["recipe.updates=2", "recipe.evaluations=1", "seeds=0,1"]  # what makes a study of minutes one of seconds
+INLINE = ["--engine", "inline"]  # in the tests' process, which has loaded torch
 
 ROOT = Path(__file__).parents[2]
 README, CONTRIBUTING = ((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
@@ -89,8 +94,8 @@ def example(tmp_path: Path) -> Path:
     (text,) = fences("python")
     path = tmp_path / "my_depth.py"
     path.write_text(text)
-    for name, content in files_shown(CONTRIBUTING):
-        (tmp_path / name).write_text(content)
+    for name, shown in files_shown(CONTRIBUTING):
+        (tmp_path / name).write_text(shown)
     return path
 
 
@@ -163,7 +168,10 @@ def test_bare_specifications_train(tmp_path: Path) -> None:
 def kept_answer(name: str) -> str:
     """What the results that come with the code say of a study at laptop scale, by today's analysis."""
     kept = ROOT / "results" / name / "laptop"
-    return analyse(load_records(kept)).answer if (kept / "study.json").exists() else "not run yet"
+    if not (kept / "study.json").exists():
+        return "not run yet"
+    evidence = evidence_of(load_records(kept))
+    return answer(evidence, learning_cautions(evidence)).text
 
 
 def row_of(name: str) -> str:
@@ -208,7 +216,7 @@ def test_nothing_is_loaded_from_the_network_to_show_it() -> None:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Path:
+def desk(tmp_path: Path, empty_database: Path) -> Path:
     """A folder in which README's lines are typed: its study, photographs, and the laptop results that come with it."""
     from sklearn.datasets import load_digits
 
@@ -217,8 +225,10 @@ def desk(tmp_path: Path) -> Path:
     (folder / "my_depth.py").write_text(fences("python")[0])
     for name in ("patch_size", "dataset_size", "data_vs_bias"):
         shutil.copytree(ROOT / "results" / name / "laptop", folder / "results" / name / "laptop")
+    shutil.copy(ROOT / "results" / "headline.npz", folder / "results")  # sample images, or a process is asked for them
+    shutil.copy(empty_database, folder / "results")
     digits = load_digits()
-    for number, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+    for number, (image, label) in enumerate(zip(digits.images[:300], digits.target[:300], strict=True)):
         place = folder / "photos" / str(label)
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray((image * 15).astype(np.uint8)).save(place / f"{number}.png")
@@ -226,12 +236,21 @@ def desk(tmp_path: Path) -> Path:
 
 
 def typed(desk: Path, line: str) -> list[str]:
-    """A line of README as a program's arguments; what stands for something of the reader's is filled in."""
+    """A line of README as a program's arguments; what stands for something of the reader's is filled in.
+
+    Studies are cut short: above all made images, of which each run makes its whole training part anew.
+    """
     models = sorted((desk / "results").glob("*/smoke/work/models/*/model.json"))
     digest = json.loads(models[0].read_text())["digest"] if models else ""
-    words = [{"DIGEST": digest}.get(word, word) for word in shlex.split(line, comments=True)]
-    short = SHORT if "run" in words and "laptop" in words else []  # what takes minutes is cut short
-    return [*words[1:], *short]
+    instead = {"DIGEST": digest, "train_sizes=1000,16000,256000": "train_sizes=100,1600,25600"}
+    words = [instead.get(word, word) for word in shlex.split(line, comments=True)]
+    if "run" not in words:
+        return words[1:]
+    short = [*SHORT, f"trials={2 if 'my_depth.py' in words else 1 if 'smoke' in words else 0}"]
+    if "data.source=scattered" in words:
+        short += ["data.scattered.test_images=200", "data.validation_size=200"]
+    given = {word.partition("=")[0] for word in words}
+    return [*words[1:], *INLINE, *(pair for pair in short if pair.partition("=")[0] not in given)]
 
 
 @pytest.mark.slow
@@ -239,15 +258,18 @@ def typed(desk: Path, line: str) -> list[str]:
 def test_readmes_commands_in_their_order(
     desk: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """In this process, which has loaded what each of them would load; what they start are programs of their own."""
+    """In this process, which has loaded what each of them would load.
+
+    `ui`, which serves until it is told to end, is tried in tests/tracking.
+    """
     monkeypatch.chdir(desk)
     monkeypatch.setenv("PATCHBENCH_RESULTS", str(desk / "results"))
     monkeypatch.setenv("COLUMNS", "120")
-    for line in lines("patchbench ", README):
+    monkeypatch.setattr(content, "drawings", lambda view: islice(drawings(view), 1))  # or most of the time goes there
+    programs: list[list[str]] = []
+    monkeypatch.setattr(results, "subprocess", SimpleNamespace(run=lambda words, **_: programs.append(words)))
+    for line in (line for line in lines("patchbench ", README) if " ui " not in line):
         words = typed(desk, line)
-        if " ui " in line:
-            assert_serves(words)
-            continue
         monkeypatch.setattr(sys, "argv", ["patchbench", *words])
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
@@ -255,16 +277,4 @@ def test_readmes_commands_in_their_order(
         said = capfd.readouterr()
         assert (line, ended.value.code, said.err) == (line, 0, "")
         assert said.out.strip(), line
-
-
-def assert_serves(words: list[str]) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [sys.executable, "-m", "harness", *words[:-1], str(port)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as served:
-        assert served.stdout is not None
-        try:
-            assert any(f"http://127.0.0.1:{port}" in told for told in served.stdout)
-        finally:
-            served.send_signal(signal.SIGINT)
+    assert [words[5] for words in programs] == ["sync"]  # what `report` starts: a report needs no MLflow

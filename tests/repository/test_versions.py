@@ -5,6 +5,7 @@ import re
 import stat
 import sys
 import tomllib
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ PLATFORMS = {
 
 OF_DATASETS = {"dill", "multiprocess", "xxhash"}
 """What only datasets needs, of the extra 'huggingface', which need not be installed."""
+
+OTHERWISE_NAMED = {"PIL": "pillow", "sklearn": "scikit-learn"}
+"""Packages that are not called as the module that they provide."""
 
 
 def environment(platform: str, python: str) -> dict[str, str]:
@@ -52,11 +56,19 @@ def pinned_version(pin: Requirement) -> Version:
     return Version(specifier.version)
 
 
+@cache
+def requirements_of_installed() -> dict[str, list[Requirement]]:
+    """What each installed package says that it needs: read once, which takes longer than all that is done with it."""
+    return {
+        canonicalize_name(found.name): [Requirement(text) for text in found.requires or ()]
+        for found in metadata.distributions()
+    }
+
+
 def needed(project: dict[str, Any], platform: str, python: str) -> dict[str, set[Requirement]]:
     """Every requirement of Patchbench and its extras, direct or not, by name, as far as it is installed here."""
     extras = [text for texts in project["optional-dependencies"].values() for text in texts]
     todo = [Requirement(text) for text in [*project["dependencies"], *extras]]
-    installed = {canonicalize_name(found.name): found for found in metadata.distributions()}
     found: dict[str, set[Requirement]] = {}
     while todo:
         requirement = todo.pop()
@@ -64,11 +76,13 @@ def needed(project: dict[str, Any], platform: str, python: str) -> dict[str, set
         if requirement in found.setdefault(name, set()):
             continue
         found[name].add(requirement)
-        for text in (installed[name].requires or ()) if name in installed else ():
-            inner = Requirement(text)
-            at = environment(platform, python)
-            if inner.marker is None or any(inner.marker.evaluate(at | {"extra": e}) for e in requirement.extras | {""}):
-                todo.append(inner)
+        at = environment(platform, python)
+        extras_of = [at | {"extra": extra} for extra in requirement.extras | {""}]
+        todo += [
+            inner
+            for inner in requirements_of_installed().get(name, ())
+            if inner.marker is None or any(map(inner.marker.evaluate, extras_of))
+        ]
     return found
 
 
@@ -114,13 +128,12 @@ def test_every_imported_package_is_declared(project: dict[str, Any], repository:
     declared = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
     extras = (project["optional-dependencies"][name] for name in ("bench", "huggingface", "ray"))
     extra = {canonicalize_name(Requirement(text).name) for texts in extras for text in texts}
-    providers = metadata.packages_distributions()
     for path in [*repository.glob("harness/**/*.py"), *repository.glob("studies/*.py")]:
         for module in imported(ast.parse(path.read_text())):
             if module in sys.stdlib_module_names or module in ("harness", "studies"):
                 continue
-            names = {canonicalize_name(name) for name in providers.get(module, [module])}
-            assert names & (declared | extra), f"{path.relative_to(repository)} imports {module}"
+            name = OTHERWISE_NAMED.get(module, canonicalize_name(module))
+            assert name in declared | extra, f"{path.relative_to(repository)} imports {module}"
 
 
 def imported(tree: ast.AST) -> set[str]:

@@ -13,6 +13,7 @@ from typing import Any
 from harness.execution import process, rehearsal
 from harness.execution.engines import Beat, Fault, Happening, Hear, Outcome, OutOfMemory
 from harness.execution.engines.slots import show_only
+from harness.models import large_resnet, swin_transformer  # noqa: F401 (torchvision, once for all runs)
 from harness.records.failpoints import reached
 from harness.records.files import mendable
 from harness.records.provenance import code_fingerprint, git_state, hardware, versions
