@@ -52,7 +52,7 @@ def test_two_first_runs_and_a_report_in_a_new_folder_at_once(fresh: Callable[[],
     other = FaultStudy(one.stage, one.folder, "others")
     loud = [[part for part in study.command if part != "--quiet"] for study in (one, other)]
     runs = [one.stage.launch(*command, "--engine", "inline") for command in loud]
-    for _ in range(4):
+    for _ in range(2):
         again = one.stage.launch("--results", one.results, "report", "reported", "--scale", "smoke")
         assert again.wait() == 0, again.said()
     for launch in runs:
