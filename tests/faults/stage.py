@@ -257,6 +257,10 @@ def live_with(environment: dict[str, str]) -> None:
     """What a shell or a system sets up before a program starts: the streams, what can be written, the user."""
     if encoding := environment.get("PATCHBENCH_ENCODING"):
         sys.stdout.reconfigure(encoding=encoding, errors="strict")
+    if terminal := environment.get("PATCHBENCH_TERMINAL"):
+        descriptor = os.open(terminal, os.O_RDWR)  # the first that a new session opens is the one that controls it
+        for number in (0, 1, 2):
+            os.dup2(descriptor, number)
     if "PATCHBENCH_CLOSED" in environment:
         os.close(1)
         sys.stdout = sys.__stdout__ = None

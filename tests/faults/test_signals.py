@@ -1,12 +1,10 @@
 """SIGINT, SIGTERM, SIGHUP, SIGUSR1 at any stage of a study: exit code 75, how to go on is said, nothing is lost."""
 
 import dataclasses
-import fcntl
 import os
 import signal
 import subprocess
 import sys
-import termios
 import threading
 import time
 from pathlib import Path
@@ -19,6 +17,7 @@ from test_processes import reaches, session, wait_until
 from what_is_kept import differences, mirrored
 
 from harness.api import load_study, run
+from harness.report import content
 
 
 def assert_tells_how_to_go_on(study: FaultStudy, code: int, said: str, place: str, how: str) -> None:
@@ -74,26 +73,24 @@ def test_a_signal_to_all_processes_before_a_training_begins(
     assert differences(undisturbed, study.kept()) == []
 
 
-@pytest.mark.slow  # a program of its own
+@pytest.mark.slow
 def test_a_terminal_that_goes_is_as_a_signal(study: FaultStudy, undisturbed: dict[str, Any]) -> None:
     """The kernel signals the terminal's processes, and nothing can be written to it any more."""
     terminal, inside = os.openpty()
     log = study.folder / "log"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harness", *map(str, study.command[:-1])],
-        stdin=inside,
-        stdout=inside,
-        stderr=inside,
-        env=os.environ | {"PATCHBENCH_FAILPOINT": "start of worker=STOP", "PATCHBENCH_FAILPOINT_LOG": str(log)},
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 (no other thread is at work)
-    )
+    environment = {
+        "PATCHBENCH_TERMINAL": os.ttyname(inside),
+        "PATCHBENCH_FAILPOINT": "start of worker=STOP",
+        "PATCHBENCH_FAILPOINT_LOG": str(log),
+    }
+    loud = study.command[:-1]
+    launch = study.stage.launch(*loud, "--engine", "processes", environment=environment)
+    wait_until(lambda: stopped(session(launch)))
     os.close(inside)
-    wait_until(lambda: stopped(session(process)))
     os.close(terminal)
-    for worker in session(process):
-        worker.resume()
-    assert process.wait(120) == 75
+    for process in session(launch):
+        process.resume()
+    assert launch.wait() == 75
     study.finish()
     assert differences(undisturbed, study.kept()) == []
 
@@ -131,10 +128,13 @@ def stopped(processes: list[psutil.Process]) -> bool:
 
 
 @pytest.mark.slow
-def test_a_study_runs_in_any_thread_and_leaves_signals_alone(study: FaultStudy) -> None:
+def test_a_study_runs_in_any_thread_and_leaves_signals_alone(
+    study: FaultStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     asked = load_study(str(study.file), scale="smoke")
     asked = dataclasses.replace(asked, search=dataclasses.replace(asked.search, trials=0), seeds=(0,))
+    monkeypatch.setattr(content, "drawn", lambda view: [])  # which takes most of the time
     found: list[Any] = []
     thread = threading.Thread(target=lambda: found.append(run(asked, results=study.results)))
     thread.start()

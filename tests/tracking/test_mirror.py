@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tracking_records import RESNET, Records, make_study
+from tracking_records import RESNET, Records
 
 from harness.records.runs import Journal, Shift
 from harness.report.style import marks
@@ -452,28 +452,6 @@ def test_report_figures_and_tables_are_artifacts_of_the_launch(records: Records)
     kept = records.results / "mlartifacts/patch_size/smoke" / parent.info.run_id / "artifacts"
     assert (kept / "figures" / "accuracy.png").read_bytes() == b"picture"
     assert (kept / "runs.csv").read_text() == "arm,seed\n"
-
-
-@pytest.mark.slow
-def test_two_studies_make_the_same_new_database_at_once(records: Records) -> None:
-    (records.results / "mlflow.db").unlink()
-    others = [Records(records.results, make_study(name)) for name in ("depth", "width")]
-    for other in others:
-        for seed in range(2):
-            other.complete(seed)
-    script = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-        "from tracking_records import Records, make_study\n"
-        "records = Records(Path(sys.argv[2]), make_study(sys.argv[3]))\n"
-        "assert (records.sync(), records.said) == (2, []), records.said"
-    )
-    command = [sys.executable, "-W", "error", "-c", script, str(Path(__file__).parent), str(records.results)]
-    processes = [subprocess.Popen([*command, other.study.name], cwd=Path(__file__).parents[2]) for other in others]
-    assert [process.wait(60) for process in processes] == [0, 0]
-    for other in others:
-        assert len(other.runs()) == 3
-        assert other.sync() == 0
-    assert not list(records.results.glob(".mlflow.db.*"))
 
 
 def test_two_processes_that_make_up_the_same_study_make_no_duplicates(records: Records) -> None:
