@@ -93,7 +93,7 @@ def test_workers_and_coordinator_are_killed_and_the_model_is_found_again(
     study, log = mixers(), tmp_path / "log"
     place = "renamed:checkpoint.json"
     asked = f"{place}#3,{place}#14=sleep"
-    launch = study.start(engine="processes", new_server="1", failpoint=asked, failpoint_log=str(log))
+    launch = study.start(engine="processes", failpoint=asked, failpoint_log=str(log))
     wait_until(lambda: reaches(log, place) and log.read_text().count(place) >= 14)
     launch.kill()
     launch.wait()
