@@ -241,9 +241,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """p-values adjusted by Holm's step-down method (Scand. J. Statist. 6, 1979, p. 65); NaN stays NaN."""
     p = np.array(p_values, dtype=np.float64)
     known = np.flatnonzero(np.isfinite(p))
-    ascending = known[np.argsort(p[known])]
-    stepped = np.maximum.accumulate(p[ascending] * np.arange(len(known), 0, -1))
-    p[ascending] = np.minimum(stepped, 1.0)
+    order = known[np.argsort(p[known])]  # statsmodels' own collects the garbage of the whole process, each time
+    p[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
     return [float(value) for value in p]
 
 

@@ -45,14 +45,16 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
 
 @pytest.fixture(scope="session")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Kept:
-    """`tiny_study()` as it is: three seeds, no trials."""
-    return finished_study.finish(tmp_path_factory.mktemp("plain"), tiny_study())
+    """`tiny_study()` as it is: three seeds, no trials. Its report has no figures."""
+    with finished_study.no_figures():
+        return finished_study.finish(tmp_path_factory.mktemp("plain"), tiny_study())
 
 
 @pytest.fixture(scope="session")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Kept:
-    """`tiny_study()` with a search of three trials."""
-    return finished_study.finish(tmp_path_factory.mktemp("tuned"), tiny_study(search=Search(space=SPACE, trials=3)))
+    """`tiny_study()` with a search of three trials, without a report."""
+    with finished_study.tables_only():
+        return finished_study.finish(tmp_path_factory.mktemp("tuned"), tiny_study(search=Search(space=SPACE, trials=3)))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from harness.execution import publish, runner, verify
 from harness.execution.runner import Options, run_study
 from harness.records.files import write_json
 from harness.records.run_table import StudyRecords
-from harness.report import document
+from harness.report import content, document
 from harness.spec import ResolvedStudy, Search
 
 STUDY = tiny_study(seeds=(0, 1), search=Search(space=SPACE, trials=2), test_shifts=(1,))
@@ -86,6 +86,13 @@ def tables_only() -> Iterator[None]:
         patch.object(publish, "write_report", write_document),
         patch.object(verify, "write_report", nothing),
     ):
+        yield
+
+
+@contextmanager
+def no_figures() -> Iterator[None]:
+    """Reports with all but their figures, whose drawing takes most of the time."""
+    with patch.object(content, "drawn", lambda view: []):
         yield
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from finished_study import Kept
+from finished_study import Kept, no_figures, tables_only
 from PIL import Image
 from tiny_studies import Witness, tiny_study
 
@@ -53,7 +53,8 @@ def test_facts_and_cautions_stand_in_every_report(again: Path, photographs: Path
     assert len(facts.cautions()) == 3
     study, provenance = read_study(again / "work")
     write_study(again / "work", study, provenance | {"data": to_plain((facts,))})
-    rebuild(again, witness.note)
+    with no_figures():
+        rebuild(again, witness.note)
     told = json.loads((again / "report.json").read_text())
     assert set(facts.cautions()) <= set(told["warnings"])
     assert told["data"][0]["duplicates"]["first"] == ["test/dog/0.png = train/cat/0.png"]
@@ -64,7 +65,8 @@ def test_facts_and_cautions_stand_in_every_report(again: Path, photographs: Path
     before = {path.name: path.read_bytes() for path in again.iterdir() if path.is_file()}
     shutil.rmtree(again / "work")
     shutil.rmtree(photographs)
-    rebuild(again, witness.note)
+    with no_figures():
+        rebuild(again, witness.note)
     assert {path.name: path.read_bytes() for path in again.iterdir() if path.is_file()} == before
 
 
@@ -72,13 +74,15 @@ def test_facts_and_cautions_stand_in_every_report(again: Path, photographs: Path
 def test_the_facts_stand_at_the_start_of_a_run(photographs: Path, inline: Options, witness: Witness) -> None:
     data = DataSpec(source=f"imagefolder:{photographs}")
     study = tiny_study(data=data, recipe=RECIPE, baseline=Arm("ViT/4", VIT, level=4), arms=(), seeds=(0,))
-    folder = run_study(study, inline, witness)
+    with tables_only():
+        folder = run_study(study, inline, witness)
     start = next(note for note in witness.notes if note.startswith(study.data.source))
     assert "training images 22; validation images 2, held out; test images 4" in start
     assert "Skipped: other endings: 1 (train/notes.txt)" in witness.notes
     (facts,) = of_provenance(read_study(folder)[1])
     assert {f"note: {caution}" for caution in facts.cautions()} <= set(witness.notes)
-    run_study(study, inline, witness)
+    with tables_only():
+        run_study(study, inline, witness)
     assert of_provenance(read_study(folder)[1]) == (facts,)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from finished_study import Nobody
+from finished_study import Nobody, tables_only
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -45,7 +45,7 @@ STUDY = tiny_study(
 
 def run_in(results: Path, study: ResolvedStudy = STUDY, **options: Any) -> Witness:
     witness = Witness()
-    with patch.object(runner, "Mirror", Nobody):
+    with tables_only():
         run_study(study, Options(results=results, engine="inline", command="a test", **options), witness)
     return witness
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from finished_study import finish, run_in, tables_only
+from finished_study import finish, no_figures, run_in, tables_only
 from tiny_studies import SPACE, Witness, tiny_study
 
 from harness import api
@@ -109,7 +109,8 @@ def test_an_extended_study_pools_its_runs_and_has_the_level_of_a_second_look(fol
 @pytest.mark.slow
 def test_the_page_of_an_extended_study_says_so_in_one_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.execution.publish.write_report", write_report)
-    run_in(folder, with_seeds(STUDY, folder.parents[1], 5))
+    with no_figures():
+        run_in(folder, with_seeds(STUDY, folder.parents[1], 5))
     text = (folder / "REPORT.md").read_text()
     assert "95%" not in text
     assert "Difference \\[98.7%\\]" in text

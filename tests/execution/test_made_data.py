@@ -60,7 +60,8 @@ def test_a_stopped_training_ends_as_an_undisturbed_one(tmp_path, monkeypatch, he
 @pytest.mark.slow
 def test_both_engines_train_on_the_same_images(tmp_path):
     cued = DataSpec(source="cued", train_size=64, validation_size=40, cued=Cued(test_images=50))
-    for name, study in (("scattered", STUDY), ("cued", replace(STUDY, data=cued)), ("own", resplit())):
+    one = replace(STUDY, seeds=(0,))
+    for name, study in (("scattered", one), ("cued", replace(one, data=cued)), ("own", resplit())):
         tables = []
         for engine in ("inline", "processes"):
             options = Options(results=tmp_path / name / engine, engine=engine, workers=1, command="a test")
@@ -73,4 +74,5 @@ def test_both_engines_train_on_the_same_images(tmp_path):
 
 
 def resplit():
+    """Of two seeds, each with images of its own."""
     return replace(STUDY, data=replace(DATA, resplit=True))

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -41,7 +42,8 @@ def _tables_only() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def repeated(tmp_path_factory: pytest.TempPathFactory) -> Kept:
-    return finish(tmp_path_factory.mktemp("repeated"), STUDY)
+    with tables_only():
+        return finish(tmp_path_factory.mktemp("repeated"), STUDY)
 
 
 def followed(tmp_path: Any, search: Search, scores: Any, **changes: Any) -> tuple[CellProgress, list[Run]]:
@@ -343,7 +345,8 @@ def test_the_other_parameters_keep_the_best_setting() -> None:
 
 
 def test_a_study_that_was_searched_on_is_told_of_and_holds(tmp_path: Any) -> None:
-    study = tiny_study(search=wide(1, repeats=2), seeds=(0, 1), recipe=ON_EDGE)
+    short = replace(ON_EDGE, updates=2, evaluations=1)
+    study = tiny_study(search=wide(1, repeats=2), seeds=(0, 1), recipe=short)
     with patch.object(progress, "chosen", lambda history: max(history, key=lambda one: one.values["learning_rate"])):
         folder = finish(tmp_path, study).folder
         assert verify(folder).faults == ()

@@ -5,21 +5,16 @@ import dataclasses
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
-from finished_study import CLOCK, Kept, tables_only
+from finished_study import CLOCK, Kept, no_figures, tables_only
 from tiny_studies import VIT, Witness, tiny_study
 
 import harness.execution.engines.worker as inline_engine
-from harness.__main__ import cli
 from harness.analysis import Findings
 from harness.execution import launch, publish, runner
 from harness.execution.publish import read_results, rebuild
@@ -46,8 +41,8 @@ def ran(study: ResolvedStudy, options: Options) -> tuple[Witness, StudyRecords, 
 
 @contextlib.contextmanager
 def pages() -> Iterator[None]:
-    """With the report's pages and figures, which the other tests go without."""
-    with patch.object(publish, "write_report", write_report):
+    """With the report's pages, which the other tests go without."""
+    with patch.object(publish, "write_report", write_report), no_figures():
         yield
 
 
@@ -164,10 +159,9 @@ class StopAfter(Witness):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_study_goes_on_to_the_same_result(tuned: Kept, processes: Options, how: signal.Signals) -> None:
+def test_an_interrupted_study_goes_on_to_the_same_result(tuned: Kept, processes: Options) -> None:
     study = tuned.records.study
-    for number in (1, 4):
+    for number, how in ((1, signal.SIGINT), (4, signal.SIGTERM)):
         with pytest.raises(StudyInterrupted):
             run_study(study, processes, StopAfter(number, how))
     witness, resumed, _ = ran(study, processes)
@@ -288,39 +282,6 @@ def test_results_of_other_settings_are_kept_apart(plain: Kept, again: Path, inli
     assert set(records.runs["updates"]) == {6}
     assert any("other settings (recipe.updates)" in note for note in witness.notes)
     assert [path.read_bytes() for path in (again / "work" / "set_aside").glob("results.*/runs.csv")] == [table]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("repeats", "sampler"), [(1, "tpe"), (2, "qmc")])
-def test_a_search_killed_outright_goes_on_as_if_undisturbed(tmp_path: Path, repeats: int, sampler: str) -> None:
-    trials, seeds = 12 // repeats, ",".join(map(str, range(repeats)))
-    arguments = ["run", "patch_size", "--scale", "smoke", f"seeds={seeds}", f"search.repeats={repeats}"]
-    arguments += ["--trials", str(trials), f"search.sampler={sampler}", "--engine", "inline"]
-    arguments += ["search.updates=2", "recipe.updates=2", "recipe.evaluations=1", "data.train_size=60", "--quiet"]
-
-    def launch(results: str) -> None:
-        done = CliRunner().invoke(cli, ["--results", str(tmp_path / results), *arguments])
-        assert done.exit_code == 0, done.output
-
-    launch("undisturbed")
-    code = "from harness.records import provenance; provenance.available_cores = lambda: 1; "  # as in these tests
-    code += "from harness.__main__ import main; main()"
-    command = [sys.executable, "-c", code, "--results", str(tmp_path / "killed"), *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    runs = tmp_path / "killed" / "patch_size" / "smoke" / "work" / "runs"
-    deadline = time.monotonic() + 120
-    while len(list(runs.glob("*/result.json"))) < 14 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    assert list(runs.glob("*/result.json"))
-    assert not (tmp_path / "killed" / "patch_size" / "smoke" / "trials.csv").exists()
-    launch("killed")
-    one, other = (
-        pd.read_csv(tmp_path / name / "patch_size" / "smoke" / "trials.csv") for name in ("undisturbed", "killed")
-    )
-    assert len(one) == 4 * (1 + repeats * (trials - 1))  # of each arm
-    pd.testing.assert_frame_equal(one, other)
 
 
 def test_memory_of_a_shared_process_is_not_given_to_a_run(plain: Kept) -> None:

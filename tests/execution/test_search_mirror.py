@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
+from finished_study import tables_only
 from tiny_studies import SPACE, Witness, tiny_study
 
 from harness.execution.runner import Options, run_study
@@ -41,7 +42,8 @@ def test_a_trial_is_shown_as_soon_as_it_has_ended_and_once(
         seen.append(sum(map(len, shown().values())))
 
     witness.on_start = lambda run: look(run) if len(witness.results) == 2 else None
-    folder = run_study(study, inline, witness)
+    with tables_only():
+        folder = run_study(study, inline, witness)
     assert seen >= [2]
     found = shown()
     assert set(found) == {

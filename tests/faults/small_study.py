@@ -24,6 +24,7 @@ STUDY = Study(
         baseline=Arm("narrow", VIT),
         arms=(Arm("wide", replace(VIT, width=16), level=16),),
         search=Search(space={"learning_rate": LogUniform(low=1e-4, high=1e-1)}, trials=2, updates=6),
+        seeds=(0, 1),
     )},
 )
 '''

@@ -8,9 +8,7 @@ from what_is_kept import differences
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("engine", "place"), [("inline", "begin:checkpoint.pt#5"), ("inline", "signed:lock"), ("processes", "signed:lock")]
-)
+@pytest.mark.parametrize(("engine", "place"), [("inline", "begin:checkpoint.pt#5"), ("processes", "signed:lock")])
 def test_a_jump_of_ten_years_changes_nothing(
     study: FaultStudy, undisturbed: dict[str, Any], engine: str, place: str
 ) -> None:

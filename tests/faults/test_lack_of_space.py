@@ -14,32 +14,29 @@ from small_study import FaultStudy
 from test_processes import session, wait_until
 from what_is_kept import differences
 
+STAGES = [
+    ("signed:lock", "looks.jsonl"),
+    ("begin:config.json#2", "config.json"),
+    ("half a line of evaluated:journal.jsonl#3", "journal.jsonl"),
+    ("begin:checkpoint.pt#3", "checkpoint-"),
+    ("begin:predictions.npz", "predictions.npz"),
+    ("half a line of finished:journal.jsonl", "journal.jsonl"),
+    ("begin:result.json", "result.json"),
+    ("begin:runs.csv", "runs.csv"),
+    ("begin:report.html", "report.html"),
+]
+"""Where the disk is full and the file that cannot be written, in the order in which a study comes to them."""
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("place", "file"),
-    [
-        ("signed:lock", "looks.jsonl"),
-        ("begin:config.json#4", "config.json"),
-        ("half a line of evaluated:journal.jsonl#7", "journal.jsonl"),
-        ("begin:checkpoint.pt#9", "checkpoint-"),
-        ("begin:predictions.npz", "predictions.npz"),
-        ("half a line of finished:journal.jsonl#2", "journal.jsonl"),
-        ("begin:result.json#6", "result.json"),
-        ("begin:runs.csv", "runs.csv"),
-        ("begin:report.html", "report.html"),
-    ],
-)
-def test_a_full_disk_is_named_and_the_study_goes_on_afterwards(
-    study: FaultStudy, undisturbed: dict[str, Any], place: str, file: str
-) -> None:
-    launch = study.start(failpoint=f"{place}=full")
-    code, said = launch.wait(), " ".join(launch.said().split())
-    assert code == 2, said
-    assert "File too large" in said
-    assert "bytes are free there" in said
-    assert file in said
-    assert "Traceback" not in said
+def test_a_full_disk_is_named_and_the_study_goes_on_afterwards(study: FaultStudy, undisturbed: dict[str, Any]) -> None:
+    for place, file in STAGES:
+        launch = study.start(failpoint=f"{place}=full")
+        code, said = launch.wait(), " ".join(launch.said().split())
+        assert code == 2, f"{place}: {said}"
+        for part in ("File too large", "bytes are free there", file):
+            assert part in said, f"{place}: {said}"
+        assert "Traceback" not in said, f"{place}: {said}"
     study.finish()
     assert differences(undisturbed, study.kept()) == []
 
@@ -71,7 +68,7 @@ def test_a_lack_of_memory_is_kept_and_tried_again_when_asked(study: FaultStudy, 
     assert launch.wait() == 3, launch.said()
     table = study.place / "runs.csv"
     assert table.read_text().count(",out_of_memory,") == 1
-    assert table.read_text().count(",completed,") == 5
+    assert table.read_text().count(",completed,") == 3
     before = {path: path.read_bytes() for path in study.place.glob("work/runs/*/result.json")}
     assert study.start().wait() == 3
     assert {path: path.read_bytes() for path in study.place.glob("work/runs/*/result.json")} == before

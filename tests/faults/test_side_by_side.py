@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from small_study import FaultStudy
 from test_processes import reaches, wait_until
-from what_is_kept import differences
+from what_is_kept import differences, mirrored
 
 
 @pytest.mark.slow
@@ -52,11 +52,16 @@ def test_two_first_runs_and_a_report_in_a_new_folder_at_once(fresh: Callable[[],
     other = FaultStudy(one.stage, one.folder, "others")
     loud = [[part for part in study.command if part != "--quiet"] for study in (one, other)]
     runs = [one.stage.launch(*command, "--engine", "inline") for command in loud]
-    for _ in range(4):
+    for _ in range(2):
         again = one.stage.launch("--results", one.results, "report", "reported", "--scale", "smoke")
         assert again.wait() == 0, again.said()
     for launch in runs:
         assert launch.wait() == 0, launch.said()
         assert "Report: " in launch.said()
         assert "cannot be written" not in launch.said()
-    assert list(one.results.rglob(".*.tmp")) == []
+    assert [*one.results.rglob(".*.tmp"), *one.results.glob(".mlflow.db.*")] == []
+    for study in (one, other):
+        found = mirrored(study.results, study.name)
+        assert found["mlflow: each once"]
+        assert found["mlflow: launches at an end"]
+        assert sum(name.partition(" ")[0] == "mlflow" for name in found) == len(list(study.place.glob("work/runs/*")))

@@ -1,12 +1,10 @@
 """SIGINT, SIGTERM, SIGHUP, SIGUSR1 at any stage of a study: exit code 75, how to go on is said, nothing is lost."""
 
 import dataclasses
-import fcntl
 import os
 import signal
 import subprocess
 import sys
-import termios
 import threading
 import time
 from pathlib import Path
@@ -19,79 +17,80 @@ from test_processes import reaches, session, wait_until
 from what_is_kept import differences, mirrored
 
 from harness.api import load_study, run
+from harness.report import content
 
 
-def assert_goes_on(study: FaultStudy, undisturbed: dict[str, Any], code: int, said: str) -> None:
-    assert code == 75, said
-    assert "Go on with: " in said
-    assert f"run {study.file}" in said
+def assert_tells_how_to_go_on(study: FaultStudy, code: int, said: str, place: str, how: str) -> None:
+    assert code == 75, f"{how} at {place}: {said}"
+    assert "Go on with: " in said, f"{how} at {place}"
+    assert f"run {study.file}" in said, f"{how} at {place}"
+
+
+STAGES = [
+    ("signed:lock", "INT"),
+    ("written:config.json#3", "TERM"),
+    ("begin:checkpoint.pt#3", "INT"),
+    ("begin:checkpoint.pt#4", "USR1"),
+    ("renamed:predictions.npz", "TERM"),
+    ("begin:runs.csv", "HUP"),
+    ("written:trials.csv", "INT"),
+    ("written:trials.csv", "TERM"),
+    ("begin:report.html", "INT"),
+    ("begin:report.html", "TERM"),
+    ("mlflow:end of launch", "INT"),
+    ("mlflow:end of launch", "TERM"),
+]
+"""In the order in which a study comes to them; numbers count from the launch that goes on."""
+
+
+@pytest.mark.slow
+def test_a_signal_at_every_stage_of_a_study(study: FaultStudy, undisturbed: dict[str, Any]) -> None:
+    """One study, which goes on from each to the next."""
+    for place, how in STAGES:
+        launch = study.start(failpoint=f"{place}={how}")
+        assert_tells_how_to_go_on(study, launch.wait(), launch.said(), place, how)
+        assert mirrored(study.results, study.name).get("mlflow: running", 0) == 0, (place, how)
     study.finish()
     assert differences(undisturbed, study.kept()) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("place", "how"),
-    [
-        ("signed:lock", "INT"),
-        ("written:config.json#3", "TERM"),
-        ("begin:checkpoint.pt#5", "INT"),
-        ("renamed:predictions.npz", "TERM"),
-        ("written:trials.csv", "INT"),
-        ("written:trials.csv", "TERM"),
-        ("begin:checkpoint.pt#7", "USR1"),
-        ("begin:runs.csv", "HUP"),
-        ("begin:report.html", "INT"),
-        ("begin:report.html", "TERM"),
-        ("mlflow:end of launch", "INT"),
-        ("mlflow:end of launch", "TERM"),
-    ],
-)
-def test_a_signal_at_a_stage_of_a_study(study: FaultStudy, undisturbed: dict[str, Any], place: str, how: str) -> None:
-    launch = study.start(failpoint=f"{place}={how}")
-    code = launch.wait()
-    assert mirrored(study.results, study.name).get("mlflow: running", 0) == 0
-    assert_goes_on(study, undisturbed, code, launch.said())
+def test_a_signal_to_all_processes_before_a_training_begins(
+    study: FaultStudy, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    """As a terminal, or a job system, sends it; again and again to one study."""
+    for place in ("check of data", "start of worker"):
+        for how in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+            log = tmp_path / f"log {place} {how}"
+            launch = study.start(engine="processes", failpoint=f"{place}=STOP", failpoint_log=str(log))
+            wait_until(lambda log=log, place=place: reaches(log, place))
+            for number in (how, signal.SIGCONT):
+                for process in session(launch):
+                    process.send_signal(number)
+            assert_tells_how_to_go_on(study, launch.wait(), launch.said(), place, how.name)
+            wait_until(lambda launch=launch: not session(launch), 30)
+    study.finish()
+    assert differences(undisturbed, study.kept()) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
-@pytest.mark.parametrize("place", ["check of data", "start of worker"])
-def test_a_signal_to_all_processes_before_a_training_begins(
-    study: FaultStudy, undisturbed: dict[str, Any], tmp_path: Path, place: str, how: signal.Signals
-) -> None:
-    """As a terminal, or a job system, sends it."""
-    log = tmp_path / "log"
-    launch = study.start(engine="processes", failpoint=f"{place}=STOP", failpoint_log=str(log))
-    wait_until(lambda: reaches(log, place))
-    for number in (how, signal.SIGCONT):
-        for process in session(launch):
-            process.send_signal(number)
-    code = launch.wait()
-    wait_until(lambda: not session(launch), 30)
-    assert_goes_on(study, undisturbed, code, launch.said())
-
-
-@pytest.mark.slow  # a program of its own
 def test_a_terminal_that_goes_is_as_a_signal(study: FaultStudy, undisturbed: dict[str, Any]) -> None:
     """The kernel signals the terminal's processes, and nothing can be written to it any more."""
     terminal, inside = os.openpty()
     log = study.folder / "log"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harness", *map(str, study.command[:-1])],
-        stdin=inside,
-        stdout=inside,
-        stderr=inside,
-        env=os.environ | {"PATCHBENCH_FAILPOINT": "start of worker=STOP", "PATCHBENCH_FAILPOINT_LOG": str(log)},
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 (no other thread is at work)
-    )
+    environment = {
+        "PATCHBENCH_TERMINAL": os.ttyname(inside),
+        "PATCHBENCH_FAILPOINT": "start of worker=STOP",
+        "PATCHBENCH_FAILPOINT_LOG": str(log),
+    }
+    loud = study.command[:-1]
+    launch = study.stage.launch(*loud, "--engine", "processes", environment=environment)
+    wait_until(lambda: stopped(session(launch)))
     os.close(inside)
-    wait_until(lambda: stopped(session(process)))
     os.close(terminal)
-    for worker in session(process):
-        worker.resume()
-    assert process.wait(120) == 75
+    for process in session(launch):
+        process.resume()
+    assert launch.wait() == 75
     study.finish()
     assert differences(undisturbed, study.kept()) == []
 
@@ -129,10 +128,13 @@ def stopped(processes: list[psutil.Process]) -> bool:
 
 
 @pytest.mark.slow
-def test_a_study_runs_in_any_thread_and_leaves_signals_alone(study: FaultStudy) -> None:
+def test_a_study_runs_in_any_thread_and_leaves_signals_alone(
+    study: FaultStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     asked = load_study(str(study.file), scale="smoke")
     asked = dataclasses.replace(asked, search=dataclasses.replace(asked.search, trials=0), seeds=(0,))
+    monkeypatch.setattr(content, "drawn", lambda view: [])  # which takes most of the time
     found: list[Any] = []
     thread = threading.Thread(target=lambda: found.append(run(asked, results=study.results)))
     thread.start()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ def artifacts(records: Records, digest: str, path: str = "model") -> list[str]:
 
 
 def test_the_best_model_is_an_artifact_of_its_training_and_logged_once(
-    records: Records, monkeypatch: pytest.MonkeyPatch
+    records: Records, empty_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow import MlflowClient
 
@@ -41,7 +42,7 @@ def test_the_best_model_is_an_artifact_of_its_training_and_logged_once(
         patch.setattr(MlflowClient, "log_artifact", lambda *arguments: calls.append(arguments))
         records.sync()
     assert calls == []
-    (records.results / "mlflow.db").unlink()
+    shutil.copy(empty_database, records.results / "mlflow.db")
     records.sync()
     assert artifacts(records, best) == ["model.json", "model.safetensors"]
 
