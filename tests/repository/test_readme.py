@@ -165,21 +165,23 @@ def test_bare_specifications_train(tmp_path: Path) -> None:
         assert result.test_accuracy > 0.9, (model, result.test_accuracy)
 
 
-def kept_answer(name: str) -> str:
-    """What the results that come with the code say of a study at laptop scale, by today's analysis."""
+def kept_finding(name: str) -> tuple[str, str]:
+    """What the results that come with the code answer to a study's question, by today's analysis, and by how much."""
     kept = ROOT / "results" / name / "laptop"
     if not (kept / "study.json").exists():
-        return "not run yet"
+        return "not run yet", ""
     evidence = evidence_of(load_records(kept))
-    return answer(evidence, learning_cautions(evidence)).text
+    answered, _, effect = answer(evidence, learning_cautions(evidence)).finding.partition(": ")
+    return answered, effect
 
 
 def row_of(name: str) -> str:
-    """A study's row in README: name, report where it has been run, question, answer and minutes."""
-    study = find_study(name)[1]
-    answer, report = kept_answer(name), f"results/{name}/laptop/REPORT.md"
+    """A study's row in README: name, report where it has been run, question, answer, effect and minutes."""
+    study, report = find_study(name)[1], f"results/{name}/laptop/REPORT.md"
     shown = f"[`{name}`]({report})" if (ROOT / report).exists() else f"`{name}`"
-    return f"| {shown} | {study.question} | {answer} | {study.scales['laptop'].minutes:g} |"
+    answered, effect = kept_finding(name)
+    assert len(answered.split()) <= 8, answered
+    return f"| {shown} | {study.question} | {answered} | {effect} | {study.scales['laptop'].minutes:g} |"
 
 
 @pytest.mark.slow
