@@ -183,6 +183,7 @@ DAMAGES = {
     "unknown maker": edit(made_by=None),
 }
 
+
 @pytest.mark.parametrize("damage", [*DAMAGES.values(), piped], ids=[*DAMAGES, "a pipe"])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, monkeypatch, undisturbed, damage):
     folder = stopped(STATEFUL, tmp_path, monkeypatch, 7, OFTEN)
