@@ -38,6 +38,8 @@ VALUES = st.sampled_from([None, True, -1, 10**400, 1e308, "", "text", "../../x",
 RUN_FILES = ("config.json", "journal.jsonl", "result.json", "predictions.npz")
 WORK_FILES = ("work/study.json", "work/status.json", "work/lock")
 few = settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fewer = settings(few, max_examples=2)
+"""Of each of many files, which are all read by the same functions."""
 
 
 def flip(data: st.DataObject, content: bytes) -> bytes:
@@ -123,7 +125,7 @@ def test_a_damaged_run_is_trained_again_or_refused(kept: Kept, name: str, data: 
 
 
 @pytest.mark.slow
-@few
+@fewer
 @pytest.mark.parametrize("name", WORK_FILES)
 @given(data=st.data())
 def test_damaged_files_of_the_coordinator_stop_nothing(kept: Kept, name: str, data: st.DataObject) -> None:
@@ -140,7 +142,7 @@ def test_damaged_files_of_the_coordinator_stop_nothing(kept: Kept, name: str, da
 
 
 @pytest.mark.slow
-@few
+@fewer
 @pytest.mark.parametrize("name", [*(name for name in manifest.SOURCES if name != "patches.csv"), manifest.NAME])
 @given(data=st.data())
 def test_no_report_is_made_from_damaged_tables(kept: Kept, name: str, data: st.DataObject) -> None:

@@ -96,13 +96,13 @@ def test_writers_and_cleaners_of_a_folder_do_not_disturb_each_other(tmp_path):
     for cleaner in cleaners:
         cleaner.start()
     try:
-        for number in range(300):
+        for number in range(100):
             write_bytes(tmp_path / "result.json", str(number).encode())
     finally:
         stop.set()
         for cleaner in cleaners:
             cleaner.join()
-    assert [other.read_bytes() for other in tmp_path.iterdir()] == [b"299"]
+    assert [other.read_bytes() for other in tmp_path.iterdir()] == [b"99"]
 
 
 def test_what_is_no_file_of_ours_is_left_alone(tmp_path):
