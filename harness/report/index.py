@@ -20,12 +20,13 @@ from harness.report.page import environment, escape
 from harness.spec import GROUPS, SCALES, InvalidInput, find_study, study_names
 from harness.spec.errors import require
 from harness.spec.formats import NONE, points_interval, points_range, words
-from harness.spec.verdicts import tally_of, tally_text
+from harness.spec.verdicts import tally_of, tally_signs, tally_text
 
 OPEN = "<!-- What stands from here to the closing mark is written by hand and kept when this file is renewed. -->"
 CLOSE = "<!-- Closing mark: what follows is written by `patchbench report` and lost when it is written again. -->"
 _HEADINGS = "| study | answer | claims | shown from |\n|---|---|---|---|"
-_SMALLEST = (
+_LEGEND = (
+    "Claims: ✓ reproduced or supported, ✗ contradicted or not supported, ? inconclusive, ○ outside the range measured. "
     "Shown from: the smallest true difference of test accuracy, in points, that a study's seeds and test images show "
     "with power .8 at level .05, from its most to its least exact comparison. Pictures: [index.html](index.html)."
 )
@@ -196,7 +197,7 @@ def _markdown(entries: list[Entry], together: AllClaims, by_hand: str, picture: 
     for group in (*GROUPS, OWN):
         if rows := [_row(entry) for entry in shown if entry.group == group]:
             blocks += [f"## {group[0].upper()}{group[1:]}", "\n".join((_HEADINGS, *rows))]
-    blocks.append(_SMALLEST if shown else "No study has a report yet.")
+    blocks.append(_LEGEND if shown else "No study has a report yet.")
     if together.tally:
         blocks.append(f"**All claims:** {tally_text(together.tally)}. {escape(together.text)}")
     blocks += ["## Not shown", "\n".join(lost)] if lost else []
@@ -206,6 +207,6 @@ def _markdown(entries: list[Entry], together: AllClaims, by_hand: str, picture: 
 def _row(entry: Entry) -> str:
     study = f"[{escape(entry.title)}]({entry.folder}/REPORT.md)"
     gaps = f"<br>cells with gaps: {entry.gaps}" if entry.gaps else ""
-    claims = escape(tally_text(entry.tally)) or ("none" if entry.conclusive else NONE)
+    claims = escape(tally_signs(entry.tally)) or ("none" if entry.conclusive else NONE)
     answer = entry.finding or entry.answer
     return f"| {study} | {escape(answer)}{gaps} | {claims} | {entry.smallest or NONE} |"

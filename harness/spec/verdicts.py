@@ -40,7 +40,12 @@ class Count:
     @property
     def text(self) -> str:
         """`✓ 2 reproduced`."""
-        return f"{SYMBOLS[self.verdict]} {self.number} {self.verdict}"
+        return f"{self.sign} {self.verdict}"
+
+    @property
+    def sign(self) -> str:
+        """`✓ 2`."""
+        return f"{SYMBOLS[self.verdict]} {self.number}"
 
     @property
     def note(self) -> str:
@@ -82,3 +87,8 @@ def tally_of(claims: Iterable[Mapping[str, Any]]) -> Tally:
 def tally_text(tally: Tally) -> str:
     """`papers ✓ 2 reproduced, ? 1 inconclusive (1 for lost runs); own hypotheses ✓ 1 supported`."""
     return "; ".join(f"{of.told} {', '.join(count.text + count.note for count in of.counts)}" for of in tally)
+
+
+def tally_signs(tally: Tally) -> str:
+    """`papers ✓ 2 ? 1 (1 for lost runs); own hypotheses ✓ 1`: what `tally_text` says, once it has named the signs."""
+    return "; ".join(f"{of.told} {' '.join(count.sign + count.note for count in of.counts)}" for of in tally)

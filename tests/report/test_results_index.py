@@ -69,7 +69,8 @@ def test_links_and_pictures_are_there(made):
     addresses += [attrs["src"] for attrs in page.all("img")]
     assert all((made / address).is_file() for address in addresses)
     assert "Smaller patches help: every halving gains" in text
-    assert "✓ 1 reproduced" in text
+    assert "| papers ✓ 1 |" in text
+    assert "Claims: ✓ reproduced or supported" in text
     assert "cells with gaps: 3" in text
     assert "| 0.40 |" in text
     assert "Smallest difference shown with power .8: 0.40 points." in " ".join(page.texts)

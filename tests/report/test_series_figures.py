@@ -6,7 +6,8 @@ from functools import cache
 import pandas as pd
 import pytest
 from figure_texts import collisions
-from report_cases import make_study
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from report_cases import make_study, simulate
 from series_cases import (
     SERIES_CASES,
     SIZES,
@@ -26,7 +27,7 @@ from harness.report.figures.curves import accuracy_by_shift
 from harness.report.figures.gains import differences, lead_by_size
 from harness.report.figures.gaps import difference_map, gap_by_level
 from harness.report.figures.marks_on_axes import Places, asides
-from harness.report.style import Mark, marks, png, svg, theme
+from harness.report.style import PALE, Mark, marks, png, svg, theme
 from harness.report.view import View
 from harness.spec.palette import shaded
 
@@ -236,6 +237,22 @@ def compared_in(drawing):
     """The pairs of arms whose differences a figure shows, in its order."""
     means = drawing.data[drawing.data["part"] == "difference"]
     return list(dict.fromkeys(means["of"]))
+
+
+def test_of_many_leads_one_stands_out_and_lines_are_named_at_their_ends():
+    names = tuple(f"ViT, {word}" for word in ("plain", "wide", "deep", "mixed", "cut", "smooth", "dropped"))
+    study = make_study(names=names, levels=(None,) * len(names), sizes=SIZES)
+    records, findings = simulate(study, sizes=SIZES)
+    figure = drawn_by(lead_by_size, records, replace(findings, answer_arms=("ViT, deep",)))
+    (axes,) = figure.axes
+    colours = {line.get_color() for line in axes.lines if line.get_label().startswith("difference")}
+    assert PALE in colours
+    assert len(colours) == 2
+    FigureCanvasAgg(figure).draw()
+    named = {text.get_text(): text for text in axes.texts if text.get_text()}
+    assert set(names) == set(named)
+    before_last = axes.transData.transform((SIZES[-2], 0))[0]
+    assert all(text.get_window_extent().x0 > before_last for text in named.values())
 
 
 def test_a_figure_of_differences_for_each_arm_that_others_are_compared_with():

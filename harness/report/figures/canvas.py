@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -133,6 +134,8 @@ class Canvas:
                 axes.set_ylabel(y)
         if self.key:
             self._put(self._draw_key())
+        for axes in dict.fromkeys(label.axes for label in self.labels if label.end):
+            _leave_room(axes)
         self.figure.set_figheight(self._head + self._height * self._rows)
         lay_out(self.figure, self._head)
         for axes in self.panels:
@@ -200,6 +203,13 @@ def wrap(text: str, width: float, size: float = LABEL_SIZE) -> str:
                 lines.append("")
             lines[-1] += piece
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _leave_room(axes: Axes) -> None:
+    """Widen axes to the right of the ends of lines, where their names stand."""
+    scale = axes.xaxis.get_transform()
+    left, right = scale.transform(np.array(axes.get_xlim()))
+    axes.set_xlim(right=float(scale.inverted().transform(np.array([right + 0.6 * (right - left)]))[0]))
 
 
 def short_names(names: Sequence[str], width: float, *, lines: int = 2) -> dict[str, str]:

@@ -103,8 +103,6 @@ def tuning_budget(view: View) -> Drawing | None:
         canvas.axes.plot(ks, ys, marker=look.marker, markersize=4, markevery=every, label=label, **look.line)
         canvas.tell(view, name, looks, (ks[-1], ys[-1]))
         told.append(from_to(name, [f"{percent(row['expected_best'])} of {count(row['trials'])}" for row in rows]))
-    if canvas.labels:
-        canvas.axes.set_xlim(right=1.6 * most)
     ticks = MaxNLocator(6, steps=[1, 2, 5, 10], integer=True).tick_values(1, most)
     fix_ticks(canvas.axes, [tick for tick in ticks if 1 <= tick <= most], count)
     return canvas.finish("trials (k)", "validation accuracy (%)", told)

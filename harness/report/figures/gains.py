@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 
 from harness.report.figures.canvas import Canvas, Drawing, from_to
 from harness.report.figures.gaps import gaps_of
+from harness.report.figures.labels import Label
 from harness.report.figures.marks_on_axes import PART, Places, asides, draw_line, draw_mean
 from harness.report.style import INK, LABEL_SIZE, Mark, ordered_marks
-from harness.report.view import Row, View, difference
+from harness.report.view import MOST_COLOURED, Row, View, difference
 from harness.spec import GapShrinks
 from harness.spec.formats import MINUS, count, counted, number, plain
 from harness.spec.palette import FAMILIES, family_of, second_factor, shaded
@@ -21,7 +22,8 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # of families
 def lead_by_size(view: View) -> Drawing | None:
     """The lead over the baseline, or the reference arm, by the number of training images.
 
-    A line per arm; of series a panel per pair, and a line per level. Where a claim is about its slope, the fitted line.
+    A line per arm, of many one that stands out; of series a panel per pair, and a line per level. Where a claim is
+    about its slope, the fitted line.
     """
     if not view.sizes or not (panels := _leads(view)):
         return None
@@ -39,8 +41,13 @@ def lead_by_size(view: View) -> Drawing | None:
     for axes, lines in zip(canvas.panels, panels.values(), strict=True):
         axes.axhline(0, color=INK, linewidth=1)
         for (name, (mark, rows)), aside in zip(lines.items(), asides(len(lines)), strict=True):
-            draw_line(axes, [places.at(row["train_size"], aside) for row in rows], rows, mark, of="difference")
-            canvas.key[name] = mark
+            xs = [places.at(row["train_size"], aside) for row in rows]
+            draw_line(axes, xs, rows, mark, of="difference")
+            if len(lines) > MOST_COLOURED and not view.study.series:
+                end, shown = (xs[-1], 100 * rows[-1]["difference"]), rows[-1]["arm"] == view.highlighted
+                canvas.labels.append(Label(axes, str(rows[-1]["arm"]), *end, stands_out=shown, end=True))
+            else:
+                canvas.key[name] = mark
             if (slope := slopes.get((rows[0]["arm"], rows[0]["baseline"]))) is not None:
                 _draw_slope(axes, rows, slope, mark)
             ends = [f"{difference(row)} at {counted(row['train_size'], 'image')}" for row in rows]
@@ -54,7 +61,8 @@ def _leads(view: View) -> dict[str, dict[str, tuple[Mark, list[Row]]]]:
     rows = view.comparisons()
     if not view.study.series:
         found = {of_arm[0]["arm"]: of_arm for of_arm in view.by_arm(rows).values()}
-        return {"": {view.compared(row[0]): (view.looks[arm], row) for arm, row in found.items()}} if found else {}
+        looks = view.looks_among(found)
+        return {"": {view.compared(row[0]): (looks[arm], row) for arm, row in found.items()}} if found else {}
     panels = {}
     for gap in gaps_of(view):
         levels = sorted({float(row["level"]) for row in gap.rows})

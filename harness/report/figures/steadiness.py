@@ -53,8 +53,6 @@ def stability(view: View) -> Drawing | None:
         canvas.tell(view, name, looks, (float(ends.index[-1]), float(ends.iloc[-1])))
         worst = plain(of_arm["largest_gradient_norm"].max(), 2)
         told.append(f"{name}: gradients of norm {worst} at most, {count(jumps.sum())} jumps of the loss in all runs")
-    if canvas.labels:
-        canvas.axes.set_xlim(right=1.6 * float(curves["update"].max()))
     for axes, column in zip(canvas.panels, names, strict=True):
         if column != "attention_entropy":
             axes.set_yscale("log")
