@@ -34,6 +34,7 @@ def crossings(accuracy, *, n: int, sizes=SIZES, seed_sd: float = 0.004, seeds=ra
     return [crossing(one, axis) for one in evidences(of, accuracy, seeds=seeds, seed_sd=seed_sd)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sizes", "n"),
     [(SIZES, 3), (SIZES, 5), ((500, 5000, 50_000), 3), ((1000, 3000, 10_000, 50_000), 3)],  # the last has it at a size

@@ -83,6 +83,7 @@ def test_the_data_equivalence_is_how_many_times_the_images_are_needed() -> None:
     assert [each.value for each in back.at[1:]] == pytest.approx([1 / FACTOR] * 4, rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [3, 5])
 def test_the_data_equivalence_and_its_change_are_covered(n: int) -> None:
     """Of arms that are straight lines over the logarithm of the images, as is every curve through them."""

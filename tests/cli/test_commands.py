@@ -54,6 +54,7 @@ def test_help_is_not_cut_in_eighty_columns() -> None:
         assert "..." not in told.replace("[ARGS]...", "")
 
 
+@pytest.mark.slow
 def test_run_writes_what_the_contract_names(results: Path, finished: subprocess.CompletedProcess[str]) -> None:
     assert finished.returncode == 0, finished.stderr
     folder = results / "patch_size" / "smoke"

@@ -121,6 +121,7 @@ def test_more_seeds_train_only_what_is_missing(inline: Options) -> None:
     assert len(records.runs) == 8
 
 
+@pytest.mark.slow
 def test_a_study_has_the_same_results_in_one_process_and_in_several(tuned: Kept, processes: Options) -> None:
     _, records, _ = ran(tuned.records.study, processes)
     assert_same(tuned.records, records)

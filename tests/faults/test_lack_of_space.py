@@ -89,6 +89,7 @@ def test_a_worker_that_is_killed_for_memory_says_what_is_known(study: FaultStudy
     assert all(re.fullmatch(known, reason) for reason in reasons if reason), reasons
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["inline", "processes"])
 def test_too_few_addresses_for_torch_are_told_of(study: FaultStudy, engine: str) -> None:
     command = [sys.executable, "-m", "harness", *map(str, study.command), "--engine", engine]

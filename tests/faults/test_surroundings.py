@@ -112,6 +112,7 @@ def test_a_study_is_not_begun_where_it_cannot_be_kept(study: FaultStudy) -> None
     assert not study.place.exists()
 
 
+@pytest.mark.slow
 @as_root
 @pytest.mark.parametrize(("verb", "expected"), [("status", 0), ("verify", 0), ("report", 2), ("run", 2)])
 def test_another_user_may_read(finished: FaultStudy, verb: str, expected: int) -> None:

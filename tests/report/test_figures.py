@@ -30,6 +30,7 @@ from harness.spec.palette import second_factor, shaded
 from harness.spec.study import FIGURES
 
 
+@pytest.mark.slow
 def test_no_texts_collide(case):
     for name, figure in figures_of(*case).items():
         assert collisions(figure) == [], name

@@ -146,6 +146,7 @@ def test_console_names_the_partner():
     assert rows["ViT, plain"].endswith("]")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("words")
 @pytest.mark.parametrize("case", [two_series_by_size, depths, partners])
 def test_written_report_of_series(case, tmp_path):
@@ -171,6 +172,7 @@ def test_sections_of_series_and_moved_images():
     assert not {"levels", "shifts"} & set(plain)
 
 
+@pytest.mark.slow
 def test_analysed_series_can_be_drawn():
     records, _ = two_series_by_size()
     findings = analyse(records)

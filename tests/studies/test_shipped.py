@@ -92,6 +92,7 @@ def parameters_of(cell: Cell) -> int:
     return MADE[key]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", study_names())
 def test_every_arm_takes_an_update(name: str, tmp_path: Path) -> None:
     plan = plan_of(name, "smoke")

@@ -16,6 +16,7 @@ from free_ports import free_port
 from tracking_records import RESNET, Records, make_study
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(chromium() is None, reason="needs Chromium: apt install chromium"),
     pytest.mark.timeout(600),
 ]
@@ -67,7 +68,6 @@ def site(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iter
         process.communicate(timeout=60)
 
 
-@pytest.mark.slow
 def test_the_address_that_is_told_lists_the_studies(site: Site) -> None:
     site.browser.open(site.home)
     site.browser.wait_for_texts("Experiments", "patch_size/smoke")
@@ -90,7 +90,6 @@ def test_the_experiment_lists_launches_which_open_to_their_trainings(site: Site)
     site.browser.wait_for_texts(*NAMES, "ResNet-8 · trial 1 · 55,000 images")
 
 
-@pytest.mark.slow
 def test_the_charts_of_two_arms_show_loss_and_accuracy_by_step(site: Site) -> None:
     site.browser.open(site.link)
     site.browser.wait_for_texts("validation", "cost", *NAMES)
@@ -141,7 +140,6 @@ def test_the_report_figures_and_tables_open(site: Site) -> None:
     site.browser.wait_for_texts("arm", "seed", "ViT/4")
 
 
-@pytest.mark.slow
 def test_the_best_model_of_an_arm_is_an_artifact_of_its_run(site: Site) -> None:
     (run,) = [run for run in site.records.runs() if run.info.run_name == NAMES[2]]
     site.browser.open(site.page(f"runs/{run.info.run_id}/artifacts/model/model.json"))
