@@ -20,8 +20,8 @@ SETTINGS = WorkerSettings(device="cpu", checkpoint_seconds=1e9)
 OPTIONS = Options(results=Path("results"), device="cpu", cards_per_run=2)
 CARDS = ("cuda:0", "cuda:1", "cuda:2", "cuda:3")
 EVERYTHING = {
-    "updates": 20,
-    "evaluations": 20,
+    "updates": 50,
+    "evaluations": 50,
     "batch_size": 32,
     "accumulate": 2,
     "clip_norm": 0.5,
@@ -73,7 +73,7 @@ def test_two_processes_give_the_losses_of_one(tmp_path, name):
     model, own = MODELS[name]
     run = a_run(model, **EVERYTHING | own)
     one, two = (carried_out(run, tmp_path / str(ranks), ranks=ranks) for ranks in (1, 2))
-    assert [len(losses(folder)) for _, folder in (one, two)] == [40, 40]
+    assert [len(losses(folder)) for _, folder in (one, two)] == [100, 100]
     assert losses(two[1]) == pytest.approx(losses(one[1]), rel=0, abs=1e-5)
     assert two[0].result.test_loss == pytest.approx(one[0].result.test_loss, rel=0, abs=1e-5)
     assert two[0].result.patches == one[0].result.patches  # accuracies at every size of patches

@@ -260,7 +260,9 @@ def test_other_numbers_for_the_same_training_replace_its_run(records: Records) -
     assert records.sync() == 0
 
 
-@pytest.mark.parametrize("step", ["create_run", "log_inputs", "_log_metrics", "set_terminated"])
+@pytest.mark.parametrize(
+    "step", ["create_run", "log_inputs", "log_batch", "_log_params", "_log_metrics", "_set_tags", "set_terminated"]
+)
 def test_a_failure_before_any_write_is_completed_by_the_next_sync(
     records: Records, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
