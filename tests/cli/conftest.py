@@ -8,7 +8,8 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -36,23 +37,10 @@ def main_figure_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(content, "drawings", lambda view: islice(drawings(view), 1))
 
 
-class Nobody:
-    """In place of the mirror into MLflow."""
-
-    def __init__(self, *arguments: object, **named: object) -> None: ...
-    def changed(self, digest: str) -> None: ...
-    def close(self, **named: object) -> None: ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None: ...
-
-
 @pytest.fixture
 def records_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A study that is run leaves its records and tables, but neither a report nor anything in MLflow."""
-    monkeypatch.setattr(runner, "Mirror", Nobody)
+    monkeypatch.setattr(runner, "Mirror", MagicMock())
     monkeypatch.setattr(publish, "write_report", lambda records, findings, folder: [])
 
 

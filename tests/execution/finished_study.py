@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from unittest.mock import patch
 
 import pandas as pd
@@ -28,19 +28,6 @@ CLOCK = [
     "peak_memory_bytes",
     "eval_peak_memory_bytes",
 ]
-
-
-class Nobody:
-    """In place of the mirror into MLflow."""
-
-    def __init__(self, *arguments: object, **named: object) -> None: ...
-    def changed(self, digest: str) -> None: ...
-    def close(self, **named: object) -> None: ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None: ...
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,7 +52,7 @@ class Kept:
 @contextmanager
 def without_mirrors() -> Iterator[None]:
     """No MLflow, whose database takes longer than a tiny study."""
-    with patch.object(runner, "Mirror", Nobody):
+    with patch.object(runner, "Mirror"):
         yield
 
 

@@ -15,10 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
-from finished_study import Nobody
 from tiny_studies import Witness, tiny_study
 
 from harness.execution import runner
@@ -63,7 +63,7 @@ def act_out(monkeypatch: pytest.MonkeyPatch, processes: Options, witness: Witnes
 
         monkeypatch.setattr("harness.execution.engines.processes.Call", Acted)
         monkeypatch.setattr("harness.execution.engines.processes.prepare", lambda *_: Prepared(devices=cards, data=()))
-        monkeypatch.setattr(runner, "Mirror", Nobody)
+        monkeypatch.setattr(runner, "Mirror", MagicMock())
         monkeypatch.setattr(runner, "keep_best", lambda *asked: None)
         monkeypatch.setattr(runner, "export_models", lambda *asked: None)
         monkeypatch.setattr(runner.Runner, "_write_report", lambda self: None)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from finished_study import Nobody, tables_only
+from finished_study import tables_only
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -168,7 +168,7 @@ def test_while_a_study_goes_on_the_disk_holds_one_model_of_each_arm_and_of_each_
     most: list[int] = []
     witness = Witness()
     witness.on_start = lambda run: most.append(len(list(tmp_path.rglob(WEIGHTS))))
-    with patch.object(runner, "Mirror", Nobody):
+    with patch.object(runner, "Mirror"):
         run_study(STUDY, Options(results=tmp_path, engine="inline", command="a test"), witness)
     assert len(most) == 9
     assert max(most) <= 3

@@ -9,18 +9,6 @@ import pytest
 from small_study import FaultStudy
 from stage import Stage
 
-from harness.tracking.store import Store
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's empty tables: making them takes seconds, on a busy disk longer than a launch waits for its mirror."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    store = Store.of(folder)
-    with store.locked():
-        store.connect()
-    return folder / "mlflow.db"
-
 
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Stage]:

@@ -8,20 +8,6 @@ from pathlib import Path
 import pytest
 from tracking_records import Records, make_study
 
-from harness.tracking.store import Store
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's schema: making one takes longer than all the rest of a test."""
-    results = tmp_path_factory.mktemp("schema")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        store = Store.of(results)
-        with store.locked():
-            store.connect()
-    return results / "mlflow.db"
-
 
 @pytest.fixture
 def records(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Records:
