@@ -9,9 +9,10 @@ import pandas as pd
 from harness.analysis import learning
 from harness.analysis.along import FEW_SHOT, crossings_on_both_tasks, frontier_table, tables_along
 from harness.analysis.answer import answer, best_arms, level_arms, main_figure, unit_of_levels
+from harness.analysis.cells import measured
 from harness.analysis.class_accuracy import by_class
 from harness.analysis.estimate import FEWEST_SEEDS, MeanEstimate, estimate_mean
-from harness.analysis.evidence import Evidence, evidence_of, measured
+from harness.analysis.evidence import Evidence, evidence_of
 from harness.analysis.findings import ARM_COLUMNS, FEW_SHOT_COLUMNS, SHIFT_COLUMNS, Findings, frame
 from harness.analysis.fronts import fronts_table
 from harness.analysis.judging import claims_table

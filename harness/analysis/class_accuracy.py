@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.analysis.cells import Row
 from harness.analysis.estimate import Floats, MeanEstimate, estimate_mean
-from harness.analysis.evidence import Evidence, Row, weighted_answers
+from harness.analysis.evidence import Evidence, weighted_answers
 from harness.analysis.findings import CLASS_COLUMNS, CONFUSION_COLUMNS, ByClass, frame
 from harness.analysis.wording import Cell, at_size, compared, listed
 from harness.records.correctness import Classes, Correct

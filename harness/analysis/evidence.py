@@ -1,4 +1,4 @@
-"""The planned runs of a study by cell (arm, training size) and seed, and contrasts between cells."""
+"""Contrasts between the cells of a study, with their intervals."""
 
 import hashlib
 import json
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from harness.analysis.cells import Cells, Row, measured, number, rows_by_cell
 from harness.analysis.equal_compute import difference_at_equal_compute
 from harness.analysis.estimate import (
     FEWEST_SEEDS,
@@ -26,14 +27,10 @@ from harness.analysis.findings import COMPARISON_COLUMNS, frame
 from harness.analysis.limits import Limit, limit_of
 from harness.analysis.looks import level_for
 from harness.analysis.patches import correct_at, mean_cost, patch_size_of, with_patch_tests
-from harness.analysis.wording import Cell, listed, named, of_seeds, place
+from harness.analysis.wording import Cell, listed, named, place
 from harness.records.correctness import Correct
 from harness.records.data_facts import test_overlap
 from harness.records.run_table import StudyRecords
-from harness.records.runs import STATUSES
-from harness.spec import ResolvedStudy
-
-Row = Mapping[str, Any]
 
 Scale = Literal["plain", "log", "log_error"]
 """What a contrast adds up: a metric, its natural logarithm, or that of the error, 1 - metric, for an accuracy."""
@@ -44,7 +41,7 @@ BY_IMAGE = ("test_accuracy", "balanced_accuracy", "top5_accuracy")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class Evidence(Cells):
     """What tables, claims and figures of a study are made from.
 
     The frames `runs` (confirm runs that have a result), `trials`, `curves` (evaluations of confirm runs) and `shifts`
@@ -52,23 +49,10 @@ class Evidence:
     study does not plan count nowhere else. Each contrast is computed once.
     """
 
-    records: StudyRecords
-    rows: Mapping[Cell, Mapping[int, Row]]
-    """For each cell of the study, in its order, the row of `runs` of each planned seed that has a result."""
     seed: int = 0  # root of the generators of claims of a study file's own kinds
     level: float = LEVEL  # confidence level of every interval
-    left_out: frozenset[int] = frozenset()  # planned seeds that count nowhere: another evidence has their very runs
     _known: dict[Any, MeanEstimate] = field(default_factory=dict, repr=False)
     _variances_known: dict[Any, dict[Cell, float]] = field(default_factory=dict, repr=False)
-
-    @property
-    def study(self) -> ResolvedStudy:
-        return self.records.study
-
-    @cached_property
-    def seeds(self) -> tuple[int, ...]:
-        """The planned seeds, in the study's order."""
-        return tuple(seed for seed in self.study.seeds if seed not in self.left_out)
 
     runs = property(lambda self: self.records.runs.copy())
     trials = property(lambda self: self.records.trials.copy())
@@ -129,48 +113,10 @@ class Evidence:
         known = curves.dropna(subset=["images_seen", "validation_accuracy"]).sort_values("images_seen")
         return {str(digest): of_run for digest, of_run in known.groupby("digest")}
 
-    @cached_property
-    def searches(self) -> dict[Cell, list[Row]]:
-        """The rows of `trials` of each cell of the study, by number."""
-        return _by_cell(self.study, self.records.trials, "trial")
-
     @property
     def against(self) -> dict[str, str]:
         """The arm that each arm besides the baseline is compared with, by name."""
         return {arm.name: self.study.against(arm).name for arm in self.study.arms}
-
-    @property
-    def sizes(self) -> tuple[int | None, ...]:
-        return self.study.train_sizes or (None,)
-
-    def train_size(self, cell: Cell) -> int | None:
-        """Training images of a cell; for studies with one size as the rows have it, else as the study asks."""
-        for row in self.rows[cell].values():
-            return int(row["train_size"])
-        return self.study.data_of(self.study.arm(cell[0]), cell[1]).size
-
-    def states(self, cell: Cell) -> dict[str, list[int]]:
-        """The planned seeds of a cell by status; `missing` are those without a result."""
-        found: dict[str, list[int]] = {status: [] for status in (*STATUSES, "missing")}
-        for seed in sorted(self.seeds):
-            found[str(self.rows[cell].get(seed, {"status": "missing"})["status"])].append(seed)
-        return found
-
-    def completed(self, cell: Cell) -> tuple[int, ...]:
-        """Seeds of the cell's completed runs, ascending."""
-        if cell not in self._completed:
-            self._completed[cell] = tuple(self.states(cell)["completed"])
-        return self._completed[cell]
-
-    @cached_property
-    def _completed(self) -> dict[Cell, tuple[int, ...]]:
-        """What `completed` has told, as every contrast asks for it."""
-        return {}
-
-    def unfinished(self, cell: Cell) -> list[str]:
-        """The planned runs that did not complete: `seeds 1 and 3 diverged`, `seed 4 missing`."""
-        states = [(status, seeds) for status, seeds in self.states(cell).items() if seeds and status != "completed"]
-        return [f"{of_seeds(seeds)} {status.replace('_', ' ')}" for status, seeds in states]
 
     def absent(self, cells: Iterable[Cell], metric: str) -> str:
         """Why nothing can be judged that rests on these cells, as a clause; empty where nothing is amiss.
@@ -187,21 +133,6 @@ class Evidence:
         n = len(self.seeds)
         return f"{n} of at least {FEWEST_SEEDS} seeds planned: too few for an interval" if n < FEWEST_SEEDS else ""
 
-    def values(self, cell: Cell, metric: str, seeds: Iterable[int] | None = None) -> Floats:
-        """(n,) values of a column over the given seeds (all completed ones by default); NaN where not measured."""
-        chosen = self.completed(cell) if seeds is None else tuple(seeds)
-        key = (cell, metric, chosen)
-        if key not in self._columns:
-            found = np.array([number(self.rows[cell][seed].get(metric)) for seed in chosen], dtype=np.float64)
-            found.flags.writeable = False
-            self._columns[key] = found
-        return self._columns[key]
-
-    @cached_property
-    def _columns(self) -> dict[tuple[Cell, str, tuple[int, ...]], Floats]:
-        """What `values` has told, as every contrast asks for it."""
-        return {}
-
     def mean(self, cell: Cell, metric: str) -> float:
         """Mean of a column over the completed runs that have it, each search counting once; NaN without any."""
         return self._mean(self.values(cell, metric), self.completed(cell))
@@ -215,14 +146,6 @@ class Evidence:
         """The same for the median, over the runs of the given seeds (all completed ones by default)."""
         known = measured(self.values(cell, metric, seeds))
         return float(np.median(known)) if len(known) else math.nan
-
-    def digests(self, cell: Cell, seeds: Iterable[int] | None = None) -> list[str]:
-        """Of the runs of the given seeds, all completed ones by default."""
-        return [str(self.rows[cell][seed]["digest"]) for seed in (self.completed(cell) if seeds is None else seeds)]
-
-    def predictions(self, cell: Cell, seeds: Iterable[int] | None = None) -> list[Correct | None]:
-        """Per seed, the (m,) correctness of the run on the m test images; None where it was not kept."""
-        return [self.records.correct.get(digest) for digest in self.digests(cell, seeds)]
 
     def answers(self, cell: Cell, metric: str, seeds: Iterable[int]) -> Sequence[Answered | None]:
         """Per seed, the (m,) values on the m test images that one of BY_IMAGE is the mean of; None if not kept.
@@ -374,21 +297,12 @@ class Evidence:
 def evidence_of(records: StudyRecords, *, seed: int = 0) -> Evidence:
     """The planned runs of a study, whatever the order of the rows."""
     rows, completed = dict[Cell, dict[int, Row]](), with_patch_tests(records)
-    for cell, of_cell in _by_cell(records.study, records.runs).items():
+    for cell, of_cell in rows_by_cell(records.study, records.runs).items():
         planned = (row for row in reversed(of_cell) if row["seed"] in records.study.seeds)
         rows[cell] = {
             int(row["seed"]): completed(row) for row in planned
         }  # of a run that stands there twice, the first
     return Evidence(records=records, rows=rows, seed=seed, level=level_for(records))
-
-
-def _by_cell(study: ResolvedStudy, table: pd.DataFrame, *order: str) -> dict[Cell, list[Row]]:
-    """The rows of each cell of the study, in the order of some columns and then of the digests."""
-    found: dict[Cell, list[Row]] = {(arm.name, size): [] for arm, size in study.cells}
-    for row in () if table.empty else table.sort_values([*order, "digest"]).to_dict("records"):
-        cell = (str(row["arm"]), int(row["train_size"]) if study.train_sizes else None)
-        found.get(cell, []).append({str(name): value for name, value in row.items()})
-    return found
 
 
 def weighted_answers(parts: Sequence[tuple[float | Floats, Sequence[Answered | None]]]) -> Floats | None:
@@ -397,16 +311,6 @@ def weighted_answers(parts: Sequence[tuple[float | Floats, Sequence[Answered | N
     if len(images) != 1 or min(images) < 2:
         return None
     return np.asarray(sum(weight * np.array(rows, dtype=np.float64) for weight, rows in parts))
-
-
-def number(value: Any) -> float:
-    """A cell of a frame as a float; missing values as NaN."""
-    return math.nan if value is None or value is pd.NA else float(value)
-
-
-def measured(values: Floats) -> Floats:
-    """The values that are finite."""
-    return values[np.isfinite(values)]
 
 
 def generator(seed: int, *names: object) -> np.random.Generator:

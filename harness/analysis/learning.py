@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special
 
+from harness.analysis.cells import Row, number
 from harness.analysis.estimate import Floats
-from harness.analysis.evidence import Evidence, Row, number
+from harness.analysis.evidence import Evidence
 from harness.analysis.findings import AUDIT_COLUMNS, BUDGET_COLUMNS, LAW_COLUMNS, frame
 from harness.analysis.wording import Cell, listed, of_seeds, place
 from harness.spec import IMAGENET, NAMED_SOURCES, LogUniform, Space, Uniform
