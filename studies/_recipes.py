@@ -41,7 +41,7 @@ RESNET_SMOKE = ResNetSpec(depth=8, width=8)
 FASHION_MNIST = DataSpec(source="fashion_mnist", resplit=True)
 """Each seed has training, validation and test images of its own, so that no result is of one test set alone."""
 LAPTOP = Recipe(
-    updates=1000,
+    updates=700,
     batch_size=128,
     optimizer="muon",
     learning_rate=2e-2,
@@ -132,7 +132,7 @@ SHORT_SEARCH = Search(
     by_family={"resnet": RESNET_MUON},
     trials=3,
     repeats=5,
-    updates=500,
+    share=0.25,
     sampler="qmc",
     widenings=1,
 )
@@ -161,7 +161,7 @@ RESNET_RATES_MOVED = (
 SEARCHED_SEVERAL_TIMES = (
     "Each arm is searched several times, with settings that fill the ranges evenly and some beyond an edge on which "
     "the best one lies, and the seeds take turns with what the searches choose; before, one search by TPE chose for "
-    "all seeds, so that its luck was in no interval. The numbers of trials and of seeds are those that fit this."
+    "all seeds, so that its luck was in no interval. The numbers of updates, trials and seeds are those that fit this."
 )
 """For `changes_after_first_look` of every study that was run before."""
 
@@ -206,10 +206,6 @@ AT_LAPTOP = Scale(
     seeds=FIVE_SEEDS,
     search=SHORT_SEARCH,
 )
-AT_LAPTOP_SHORT = replace(
-    AT_LAPTOP, recipe=replace(LAPTOP_PLAIN, updates=700), search=replace(SHORT_SEARCH, updates=350)
-)
-"""For studies of many arms, or of slow ones: shorter trainings leave time for seeds."""
 AT_GPU = Scale(
     data=CIFAR10,
     recipe=GPU,

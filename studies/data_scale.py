@@ -180,6 +180,7 @@ STUDY = Study(
                     trials=3,
                     repeats=3,
                     updates=500,
+                    share=None,
                 ),
             ),
             ViTSpec(patch_size=4, width=32, depth=4, heads=4),

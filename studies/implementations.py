@@ -15,7 +15,7 @@ the same functions with the same start is tested; what differs still is listed t
 Expected: only the slip, the large embeddings and SGD cost more than a point. Implementations are compared as they are:
 where they differ in several fields, a difference belongs to all of these together.
 
-Cost: smoke 55 s, laptop 27 min on 2 cores; `make study NAME=implementations [SCALE=smoke]`.
+Cost: smoke 55 s, laptop 14 min on 2 cores; `make study NAME=implementations [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -129,7 +129,7 @@ STUDY = Study(
     ),
     scales={
         "smoke": _scale(SMOKE, r.VIT_SMOKE, 0.9),
-        "laptop": _scale(LAPTOP, r.VIT_XS, 27),
+        "laptop": _scale(LAPTOP, r.VIT_XS, 14),
         "gpu": _scale(r.AT_GPU, r.VIT_CIFAR, 322),
         "paper": _scale(r.AT_PAPER, ViTSpec.preset("S", patch_size=16)),
     },
@@ -162,7 +162,7 @@ STUDY = Study(
         "Scale laptop was first run with seeds 0 to 4. Eight or ten are what other studies have for claims about a "
         "bound of one point; with five, two of five claims were inconclusive: mean of all +0.74 points [0.42, 1.07], "
         "torchvision -0.96 [-1.32, -0.60] against the walk-through; big_vision had -1.28 [-1.63, -0.93], N(0, 1) and "
-        "dropout -0.15 [-0.63, 0.34], the slip 1.42 [0.82, 2.02] less. Now eight other seeds, 5 to 12, with the same "
+        "dropout -0.15 [-0.63, 0.34], the slip 1.42 [0.82, 2.02] less. Then eight other seeds, 5 to 12, with the same "
         "searches.",
     ),
 )

@@ -8,7 +8,7 @@ Expected: accuracy rises and multiply-accumulates grow as the patch size falls; 
 few updates, a small ResNet stays ahead. DeiT-T on CIFAR-100 shows that the direction is no law: patch 2 was worse
 than patch 4 there.
 
-Cost: smoke 30 s, laptop 17 min on 2 cores; `make study NAME=patch_size [SCALE=smoke]`.
+Cost: smoke 30 s, laptop 9 min on 2 cores; `make study NAME=patch_size [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -102,7 +102,7 @@ STUDY = Study(
             minutes=0.5,
         ),
         "laptop": replace(
-            r.AT_LAPTOP, arms=_vits(r.VIT_XS, (14, 7, 4)), claims=CLAIMS, answer=_answer((14, 7, 4)), minutes=17
+            r.AT_LAPTOP, arms=_vits(r.VIT_XS, (14, 7, 4)), claims=CLAIMS, answer=_answer((14, 7, 4)), minutes=9
         ),
         "gpu": Scale(
             data=r.CIFAR10,

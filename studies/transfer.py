@@ -175,7 +175,9 @@ LAPTOP = replace(
             seeds=tuple(range(1, 6)),
         ),
         ViTSpec(patch_size=4),
-        Pretraining(data=replace(r.FASHION_MNIST, image_size=16), recipe=r.LAPTOP_PLAIN, seeds=3),
+        Pretraining(
+            data=replace(r.FASHION_MNIST, image_size=16), recipe=replace(r.LAPTOP_PLAIN, updates=1000), seeds=3
+        ),
         larger=24,
         sizes=(50, 250, 1250),
     ),

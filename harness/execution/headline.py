@@ -19,8 +19,8 @@ from harness.report.headline import Headline, Panel, draw
 from harness.spec import NAMED_SOURCES, SCALES, DataSpec, InvalidInput, canonical_json
 from harness.spec.formats import confidence, words
 
-FIRST = ("data_scale", "data_vs_bias")
-"""Studies for the first panel: the first that has results."""
+FIRST = "data_scale"
+"""The study of the first panel."""
 
 BESIDE = "dataset_size"
 """The study of real images beside it."""
@@ -52,11 +52,11 @@ def write_headline(results: Path, scale: str | None = None) -> tuple[Headline, l
 
     Returns the picture, the files and what the picture lacks. Equal results give equal bytes.
     """
-    first = next(filter(None, (_shown(results, name, scale) for name in FIRST)), None)
+    first = _shown(results, FIRST, scale)
     if first is None:
-        command = command_line(results, "run", FIRST[0], "--scale", scale or "laptop")
+        command = command_line(results, "run", FIRST, "--scale", scale or "laptop")
         raise InvalidInput(
-            f"{results} has no results of {' or '.join(FIRST)}{f' at scale {scale!r}' if scale else ''} in which a "
+            f"{results} has no results of {FIRST}{f' at scale {scale!r}' if scale else ''} in which a "
             f"vision transformer is compared with a ResNet over training sizes. Run it first: {command}"
         )
     shown, notes, said = [first], list[str](), list[str]()

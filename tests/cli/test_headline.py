@@ -154,7 +154,7 @@ def test_equal_results_give_equal_bytes_and_samples_are_kept(
 
 def test_images_that_are_not_at_hand_and_a_study_that_is_not(tmp_path: Path, here: Here) -> None:
     results = tmp_path / "results"
-    keep(results, "data_vs_bias", ("as they are",), source="python:nowhere:images")
+    keep(results, "data_scale", ("as they are",), source="python:nowhere:images")
     done = here(results, "headline")
     assert done.returncode == 0, done.stderr
     assert "Without real images, as there are no results of dataset_size." in done.stdout
@@ -162,7 +162,7 @@ def test_images_that_are_not_at_hand_and_a_study_that_is_not(tmp_path: Path, her
     assert "Without sample images of python:nowhere:images." in done.stdout
     assert "<image" not in (results / "headline.svg").read_text()
     assert not (results / "headline.npz").exists()
-    assert {row["panel"] for row in rows(results)} == {"data_vs_bias/laptop", "published"}
+    assert {row["panel"] for row in rows(results)} == {"data_scale/laptop", "published"}
 
 
 def test_without_results_it_names_what_to_run(tmp_path: Path, here: Here) -> None:

@@ -225,7 +225,7 @@ def desk(tmp_path: Path, empty_database: Path) -> Path:
     folder = tmp_path / "desk"
     folder.mkdir()
     (folder / "my_depth.py").write_text(fences("python")[0])
-    for name in ("patch_size", "dataset_size", "data_vs_bias"):
+    for name in ("patch_size", "dataset_size", "data_scale"):
         shutil.copytree(ROOT / "results" / name / "laptop", folder / "results" / name / "laptop")
     shutil.copy(ROOT / "results" / "headline.npz", folder / "results")  # sample images, or a process is asked for them
     shutil.copy(empty_database, folder / "results")

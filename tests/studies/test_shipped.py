@@ -19,7 +19,7 @@ from harness.training.perform import perform
 
 EVERY = [(name, scale) for name in study_names() for scale in find_study(name)[1].scales]
 AXES = {
-    "architectures", "compute", "d2l", "data_scale", "data_vs_bias", "dataset_size", "depth", "from_scratch",
+    "architectures", "compute", "d2l", "data_scale", "dataset_size", "depth", "from_scratch",
     "hybrid", "image_size", "implementations", "locality", "model_shape", "modern", "norm", "optimizer",
     "patch_size", "pooling", "position_embedding", "pretraining", "receptive_field", "recipe", "soft_bias",
     "transfer", "translation",
