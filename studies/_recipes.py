@@ -180,7 +180,7 @@ test accuracy, in points, that the comparisons of results/ show with power .8, w
 `dataset_size`, `pretraining`, `soft_bias` and `transfer` hold one search each. Median, and from the most to the least
 exact:
 
-     3 seeds   1.76 (0.32 to 16.68)
+     3 seeds   2.31 (0.32 to 16.68)
      5 seeds   0.87 (0.36 to 9.91)
      6 seeds   1.21 (0.66 to 1.38)
      8 seeds   0.70 (0.38 to 0.98)
