@@ -56,9 +56,7 @@ given, and two differ by up to .5. ViT/7 after 320,000 and ResNet-8 after 220,00
     batch 64, learning rate .01     ViT 91.0, 91.5    ResNet 92.9, 93.0    7 % more time for the ViT
     AdamW, .003, batch 64           ViT 89.0          ResNet 92.3
     ViT with layer scale .1 91.6; xavier start and zero head 90.8; MLP of twice the width instead of four 91.0;
-    convolutional stem 91.5 at 2.5 times the time. None is worth a difference to the standard model.
-
-`patchbench bench accuracy` says what the recipe reaches in a minute of two cores."""
+    convolutional stem 91.5 at 2.5 times the time. None is worth a difference to the standard model."""
 VIT_XS = ViTSpec(patch_size=7, width=64, depth=4, heads=4, pool="mean", **AS_PUBLISHED)
 RESNET8 = ResNetSpec(depth=8)
 
@@ -186,9 +184,9 @@ exact:
      8 seeds   0.70 (0.38 to 0.98)
     10 seeds   0.48 (0.29 to 0.74)
 
-Ten, two for each search, are for claims about a bound of one point and about the difference of two gains, where a
-training takes half a minute or so; three or four, one for each search, where the time goes into training sizes and
-arms differ by several points. `results/README.md` has each study's."""
+Where a claim stays open, `--seeds 10` with `search.repeats=10` extends a study. Three or four, one for each search, are for
+studies whose time goes into training sizes and whose arms differ by several points. `results/README.md` has each
+study's."""
 
 # --- scales to start from: `replace(AT_LAPTOP, arms=..., minutes=...)` -----------------------------------------------
 AT_SMOKE = Scale(
