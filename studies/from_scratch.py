@@ -79,7 +79,7 @@ SMOKE = replace(
 )
 LAPTOP = replace(r.AT_LAPTOP, data=replace(r.FASHION_MNIST, train_size=2000), search=r.ADAMW_SEARCH)
 GPU = replace(r.AT_GPU, data=replace(r.CIFAR10, train_size=5000), search=r.GPU_RATES)
-SMALL, LARGE = (r.MUON_RANGES, r.RESNET_MUON), (r.MUON_RANGES, r.MUON_RANGES)
+SMALL, LARGE = (r.SHORT_SEARCH.space, r.RESNET_MUON), (r.MUON_RANGES, r.MUON_RANGES)
 
 STUDY = Study(
     question="Why is a vision transformer so bad on a small set, and what does each remedy buy?",

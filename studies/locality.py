@@ -10,7 +10,7 @@ trained all the same, so that every pair has its own noise.
 Expected: with patches moved the ResNet loses, the transformer does not; the edge shrinks, more so with little data.
 At scale laptop the number of updates holds the transformer back more than its data does, at the larger size above all.
 
-Cost: smoke 55 s, laptop 28 min on 2 cores; `make study NAME=locality [SCALE=smoke]`.
+Cost: smoke 55 s, laptop 35 min on 2 cores; `make study NAME=locality [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -136,12 +136,11 @@ STUDY = Study(
                 r.AT_LAPTOP,
                 recipe=replace(r.SMALL_BATCHES, updates=1000),
                 seeds=(3, 4, 5, 6, 7),
-                search=replace(r.SHORT_SEARCH, trials=2),
             ),
             replace(r.VIT_XS, patch_size=4),
             (0.0, 0.5, 1.0),
             (1000, 16_000),
-            28,
+            35,
         ),
         "gpu": _scale(
             replace(r.AT_GPU, recipe=r.GPU_UPDATES), r.VIT_CIFAR, (0.0, 0.25, 0.5, 0.75, 1.0), (5000, 45_000), 1935

@@ -8,7 +8,7 @@ compute for language models.
 Expected: within few updates Muon leads for both families, SGD is worst for the transformer and fair for the ResNet.
 Every optimiser has its own range of learning rates, two decades wide; every arm the same number of trials.
 
-Cost: smoke 45 s, laptop 10 min on 2 cores; `make study NAME=optimizer [SCALE=smoke]`.
+Cost: smoke 45 s, laptop 14 min on 2 cores; `make study NAME=optimizer [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -114,7 +114,7 @@ STUDY = Study(
     ),
     scales={
         "smoke": _scale(r.AT_SMOKE, r.VIT_SMOKE, 0.8),
-        "laptop": _scale(replace(r.AT_LAPTOP, seeds=tuple(range(3, 8))), r.VIT_XS, 10),
+        "laptop": _scale(replace(r.AT_LAPTOP, seeds=tuple(range(3, 8)), search=r.SHORT_PLANE), r.VIT_XS, 14),
         "gpu": _scale(replace(r.AT_GPU, search=replace(r.GPU_SEARCH, space={})), r.VIT_CIFAR, 690, more=True),
         "paper": _scale(
             replace(r.AT_PAPER, search=replace(r.PAPER_SEARCH, space={})), ViTSpec.preset("S", patch_size=16), more=True
