@@ -44,7 +44,7 @@ _HEADS: Mapping[Verdict, str] = {
 }
 _HOLDS = ("reproduced", "supported")
 _FAILS = ("contradicted", "not supported")
-_MOST_WORDS, _MOST_NUMBERS = 20, 2  # of a reason that stands in an answer
+_MOST_WORDS, _MOST_NUMBERS = 12, 2  # of a reason that stands in an answer
 
 
 @dataclass(frozen=True)

@@ -350,6 +350,8 @@ def changed_fields(before: ResolvedStudy | Mapping[str, Any], now: ResolvedStudy
 
 FOUND_BY: dict[str, str] = {}
 """By the name of each study that this process has found: what it was found by, a name or the path of a file."""
+_RESOLVED: dict[str, Study] = {}
+"""Those that resolve at each of their scales, which need not be tried again."""
 
 
 def study_names() -> list[str]:
@@ -370,11 +372,13 @@ def find_study(name: str) -> tuple[str, Study]:
     study = getattr(module, "STUDY", None)
     if not isinstance(study, Study):
         raise InvalidInput(f"{path} defines no STUDY; it must hold `STUDY = Study(...)`.")
-    for scale in study.scales:
-        try:
-            study.resolve(path.stem, scale)
-        except InvalidInput as error:
-            raise InvalidInput(f"{path}: scale {scale!r}: {error}") from error
+    if _RESOLVED.get(found) is not study:
+        for scale in study.scales:
+            try:
+                study.resolve(path.stem, scale)
+            except InvalidInput as error:
+                raise InvalidInput(f"{path}: scale {scale!r}: {error}") from error
+        _RESOLVED[found] = study
     return found, study
 
 

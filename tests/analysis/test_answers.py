@@ -72,7 +72,7 @@ def drawn_evidence(of: ResolvedStudy, gaps: Mapping[str, float], seed: int) -> E
     return Evidence(records=without_frames(of), rows=rows)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.sampled_from(study_names()), st.sampled_from([at for at in SCALES if at != "smoke"]), st.data())
 def test_answers_of_shipped_studies_are_short_whatever_comes_out(name: str, scale: str, data: st.DataObject) -> None:
     of = shipped(name, scale)

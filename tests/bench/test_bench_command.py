@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from bench_rows import made_row
 from click.testing import CliRunner
 
@@ -61,14 +62,26 @@ def test_parts_measured_one_by_one_stand_side_by_side(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_quick_look_from_the_command_line(tmp_path):
-    arguments = [sys.executable, "-m", "harness", "bench", "--quick", "--output", str(tmp_path)]
+    arguments = [sys.executable, "-m", "harness", "bench", "step", "study", "--quick", "--output", str(tmp_path)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "Training from data to weights" in done.stdout
+    assert "A study of 12 trainings" in done.stdout
     (path,) = tmp_path.glob("*-quick.json")
     rows = json.loads(path.read_text())["rows"]
-    assert {row["part"] for row in rows} == {"step", "data", "study"}
+    assert {row["part"] for row in rows} == {"step", "study"}
     assert {row["what"].partition(" ")[0] for row in rows} == {"ViT", "ResNet-8", "2"}
     assert all(
         row["value"] > 0 and row["other_value"] > 0 and row["low"] <= row["ratio"] <= row["high"] for row in rows
     )
+
+
+@pytest.mark.slow
+def test_everybody_gets_from_data_to_weights():
+    """Each contender of the part `data` takes two steps, in this process; the usual stack's give their loss."""
+    settings = contestants.Settings(quick=True, device="cpu", threads=(1,), precisions=("fp32",), rounds=1, seconds=0.0)
+    (heat,) = contestants.data(settings)
+    assert len({contender.name for contender in heat.contenders}) == 4
+    for contender in heat.contenders:
+        step = contender.make()
+        losses = [step(), step()]
+        assert contender.name == contestants.OWN or torch.stack(losses).isfinite().all(), contender.name

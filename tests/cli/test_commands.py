@@ -81,6 +81,7 @@ def test_run_again_trains_nothing(results: Path, finished: subprocess.CompletedP
     assert report.startswith("Report: ")
 
 
+@pytest.mark.slow
 def test_mlflow_has_a_child_run_for_every_training(results: Path, finished: subprocess.CompletedProcess[str]) -> None:
     import sqlite3
 
@@ -120,6 +121,7 @@ def test_report_and_status_need_neither_torch_nor_mlflow(
     assert (moved / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_status_counts_the_runs(results: Path, finished: subprocess.CompletedProcess[str], here: Here) -> None:
     assert finished.returncode == 0
     shown = json.loads(here(results, "status", "patch_size", "--scale", "smoke", "--json").stdout)
@@ -128,6 +130,7 @@ def test_status_counts_the_runs(results: Path, finished: subprocess.CompletedPro
     assert shown["running"] == []
 
 
+@pytest.mark.slow
 def test_sync_finds_nothing_missing(results: Path, finished: subprocess.CompletedProcess[str], here: Here) -> None:
     assert finished.returncode == 0
     done = here(results, "sync", "patch_size", "--scale", "smoke")

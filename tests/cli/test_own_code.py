@@ -16,6 +16,7 @@ pytestmark = pytest.mark.usefixtures("main_figure_only")
 Here = Callable[..., "subprocess.CompletedProcess[str]"]
 
 SHORT = ("recipe.updates=20", "recipe.evaluations=2", "data.train_size=100")
+SHORTEST = ("recipe.updates=4", "recipe.evaluations=1", "data.train_size=100")
 INLINE = ("--engine", "inline")
 TEXT = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
 SHOWN = dict(re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL))
@@ -35,8 +36,8 @@ STUDY = replace(STUDY, figures=(*STUDY.figures, fails, differences, gives_none))
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the files that are shown."""
+def desk(tmp_path: Path, with_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that are shown, and one for results."""
     for name, text in SHOWN.items():
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
@@ -134,7 +135,7 @@ def test_a_figure_of_ones_own(desk: Path, here: Here) -> None:
 @pytest.mark.slow
 def test_a_search_over_fields_of_the_model(desk: Path, here: Here) -> None:
     results = desk / "results"
-    assert here(results, "run", "my_search.py", "--scale", "smoke", *INLINE, *SHORT, "seeds=0,1,2").returncode == 0
+    assert here(results, "run", "my_search.py", "--scale", "smoke", *INLINE, *SHORTEST, "seeds=0,1,2").returncode == 0
     folder = results / "my_search" / "smoke"
     trials = rows(folder / "trials.csv")
     vits = [trial for trial in trials if trial["arm"] != "ResNet-8"]

@@ -73,6 +73,7 @@ def test_no_texts_of_series_collide(drawn):
         assert collisions(drawing.figure) == [], name
 
 
+@pytest.mark.slow
 def test_descriptions_have_numbers(drawn):
     for name, drawing in drawn.items():
         assert any(letter.isdigit() for letter in drawing.text), name
