@@ -267,6 +267,16 @@ def test_a_figure_of_differences_for_each_arm_that_others_are_compared_with():
         assert set(compared_in(drawing)) == {f"{arm} - {reference}" for arm in against[reference]}
 
 
+def test_of_several_figures_of_differences_the_first_alone_says_the_finding():
+    records, findings = partners()
+    findings = replace(findings, main_figure="differences", finding="Yes: mixed images give 1 point more")
+    with theme():
+        shown = [drawing.figure for name, _, drawing in drawings(View(records, findings)) if "differences" in name]
+    told = [findings.finding in [text.replace("\n", " ") for text in texts_of(figure)] for figure in shown]
+    assert told == [True] + [False] * (len(told) - 1)
+    assert len(told) > 1
+
+
 def test_arms_with_which_one_alone_is_compared_share_a_figure_of_differences():
     records, findings = ladder()
     with theme():

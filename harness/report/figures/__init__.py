@@ -1,7 +1,7 @@
 """The figures of a report: for each kind a function that draws it, or gives None where a study has no data for it."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 
 from harness.report.figures.by_class import accuracy_by_class
@@ -28,7 +28,7 @@ from harness.report.figures.seen_inside import (
 from harness.report.figures.steadiness import stability
 from harness.report.view import View
 
-Draw = Callable[[View], Drawing | Sequence[Drawing] | None]
+Draw = Callable[[View], Drawing | Iterable[Drawing] | None]
 
 PICTURES: dict[str, tuple[Draw, ...]] = {
     "result": (
@@ -66,14 +66,14 @@ def drawings(view: View) -> Iterator[tuple[str, str, Drawing]]:
     """
     order = [(section, draw) for section, draws in PICTURES.items() for draw in draws]
     order.sort(key=lambda each: each[1].__name__ != view.findings.main_figure)
-    headed = copy(view)
+    headed, is_main = copy(view), True
     headed.finding = view.findings.finding
     for section, draw in order:
-        found = draw(headed)
-        of_draw = [found] if isinstance(found, Drawing) else list(found or ())
-        for number, drawing in enumerate(of_draw, 1):
+        found, number = draw(headed), 0
+        for number, drawing in enumerate([found] if isinstance(found, Drawing) else found or (), 1):
             yield f"{draw.__name__}{f'_{number}' if number > 1 else ''}", section, drawing
-        if of_draw and headed is not view:
-            headed = view
+            headed.finding = ""
+        if number and is_main:
+            is_main = False
             if (images := changed_images(view)) is not None:
                 yield changed_images.__name__, "images", images

@@ -1,7 +1,7 @@
 """Differences to the reference arm: by training size, by technique with families side by side, by arm."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -156,26 +156,32 @@ def _shared(names: Sequence[str]) -> str:
     return " ".join(words[0][-same:]) if same else names[0]
 
 
-def differences(view: View) -> list[Drawing]:
+def differences(view: View) -> Iterator[Drawing]:
     """Interval plots of the differences, one for each arm that others are compared with.
 
     Arms with which one alone is compared, such as the rungs of a ladder, share a figure, which comes first where it
     has most rows. Differences between series stand in figures of their own.
     """
     if view.sizes and not view.study.series:
-        return []
+        return
     between = {(row["arm"], row["baseline"]) for gap in gaps_of(view) if view.has_partners for row in gap.rows}
     found: dict[str, list[Row]] = defaultdict(list)
     for row in view.grouped(view.comparisons(view.largest)):
         if (row["arm"], row["baseline"]) not in between:
             found[row["baseline"]].append(row)
     pairs = [rows[0] for rows in found.values() if len(rows) == 1]
-    if len(pairs) < 2:
-        return [_to_one_arm(view, reference, rows) for reference, rows in found.items()]
-    drawn = [_to_one_arm(view, reference, rows) for reference, rows in found.items() if len(rows) > 1]
-    ladder = _interval_plot(view, "between two arms", "the first is better", pairs, list(map(view.compared, pairs)))
-    most = max((len(rows) for rows in found.values()), default=0)
-    return [ladder, *drawn] if len(pairs) > most else [*drawn, ladder]
+    is_ladder, most = len(pairs) > 1, max((len(rows) for rows in found.values()), default=0)
+    if is_ladder and len(pairs) > most:
+        yield _between_pairs(view, pairs)
+    for reference, rows in found.items():
+        if len(rows) > 1 or not is_ladder:
+            yield _to_one_arm(view, reference, rows)
+    if is_ladder and len(pairs) <= most:
+        yield _between_pairs(view, pairs)
+
+
+def _between_pairs(view: View, rows: list[Row]) -> Drawing:
+    return _interval_plot(view, "between two arms", "the first is better", rows, list(map(view.compared, rows)))
 
 
 def _to_one_arm(view: View, reference: str, rows: list[Row]) -> Drawing:
