@@ -22,7 +22,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from harness.report.figures.labels import Label, place_labels
+from harness.report.figures.labels import Label, place_labels, room_at_ends
 from harness.report.figures.marks_on_axes import drawn_data
 from harness.report.style import INK, LABEL_SIZE, MUTED, PAD, Mark, lay_out
 from harness.report.view import MOST_COLOURED, View
@@ -142,7 +142,8 @@ class Canvas:
             _thin_ticks(axes.xaxis)
             _thin_ticks(axes.yaxis)
         if self.labels:
-            short = short_names([label.name for label in self.labels], _LABEL_WIDTH, lines=1)
+            width = min(_LABEL_WIDTH, room_at_ends(self.labels))
+            short = short_names([label.name for label in self.labels], width, lines=1)
             place_labels([replace(label, name=short[label.name]) for label in self.labels])
         more = f"; and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
         text = f"{self.title}: {'; '.join(told[:_MOST_TOLD])}{more}."
@@ -209,7 +210,7 @@ def _leave_room(axes: Axes) -> None:
     """Widen axes to the right of the ends of lines, where their names stand."""
     scale = axes.xaxis.get_transform()
     left, right = scale.transform(np.array(axes.get_xlim()))
-    axes.set_xlim(right=float(scale.inverted().transform(np.array([right + 0.6 * (right - left)]))[0]))
+    axes.set_xlim(right=float(scale.inverted().transform(np.array([right + 0.7 * (right - left)]))[0]))
 
 
 def short_names(names: Sequence[str], width: float, *, lines: int = 2) -> dict[str, str]:

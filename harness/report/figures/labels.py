@@ -7,12 +7,14 @@ from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from harness.analysis.estimate import Floats
 from harness.report.style import INK, LABEL_SIZE, MUTED
 
 _NEAR, _STEP, _RINGS = 7.0, 9.0, 9  # how far from its mark a name is tried, points
+_ASIDE = 22.0  # how far from the ends of lines the column of their names is, where strokes lead to it, points
 _TURNS = (0, 30, -30, 60, -60, 180, 150, -150, 120, -120, 90, -90)  # and in which directions, degrees: right first
 
 
@@ -29,28 +31,67 @@ class Label:
 
 
 def place_labels(labels: Sequence[Label]) -> None:
-    """Write each name where it covers nothing, as near to its mark as that allows, with a stroke to it if it is far.
+    """Write names beside their marks, those at the ends of lines in a column.
 
     Call when the axes have their final place. A name for which there is no room is left out.
     """
+    _place_near([label for label in labels if not label.end])
+    for axes in dict.fromkeys(label.axes for label in labels if label.end):
+        _place_in_a_column([label for label in labels if label.end and label.axes is axes])
+
+
+def room_at_ends(labels: Sequence[Label]) -> float:
+    """Width that the names at ends of lines may have, inches; where there are none, no end."""
+    rooms = (
+        (label.axes.figure.bbox.x1 - label.axes.transData.transform((label.x, label.y))[0]) / label.axes.figure.dpi
+        for label in labels
+        if label.end
+    )
+    return min(rooms, default=math.inf) - (_ASIDE + _NEAR) / 72
+
+
+def _place_in_a_column(labels: Sequence[Label]) -> None:
+    """Right of the ends of the lines of axes, in their order, so that no stroke to one crosses another."""
+    axes = labels[0].axes
+    ends = {label: axes.transData.transform((label.x, label.y)) for label in labels}
+    texts = {label: _written(label) for label in sorted(labels, key=lambda label: (not label.stands_out, label.name))}
+    line = 1.02 * max(text.get_window_extent().height for text in texts.values())
+    kept = list(texts)[: int(axes.bbox.height // line)]
+    for label in texts.keys() - kept:
+        texts.pop(label).remove()
+    kept.sort(key=lambda label: (ends[label][1], label.name))
+    low, high = axes.bbox.y0 + line / 2, axes.bbox.y1 - line / 2
+    heights = _spread(np.array([ends[label][1] for label in kept]), line, low, high)
+    is_moved = [abs(height - ends[label][1]) > line / 2 for label, height in zip(kept, heights, strict=True)]
+    scale = axes.figure.dpi / 72
+    column = max(ends[label][0] for label in kept) + scale * (_ASIDE if any(is_moved) else _NEAR)
+    for label, height, moved in zip(kept, heights, is_moved, strict=True):
+        x, y = (np.array([column, height]) - ends[label]) / scale
+        texts[label].set(position=(x, y), horizontalalignment="left")
+        texts[label].set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # over a line through the axes
+        if moved or x > _ASIDE:
+            _draw_stroke(label, x, y)
+
+
+def _spread(heights: Floats, apart: float, low: float, high: float) -> Floats:
+    """The nearest heights (least squares) to some in rising order that are so far apart, from `low` to `high`."""
+    from scipy.optimize import isotonic_regression
+
+    steps = apart * np.arange(len(heights))
+    rising = isotonic_regression(heights - steps).x
+    return np.clip(rising, low, high - steps[-1]) + steps
+
+
+def _place_near(labels: Sequence[Label]) -> None:
+    """Write each name where it covers nothing, as near to its mark as that allows, with a stroke to it if it is far."""
     taken = np.array(
         [box.extents for axes in dict.fromkeys(label.axes for label in labels) for box in _drawn(axes)]
     ).reshape(-1, 4)
     for label in sorted(labels, key=lambda label: (not label.stands_out, -label.y, label.x, label.name)):
-        text = label.axes.annotate(
-            label.name,
-            (label.x, label.y),
-            xytext=(0, 0),
-            textcoords="offset points",
-            size=LABEL_SIZE,
-            va="center",
-            color=INK if label.stands_out else MUTED,
-            zorder=6,
-            annotation_clip=False,
-        )
+        text = _written(label)
         panel, room = label.axes.bbox.padded(2), label.axes.figure.bbox.padded(-4)
         at_mark, scale = text.get_window_extent(), label.axes.figure.dpi / 72
-        for ring, x, y in _places(label.end):
+        for ring, x, y in _places():
             side, left_of_it = ("left", 0.0) if x > 1 else ("right", 1.0) if x < -1 else ("center", 0.5)
             box = at_mark.translated(x * scale - left_of_it * at_mark.width, y * scale)
             inside = panel.x0 + 2 < box.x0 and box.x1 <= room.x1 and panel.y0 < box.y0 and box.y1 <= panel.y1
@@ -64,15 +105,30 @@ def place_labels(labels: Sequence[Label]) -> None:
             text.remove()
 
 
+def _written(label: Label) -> Annotation:
+    """The name, over its mark."""
+    return label.axes.annotate(
+        label.name,
+        (label.x, label.y),
+        xytext=(0, 0),
+        textcoords="offset points",
+        size=LABEL_SIZE,
+        va="center",
+        color=INK if label.stands_out else MUTED,
+        zorder=6,
+        annotation_clip=False,
+    )
+
+
 def _overlaps(box: Bbox, others: Floats) -> bool:
     left, low, right, high = others.T
     return bool(((left < box.x1) & (right > box.x0) & (low < box.y1) & (high > box.y0)).any())
 
 
-def _places(end: bool) -> Iterator[tuple[int, float, float]]:
-    """Offsets from the mark in points, ring by ring; at the end of a line to its right alone."""
+def _places() -> Iterator[tuple[int, float, float]]:
+    """Offsets from the mark in points, ring by ring."""
     for ring in range(_RINGS):
-        for turn in (turn for turn in _TURNS if not end or abs(turn) < 90):
+        for turn in _TURNS:
             far = _NEAR + ring * _STEP
             yield ring, round(far * math.cos(math.radians(turn)), 1), round(far * math.sin(math.radians(turn)), 1)
 

@@ -45,6 +45,8 @@ def stability(view: View) -> Drawing | None:
             mean = mean_curve(of_arm.dropna(subset=[column]), column)
             if mean.empty:  # a ResNet has no attention
                 continue
+            if column == "update_norm" and len(mean) > 2:  # with the rate, it ends at next to nothing
+                mean = mean.iloc[:-1]
             axes.plot(mean.index, mean, label=PART.format(column, name), **looks[name].line)
             at = mean[[update for update in mean.index if jumps.get(update, 0) > 0]]
             label = PART.format("loss_spikes", name)
@@ -57,7 +59,8 @@ def stability(view: View) -> Drawing | None:
         if column != "attention_entropy":
             axes.set_yscale("log")
             low, high = axes.get_ylim()
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5) if high < 10 * low else (1,)))
+            steps = (1, 2, 3, 5) if high < 10 * low else (1, 2, 5) if high < 100 * low else (1,)
+            axes.yaxis.set_major_locator(LogLocator(subs=steps))
             axes.yaxis.set_minor_locator(NullLocator())
             axes.yaxis.set_major_formatter(lambda value, _: plain(value))
     return canvas.finish("updates", "", told)
