@@ -105,9 +105,9 @@ RESNET50 = ResNetSpec(depth=50, stem="imagenet")
 
 NO_AUGMENTATION = Augmentation()
 LAPTOP_PLAIN = replace(LAPTOP, augmentation=NO_AUGMENTATION)
-"""For all 55,000 images, which 1,000 updates see little more than twice: augmentation would only slow learning."""
+"""For all 55,000 images, each of which 700 updates see 1.6 times: augmentation would only slow learning."""
 SMALL_BATCHES = replace(LAPTOP_PLAIN, batch_size=64, learning_rate=1e-2)
-"""For studies that vary the number of training images: twice the updates for the same images, 7 % more time."""
+"""For studies that vary the number of training images, with updates of their own: 7 % more time for as many images."""
 LAPTOP_ADAMW = replace(LAPTOP_PLAIN, optimizer="adamw", learning_rate=3e-3)
 
 # --- search spaces: what is tuned for every arm alike ----------------------------------------------------------------
@@ -181,14 +181,14 @@ FIVE_SEEDS = (0, 1, 2, 3, 4)
 searches of many trials leave an interval few degrees of freedom: with five of three trials and five seeds the interval
 of a difference is a quarter to a third narrower than with three of four trials and six seeds, which take as long, and
 what is chosen is hardly worse (.00 to .05 points; `tests/studies/test_designs.py`). The smallest true difference of
-test accuracy, in points, that the comparisons of results/ show with power .8; those that `results/README.md` does not
-except hold one search each. Median, and from the most to the least exact:
+test accuracy, in points, that the comparisons of results/ show with power .8 (of one search an arm, but for the studies that
+`results/README.md` names). Median, and from the most to the least exact:
 
      3 seeds   2.31 (0.32 to 16.68)
      5 seeds   0.93 (0.36 to 9.91)
      6 seeds   1.21 (0.66 to 1.38)
      8 seeds   0.70 (0.38 to 0.98)
-    10 seeds   0.48 (0.29 to 0.74)
+    10 seeds   0.57 (0.30 to 0.74)
 
 Where a claim stays open, `--seeds 10` with `search.repeats=10` extends a study. Three or four, one for each search, are
 for studies whose time goes into training sizes and whose arms differ by several points. `results/README.md` has each

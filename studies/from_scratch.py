@@ -90,7 +90,7 @@ STUDY = Study(
     answer=(
         Answer(
             claim=REMEDIES_HELP,
-            holds="For want of a recipe",
+            holds="In part for want of a recipe",
             fails="Not for want of a recipe",
             says="its remedies give a ViT {more} in all",
         ),

@@ -122,7 +122,9 @@ def _published() -> Panel:
 
 
 def _note(shown: Sequence[_Shown]) -> str:
-    levels = listed(dict.fromkeys(confidence(each.evidence.level) for each in shown))
+    studies = {words(each.evidence.study.name): confidence(each.evidence.level) for each in shown}
+    differ = len(set(studies.values())) > 1
+    levels = listed(dict.fromkeys(f"{level} ({name})" if differ else level for name, level in studies.items()))
     return (
         "Above: accuracy of the ResNet less that of the vision transformer (ViT), over paired seeds. Below: the ViT's "
         f"error over the ResNet's. Bars: {levels} intervals. Strokes across the line of no lead: crossings, with bars "

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -81,20 +81,17 @@ def read_arrays(path: Path, kinds: Mapping[str, str], later: Mapping[str, str] =
 def write_answers(path: Path, answers: Answers) -> None:
     """Keep the answers of runs in an .npz file: digests in order, lengths (images), and all bits.
 
-    Then, where they are known, the digests of the runs with classes, these one run after the other, and the digests and
-    bits of those with the top five; and digests, sides and bits of tests with patches of several sizes.
+    Then, where they are known, the classes, as `_class_arrays` has them; the digests and bits of runs with the top
+    five; and digests, sides and bits of tests with patches of several sizes.
     """
-    digests, classes, top5 = sorted(answers.correct), sorted(answers.classes), sorted(answers.top5)
+    digests, top5 = sorted(answers.correct), sorted(answers.top5)
     arrays: dict[str, npt.NDArray[Any]] = {
         "digests": np.array(digests, dtype="U64"),
         "lengths": np.array([len(answers.correct[digest]) for digest in digests], dtype=np.int64),
         "bits": _packed(answers.correct[digest] for digest in digests),
     }
-    if classes:
-        arrays["class_digests"] = np.array(classes, dtype="U64")
-        for name in Classes._fields:
-            joined = np.concatenate([getattr(answers.classes[digest], name) for digest in classes])
-            arrays[name] = joined.astype(np.min_scalar_type(joined.max(initial=0)))
+    if answers.classes:
+        arrays |= _class_arrays(answers.classes)
     if top5:
         arrays |= {"top5_digests": np.array(top5, dtype="U64"), "top5": _packed(answers.top5[each] for each in top5)}
     if answers.at_patches:
@@ -105,11 +102,28 @@ def write_answers(path: Path, answers: Answers) -> None:
     write_arrays(path, **arrays)
 
 
+def _class_arrays(classes: Mapping[str, Classes]) -> dict[str, npt.NDArray[Any]]:
+    """What runs share or got right is kept once: different labels, whose are whose, and the class of each mistake."""
+    digests, different = sorted(classes), dict[bytes, int]()
+    whose = [different.setdefault(classes[digest].labels.tobytes(), len(different)) for digest in digests]
+    labels = np.concatenate([classes[digests[whose.index(place)]].labels for place in different.values()])
+    mistakes = np.concatenate([(pair := classes[digest]).predicted[~pair.correct] for digest in digests])
+    return {
+        "class_digests": np.array(digests, dtype="U64"),
+        "whose": np.array(whose, dtype=np.uint32),
+        **{
+            name: each.astype(np.min_scalar_type(each.max(initial=0)))
+            for name, each in (("labels", labels), ("mistakes", mistakes))
+        },
+    }
+
+
 def _packed(rows: Iterable[Correct]) -> npt.NDArray[np.uint8]:
     return np.concatenate([np.zeros(0, dtype=np.uint8), *map(np.packbits, rows)])
 
 
 _LATER = {"class_digests": "U", **dict.fromkeys(Classes._fields, "u"), "top5_digests": "U", "top5": "u"}
+_LATER |= {"whose": "u", "mistakes": "u"}  # in place of `predicted`
 _LATER |= {"patch_digests": "U", "patch_sizes": "u", "patches": "u"}
 
 
@@ -123,12 +137,7 @@ def read_answers(path: Path) -> Answers:
         images = dict(zip(digests, lengths, strict=True))
         correct, classes = _unpacked(kept["bits"], images), dict[str, Classes]()
         if "class_digests" in kept:
-            names, each = kept["class_digests"].tolist(), [kept[name].astype(np.uint16) for name in Classes._fields]
-            ends = np.cumsum([images[name] for name in names], dtype=np.int64)
-            if any(len(array) != [0, *ends][-1] for array in each):
-                raise ValueError("its numbers of images and classes do not fit each other")
-            rows = zip(*(np.split(array, ends[:-1]) for array in each), strict=True)
-            classes = {name: Classes(*pair) for name, pair in zip(names, rows, strict=False)}
+            classes = (_classes if "mistakes" in kept else _joined_classes)(kept, correct)
             if not all(np.array_equal(pair.correct, correct[name]) for name, pair in classes.items()):
                 raise ValueError("its classes do not fit its answers")
         top5 = {name: images[name] for name in kept["top5_digests"].tolist()} if "top5_digests" in kept else {}
@@ -138,6 +147,39 @@ def read_answers(path: Path) -> Answers:
             top5=_unpacked(kept["top5"], top5) if top5 else {},
             at_patches=_unpacked(kept["patches"], _patch_tests(kept, images)) if "patches" in kept else {},
         )
+
+
+_NO_FIT = "its numbers of images and classes do not fit each other"
+
+
+def _classes(kept: Mapping[str, Any], correct: Mapping[str, Correct]) -> dict[str, Classes]:
+    """As `_class_arrays` kept them. Raises `ValueError` where numbers do not fit each other."""
+    names, whose = kept["class_digests"].tolist(), kept["whose"].tolist()
+    lengths = {place: len(correct[name]) for name, place in zip(names, whose, strict=False)}
+    fits = len(names) == len(whose) and set(lengths) == set(range(len(lengths)))
+    if not fits or any(lengths[place] != len(correct[name]) for name, place in zip(names, whose, strict=True)):
+        raise ValueError(_NO_FIT)
+    labels = _cut(kept["labels"], [lengths[place] for place in range(len(lengths))])
+    mistakes = _cut(kept["mistakes"], [int((~correct[name]).sum()) for name in names])
+    classes = {}
+    for name, place, wrong in zip(names, whose, mistakes, strict=True):
+        predicted = labels[place].copy()
+        predicted[~correct[name]] = wrong
+        classes[name] = Classes(labels[place], predicted)
+    return classes
+
+
+def _joined_classes(kept: Mapping[str, Any], correct: Mapping[str, Correct]) -> dict[str, Classes]:
+    """As earlier versions kept them: labels and predictions of one run after the other."""
+    names = kept["class_digests"].tolist()
+    parts = [_cut(kept[name], [len(correct[each]) for each in names]) for name in Classes._fields]
+    return {name: Classes(*pair) for name, *pair in zip(names, *parts, strict=True)}
+
+
+def _cut(joined: npt.NDArray[Any], lengths: Sequence[int]) -> list[Labels]:
+    if len(joined) != sum(lengths):
+        raise ValueError(_NO_FIT)
+    return np.split(joined.astype(np.uint16), np.cumsum(lengths, dtype=np.int64)[:-1])
 
 
 def _patch_tests(kept: Mapping[str, Any], images: Mapping[str, int]) -> dict[tuple[str, int], int]:

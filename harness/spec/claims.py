@@ -145,8 +145,11 @@ class KeptClaim(Claim):
 
 
 def as_kept_now(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A claim as study.json has it: version 0.1 had the name of its type as `kind`, and all claims were papers'."""
-    return dict(content) if "type" in content else {("type" if k == "kind" else k): v for k, v in content.items()}
+    """A claim as study.json has it now: version 0.1 had the name of its type as `kind`, and hypotheses by source."""
+    kept = dict(content) if "type" in content else {("type" if k == "kind" else k): v for k, v in content.items()}
+    if "our own hypothesis" in str(kept.get("source")):
+        kept.setdefault("kind", "hypothesis")
+    return kept
 
 
 def is_own(claim: Claim) -> bool:

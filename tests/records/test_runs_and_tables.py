@@ -316,12 +316,14 @@ def test_predictions_unpacked_are_those_packed(tmp_path_factory, answers):
 @pytest.mark.parametrize(
     ("name", "change", "told"),
     [
-        ("predicted", lambda array: array + 1, "its classes do not fit its answers"),
-        ("predicted", lambda array: array[:-1], "its numbers of images and classes do not fit"),
+        ("mistakes", lambda array: array + 1, "its classes do not fit its answers"),
+        ("mistakes", lambda array: array[:-1], "its numbers of images and classes do not fit"),
+        ("whose", lambda array: array + 1, "its numbers of images and classes do not fit"),
+        ("labels", lambda array: array[:-1], "its numbers of images and classes do not fit"),
         ("labels", lambda array: array.astype(np.int16), "labels is of type int16"),
         ("class_digests", lambda array: array[:1], "its numbers of images and classes do not fit"),
         ("top5", lambda array: array[:-1], "its numbers of runs, images and answers do not fit"),
-        ("bits", lambda array: array ^ 1, "its classes do not fit its answers"),
+        ("bits", lambda array: array ^ 1, "its numbers of images and classes do not fit"),
     ],
 )
 def test_classes_that_do_not_fit_the_answers_are_refused(tmp_path, name, change, told):
@@ -334,6 +336,26 @@ def test_classes_that_do_not_fit_the_answers_are_refused(tmp_path, name, change,
     np.savez_compressed(path, **{**arrays, name: change(arrays[name])})
     with pytest.raises(RecordsError, match=rf"predictions\.npz: .*{told}"):
         read_answers(path)
+
+
+def test_labels_that_runs_share_are_kept_once_and_earlier_files_are_read(tmp_path):
+    path, rng = tmp_path / "predictions.npz", np.random.default_rng(0)
+    labels = [rng.integers(0, 10, images).astype(np.uint16) for images in (500, 300)]
+    classes = {
+        name: Classes(labels[place], np.where(rng.random(len(labels[place])) < 0.8, labels[place], 3).astype(np.uint16))
+        for name, place in zip("abcd", (0, 1, 0, 1), strict=True)
+    }
+    correct = {name: pair.correct for name, pair in classes.items()}
+    write_answers(path, Answers(correct=correct, classes=classes))
+    with np.load(path) as content:
+        arrays = dict(content)
+    assert len(arrays["labels"]) == 800
+    assert len(arrays["mistakes"]) == sum(int((~right).sum()) for right in correct.values())
+    np.testing.assert_equal(dict(read_answers(path).classes), classes)
+    del arrays["whose"], arrays["mistakes"]
+    joined = {name: np.concatenate([getattr(pair, name) for pair in classes.values()]) for name in Classes._fields}
+    np.savez_compressed(path, **{**arrays, **joined})
+    np.testing.assert_equal(dict(read_answers(path).classes), classes)
 
 
 def test_classes_without_their_labels_are_refused(tmp_path):

@@ -8,6 +8,12 @@ from harness.report.figures import drawings
 from harness.report.style import theme
 from harness.report.view import View
 
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010100000000376ef924"
+    "0000000a49444154789c636800000082008177cd72b60000000049454e44ae426082"
+)
+"""A PNG of one pixel, for reports whose pictures nobody looks at."""
+
 
 def collisions(figure):
     """Pairs of drawn texts that overlap, and texts that leave the canvas."""

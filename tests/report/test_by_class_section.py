@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from figure_texts import collisions
+from figure_texts import PIXEL, collisions
 from html_page import Page
 from report_cases import make_study, simulate
 
@@ -36,7 +36,7 @@ def kept(classes, *, images=200):
 
 
 def test_the_section_is_folded_on_the_page_and_in_markdown(monkeypatch):
-    monkeypatch.setattr(content, "png", lambda figure, **_: b"")
+    monkeypatch.setattr(content, "png", lambda figure, **_: PIXEL)
     said = content_of(*kept(10))
     html, text = page(said), markdown(said)
     folded = html[html.index('<h2 id="by_class">') :]
@@ -52,7 +52,7 @@ def test_the_section_is_folded_on_the_page_and_in_markdown(monkeypatch):
 
 
 def test_without_classes_there_is_no_such_section(monkeypatch):
-    monkeypatch.setattr(content, "png", lambda figure, **_: b"")
+    monkeypatch.setattr(content, "png", lambda figure, **_: PIXEL)
     records, _ = kept(10)
     records = replace(records, classes={})
     said = content_of(records, analyse(records))

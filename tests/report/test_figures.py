@@ -13,6 +13,7 @@ import pytest
 from figure_texts import collisions, figure_of, figures_of
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 from report_cases import CASES, gaps, make_study, simulate, single, two_factors
 
 from harness.analysis.axis import is_geometric
@@ -198,13 +199,16 @@ def test_a_shorter_svg_is_the_same_drawing():
     assert sum(shape[0] == "use" for shape in shapes) > 100
 
 
-def test_a_figure_in_the_page_is_the_one_beside_it():
-    figure = Drawn(
-        **dict.fromkeys(("name", "section", "title", "description", "number", "address")), png=b"\x89 pixels"
-    )
+@pytest.mark.parametrize(("inches", "form"), [(4, "webp"), (170, "png")], ids=["usual", "beyond WebP"])
+def test_a_figure_in_the_page_is_the_one_beside_it(inches, form):
+    drawn = Figure(figsize=(1, inches))
+    drawn.text(0.1, 0.5, "some text", color="tab:blue")
+    kept = png(drawn, dpi=100)
+    figure = Drawn(**dict.fromkeys(("name", "section", "title", "description", "number", "address")), png=kept)
     start, _, written = figure.data_uri.partition(",")
-    assert start == "data:image/png;base64"
-    assert base64.b64decode(written) == figure.png
+    assert start == f"data:image/{form};base64"
+    inside, beside = (Image.open(io.BytesIO(each)).convert("RGB") for each in (base64.b64decode(written), kept))
+    np.testing.assert_array_equal(np.asarray(inside), np.asarray(beside))
 
 
 def _shapes(written: bytes) -> list[tuple[str, str, str, str, float]]:

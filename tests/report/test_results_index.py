@@ -5,6 +5,7 @@ import re
 import shutil
 
 import pytest
+from figure_texts import PIXEL
 from html_page import Page
 from report_cases import gaps, odd_names, single, two_factors
 from statsmodels.stats.multitest import multipletests
@@ -20,7 +21,7 @@ def made(tmp_path_factory):
     """A results folder with two studies, one with a damaged report, one only begun, and things that are no studies."""
     results = tmp_path_factory.mktemp("index") / "results"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(content, "png", lambda figure, **_: b"a picture")
+        patch.setattr(content, "png", lambda figure, **_: PIXEL)
         for name, scale, (records, findings) in (
             ("patch_size", "laptop", single()),
             ("dataset_size", "gpu", two_factors()),
