@@ -181,8 +181,8 @@ FIVE_SEEDS = (0, 1, 2, 3, 4)
 searches of many trials leave an interval few degrees of freedom: with five of three trials and five seeds the interval
 of a difference is a quarter to a third narrower than with three of four trials and six seeds, which take as long, and
 what is chosen is hardly worse (.00 to .05 points; `tests/studies/test_designs.py`). The smallest true difference of
-test accuracy, in points, that the comparisons of results/ show with power .8 (of one search an arm, but for the studies that
-`results/README.md` names). Median, and from the most to the least exact:
+test accuracy, in points, that the comparisons of results/ show with power .8 (of one search an arm, but for the studies
+that `results/README.md` names). Median, and from the most to the least exact:
 
      3 seeds   2.31 (0.32 to 16.68)
      5 seeds   0.93 (0.36 to 9.91)

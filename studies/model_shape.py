@@ -99,7 +99,7 @@ STUDY = Study(
         "-0.49 [-1.04, 0.06]; twice the depth -0.14 [-0.75, 0.48]). Nothing larger gained anything there, half the "
         "width lost. Then the centre had half of both, so that the doublings lie where there was something to gain, "
         "with ten other seeds, 5 to 14, and 1,000 updates: twice the depth gained 0.43 points less [0.26, 0.60] than "
-        "twice the width, which takes 1.9 times its compute. Now four times the depth is set against twice the width, as "
-        "the question is about compute.",
+        "twice the width, which takes 1.9 times its compute. Now four times the depth is set against twice the width, "
+        "as the question is about compute.",
     ),
 )

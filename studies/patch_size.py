@@ -147,7 +147,7 @@ STUDY = Study(
         "Scale laptop was first run with augmented images, whose strength was one of three settings to search in 8 "
         "trials: the ResNet was 0.64 points worse than after the same updates in `depth`; of its trials one only was "
         "without augmentation. Then the images were plain, as in the other studies with all images, and 6 trials "
-        "searched rate and weight decay. Before, the first claim was contradicted (ViT/4 over ViT/7 -0.55 points [-0.91, "
-        "-0.18], n = 5).",
+        "searched rate and weight decay. Before, the first claim was contradicted (ViT/4 over ViT/7 -0.55 points "
+        "[-0.91, -0.18], n = 5).",
     ),
 )
