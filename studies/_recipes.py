@@ -94,7 +94,7 @@ PAPER = Recipe(
     optimizer="adamw",
     learning_rate=3e-3,
     weight_decay=0.3,
-    warmup=0.11,  # 10,000 of about 94,000 updates
+    warmup=0.11,  # 10,000 of about 93,000 updates
     clip_norm=1.0,
     evaluations=30,
     augmentation=Augmentation(flip=True),

@@ -9,9 +9,9 @@ both. So this shows when data beats bias, not that it does so on photographs.
 
 Every size has the same number of updates, or one pass over its images where that is more, for both models alike: from
 the size on where each image is seen once (128,000 at scale laptop) more images are as good as data without end. There
-is no augmentation, which would be data, too. Arms are tuned at every size. At scale laptop a trial has the same 500
-updates at every size, as the time is for the trainings, and tries learning rates alone: of weight decays, short trials
-choose those that are too strong for a long training.
+is no augmentation, which would be data, too (but at scale paper, whose images are ImageNet's). Arms are tuned at every
+size. At scale laptop a trial has the same 500 updates at every size, as the time is for the trainings, and tries
+learning rates alone: of weight decays, short trials choose those that are too strong for a long training.
 
 Expected: as they are, the ResNet leads, and its lead shrinks by far; that it turns within the range may come out either
 way. With patches moved the ViT overtakes early, with pixels moved later. What the bias is worth to the ResNet, its

@@ -27,17 +27,13 @@ from harness.spec import (
     Answer,
     Arm,
     Better,
-    Choice,
     Claim,
     Crosses,
     Equivalent,
     GainsMore,
     GapShrinks,
-    LogUniform,
     ResNetSpec,
     Scale,
-    Search,
-    Space,
     Study,
     ViTSpec,
 )
@@ -159,28 +155,17 @@ SMOKE = Scale(
     claims=claims("ResNet-8", "ViT/2"),
     minutes=0.7,
 )
-RATES: Space = {"learning_rate": LogUniform(low=2e-3, high=2e-1)}
-LAPTOP = Scale(
-    data=r.FASHION_MNIST,
-    recipe=replace(r.LAPTOP, updates=3600, batch_size=64, learning_rate=1e-2),
-    baseline=Arm("ResNet-8", r.RESNET8),
-    arms=(Arm("ViT/7", r.VIT_XS, level="ViT/7"),),
-    train_sizes=(250, 1500, 9000, 55_000),
-    seeds=(3, 4, 5, 6, 7),
-    search=Search(
-        space={
-            **RATES,
-            "augmentation.strength": Choice(values=(0.0, 0.5)),
-        },
-        by_family={"resnet": r.RESNET_MUON},
-        trials=3,
-        repeats=5,
-        updates=1800,
-        sampler="qmc",
-        widenings=1,
-    ),
-    claims=claims("ResNet-8", "ViT/7"),
-    minutes=44,
+LAPTOP = replace(
+    r.AT_LAPTOP,
+    data=replace(r.FASHION_MNIST, image_size=16),
+    baseline=Arm("ResNet-8", ResNetSpec(depth=8, width=8)),
+    arms=(Arm("ViT/4", ViTSpec(patch_size=4, width=32, depth=4, heads=4), level="ViT/4"),),
+    claims=claims("ResNet-8", "ViT/4"),
+    recipe=replace(r.SMALL_BATCHES, updates=2400),
+    train_sizes=(500, 2500, 10_240),
+    seeds=(9, 10, 11, 12, 13),
+    search=replace(r.SHORT_SEARCH, trials=3, updates=1200, share=None),
+    minutes=42,
 )
 GPU = Scale(
     data=r.CIFAR10,
@@ -214,20 +199,7 @@ STUDY = Study(
         "smoke": with_patches_moved(
             replace(SMOKE, train_sizes=(50, 800), recipe=replace(r.SMOKE, augmentation=r.NO_AUGMENTATION), minutes=0.9)
         ),
-        "laptop": with_patches_moved(
-            replace(
-                LAPTOP,
-                data=replace(r.FASHION_MNIST, image_size=16),
-                baseline=Arm("ResNet-8", ResNetSpec(depth=8, width=8)),
-                arms=(Arm("ViT/4", ViTSpec(patch_size=4, width=32, depth=4, heads=4), level="ViT/4"),),
-                claims=claims("ResNet-8", "ViT/4"),
-                recipe=replace(r.SMALL_BATCHES, updates=2400),
-                train_sizes=(500, 2500, 10_240),
-                seeds=(9, 10, 11, 12, 13),
-                search=replace(r.SHORT_SEARCH, trials=3, updates=1200, share=None),
-                minutes=42,
-            )
-        ),
+        "laptop": with_patches_moved(LAPTOP),
         "gpu": _looked_into(GPU),
         "paper": _looked_into(PAPER),
     },

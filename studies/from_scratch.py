@@ -2,9 +2,9 @@
 
 Source: the commonest question about vision transformers that are trained from scratch. arXiv 2010.11929, section 4.3:
 with little data a ResNet is ahead; arXiv 2012.12877 (DeiT), Table 8, and arXiv 2106.10270: augmentation and
-regularisation stand in for data. The bare recipe of a tutorial, AdamW without augmentation, then each remedy of
-`recipe` in turn on top of those before it, and Muon at last (`optimizer`). Every rung is compared with the one below:
-the same images and the same compute, so that what it buys it buys at equal time.
+regularisation stand in for data. The bare recipe of a tutorial, AdamW without augmentation, then warm-up with clipping,
+each remedy of `recipe` in turn on top of those before it, and Muon at last (`optimizer`). Every rung is compared with
+the one below: the same images and the same compute, so that what it buys it buys at equal time.
 
 Expected: shifted and mirrored images and Muon bring most; what mixes images or drops branches slows a short training; a
 ResNet gains from the same remedies too, and stays ahead.

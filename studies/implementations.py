@@ -61,7 +61,7 @@ DETAILS: dict[str, dict[str, Any]] = {
     "torchvision": {"initialisation": "xavier", "class_token_sd": 0.0, "zero_head": True},
     "big_vision": {"pool": "mean", "position": "sincos_2d", "initialisation": "xavier", "zero_head": True},
 }
-"""For each implementation, in what it differs from `ViTSpec`'s defaults with a class token."""
+"""For each implementation, in what it differs from `ViTSpec.preset`."""
 
 
 def implementation(name: str, shape: ViTSpec) -> ViTSpec:

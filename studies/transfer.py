@@ -145,7 +145,7 @@ CLAIMS: tuple[Claim, ...] = (
 
 
 def _search(trials: int, updates: int, repeats: int = 1) -> Search:
-    """All rates, in each of the searches."""
+    """Trials of the rates; at scale paper each of them."""
     return Search(
         space={"learning_rate": RATES},
         trials=trials,

@@ -142,7 +142,7 @@ def test_trials_at_scale_laptop_are_at_least_half_as_long_as_the_training(name: 
         shared = study.recipe_of(cell.arm).updates or 0
         passes = cell.recipe.updates * cell.recipe.batch_size / cell.key[1]
         is_one_pass = passes < 1.1 and 2 * cell.trial_updates >= shared
-        assert is_one_pass or 2 * cell.trial_updates >= cell.recipe.updates, cell.key
+        assert is_one_pass or 2 * cell.trial_updates + 1 >= cell.recipe.updates, cell.key
 
 
 @pytest.mark.parametrize("scale", ["laptop", "gpu"])
