@@ -148,7 +148,7 @@ def load(results: Path, digest: str, output: Path | None, register: str | None, 
     if register:
         from harness.tracking import register as register_in_mlflow
 
-        version = register_in_mlflow(found, register, results=results)
+        version = register_in_mlflow(found, register, results=results, say=partial(say, err=as_json))
     if as_json:
         say_json({"study": found.study, "path": str(found.path), **facts.as_json()})
     else:

@@ -170,7 +170,11 @@ def _text(value: Any) -> str:
 @click.option(
     "--trials", type=click.IntRange(0), help="Trials per search; 0 takes the recipe's own setting unsearched."
 )
-@click.option("--seeds", type=click.IntRange(1), help="Confirm seeds in all: those declared, then further ones.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    help="Confirm seeds in all: those trained before, then declared, then further ones.",
+)
 @click.option("--deterministic", is_flag=True, help="Deterministic kernels only (CUDA).")
 @click.option(
     *("--patience", "patience_seconds"),

@@ -144,8 +144,10 @@ def _mlflow(results: Path) -> Iterator[Check]:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2)) as opened:
             (count,) = opened.execute("select count(*) from runs").fetchone()
     except sqlite3.Error as error:
+        is_locked = getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
         mend = f"Move {path.name} away and make it again: patchbench sync NAME, for each study."
-        yield Check("MLflow", "bad", f"{path} is damaged or locked: {error}", mend)
+        mend = "Wait for what writes to it, or end it." if is_locked else mend
+        yield Check("MLflow", "bad", f"{path} is {'locked' if is_locked else 'damaged'}: {error}", mend)
         return
     yield Check("MLflow", "ok", f"{path} with {counted(count, 'run')}")
 

@@ -45,6 +45,11 @@ class Options:
             "out, or take the engine processes.",
         )
         require(
+            not (self.set_aside and self.accept_code_change),
+            "Results of other training code are either set aside (set_aside) or kept beside new ones "
+            "(accept_code_change), and both were asked for. Give one of them.",
+        )
+        require(
             self.ray_address is None or (isinstance(self.ray_address, str) and self.engine == "ray"),
             f"ray_address is {self.ray_address!r}, and the engine is {self.engine}: an address, HOST:PORT, goes with "
             "the engine ray alone.",

@@ -15,7 +15,7 @@ from harness.spec.formats import counted
 
 
 def with_seeds(study: ResolvedStudy, results: Path, number: int) -> ResolvedStudy:
-    """The study with so many seeds in all: the declared ones first, then the smallest that are free.
+    """The study with so many seeds in all: those trained before, the declared ones, the smallest that are free.
 
     Raises `InvalidInput` for fewer than have been trained with its settings in the folder of all `results`.
     """

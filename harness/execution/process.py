@@ -34,14 +34,22 @@ class Call:
 
     def __init__(self, function: str, *arguments: Any) -> None:
         """Begin it. Raises `InvalidInput` where no process can be started."""
+        cause: Exception = EOFError()
         for _ in range(2):  # a server that has died is replaced at the second attempt
-            context = _context()
-            self.pipe, there = context.Pipe()
-            self.process = context.Process(target=_carry_out, args=(function, there, arguments), daemon=True)
-            with contextlib.suppress(EOFError, OSError), there:
-                self.process.start()
-                return
-        raise InvalidInput(f"No process can be started for the work ({memory_here()}). Run the same command again.")
+            try:
+                context = _context()
+                self.pipe, there = context.Pipe()
+                self.process = context.Process(target=_carry_out, args=(function, there, arguments), daemon=True)
+                with there:
+                    self.process.start()
+                    return
+            except (EOFError, OSError) as error:
+                cause = error
+        why = f"{cause}; {memory_here()}" if str(cause) else memory_here()
+        raise InvalidInput(
+            f"No process can be started for the work ({why}). Close other programs or lift the limit (ulimit -a), "
+            "then run the same command again."
+        ) from cause
 
     def hear(self) -> Any:
         """Wait for its next event, of which None is the last. Raises what the function did, or `CallEndedError`."""

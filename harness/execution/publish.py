@@ -80,9 +80,9 @@ def rebuild(folder: Path, say: Say, own: ResolvedStudy | None = None) -> Finding
                 "The claims of the study file were changed after its last run; the report has those of that run. "
                 "`patchbench run` judges the new ones, and trains nothing again."
             )
-    if not StudyFolder(folder).runs.exists():
-        return _report(folder, own)
     with write_lock(StudyFolder(folder).write_lock):
+        if not StudyFolder(folder).runs.exists():
+            return _report(folder, own)
         looks.require_ledger(folder)
         fresh = _collected(folder)
         if _kept_digests(folder) <= set(fresh.runs["digest"]):

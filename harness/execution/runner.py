@@ -58,8 +58,9 @@ def run_study(study: ResolvedStudy, options: Options, observer: Observer) -> Pat
     """Train what is missing of a study, then write its tables and its report; returns its results folder.
 
     Seeds that have results there are pooled with those that the study declares.
-    Raises `InvalidInput` before anything is written for what the user can mend, `StudyInterrupted` after SIGINT,
-    SIGTERM, SIGHUP or SIGUSR1. Outside the main thread it leaves signals alone.
+    Raises `InvalidInput` for what the user can mend: before anything is written where it can be known then, else, as
+    when the last card fails, with all that was trained kept. `StudyInterrupted` after SIGINT, SIGTERM, SIGHUP or
+    SIGUSR1. Outside the main thread it leaves signals alone.
     """
     try:
         with interruptible():

@@ -250,13 +250,13 @@ def _check_origins(folder: Path, kept: StudyRecords) -> Findings:
 def _other_content(folder: Path, kept: StudyRecords, fresh: StudyRecords) -> Iterator[Fault]:
     before = {
         name: getattr(fresh, name).drop(columns=_lacked(folder / f"{name}.csv"), errors="ignore")
-        for name in ("runs", "curves")
+        for name in ("runs", "trials", "curves")
     }
     with tempfile.TemporaryDirectory(prefix="patchbench-") as temporary:
         write_tables(Path(temporary), replace(fresh, **before))
         for path in sorted(Path(temporary).glob("*.csv")):
             yield from _first_difference(folder / path.name, path)
-    for key in sorted(fresh.provenance.keys() | kept.provenance.keys()):
+    for key in sorted(fresh.provenance.keys() & kept.provenance.keys()):  # earlier versions kept fewer
         expected, found = fresh.provenance.get(key), kept.provenance.get(key)
         if expected != found:
             yield Fault("study.json", f"{key} {expected!r} (by the run folders)", f"{found!r}")
@@ -267,6 +267,10 @@ def _other_content(folder: Path, kept: StudyRecords, fresh: StudyRecords) -> Ite
         same = np.array_equal(classes, kept.classes.get(digest, ()))
         if not same or not np.array_equal(fresh.top5.get(digest, ()), kept.top5.get(digest, ())):
             yield Fault("predictions.npz", f"the classes in work/runs/{digest}", "others")
+    for (digest, size), answers in fresh.at_patches.items():
+        if not np.array_equal(answers, kept.at_patches.get((digest, size), ())):
+            told = f"the answers with patches of {size} px in work/runs/{digest}"
+            yield Fault("predictions.npz", told, "others")
 
 
 def _lacked(path: Path) -> list[str]:

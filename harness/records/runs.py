@@ -250,12 +250,11 @@ class RunFolder:
         content = write_arrays(self.predictions_path, labels=labels, predicted=predicted, **more)
         return {self.predictions_path.name: files.sha256(content)}
 
-    def predictions(self) -> Classes:
-        """Labels and predicted classes (N,) of the test split."""
-        return self.answers()[0]
-
     def answers(self) -> tuple[Classes, Correct | None]:
-        """The same, and whether the label is among the five likeliest classes (N,): None where that is not kept."""
+        """Labels and predicted classes (N,) of the test split, and whether the label is among the five likeliest (N,).
+
+        The latter is None where it is not kept.
+        """
         kept = read_arrays(self.predictions_path, {"labels": "u", "predicted": "u"}, {"top5": "u"})
         if len({len(array) for array in kept.values()}) != 1:
             raise files.RecordsError(f"{self.predictions_path} has unequal numbers of labels and predictions.")

@@ -15,7 +15,7 @@ from harness.records.looks import read_ledger
 from harness.records.runs import STATUSES, Status
 from harness.records.study_file import latest_study
 from harness.records.write_lock import StudyLock
-from harness.spec import TUNE_SEED, ResolvedStudy, to_plain
+from harness.spec import BUDGET_UNITS, TUNE_SEED, ResolvedStudy, to_plain
 from harness.spec.formats import counted
 from harness.spec.run import leaves
 from harness.spec.search import Setting
@@ -159,7 +159,11 @@ def _place(study: ResolvedStudy, content: dict[str, Any]) -> tuple[Any, ...] | N
     own = Setting(arm.model, recipe if trial is None else replace(recipe, updates=study.trial_updates(recipe)))
     own = own.with_values(content["values"])
     asked = leaves({"model": to_plain(own.model), "recipe": to_plain(own.recipe)})
-    asked |= {f"data.{key}": value for key, value in to_plain(study.data_of(arm, size)).items() if value is not None}
+    data = leaves({"data": to_plain(study.data_of(arm, size))})
+    # What a plan works out is None here, or, as the budget of a pre-training, in another unit.
+    data |= {key: asked.pop(key) for key in list(asked) if key.startswith("recipe.start_from.")}
+    worked_out = {f"recipe.start_from.pretraining.recipe.{unit}" for unit in BUDGET_UNITS}
+    asked |= {key: value for key, value in data.items() if value is not None and key not in worked_out}
     last = study.trials_of(arm) + study.most_beyond(arm)
     search = config["seed"] - TUNE_SEED
     is_trial = trial is not None and trial < last and 0 <= search < study.search.repeats

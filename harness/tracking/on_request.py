@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.records.kept_models import ModelFolder
+from harness.records.layout import command_line
 from harness.spec import InvalidInput
+from harness.tracking.databases import TRACKING
 from harness.tracking.entries import VALIDATION
 from harness.tracking.experiment import Experiment
 from harness.tracking.store import ARTIFACTS, DATABASE, Say, Store, sqlite_url
@@ -42,7 +44,12 @@ def serve(results: Path, *, port: int = 5000, say: Say) -> None:
     results = results.absolute()
     store = Store(results, None, results / DATABASE)
     if not (results / DATABASE).is_file():
-        raise InvalidInput(f"There is no {results / DATABASE} to show yet. Run a study first: it is made on the way.")
+        instead = "Run a study first: it is made on the way."
+        if os.environ.get(TRACKING):
+            instead = (
+                f"Runs are mirrored to {TRACKING}, which has an interface of its own; without it `ui` has this file."
+            )
+        raise InvalidInput(f"There is no {results / DATABASE} to show. {instead}")
     try:
         socket.create_server((HOST, port)).close()
     except OSError as error:
@@ -75,17 +82,17 @@ def serve(results: Path, *, port: int = 5000, say: Say) -> None:
         uvicorn.run(app, host=HOST, port=port, log_level="error", timeout_graceful_shutdown=2)
 
 
-def register(model: ModelFolder, name: str, *, results: Path) -> str:
+def register(model: ModelFolder, name: str, *, results: Path, say: Say) -> str:
     """Register a kept model; its version, that of an earlier call for the same. `InvalidInput` where refused."""
     store = Store.of(results)
     study, _, scale = model.study.partition("/")
     try:
-        experiment = Experiment(store, study, scale)
+        experiment = Experiment(store, study, scale, say=say)
         run_id = experiment.attach_model(model)
         if run_id is None:
             raise InvalidInput(
                 f"MLflow ({store.place}) lacks the run of model {model.facts.digest[:12]}. "
-                f"Make it up first: patchbench sync {study} --scale {scale}."
+                f"Make it up first: {command_line(results.absolute(), 'sync', study, '--scale', scale)}"
             )
         with store.locked():
             return _registered(experiment.client, run_id, model, name)

@@ -68,3 +68,8 @@ def test_what_is_asked_for_is_what_the_study_is_carried_out_with(
     assert options == Options(results=Path("results").absolute(), command=options.command, **asked | {"engine": engine})
     if call is not None:
         assert options.command == f"harness.run(harness.load_study('depth', scale='smoke'){call})"
+
+
+def test_results_of_other_code_are_set_aside_or_mixed_but_not_both() -> None:
+    with pytest.raises(InvalidInput, match=r"either set aside .* or kept beside new ones .* Give one of them"):
+        Options(results=Path("results"), set_aside=True, accept_code_change=True)

@@ -1,5 +1,6 @@
 """What scripts and shells use: JSON on standard output, completion, narrow consoles, doctor, compare."""
 
+import contextlib
 import io
 import json
 import os
@@ -219,6 +220,20 @@ def test_doctor_names_who_holds_a_lock(tmp_path: Path) -> None:
     assert lock.level == "warn"
     assert f"depth at scale laptop is being run by process {os.getpid()} on " in lock.found
     assert levels(doctor.examine(tmp_path))["lock"] == "ok"
+
+
+def test_doctor_does_not_have_a_database_moved_that_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    connect = sqlite3.connect
+    monkeypatch.setattr(
+        doctor.sqlite3, "connect", lambda *place, **options: connect(*place, **options | {"timeout": 0})
+    )
+    with contextlib.closing(connect(tmp_path / "mlflow.db")) as opened:
+        opened.execute("create table runs (number)")
+        opened.execute("begin exclusive")
+        (found,) = [check for check in doctor.examine(tmp_path) if check.what == "MLflow"]
+    assert (found.level, found.mend) == ("bad", "Wait for what writes to it, or end it.")
+    assert "mlflow.db is locked: " in found.found
 
 
 def test_doctor_finds_a_damaged_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ def test_a_loaded_model_answers_as_its_run_did(results: Path, arm: str) -> None:
     test = load(kept.facts.config.data, phase="confirm").test
     with torch.inference_mode():
         parts = [model(found.inputs(images)).argmax(1) for images, _ in test.chunks(EVALUATION_BATCH)]
-    labels, predicted = RunFolder(results / "tiny/smoke/work/runs" / kept.facts.digest).predictions()
+    labels, predicted = RunFolder(results / "tiny/smoke/work/runs" / kept.facts.digest).answers()[0]
     np.testing.assert_array_equal(torch.cat(parts).numpy(), predicted)
     assert float(np.mean(labels == predicted)) == pytest.approx(kept.facts.test_accuracy)
 
@@ -116,7 +116,7 @@ def test_a_model_answers_for_the_images_that_its_seed_drew_with_moved_pixels(tmp
     images = load(kept.facts.config.data, phase="confirm", seed=kept.facts.config.seed).test.images
     with torch.inference_mode():
         answers = model(found.inputs(images)).argmax(1)
-    predicted = RunFolder(tmp_path / "tiny/smoke/work/runs" / kept.facts.digest).predictions()[1]
+    predicted = RunFolder(tmp_path / "tiny/smoke/work/runs" / kept.facts.digest).answers()[0][1]
     np.testing.assert_array_equal(answers.numpy(), predicted)
 
 
@@ -143,7 +143,7 @@ def test_a_loaded_model_reads_photographs_as_its_run_did(tmp_path: Path, source:
     assert (images[:, 0, 0] == 9).all()
     with torch.inference_mode():
         answers = model(found.inputs(images)).argmax(1)
-    predicted = RunFolder(tmp_path / "results/tiny/smoke/work/runs" / kept.facts.digest).predictions()[1]
+    predicted = RunFolder(tmp_path / "results/tiny/smoke/work/runs" / kept.facts.digest).answers()[0][1]
     np.testing.assert_array_equal(answers.numpy(), predicted)
 
 

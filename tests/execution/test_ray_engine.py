@@ -3,6 +3,8 @@
 import contextlib
 import importlib.util
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from harness.execution.engines.ray_engine import Asked, RayEngine, token_for
 from harness.execution.launch import _asked_of_cluster
 from harness.execution.options import Options
 from harness.execution.plan import make_plan
+from harness.records.files import try_lock
 from harness.spec import InvalidInput
 from harness.training import WorkerSettings
 
@@ -192,3 +195,28 @@ def test_a_node_of_other_software_is_refused(name: str, tmp_path: Path, monkeypa
     own = node.software()
     question = node.Question(software=own | {name: "0"}, token=tmp_path / "token", hashes={}, check=())
     assert f"it has {name} {own[name]} (the coordinator has 0)." in node.look(question).refusal
+
+
+@needs_ray
+def test_nodes_that_wait_for_a_folder_have_it_one_after_the_other(tmp_path: Path) -> None:
+    """The lock's file goes with each turn: who then locks what is no longer there asks again."""
+    from harness.execution.engines import node
+
+    ended = []
+
+    def take(number: int) -> None:
+        with node._turn(tmp_path):
+            with (tmp_path / node.LOCK).open("ab") as other:
+                assert not try_lock(other)
+            ended.append(number)
+
+    waiting = [threading.Thread(target=take, args=(number,)) for number in range(4)]
+    with node._turn(tmp_path):
+        for thread in waiting:
+            thread.start()
+        time.sleep(0.1)
+        assert ended == []
+    for thread in waiting:
+        thread.join(20)
+    assert sorted(ended) == [0, 1, 2, 3]
+    assert not (tmp_path / node.LOCK).exists()

@@ -44,7 +44,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Kept:
 def test_all_arms_of_a_seed_are_tested_on_its_images_and_no_two_seeds_on_the_same(drawn: Kept) -> None:
     tested: dict[int, list[list[int]]] = {}
     for row in drawn.records.runs.to_dict("records"):
-        labels, predicted = RunFolder(drawn.folder / "work" / "runs" / str(row["digest"])).predictions()
+        labels, predicted = RunFolder(drawn.folder / "work" / "runs" / str(row["digest"])).answers()[0]
         tested.setdefault(row["seed"], []).append(labels.tolist())
         np.testing.assert_array_equal(drawn.records.correct[str(row["digest"])], labels == predicted)
     assert {len(arms) for arms in tested.values()} == {2}

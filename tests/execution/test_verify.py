@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from harness.__main__ import cli
 from harness.execution import publish
 from harness.execution.verify import Verification, verify
 from harness.records import manifest
+from harness.records.correctness import Classes, read_answers, write_answers
 from harness.records.files import read_json, sha256, write_json
 from harness.records.run_table import load_records
 from harness.records.runs import RunFolder
@@ -175,16 +177,20 @@ def test_classes_are_kept_and_held_against_the_runs(kept: Kept) -> None:
     with kept.copy() as folder:
         classes = load_records(folder).classes
         assert classes.keys() == set(kept.records.runs["digest"])
-        with np.load(folder / "predictions.npz") as content:
-            arrays = dict(content)
-        wrong = arrays["predicted"] != arrays["labels"]
-        arrays["predicted"][wrong] = (arrays["labels"][wrong] + 1) % 10
-        np.savez_compressed(folder / "predictions.npz", **arrays)
+        answers = read_answers(folder / "predictions.npz")
+        others = {
+            digest: Classes(pair.labels, np.where(pair.correct, pair.labels, (pair.labels + 1) % 10))
+            for digest, pair in classes.items()
+        }
+        write_answers(folder / "predictions.npz", replace(answers, classes=others))
         with_hash(folder, "predictions.npz")
         faults = checked(folder).faults
         assert {fault.path for fault in faults} == {"predictions.npz"}
         assert faults[0].expected.startswith("the classes in work/runs/")
-        arrays["predicted"][0] = arrays["labels"][0] + (arrays["predicted"][0] == arrays["labels"][0])
+        first = classes[min(classes)]
+        with np.load(folder / "predictions.npz") as content:
+            arrays = dict(content)
+        arrays["mistakes"][0] = first.labels[~first.correct][0]
         np.savez_compressed(folder / "predictions.npz", **arrays)
         with_hash(folder, "predictions.npz")
         (fault,) = checked(folder).faults
@@ -242,16 +248,24 @@ def test_a_row_without_its_run_is_found(kept: Kept) -> None:
     assert "1 run folders have no result yet." in found.notes
 
 
+LATER = ("series", "attention_macs_per_image", "search")
+"""Columns that tables of earlier versions lack."""
+
+
 @pytest.mark.usefixtures("drawn_once")
-def test_results_of_an_earlier_version_hold_with_notes(kept: Kept) -> None:
-    with kept.copy(work=False) as folder:
+@pytest.mark.parametrize("work", [False, True], ids=["a copy", "with its runs"])
+def test_results_of_an_earlier_version_hold_with_notes(kept: Kept, work: bool) -> None:
+    with kept.copy(work=work) as folder:
         (folder / "manifest.json").unlink()
         (folder / "REPORT.md").write_text("as an earlier version wrote it")
         for table in ("runs.csv", "trials.csv"):
             rows = list(csv.reader((folder / table).read_text().splitlines()))
-            left = [at for at, name in enumerate(rows[0]) if name not in ("series", "attention_macs_per_image")]
+            left = [at for at, name in enumerate(rows[0]) if name not in LATER]
             rows = [[row[at] for at in left] for row in rows]
             (folder / table).write_text("".join(",".join(row) + "\n" for row in rows))
+        content = read_json(folder / "study.json")
+        del content["provenance"]["numerics"]
+        write_json(folder / "study.json", content)
         found = verify(folder)
     assert found.faults == ()
     assert any("no manifest.json" in note for note in found.notes)

@@ -110,7 +110,7 @@ def test_the_kept_model_answers_as_its_run_did(undisturbed_mixer: FaultStudy) ->
     with torch.inference_mode():
         answers = torch.cat([model(found.inputs(images)).argmax(1) for images, _ in test.chunks(1000)])
     folder = RunFolder(undisturbed_mixer.place / "work/runs" / content["digest"])
-    np.testing.assert_array_equal(answers.numpy(), folder.predictions()[1])
+    np.testing.assert_array_equal(answers.numpy(), folder.answers()[0][1])
     assert json.loads(folder.config_path.read_text())["model_code"] == str(undisturbed_mixer.file)
 
 

@@ -413,7 +413,7 @@ def folder(tmp_path):
 def test_a_result_read_back_is_the_result(folder):
     result = folder.result()
     assert (result.status, result.test_accuracy, result.test_loss, result.updates) == ("completed", 0.5, None, 3)
-    labels, predicted = folder.predictions()
+    labels, predicted = folder.answers()[0]
     assert labels.tolist() == list(range(300))
     assert predicted.tolist() == [0] * 300
     assert folder.config()["arm"] == "small"
@@ -525,12 +525,12 @@ def test_lost_or_cut_predictions_are_noticed(folder):
     for length in (0, 10, len(content) // 2, len(content) - 1):
         folder.predictions_path.write_bytes(content[:length])
         with pytest.raises(RecordsError, match=r"Could not read .*predictions\.npz"):
-            folder.predictions()
+            folder.answers()[0]
     folder.predictions_path.unlink()
     with pytest.raises(RecordsError, match="is missing or damaged"):
         folder.result()
     with pytest.raises(RecordsError, match=r"Could not read .*predictions\.npz"):
-        folder.predictions()
+        folder.answers()[0]
 
 
 @pytest.mark.parametrize("key", ["seed", "classes"])

@@ -13,6 +13,7 @@ import torch
 from harness.execution.plan import Cell, Plan, make_plan
 from harness.models import build, macs_per_image
 from harness.records.runs import RunFolder
+from harness.records.status import _place as place_of_run
 from harness.spec import SCALES, ResolvedStudy, find_study, study_names
 from harness.training import WorkerSettings
 from harness.training.perform import perform
@@ -103,6 +104,17 @@ def test_every_arm_takes_an_update(name: str, tmp_path: Path) -> None:
         result = perform(run, RunFolder(tmp_path / run.digest), WorkerSettings())
         assert (result.status, result.updates) == ("completed", 1)
         assert len(result.shifts) == len(plan.study.test_shifts)
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_status_finds_every_run_in_the_plan(name: str, tmp_path: Path) -> None:
+    """Also of arms that start from a pre-training, or whose images are made."""
+    plan = plan_of(name, "smoke")
+    for cell in plan.cells:
+        run = cell.confirm(plan.study.seeds[0], cell.own_values)
+        folder = RunFolder(tmp_path / run.digest)
+        folder.write_config(run)
+        assert place_of_run(plan.study, folder.config()) == (*cell.key, plan.study.seeds[0], None)
 
 
 @pytest.mark.parametrize("scale", SCALES)

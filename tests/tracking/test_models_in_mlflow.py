@@ -90,14 +90,14 @@ def test_a_registered_model_answers_through_mlflow_and_is_registered_once(
     digest = records.complete(arm=RESNET)
     kept = records.keep_model(digest)
     with pytest.raises(InvalidInput, match=r"lacks the run of model .* patchbench sync patch_size --scale smoke"):
-        register(kept, "digits", results=records.results)
+        register(kept, "digits", results=records.results, say=print)
     records.sync()
-    assert register(kept, "digits", results=records.results) == "1"
-    assert register(kept, "digits", results=records.results) == "1"
+    assert register(kept, "digits", results=records.results, say=print) == "1"
+    assert register(kept, "digits", results=records.results, say=print) == "1"
     other = records.keep_model(digest, seed=1)
-    assert register(other, "digits", results=records.results) == "2"
+    assert register(other, "digits", results=records.results, say=print) == "2"
     with pytest.raises(InvalidInput, match=r"was not registered as 'a/b'.*Invalid model name"):
-        register(other, "a/b", results=records.results)
+        register(other, "a/b", results=records.results, say=print)
     # `mlflow.set_tracking_uri` would leave its value in the environment, for every later test to write to.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{records.results / 'mlflow.db'}")
     loaded = mlflow.pyfunc.load_model("models:/digits/2")
@@ -145,7 +145,7 @@ def test_a_server_elsewhere_gets_runs_reports_and_models_and_its_absence_is_told
         assert Path(records.client().download_artifacts(parent.info.run_id, "report.html")).read_text() == (
             "<h1>A report</h1>"
         )
-        assert register(kept, "vit", results=records.results) == "1"
+        assert register(kept, "vit", results=records.results, say=print) == "1"
     assert not (records.results / "mlartifacts").exists()
     began = time.monotonic()
     records.sync(artifacts=[report])
@@ -153,4 +153,4 @@ def test_a_server_elsewhere_gets_runs_reports_and_models_and_its_absence_is_told
     assert len(records.said) == 1
     assert "MLflow lacks part of the records" in records.said[0]
     with pytest.raises(InvalidInput, match=f"was not registered as 'vit' in MLflow .{address}"):
-        register(kept, "vit", results=records.results)
+        register(kept, "vit", results=records.results, say=print)

@@ -63,7 +63,7 @@ def test_a_confirm_run_leaves_its_whole_record(tmp_path, monkeypatch, digits, mo
     assert result.files == {path.name: sha256(path.read_bytes()) for path in paths}
     last = done.journal[2]
     assert (result.train_loss, result.validation_loss) == (last["train_loss"], last["validation_loss"])
-    labels, predicted = folder.predictions()
+    labels, predicted = folder.answers()[0]
     assert np.array_equal(labels, digits.test.labels.numpy())
     assert result.test_accuracy == np.mean(labels == predicted)
     recalls = [np.mean(predicted[labels == label] == label) for label in range(10)]

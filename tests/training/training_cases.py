@@ -119,7 +119,7 @@ class Performed:
         weights = b"".join(tensor.contiguous().numpy().tobytes() for tensor in tensors)
         metrics = {name: value for name, value in vars(self.result).items() if name not in TIMES}
         metrics["files"] = sorted(self.result.files)  # the journal's hash follows from its times
-        predictions = [part.tobytes() for part in self.folder.predictions()]
+        predictions = [part.tobytes() for part in self.folder.answers()[0]]
         return weights, self.journal, predictions, metrics
 
 

@@ -198,16 +198,19 @@ def _home(task: Task) -> Iterator[tuple[RunFolder, WorkerSettings, Places]]:
 @contextlib.contextmanager
 def _turn(folder: Path) -> Iterator[None]:
     """Wait until no node writes to a folder that all of them see; a node that was cut off may do so for a while."""
-    began = time.monotonic()
-    with open_to_append(folder / LOCK) as lock:
-        while not try_lock(lock):
-            if time.monotonic() - began > TURN_SECONDS:
-                raise TimeoutError(f"{folder} is still written to by another node")
-            time.sleep(BEAT_SECONDS)
-        try:
-            yield
-        finally:
-            (folder / LOCK).unlink(missing_ok=True)
+    began, path = time.monotonic(), folder / LOCK
+    while True:
+        with open_to_append(path) as lock:
+            # A file that its holder has removed since is nobody's: others ask for the one that is there now.
+            if try_lock(lock) and path.exists() and os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+                try:
+                    yield
+                finally:
+                    path.unlink(missing_ok=True)
+                return
+        if time.monotonic() - began > TURN_SECONDS:
+            raise TimeoutError(f"{folder} is still written to by another node")
+        time.sleep(BEAT_SECONDS)
 
 
 def devices_of(kind: str) -> Slot:
