@@ -90,8 +90,8 @@ STUDY = Study(
     answer=(
         Answer(
             claim=REMEDIES_HELP,
-            holds="In part for want of a recipe",
-            fails="Not for want of a recipe",
+            holds="Partly its recipe",
+            fails="Not its recipe",
             says="its remedies give a ViT {more} in all",
         ),
         Answer(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.analysis.estimate import FEWEST_IMAGES, FEWEST_SEEDS
-from harness.analysis.evidence import Evidence
+from harness.analysis.evidence import BY_IMAGE, Evidence
 from harness.analysis.judging import judge
 from harness.analysis.learning import Cautions
 from harness.analysis.selection import chosen, level_with_best
@@ -71,7 +71,8 @@ def answer(evidence: Evidence, cautions: Cautions) -> Answered:
     sentences = [_sentence(*each, evidence) for each in zip(marked, claims, strict=True)] or [_best(evidence)]
     pairs = [_pair(claim) for claim in claims]
     arms = tuple(dict.fromkeys(arm for pair in pairs for arm in pair))
-    numbers = _numbers(evidence, arms, cautions)
+    by_image = not claims or any(getattr(claim, "metric", None) in (None, *BY_IMAGE) for claim in claims)
+    numbers = _numbers(evidence, arms, cautions, by_image=by_image)
     finding, effect = sentences[0].removesuffix("."), _effect(claims[0], evidence) if claims else None
     return Answered(" ".join(sentences), numbers, finding=finding, arms=arms, effect=effect)
 
@@ -155,7 +156,8 @@ def _head(marked: Answer, claim: Claim, found: Judgement, measured: Estimate, ev
     if found.verdict not in _FAILS:
         led = found.verdict == "inconclusive" and isinstance(claim, Crosses) and measured.ci_low * measured.ci_high > 0
         return "no crossing shown" if led else _HEADS[found.verdict]
-    if isinstance(claim, Crosses) and (measured.value > 0 or math.isfinite(found.ci_low)):
+    leads = isinstance(claim, Crosses) and measured.value * (1 if METRICS[claim.metric] == "up" else -1) > 0
+    if isinstance(claim, Crosses) and (leads or math.isfinite(found.ci_low)):
         return "the other way round" if math.isfinite(found.ci_low) else "at every point measured"
     return marked.fails or _HEADS[found.verdict]
 
@@ -257,17 +259,22 @@ def best_arms(evidence: Evidence) -> str:
     if len(whole) < 2 or len(set(against.values())) > 1 or len(evidence.sizes) > 1:
         return ""
     best = max(whole, key=lambda arm: (evidence.mean((arm, size), "test_accuracy"), arm))
-    level = [arm for arm in level_with_best(whole, evidence.difference) if arm != best]
+    level = level_with_best(whole, lambda one, other: evidence.difference(one, other, size))
+    level = [arm for arm in level if arm != best]
     return f"Best besides the baseline: {best}; not significantly worse: {listed(level) if level else 'none'}."
 
 
-def _numbers(evidence: Evidence, arms: tuple[str, ...], cautions: Cautions) -> str:
-    """`n = 5 seeds, 10,000 test images; 95% intervals. Compute per image: ...`, and which arms did not learn."""
+def _numbers(evidence: Evidence, arms: tuple[str, ...], cautions: Cautions, *, by_image: bool) -> str:
+    """`n = 5 seeds, 10,000 test images; 95% intervals. Compute per image: ...`, and which arms did not learn.
+
+    `by_image`: whether the answer is about a mean over test images, whose luck its interval then holds.
+    """
     n, images = len(evidence.seeds), _test_images(evidence)
     told = f"n = {counted(n, 'seed')}" + (f", {counted(images, 'test image')}" if images else "")
     searches = evidence.study.search.repeats
     over = f"{counted(searches, 'search')} each, " if searches > 1 else ""
-    told += f"; {confidence(evidence.level)} intervals over {over}seeds and test images."
+    over += "seeds and test images" if by_image else "seeds, for fixed test images"
+    told += f"; {confidence(evidence.level)} intervals over {over}."
     costs = [f"{arm} {magnitude(macs)}" for arm in arms[:4] if (macs := _macs(evidence, arm)) > 0]
     if costs:
         told += f" Multiply-accumulates per image: {', '.join(costs)}."

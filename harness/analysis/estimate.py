@@ -265,7 +265,7 @@ def what_settles(estimate: MeanEstimate, gap: float) -> str:
     Nothing is promised within a standard error of the bound, where there may be no difference from it at all. The image
     part of the error does not fall with more seeds: where it alone hides the gap, test images are named.
     """
-    if abs(gap) < estimate.error:
+    if not abs(gap) > estimate.error:  # neither is known, or both are 0: no less
         return "it lies within a standard error of the bound, and no number of seeds is known to settle that"
     z = float(-special.ndtri(_NEXT_ALPHA / 2) + special.ndtri(POWER))
     left = gap**2 - (z * estimate.image_error) ** 2

@@ -85,11 +85,13 @@ def difference_of(first: MeanEstimate, second: MeanEstimate) -> MeanEstimate:
 def pooled(first: MeanEstimate, second: MeanEstimate, *, differ: bool) -> MeanEstimate:
     """Both runs' estimate; `differ`: with the variance between runs that their difference speaks for."""
     both, nan, level = (first, second), math.nan, max(first.level, second.level)
+    if first.value == second.value and not first.sd and not second.sd:  # an exact cost, which needs no pooling
+        return replace(first, level=level)
     found = replace(first, value=nan, ci_low=nan, ci_high=nan, sd=nan, seeds=(), level=level)
     if not (first.judgeable and second.judgeable):
         return found
     variances = np.array([each.seed_error**2 for each in both])
-    weights = 1 / np.maximum(variances, np.finfo(np.float64).tiny)
+    weights = 1 / np.maximum(variances, np.finfo(np.float64).tiny ** 0.5)
     between = 0.0
     if differ:
         q = (second.value - first.value) ** 2 / variances.sum()

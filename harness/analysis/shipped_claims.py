@@ -3,7 +3,8 @@
 Each claim is judged on its own at level .05: with no true effect, a verdict other than `inconclusive` comes in at most
 5 % of studies. A claim one of whose planned runs did not complete is inconclusive, whatever the rest says: the runs
 that diverged, failed or are missing may be just those that would have decided (survivors only would flatter an arm).
-Costs that the model alone decides (parameters, multiply-accumulates) are exact and need one run per arm, in any status.
+Costs that the model alone decides (parameters, multiply-accumulates) are exact: that they grow (`CostGrows`), one run
+per arm tells, in any status.
 
 Each verdict has the two-sided p-value of the test that it follows from, below .05 exactly where it is decided; exact
 costs have none. Verdicts are called `reproduced` and `contradicted` here, of whatever kind the claim is.
@@ -252,9 +253,10 @@ def _exact_cost(claim: CostGrows, evidence: Evidence) -> Judgement:
     start, end = min(steps, key=lambda step: (costs[step[1]] / costs[step[0]], step[0][0]))
     least = costs[end] / costs[start]
     holds = least >= claim.factor and least > 1
+    factor = plain(least) if holds or plain(least) != plain(claim.factor) else f"{least:.10g}"
     told = (
         f"The smallest step, from {place(start)} to {place(end)}, raises {named(claim.metric)} by a factor of "
-        f"{plain(least)}, {'at least' if holds else 'short of'} {claim.factor:g} (exact)."
+        f"{factor}, {'at least' if holds else 'short of'} {claim.factor:g} (exact)."
     )
     if least == claim.factor == 1:
         told = f"{place(start)} and {place(end)} do not differ in {named(claim.metric)} (exact)."

@@ -133,6 +133,7 @@ def plan(
         "cells": [_cell(item) for item in found],
         "data": [{**to_plain(facts), "cautions": facts.cautions()} for facts in data],
     }
+    say(*study.used_up, *filter(None, [note]), err=as_json)
     if as_json:
         say_json(told)
         return
@@ -146,7 +147,6 @@ def plan(
         say(f"Up to {counted(more, 'more trial')} may follow {told_of}")
     if told["done"]:
         say(f"Of the runs {told['done']:,} are done already; what is left takes {duration(told['seconds_left'])}.")
-    say(*study.used_up, *filter(None, [note]))
     for facts in data:
         say(*facts.in_words(), *(f"note: {caution}" for caution in facts.cautions()))
 

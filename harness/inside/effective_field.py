@@ -1,5 +1,7 @@
 """The effective receptive field of a model (arXiv 1701.04128): what the middle of its last block depends on."""
 
+from math import ceil
+
 import torch
 from torch import Tensor, nn
 
@@ -26,7 +28,9 @@ def squared_gradients(
         signs = torch.randint(2, centre.shape, generator=generator) * 2 - 1
         (gradient,) = torch.autograd.grad((centre * signs).sum(), pixels)
     outputs, side = output.shape[2], inputs.shape[2]
-    return gradient.double().square().sum((0, 1)), (outputs // 2 + 0.5) * side / outputs - 0.5
+    # A token is seen at the middle of its patch; convolutions of stride 2, padded by one, at the first of their pixels.
+    at = (outputs // 2 + 0.5) * side / outputs - 0.5 if tokens else outputs // 2 * ceil(side / outputs)
+    return gradient.double().square().sum((0, 1)), float(at)
 
 
 def half_side(field: Tensor, at: float) -> float:

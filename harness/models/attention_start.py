@@ -47,7 +47,8 @@ def impulse(table: Tensor, heads: int) -> tuple[Tensor, Tensor]:
     noise = torch.nn.init.trunc_normal_(torch.empty_like(maps), std=NOISE, a=-2 * NOISE / 0.6, b=2 * NOISE / 0.6)
     maps = torch.where(maps == 0, noise, maps)
     u, s, vh = torch.linalg.svd(F.layer_norm(table.double(), (width,)), full_matrices=False)
-    inverse = vh[:k].T / s[:k] @ u[:, :k].T  # (D, P)
+    known = min(k, width - 1)  # a layer norm leaves one dimension empty, whose inverse would be of rounding errors
+    inverse = vh[:known].T / s[:known] @ u[:, :known].T  # (D, P)
     pair = factors(inverse @ maps @ inverse.T, k)
     queries, keys = (part * (NORM * sqrt(k) / part.norm(dim=(1, 2), keepdim=True)) for part in pair)
     return _joined(queries, keys, *_values_and_output(width))

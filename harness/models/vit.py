@@ -72,7 +72,7 @@ class ViT(nn.Module):
         if self.registers is not None:  # first, so that what the head reads is what follows them
             x = torch.cat([self.registers.expand(len(x), -1, -1), x], dim=1)
         x, kept = self.dropout(x), None
-        if self.training and self.patch_dropout:
+        if self.blocks.training and self.patch_dropout:  # not of a body that is frozen
             kept = self._kept(x)
             x = x.gather(1, kept[..., None].expand(-1, -1, x.shape[2]))
         for block in self.blocks:

@@ -28,7 +28,8 @@ _HEADINGS = "| study | answer | claims | shown from |\n|---|---|---|---|"
 _LEGEND = (
     "Claims: ✓ reproduced or supported, ✗ contradicted or not supported, ? inconclusive, ○ outside the range measured. "
     "Shown from: the smallest true difference of test accuracy, in points, that a study's seeds and test images show "
-    "with power .8 at level .05, from its most to its least exact comparison. Pictures: [index.html](index.html)."
+    "with power .8 at the level of its report, from its most to its least exact comparison. Pictures: "
+    "[index.html](index.html)."
 )
 OWN = "own studies"
 _MOST_ANSWER = 400  # characters of an answer that the index shows

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import pandas as pd
+
 from harness.analysis.learning import law_formula
 from harness.analysis.limits import CLEAR_GAP
 from harness.analysis.wording import form
@@ -99,9 +101,17 @@ def _told(view: View, row: Row) -> str:
     return view.named(row["arm"]) + f" {_UNLEARNED}" * bool(row.get("caution"))
 
 
+def _compared_frame(view: View) -> pd.DataFrame:
+    """`arms` with what `comparisons` has of each, for a download; the difference's interval is `difference_ci_*`."""
+    shown = ["baseline", "difference", "ci_low", "ci_high", "p_holm", "probability_better"]
+    compared = view.findings.comparisons[["arm", "train_size", *shown]]
+    compared = compared.rename(columns={end: f"difference_{end}" for end in ("ci_low", "ci_high")})
+    return view.findings.arms.merge(compared, how="left", on=["arm", "train_size"])
+
+
 def arms_table(view: View) -> Table:
     """A row per arm (and training size): accuracy, difference to the arm that it is compared with, costs."""
-    rows, frame = _compared_arms(view), view.findings.arms
+    rows, frame = _compared_arms(view), _compared_frame(view)
     reference = Column("Reference arm", lambda row: Cell(row["against"].get("baseline", NONE)))
     columns = (
         arm_column(view, lambda row: _told(view, row)),
@@ -143,7 +153,7 @@ def takeaway_table(view: View) -> Table:
         number_column("MACs per image", "macs_per_image", magnitude),
         number_column("Training images/s", "train_images_per_second", count),
     )
-    frame = view.findings.arms
+    frame = _compared_frame(view)
     frame = frame.assign(level_with_best=list(map(is_level, rows_of(frame)))) if level else frame
     told = f"{_LEVEL.strip()} level with the best: with {view.level} confidence the best arm is among those marked."
     caption = f"{view.study.question} {view.study.name}, scale {view.study.scale}; intervals over {view.varied}."

@@ -19,6 +19,8 @@ _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
     "−": "$-$",
     "×": r"$\times$",
     "–": "--",

@@ -137,6 +137,12 @@ class DataSpec:
         return self.source if self.made is None else self.made.objects
 
     @property
+    def images_of(self) -> str:
+        """The set that the images are of: also some classes of it, or images that are made of its."""
+        kind, rest = parse_source(self.read_from)
+        return (rest.partition(":")[2] if kind == "classes" else self.read_from).rstrip("/")
+
+    @property
     def is_unlimited(self) -> bool:
         """Whether a training never sees an image twice."""
         return self.train_size == "unlimited" or (self.train_size is None and self.made is not None)

@@ -144,9 +144,17 @@ class StartFrom(Checked):
             )
         drawn = ("split_seed", "resplit", "validation_size")
         others = [key for key in drawn if getattr(made.data, key) != getattr(data, key)]
+        if made.data.images_of != data.images_of:
+            return
         require(
-            made.data.source != data.source or not (others or data.resplit),
-            f"start_from sees {made.data.source}, as the run does, in other splits ({', '.join(others) or 'resplit'}): "
+            (made.data.made is None) == (data.made is None),
+            f"start_from sees {made.data.source}, the run {data.source}, and both show images of {data.images_of}: "
+            "those that are made are of all of it, so that images that are tested on would be trained on. Name another "
+            "source.",
+        )
+        require(
+            not (others or data.resplit),
+            f"start_from sees {data.images_of}, as the run does, in other splits ({', '.join(others) or 'resplit'}): "
             "images that are tested on would be trained on. Give both the same splits, and data.resplit=false.",
         )
 

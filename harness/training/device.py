@@ -74,13 +74,8 @@ class Placement:
 
     @contextlib.contextmanager
     def watching_evaluation(self) -> Iterator[None]:
-        """Tell the memory of an evaluation from that of the training before it, where the device or the system can.
-
-        What the training has freed is given back to the system first: it would count as the evaluation's, too.
-        """
+        """Tell the memory of an evaluation from that of the training before it, where the device or the system can."""
         before = self.peak_memory_bytes()
-        if self.device.type == "cpu" and _IS_GLIBC:
-            ctypes.CDLL(None).malloc_trim(0)
         watched = self.begin_peak()
         yield
         if watched:
@@ -91,7 +86,9 @@ class Placement:
         return max(self._peak(), self.peaks.get("before", 0))
 
     def begin_peak(self) -> bool:
-        """Forget the most memory so far; whether that was possible."""
+        """Forget the most memory so far; whether that was possible. What was freed goes back to the system first."""
+        if self.device.type == "cpu" and _IS_GLIBC:
+            ctypes.CDLL(None).malloc_trim(0)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         else:

@@ -59,11 +59,12 @@ def perform(
         result = _blank(run, placement, settings)
         try:
             with memory_errors():
+                begin_peak = placement.begin_peak if settings.own_process or placement.device.type == "cuda" else None
                 start = _start(run.config, folder, settings, placement, heartbeat=heartbeat, stop=stop)
-                if start is not None and (settings.own_process or placement.device.type == "cuda"):
-                    placement.begin_peak()
+                if start is not None and begin_peak is not None:
+                    begin_peak()
                 signs = {"heartbeat": heartbeat, "stop": stop}
-                training = _train(run, placement, journal.append, checkpoints, start, **signs)
+                training = _train(run, placement, journal.append, checkpoints, start, begin_peak=begin_peak, **signs)
             result = _completed(result, run, folder, training)
         except Diverged as error:
             images = error.update * run.config.recipe.batch_size
@@ -99,7 +100,7 @@ def assist(run: Run, settings: WorkerSettings) -> None:
     try:
         with memory_errors(), contextlib.suppress(Diverged):
             start = _start(run.config, None, settings, placement)
-            _train(run, placement, lambda event, **fields: None, FollowedCheckpoints(), start)
+            _train(run, placement, lambda event, **fields: None, FollowedCheckpoints(), start, begin_peak=None)
     except MemoryError as error:
         raise MemoryError(_lack_of_memory(error, placement, settings)) from error
 
@@ -150,8 +151,11 @@ def _train(
     emit: Callable[..., object],
     checkpoints: Checkpoints,
     start: Weights | None,
+    *,
+    begin_peak: Callable[[], object] | None,
     **signs: Any,
 ) -> Training:
+    """`begin_peak` forgets the memory of what comes before the training, where that can be told apart."""
     config, teacher = run.config, None
     dataset = load(config.data, device=placement.device, phase=config.phase, seed=config.seed)
     target = load_target(config, placement)
@@ -160,6 +164,8 @@ def _train(
             raise RuntimeError(f"the data changed since the run was planned: {planned} -> {found.hash}")
     if config.recipe.distillation is not None:
         teacher = train_teacher(config, dataset, placement, keeper=checkpoints, **signs)
+        if begin_peak is not None:
+            begin_peak()
     training = train(
         config, dataset, placement, emit=emit, teacher=teacher, start=start, checkpoints=checkpoints, **signs
     )

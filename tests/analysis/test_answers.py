@@ -158,6 +158,16 @@ def test_answers_along_training_sizes(claim: Claim, leads: tuple[float, ...], ex
     assert_short(found.answer, of)
 
 
+def test_a_crossing_of_what_is_better_lower_is_told_by_who_leads() -> None:
+    claim = replace(CROSSES, metric="test_loss")
+    marked = (Answer(claim=claim.statement, says="a ViT has {more}"),)
+    of = replace(study({"ViT/7": 7.0}, sizes=SIZES, claims=(claim,)), answer=marked)
+    for leads, head in ((-0.2, "No: a ViT has "), (0.2, "At every point measured: a ViT has ")):
+        made = records(of, dict.fromkeys(("ResNet-8", "ViT/7"), 0.8))
+        loss = made.runs["arm"].map({"ResNet-8": 1.0, "ViT/7": 1.0 - leads}) + 0.001 * made.runs["seed"]
+        assert analyse(replace(made, runs=made.runs.assign(test_loss=loss))).answer.startswith(head)
+
+
 def test_a_crossing_that_two_levels_bracket_is_told_by_both() -> None:
     claim = Crosses(leader="ResNet", follower="ViT", along="moved_share", **SAID)
     marked = (Answer(claim=claim.statement, holds="{at}", says="a ViT has {more}"),)

@@ -67,6 +67,19 @@ def test_two_undecided_runs_can_decide_together():
     assert any(row["first"] == row["second"] == "inconclusive" and row["pooled"] == "reproduced" for row in pairs)
 
 
+def test_exact_costs_are_pooled_as_they_are():
+    claims = (
+        Better(statement="It has fewer weights.", source="none", metric="params", arm="ViT/14", than="ViT/7"),
+        Equivalent(statement="It has as many.", source="none", metric="params", arm="ViT/7", to="ViT/14", within=1.0),
+    )
+    one, two = run_of(claims=claims), run_of(claims=claims, seeds=range(5, 10), name="b", seed=1)
+    params = {"ResNet-8": 1000, "ViT/14": 2000, "ViT/7": 3000}
+    one, two = (replace(run, runs=run.runs.assign(params=run.runs["arm"].map(params))) for run in (one, two))
+    found = across(one, two)
+    assert found.replication is not None
+    assert found.replication.claims["pooled"].tolist() == ["reproduced", "contradicted"]
+
+
 def test_a_run_that_both_have_is_no_replication():
     longer = run_of(seeds=range(8))
     found = across(run_of(), longer).replication

@@ -163,6 +163,11 @@ def test_without_claims_the_answer_names_the_best_arm_with_an_interval_for_the_c
     assert analyse(records(study(dict.fromkeys("abcd")), equal, seed_sd=0.01)).best.endswith(": a and c.")
 
 
+def test_a_study_of_one_training_size_has_its_best_arm_too():
+    found = analyse(records(study(sizes=(1000,)), {"ResNet-8": 0.8, "ViT/14": 0.7, "ViT/7": 0.9}))
+    assert found.best == "Best besides the baseline: ViT/7; not significantly worse: none."
+
+
 @pytest.mark.parametrize(("truth", "expected"), [(0.88, "Worse: "), (0.92, "Not shown: "), (0.95, "Better: ")])
 def test_the_answer_of_one_arm_without_claims(truth: float, expected: str) -> None:
     of = study({"ViT/7": 7.0})

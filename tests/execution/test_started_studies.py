@@ -216,6 +216,16 @@ BAD: dict[str, tuple[Any, Any, str]] = {
         "start_from sees digits, as the run does, in other splits (split_seed): images that are tested on would be",
     ),
     "draws of their own": (VIT, replace(UPSTREAM, data=replace(SMALL, resplit=True)), "in other splits (resplit): "),
+    "made of the images of the run": (
+        VIT,
+        replace(UPSTREAM, data=replace(SMALL, source="scattered", image_size=None)),
+        "start_from sees scattered, the run digits, and both show images of digits: those that are made",
+    ),
+    "some classes in other splits": (
+        VIT,
+        replace(UPSTREAM, data=replace(SMALL, source="classes:0-4:digits", split_seed=1)),
+        "start_from sees digits, as the run does, in other splits (split_seed)",
+    ),
     "channels": (VIT, replace(UPSTREAM, data=DataSpec(source="cifar10")), "with 3 channels, and its own have 1. Use"),
 }
 

@@ -24,6 +24,17 @@ def test_a_convolution_sees_its_window() -> None:
     assert half_side(field.sqrt(), at) == 3
 
 
+@pytest.mark.parametrize("side", [8, 15, 16])
+def test_convolutions_of_stride_two_are_centred_where_their_window_is(side: int) -> None:
+    strided = nn.Sequential(*(nn.Conv2d(1, 1, 3, stride=2, padding=1) for _ in range(2)))
+    for convolution in strided:
+        nn.init.ones_(convolution.weight)
+    field, at = squared_gradients(strided, strided, torch.randn(4, 1, side, side), None, generator())
+    seen = (field > 0).nonzero()
+    assert at == (seen.min() + seen.max()) / 2
+    assert half_side(field.sqrt(), at) <= 7  # which all of it is
+
+
 def test_a_patch_alone_sees_itself() -> None:
     """The middle one of three by three patches, of the tokens of a stem."""
     model, _ = vit()

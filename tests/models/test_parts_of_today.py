@@ -145,6 +145,17 @@ def test_rotary_scores_depend_on_the_offset_of_patches_only():
     assert torch.equal(turned[0][:3], q[0, :3])
 
 
+def test_a_frozen_body_drops_no_patches():
+    """Under a head that is trained alone the body is in evaluation mode, and the model as a whole is not."""
+    model = small(patch_dropout=0.5)
+    randomise(model)
+    expected = model.eval()(images().float())
+    model.train()
+    for part in model.children():
+        part.eval()
+    torch.testing.assert_close(model(images().float()), expected)
+
+
 def test_dropped_patches_are_as_if_they_were_not_there():
     """With rotary positions, registers and a class token: as attention that does not see them."""
     model = small(patch_dropout=0.5, rotary=100.0, registers=2, depth=1).double()

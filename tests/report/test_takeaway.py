@@ -29,6 +29,7 @@ def test_latex_has_a_row_per_arm_and_nothing_that_latex_would_take_for_a_command
     (columns,) = re.findall(r"\\begin{tabular}{(\w+)}", text)
     assert {len(cells(line)) for line in body} == {len(columns)}
     assert escaped("a_b & 5% {x} \\ −1") == r"a\_b \& 5\% \{x\} \textbackslash{} $-$1"
+    assert escaped("< 0.001, > 5") == "$<$ 0.001, $>$ 5"
 
 
 @pytest.mark.parametrize("form", ["latex", "markdown"])

@@ -41,7 +41,7 @@ def few_shot_by_size(view: View) -> Drawing | None:
     canvas = Canvas(
         "Few-shot accuracy by training images",
         f"Left: on {words(asked.data.source)}, from {shots} of each class, features frozen. Right: on the task trained "
-        f"on. {interval_note(view.level, view.varied)}",
+        f"on. {interval_note(view.level, f'{view.varied}, at the left for fixed test images')}",
         finding=view.finding,
         height=3.0,
         panels=["another task, few-shot", "the task trained on"],

@@ -80,7 +80,7 @@ def _change_told(arm: str, few: AttentionAtSize, many: AttentionAtSize, even: fl
     """`ViT, more locally with more data: 8.1 px at 1,000 and 6.0 px at 128,000 images (...)`."""
     change = change_of_distance(few, many)
     what = "no clear change with more data"
-    if not change.ci_low <= 0 <= change.ci_high:
+    if change.ci_low > 0 or change.ci_high < 0:
         what = f"{'more' if change.value < 0 else 'less'} locally with more data"
     ends = " and ".join(f"{fmean(at.lower):.1f} px at {count(at.train_size)} images" for at in (few, many))
     interval = with_interval(*(f"{number:.1f}".replace("-", MINUS) for number in vars(change).values()))
