@@ -1,6 +1,7 @@
 """inside.json: what was seen inside the best model of each arm. Reports draw from it, without the models.
 
-Numbers have four significant digits. Nested tuples are arrays, whose shapes are checked when they are read.
+Numbers have four significant digits, whole ones no point. Nested tuples are arrays, whose shapes are checked when they
+are read.
 """
 
 import json
@@ -111,7 +112,8 @@ class InsideArm:
 
 def write_insides(folder: Path, found: Iterable[InsideArm]) -> None:
     """Keep what was seen, arm by arm, in a study's results folder."""
-    arms = [json.dumps(_rounded(to_plain(arm)), ensure_ascii=False, allow_nan=False) for arm in found]
+    dense: dict[str, Any] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
+    arms = [json.dumps(_rounded(to_plain(arm)), **dense) for arm in found]
     write_text(folder / NAME, "[" + ",\n".join(arms) + "]\n")
 
 
@@ -127,7 +129,8 @@ def read_insides(folder: Path) -> tuple[InsideArm, ...]:
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, float):
-        return float(f"{value:.4g}")
+        short = float(f"{value:.4g}")
+        return int(short) if short.is_integer() else short
     if isinstance(value, list):
         return [_rounded(item) for item in value]
     return {key: _rounded(item) for key, item in value.items()} if isinstance(value, dict) else value
