@@ -1,6 +1,7 @@
 """What all figures share: settings, fonts, one look for each arm, and files with the same bytes each time."""
 
 import base64
+import contextlib
 import io
 import re
 from collections.abc import Iterable, Iterator
@@ -30,6 +31,7 @@ _EAST_ASIAN = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "IPA
 """Fonts with Chinese characters; the first that a machine has draws them."""
 
 _MOST_WEBP = 16_383  # pixels along a side that the format can hold
+_NO_PICTURE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # of a file that is none, or too large
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,13 @@ class Drawn:
     @property
     def data_uri(self) -> str:
         """The figure for a page that loads nothing: its pixels as WebP, in a fifth fewer bytes, where they fit."""
-        with Image.open(io.BytesIO(self.png), formats=["PNG"]) as picture, io.BytesIO() as buffer:
-            if max(picture.size) > _MOST_WEBP:
-                return "data:image/png;base64," + base64.b64encode(self.png).decode()
-            picture.convert("RGB").save(buffer, format="WEBP", lossless=True, method=4)
-            return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+        form, content = "png", self.png
+        with contextlib.suppress(*_NO_PICTURE), Image.open(io.BytesIO(self.png), formats=["PNG"]) as picture:
+            if max(picture.size) <= _MOST_WEBP:
+                buffer = io.BytesIO()
+                picture.convert("RGB").save(buffer, format="WEBP", lossless=True, method=4)
+                form, content = "webp", buffer.getvalue()
+        return f"data:image/{form};base64,{base64.b64encode(content).decode()}"
 
 
 def families(installed: Iterable[str]) -> list[str]:

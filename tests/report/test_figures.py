@@ -211,6 +211,12 @@ def test_a_figure_in_the_page_is_the_one_beside_it(inches, form):
     np.testing.assert_array_equal(np.asarray(inside), np.asarray(beside))
 
 
+def test_a_file_that_is_no_picture_stands_in_the_page_as_it_is():
+    """A figure of a study file's own is read back from the folder, where it may have been damaged."""
+    figure = Drawn(**dict.fromkeys(("name", "section", "title", "description", "number", "address")), png=b"no picture")
+    assert figure.data_uri == "data:image/png;base64," + base64.b64encode(b"no picture").decode()
+
+
 def _shapes(written: bytes) -> list[tuple[str, str, str, str, float]]:
     """Element, outline, style, clip or shift, and place along the line, of every element in its order."""
     root = ElementTree.fromstring(written)

@@ -89,7 +89,7 @@ def test_a_registered_model_answers_through_mlflow_and_is_registered_once(
 
     digest = records.complete(arm=RESNET)
     kept = records.keep_model(digest)
-    with pytest.raises(InvalidInput, match=r"lacks the run of model .* patchbench sync patch_size --scale smoke"):
+    with pytest.raises(InvalidInput, match=r"lacks the run of model .* patchbench .* sync patch_size --scale smoke"):
         register(kept, "digits", results=records.results, say=print)
     records.sync()
     assert register(kept, "digits", results=records.results, say=print) == "1"
