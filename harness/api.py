@@ -18,7 +18,7 @@ from harness.execution.runner import run_study
 from harness.records.files import read_bytes
 from harness.records.layout import default_results
 from harness.spec import InvalidInput, ResolvedStudy, Study, study_name
-from harness.spec.study import FOUND_BY
+from harness.spec.catalogue import FOUND_BY
 
 if TYPE_CHECKING:
     from torch import nn

@@ -1,5 +1,6 @@
 """What is asked: studies, arms, recipes, claims, as frozen dataclasses. Needs the standard library only."""
 
+from harness.spec.catalogue import find_study, study_name, study_names
 from harness.spec.claims import (
     METRICS,
     Answer,
@@ -30,9 +31,6 @@ from harness.spec.study import (
     ResolvedStudy,
     Scale,
     Study,
-    find_study,
-    study_name,
-    study_names,
 )
 
 __all__ = ["GROUPS", "SCALES", "TUNE_SEED", "Arm", "ResolvedStudy", "Scale", "Study"]

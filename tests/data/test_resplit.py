@@ -19,7 +19,7 @@ from harness.data.subsets import of_seed, parted
 from harness.data.survey import check, outline
 from harness.execution.plan import make_plan
 from harness.spec import DataSpec, InvalidInput
-from harness.spec.study import find_study
+from harness.spec.catalogue import find_study
 
 DIGITS = DataSpec(source="digits", resplit=True)
 seeds = st.integers(0, 2**31 - 1)

@@ -18,12 +18,13 @@ from harness.spec import DataSpec, InvalidInput, ResolvedStudy, Search
 BESIDES = {
     "records": "keeps what a training says; decides no number",
     "spec/__init__.py": "names only",
+    "spec/catalogue.py": "finds studies, which are in the configuration",
     "spec/checks.py": "refuses values, or makes a float of an int",
     "spec/errors.py": "refuses values",
     "spec/formats.py": "words of messages",
     "spec/functions.py": "finds functions of one's own, whose source is in the configuration",
     "spec/search.py": "the values that it draws are in the configuration",
-    "spec/study.py": "what it finds and resolves is in the configuration",
+    "spec/study.py": "what it resolves is in the configuration",
     "spec/claims.py": "judges results",
     "spec/verdicts.py": "words for what was judged",
 }
