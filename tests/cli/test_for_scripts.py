@@ -178,7 +178,7 @@ def test_the_final_table_fits_80_columns() -> None:
         below = " ".join(" ".join(lines[-3:]).split())
         left_out = "Left out, as the terminal has fewer than 105 columns: MACs, images/s."
         assert (left_out in below) == (width == 80)
-        assert "intervals, over seeds and test images." in below
+        assert "intervals, over searches, seeds and test images." in below
 
 
 @pytest.mark.parametrize("is_bare", [True, False])

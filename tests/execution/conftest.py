@@ -2,7 +2,9 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import finished_study
 import pytest
@@ -15,9 +17,13 @@ from harness.spec import Search
 
 
 @pytest.fixture(autouse=True)
-def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What these tests bring about loses nothing that is on its way to the disk."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """What these tests bring about loses nothing that is on its way to the disk.
+
+    Without `monkeypatch`: a test's own would then be undone after what its module patches, and bring that back.
+    """
+    with patch.object(os, "fsync", lambda descriptor: None):
+        yield
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +16,7 @@ from harness import api
 from harness.__main__ import cli
 from harness.analysis.evidence import evidence_of
 from harness.analysis.looks import level_of
+from harness.execution import publish
 from harness.execution.pooling import pooled, with_seeds
 from harness.execution.publish import read_results, rebuild
 from harness.execution.runner import Options, run_study
@@ -107,9 +109,8 @@ def test_an_extended_study_pools_its_runs_and_has_the_level_of_a_second_look(fol
 
 
 @pytest.mark.slow
-def test_the_page_of_an_extended_study_says_so_in_one_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.execution.publish.write_report", write_report)
-    with no_figures():
+def test_the_page_of_an_extended_study_says_so_in_one_place(folder: Path) -> None:
+    with patch.object(publish, "write_report", write_report), no_figures():
         run_in(folder, with_seeds(STUDY, folder.parents[1], 5))
     text = (folder / "REPORT.md").read_text()
     assert "95%" not in text
