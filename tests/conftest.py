@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 # Property tests have no time limit of their own: a busy machine is no failure. CI tries the same cases every time.
@@ -71,14 +72,21 @@ def searches_in() -> Callable[[str], dict[str, list[Any]]]:
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's schema: making one takes longer than a small study."""
+    """A database with MLflow's schema: making one takes longer than a small study. One for all of pytest's workers."""
     from harness.tracking.store import Store
 
-    results = tmp_path_factory.mktemp("schema")
-    store = Store.of(results)
-    with store.locked():
-        store.connect()
-    return results / "mlflow.db"
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with FileLock(shared / "schema.lock"):
+        made = shared / "schema" / "mlflow.db"
+        if not made.exists():
+            results = tmp_path_factory.mktemp("schema")
+            store = Store.of(results)
+            with store.locked():
+                store.connect()
+            results.rename(made.parent)
+    return made
 
 
 @pytest.fixture(scope="session")

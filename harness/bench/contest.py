@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import bootstrap
 
-LOADED = ("harness.execution.engines.server", "torchvision", "timm", "vit_pytorch", "harness.bench.contestants")
-"""Modules that are loaded once, in the process that contenders are forked from; the first ends it with this one."""
+from harness.execution.process import server_context
+
+LOADED = ("torchvision", "timm", "vit_pytorch", "harness.bench.contestants")
+"""Modules that are loaded once, in the process that contenders are forked from."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,7 @@ class Row:
 
 def race(heat: Heat) -> list[Row]:
     """Let the contenders take turns; raises `RuntimeError` where one fails, with what it said."""
-    rows, context = [], multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(LOADED))
+    rows, context = [], server_context(*LOADED)
     with ExitStack() as stack:
         teams = [(one, stack.enter_context(ProcessPoolExecutor(one.copies, context))) for one in heat.contenders]
         for threads in heat.threads:

@@ -77,14 +77,18 @@ def warm_up() -> None:
     forkserver.ensure_running()
 
 
-def _context() -> ForkServerContext:
+def server_context(*modules: str) -> ForkServerContext:
+    """Processes forked from a server that ends with this process, and has loaded `modules`."""
     context = multiprocessing.get_context("forkserver")
     # `server` ends it with the thread that has started it, which is to be the process's own.
     os.environ["PATCHBENCH_COORDINATOR"] = str(os.getpid())
     is_main = threading.current_thread() is threading.main_thread()
-    modules = ("server", "worker") if is_main else ("worker",)
-    context.set_forkserver_preload([f"harness.execution.engines.{name}" for name in modules])
+    context.set_forkserver_preload([*(["harness.execution.engines.server"] if is_main else []), *modules])
     return context
+
+
+def _context() -> ForkServerContext:
+    return server_context("harness.execution.engines.worker")
 
 
 def _carry_out(function: str, pipe: Connection, arguments: tuple[Any, ...]) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,9 +20,33 @@ SMALL = ("recipe.updates=6", "recipe.evaluations=2", "search.updates=4", "search
 Here = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+READING = (
+    ("list",),
+    ("status", "patch_size", "--scale", "smoke"),
+    ("report", "patch_size", "--scale", "smoke"),
+    ("verify", "patch_size", "--scale", "smoke"),
+    ("compare", "patch_size/smoke", "data_scale/laptop"),
+    ("headline",),
+)
+ONE_BY_ONE = """
+import json, sys
+from harness.__main__ import main
+results, commands = sys.argv[1:]
+for words in json.load(open(commands)):
+    sys.argv = ["patchbench", "--results", results, *words]
+    try:
+        main()
+    except SystemExit as ended:
+        assert not ended.code, words
+"""
+
+
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cli") / "results"
+def results(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "results"
+    folder.mkdir()
+    shutil.copy(empty_database, folder)
+    return folder
 
 
 def patchbench(results: Path, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
@@ -95,30 +120,28 @@ def test_mlflow_has_a_child_run_for_every_training(results: Path, finished: subp
 
 
 @pytest.mark.slow
-def test_report_and_status_need_neither_torch_nor_mlflow(
-    results: Path, finished: subprocess.CompletedProcess[str], tmp_path: Path
+def test_what_reads_results_needs_neither_torch_nor_mlflow(
+    results: Path, finished: subprocess.CompletedProcess[str], repository: Path, tmp_path: Path
 ) -> None:
     assert finished.returncode == 0
     for name in ("torch", "torchvision", "mlflow", "optuna"):
         (tmp_path / f"{name}.py").write_text("raise ImportError('this command must not load it')\n")
-    kept = results / "patch_size" / "smoke"
-    moved = tmp_path / "results" / "patch_size" / "smoke"
-    moved.mkdir(parents=True)
-    for path in kept.iterdir():
-        if path.is_file():
-            (moved / path.name).write_bytes(path.read_bytes())
-    (moved / "report.html").unlink()
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    for verb in (["list"], ["status", "patch_size", "--scale", "smoke"], ["report", "patch_size", "--scale", "smoke"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "harness", "--results", str(tmp_path / "results"), *verb],
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-    assert (moved / "report.html").exists()
+    for source in (results / "patch_size" / "smoke", repository / "results" / "data_scale" / "laptop"):
+        copy = tmp_path / "results" / source.parent.name / source.name
+        shutil.copytree(source, copy, ignore=shutil.ignore_patterns("work", "mlflow*"))
+        (copy / "report.html").unlink()
+    (tmp_path / "commands.json").write_text(json.dumps(READING))
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_BY_ONE, str(tmp_path / "results"), str(tmp_path / "commands.json")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{repository}"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "results" / "patch_size" / "smoke" / "report.html").exists()
+    assert (tmp_path / "results" / "headline.svg").exists()
+    assert len(list((tmp_path / "results" / "comparisons").iterdir())) == 2
 
 
 @pytest.mark.slow

@@ -109,12 +109,10 @@ def test_mistakes_leave_standard_output_empty(tmp_path: Path, here: Here) -> Non
 
 
 @pytest.mark.slow
-def test_compare_needs_neither_torch_nor_mlflow(tmp_path: Path) -> None:
-    for name in ("torch", "torchvision", "mlflow", "optuna"):
-        (tmp_path / f"{name}.py").write_text("raise ImportError('this command must not load it')\n")
+def test_compare_sets_two_studies_side_by_side(tmp_path: Path, here: Here) -> None:
     output = tmp_path / "both.html"
     arguments = ("compare", "patch_size/laptop", str(KEPT / "dataset_size" / "laptop"), "--output", str(output))
-    done = patchbench(KEPT, *arguments, PYTHONPATH=str(tmp_path))
+    done = here(KEPT, *arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(
         "The studies share no arm: their numbers stand side by side here, and no difference is computed.\n"

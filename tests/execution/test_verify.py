@@ -3,8 +3,6 @@
 import csv
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -317,17 +315,6 @@ def test_the_command_exits_0_or_2_and_names_each_file(kept: Kept) -> None:
         content = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).output)
     assert not content["holds"]
     assert {fault["path"] for check in content["checks"] for fault in check["faults"]} == {"runs.csv"}
-
-
-@pytest.mark.slow
-def test_it_needs_neither_torch_nor_mlflow(kept: Kept) -> None:
-    code = "import sys; from pathlib import Path; from harness.execution.verify import verify; "
-    code += "from harness.report import content; content.drawn = lambda view: []; "
-    code += "verify(Path(sys.argv[1])); print(sorted({'torch', 'mlflow'} & sys.modules.keys()))"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(kept.folder)], capture_output=True, text=True, check=True, timeout=250
-    )
-    assert done.stdout == "[]\n"
 
 
 @pytest.mark.slow
