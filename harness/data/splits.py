@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -57,6 +57,10 @@ class AnySplit(ABC):
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in their own order, at most `size` at a time: for evaluation."""
         return self.read(torch.split(torch.arange(len(self)), size))
+
+    def as_evaluated(self) -> Self:
+        """The same images, read as those of the test part are: without random crops."""
+        return self
 
     @abstractmethod
     def keys(self, most_bytes: int | None) -> list[str] | None:
@@ -120,6 +124,9 @@ class StreamedSplit(AnySplit):
                 yield self._batch(*ahead.popleft())
         finally:  # also where nobody asks for the rest
             pool.shutdown(cancel_futures=True)
+
+    def as_evaluated(self) -> Self:
+        return replace(self, crops=False)
 
     def keys(self, most_bytes: int | None) -> list[str] | None:
         return self.source.hashes(self.positions, most_bytes)

@@ -7,6 +7,8 @@ from harness.spec.checks import Positive, Share, Within, check_types, did_you_me
 from harness.spec.errors import InvalidInput, require, require_choice
 from harness.spec.procedural import Cued, Made, Scattered
 
+MOST_CLASSES = 65_536
+
 
 @dataclass(frozen=True)
 class SourceFacts:
@@ -21,6 +23,10 @@ class SourceFacts:
     """Images held out of the training part, which `train_images` counts too, unless the study says otherwise."""
     own_validation: bool = False
     """Whether validation images are a part of their own, of which the training part has none."""
+
+    def __post_init__(self) -> None:
+        told = f"at most {MOST_CLASSES:,}: answers are kept in 16 bits. Take a coarser label, or fewer classes"
+        require(self.classes <= MOST_CLASSES, f"The data has {self.classes:,} classes; {told}.")
 
     @property
     def images(self) -> int:

@@ -53,7 +53,7 @@ def few_shot_accuracies(
     used, places = np.unique(drawn, return_inverse=True)
     places = places.reshape(drawn.shape)  # (draws, classes, shots), in `seen`
     orders = torch.split(positions[torch.from_numpy(used)], training.images_per_pass)
-    seen, _ = _features(training, target.train.read(orders), beat)
+    seen, _ = _features(training, target.train.as_evaluated().read(orders), beat)
     tested, answers = _features(training, target.test.chunks(training.images_per_pass), beat)
     found = []
     for shots in asked.shots:

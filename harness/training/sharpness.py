@@ -21,6 +21,8 @@ def at_the_worst(model: nn.Module, radius: float) -> Iterator[None]:
     gradients = [known(parameter.grad) for parameter in moved]
     norms = [part for part in model.modules() if isinstance(part, _BatchNorm)]
     momenta = [part.momentum for part in norms]
+    counts = [part.num_batches_tracked for part in norms if part.num_batches_tracked is not None]
+    before = [count.clone() for count in counts]  # by which statistics without a momentum weigh a pass
     with torch.no_grad():
         kept = [parameter.clone() for parameter in moved]
         scale = radius / (torch.stack(torch._foreach_norm(gradients)).norm() + 1e-12)
@@ -34,3 +36,5 @@ def at_the_worst(model: nn.Module, radius: float) -> Iterator[None]:
         part.momentum = momentum
     with torch.no_grad():
         torch._foreach_copy_(moved, kept)
+        for count, passes in zip(counts, before, strict=True):
+            count.copy_(passes)

@@ -161,6 +161,8 @@ def test_evaluations_of_an_imagenet_are_decoded_once_and_trainings_cropped(tmp_p
     assert len(decoded) == len(data.validation) + 8
     reading = Reading(side=8, channels=3, fit="crop", background=(255, 255, 255), share=7 / 8)
     assert np.array_equal(first[-1][-1].numpy(), reading(data.test.source.picture(int(data.test.positions[-1]))))
+    (images, _), *_ = data.train.as_evaluated().chunks(4)
+    assert np.array_equal(images[0].numpy(), reading(data.train.source.picture(int(data.train.positions[0]))))
 
 
 def test_a_set_of_which_memory_holds_no_batch_is_refused(folder, little_memory, monkeypatch):

@@ -354,3 +354,9 @@ def test_fashion_mnist_itself():
     assert torch.bincount(data.train.labels).tolist() == [5_500] * 10
     assert torch.bincount(data.validation.labels).tolist() == [500] * 10
     assert abs(data.train.images.float().mean().item() / 255 - 0.286) < 1e-3
+
+
+def test_more_classes_than_answers_are_kept_for_are_refused():
+    most = SourceFacts(32, 3, 65_536, 70_000, 70_000, 70_000)
+    with pytest.raises(InvalidInput, match=r"The data has 65,537 classes; at most 65,536: .* Take a coarser label"):
+        replace(most, classes=65_537)

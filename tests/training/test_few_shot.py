@@ -116,6 +116,31 @@ class Spied:
         return Told(whole.images, whole.labels)
 
 
+def test_images_to_learn_from_are_read_as_those_of_the_test_part(tmp_path, monkeypatch) -> None:
+    """Without the random crops that a training on such a set would see."""
+
+    class Cropped(Split):
+        crops = True
+
+        def read(self, orders: Any, **named: Any) -> Any:
+            pytest.fail("crops were read")
+
+        def as_evaluated(self) -> Any:
+            return Split(self.images, self.labels)
+
+    class Target:
+        def __init__(self, dataset: Any) -> None:
+            self._dataset = dataset
+            self.train = Cropped(dataset.train.images, dataset.train.labels)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._dataset, name)
+
+    expected = carry_out(config_of(), tmp_path / "whole", monkeypatch).result.few_shots
+    monkeypatch.setattr(few_shot, "load", lambda *given, **named: Target(load(*given, **named)))
+    assert carry_out(config_of(), tmp_path / "cropped", monkeypatch).result.few_shots == expected
+
+
 @pytest.mark.parametrize("update", [2, 4])
 def test_a_stopped_run_ends_with_the_same_accuracies(tmp_path, monkeypatch, update) -> None:
     config = config_of(ema_decay=0.9)

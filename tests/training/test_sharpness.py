@@ -39,9 +39,10 @@ def test_gradients_are_those_at_the_worst_point_nearby():
     assert all(torch.equal(value, start[name]) for name, value in model.state_dict().items())
 
 
-def test_running_statistics_are_of_the_first_pass_alone():
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_running_statistics_are_of_the_first_pass_alone(momentum):
     torch.manual_seed(0)
-    model, plain = (nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)) for _ in range(2))
+    model, plain = (nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, momentum=momentum)) for _ in range(2))
     plain.load_state_dict(model.state_dict())
     x = torch.randn(4, 1, 6, 6)
     for each in (model, plain):
@@ -51,6 +52,9 @@ def test_running_statistics_are_of_the_first_pass_alone():
     assert model[1].momentum == plain[1].momentum
     assert not torch.allclose(seen, plain(x))
     model(x)
+    later = torch.randn(4, 1, 6, 6)
+    for each in (model, plain):
+        each(later)
     torch.testing.assert_close(model[1].running_mean, plain[1].running_mean)
 
 
