@@ -13,7 +13,7 @@ from harness.data.sources import find
 from harness.data.subsets import of_seed
 from harness.records.data_facts import PARTS, DataFacts, Duplicates, shown
 from harness.spec import DataSpec, InvalidInput, SourceFacts
-from harness.spec.data import WHITE
+from harness.spec.data import WHITE, named_classes
 from harness.spec.errors import require
 from harness.spec.formats import counted
 
@@ -164,7 +164,7 @@ def survey(spec: DataSpec, data: Dataset, *, thorough: bool = False) -> DataFact
         side, images = source.facts().image_size, sum(map(len, labels.values()))
         known = replace(
             known,
-            classes=class_counts([str(label) for label in range(facts.classes)], labels),
+            classes=class_counts(named_classes(spec.source) or [*map(str, range(facts.classes))], labels),
             sizes={f"{side}x{side}": images},
             distinct_sizes=1,
             modes={"L" if facts.channels == 1 else "RGB": images},

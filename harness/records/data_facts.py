@@ -9,7 +9,7 @@ from harness.records.files import RecordsError, adapter, reading
 from harness.records.layout import STUDY_FILE
 from harness.spec import NAMED_SOURCES, Arm
 from harness.spec.checks import later
-from harness.spec.data import CLASS_NAMES
+from harness.spec.data import named_classes
 from harness.spec.formats import counted
 from harness.spec.procedural import TESTED
 
@@ -184,10 +184,10 @@ def of_provenance(provenance: Mapping[str, Any]) -> tuple[DataFacts, ...]:
 def class_names(provenance: Mapping[str, Any], source: str, number: int) -> tuple[str, ...]:
     """What the classes of a source are called, in the order of the labels, `number` at least; `class 3` if unknown.
 
-    Of a folder as the study keeps it, of a named source by its name.
+    Of a named source by its name, of a folder as the study keeps it.
     """
     told = [tuple(row.name for row in facts.classes) for facts in of_provenance(provenance) if facts.source == source]
-    known = (names for names in (*told, CLASS_NAMES.get(source, ())) if len(names) >= number)
+    known = (names for names in (named_classes(source), *told) if len(names) >= number)
     return next(known, tuple(f"class {label}" for label in range(number)))
 
 

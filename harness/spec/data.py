@@ -48,6 +48,18 @@ CLASS_NAMES: dict[str, tuple[str, ...]] = {
     "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
 }
 """Of named sources, as their authors call them, in the order of the labels."""
+
+
+def named_classes(source: str) -> tuple[str, ...]:
+    """What the classes of a named source, or of `classes:FIRST-LAST` of one, are called; nothing where unknown."""
+    kind, _, argument = source.partition(":")
+    if kind != "classes":
+        return CLASS_NAMES.get(source, ())
+    wanted, _, inner = argument.partition(":")
+    first, _, last = wanted.partition("-")
+    return named_classes(inner)[int(first) : int(last) + 1]
+
+
 IMAGENET = SourceFacts(224, 3, 1000, 1_281_167, 50_000, 10_000)
 """ImageNet-1k as ILSVRC2012 has it: lets a study be planned and costed before the folder is there."""
 

@@ -67,7 +67,9 @@ def test_accuracy_by_class_and_where_the_lead_lies() -> None:
     """Of 58 images of 300 that the ResNet leads by, 60 lie in the first class and -2 in the last."""
     of = study({**ARMS, "ViT/14": 14.0})
     kept = with_classes(of, TRUTH | {"ViT/14": (0.5, 0.5, 0.5)}, (2000, 800, 200), jitter=0.001)
-    found = analyse(replace(kept, provenance={"data": [named("fashion_mnist", ("bag", "coat", "boot"))]})).by_class
+    own = replace(kept.study, data=replace(kept.study.data, source="npz:own.npz"))
+    facts = {"data": [named("npz:own.npz", ("bag", "coat", "boot"))]}
+    found = analyse(replace(kept, study=own, provenance=facts)).by_class
     assert found.arms == ("ViT/7", "ResNet-8")
     table = found.table.set_index(["arm", "class_name"])
     assert table["images"].tolist() == [2000, 800, 200] * 3

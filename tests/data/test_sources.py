@@ -19,6 +19,7 @@ import torch
 from harness.data import content_hash, load
 from harness.data.cache import stored, write_whole
 from harness.data.sources import named_files
+from harness.data.survey import survey
 from harness.spec import NAMED_SOURCES, DataSpec, InvalidInput, SourceFacts
 
 SPEC = DataSpec()
@@ -354,6 +355,7 @@ def test_fashion_mnist_itself():
     assert torch.bincount(data.train.labels).tolist() == [5_500] * 10
     assert torch.bincount(data.validation.labels).tolist() == [500] * 10
     assert abs(data.train.images.float().mean().item() / 255 - 0.286) < 1e-3
+    assert [row.name for row in survey(SPEC, data).classes][:2] == ["T-shirt/top", "Trouser"]
 
 
 def test_more_classes_than_answers_are_kept_for_are_refused():

@@ -13,7 +13,7 @@ from tiny_studies import Witness, tiny_study
 from harness.data.survey import check
 from harness.execution.publish import rebuild
 from harness.execution.runner import Options, run_study
-from harness.records.data_facts import of_provenance
+from harness.records.data_facts import ClassCount, DataFacts, class_names, of_provenance
 from harness.records.files import RecordsError
 from harness.records.study_file import read_study, write_study
 from harness.spec import Arm, DataSpec, InvalidInput, Recipe, ViTSpec, to_plain
@@ -101,3 +101,12 @@ def test_results_without_facts_show_none_and_others_are_refused() -> None:
     assert of_provenance({}) == ()
     with pytest.raises(RecordsError, match=r"Could not read study\.json: "):
         of_provenance({"data": [{"source": 3}]})
+
+
+def test_classes_of_a_named_set_have_their_names() -> None:
+    """Also in results whose facts number them."""
+    counts = tuple(ClassCount(name=str(label), train=4, validation=1, test=1) for label in range(10))
+    facts = DataFacts(source="fashion_mnist", data_hash="", train=40, validation=10, test=10, classes=counts)
+    assert class_names({"data": [to_plain(facts)]}, "fashion_mnist", 10)[6] == "Shirt"
+    assert class_names({}, "classes:5-9:fashion_mnist", 5) == ("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+    assert class_names({}, "cifar100", 2) == ("class 0", "class 1")
