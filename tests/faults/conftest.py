@@ -10,6 +10,14 @@ from small_study import FaultStudy
 from stage import Stage
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The stage takes longer to set than the quick tests may."""
+    for item in items:
+        if "stage" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Stage]:
     opened = Stage(tmp_path_factory.mktemp("stage"))
