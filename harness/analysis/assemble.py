@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis import learning
+from harness.analysis import learning, tuning
 from harness.analysis.along import FEW_SHOT, crossings_on_both_tasks, frontier_table, tables_along
 from harness.analysis.answer import answer, best_arms, level_arms, main_figure, unit_of_levels
 from harness.analysis.cells import measured
@@ -56,8 +56,8 @@ def analyse(records: StudyRecords, *, seed: int = 0) -> Findings:
         crossovers=crossovers,
         laws=laws_table(evidence),
         slopes=slopes,
-        budget=learning.budget_table(evidence),
-        audit=learning.audit_table(evidence),
+        budget=tuning.budget_table(evidence),
+        audit=tuning.audit_table(evidence),
         gaps=tuple(
             f"{place(cell)}: {len(evidence.completed(cell))} of {planned} completed; {'; '.join(lost)}."
             for cell in evidence.rows
@@ -68,7 +68,7 @@ def analyse(records: StudyRecords, *, seed: int = 0) -> Findings:
             *_limited(evidence),
             *learning.mixture_warnings(evidence),
             *_conditions(evidence),
-            *learning.tuning_warnings(evidence),
+            *tuning.tuning_warnings(evidence),
         ),
         answer=answered.text,
         numbers=answered.numbers,
@@ -176,7 +176,7 @@ def _conditions(evidence: Evidence) -> Iterator[str]:
     seen = {
         cell: np.unique(measured(evidence.values(cell, "images_seen"))).astype(int).tolist() for cell in evidence.rows
     }
-    yield from learning.unequal_images(
+    yield from tuning.unequal_images(
         evidence, seen, "arms were trained on different numbers of images in the confirm runs"
     )
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from simulate import records, study
 
 from harness.analysis import analyse
-from harness.analysis.learning import expected_best
+from harness.analysis.tuning import expected_best
 from harness.spec import Choice, LogUniform, Search, Uniform
 from harness.spec.search import EDGE, at_edge, edge_distance
 
@@ -193,3 +194,50 @@ def test_means_count_each_search_once_in_every_table() -> None:
     means, (row,) = found.arms.set_index("arm")["mean"], found.comparisons.to_dict("records")
     assert row["mean"] == pytest.approx(means["ViT/7"])
     assert row["difference"] == pytest.approx(means["ViT/7"] - means["ResNet-8"])
+
+
+def test_a_best_that_is_the_outermost_tried_is_told_where_accuracy_rises_towards_it() -> None:
+    rates = np.geomspace(1e-3, 1e-2, 5)  # a tenth of the range on either side of it is never reached
+    rising = [trial("ViT/7", i, 0.5 + 0.1 * i, **{"p.learning_rate": rate}) for i, rate in enumerate(rates)]
+    jumping = [
+        trial("ViT/7", i, score, **{"p.learning_rate": rate})
+        for i, (score, rate) in enumerate(zip((0.7, 0.8, 0.5, 0.6, 0.9), rates, strict=True))
+    ]
+    told = (
+        "The higher the learning rate, the better the trials of ViT/7, up to the highest that was tried: the best may "
+        "lie beyond it."
+    )
+    assert told in analysed(rising).warnings
+    assert (
+        told.replace("higher", "lower").replace("highest", "lowest")
+        in analysed([row | {"validation_accuracy": 1 - row["validation_accuracy"]} for row in rising]).warnings
+    )
+    for trials in (jumping, rising[1:]):
+        assert not [text for text in analysed(trials).warnings if "lie beyond" in text]
+
+
+def test_searches_that_left_the_recipe_as_it_was_are_counted() -> None:
+    trials = searched("ResNet-8", 0.9, 0.7, 0.8, 0.6, 0.5) + searched("ViT/7", 0.5, 0.7, 0.2, 0.3, 0.4)
+    told = "no trial was better than the recipe's own setting, which was then trained."
+    assert f"In 3 of 4 searches {told}" in repeated(trials).warnings
+    trials[2]["validation_accuracy"] = 0.95
+    assert not [text for text in repeated(trials).warnings if told in text]
+
+
+def test_trials_much_shorter_than_trainings_are_told_of() -> None:
+    trials = [
+        trial(arm, i, 0.5, images_seen=images) for arm in ("ResNet-8", "ViT/7") for i, images in enumerate((800, 1600))
+    ]
+    kept = records(
+        study({"ViT/7": 7.0}, search=Search(space=SPACE, trials=2)),
+        {"ResNet-8": 0.9, "ViT/7": 0.9},
+        trials=trials,
+        images=50,
+    )
+    told = (
+        "Trials saw as little as 1/8 of the images that a training sees (ResNet-8): the best setting of short trainings "
+        "need not be that of long ones."
+    )
+    for images, is_short in ((12_800, True), (3200, False)):
+        found = analyse(replace(kept, runs=kept.runs.assign(images_seen=images)))
+        assert (told in found.warnings) == is_short == any("Trials saw" in text for text in found.warnings)
