@@ -3,11 +3,12 @@
 import contextlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.analysis.along import FEW_SHOT
 from harness.analysis.estimate import FEWEST_IMAGES, FEWEST_SEEDS
-from harness.analysis.evidence import BY_IMAGE, Evidence
+from harness.analysis.evidence import BY_IMAGE, SHIFTED, Evidence
 from harness.analysis.judging import judge
 from harness.analysis.learning import Cautions
 from harness.analysis.selection import chosen, level_with_best
@@ -25,6 +26,7 @@ from harness.spec import (
     GapShrinks,
     InvalidInput,
     Judgement,
+    Monotone,
     ResolvedStudy,
     find_study,
     study_names,
@@ -71,8 +73,8 @@ def answer(evidence: Evidence, cautions: Cautions) -> Answered:
     sentences = [_sentence(*each, evidence) for each in zip(marked, claims, strict=True)] or [_best(evidence)]
     pairs = [_pair(claim) for claim in claims]
     arms = tuple(dict.fromkeys(arm for pair in pairs for arm in pair))
-    by_image = not claims or any(getattr(claim, "metric", None) in (None, *BY_IMAGE) for claim in claims)
-    numbers = _numbers(evidence, arms, cautions, by_image=by_image)
+    metrics = [getattr(claim, "metric", None) for claim in claims]
+    numbers = _numbers(evidence, arms, cautions, metrics)
     finding, effect = sentences[0].removesuffix("."), _effect(claims[0], evidence) if claims else None
     return Answered(" ".join(sentences), numbers, finding=finding, arms=arms, effect=effect)
 
@@ -182,6 +184,8 @@ def _measured(claim: Claim, found: Judgement, evidence: Evidence) -> Estimate:
     sign = 1.0
     if isinstance(claim, Better | GainsMore) and METRICS[claim.metric] == "down":
         sign = -1.0
+    if isinstance(claim, Monotone) and claim.direction == "down":
+        sign = -1.0
     ends = sorted((sign * found.ci_low, sign * found.ci_high))
     return Estimate(sign * found.estimate, *ends)
 
@@ -247,7 +251,8 @@ def level_arms(evidence: Evidence) -> tuple[str, ...]:
     size = evidence.sizes[-1]
     whole = [arm.name for arm in evidence.study.all_arms if not evidence.absent([(arm.name, size)], "test_accuracy")]
     same_data = len({arm.changed("data", evidence.study.data) for arm in evidence.study.all_arms}) == 1
-    if len(whole) < 2 or not same_data:
+    begun = [arm.name for arm in evidence.study.all_arms if evidence.completed((arm.name, size))]
+    if len(whole) < 2 or not same_data or set(begun) - set(whole):  # the best may be one that has lost runs
         return ()
     return tuple(level_with_best(whole, lambda arm, other: evidence.difference(arm, other, size)))
 
@@ -261,15 +266,18 @@ def best_arms(evidence: Evidence) -> str:
     best = max(whole, key=lambda arm: (evidence.mean((arm, size), "test_accuracy"), arm))
     level = level_with_best(whole, lambda one, other: evidence.difference(one, other, size))
     level = [arm for arm in level if arm != best]
-    return f"Best besides the baseline: {best}; not significantly worse: {listed(level) if level else 'none'}."
+    told = f"Best besides the baseline: {best}; not significantly worse: {listed(level) if level else 'none'}"
+    left_out = [arm for arm in against if arm not in whole]
+    return f"{told}; left out, as runs have no result: {listed(left_out)}." if left_out else f"{told}."
 
 
-def _numbers(evidence: Evidence, arms: tuple[str, ...], cautions: Cautions, *, by_image: bool) -> str:
+def _numbers(evidence: Evidence, arms: tuple[str, ...], cautions: Cautions, metrics: Sequence[str | None]) -> str:
     """`n = 5 seeds, 10,000 test images; 95% intervals. Compute per image: ...`, and which arms did not learn.
 
-    `by_image`: whether the answer is about a mean over test images, whose luck its interval then holds.
+    `metrics`: what the sentences are about. Of a mean over test images an interval holds their luck.
     """
-    n, images = len(evidence.seeds), _test_images(evidence)
+    n, images = len(evidence.seeds), 0 if FEW_SHOT in metrics else _test_images(evidence)
+    by_image = all(metric in (None, *BY_IMAGE, *SHIFTED) for metric in metrics)
     told = f"n = {counted(n, 'seed')}" + (f", {counted(images, 'test image')}" if images else "")
     searches = evidence.study.search.repeats
     over = f"{counted(searches, 'search')} each, " if searches > 1 else ""

@@ -56,8 +56,8 @@ def by_class(evidence: Evidence, asked: Sequence[str], *, conclusive: bool) -> B
 
 
 def _runs(evidence: Evidence, cell: Cell) -> Runs:
-    """The classes of a cell's completed runs; empty where some are not kept."""
-    seeds = evidence.completed(cell)
+    """The classes of a cell's runs; empty where some are not kept, or have no result."""
+    seeds = () if evidence.unfinished(cell) else evidence.completed(cell)
     kept = [evidence.records.classes.get(digest) for digest in evidence.digests(cell, seeds)]
     known = {seed: classes for seed, classes in zip(seeds, kept, strict=True) if classes is not None}
     return known if len(known) == len(seeds) else {}

@@ -65,15 +65,16 @@ def half_width(found: MeanEstimate) -> float:
 
 
 def zero_of(curve: Curve, half_of: Callable[[Floats], float]) -> tuple[float, float, float]:
-    """Where the curve is zero, the middle one of several such positions, and its interval; NaN without any.
+    """Where the curve is zero, the middle one of several such positions, and its interval.
 
     `half_of` gives half the width of the interval of a weighted sum of the heights. A bound is NaN where it lies beyond
-    the range.
+    the range. Without a zero it is taken to lie beyond the end towards which the heights of a rising curve point: it is
+    NaN, and so is the bound on that side.
     """
-    if not (zeros := curve.zeros()):
-        return math.nan, math.nan, math.nan
-    zero = zeros[len(zeros) // 2]
-    rises = 1 if curve.heights[-1] > curve.heights[0] else -1
+    zeros = curve.zeros()
+    is_beyond, above = not zeros, bool(curve.heights[-1] > 0)
+    zero = float(curve.positions[0 if above else -1]) if is_beyond else zeros[len(zeros) // 2]
+    rises = 1 if is_beyond or curve.heights[-1] > curve.heights[0] else -1
 
     def margin(position: float, side: int) -> float:
         """Above 0 where the curve has the sign that it has on this side of its zero, beyond its interval."""
@@ -89,4 +90,6 @@ def zero_of(curve: Curve, half_of: Callable[[Floats], float]) -> tuple[float, fl
             inner = outer
         return math.nan
 
+    if is_beyond:
+        return (math.nan, math.nan, bound(1)) if above else (math.nan, bound(-1), math.nan)
     return zero, bound(-1), bound(1)

@@ -269,6 +269,8 @@ def what_settles(estimate: MeanEstimate, gap: float) -> str:
         return "it lies within a standard error of the bound, and no number of seeds is known to settle that"
     z = float(-special.ndtri(_NEXT_ALPHA / 2) + special.ndtri(POWER))
     left = gap**2 - (z * estimate.image_error) ** 2
+    if left <= 0 and not estimate.images:  # of moved images the answers to each are not kept
+        return "settling it takes more test images; more seeds alone are not enough"
     if left <= 0:
         images = min(estimate.images * (z * estimate.image_error / gap) ** 2, MOST_IMAGES)
         digits = max(0, math.floor(math.log10(images)) - 1)  # all but the first two

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -31,6 +31,7 @@ from harness.analysis.wording import Cell, listed, named, place
 from harness.records.correctness import Correct
 from harness.records.data_facts import test_overlap
 from harness.records.run_table import StudyRecords
+from harness.spec.claims import EXACT
 
 Scale = Literal["plain", "log", "log_error"]
 """What a contrast adds up: a metric, its natural logarithm, or that of the error, 1 - metric, for an accuracy."""
@@ -38,6 +39,8 @@ Scale = Literal["plain", "log", "log_error"]
 Answered = Correct | Floats  # (m,) per test image
 BY_IMAGE = ("test_accuracy", "balanced_accuracy", "top5_accuracy")
 """Metrics that are means over the test images of what is kept of each."""
+SHIFTED = ("shifted_accuracy", "shift_agreement")
+"""Metrics that are means over moved test images, of each of which nothing is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +170,7 @@ class Evidence(Cells):
         """The weighted sum over cells of a metric on a scale, over the seeds complete in all.
 
         With weights {arm: 1, baseline: -1} the paired difference. A contrast and its negative agree to the last digit.
+        That seeds give the same of an exact cost is no luck: its interval is the value.
         """
         terms = sorted(weights.items(), key=lambda term: (term[0][0], term[0][1] or 0))
         if next((weight for _, weight in terms if weight), 0.0) < 0:
@@ -177,7 +181,7 @@ class Evidence(Cells):
             values = np.zeros(len(seeds))
             for cell, weight in terms:
                 values += weight * self._column(cell, metric, scale, seeds)
-            self._known[key] = estimate_mean(
+            found = estimate_mean(
                 seeds,
                 values,
                 self._by_image(dict(terms), seeds, scale, metric)
@@ -189,6 +193,10 @@ class Evidence(Cells):
                 image_variance=self._shifted_variance(dict(terms), metric) if scale == "plain" else 0.0,
                 level=self.level,
             )
+            if metric in EXACT:
+                least = 1e-12 * max(1.0, abs(found.value))  # stands for no error at all
+                found = replace(found, ci_low=found.value, ci_high=found.value, seed_error=least, df=1e9)
+            self._known[key] = found
         return self._known[key]
 
     def _shifted_variance(self, weights: Mapping[Cell, float], metric: str) -> float:
@@ -197,7 +205,7 @@ class Evidence(Cells):
         Which moved images were answered right is not kept: the binomial variance of each cell stands for them, and what
         the cells have in common, which would make a difference surer, is left out.
         """
-        if metric not in ("shifted_accuracy", "shift_agreement"):
+        if metric not in SHIFTED:
             return 0.0
         variance = 0.0
         for cell, weight in weights.items():

@@ -18,7 +18,8 @@ def fronts_table(evidence: Evidence) -> pd.DataFrame:
     """FRONT_COLUMNS at the largest training size: from the cheapest arm on, each that is shown to gain on the last.
 
     An arm gains where the interval of its paired difference to the front's last arm lies above 0. Only arms of the
-    same data are compared (images of another size are the same data); a front of one arm is none.
+    same data are compared (images of another size are the same data), and none that has lost runs; a front of one arm
+    is none.
     """
     size, rows = evidence.sizes[-1], []
     for cost in COSTS:
@@ -27,7 +28,7 @@ def fronts_table(evidence: Evidence) -> pd.DataFrame:
             cell, data = (arm.name, size), to_plain(evidence.study.data_of(arm)) | {"image_size": None}
             mean = evidence.contrast({cell: 1.0}).value
             price = number(evidence.median(cell, cost, evidence.rows[cell]))
-            if price and number(mean) is not None:
+            if price and number(mean) is not None and not evidence.unfinished(cell):
                 dear = -price if METRICS[cost] == "up" else price
                 groups[json.dumps(data, sort_keys=True)].append((dear, -mean, arm.name))
         for group, arms in enumerate(groups.values()):

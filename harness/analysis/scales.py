@@ -17,7 +17,7 @@ from harness.analysis.estimate import Floats
 from harness.analysis.evidence import Evidence
 from harness.analysis.wording import Cell
 from harness.spec import Estimate
-from harness.spec.formats import plain
+from harness.spec.formats import count, plain
 
 METRIC = "test_accuracy"  # the gaps that are told on several scales are of this
 
@@ -47,14 +47,18 @@ class Ratios:
 
 
 def _told(ratio: Estimate, least: float = math.nan, most: float = math.nan) -> str:
-    """`2.1 [1.8, 2.6]`, where only `least` to `most` was measured `2.1 [1.8, beyond 2.5]` or `more than 2.5`."""
+    """`2.1 [1.8, 2.6]`, where only `least` to `most` was measured `2.1 [1.8, beyond 2.5]`; or `more than 1.9`."""
     if math.isfinite(ratio.value):
         ends = zip((ratio.ci_low, ratio.ci_high), (least, most), strict=True)
-        low, high = (plain(end) if math.isfinite(end) else f"beyond {plain(bound)}" for end, bound in ends)
-        return f"{plain(ratio.value)} [{low}, {high}]"
-    if math.isfinite(most):
-        return f"more than {plain(most)}"
-    return f"less than {plain(least)}" if math.isfinite(least) else ""
+        low, high = (_times(end) if math.isfinite(end) else f"beyond {_times(bound)}" for end, bound in ends)
+        return f"{_times(ratio.value)} [{low}, {high}]"
+    if math.isfinite(ratio.ci_low):
+        return f"more than {_times(ratio.ci_low)}"
+    return f"less than {_times(ratio.ci_high)}" if math.isfinite(ratio.ci_high) else ""
+
+
+def _times(ratio: float) -> str:
+    return count(ratio) if ratio >= 1000 else plain(ratio)
 
 
 def on_scales(evidence: Evidence, axis: Axis) -> list[Ratios]:
@@ -91,11 +95,9 @@ def images_needed(evidence: Evidence, axis: Axis) -> Ratios:
             return half_width(evidence.contrast({**_weighted(arms, weights), other: -1.0}, METRIC))
 
         found = zero_of(curve, half_of)
-        at.append(Estimate(*(math.exp(x - position) for x in found)))
-        ends = np.exp(axis.positions[[0, -1]] - position)
-        if math.isnan(found[0]):  # it lies beyond one of the ends
-            ends[0 if curve.heights[-1] < 0 else 1] = math.nan
-        told.append(_told(at[-1], *ends.tolist()))
+        ratio = Estimate(*(math.exp(x - position) for x in found))
+        at.append(ratio if math.isfinite(ratio.value) else _NONE)
+        told.append(_told(ratio, *np.exp(axis.positions[[0, -1]] - position).tolist()))
         places.append((other, position, found[0], curve))
     change = _change(evidence, arms, places)
     return Ratios(name="data equivalence", at=tuple(at), told=tuple(told), change=change)

@@ -64,15 +64,6 @@ def lost_runs(evidence: Evidence, cells: Iterable[Cell]) -> int:
     return sum(len(evidence.seeds) - len(evidence.completed(cell)) for cell in dict.fromkeys(cells))
 
 
-def _contrast(evidence: Evidence, weights: Mapping[Cell, float], metric: str, scale: Scale = "plain") -> MeanEstimate:
-    """The weighted sum over cells. That seeds give the same of an exact cost is no luck: its interval is the value."""
-    found = evidence.contrast(weights, metric, scale=scale)
-    if metric not in EXACT:
-        return found
-    least = 1e-12 * max(1.0, abs(found.value))  # stands for no error at all
-    return replace(found, ci_low=found.value, ci_high=found.value, seed_error=least, df=1e9)
-
-
 def _refuse(trouble: str, evidence: Evidence, cells: Iterable[Cell]) -> None:
     """Leave a claim undecided where something is amiss with the cells that it rests on."""
     if trouble:
@@ -95,6 +86,8 @@ def judged_by_region(
         p_value = max(p_of(estimate, bound) for bound in region if math.isfinite(bound))
     if low < estimate.ci_low and estimate.ci_high < high:
         return judged("reproduced", f"{told}: {inside}.", estimate, p_value)
+    if estimate.ci_low == estimate.ci_high and estimate.value in region:  # an exact cost
+        return judged("contradicted", f"{told}: exactly on the bound, not beyond it.", estimate, p_value)
     if estimate.ci_high < low or high < estimate.ci_low:
         return judged("contradicted", f"{told}: {outside}.", estimate, p_value)
     if isinstance(estimate, MeanEstimate):
@@ -138,7 +131,7 @@ def _judge_contrast(claim: Better | Equivalent | GainsMore, evidence: Evidence) 
     # A start that both steps share cancels, and its runs do not matter.
     weights = {cell: weight for cell, weight in weights.items() if weight}
     _refuse(evidence.absent(weights, metric), evidence, weights)
-    found = _contrast(evidence, weights, metric)
+    found = evidence.contrast(weights, metric)
     at, told = at_size(size), described(metric, found)
     at += "" if claim.patch_size is None else f" with patches of {claim.patch_size} px"
     match claim:
@@ -175,7 +168,7 @@ def _judge_gap_shrinks(claim: GapShrinks, evidence: Evidence) -> Judgement:
     In points of accuracy, as the claim is declared; where other scales tell another story, the reason says so.
     """
     axis = axis_of(claim, evidence)
-    fall = _contrast(evidence, axis.slope_weights(), claim.metric)
+    fall = evidence.contrast(axis.slope_weights(), claim.metric)
     if METRICS[claim.metric] == "down":
         fall = fall.negated()
     lead = f"The lead of {claim.leader} over {claim.follower}{at_size(axis.train_size)}"
@@ -298,7 +291,7 @@ def _measured_steps(
     if scale == "log":
         _require_positive({cell: float(evidence.values(cell, metric).min()) for cell in cells}, metric, evidence)
     return [
-        (f"{place(start)} to {place(end)}", _contrast(evidence, {end: 1.0, start: -1.0}, metric, scale))
+        (f"{place(start)} to {place(end)}", evidence.contrast({end: 1.0, start: -1.0}, metric, scale=scale))
         for start, end in steps
     ]
 

@@ -224,10 +224,12 @@ def _unmoved(evidence: Evidence) -> Iterator[str]:
     """How many searches have left the recipe's own setting as it was, where most did."""
     left = []
     for _, _, trials in _searches(evidence):
-        if len(scored := [trial for trial in trials if not math.isnan(_score(trial))]) > 1:
-            left.append(max(scored, key=_score)["trial"] == 0)
+        own = [_score(trial) for trial in trials if trial["trial"] == 0]
+        others = [_score(trial) for trial in trials if trial["trial"] != 0 and not math.isnan(_score(trial))]
+        if own and others:
+            left.append(own[0] > max(others))
     if 2 * sum(left) > len(left):
-        told = "no trial was better than the recipe's own setting, which was then trained"
+        told = "every trial was worse than the recipe's own setting, which was then trained"
         yield f"In {sum(left):,} of {counted(len(left), 'search')} {told}."
 
 

@@ -104,7 +104,7 @@ def compared(metric: str, estimate: Estimate, ends: tuple[str, str] = ("more", "
     if metric in _SHARES:
         nearest = min(abs(low), abs(high)) if math.isfinite(low) else value
         wide = value > 0.0995 and nearest > 0.005 and not high - low < 0.02
-        digits = 0 if wide else 1 if nearest > 0.0005 else 2
+        digits = 0 if wide else 1 if nearest > 0.0005 and value >= 0.0005 else 2
         unit, texts = "points", [percent(number, digits).removesuffix("%") for number in (value, low, high)]
     return with_interval(f"{texts[0]} {unit} {word}", *texts[1:])
 

@@ -64,7 +64,7 @@ def _told(rows: Sequence[dict[str, Any]], decided: Sequence[dict[str, Any]]) -> 
     if not tested:
         return f"Of {counted(len(rows), 'claim')} none has a p-value."
     stand = sum(row["stands"] for row in decided)
-    have, are = "has" if tested == 1 else "have", "stands" if stand == 1 else "stand"
+    have, are = "has" if tested == 1 else "have", "stands" if len(decided) == 1 else "stand"
     return (
         f"{tested} of {counted(len(rows), 'claim')} {have} a p-value. Adjusted together, by the procedure of Benjamini "
         f"and Yekutieli for any dependence between them, {stand} of {counted(len(decided), 'decided verdict')} {are} "

@@ -99,7 +99,7 @@ def summary_of(across: Across) -> str:
         return "The studies share no arm: their numbers stand side by side here, and no difference is computed."
     arms = counted(len(shared), "arm") + (" (counted once per training size)" if len(shared) > 1 else "")
     if not judged:
-        return f"The studies share {arms}, with too few common seeds to tell whether they differ."
+        return f"The studies share {arms}, with lost runs or too few common seeds to tell whether they differ."
     clear = sum(float(row["p_holm"]) < 1 - LEVEL for row in judged)
     told = "none differs" if not clear else f"{clear} {'differs' if clear == 1 else 'differ'}"
     return f"The studies share {arms}; {told} significantly (Holm-adjusted p below .05; {len(judged)} judged)."

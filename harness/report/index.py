@@ -111,11 +111,11 @@ def forest(entries: Iterable[Entry]) -> dict[str, list[Strip]]:
     By square roots from zero, so that one large effect leaves the small ones to be told apart.
     """
     known = [entry for entry in entries if entry.effect is not None and entry.conclusive]
-    most = max((abs(end) for entry in known for end in entry.effect or ()), default=1.0) or 1.0
+    most = min(1.0, max((abs(end) for entry in known for end in entry.effect or ()), default=1.0)) or 1.0
     found: dict[str, list[Strip]] = {}
     for entry in sorted(known, key=lambda entry: [*GROUPS, OWN].index(entry.group)):
         middle, low, high = (
-            round(50 + math.copysign(48 * math.sqrt(abs(end) / most), end), 2) for end in entry.effect or ()
+            round(50 + math.copysign(48 * math.sqrt(min(1.0, abs(end) / most)), end), 2) for end in entry.effect or ()
         )
         found.setdefault(entry.group, []).append(Strip(entry, low, round(high - low, 2), middle))
     return found
@@ -174,7 +174,8 @@ def _effect(kept: Any) -> tuple[float, float, float] | None:
     if kept is None:
         return None
     value, low, high = (float(kept[name]) for name in ("value", "ci_low", "ci_high"))
-    require(-1 <= low <= value <= high <= 1, f"effect is {kept!r:.80}; it must be a difference of fractions.")
+    told = f"effect is {kept!r:.80}; it must be a difference of fractions, within its interval."
+    require(math.isfinite(low) and math.isfinite(high) and low <= value <= high, told)
     return value, low, high
 
 

@@ -180,7 +180,7 @@ def _arms_note(view: View) -> str:
             "compute that the cheaper one spends in all, read off the learning curves; the learning rate of the dearer "
             "one has not yet come down there, which speaks against it."
         )
-    if view.records.study.search.repeats == 1:
+    if view.records.study.search.repeats == 1 and view.records.study.search.trials:
         note += " Intervals hold for the settings that the search chose: another search may choose others."
     if shown := formats.points_range(view.findings.comparisons["smallest_detectable"]):
         note += f" Smallest true difference that such runs show with power .8: {shown} points."

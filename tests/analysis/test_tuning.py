@@ -218,7 +218,7 @@ def test_a_best_that_is_the_outermost_tried_is_told_where_accuracy_rises_towards
 
 def test_searches_that_left_the_recipe_as_it_was_are_counted() -> None:
     trials = searched("ResNet-8", 0.9, 0.7, 0.8, 0.6, 0.5) + searched("ViT/7", 0.5, 0.7, 0.2, 0.3, 0.4)
-    told = "no trial was better than the recipe's own setting, which was then trained."
+    told = "every trial was worse than the recipe's own setting, which was then trained."
     assert f"In 3 of 4 searches {told}" in repeated(trials).warnings
     trials[2]["validation_accuracy"] = 0.95
     assert not [text for text in repeated(trials).warnings if told in text]
@@ -235,8 +235,8 @@ def test_trials_much_shorter_than_trainings_are_told_of() -> None:
         images=50,
     )
     told = (
-        "Trials saw as little as 1/8 of the images that a training sees (ResNet-8): the best setting of short trainings "
-        "need not be that of long ones."
+        "Trials saw as little as 1/8 of the images that a training sees (ResNet-8): the best setting of short "
+        "trainings need not be that of long ones."
     )
     for images, is_short in ((12_800, True), (3200, False)):
         found = analyse(replace(kept, runs=kept.runs.assign(images_seen=images)))

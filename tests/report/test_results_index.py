@@ -261,10 +261,22 @@ def test_the_forest_has_one_effect_per_study_in_its_group(made, tmp_path):
     assert classes == ["study group-0", "study group-0", "study group-2"]
 
 
-@pytest.mark.parametrize("effect", [{"value": 2.0, "ci_low": 1.0, "ci_high": 3.0}, {"value": 0.0}, "x"])
+@pytest.mark.parametrize("effect", [{"value": 0.2, "ci_low": 0.3, "ci_high": 0.4}, {"value": 0.0}, "x"])
 def test_an_effect_that_is_none_is_a_problem_of_that_study_alone(made, tmp_path, effect):
     results = copied(made, tmp_path)
     path = results / "patch_size" / "laptop" / "report.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"effect": effect}))
     problems = {entry.study: entry.problem for entry in entries_of(results) if entry.problem}
     assert problems["patch_size"].startswith("report.json could not be read")
+
+
+def test_an_interval_of_more_than_100_points_is_an_effect(made, tmp_path):
+    """As two searches of a few seeds give it, one of which is stuck."""
+    results = copied(made, tmp_path)
+    path = results / "patch_size" / "laptop" / "report.json"
+    wide = {"value": -0.29, "ci_low": -1.41, "ci_high": 0.83}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"effect": wide}))
+    entries = {entry.study: entry for entry in entries_of(results)}
+    assert not entries["patch_size"].problem
+    strips = [strip for group in forest(entries.values()).values() for strip in group]
+    assert all(strip.left >= 0 and strip.left + strip.width <= 100 for strip in strips)
