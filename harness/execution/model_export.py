@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from harness.execution.progress import Finished
 from harness.records.files import RecordsError
 from harness.records.kept_models import ModelFolder, arm_folders, find_model, size_folder
+from harness.records.layout import StudyFolder
+from harness.records.runs import RunFolder
 from harness.spec import ModelSpec, ResolvedStudy, ViTSpec
 
 if TYPE_CHECKING:
@@ -112,9 +114,11 @@ def _best_at(confirmed: Iterable[Finished], sizes: Collection[int]) -> dict[tupl
 def export_models(study: ResolvedStudy, finished: Iterable[Finished], folder: Path) -> None:
     """Move the best run's model of each arm to `work/models/<arm>/`, unless it is there already.
 
-    And those that are best at one of `looked_sizes`, if they are not the arm's, to `work/models_by_size/`.
+    And those that are best at one of `looked_sizes`, if they are not the arm's, to `work/models_by_size/`. The model of
+    a run of other settings goes back to its run.
     """
     finished, sizes = list(finished), looked_sizes(study)
+    planned = {item.run.digest for item in finished}
     places = arm_folders(folder, [arm.name for arm in study.all_arms])
     at_sizes = _best_at([item for item in finished if item.run.trial is None], sizes)
     own = {item.run.digest: size_folder(folder, places[arm], size) for (arm, size), item in at_sizes.items()}
@@ -125,6 +129,10 @@ def export_models(study: ResolvedStudy, finished: Iterable[Finished], folder: Pa
             with contextlib.suppress(RecordsError):  # a damaged one gives way
                 if place.facts_path.exists() and place.facts.digest in own:
                     place.move_to(own[place.facts.digest])
+                elif place.facts_path.exists() and place.facts.digest not in planned:
+                    run = RunFolder(StudyFolder(folder).runs / place.facts.digest)
+                    if run.path.is_dir():
+                        place.move_to(ModelFolder.of_run(run))
             kept.move_to(place)
     for item in at_sizes.values():
         kept = ModelFolder.of_run(item.folder)

@@ -36,6 +36,7 @@ def override(study: ResolvedStudy, pairs: Iterable[str]) -> ResolvedStudy:
     after a first look is forgotten with other data, training or tuning. Raises `InvalidInput` for an unknown key, an
     ill-typed or an impossible value.
     """
+    pairs = list(pairs)
     units, parts = list[str](), {name: getattr(study, name) for name in OVERRIDABLE}
     for pair in pairs:
         key, value = _key_and_value(pair)
@@ -52,7 +53,19 @@ def override(study: ResolvedStudy, pairs: Iterable[str]) -> ResolvedStudy:
         if pair.startswith("trials=") and value < 2:  # nothing is searched, so nothing is repeated
             parts["search"] = replace(parts["search"], repeats=1)
     changed = replace(study, **parts)  # all at once: what is impossible after one may be possible after the next
+    for pair in pairs:
+        _require_effect(changed, pair)
     return changed if replace(changed, seeds=study.seeds) == study else replace(changed, changes_after_first_look=())
+
+
+def _require_effect(study: ResolvedStudy, pair: str) -> None:
+    """Refuse what every arm of a study sets for itself, or its training sizes do."""
+    key, _, value = pair.partition("=")
+    told = f"{pair!r} would change nothing in study {study.name!r}"
+    sizes = f"{told}, which varies the training size. Give train_sizes={value}."
+    require(key != "data.train_size" or not study.train_sizes, sizes)
+    own = [any(f"{key}.".startswith(f"{name}.") for name in arm.changes) for arm in study.all_arms]
+    require(not all(own), f"{told}: each of its arms sets {key} itself. Give another key, or change the study file.")
 
 
 def override_data(spec: DataSpec, pairs: Iterable[str]) -> DataSpec:

@@ -84,7 +84,15 @@ def rebuild(folder: Path, say: Say, own: ResolvedStudy | None = None) -> Finding
         if not StudyFolder(folder).runs.exists():
             return _report(folder, own)
         looks.require_ledger(folder)
-        fresh = _collected(folder)
+        try:
+            fresh = _collected(folder)
+        except RecordsError:
+            raise
+        except InvalidInput as error:  # the data is not at hand
+            if not _kept_digests(folder):
+                raise
+            say(f"{error} The report is made from the tables.")
+            return _report(folder, own)
         if _kept_digests(folder) <= set(fresh.runs["digest"]):
             return _write(fresh, folder, say, own)
         say("The work folder lacks runs that the tables have; the report is made from the tables.")

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -84,8 +84,9 @@ class ModelFolder:
 
     @property
     def study(self) -> str:
-        """Study and scale, `patch_size/laptop`, whose `StudyFolder.models` the arm's folder lies in."""
-        return "/".join(self.path.parts[-5:-3])
+        """Study and scale, `patch_size/laptop`, in whose `work/` it lies."""
+        folder = next((path.parent for path in self.path.parents if path.name == "work"), self.path)
+        return f"{folder.parent.name}/{folder.name}"
 
     @cached_property
     def facts(self) -> ModelFacts:
@@ -176,9 +177,17 @@ def models_in(folder: Path) -> list[ModelFolder]:
     return found
 
 
+def _of_other_settings(folder: Path) -> Iterator[ModelFolder]:
+    """Models that lie with their runs, as those of results do that were set aside."""
+    for path in sorted(StudyFolder(folder).runs.glob(f"*/model/{FACTS}")):
+        with contextlib.suppress(InvalidInput):
+            _ = (model := ModelFolder(path.parent)).facts
+            yield model
+
+
 def find_model(results: Path, prefix: str) -> ModelFolder:
     """The kept model of a run, by the first digits of its digest; `InvalidInput` with the candidates if not one."""
-    kept = [model for study in sorted(results.glob("*/*")) for model in models_in(study)]
+    kept = [model for study in sorted(results.glob("*/*")) for model in (*models_in(study), *_of_other_settings(study))]
     found = [model for model in kept if model.facts.digest.startswith(prefix.lower())]
     if len(prefix) >= SHORTEST_PREFIX and len({model.facts.digest for model in found}) == 1:
         return found[0]

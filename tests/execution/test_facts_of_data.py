@@ -84,6 +84,13 @@ def test_the_facts_stand_at_the_start_of_a_run(photographs: Path, inline: Option
     with tables_only():
         run_study(study, inline, witness)
     assert of_provenance(read_study(folder)[1]) == (facts,)
+    before = (folder / "runs.csv").read_bytes()
+    shutil.rmtree(photographs)  # a report needs no images, beside the runs neither
+    with tables_only():
+        assert len(rebuild(folder, witness.note).arms) == 1
+    assert (folder / "runs.csv").read_bytes() == before
+    assert witness.notes[-1].startswith(f"There is no folder {photographs}")
+    assert witness.notes[-1].endswith("The report is made from the tables.")
 
 
 def test_a_test_part_of_known_images_is_refused_before_a_training(photographs: Path, inline: Options) -> None:

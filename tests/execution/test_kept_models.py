@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -105,6 +106,23 @@ def test_a_loaded_model_answers_as_its_run_did(results: Path, arm: str) -> None:
     labels, predicted = RunFolder(results / "tiny/smoke/work/runs" / kept.facts.digest).answers()[0]
     np.testing.assert_array_equal(torch.cat(parts).numpy(), predicted)
     assert float(np.mean(labels == predicted)) == pytest.approx(kept.facts.test_accuracy)
+
+
+@pytest.mark.slow
+def test_models_of_other_settings_are_kept_with_their_runs(copied: Path) -> None:
+    """Those of results that are set aside; back at these settings, where nothing is trained, they are those again."""
+    first = {kept.facts.arm: kept.facts.digest for kept in kept_in(copied)}
+    other = replace(STUDY, recipe=replace(STUDY.recipe, updates=STUDY.recipe.updates + 1))
+    assert run_in(copied, other).trained
+    second = {kept.facts.arm: kept.facts.digest for kept in kept_in(copied)}
+    assert first.keys() == second.keys()
+    assert not set(first.values()) & set(second.values())
+    for digest in (*first.values(), *second.values()):
+        _, found = harness.load(digest, results=copied)
+        assert (found.facts.digest, found.study) == (digest, "tiny/smoke")
+    assert not run_in(copied).trained
+    assert {kept.facts.arm: kept.facts.digest for kept in kept_in(copied)} == first
+    assert all(harness.load(digest, results=copied) for digest in second.values())
 
 
 def test_a_model_answers_for_the_images_that_its_seed_drew_with_moved_pixels(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from tiny_studies import SPACE, tiny_study
 
 from harness.execution.overrides import override, resolve_study
-from harness.spec import InvalidInput, Search
+from harness.spec import Augmentation, InvalidInput, Search
 
 
 def test_values_get_their_declared_types() -> None:
@@ -50,6 +53,24 @@ def test_a_budget_replaces_the_budget_in_another_unit() -> None:
 def test_a_wrong_override_names_value_rule_and_remedy(pair: str, message: str) -> None:
     with pytest.raises(InvalidInput, match=message.replace("(", r"\(").replace(".", r"\.")):
         override(tiny_study(), [pair])
+
+
+@pytest.mark.parametrize(
+    ("changes", "pair", "message"),
+    [
+        ({"train_sizes": (50, 100)}, "data.train_size=60", "which varies the training size. Give train_sizes=60."),
+        ({}, "recipe.warmup=0.5", "each of its arms sets recipe.warmup itself."),
+        ({}, "recipe.augmentation.shift=1", "each of its arms sets recipe.augmentation.shift itself."),
+    ],
+)
+def test_an_override_that_would_change_nothing_is_refused(changes: dict[str, Any], pair: str, message: str) -> None:
+    study, own = tiny_study(**changes), {"recipe.warmup": 0.25, "recipe.augmentation": Augmentation()}
+    baseline, *arms = (replace(arm, changes=own) for arm in study.all_arms)
+    with pytest.raises(InvalidInput, match="would change nothing in study 'tiny'") as error:
+        override(replace(study, baseline=baseline, arms=tuple(arms)), [pair])
+    assert message in str(error.value)
+    some = override(replace(study, arms=tuple(arms), train_sizes=()), [pair])  # the baseline has it
+    assert some != study
 
 
 def test_two_budgets_are_refused() -> None:
