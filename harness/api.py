@@ -46,7 +46,7 @@ class Report:
         return read_bytes(self.folder / "report.html").decode()
 
 
-def load_study(name: str, *, scale: str | None = None, overrides: Sequence[str] = ()) -> ResolvedStudy:
+def load_study(name: str | Path, *, scale: str | None = None, overrides: Sequence[str] = ()) -> ResolvedStudy:
     """A shipped study by name, or a study file by path, at a scale, by default this machine's, with overrides.
 
     Raises `InvalidInput` for a name, scale or override that is not there; the message names the nearest one.
@@ -55,7 +55,7 @@ def load_study(name: str, *, scale: str | None = None, overrides: Sequence[str] 
     >>> study.recipe.updates, [arm.name for arm in study.arms]
     (20, ['ViT/4', 'ViT/2', 'FlexiViT'])
     """
-    return resolve_study(name, scale, overrides)
+    return resolve_study(str(name), scale, overrides)
 
 
 def run(  # noqa: PLR0913 (the command's options)

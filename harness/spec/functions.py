@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import sysconfig
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -88,15 +89,63 @@ def load_file(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    _look_first_in(path.absolute().parent)
+    with contextlib.suppress(OSError, SyntaxError, ValueError):  # which is told of when the file is run
+        _forget_stale(path)
     sys.modules[spec.name] = module
-    if (folder := str(path.absolute().parent)) not in sys.path:
-        sys.path.append(folder)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what a study prints must not stand among what a command prints
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise InvalidInput(f"{line_of(error, path) or path}: {type(error).__name__}: {error}") from error
     return module
+
+
+_FOLDERS: list[str] = []  # of users' files, in `sys.path` after all others
+
+_BEGAN = time.time()
+_RUN: dict[Path, str] = {}  # SHA-256 of users' modules when a file that imports them was last run
+
+
+def _look_first_in(folder: Path) -> None:
+    """Of the folders of users' files, the one that modules are now imported from."""
+    if str(folder) not in sys.path or str(folder) in _FOLDERS:
+        others = [name for name in _FOLDERS if name != str(folder)]
+        sys.path[:] = [name for name in sys.path if name not in _FOLDERS]
+        _FOLDERS[:] = [str(folder), *others]
+        sys.path += _FOLDERS
+
+
+def _forget_stale(path: Path) -> None:
+    """Have the user's own modules that a file imports run anew, where this process has others, or older ones.
+
+    Else another text would be hashed than is run. Of a module that was first imported elsewhere, nobody knows which
+    text was run: it is taken for an older one where its file was changed since this package was loaded.
+    """
+    files = files_of([path])
+    names = {_name_of(file)[0]: file for file in files}
+    now = {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    loaded = {name: module for name in names if (module := sys.modules.get(name)) is not None}
+    if any(
+        Path(module.__file__ or "").absolute() != names[name]
+        or (_RUN[names[name]] != now[names[name]] if names[name] in _RUN else names[name].stat().st_mtime > _BEGAN)
+        for name, module in loaded.items()
+    ):
+        roots = {name.partition(".")[0] for name in names}
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None) or ""
+            if name.partition(".")[0] in roots and not any(part in file for part in _OF_OTHERS):
+                del sys.modules[name]
+        importlib.invalidate_caches()
+    _RUN.update(now)
+
+
+def _name_of(path: Path) -> tuple[str, Path]:
+    """What a file is imported as, and the folder from which it is: `layers.blocks` of `layers/blocks.py`."""
+    name, root = path.stem, path.parent
+    while (root / "__init__.py").exists():
+        name, root = f"{root.name}.{name}", root.parent
+    return name.removesuffix(".__init__"), root
 
 
 def line_of(error: BaseException, path: Path) -> str:
@@ -110,14 +159,12 @@ def line_of(error: BaseException, path: Path) -> str:
 
 def _module_of(path: Path) -> ModuleType:
     """The module that a file is; one of a package is imported as part of it."""
-    name, root = path.stem, path.parent
-    while (root / "__init__.py").exists():
-        name, root = f"{root.name}.{name}", root.parent
+    name, root = _name_of(path)
     if root == path.parent:
         return load_file(path)
-    if str(root) not in sys.path:
-        sys.path.append(str(root))
-    return importlib.import_module(name.removesuffix(".__init__"))
+    _look_first_in(root)
+    _forget_stale(path)
+    return importlib.import_module(name)
 
 
 def source_of(path: Path, name: str) -> str:
@@ -184,12 +231,14 @@ def _names(node: ast.AST) -> set[str]:
 
 def _imported(path: Path, statements: list[ast.stmt]) -> Iterator[Path]:
     """Files of the user's own modules that statements of the file `path` import, packages by their `__init__.py`."""
+    own = str(_name_of(path)[1])
+    every = [*(name for name in sys.path if name not in _FOLDERS), own, *_FOLDERS]
     for node in (node for statement in statements for node in ast.walk(statement)):
         if isinstance(node, ast.Import):
-            names, roots = [alias.name for alias in node.names], sys.path
+            names, roots = [alias.name for alias in node.names], every
         elif isinstance(node, ast.ImportFrom):
             names = [node.module or "", *(f"{node.module or ''}.{alias.name}" for alias in node.names)]
-            roots = [str(path.parents[node.level - 1])] if node.level else sys.path
+            roots = [str(path.parents[node.level - 1])] if node.level else every
         else:
             continue
         for name in names:

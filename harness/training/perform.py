@@ -16,7 +16,8 @@ from harness.records import provenance
 from harness.records.correctness import Classes
 from harness.records.files import read_bytes, sha256
 from harness.records.runs import Journal, PatchTest, RunFolder, RunResult
-from harness.spec import Run, RunConfig, ViTSpec
+from harness.spec import InvalidInput, Run, RunConfig, ViTSpec
+from harness.spec.checks import known
 from harness.spec.formats import counted
 from harness.training import WorkerSettings
 from harness.training.checkpoint import CheckpointFolder, Checkpoints, FollowedCheckpoints
@@ -161,7 +162,12 @@ def _train(
     target = load_target(config, placement)
     for found, planned in ((dataset, config.data_hash), (target, config.few_shot_hash)):
         if found is not None and found.hash != planned:
-            raise RuntimeError(f"the data changed since the run was planned: {planned} -> {found.hash}")
+            spec = config.data if found is dataset else known(config.few_shot).data
+            raise InvalidInput(
+                f"The images of {spec.source} are not those that the study was planned with (SHA-256 {planned[:12]}, "
+                f"now {found.hash[:12]}). A function must give the same arrays at every call, so seed what it draws; "
+                "files must stay as they are while a study runs. Then run it again."
+            )
     if config.recipe.distillation is not None:
         teacher = train_teacher(config, dataset, placement, keeper=checkpoints, **signs)
         if begin_peak is not None:

@@ -5,6 +5,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from harness.data import derive
 from harness.models import build, outline
 from harness.records.files import RecordsError, sha256
 from harness.records.kept_models import ModelFacts, ModelFolder
@@ -49,6 +50,8 @@ def restore_model(kept: ModelFolder) -> nn.Module:
         told = " ".join(str(error).split())
         raise RecordsError(f"{kept.weights_path} does not hold the model of {kept.facts_path.name}: {told}") from error
     with torch.random.fork_rng(devices=[]):
+        # As the run did, for what a model draws and does not keep, such as a fixed order of its inputs.
+        torch.manual_seed(derive(config.seed, "initialisation"))
         model = build(config.model, **config.shape)
     model.load_state_dict(tensors)
     return Placement(device=torch.device("cpu"), autocast_dtype=None).place(model).eval()

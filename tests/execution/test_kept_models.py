@@ -32,7 +32,7 @@ from harness.models import build
 from harness.records.files import sha256
 from harness.records.kept_models import FACTS, WEIGHTS, ModelFolder, arm_folders, find_model, models_in
 from harness.records.runs import RunFolder
-from harness.spec import Arm, DataSpec, InvalidInput, Recipe, ResolvedStudy, study_names
+from harness.spec import Arm, DataSpec, InvalidInput, Module, Recipe, ResolvedStudy, study_names
 from harness.training.evaluation import EVALUATION_BATCH
 
 RECIPE = Recipe(updates=24, batch_size=16, learning_rate=3e-3, evaluations=2, precision="fp32", ema_decay=0.9)
@@ -123,6 +123,33 @@ def test_models_of_other_settings_are_kept_with_their_runs(copied: Path) -> None
     assert not run_in(copied).trained
     assert {kept.facts.arm: kept.facts.digest for kept in kept_in(copied)} == first
     assert all(harness.load(digest, results=copied) for digest in second.values())
+
+
+class Shuffled(torch.nn.Module):
+    """A model that draws an order and a projection which are not in its state."""
+
+    def __init__(self, image_size: int, channels: int, classes: int) -> None:
+        super().__init__()
+        pixels = channels * image_size**2
+        self.order = torch.randperm(pixels)
+        self.register_buffer("projection", torch.randn(pixels, 16), persistent=False)
+        self.head = torch.nn.Linear(16, classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(images.flatten(1)[:, self.order] @ self.projection)
+
+
+def test_what_a_model_draws_and_does_not_keep_is_drawn_again(tmp_path: Path) -> None:
+    study = tiny_study(baseline=Arm("shuffled", Module(build=Shuffled)), arms=(), seeds=(2,), recipe=RECIPE)
+    run_in(tmp_path, study)
+    (kept,) = kept_in(tmp_path)
+    torch.manual_seed(5)
+    model, found = harness.load(kept.facts.digest, results=tmp_path)
+    test = load(kept.facts.config.data, phase="confirm", seed=2).test
+    with torch.inference_mode():
+        answers = model(found.inputs(test.images)).argmax(1)
+    predicted = RunFolder(tmp_path / "tiny/smoke/work/runs" / kept.facts.digest).answers()[0][1]
+    np.testing.assert_array_equal(answers.numpy(), predicted)
 
 
 def test_a_model_answers_for_the_images_that_its_seed_drew_with_moved_pixels(tmp_path: Path) -> None:

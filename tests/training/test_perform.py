@@ -128,7 +128,8 @@ def test_the_test_split_is_not_to_be_had_in_the_tune_phase():
 
 def test_changed_data_is_no_result(tmp_path, monkeypatch):
     config = changed(make_config(), "data_hash", "0" * 64)
-    with pytest.raises(RuntimeError, match=r"^the data changed since the run was planned: 0{64} -> [0-9a-f]{64}$"):
+    told = r"^The images of digits are not those that the study was planned with \(SHA-256 0{12}, now [0-9a-f]{12}\)\. "
+    with pytest.raises(InvalidInput, match=told):
         carry_out(config, tmp_path, monkeypatch)
     assert folder_of(config, tmp_path).result() is None
 
