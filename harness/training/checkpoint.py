@@ -188,7 +188,11 @@ def _made_by(placement: Placement) -> dict[str, str | int]:
     """What must be the same for a training to go on to the same numbers."""
     software = {"code": code_fingerprint(), "torch": str(torch.__version__)}
     hardware = {"device": placement.device.type, "precision": placement.precision}
-    return {**software, **hardware, "threads": torch.get_num_threads(), "cards_per_run": placement.ranks.size}
+    if placement.device.type == "cuda":  # whose numbers threads of the host do not change
+        own: dict[str, str | int] = {"card": placement.device_name, "deterministic": placement.deterministic}
+    else:
+        own = {"threads": torch.get_num_threads()}
+    return {**software, **hardware, **own, "cards_per_run": placement.ranks.size}
 
 
 _NUMBERS = ("update", "evaluated_at", "seconds", "train_loss", "validation_loss", "validation_accuracy", "last_loss")

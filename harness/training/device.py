@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import os
 import platform
 import resource
@@ -22,8 +23,11 @@ from harness.training.ranks import ALONE, Ranks
 
 _IS_GLIBC = platform.libc_ver()[0] == "glibc"
 
-_ALLOCATION_FAILURES = ("can't allocate memory", "DefaultCPUAllocator", "_STATUS_ALLOC_FAILED")
-"""In the text of a plain RuntimeError: torch's allocator on the host, cuBLAS and cuDNN on the device."""
+_ALLOCATION_FAILURES = (
+    *("can't allocate memory", "DefaultCPUAllocator", "_STATUS_ALLOC_FAILED"),
+    *("CUDA error: out of memory", "Cuda failure 2 'out of memory'"),
+)
+"""In the text of a plain RuntimeError: torch's allocator on the host, cuBLAS and cuDNN, CUDA itself, NCCL."""
 
 _DEVICE_FAULTS = (
     *("ECC error", "NVLink error", "hardware stack error", "hardware error", "device lost", "device is lost"),
@@ -90,6 +94,7 @@ class Placement:
         if self.device.type == "cpu" and _IS_GLIBC:
             ctypes.CDLL(None).malloc_trim(0)
         if self.device.type == "cuda":
+            gc.collect()  # hooks keep models in cycles
             torch.cuda.reset_peak_memory_stats(self.device)
         else:
             try:
@@ -102,7 +107,10 @@ class Placement:
         """CUDA: bytes of the card that other processes hold, about, if it is more than CUDA keeps for this; else 0."""
         if self.device.type != "cuda":
             return 0
-        free, total = torch.cuda.mem_get_info(self.device)
+        try:
+            free, total = torch.cuda.mem_get_info(self.device)
+        except RuntimeError:  # not even CUDA's own part of the card is to be had
+            return _CONTEXT_BYTES
         return max(0, total - free - torch.cuda.memory_reserved(self.device) - _CONTEXT_BYTES)
 
     def _peak(self) -> int:
@@ -210,7 +218,7 @@ def available_devices() -> list[str]:
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether the device multiplies matrices of bfloat16 by instructions of its own."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 

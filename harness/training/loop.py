@@ -227,7 +227,7 @@ def run_updates(training: Training) -> Iterator[None]:
     training.set_modes()
     if training.placement.ranks.size > 1:
         training.parallel = parallel(training.model)
-    before = Later(training.last_loss)
+    before, is_first = Later(training.last_loss), True
     began = time.perf_counter()
     for images, labels in training.batches.between(training.update, updates):
         loss = _update(training, images, labels)
@@ -241,6 +241,10 @@ def run_updates(training: Training) -> Iterator[None]:
             require_finite("training", loss.item(), training.update, partial(training.watch.failed, before=False))
         if training.update in training.points:  # else its work would count as the evaluation's
             training.placement.synchronise()
+        if is_first and training.placement.device.type == "cuda":  # cuDNN's search for the fastest kernels takes more
+            training.placement.synchronise()
+            training.placement.begin_peak()
+        is_first = False
         training.seconds += time.perf_counter() - began
         yield
         began = time.perf_counter()

@@ -87,7 +87,11 @@ def perform(
         folder.tidy()
         say(f"{result.status} {result.reason}".strip())
         if settings.profile and result.status == "completed":
-            say(f"profile: {profile(run, folder.path, placement)}")
+            del training  # whose memory the profile takes
+            try:
+                say(f"profile: {profile(run, folder.path, placement)}")
+            except Exception as error:  # the result stands
+                say(f"no profile: {type(error).__name__}: {error}")
     return result
 
 

@@ -219,8 +219,10 @@ def test_a_divergence_is_the_same_after_an_interruption_in_between(tmp_path, mon
         (torch.OutOfMemoryError(), "no memory is left"),
         (MemoryError(), "no memory is left"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), None),
+        (RuntimeError("CUDA error: out of memory"), None),
+        (RuntimeError("NCCL error: ... Cuda failure 2 'out of memory'"), None),
     ],
-    ids=["device", "device, no words", "host", "cuBLAS"],
+    ids=["device", "device, no words", "host", "cuBLAS", "CUDA", "NCCL"],
 )
 def test_a_lack_of_memory_is_a_result(tmp_path, monkeypatch, error, reason):
     def fail(*_, **__):

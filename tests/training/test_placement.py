@@ -18,7 +18,8 @@ from harness.data.splits import Batches, Inputs, Split, StreamedSplit
 from harness.models import build, family_of
 from harness.spec import Augmentation, Distillation
 from harness.training import evaluation, loop, state
-from harness.training.device import Placement
+from harness.training.checkpoint import _made_by
+from harness.training.device import Placement, has_fast_bf16
 from harness.training.evaluation import evaluate_shifted
 from harness.training.optimizer import build_optimizers
 from harness.training.stability import Watch
@@ -299,3 +300,29 @@ def test_a_loss_is_waited_for_once_the_next_update_is_under_way(waits, events, m
         *[("given", 4), ("waited", 3), ("marked", 4), ("waited", "all")],
     ]
     assert waits.seen == ["_local_scalar_dense"]  # the last loss
+
+
+def test_a_card_is_asked_for_what_it_can_itself(monkeypatch):
+    """The first of two cards, an older one, says nothing of the second."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5) if device.index == 0 else (8, 0))
+    assert [has_fast_bf16(torch.device("cuda", index)) for index in (0, 1)] == [False, True]
+
+
+def test_a_state_goes_on_where_its_numbers_do(monkeypatch):
+    """On a card whatever the threads of the host, but on the same card, and with the same kernels."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "A100" if device.index == 0 else "H100")
+    one, other = (_made_by(Placement(device=torch.device("cuda", index), autocast_dtype=None)) for index in (0, 1))
+    assert one != other
+    strict = Placement(device=CUDA, autocast_dtype=None, deterministic=True)
+    assert _made_by(strict) != one
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    assert _made_by(Placement(device=CUDA, autocast_dtype=None)) == one
+    assert _made_by(Placement(device=torch.device("cpu"), autocast_dtype=None))["threads"] == 64
+
+
+def test_a_full_card_that_cannot_even_be_asked_is_held_by_others(monkeypatch):
+    def full(device):
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", full)
+    assert Placement(device=CUDA, autocast_dtype=None).bytes_of_others() > 0
