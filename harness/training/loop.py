@@ -75,8 +75,13 @@ def train(  # noqa: PLR0913 (what it may be given, and how it is heard and stopp
     if training.update == 0:
         _tell_of(teacher, start, emit)
     ranks = placement.ranks
-    for _ in run_updates(training):
+    for number, _ in enumerate(run_updates(training)):
         beat()
+        if (
+            number == 0 and placement.device.type == "cuda"
+        ):  # its search for the fastest kernels takes more than they do
+            placement.synchronise()
+            placement.begin_peak()
         if ranks.leads and training.update in training.points:
             emit("evaluated", **_validate(training, dataset, beat))
         is_stopped, is_due = ranks.decided(stop(), checkpoints is not None and checkpoints.is_due(training))
@@ -227,7 +232,7 @@ def run_updates(training: Training) -> Iterator[None]:
     training.set_modes()
     if training.placement.ranks.size > 1:
         training.parallel = parallel(training.model)
-    before, is_first = Later(training.last_loss), True
+    before = Later(training.last_loss)
     began = time.perf_counter()
     for images, labels in training.batches.between(training.update, updates):
         loss = _update(training, images, labels)
@@ -241,10 +246,6 @@ def run_updates(training: Training) -> Iterator[None]:
             require_finite("training", loss.item(), training.update, partial(training.watch.failed, before=False))
         if training.update in training.points:  # else its work would count as the evaluation's
             training.placement.synchronise()
-        if is_first and training.placement.device.type == "cuda":  # cuDNN's search for the fastest kernels takes more
-            training.placement.synchronise()
-            training.placement.begin_peak()
-        is_first = False
         training.seconds += time.perf_counter() - began
         yield
         began = time.perf_counter()
