@@ -79,7 +79,7 @@ def train(  # noqa: PLR0913 (what it may be given, and how it is heard and stopp
         beat()
         if (
             number == 0 and placement.device.type == "cuda"
-        ):  # its search for the fastest kernels takes more than they do
+        ):  # its search for kernels takes more than they do
             placement.synchronise()
             placement.begin_peak()
         if ranks.leads and training.update in training.points:

@@ -264,7 +264,7 @@ def test_an_unknown_device_lists_those_that_are_there(monkeypatch):
 def test_auto_takes_the_accelerator(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     assert choose("auto").device.type == "cuda"
     assert choose("cuda:1").device.index == 1
     assert choose("auto").precision == "fp32"
