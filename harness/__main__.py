@@ -16,7 +16,7 @@ from rich.console import Console
 from harness.commands import machine, results, studies, takeaway_verbs
 from harness.commands.options import DEFECT, INTERRUPTED, USER_ERROR
 from harness.console import tell_error
-from harness.execution.stopping import StudyInterrupted
+from harness.execution.stopping import StudyInterrupted, interruptible
 from harness.records.files import mendable
 from harness.records.layout import default_results
 from harness.spec import InvalidInput
@@ -74,7 +74,7 @@ def main() -> NoReturn:
 def carry_out(command: click.Command) -> int:
     """Run a command with the process's arguments; its exit code, after what is to be said about it."""
     try:
-        with mendable():
+        with mendable(), interruptible():
             command.main(standalone_mode=False)
     except InvalidInput as error:
         return _refused(str(error))

@@ -8,7 +8,6 @@ import click
 
 from harness.commands.options import FOLDER, USER_ERROR, json_option, overrides_argument
 from harness.console import make_console, say, say_json, table
-from harness.execution.stopping import interruptible
 from harness.records.data_facts import PART_NAMES
 from harness.spec.formats import counted
 
@@ -40,7 +39,6 @@ def doctor(results: Path, as_json: bool) -> None:
 @click.option("--quick", is_flag=True, help="A look in a few minutes, in files of its own; not to be quoted.")
 @click.option("--output", type=FOLDER, help="Folder of the bench's files; default: bench in the folder of all results.")
 @click.pass_obj
-@interruptible()
 def bench(results: Path, parts: tuple[str, ...], quick: bool, output: Path | None) -> None:
     """Measure speed beside other libraries. PART: step, data, study; or all."""
     from harness.bench.benchmark import bench as measured

@@ -21,6 +21,7 @@ from harness.commands.options import (
 )
 from harness.console import make_console, say, say_json, table, tell
 from harness.records.layout import REPORT_FILE, StudyFolder
+from harness.records.study_file import read_study
 from harness.spec import SCALES, InvalidInput
 from harness.spec.formats import counted
 
@@ -82,6 +83,8 @@ def compare(results: Path, first: str, second: str, scale: str | None, output: P
     from harness.execution.publish import read_results
     from harness.report.comparison import document, summary_of, tables_of, titles_of, write_comparison
 
+    if output is not None and output.suffix != ".html":
+        raise InvalidInput(f"--output is {str(output)!r}; it names a page, FILE.html, beside which its Markdown lies.")
     folders = [_compared(results, name, scale) for name in (first, second)]
     one, two = (read_results(folder) for folder in folders)
     named = [f"{records.study.name}-{records.study.scale}" for records, _ in (one, two)]
@@ -121,14 +124,15 @@ def headline(results: Path, scale: str | None, as_json: bool) -> None:
 
 def _compared(results: Path, name: str, scale: str | None) -> Path:
     """The results folder that an argument of `compare` names."""
-    if (Path(name) / "study.json").is_file():
-        return Path(name).absolute()
+    is_folder = (Path(name) / "study.json").is_file()
     stem, _, own = name.partition("/")
-    if own not in SCALES:
+    if is_folder:
+        own = read_study(Path(name))[0].scale
+    elif own not in SCALES:
         return existing(results, name, scale)
     if scale not in (None, own):
         raise InvalidInput(f"{name!r} names the scale {own!r}, --scale says {scale!r}; leave one of them out.")
-    return existing(results, stem, own)
+    return Path(name).absolute() if is_folder else existing(results, stem, own)
 
 
 @click.command(short_help="Check and describe an arm's best model.")
@@ -143,12 +147,14 @@ def load(results: Path, digest: str, output: Path | None, register: str | None, 
 
     model, found = load_model(results, digest)
     facts, config = found.facts, found.facts.config
-    written = found.copy_to(output) if output else []
     version = ""
-    if register:
+    if output:
+        found.require_room(output)
+    if register:  # first: what is refused then has left no files
         from harness.tracking import register as register_in_mlflow
 
         version = register_in_mlflow(found, register, results=results, say=partial(say, err=as_json))
+    written = found.copy_to(output) if output else []
     if as_json:
         say_json({"study": found.study, "path": str(found.path), **facts.as_json()})
     else:

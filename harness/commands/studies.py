@@ -25,7 +25,7 @@ from harness.commands.options import (
 )
 from harness.console import Progress, make_console, say, say_json, table, tell
 from harness.execution.options import Options
-from harness.execution.stopping import interruptible, told_to_stop
+from harness.execution.stopping import told_to_stop
 from harness.records.layout import StudyFolder, command_line
 from harness.spec import GROUPS, SCALES, InvalidInput, find_study, study_names, to_plain
 from harness.spec.formats import count, counted, duration, plain, words
@@ -190,7 +190,6 @@ def _text(value: Any) -> str:
 @json_option
 @overrides_argument
 @click.pass_obj
-@interruptible()
 def run(
     results: Path,
     /,
@@ -240,7 +239,6 @@ def _as_typed(results: Path) -> str:
 @scale_option
 @placed
 @click.pass_obj
-@interruptible()
 def run_all(results: Path, /, group: str | None, scale: str | None, **options: Any) -> None:
     """Run or resume every study, or those of GROUP: data, architecture, inside or training.
 

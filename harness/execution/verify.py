@@ -114,6 +114,8 @@ def verify(folder: Path) -> Verification:
         Check.of("published files, by their SHA-256", manifest.NAME, _check_files(folder)),
         Check.of("run folders: configuration, journal, result", "work/runs", _check_runs(folder)),
     ]
+    if models := _models(folder):
+        checks.append(Check.of("kept models, by the SHA-256 of their weights", "work", _check_models(folder, models)))
     if starts := _starts(folder):
         checks.append(
             Check.of("pre-trainings that runs started from", "work/pretrained", _check_starts(folder, starts))
@@ -169,6 +171,25 @@ def _check_runs(folder: Path) -> Findings:
                 yield Fault(path.relative_to(folder).as_posix(), "the run that its folder names", str(error))
     if unfinished := sum(not run.result_path.exists() for run in runs):
         yield f"{unfinished:,} run folders have no result yet."
+
+
+def _models(folder: Path) -> list[ModelFolder]:
+    """The models of a study's arms, also of fewer training images, and of results that were set aside."""
+    places = StudyFolder(folder)
+    found = (path for place in (places.models, places.models_by_size) for path in place.glob("*"))
+    return [ModelFolder(path) for path in sorted([*found, *places.runs.glob("*/model")]) if path.is_dir()]
+
+
+def _check_models(folder: Path, models: Sequence[ModelFolder]) -> Findings:
+    yield len(models)
+    for model in models:
+        path = model.facts_path
+        try:
+            _ = model.facts
+            path = model.weights_path
+            model.require_whole()
+        except RecordsError as error:
+            yield Fault(path.relative_to(folder).as_posix(), "a whole model", str(error))
 
 
 def _starts(folder: Path) -> list[str]:

@@ -127,12 +127,16 @@ class ModelFolder:
             reached("half removed:model")
             shutil.rmtree(self.path)
 
+    def require_room(self, path: Path) -> None:
+        """Raise `InvalidInput` unless weights can be copied to `path`, and their facts to a `.json` beside it."""
+        require(path.suffix != ".json", f"--output is {str(path)!r}; it names the weights, FILE.safetensors.")
+        for taken in (path, path.with_suffix(".json")):
+            require(not taken.exists(), f"{taken} is there already; --output names a new file, FILE.safetensors.")
+
     def copy_to(self, path: Path) -> list[Path]:
         """Copy the weights to `path` and the facts beside it, as `.json`; `InvalidInput` where either is there."""
+        self.require_room(path)
         facts_path = path.with_suffix(".json")
-        for taken in (path, facts_path):
-            if taken.exists() or taken == facts_path == path:
-                raise InvalidInput(f"{taken} is there already; --output names a new file, FILE.safetensors.")
         with files.open_to_read(self.weights_path) as source, files.atomic_writer(path) as copy:
             shutil.copyfileobj(source, copy)
         files.write_json(facts_path, self.facts.as_json())

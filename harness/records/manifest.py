@@ -3,6 +3,7 @@
 It finds a changed digit or a half copied file. It is no signature: whoever can write the files can write it too.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -34,7 +35,7 @@ def write_manifest(folder: Path, paths: Iterable[Path], made_by: dict[str, str])
 def read_manifest(folder: Path) -> Manifest | None:
     """What the manifest says; None without one, `RecordsError` for one that is not whole or names files elsewhere."""
     path = folder / NAME
-    if not path.exists():
+    if not os.path.lexists(path):  # a link to nothing is damage
         return None
     with reading(path):
         manifest: Manifest = adapter(Manifest).validate_python(read_json(path))

@@ -95,9 +95,13 @@ class StudyLock:
             raise self._refusal(self.holder() or {})
         reached("taken", self._path)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
-        with writing(self._path):
-            self._file.truncate(0)
-            self._file.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}).encode())
+        try:
+            with writing(self._path):
+                self._file.truncate(0)
+                self._file.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}).encode())
+        except BaseException:
+            self._file.close()  # else it is locked for as long as anybody looks at the error
+            raise
         reached("signed", self._path)
         return self
 

@@ -77,9 +77,7 @@ def train(  # noqa: PLR0913 (what it may be given, and how it is heard and stopp
     ranks = placement.ranks
     for number, _ in enumerate(run_updates(training)):
         beat()
-        if (
-            number == 0 and placement.device.type == "cuda"
-        ):  # its search for kernels takes more than they do
+        if number == 0 and placement.device.type == "cuda":  # its search for kernels takes more than they do
             placement.synchronise()
             placement.begin_peak()
         if ranks.leads and training.update in training.points:

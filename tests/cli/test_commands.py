@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
-from harness.__main__ import cli
+from harness.__main__ import carry_out, cli
 
 SMALL = ("recipe.updates=6", "recipe.evaluations=2", "search.updates=4", "search.trials=1", "data.train_size=100")
 Here = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -63,6 +63,21 @@ def patchbench(results: Path, *arguments: str, timeout: float = 120) -> subproce
 @pytest.fixture(scope="module")
 def finished(results: Path) -> subprocess.CompletedProcess[str]:
     return patchbench(results, "run", "patch_size", "--scale", "smoke", *SMALL)
+
+
+def test_a_signal_ends_any_verb_as_an_interruption(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command()
+    @click.argument("words", nargs=-1)
+    def verb(words: tuple[str, ...]) -> None:
+        assert words == ("verify", "patch_size")
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(sys, "argv", ["patchbench", "verify", "patch_size"])
+    assert carry_out(verb) == 75
+    assert capsys.readouterr().err.endswith(" verify patch_size\n")
 
 
 def groups(command: click.Command) -> Iterator[click.Group]:

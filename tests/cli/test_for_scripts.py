@@ -135,10 +135,18 @@ def test_compare_tells_a_program_of_a_replication(tmp_path: Path, here: Here) ->
     assert "in both results" in "".join(found["warnings"])
 
 
-def test_compare_refuses_two_scales_at_once(tmp_path: Path, here: Here) -> None:
-    done = here(tmp_path, "compare", "patch_size/laptop", "dataset_size", "--scale", "smoke")
+@pytest.mark.parametrize("folder", ["", f"{KEPT}/"])
+def test_compare_refuses_two_scales_at_once(tmp_path: Path, here: Here, folder: str) -> None:
+    done = here(tmp_path, "compare", f"{folder}patch_size/laptop", "dataset_size", "--scale", "smoke")
     assert done.returncode == 2
-    assert "'patch_size/laptop' names the scale 'laptop', --scale says 'smoke'" in done.stderr
+    assert "patch_size/laptop' names the scale 'laptop', --scale says 'smoke'" in done.stderr
+
+
+def test_the_page_of_a_comparison_is_no_markdown(tmp_path: Path, here: Here) -> None:
+    done = here(KEPT, "compare", "patch_size", "dataset_size", "--output", str(tmp_path / "both.md"))
+    assert done.returncode == 2
+    assert "both.md'; it names a page, FILE.html, beside which its Markdown lies." in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_status_needs_no_pandas(tmp_path: Path) -> None:

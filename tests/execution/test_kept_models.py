@@ -28,6 +28,7 @@ from harness.data import load
 from harness.execution import runner
 from harness.execution.model_export import load_model
 from harness.execution.runner import Options, run_study
+from harness.execution.verify import verify
 from harness.models import build
 from harness.records.files import sha256
 from harness.records.kept_models import FACTS, WEIGHTS, ModelFolder, arm_folders, find_model, models_in
@@ -350,6 +351,30 @@ def test_a_copy_has_both_files_and_takes_no_others_place(results: Path, tmp_path
     assert json.loads(written[1].read_text()) == json.loads(kept.facts_path.read_text())
     with pytest.raises(InvalidInput, match=r"vit\.safetensors is there already; --output names a new file"):
         kept.copy_to(tmp_path / "vit.safetensors")
+    with pytest.raises(InvalidInput, match=r"--output is '.*other\.json'; it names the weights, FILE\.safetensors\."):
+        kept.copy_to(tmp_path / "other.json")
+
+
+def test_a_damaged_model_does_not_hold(copied: Path) -> None:
+    folder = copied / "tiny" / "smoke"
+    with tables_only():
+        assert verify(folder).faults == ()
+        kept = kept_in(copied)[0]
+        weights = bytearray(kept.weights_path.read_bytes())
+        weights[-1] ^= 1
+        kept.weights_path.write_bytes(weights)
+        (fault,) = verify(folder).faults
+    assert fault.path == kept.weights_path.relative_to(folder).as_posix()
+
+
+def test_a_model_that_cannot_be_registered_is_not_copied_either(results: Path, tmp_path: Path) -> None:
+    """So that the same command goes on once what is told has been done."""
+    digest, output = kept_in(results)[0].facts.digest, tmp_path / "vit.safetensors"
+    arguments = ["--results", str(results), "load", digest, "--output", str(output), "--register", "mine"]
+    found = CliRunner().invoke(cli, arguments)
+    assert isinstance(found.exception, InvalidInput)
+    assert "lacks the run of model" in str(found.exception)
+    assert list(tmp_path.iterdir()) == []
 
 
 @given(names=st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=8, unique=True))

@@ -228,6 +228,10 @@ def test_a_manifest_tells_what_changed(tmp_path):
     write_manifest(tmp_path, [tmp_path / "runs.csv", tmp_path / "figures" / "a.png"], {"python": "3"})
     known = read_manifest(tmp_path)
     assert known.made_by == {"python": "3"}
+    (tmp_path / "manifest.json").unlink()
+    (tmp_path / "manifest.json").symlink_to(tmp_path / "nothing")
+    with pytest.raises(RecordsError, match=r"manifest\.json"):  # not results of before there was one
+        read_manifest(tmp_path)
     assert mismatches(tmp_path, known.files) == {}
     (tmp_path / "runs.csv").write_text("changed")
     (tmp_path / "figures" / "a.png").unlink()
@@ -349,3 +353,18 @@ def test_a_terminal_shows_any_text_as_it_is(text):
     tell_error(console, text)
     console.print(table(text, [text], [[text]]))
     assert text[:100] in shown.getvalue().replace("\n", "")
+
+
+def test_a_lock_that_cannot_be_signed_is_free_again(tmp_path, monkeypatch):
+    """Also while somebody still looks at the error, as a notebook does."""
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.records.write_lock.platform.node", full_disk)
+        with pytest.raises(RecordsError, match="No space") as error:
+            StudyLock(tmp_path / "lock").__enter__()
+    assert error.traceback
+    with StudyLock(tmp_path / "lock"):
+        pass
+
+
+def full_disk():
+    raise OSError(errno.ENOSPC, "No space left on device")
