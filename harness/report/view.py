@@ -1,5 +1,6 @@
 """What tables and figures ask of a study's results: rows of the frames, looks, and what an arm is compared with."""
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -14,6 +15,7 @@ from harness.analysis.looks import level_for
 from harness.records.insides import InsideArm
 from harness.records.run_table import StudyRecords
 from harness.report.style import PALE, Mark, marks
+from harness.spec import InvalidInput
 from harness.spec.formats import MINUS, confidence, count, number, percent_interval, points_interval, words
 
 MOST_COLOURED = 6  # of more arms in one panel, one stands out and the others are grey
@@ -80,7 +82,7 @@ class View:
         """Training sizes of a two-factor study; empty for a study of one size."""
         self.largest: Size = self.sizes[-1] if self.sizes else None
         """The size whose arms stand in figures of one size; None where there is only one."""
-        self.at_largest = f", at {count(self.largest)} training images" if self.sizes else ""
+        self.at_largest = self.at(self.largest)
         """For titles of such figures."""
         known = set(records.runs[records.runs["status"] == "completed"]["digest"])
         found = {seen.arm: seen for seen in records.insides if seen.digest in known}
@@ -90,6 +92,20 @@ class View:
         """Whether an arm is compared with another one than the baseline."""
         self.reference = "the reference arm" if self.has_partners else self.study.baseline.name
         """What differences are to."""
+
+    @cached_property
+    def asked(self) -> Size:
+        """The training size that the answer is about; the largest where it is about none."""
+        size: Any = None
+        with contextlib.suppress(InvalidInput):  # arms or claims were changed after the study was resolved
+            size = next((getattr(one.claim_of(self.study), "train_size", None) for one in self.study.answer), None)
+        if size == "smallest" and self.sizes:
+            return self.sizes[0]
+        return size if size in self.sizes else self.largest
+
+    def at(self, size: Size) -> str:
+        """`, at 1,000 training images`, for a title; nothing in a study of one size."""
+        return f", at {count(size)} training images" if self.sizes else ""
 
     @cached_property
     def highlighted(self) -> str:

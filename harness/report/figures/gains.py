@@ -16,14 +16,16 @@ from harness.spec import GapShrinks
 from harness.spec.formats import MINUS, count, counted, number, plain
 from harness.spec.palette import FAMILIES, family_of, second_factor, shaded
 
+MOST_PANELS = 4  # one for each reference arm; of more, all lines stand in one
+
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # of families
 
 
 def lead_by_size(view: View) -> Drawing | None:
     """The lead over the baseline, or the reference arm, by the number of training images.
 
-    A line per arm, of many one that stands out; of series a panel per pair, and a line per level. Where a claim is
-    about its slope, the fitted line.
+    A line per arm, of many one that stands out, or a panel per reference arm; of series a panel per pair, and a line
+    per level. Where a claim is about its slope, the fitted line.
     """
     if not view.sizes or not (panels := _leads(view)):
         return None
@@ -35,7 +37,7 @@ def lead_by_size(view: View) -> Drawing | None:
         finding=view.finding,
         height=3.4 if len(panels) == 1 else 2.3,
         panels=list(panels),
-        columns=1,
+        columns=1 if len(panels) < 3 or view.study.series else 2,
     )
     places, told = Places(view.sizes, geometric=True), []
     for axes, lines in zip(canvas.panels, panels.values(), strict=True):
@@ -45,7 +47,7 @@ def lead_by_size(view: View) -> Drawing | None:
             draw_line(axes, xs, rows, mark, of="difference")
             if len(lines) > MOST_COLOURED and not view.study.series:
                 end, shown = (xs[-1], 100 * rows[-1]["difference"]), rows[-1]["arm"] == view.highlighted
-                canvas.labels.append(Label(axes, str(rows[-1]["arm"]), *end, stands_out=shown, end=True))
+                canvas.labels.append(Label(axes, name, *end, stands_out=shown, end=True))
             else:
                 canvas.key[name] = mark
             if (slope := slopes.get((rows[0]["arm"], rows[0]["baseline"]))) is not None:
@@ -60,9 +62,15 @@ def _leads(view: View) -> dict[str, dict[str, tuple[Mark, list[Row]]]]:
     """By panel and by name: the look and the rows of each line, by training size."""
     rows = view.comparisons()
     if not view.study.series:
-        found = {of_arm[0]["arm"]: of_arm for of_arm in view.by_arm(rows).values()}
-        looks = view.looks_among(found)
-        return {"": {view.compared(row[0]): (looks[arm], row) for arm, row in found.items()}} if found else {}
+        found: dict[str, dict[str, list[Row]]] = defaultdict(dict)
+        for of_arm in view.by_arm(rows).values():
+            found[of_arm[0]["baseline"]][of_arm[0]["arm"]] = of_arm
+        if 1 < len(found) <= MOST_PANELS and sum(map(len, found.values())) > MOST_COLOURED:
+            looks = {arm: look for arms in found.values() for arm, look in view.looks_among(arms).items()}
+            return {f"over {name}": {arm: (looks[arm], arms[arm]) for arm in arms} for name, arms in found.items()}
+        every = {arm: of_arm for arms in found.values() for arm, of_arm in arms.items()}
+        looks = view.looks_among(every)
+        return {"": {view.compared(row[0]): (looks[arm], row) for arm, row in every.items()}} if every else {}
     panels = {}
     for gap in gaps_of(view):
         levels = sorted({float(row["level"]) for row in gap.rows})
@@ -100,7 +108,7 @@ def gains(view: View) -> Drawing | None:
     study, places = view.study, second_factor(view.study)
     families = {arm.name: family_of(arm.model) for arm in study.all_arms}
     found: dict[tuple[int, int], dict[str, Row]] = defaultdict(dict)
-    for row in view.comparisons(view.largest):
+    for row in view.comparisons(view.asked):
         if families[row["arm"]] == families[row["baseline"]]:
             found[places[row["arm"]], places[row["baseline"]]][families[row["arm"]]] = row
     if study.series or not any(len(of_families) > 1 for of_families in found.values()):
@@ -108,7 +116,7 @@ def gains(view: View) -> Drawing | None:
     shown = [family for family in FAMILIES if any(family in rows for rows in found.values())]
     looks = {family: Mark(shaded(family), _MARKERS[place]) for place, family in enumerate(shown)}
     canvas = Canvas(
-        f"Gain by {view.factor}{view.at_largest}",
+        f"Gain by {view.factor}{view.at(view.asked)}",
         f"Mean difference of test accuracy over paired seeds to the same model without it, {view.level} interval, in "
         "points; right of zero: better.",
         finding=view.finding,
@@ -137,23 +145,23 @@ def gains(view: View) -> Drawing | None:
 
 
 def _techniques(found: Mapping[tuple[int, int], Mapping[str, Row]]) -> dict[tuple[int, int], str]:
-    """What the arms of a row share of their names, less what they gain on where that is not the same for all."""
+    """What the arms of a row share of their names, less what they gain on where that is not the bare model for all."""
     several = len({reference for _, reference in found}) > 1
     names = {}
     for key, rows in found.items():
         arm, other = (_shared([str(row[side]) for row in rows.values()]) for side in ("arm", "baseline"))
-        names[key] = f"{arm} {MINUS} {other}" if several else arm
+        names[key] = f"{arm or str(next(iter(rows.values()))['arm'])} {MINUS} {other}" if several and other else arm
     return names
 
 
 def _shared(names: Sequence[str]) -> str:
-    """The words with which all names end, else the first name; of one name, what follows its first comma."""
+    """The words with which all names end, if any; of one name, what follows its first comma."""
     words = [name.split(" ") for name in names]
     if len(names) == 1:
-        return names[0].partition(", ")[2] or names[0]
+        return names[0].partition(", ")[2]
     most = min(map(len, words)) - 1
     same = next((n for n in range(most, 0, -1) if len({tuple(each[-n:]) for each in words}) == 1), 0)
-    return " ".join(words[0][-same:]) if same else names[0]
+    return " ".join(words[0][-same:]) if same else ""
 
 
 def differences(view: View) -> Iterator[Drawing]:
