@@ -83,8 +83,7 @@ def carry_out(command: click.Command) -> int:
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else DEFECT
     except (StudyInterrupted, KeyboardInterrupt, click.Abort):
-        program = ["patchbench"] if shutil.which("patchbench") else [sys.executable, "-m", "harness"]
-        click.echo(f"Interrupted; nothing is lost. Go on with: {shlex.join([*program, *sys.argv[1:]])}", err=True)
+        click.echo(f"Interrupted; nothing is lost. Go on with: {_again()}", err=True)
         return INTERRUPTED
     except Exception as error:
         from harness.execution.process import shortage
@@ -101,6 +100,14 @@ def carry_out(command: click.Command) -> int:
     if lost is None or isinstance(lost, BrokenPipeError):  # its reader has had enough: `| head`
         return 0
     return _refused(f"Standard output could not be written: {lost.strerror}. What was asked for is done.")
+
+
+def _again() -> str:
+    """This command, for another shell too: with the folder of results that the environment names."""
+    program = ["patchbench"] if shutil.which("patchbench") else [sys.executable, "-m", "harness"]
+    is_named = any(word.partition("=")[0] == "--results" for word in sys.argv[1:])
+    folder = ["--results", str(default_results())] if os.environ.get("PATCHBENCH_RESULTS") and not is_named else []
+    return shlex.join([*program, *folder, *sys.argv[1:]])
 
 
 def _refused(text: str) -> int:

@@ -15,6 +15,7 @@ from harness.commands.options import (
     ABOVE_0,
     DEFECT,
     GAPS,
+    INTERRUPTED,
     by_engine,
     existing,
     json_option,
@@ -25,7 +26,7 @@ from harness.commands.options import (
 )
 from harness.console import Progress, make_console, say, say_json, table, tell
 from harness.execution.options import Options
-from harness.execution.stopping import told_to_stop
+from harness.execution.stopping import StudyInterrupted, told_to_stop
 from harness.records.layout import StudyFolder, command_line
 from harness.spec import GROUPS, SCALES, InvalidInput, find_study, study_names, to_plain
 from harness.spec.formats import count, counted, duration, plain, words
@@ -258,6 +259,8 @@ def run_all(results: Path, /, group: str | None, scale: str | None, **options: A
         expected = f" (expected: {duration(60 * minutes[place])}{left})" if minutes[place] else ""
         say(f"Study {place + 1} of {len(wanted)}: {name}{expected}")
         code = _in_a_process(results, "run", name, "--scale", scale, *where)
+        if code == INTERRUPTED:
+            raise StudyInterrupted
         if code not in (0, GAPS):
             raise SystemExit(code)
         gaps = gaps or code == GAPS

@@ -77,7 +77,10 @@ def test_a_signal_ends_any_verb_as_an_interruption(
 
     monkeypatch.setattr(sys, "argv", ["patchbench", "verify", "patch_size"])
     assert carry_out(verb) == 75
-    assert capsys.readouterr().err.endswith(" verify patch_size\n")
+    assert capsys.readouterr().err.endswith((" patchbench verify patch_size\n", " harness verify patch_size\n"))
+    monkeypatch.setenv("PATCHBENCH_RESULTS", "/elsewhere")  # which another shell does not have
+    assert carry_out(verb) == 75
+    assert capsys.readouterr().err.endswith(" --results /elsewhere verify patch_size\n")
 
 
 def groups(command: click.Command) -> Iterator[click.Group]:
