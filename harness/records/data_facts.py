@@ -155,6 +155,14 @@ class DataFacts:
                 f"{found.compared}): no model can be right about all of them."
             )
 
+        deep = {mode: images for mode, images in self.modes.items() if mode[0] in "IF"}  # integers, floats
+        if deep:
+            yield (
+                f"{counted(sum(deep.values()), 'image')} of {source} of more than 8 bits per pixel (modes "
+                f"{', '.join(sorted(deep))}): integers are read by the whole range of 16 bits, floats from 0 to 1, so "
+                "that images of 12 bits are almost black. Rescale such images first."
+            )
+
     def _of_classes(self) -> Iterator[str]:
         for part in PARTS[1:]:
             without = [f"'{row.name}'" for row in self.classes if not getattr(row, part)]

@@ -207,6 +207,13 @@ def _check_parameter(study: "ResolvedStudy", arm: "Arm", settings: Mapping[str, 
     except InvalidInput as error:
         told = f"{error} Name it in search.by_family for families that have it." if is_model else str(error)
         raise InvalidInput(f"search tunes {parameter!r}, which arm {arm.name!r} does not have: {told}") from error
+    # Of the arguments of a user's model nobody knows the types.
+    is_argument = parameter.startswith(f"{OF_MODEL}arguments.")
+    if is_argument and type(value) is int and not isinstance(search.space_of(arm)[parameter], Choice):
+        raise InvalidInput(
+            f"search tunes {parameter!r} in a range, whose values are no whole numbers; arm {arm.name!r} has {value}. "
+            f"Take Choice(values=(...)), or give the arm {value}.0."
+        )
     for other in study.all_arms:
         is_own = any(parameter in search.by_arm.get(name, {}) for name in (arm.name, other.name))
         comparable = parameter in search.space_of(other) and (not is_model or other.model.kind == arm.model.kind)

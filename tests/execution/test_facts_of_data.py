@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +118,11 @@ def test_classes_of_a_named_set_have_their_names() -> None:
     assert class_names({"data": [to_plain(facts)]}, "fashion_mnist", 10)[6] == "Shirt"
     assert class_names({}, "classes:5-9:fashion_mnist", 5) == ("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
     assert class_names({}, "cifar100", 2) == ("class 0", "class 1")
+
+
+def test_deep_greys_are_cautioned_of() -> None:
+    """Of 12 bits in a file of 16, of which nothing tells."""
+    facts = DataFacts(source="npz:a.npz", data_hash="", train=90, validation=100, test=200, modes={"I;16": 3, "L": 7})
+    (told,) = facts.cautions()
+    assert told.startswith("3 images of npz:a.npz of more than 8 bits per pixel (modes I;16): ")
+    assert replace(facts, modes={"L": 7, "RGB": 3}).cautions() == ()

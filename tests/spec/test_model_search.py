@@ -127,3 +127,5 @@ def test_arguments_of_a_model_of_ones_own_are_searched() -> None:
     assert model.arguments == Module(build=build, arguments={"width": 16}).arguments
     with pytest.raises(InvalidInput, match=r"'model\.arguments\.depth', which arm 'own' does not have"):
         study(own.arms[0], space=RATE, by_family={"module": {"model.arguments.depth": Choice(values=(8, 16))}})
+    with pytest.raises(InvalidInput, match=r"values are no whole numbers; arm 'own' has 8\. Take Choice"):
+        study(own.arms[0], space=RATE, by_family={"module": {"model.arguments.width": LogUniform(low=8, high=64)}})
