@@ -26,7 +26,7 @@ _REPORT_CODE = ("spec", "records", "analysis", "report", "execution/publish.py")
 
 UNKNOWN = "unknown"  # what a revision that git does not tell starts with; the reason follows
 
-_LIBRARIES = ("patchbench", "torch", "torchvision", "numpy", "pandas", "optuna", "mlflow")
+_LIBRARIES = ("patchbench", "torch", "torchvision", "timm", "numpy", "pillow", "pandas", "optuna", "mlflow")
 _REPORT_LIBRARIES = ("patchbench", "numpy", "pandas", "scipy", "matplotlib", "seaborn", "jinja2", "pillow")
 
 

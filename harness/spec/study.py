@@ -160,6 +160,8 @@ class ResolvedStudy(Scale):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        is_name = self.name.isprintable() and self.name not in ("", ".", "..") and not set("/\\") & set(self.name)
+        require(is_name, f"The study's name is {self.name!r}; it names a folder: one or more letters, without slashes.")
         if not 0 < len(self.seeds) == len(set(self.seeds)):
             raise InvalidInput(f"seeds is {self.seeds}; at least one is needed, each once.")
         for name, values in (("train_sizes", self.train_sizes), ("test_shifts", self.test_shifts)):

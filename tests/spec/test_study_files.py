@@ -84,3 +84,11 @@ def test_what_a_study_file_prints_goes_to_stderr(tmp_path: Path, capsys: pytest.
     path.write_text("print('hello')\n" + GOOD, encoding="utf-8")
     find_study(str(path))
     assert capsys.readouterr() == ("", "hello\n")
+
+
+@pytest.mark.parametrize("name", ["", "..", "../../x", "a/b", "a\\b", "a\nb"])
+def test_a_name_that_is_no_folders_is_refused(name: str) -> None:
+    """From Python a study may be called anything."""
+    _, study = find_study("patch_size")
+    with pytest.raises(InvalidInput, match=r"The study's name is .* it names a folder"):
+        study.resolve(name, "smoke")
