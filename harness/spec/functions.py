@@ -91,7 +91,7 @@ def load_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     _look_first_in(path.absolute().parent)
     with contextlib.suppress(OSError, SyntaxError, ValueError):  # which is told of when the file is run
-        _forget_stale(path)
+        _forget_stale(files_of([path]) - {path.absolute()})
     sys.modules[spec.name] = module
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what a study prints must not stand among what a command prints
@@ -116,13 +116,12 @@ def _look_first_in(folder: Path) -> None:
         sys.path += _FOLDERS
 
 
-def _forget_stale(path: Path) -> None:
-    """Have the user's own modules that a file imports run anew, where this process has others, or older ones.
+def _forget_stale(files: set[Path]) -> None:
+    """Have the user's own modules, by their files, run anew where this process has others, or older ones.
 
     Else another text would be hashed than is run. Of a module that was first imported elsewhere, nobody knows which
     text was run: it is taken for an older one where its file was changed since this package was loaded.
     """
-    files = files_of([path])
     names = {_name_of(file)[0]: file for file in files}
     now = {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     loaded = {name: module for name in names if (module := sys.modules.get(name)) is not None}
@@ -163,7 +162,7 @@ def _module_of(path: Path) -> ModuleType:
     if root == path.parent:
         return load_file(path)
     _look_first_in(root)
-    _forget_stale(path)
+    _forget_stale(files_of([path]))
     return importlib.import_module(name)
 
 

@@ -147,7 +147,10 @@ def test_zeros_lie_on_the_line_and_of_three_the_middle_one_is_taken() -> None:
     zero, low, high = zero_of(Curve(log_sizes, np.log(3000) - log_sizes), lambda weights: 0.1)
     assert np.exp([zero, low, high]) == pytest.approx([3000, 3000 * np.exp(-0.1), 3000 * np.exp(0.1)])
     assert zero_of(Curve(np.arange(4.0), np.array([-1.0, 1.0, -1.0, 1.0])), lambda _: 2.0)[0] == pytest.approx(1.5)
-    assert np.isnan(zero_of(Curve(log_sizes, log_sizes), lambda _: 0.1)).all()
+    above = zero_of(Curve(log_sizes, log_sizes), lambda _: 0.1)  # it lies before the first size
+    assert above == pytest.approx((math.nan, math.nan, log_sizes[0]), nan_ok=True)
+    below = zero_of(Curve(log_sizes, log_sizes - 11), lambda _: 1.0)  # at most 1 below it from the log of 10 on
+    assert below == pytest.approx((math.nan, 10.0, math.nan), nan_ok=True)
 
 
 def test_statements_never_name_a_size_outside_the_measured_range() -> None:

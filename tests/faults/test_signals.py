@@ -1,5 +1,6 @@
 """SIGINT, SIGTERM, SIGHUP, SIGUSR1 at any stage of a study: exit code 75, how to go on is said, nothing is lost."""
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -66,7 +67,8 @@ def test_a_signal_to_all_processes_before_a_training_begins(
             wait_until(lambda log=log, place=place: reaches(log, place))
             for number in (how, signal.SIGCONT):
                 for process in session(launch):
-                    process.send_signal(number)
+                    with contextlib.suppress(psutil.NoSuchProcess):  # the first of them may end the others
+                        process.send_signal(number)
             assert_tells_how_to_go_on(study, launch.wait(), launch.said(), place, how.name)
             wait_until(lambda launch=launch: not session(launch), 30)
     study.finish()
