@@ -185,7 +185,7 @@ test accuracy, in points, that the comparisons of results/ show with power .8 (o
 that `results/README.md` names). Median, and from the most to the least exact:
 
      3 seeds   2.31 (0.32 to 16.68)
-     5 seeds   0.94 (0.36 to 9.91)
+     5 seeds   0.87 (0.31 to 9.91)
      6 seeds   1.21 (0.66 to 1.38)
      8 seeds   0.70 (0.38 to 0.98)
     10 seeds   0.57 (0.30 to 0.74)
