@@ -115,7 +115,9 @@ def png(figure: Figure, dpi: int = 200, colours: int = 256) -> bytes:
     with theme(), io.BytesIO() as drawn, io.BytesIO() as buffer:
         figure.savefig(drawn, format="png", dpi=dpi)
         with Image.open(drawn, formats=["PNG"]) as picture:
-            few = picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+            # So that of few colours those of marks stay what they are: the median cut goes by how often one is there.
+            method = Image.Quantize.MAXCOVERAGE if colours < 256 else Image.Quantize.MEDIANCUT
+            few = picture.convert("RGB").quantize(colours, method=method, dither=Image.Dither.NONE)
         few.save(buffer, format="PNG", optimize=True, dpi=(dpi, dpi))
         return buffer.getvalue()
 

@@ -6,9 +6,12 @@ import re
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pandas as pd
 import pytest
 from html_page import Page
+from matplotlib.figure import Figure
+from PIL import Image
 from report_cases import gaps, make_study, more_claims, odd_names, simulate, single, two_factors
 
 from harness.analysis import analyse
@@ -17,7 +20,7 @@ from harness.report import origin_tables, result_tables, write_report
 from harness.report.content import content_of
 from harness.report.figures import drawings
 from harness.report.page import markdown, page
-from harness.report.style import theme
+from harness.report.style import png, theme
 from harness.report.view import View
 from harness.spec import Better
 from harness.spec.verdicts import KINDS, SYMBOLS, VERDICTS
@@ -279,3 +282,14 @@ def _contrast(first, second):
 
     low, high = sorted([luminance(first), luminance(second)])
     return (high + 0.05) / (low + 0.05)
+
+
+def test_in_few_colours_those_of_marks_stay_what_they_are() -> None:
+    """Also of a small one among all shades of grey."""
+    figure = Figure(figsize=(3, 3))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(np.tile(np.linspace(0, 1, 256), (256, 1)), cmap="gray", aspect="auto")
+    axes.plot([128], [128], "o", color="#0173b2", markersize=5)
+    with Image.open(io.BytesIO(png(figure, dpi=100, colours=48))) as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    assert np.abs(pixels - (0x01, 0x73, 0xB2)).max(axis=2).min() < 20
