@@ -79,13 +79,15 @@ VARIABLES = {
     "SOURCE_DATE_EPOCH": "1",
 }
 
+STUDY = "pretraining"  # with a look inside models, and few figures
+
 SETTINGS = [*VARIABLES, *IN_EVERY_PROCESS, "matplotlibrc", "MPLCONFIGDIR", "umask"]
 
 
 def report(repository: Path, place: Path, settings: list[str]) -> dict[str, str]:
     """The files that a report leaves, by name, under some of the SETTINGS: their hashes and modes."""
     home, start = place / "home", place / "start"
-    shutil.copytree(repository / "results" / "patch_size", place / "results" / "patch_size")
+    shutil.copytree(repository / "results" / STUDY, place / "results" / STUDY)
     (home / ".config" / "matplotlib").mkdir(parents=True)
     start.mkdir()
     environment = {name: value for name, value in os.environ.items() if name not in (*VARIABLES, "MPLCONFIGDIR")}
@@ -101,7 +103,7 @@ def report(repository: Path, place: Path, settings: list[str]) -> dict[str, str]
     (start / "sitecustomize.py").write_text(
         "".join(IN_EVERY_PROCESS[name] for name in settings if name in IN_EVERY_PROCESS)
     )
-    report = ("report", "patch_size", "--scale", "laptop")
+    report = ("report", STUDY, "--scale", "laptop")
     done = subprocess.run(
         [sys.executable, "-m", "harness", "--results", str(place / "results"), *report],
         cwd=repository,
