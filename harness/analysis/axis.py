@@ -34,6 +34,7 @@ class Axis:
     pairs: tuple[tuple[Cell, Cell], ...]  # the cells of `arm` and of `other` at each point
     log: bool
     train_size: int | None = None  # along the factor of a study with several training sizes, the one of all cells
+    unit: str = ""  # of levels of the factor
 
     @property
     def sized(self) -> bool:
@@ -74,9 +75,10 @@ class Axis:
         return count(point) if self.sized or abs(point) >= 1000 else plain(point)
 
     def told(self, *points: float, joined: str = " to ") -> str:
-        """A point, or a range of two: `3,000 training images`, `moved share 0 to 1`."""
+        """A point, or a range of two: `3,000 training images`, `moved share 0 to 1`, `distance 8 px`."""
         numbers = joined.join(map(self.number, points))
-        return f"{numbers} training images" if self.sized else f"{words(self.along)} {numbers}"
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{numbers} training images" if self.sized else f"{words(self.along)} {numbers}{unit}"
 
     @property
     def per(self) -> str:
@@ -101,7 +103,9 @@ def level_axis(study: ResolvedStudy, arm: str, other: str, size: int | None) -> 
     points = tuple(level for level in first if isinstance(level, float) and level in second)
     pairs = tuple(((first[level], size), (second[level], size)) for level in points)
     log = is_geometric(points)
-    return Axis(along=study.factor, arm=arm, other=other, points=points, pairs=pairs, log=log, train_size=size)
+    return Axis(
+        along=study.factor, arm=arm, other=other, points=points, pairs=pairs, log=log, train_size=size, unit=study.unit
+    )
 
 
 def series_pairs(study: ResolvedStudy) -> list[tuple[str, str]]:
@@ -235,7 +239,11 @@ def _one_crossing(found: Crossing) -> str:
         where = f"between {axis.told(found.ci_low, found.ci_high, joined=' and ')}"
     else:
         where = f"at about {axis.told(found.place)} [{low}, {high}]"
-        where += ", interpolated over its logarithm" if axis.log and not axis.sized else ""
+        if not axis.sized:
+            before = max(point for point in axis.points if point <= found.place)
+            after = min(point for point in axis.points if point >= found.place)
+            over = " over its logarithm" if axis.log else ""
+            where += f", interpolated{over} between {axis.told(before, after, joined=' and ')}"
     return f"{axis.arm} {verb} {axis.other} {where} (n = {counted(found.differences[0].n, 'seed')})"
 
 
