@@ -21,12 +21,14 @@ from harness.analysis.patches import patches_table
 from harness.analysis.wording import Cell, listed, place
 from harness.records.data_facts import of_provenance
 from harness.records.run_table import StudyRecords
-from harness.spec.formats import counted
+from harness.spec.formats import count, counted, plain
 
 _SPEEDS = ("train_images_per_second", "eval_images_per_second", "peak_memory_bytes", "train_seconds")
 """Told of completed runs only: an unfinished run's would mislead."""
 
 _DIGITS = "numbers may differ in their last digits"
+UNEVEN_SPEEDS = 1.5  # of the fastest run of an arm to the slowest: from there on speeds are told to be rough
+
 _CONDITIONS = {
     "numerics": "by training code of different numerics ({}), and may not be comparable",
     "torch": f"with torch {{}}; {_DIGITS}",
@@ -179,6 +181,24 @@ def _conditions(evidence: Evidence) -> Iterator[str]:
     yield from tuning.unequal_images(
         evidence, seen, "arms were trained on different numbers of images in the confirm runs"
     )
+    yield from _uneven_speeds(evidence)
+
+
+def _uneven_speeds(evidence: Evidence) -> Iterator[str]:
+    """By how much the runs of one arm differ in speed, where that is more than times are worth."""
+    ratios = {}
+    for cell in evidence.rows:
+        speeds = measured(evidence.values(cell, "train_images_per_second"))
+        if len(speeds) > 1 and speeds.min() > 0:
+            ratios[cell] = (float(speeds.max() / speeds.min()), float(speeds.min()), float(speeds.max()))
+    if ratios and (worst := max(ratios, key=lambda cell: ratios[cell][0])):
+        ratio, low, high = ratios[worst]
+        if ratio >= UNEVEN_SPEEDS:
+            told = f"{place(worst)}: {count(low)} to {count(high)} images/s"
+            yield (
+                f"Runs of one arm differ in speed by up to {plain(ratio, 2)} times ({told}), as on a busy machine: times "
+                "and speeds compare arms only roughly."
+            )
 
 
 def _mixtures(evidence: Evidence) -> Iterator[str]:

@@ -312,3 +312,16 @@ def test_arms_that_change_the_training_size_are_compared_with_their_like() -> No
         "With all training images the arms were trained on different numbers of images in the confirm runs: "
         "ResNet-8 70,400 images and ViT/7 640 images."
     )
+
+
+def test_runs_of_one_arm_of_very_different_speed_are_told_of() -> None:
+    kept = records(study(seeds=3), lambda arm, size: 0.8)
+    assert not [text for text in analyse(kept).warnings if "in speed" in text]
+    slow = (kept.runs["arm"] == "ViT/7") & (kept.runs["seed"] == 1)
+    speeds = kept.runs["train_images_per_second"].where(~slow, 200.0)
+    (told,) = [
+        text
+        for text in analyse(replace(kept, runs=kept.runs.assign(train_images_per_second=speeds))).warnings
+        if "in speed" in text
+    ]
+    assert told.startswith("Runs of one arm differ in speed by up to 3.5 times (ViT/7: 200 to 70")
