@@ -196,8 +196,8 @@ def _uneven_speeds(evidence: Evidence) -> Iterator[str]:
         if ratio >= UNEVEN_SPEEDS:
             told = f"{place(worst)}: {count(low)} to {count(high)} images/s"
             yield (
-                f"Runs of one arm differ in speed by up to {plain(ratio, 2)} times ({told}), as on a busy machine: times "
-                "and speeds compare arms only roughly."
+                f"Runs of one arm differ in speed by up to {plain(ratio, 2)} times ({told}), as on a busy machine: "
+                "times and speeds compare arms only roughly."
             )
 
 
