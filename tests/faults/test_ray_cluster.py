@@ -184,18 +184,19 @@ def test_a_launch_that_ends_early_keeps_the_states_and_the_next_goes_on(
     wait_until(lambda: reaches(log, "begin:checkpoint.pt"))
     launch.kill(signal.SIGTERM)
     assert launch.wait() == 75, launch.said()
-    assert list(study.place.glob("work/runs/*/checkpoint-*.pt"))
+    kept = [*study.place.glob("work/runs/*/checkpoint-*.pt"), *study.place.glob("work/runs/*/result.json")]
+    assert kept, "neither a state nor the result of a run that has ended meanwhile"
     launch = hung(study, nodes)
     launch.kill()
     assert launch.wait() == -signal.SIGKILL
-    launch = hung(study, nodes, apart="1")
-    assert resumed(study), "after the launch that was killed"
+    launch = hung(study, nodes, apart="1")  # whose log is on its node
     nodes.kill("head")
     nodes.kill("b")
     assert launch.wait() == 2
     assert f"The Ray cluster ({nodes.address}) no longer answers" in launch.said()
     nodes.need("b")
     assert_ends_as(undisturbed, study, launched(study, nodes))
+    assert resumed(study)
     assert not list(study.results.rglob(".*.tmp"))
 
 
