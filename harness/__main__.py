@@ -104,10 +104,10 @@ def carry_out(command: click.Command) -> int:
 
 def _again() -> str:
     """This command, for another shell too: with the folder of results that the environment names."""
-    program = ["patchbench"] if shutil.which("patchbench") else [sys.executable, "-m", "harness"]
-    is_named = any(word.partition("=")[0] == "--results" for word in sys.argv[1:])
-    folder = ["--results", str(default_results())] if os.environ.get("PATCHBENCH_RESULTS") and not is_named else []
-    return shlex.join([*program, *folder, *sys.argv[1:]])
+    typed = studies.as_typed(default_results())
+    if shutil.which("patchbench"):
+        return typed
+    return shlex.join([sys.executable, "-m", "harness"]) + typed.removeprefix("patchbench")
 
 
 def _refused(text: str) -> int:

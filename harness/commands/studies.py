@@ -208,7 +208,7 @@ def run(
     from harness.execution.overrides import resolve_study
     from harness.execution.pooling import with_seeds
 
-    asked = Options(results=results, command=_as_typed(results), **options)
+    asked = Options(results=results, command=as_typed(results), **options)
     study = resolve_study(name, scale, (*extra, *overrides))
     study = study if seeds is None else with_seeds(study, results, seeds)
     if not asked.is_inline:
@@ -228,7 +228,7 @@ def run(
         raise SystemExit(GAPS)
 
 
-def _as_typed(results: Path) -> str:
+def as_typed(results: Path) -> str:
     """This command, with the folder of results that it did not name but took from the environment."""
     typed = sys.argv[1:]
     is_named = any(word.partition("=")[0] == "--results" for word in typed)

@@ -12,7 +12,7 @@ import pytest
 
 import harness
 from harness import api
-from harness.commands.studies import _as_typed
+from harness.commands.studies import as_typed
 from harness.execution.overrides import resolve_study
 from harness.records.layout import command_line, default_results
 from harness.records.status import _command
@@ -86,7 +86,7 @@ def test_the_folder_of_results_is_told_wherever_it_was_named(desk: Path, monkeyp
     words = ["run", "my study.py", "--seeds", "1"]
     for place, typed in ((["--results", str(results)], []), (["--results=x y"], ["--results=x y"])):
         monkeypatch.setattr(sys, "argv", ["patchbench", *typed, *words])
-        assert shlex.split(_as_typed(results)) == ["patchbench", *place, *words]
+        assert shlex.split(as_typed(results)) == ["patchbench", *place, *words]
     assert shlex.split(command_line(desk / "results", *words)) == ["patchbench", *words]
 
 
