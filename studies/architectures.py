@@ -9,7 +9,7 @@ not counted as the arm's. Swin is torchvision's.
 
 Expected: the ResNet leads; what brings convolution or locality back (hybrid, teacher, windows) is ahead of plain ViT.
 
-Cost: smoke 50 s, laptop 24 min on 2 cores; `make study NAME=architectures [SCALE=smoke]`.
+Cost: smoke 50 s, laptop 35 min on 2 cores; `make study NAME=architectures [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -70,7 +70,7 @@ STUDY = Study(
             replace(r.AT_LAPTOP, seeds=tuple(range(5, 10))),
             replace(r.VIT_XS, patch_size=4),
             SwinSpec(patch_size=2, width=32, depths=(2, 2), heads=(2, 4), window=7),
-            24,
+            35,
         ),
         "gpu": _scale(
             r.AT_GPU, r.VIT_CIFAR, SwinSpec(patch_size=2, width=64, depths=(2, 4), heads=(2, 4), window=8), 387

@@ -8,7 +8,7 @@ difference vanishes for larger models. Every family is built at the same nominal
 Expected: at this data the ResNet leads at every size; the hybrid lies between; whether the gap narrows is the
 question.
 
-Cost: smoke 45 s, laptop 17 min on 2 cores; `make study NAME=compute [SCALE=smoke]`.
+Cost: smoke 45 s, laptop 25 min on 2 cores; `make study NAME=compute [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -122,7 +122,7 @@ STUDY = Study(
             tuple(ResNetSpec(depth=8, width=width) for width in (4, 8, 16)),
             (_vit(LAPTOP, 16, 1), _vit(LAPTOP, 32, 1), _vit(LAPTOP, 48, 4)),
             (_vit(LAPTOP, 16, 3), _vit(LAPTOP, 32, 3), _vit(LAPTOP, 64, 4)),
-            17,
+            25,
         ),
         "gpu": _scale(
             r.AT_GPU,

@@ -174,7 +174,7 @@ STUDY = Study(
                 baseline=Arm("ResNet", ResNetSpec(depth=8, width=8)),
                 seeds=(0, 1, 2),
                 search=replace(
-                    r.SHORT_SEARCH,
+                    r.WIDE_SEARCH,
                     space={"learning_rate": LogUniform(low=3e-3, high=1e-1)},
                     by_family={},
                     trials=3,

@@ -164,7 +164,7 @@ LAPTOP = replace(
     recipe=replace(r.SMALL_BATCHES, updates=2400),
     train_sizes=(500, 2500, 10_240),
     seeds=(9, 10, 11, 12, 13),
-    search=replace(r.SHORT_SEARCH, trials=3, updates=1200, share=None),
+    search=replace(r.WIDE_SEARCH, trials=3, updates=1200, share=None),
     minutes=42,
 )
 GPU = Scale(

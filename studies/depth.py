@@ -6,7 +6,7 @@ are visible up to 64 layers, and diminish after 16.
 Expected: accuracy rises from 1 to 4 blocks; within a laptop's updates the deepest model need not be the best, and the
 steps between deep models may stay open.
 
-Cost: smoke 40 s, laptop 13 min on 2 cores; `make study NAME=depth [SCALE=smoke]`.
+Cost: smoke 40 s, laptop 19 min on 2 cores; `make study NAME=depth [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -42,7 +42,7 @@ STUDY = Study(
     group="inside the ViT",
     scales={
         "smoke": _scale(r.AT_SMOKE, r.VIT_SMOKE, (1, 2, 4), 0.7),
-        "laptop": _scale(r.AT_LAPTOP, r.VIT_XS, (1, 2, 4, 8, 12), 13),
+        "laptop": _scale(r.AT_LAPTOP, r.VIT_XS, (1, 2, 4, 8, 12), 19),
         "gpu": _looked_into(_scale(r.AT_GPU, r.VIT_CIFAR, (3, 6, 9, 12), 194)),
         "paper": _looked_into(_scale(r.AT_PAPER, ViTSpec.preset("S", patch_size=16), (6, 12, 24))),
     },

@@ -77,9 +77,12 @@ SMOKE = replace(
     recipe=replace(r.SMOKE, updates=60),
     search=replace(r.SMOKE_RATES, trials=1),
 )
-LAPTOP = replace(r.AT_LAPTOP, data=replace(r.FASHION_MNIST, train_size=2000), search=r.ADAMW_SEARCH)
+WIDE = replace(
+    r.WIDE_SEARCH, space={"learning_rate": r.ADAMW_RANGES["learning_rate"]}, by_family={"resnet": r.RESNET_ADAMW}
+)
+LAPTOP = replace(r.AT_LAPTOP, data=replace(r.FASHION_MNIST, train_size=2000), search=WIDE)
 GPU = replace(r.AT_GPU, data=replace(r.CIFAR10, train_size=5000), search=r.GPU_RATES)
-SMALL, LARGE = (r.SHORT_SEARCH.space, r.RESNET_MUON), (r.MUON_RANGES, r.MUON_RANGES)
+SMALL, LARGE = (r.WIDE_SEARCH.space, r.RESNET_MUON), (r.MUON_RANGES, r.MUON_RANGES)
 
 STUDY = Study(
     question="Why is a vision transformer so bad on a small set, and what does each remedy buy?",

@@ -8,7 +8,7 @@ the report shows beside the accuracy. At scale laptop the transformer has two bl
 
 Expected: with 1,000 images both stems are ahead of plain patches; with all images by less.
 
-Cost: smoke 55 s, laptop 18 min on 2 cores; `make study NAME=hybrid [SCALE=smoke]`.
+Cost: smoke 55 s, laptop 26 min on 2 cores; `make study NAME=hybrid [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -80,7 +80,7 @@ STUDY = Study(
     ),
     scales={
         "smoke": _scale(SMOKE, r.VIT_SMOKE, (100, 1000), 0.9),
-        "laptop": _scale(LAPTOP, replace(r.VIT_XS, patch_size=4, depth=2), (1000, 55_000), 18),
+        "laptop": _scale(LAPTOP, replace(r.VIT_XS, patch_size=4, depth=2), (1000, 55_000), 26),
         "gpu": _scale(replace(r.AT_GPU, recipe=r.GPU_UPDATES), r.VIT_CIFAR, (1500, 8000, 45_000), 774),
         "paper": _scale(
             replace(r.AT_PAPER, recipe=r.PAPER_UPDATES),

@@ -6,7 +6,7 @@ power. Images are resized from the source's own size; above it, pixels carry not
 
 Expected: cost grows by four per doubling, attention by sixteen; accuracy rises from 14 to 28 pixels and hardly beyond.
 
-Cost: smoke 40 s, laptop 10 min on 2 cores; `make study NAME=image_size [SCALE=smoke]`.
+Cost: smoke 40 s, laptop 15 min on 2 cores; `make study NAME=image_size [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -33,7 +33,7 @@ STUDY = Study(
     group="inside the ViT",
     scales={
         "smoke": _scale(r.AT_SMOKE, r.VIT_SMOKE, (4, 8, 16), 0.7),
-        "laptop": _scale(r.AT_LAPTOP, r.VIT_XS, (14, 28, 56), 10),
+        "laptop": _scale(r.AT_LAPTOP, r.VIT_XS, (14, 28, 56), 15),
         "gpu": _scale(r.AT_GPU, r.VIT_CIFAR, (16, 32, 64), 258),
         "paper": _scale(r.AT_PAPER, ViTSpec.preset("S", patch_size=16), (112, 224, 448)),
     },

@@ -10,7 +10,7 @@ trained all the same, so that every pair has its own noise.
 Expected: with patches moved the ResNet loses, the transformer does not; the edge shrinks, more so with little data.
 At scale laptop the number of updates holds the transformer back more than its data does, at the larger size above all.
 
-Cost: smoke 55 s, laptop 15 min on 2 cores; `make study NAME=locality [SCALE=smoke]`.
+Cost: smoke 55 s, laptop 22 min on 2 cores; `make study NAME=locality [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -141,7 +141,7 @@ STUDY = Study(
             replace(r.VIT_XS, patch_size=4),
             (0.0, 0.5, 1.0),
             (1000, 16_000),
-            15,
+            22,
         ),
         "gpu": _scale(
             replace(r.AT_GPU, recipe=r.GPU_UPDATES), r.VIT_CIFAR, (0.0, 0.25, 0.5, 0.75, 1.0), (5000, 45_000), 1935

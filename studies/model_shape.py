@@ -7,7 +7,7 @@ arm is compared with the centre; the figures set accuracy against multiply-accum
 Expected: patch size and depth move accuracy more than width or heads; within few updates more compute need not help,
 so that the centre at scale laptop is small (two blocks of width 32).
 
-Cost: smoke 55 s, laptop 11 min on 2 cores; `make study NAME=model_shape [SCALE=smoke]`.
+Cost: smoke 55 s, laptop 16 min on 2 cores; `make study NAME=model_shape [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -64,7 +64,7 @@ STUDY = Study(
     ),
     scales={
         "smoke": _star(SMOKE, r.VIT_SMOKE, (4, 1), 0.9),
-        "laptop": _star(LAPTOP, replace(r.VIT_XS, width=32, depth=2, heads=2), (14, 4), 11),
+        "laptop": _star(LAPTOP, replace(r.VIT_XS, width=32, depth=2, heads=2), (14, 4), 16),
         "gpu": _star(r.AT_GPU, r.VIT_CIFAR, (8, 2), 516),
         "paper": _star(r.AT_PAPER, ViTSpec.preset("S", patch_size=32), (56, 16)),
     },

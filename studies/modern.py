@@ -70,7 +70,7 @@ STUDY = Study(
     ),
     scales={
         "smoke": _scale(SMOKE, r.VIT_SMOKE, 0.1, 0.9),
-        "laptop": _scale(r.AT_LAPTOP, r.VIT_XS, 0.1, 29),
+        "laptop": _scale(replace(r.AT_LAPTOP, search=r.WIDE_SEARCH), r.VIT_XS, 0.1, 29),
         "gpu": _scale(r.AT_GPU, r.VIT_CIFAR, 0.1, 460),
         "paper": _scale(r.AT_PAPER, ViTSpec.preset("S", patch_size=16), 1e-4),
     },

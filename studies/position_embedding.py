@@ -6,7 +6,7 @@ sines and cosines on two axes are those of plain ViT-S (arXiv 2205.01580).
 
 Expected: none is worst; the four others lie within a point of each other.
 
-Cost: smoke 50 s, laptop 12 min on 2 cores; `make study NAME=position_embedding [SCALE=smoke]`.
+Cost: smoke 50 s, laptop 18 min on 2 cores; `make study NAME=position_embedding [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -70,7 +70,7 @@ STUDY = Study(
     ),
     scales={
         "smoke": replace(r.AT_SMOKE, arms=_arms(r.VIT_SMOKE), minutes=0.8),
-        "laptop": replace(r.AT_LAPTOP, arms=_arms(r.VIT_XS), minutes=12),
+        "laptop": replace(r.AT_LAPTOP, arms=_arms(r.VIT_XS), minutes=18),
         "gpu": replace(r.AT_GPU, arms=_arms(r.VIT_CIFAR) + _rotary(r.VIT_CIFAR), claims=(ROTARY, LINES), minutes=310),
         "paper": replace(r.AT_PAPER, arms=_arms(VIT_B) + _rotary(VIT_B), claims=(ROTARY, LINES)),
     },

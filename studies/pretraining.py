@@ -121,7 +121,7 @@ STUDY = Study(
                 data=replace(r.FASHION_MNIST, image_size=16),
                 recipe=replace(r.SMALL_BATCHES, updates=1600),
                 seeds=(0, 1, 2, 3, 4, 5),
-                search=replace(r.SHORT_SEARCH, trials=3, repeats=6, updates=800, share=None),
+                search=replace(r.WIDE_SEARCH, trials=3, repeats=6, updates=800, share=None),
             ),
             ViTSpec(patch_size=4),
             DataSpec(source="digits", resplit=True),

@@ -149,6 +149,7 @@ STUDY = Study(
                 data=DATA,
                 recipe=replace(r.SMALL_BATCHES, updates=1_200, evaluations=3),
                 seeds=(3, 4, 5, 6, 7),
+                search=r.WIDE_SEARCH,
             ),
             ResNetSpec(depth=8, width=8),
             ResNetSpec(depth=20, width=8),

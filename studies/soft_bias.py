@@ -159,7 +159,7 @@ STUDY = Study(
             replace(
                 r.AT_LAPTOP,
                 recipe=replace(r.SMALL_BATCHES, updates=1000),
-                search=replace(r.SHORT_SEARCH, updates=500, share=None),
+                search=replace(r.WIDE_SEARCH, updates=500, share=None),
                 seeds=(1, 2, 3, 4, 5),
             ),
             replace(r.FASHION_MNIST, image_size=16),

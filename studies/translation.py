@@ -9,7 +9,7 @@ augmentation can replace.
 Expected: the ResNet keeps more of its predictions than the transformer at every size; moved training images bring the
 transformer close. A ResNet's strides and padding make it less than invariant too.
 
-Cost: smoke 50 s, laptop 15 min on 2 cores; `make study NAME=translation [SCALE=smoke]`.
+Cost: smoke 50 s, laptop 22 min on 2 cores; `make study NAME=translation [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -73,11 +73,11 @@ STUDY = Study(
             0.8,
         ),
         "laptop": _scale(
-            replace(r.AT_LAPTOP, seeds=(0, 1, 2, 3), search=replace(r.SHORT_SEARCH, repeats=4)),
+            replace(r.AT_LAPTOP, seeds=(0, 1, 2, 3), search=replace(r.LAPTOP_SEARCH, repeats=4)),
             r.VIT_XS,
             (1000, 7000, 55_000),
             (1, 2, 3, 4, 6),
-            15,
+            22,
         ),
         "gpu": _scale(
             replace(r.AT_GPU, recipe=replace(r.GPU_UPDATES, augmentation=r.NO_AUGMENTATION), search=r.GPU_RATES),

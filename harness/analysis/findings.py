@@ -102,10 +102,10 @@ _AUDITED = "arm train_size search trials beyond completed images best_validation
 AUDIT_COLUMNS = columns(
     _AUDITED, search="Int64", beyond="Int64", completed="Int64", images="Int64", at_edge="str", widened="str"
 )
-"""What each search spent and chose: `search` numbers those of a cell that has several, which share their first trial;
-of its `trials`, those `beyond` the edge of a range are of the parameters `widened`; `images` are the training images
-seen by all trials. Further columns per nuisance parameter: `p.<name>`, the chosen value, and `edge.<name>`, as
-`edge_distance` has it for the range with what was tried beyond."""
+"""What each search spent and chose: `search` numbers those of a cell that has several; of its `trials`, those `beyond`
+the edge of a range are of the parameters `widened`; `images` are the training images seen by all trials. Further
+columns per nuisance parameter: `p.<name>`, the chosen value, and `edge.<name>`, as `edge_distance` has it for the range
+with what was tried beyond."""
 
 FEW_SHOT_COLUMNS = columns("arm train_size n mean ci_low ci_high difference difference_low difference_high")
 

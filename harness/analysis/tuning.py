@@ -14,7 +14,7 @@ from harness.analysis.estimate import Floats
 from harness.analysis.evidence import Evidence
 from harness.analysis.findings import AUDIT_COLUMNS, BUDGET_COLUMNS, frame
 from harness.analysis.wording import Cell, listed, place
-from harness.spec import LogUniform, Space, Uniform
+from harness.spec import LogUniform, ResolvedStudy, Space, Uniform
 from harness.spec.formats import counted, plain, words
 from harness.spec.search import Setting, at_edge, beyond, edge_distance, widened
 
@@ -128,14 +128,19 @@ def _score(trial: Row) -> float:
 
 
 def _searches(evidence: Evidence) -> Iterator[tuple[Cell, int | None, list[Row]]]:
-    """The trials of each search of each cell, the first trial of a cell in each of them; None numbers the only one."""
+    """The trials of each search of each cell; None numbers the only one."""
     for cell, trials in evidence.searches.items():
         for search in range(evidence.study.search.repeats) if evidence.study.search.repeats > 1 else (None,):
             yield cell, search, [trial for trial in trials if search is None or _is_of(trial, search)]
 
 
 def _is_of(trial: Row, search: int) -> bool:
-    return trial["trial"] == 0 or number(trial["search"]) == search
+    return number(trial["search"]) == search or (trial["trial"] == 0 and pd.isna(trial["search"]))
+
+
+def share_first_trial(study: ResolvedStudy, trials: pd.DataFrame) -> bool:
+    """Whether several searches of an arm have one first trial, on the seed of the first, as in results of before."""
+    return study.search.repeats > 1 and bool(trials.loc[trials["trial"] == 0, "search"].isna().any())
 
 
 def _which(searches: Sequence[int | None]) -> str:
@@ -230,7 +235,9 @@ def _unmoved(evidence: Evidence) -> Iterator[str]:
             left.append(own[0] > max(others))
     if 2 * sum(left) > len(left):
         told = "every trial was worse than the recipe's own setting, which was then trained"
-        yield f"In {sum(left):,} of {counted(len(left), 'search')} {told}."
+        shared = share_first_trial(evidence.study, evidence.records.trials)
+        how = ". Its trial, one for all searches of an arm, had another seed than most of theirs" if shared else ""
+        yield f"In {sum(left):,} of {counted(len(left), 'search')} {told}{how}."
 
 
 def _outermost(evidence: Evidence) -> Iterator[str]:

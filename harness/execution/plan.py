@@ -47,7 +47,7 @@ class Cell:
     facts: SourceFacts
     data_hash: str
     trial_updates: int
-    searches: int  # independent ones, which share trial 0
+    searches: int  # independent ones
     trials: int  # of each search, trial 0 included, without those beyond the edges of its ranges
     most_beyond: int  # trials that a search makes beyond these edges, at most
     seeds: tuple[int, ...]
@@ -70,7 +70,7 @@ class Cell:
     @property
     def trials_in_all(self) -> int:
         """Trials of all searches, without those beyond the edges of ranges."""
-        return 1 + self.searches * (self.trials - 1) if self.trials else 0
+        return self.searches * self.trials
 
     @property
     def trial_images(self) -> int:
@@ -85,11 +85,11 @@ class Cell:
     def trial(self, number: int, values: Mapping[str, Any], search: int = 0) -> Run:
         """A training of a search: scored on validation, on a seed that no confirm run has.
 
-        Each search has a seed of its own, so that it measures afresh what another one has tried.
+        All trials of a search have one seed, so that settings are compared on the same training and validation images;
+        another search has another, and measures all of its settings afresh.
         """
-        own, recipe = search if number else 0, replace(self.recipe, updates=self.trial_updates)
-        run = self._run("tune", TUNE_SEED + own, recipe, values)
-        return replace(run, trial=number, search=search if number and self.searches > 1 else None)
+        run = self._run("tune", TUNE_SEED + search, replace(self.recipe, updates=self.trial_updates), values)
+        return replace(run, trial=number, search=search if self.searches > 1 else None)
 
     def confirm(self, seed: int, values: Mapping[str, Any], search: int | None = None) -> Run:
         """A training of a chosen setting on a fresh seed, scored once on the test split."""

@@ -58,10 +58,9 @@ class SearchProgress:
         self._go_on()
 
     def take_in(self, run: Run, result: RunResult) -> None:
-        """Take in the result of a trial, if it is one of these; what comes next may follow from it."""
-        if run.digest in {of.digest for of in self.runs}:
-            self._results[run.digest] = result
-            self._go_on()
+        """Take in the result of one of its trials; what comes next may follow from it."""
+        self._results[run.digest] = result
+        self._go_on()
 
     @property
     def to_train(self) -> list[Run]:
@@ -90,7 +89,7 @@ class SearchProgress:
         """Add the trials that follow from what is known."""
         search, cell = self._study.search, self._cell
         if cell.trials and not self.runs:
-            self.runs.append(cell.trial(0, cell.own_values))
+            self.runs.append(cell.trial(0, cell.own_values, self.number))
         while len(self.runs) < cell.trials and (search.sampler == "qmc" or not self.to_train):
             from harness.execution.optuna_search import propose
 
@@ -137,8 +136,7 @@ class CellProgress:
     def planned(self) -> int:
         """Runs in all, as far as is known: trials beyond the edges of ranges count from when they are due."""
         known = (max(self.cell.trials, len(search.runs)) for search in self.searches)
-        trials = 1 + sum(number - 1 for number in known) if self.cell.trials else 0  # they share trial 0
-        return trials + len(self.cell.seeds)
+        return sum(known) + len(self.cell.seeds)
 
     @property
     def remaining(self) -> int:
@@ -148,8 +146,8 @@ class CellProgress:
         return trials * self.cell.trial_images + confirms * self.cell.recipe.total_images
 
     def finished(self) -> Iterator[Finished]:
-        """Every run of the cell that has a result: trial 0, the others by search, then confirm runs by seed."""
-        best = {run.digest: search for search in reversed(self.searches) if (run := search.best) is not None}
+        """Every run of the cell that has a result: trials by search, then confirm runs by seed."""
+        best = {run.digest: search for search in self.searches if (run := search.best) is not None}
         for item in sorted(self._trials.values(), key=lambda item: (item.run.search or 0, item.run.trial)):
             ranges = best[item.run.digest].ranges if item.run.digest in best else None
             yield item if ranges is None else replace(item, chosen=True, at_edge=at_edge(ranges, item.run.values))
@@ -196,8 +194,7 @@ class CellProgress:
             self._confirmed[run.config.seed] = item
         else:
             self._trials[run.digest] = item
-            for search in self.searches:
-                search.take_in(run, result)
+            self.searches[run.search or 0].take_in(run, result)
         return True
 
 

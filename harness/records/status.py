@@ -133,6 +133,7 @@ def _said(path: Path, holder: dict[str, Any]) -> tuple[int, dict[str, int], list
 def _count(places: StudyFolder, study: ResolvedStudy) -> tuple[int, dict[str, int]]:
     """How many runs are planned, those beyond the edges of ranges as far as they were made, and how many by status."""
     found: dict[tuple[Any, ...], Any] = {}  # of each run: arm, then what tells it from others, then trial or None
+    shared = 0
     if places.runs.exists() or places.launched_study_file.exists():
         for path in places.runs.glob("*/result.json"):
             with contextlib.suppress(RecordsError), reading(path):
@@ -145,10 +146,12 @@ def _count(places: StudyFolder, study: ResolvedStudy) -> tuple[int, dict[str, in
                 for line, row in enumerate(rows):
                     trial = int(row["trial"]) if "trial" in row else None
                     found[row["arm"], path, line, trial] = row["status"]
+                    # In results of before, the searches of a cell had one first trial, which was of none of them.
+                    shared += study.search.repeats - 1 if trial == 0 and not row.get("search") else 0
     trials = {arm.name: study.trials_of(arm) for arm in study.all_arms}
     beyond = sum(place[-1] is not None and place[-1] >= trials.get(place[0], 0) for place in found)
     planned = sum(study.trials_in_all(arm) + len(study.seeds) for arm, _ in study.cells)
-    return planned + beyond, dict(Counter(status for status in found.values() if status in STATUSES))
+    return planned + beyond - shared, dict(Counter(status for status in found.values() if status in STATUSES))
 
 
 def _place(study: ResolvedStudy, content: dict[str, Any]) -> tuple[Any, ...] | None:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.looks import current, level_for
+from harness.analysis.tuning import share_first_trial
 from harness.records.data_facts import PART_NAMES, of_provenance
 from harness.records.run_table import StudyRecords
 from harness.report.result_tables import arm_column, size_column
@@ -65,7 +66,8 @@ def tuning_table(view: View) -> Table:
     if (audit["completed"] < audit["trials"]).any():
         note += " Trials that did not complete count among the trials of their arm."
     if several:
-        note += " The searches of an arm share their first trial, the recipe's own setting."
+        shared = share_first_trial(view.study, view.records.trials)
+        note += " Each search has a seed of its own" + shared * ", but for the first trial, which all share" + "."
     if has_beyond:
         note += " Beyond edges: further trials where a search's best value lay on an edge, by one rule for every arm."
     trials = (audit["trials"] - audit["beyond"]).groupby(audit["train_size"], dropna=False)
@@ -214,7 +216,7 @@ def _search(study: ResolvedStudy) -> Iterator[tuple[str, str]]:
     per = "search" if search.repeats > 1 else "arm"
     yield "Search", f"{counted(search.trials, 'trial')} per {per} ({told}), {length}"
     if search.repeats > 1:
-        turns = "they share the recipe's own setting, and confirm seeds take turns with what they choose"
+        turns = "confirm seeds take turns with what they choose"
         yield "Independent searches", f"{count(search.repeats)} per arm; {turns}"
     if search.widenings:
         rounds = f"{counted(search.widenings, 'round')} of further trials beyond it, half as many as a search's own"

@@ -83,8 +83,7 @@ class Run:
     config: RunConfig
     trial: int | None = None  # number of the trial within its search; None for confirm runs
     search: int | None = None
-    """Which of several searches the trial is of, or has chosen a confirm run's setting; None where there is one, and of
-    trial 0, which the searches share."""
+    """Which of several searches the trial is of, or has chosen a confirm run's setting; None where there is one."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """The nuisance parameters' values, by their names in the search; they are part of `config` too."""
 

@@ -97,8 +97,8 @@ class Search:
     trials: Count = 0
     """Trials per search, of which the first is the recipe's own setting; 0 takes that unsearched."""
     repeats: Positive = later(1)
-    """Independent searches of each arm (at each training size), which share their first trial. Confirm seeds take turns
-    with the settings that they choose, so that the spread over seeds holds the luck of the search."""
+    """Independent searches of each arm (at each training size), on a seed each. Confirm seeds take turns with the
+    settings that they choose, so that the spread over seeds holds the luck of the search."""
     updates: Positive | None = None
     share: Annotated[float, Within(0, 1, open_low=True)] | None = later(None)
     """Length of a trial, in updates or as a share of the recipe's own; None for the recipe's own."""
@@ -188,9 +188,10 @@ def check_search(study: "ResolvedStudy") -> None:
 def _check_repeats(search: Search, seeds: int) -> None:
     """Refuse repeated searches that have nothing of their own to try, or that no seed would confirm."""
     if search.repeats > 1 and search.trials < 2:
-        told = "which searches share, is all they would try. Set search.trials=2 or more, or search.repeats=1."
+        told = "the first trial is the recipe's own setting, so that there is nothing to choose from."
         raise InvalidInput(
-            f"search.repeats is {search.repeats}, search.trials {search.trials}: the first trial, {told}"
+            f"search.repeats is {search.repeats}, search.trials {search.trials}: {told} Set search.trials=2 or more, "
+            "or search.repeats=1."
         )
     if search.repeats > seeds:
         told = f"confirmed by no seed. Give {search.repeats} seeds or more, or set search.repeats={seeds}."

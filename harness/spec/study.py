@@ -235,7 +235,7 @@ class ResolvedStudy(Scale):
         return self.seeds.index(seed) % self.search.repeats
 
     def trials_of(self, arm: Arm) -> int:
-        """Trials of each of an arm's searches, the one that they share included.
+        """Trials of each of an arm's searches, the recipe's own setting included.
 
         Those asked for, or one for each setting where a space of choices has fewer; those beyond edges not counted.
         """
@@ -244,8 +244,7 @@ class ResolvedStudy(Scale):
 
     def trials_in_all(self, arm: Arm) -> int:
         """Trials of all of an arm's searches at one training size, without those beyond edges of ranges."""
-        own = self.trials_of(arm) - 1
-        return 1 + self.search.repeats * own if own >= 0 else 0
+        return self.search.repeats * self.trials_of(arm)
 
     def most_beyond(self, arm: Arm) -> int:
         """Most trials that one of an arm's searches makes beyond the edges of its ranges."""

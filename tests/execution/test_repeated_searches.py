@@ -57,14 +57,17 @@ def followed(tmp_path: Any, search: Search, scores: Any, **changes: Any) -> tupl
 
 
 @pytest.mark.slow
-def test_every_search_shares_trial_0_and_measures_the_others_on_a_seed_of_its_own(repeated: Kept) -> None:
+def test_every_search_measures_all_that_it_compares_on_a_seed_of_its_own(repeated: Kept) -> None:
     trials = repeated.records.trials
     for arm in ("ResNet", "ViT/4"):
         of_arm = trials[trials["arm"] == arm]
-        assert of_arm["search"].fillna(-1).tolist() == [-1, 0, 0, 1, 1]
-        assert of_arm["trial"].tolist() == [0, 1, 2, 1, 2]
+        assert of_arm["search"].tolist() == [0, 0, 0, 1, 1, 1]
+        assert of_arm["trial"].tolist() == [0, 1, 2, 0, 1, 2]
+        first = of_arm[of_arm["trial"] == 0]
+        assert first["p.learning_rate"].nunique() == 1
+        assert first["validation_accuracy"].nunique() == 2
     trained = [run for run in repeated.witness.trained if run.trial is not None]
-    assert {(run.search, run.config.seed) for run in trained} == {(None, TUNE_SEED), (0, TUNE_SEED), (1, TUNE_SEED + 1)}
+    assert {(run.search, run.config.seed) for run in trained} == {(0, TUNE_SEED), (1, TUNE_SEED + 1)}
     assert trials["digest"].is_unique
 
 
@@ -74,7 +77,7 @@ def test_seeds_take_turns_with_the_settings_that_the_searches_choose(repeated: K
         chosen = set[str]()
         for row in runs[runs["arm"] == arm].to_dict("records"):
             assert row["search"] == STUDY.search_of(row["seed"]) == row["seed"] % 2
-            of_search = trials[(trials["arm"] == arm) & (trials["search"].fillna(row["search"]) == row["search"])]
+            of_search = trials[(trials["arm"] == arm) & (trials["search"] == row["search"])]
             best = of_search.loc[of_search["validation_accuracy"].idxmax()]
             assert row["p.learning_rate"] == pytest.approx(best["p.learning_rate"])
             chosen.add(best["digest"])
@@ -86,10 +89,10 @@ def test_seeds_are_assigned_by_their_place_not_their_number(tmp_path: Any) -> No
     assert {run.config.seed: run.search for run in trained if run.trial is None} == {9: 0, 4: 1, 7: 0}
 
 
-def test_the_plan_counts_shared_trials_once() -> None:
+def test_the_plan_counts_the_trials_of_each_search() -> None:
     plan = make_plan(STUDY)
-    assert plan.runs == plan.most_runs == 2 * (1 + 2 * 2 + 3)
-    assert {cell.images_planned for cell in plan.cells} == {(5 * 8 + 3 * 8) * 16}
+    assert plan.runs == plan.most_runs == 2 * (2 * 3 + 3)
+    assert {cell.images_planned for cell in plan.cells} == {(6 * 8 + 3 * 8) * 16}
 
 
 def test_one_search_is_what_it_was_before_there_could_be_several(tmp_path: Any) -> None:
@@ -110,8 +113,8 @@ def test_trials_of_qmc_wait_for_none(tmp_path: Any) -> None:
             active[run.digest] = run
         return [(run.search, run.trial) for run in active.values()]
 
-    assert at_once("qmc") == [(None, 0), (0, 1), (1, 1), (0, 2), (1, 2)]
-    assert at_once("tpe") == [(None, 0)]
+    assert at_once("qmc") == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)]
+    assert at_once("tpe") == [(0, 0), (1, 0)]
 
 
 def test_searches_go_on_side_by_side_and_seeds_begin_when_theirs_has_ended(tmp_path: Any) -> None:
@@ -122,6 +125,7 @@ def test_searches_go_on_side_by_side_and_seeds_begin_when_theirs_has_ended(tmp_p
         assert run is not None
         cell.ended(run, RunResult(digest=run.digest, status="completed", validation_accuracy=0.5))
 
+    end(cell.next_run(()))
     end(cell.next_run(()))
     one = cell.next_run(())
     assert one is not None
@@ -172,7 +176,7 @@ def test_a_finished_study_holds_and_a_changed_search_does_not(repeated: Kept) ->
 def test_a_copy_without_its_runs_is_complete_by_its_tables(repeated: Kept) -> None:
     with repeated.copy(work=False) as folder:
         status = read_status(folder)
-        assert (status.planned, status.complete) == (16, True)
+        assert (status.planned, status.complete) == (18, True)
 
 
 def test_tables_of_before_have_no_number_of_a_search(repeated: Kept) -> None:
@@ -306,10 +310,11 @@ def test_a_search_that_has_no_reason_to_go_on_does_not(tmp_path: Any, widenings:
 
 def test_each_of_several_searches_goes_on_for_itself(tmp_path: Any) -> None:
     """Trial 0, on the edge, is the best of search 1 alone."""
-    scores = {None: 0.5, 0: 0.9, 1: 0.1}
-    cell, trained = followed(
-        tmp_path, wide(1, repeats=2), lambda run: scores[run.search], recipe=ON_EDGE, seeds=(0, 1, 2, 3)
-    )
+
+    def scores(run: Run) -> float:
+        return 0.5 if run.trial == 0 else (0.9, 0.1)[run.search or 0]
+
+    cell, trained = followed(tmp_path, wide(1, repeats=2), scores, recipe=ON_EDGE, seeds=(0, 1, 2, 3))
     assert [run.search for run in trained if (run.trial or 0) > 3] == [1, 1]
     rates = {run.config.seed: run.values["learning_rate"] for run in trained if run.trial is None}
     assert rates[1] == rates[3] == 1e-2
@@ -360,5 +365,5 @@ def test_a_study_that_was_searched_on_is_told_of_and_holds(tmp_path: Any) -> Non
     assert not any("tuned equally" in text for text in found.warnings)
     for _ in ("with its runs", "from its tables"):
         status = read_status(folder)
-        assert (status.planned, status.complete) == (2 * (7 + 4 + 2), True)
+        assert (status.planned, status.complete) == (2 * (8 + 4 + 2), True)
         shutil.rmtree(StudyFolder(folder).work, ignore_errors=True)

@@ -85,7 +85,7 @@ def test_settings_tell_of_several_searches_and_of_trials_beyond_edges():
     assert (
         told["Search"] == "4 trials per search (the recipe's own setting, then scrambled Sobol points), of 50 updates"
     )
-    assert told["Independent searches"].startswith("3 per arm; they share the recipe's own setting")
+    assert told["Independent searches"].startswith("3 per arm; confirm seeds take turns")
     assert told["Where a search's best value lies on an edge of its range"].startswith("at most 1 round of further")
 
 
@@ -99,7 +99,7 @@ def test_the_tuning_audit_has_a_row_per_search():
     assert [row[heads.index("Search")] for row in rows] == ["0", "1"]
     assert [row[heads.index("Of them beyond edges")] for row in rows] == ["2 (learning_rate)", "0"]
     assert shown.caption == "Tuning audit: the same number of trials for every arm"
-    assert "share their first trial" in shown.note
+    assert "Each search has a seed of its own." in shown.note
 
 
 def test_settings_show_what_is_tuned_and_what_an_arm_changes():
