@@ -228,13 +228,19 @@ def image_components(values: Floats) -> tuple[Floats, Floats]:
 def cell_variances(means: Floats) -> Floats:
     """(cells,) variances of a replicate from (cells, replicates) means, without what replicates do to all cells alike.
 
-    For contrasts in which that cancels. Each cell's own: drawn towards each other (empirical Bayes) they gave narrower
-    intervals, which in simulation fell short of their level where the searches of some cells vary more than others'.
+    For contrasts in which that cancels. Unbiased (Grubbs, J. Am. Stat. Assoc. 43, 1948, p. 243) but for cells that vary
+    less than others, for which what is left after the common part is the least that is taken. In simulations of 3 to 10
+    cells, of which one or more vary twice or four times as much, or a third as much, intervals at level .95 of the
+    difference of two so cover .935 to .985; by the residuals alone, scaled for cells alike, .91 to .99. Drawn towards
+    each other (empirical Bayes) they fell further short.
     """
     cells, k = means.shape
     rest = means - means.mean(axis=1, keepdims=True)
-    rest = rest - rest.mean(axis=0)
-    return np.asarray((rest**2).sum(axis=1) / (k - 1) * cells / (cells - 1))
+    left = np.asarray(((rest - rest.mean(axis=0)) ** 2).sum(axis=1) / (k - 1))
+    if cells == 2:
+        return 2 * left  # which of the two varies more cannot be told, and need not
+    total = left.sum() * cells / (cells - 1)
+    return np.maximum(left, (left - total / cells**2) / (1 - 2 / cells))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -135,7 +135,7 @@ def _searches(evidence: Evidence) -> Iterator[tuple[Cell, int | None, list[Row]]
 
 
 def _is_of(trial: Row, search: int) -> bool:
-    return number(trial["search"]) == search or (trial["trial"] == 0 and pd.isna(trial["search"]))
+    return number(trial["search"]) == search or (number(trial["trial"]) == 0 and math.isnan(number(trial["search"])))
 
 
 def share_first_trial(study: ResolvedStudy, trials: pd.DataFrame) -> bool:
