@@ -9,7 +9,7 @@ the one below: the same images and the same compute, so that what it buys it buy
 Expected: shifted and mirrored images and Muon bring most; what mixes images or drops branches slows a short training; a
 ResNet gains from the same remedies too, and stays ahead.
 
-Cost: smoke 50 s, laptop 17 min on 2 cores; `make study NAME=from_scratch [SCALE=smoke]`.
+Cost: smoke 50 s, laptop 25 min on 2 cores; `make study NAME=from_scratch [SCALE=smoke]`.
 """
 
 from dataclasses import replace
@@ -21,6 +21,8 @@ from studies import _recipes as r
 SOURCE = "our own hypothesis, after arXiv 2012.12877 and arXiv 2106.10270"
 BEST, BEST_RESNET = "ViT + Muon", "ResNet, all remedies"
 REMEDIES_HELP = "All remedies together make a vision transformer better on a small set."
+MUON_HELPS = "Muon makes a vision transformer better on a small set, when it has all other remedies."
+NEXT_TO_BEST = "ViT + stochastic depth"
 
 
 def _rungs(shift: int, muon: float) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
@@ -34,7 +36,7 @@ def _rungs(shift: int, muon: float) -> dict[str, tuple[dict[str, Any], dict[str,
         "ViT + mixup": ({"recipe.augmentation": mixed}, {}),
         "ViT + CutMix": ({"recipe.augmentation": replace(mixed, cutmix=1.0)}, {}),
         "ViT + smoothing": ({"recipe.label_smoothing": 0.1}, {}),
-        "ViT + stochastic depth": ({}, {"stochastic_depth": 0.1}),
+        NEXT_TO_BEST: ({}, {"stochastic_depth": 0.1}),
         BEST: ({"recipe.optimizer": "muon", "recipe.learning_rate": muon}, {}),
     }
 
@@ -77,12 +79,14 @@ SMOKE = replace(
     recipe=replace(r.SMOKE, updates=60),
     search=replace(r.SMOKE_RATES, trials=1),
 )
-WIDE = replace(
-    r.WIDE_SEARCH, space={"learning_rate": r.ADAMW_RANGES["learning_rate"]}, by_family={"resnet": r.RESNET_ADAMW}
+LAPTOP = replace(
+    r.AT_LAPTOP,
+    data=replace(r.FASHION_MNIST, train_size=2000),
+    seeds=tuple(range(5, 10)),
+    search=r.ADAMW_SEARCH,
 )
-LAPTOP = replace(r.AT_LAPTOP, data=replace(r.FASHION_MNIST, train_size=2000), search=WIDE)
 GPU = replace(r.AT_GPU, data=replace(r.CIFAR10, train_size=5000), search=r.GPU_RATES)
-SMALL, LARGE = (r.WIDE_SEARCH.space, r.RESNET_MUON), (r.MUON_RANGES, r.MUON_RANGES)
+SMALL, LARGE = (r.LAPTOP_MUON, r.LAPTOP_RESNET_MUON), (r.MUON_RANGES, r.MUON_RANGES)
 
 STUDY = Study(
     question="Why is a vision transformer so bad on a small set, and what does each remedy buy?",
@@ -92,10 +96,10 @@ STUDY = Study(
     group="training",
     answer=(
         Answer(
-            claim=REMEDIES_HELP,
-            holds="Partly its recipe",
-            fails="Not its recipe",
-            says="its remedies give a ViT {more} in all",
+            claim=MUON_HELPS,
+            holds="Partly its optimiser",
+            fails="Not its optimiser",
+            says="as the last remedy Muon gives it {more}",
         ),
         Answer(
             arm=BEST,
@@ -107,7 +111,7 @@ STUDY = Study(
     ),
     scales={
         "smoke": _scale(SMOKE, r.VIT_SMOKE, shift=1, rates=(3e-3, 1e-2), muon=LARGE, minutes=0.8),
-        "laptop": _scale(LAPTOP, r.VIT_XS, shift=2, rates=(3e-3, 2e-2), muon=SMALL, minutes=17),
+        "laptop": _scale(LAPTOP, r.VIT_XS, shift=2, rates=(3e-3, 2e-2), muon=SMALL, minutes=25),
         "gpu": _scale(GPU, r.VIT_CIFAR, shift=4, rates=(1e-3, 2e-2), muon=LARGE, minutes=100),
         "paper": _scale(
             replace(r.AT_PAPER, data=replace(r.IMAGENET, train_size=100_000), search=r.PAPER_RATES),
@@ -120,6 +124,7 @@ STUDY = Study(
     },
     claims=(
         Better(kind="hypothesis", statement=REMEDIES_HELP, source=SOURCE, arm=BEST, than="ViT, bare"),
+        Better(kind="hypothesis", statement=MUON_HELPS, source=SOURCE, arm=BEST, than=NEXT_TO_BEST),
         Better(
             statement="On a small set a bare ResNet is better than a bare vision transformer.",
             source="arXiv 2010.11929, section 4.3 and Fig. 4",
@@ -151,4 +156,13 @@ STUDY = Study(
             than="ViT, bare",
         ),
     ),
+    changes_after_first_look={
+        "laptop": (
+            f"{r.SEARCHED_NEARER} Then all remedies together gave a ViT 5.9 points [4.9, 6.8], a bare ResNet led a "
+            "bare ViT by 8.2 [7.2, 9.1], and two claims were open: shift and flip 0.6 points [-0.3, 1.5], warm-up with "
+            "clipping -0.1 [-1.2, 0.9].",
+            "The answer told what all remedies give together, of which Muon gave 9 points and the other seven cost 3. "
+            "That Muon helps is a hypothesis of its own now, put up after that look, and the answer tells of it.",
+        )
+    },
 )
