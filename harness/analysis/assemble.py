@@ -139,8 +139,8 @@ def few_shots_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def _limited(evidence: Evidence) -> Iterator[str]:
-    """A sentence for each of several training sizes at which the number of updates limits arms."""
-    for size in evidence.study.train_sizes:
+    """A sentence for each training size at which the number of updates limits arms."""
+    for size in evidence.sizes:
         limits = {arm.name: evidence.limit((arm.name, size)) for arm in evidence.study.all_arms}
         found = {arm: limit for arm, limit in limits.items() if limit.limited_by_updates}
         if found:
@@ -148,7 +148,8 @@ def _limited(evidence: Evidence) -> Iterator[str]:
             if len(found) == 1:
                 (arm, limit), its = *found.items(), "its"
                 who, told = f"{arm} is", str(limit)
-            yield f"At {counted(size, 'image')} {who} limited by {its} updates, not by {its} data: {told}."
+            where = "" if size is None else f"At {counted(size, 'image')} "
+            yield f"{where}{who} limited by {its} updates, not by {its} data: {told}."
 
 
 def _numbers(found: MeanEstimate) -> dict[str, float]:

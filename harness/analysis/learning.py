@@ -155,9 +155,16 @@ def _classes(evidence: Evidence, cell: Cell) -> tuple[float, float]:
 
 
 def laws_table(evidence: Evidence) -> pd.DataFrame:
-    """LAW_COLUMNS, a row per arm of a study of several training sizes: the law of its mean error over these."""
+    """LAW_COLUMNS, a row per arm of a study of several training sizes: the law of its mean error over these.
+
+    None where sizes differ in their updates and in their passes over the images: errors would fall by both.
+    """
     study, rows = evidence.study, []
     for arm in study.all_arms if study.train_sizes else ():
+        updates = [study.recipe_of(arm).resolved_updates(size) for size in study.train_sizes]
+        passes = [of_size / size for of_size, size in zip(updates, study.train_sizes, strict=True)]
+        if len(set(updates)) > 1 and max(passes) > 1.05 * min(passes):  # passes are in whole updates
+            continue
         errors = [(size, 1 - evidence.mean((arm.name, size), "test_accuracy")) for size in study.train_sizes]
         points = np.array(errors, dtype=np.float64)
         rows.append((arm.name, *fit_law(points[np.isfinite(points[:, 1])])))
@@ -175,11 +182,11 @@ def law_formula(shifts: Iterable[float]) -> str:
 
 
 def fit_law(points: Floats) -> tuple[float, float, float, float, float]:
-    """a, b, c, d and r2 of error = a (n + d)^-b + c through (k, 2) points (n, error); NaN below three points.
+    """a, b, c, d and r2 of error = a (n + d)^-b + c through (k, 2) points (n, error); NaN below four points.
 
-    d is 0 for five points or fewer.
+    d is 0 for five points or fewer. Through three points three numbers can always be laid, so that nothing is tested.
     """
-    if len(points) < 3:
+    if len(points) < 4:
         return (math.nan,) * 5
     n, error = points.T
     scale = float(n[0])  # n in units of the smallest size, for a well-conditioned fit

@@ -22,6 +22,7 @@ from harness.spec.verdicts import Tally, tally_of
 
 _DPI, _COLOURS = 160, 48  # of figures in a report, which hold each twice: what readers do not see is left out
 _MOST_MODELS = 5  # that a page's head names one by one
+_FOLDED = ("tuning", "inside", "data")  # sections that are seen when they are asked for, as the last ones are
 
 NO_ANSWER = "No run has finished yet, so there is no answer."
 
@@ -144,7 +145,7 @@ def _sections(view: View, figures: list[Drawn]) -> Iterator[Section]:
     records, study = view.records, view.study
     parts = (
         ("claims", "Claims", (result_tables.claims_table(view),)),
-        ("result", "Main result", ()),
+        ("result", "Differences", ()),
         ("arms", "Arms", (result_tables.arms_table(view),)),
         (
             "sizes",
@@ -168,10 +169,11 @@ def _sections(view: View, figures: list[Drawn]) -> Iterator[Section]:
         shown = tuple(figure for figure in figures if figure.section == anchor)
         said = {"few_shots": view.findings.few_shot_crossings, "inside": tuple(figure.description for figure in shown)}
         lines = (said | {"by_class": view.findings.by_class.lines}).get(anchor, ())
-        yield Section(anchor, heading, lines=lines, figures=shown, tables=tuple(tables), folded=anchor == "by_class")
+        yield Section(anchor, heading, lines=lines, figures=shown, tables=tuple(tables), folded=anchor in _FOLDED)
     known = origin_tables.provenance_table(records), origin_tables.protocol_table(study)
     nothing = "" if known[0].rows else "Nothing is recorded of how these results were made."
-    yield Section("provenance", "Provenance", text=nothing, tables=(*known, origin_tables.looks_table(records)))
+    tables = (*known, origin_tables.looks_table(records))
+    yield Section("provenance", "Provenance and settings", text=nothing, tables=tables, folded=True)
     yield Section("reproduce", "Reproduce", code=command_of(records))
     yield Section("changes", "Changes after first look", lines=study.changes_after_first_look)
     yield Section("cite", "Cite", text=_citation(records))

@@ -354,6 +354,5 @@ def laws_table(view: View) -> Table:
         *(number_column(name, name, plain) for name in ("abcd" if shifted else "abc")),
         number_column("R²", "r2", plain),
     )
-    note = "Three numbers fitted to three sizes: R² says nothing here." if len(view.study.train_sizes) == 3 else ""
     caption = f"Fitted laws: {law_formula(row['d'] for row in laws)}, for n training images"
-    return make_table("laws", caption, columns, laws, frame=view.findings.laws, note=note)
+    return make_table("laws", caption, columns, laws, frame=view.findings.laws)

@@ -260,4 +260,4 @@ def test_a_scaling_law_is_recovered() -> None:
     more = np.array([500, 1000, 2000, 5000, 10_000, 20_000, 50_000], dtype=float)
     points = np.stack([more, 3.0 * (more + 300) ** -0.4 + 0.05], axis=1)
     assert fit_law(points)[3] == pytest.approx(300, rel=0.05)
-    assert np.isnan(fit_law(points[:2])).all()
+    assert np.isnan(fit_law(points[:3])).all()

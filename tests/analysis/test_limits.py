@@ -107,9 +107,10 @@ def test_tables_caveats_and_leads_say_it() -> None:
     assert [lead.limited for lead in line.leads] == [("ViT",), ("ResNet", "ViT")]
 
 
-def test_a_study_of_one_size_has_no_caveat_of_it() -> None:
+def test_a_study_of_one_size_says_it_of_its_arms() -> None:
     kept = trained(dict.fromkeys([(arm, size) for arm in ("ResNet-8", "ViT/7") for size in (1000, 8000)], FALLS))
     runs, curves = (frame[frame["train_size"] == 8000] for frame in (kept.runs, kept.curves))
     found = analyse(replace(kept, study=replace(kept.study, train_sizes=()), runs=runs, curves=curves))
     assert found.arms["limited_by_updates"].all()
-    assert not [text for text in found.warnings if "limited by" in text]
+    (told,) = (text for text in found.warnings if "limited by" in text)
+    assert told.startswith("2 arms are limited by their updates, not by their data: ResNet-8 (1 pass over the images, ")
