@@ -240,7 +240,7 @@ def cell_variances(means: Floats) -> Floats:
     if cells == 2:
         return 2 * left  # which of the two varies more cannot be told, and need not
     total = left.sum() * cells / (cells - 1)
-    return np.maximum(left, (left - total / cells**2) / (1 - 2 / cells))
+    return np.asarray(np.maximum(left, (left - total / cells**2) / (1 - 2 / cells)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
