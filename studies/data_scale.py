@@ -143,7 +143,7 @@ RECIPE = replace(r.LAPTOP_PLAIN, updates=1_000, learning_rate=1e-2, least_epochs
 
 ANSWER = (
     Answer(claim=AS_THEY_ARE, holds=WITHIN, says="where a ResNet's bias fits, a ViT reaches {more}"),
-    Answer(claim=MOVED, holds=WITHIN, says="elsewhere it reaches {more}"),
+    Answer(claim=MOVED, holds=WITHIN, says="where patches are moved it reaches {more}"),
 )
 
 STUDY = Study(

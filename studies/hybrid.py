@@ -75,7 +75,7 @@ STUDY = Study(
     figure="lead_by_size",
     group="architecture",
     answer=(
-        Answer(claim=BETTER, says="with few images a ResNet stem gives {more}"),
+        Answer(claim=BETTER, holds="A part", says="with few images a ResNet stem gives {more}"),
         Answer(claim=VANISHES, says="with ten times the images its lead is {larger}"),
     ),
     scales={

@@ -116,7 +116,7 @@ STUDY = Study(
     figure="gap_by_level",
     group="data and bias",
     answer=(
-        Answer(claim=SHRINKS, says="with all patches moved, a ResNet's lead is {larger}"),
+        Answer(claim=SHRINKS, holds="Part of its edge", says="with all patches moved, a ResNet's lead is {larger}"),
         Answer(claim=OVERTAKES, holds="Nothing remains", fails="The rest remains", says="a ViT then reaches {more}"),
     ),
     scales={

@@ -62,10 +62,11 @@ STUDY = Study(
             says="a ViT with all parts reaches {more}",
         ),
         Answer(
-            claim=TOGETHER,
-            holds="SwiGLU and layer scale do not",
-            fails="SwiGLU and layer scale do",
-            says="SwiGLU gains {more} without it",
+            arm="SwiGLU",
+            than="all parts",
+            holds="SwiGLU pays",
+            fails="SwiGLU costs",
+            says="in place of GELU it gives {more}, beside layer scale",
         ),
     ),
     scales={

@@ -106,7 +106,7 @@ STUDY = Study(
     factor="architecture",
     figure="few_shot_by_size",
     group="data and bias",
-    answer=(Answer(claim=OVERTAKE, says="learned from the most images, a ViT's reach {more} than a ResNet's"),),
+    answer=(Answer(claim=OVERTAKE, says="a ViT's features from the most images give {more} than a ResNet's"),),
     scales={
         "smoke": _scale(
             replace(r.AT_SMOKE, data=DataSpec(source="classes:0-4:digits"), recipe=replace(r.SMOKE, updates=60)),

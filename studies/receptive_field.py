@@ -119,7 +119,7 @@ STUDY = Study(
     source=SOURCE,
     factor="distance",
     unit="px",
-    figure="gap_by_level",
+    figure="accuracy_by_level",
     group="data and bias",
     answer=(
         Answer(

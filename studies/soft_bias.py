@@ -68,6 +68,10 @@ def _falls(name: str) -> str:
     return f"The worth of {name} at the start falls with data: same model, compute and weights."
 
 
+def _nothing_moved(name: str) -> str:
+    return f"With patches moved, {name} at the start is worth nothing."
+
+
 def _about_a_start(name: str, source: str, conditions: str) -> tuple[Claim, ...]:
     return (
         Better(
@@ -87,7 +91,7 @@ def _about_a_start(name: str, source: str, conditions: str) -> tuple[Claim, ...]
         ),
         Equivalent(
             kind="hypothesis",
-            statement=f"With patches moved, {name} at the start is worth nothing.",
+            statement=_nothing_moved(name),
             source=OURS,
             arm=name + MOVED,
             to="ViT" + MOVED,
@@ -140,8 +144,13 @@ STUDY = Study(
     figure="lead_by_size",
     group="data and bias",
     answer=(
-        Answer(claim=_worth(IMPULSE), says="with few images impulse attention gives {more}"),
-        Answer(claim=_falls(IMPULSE), says="with ten times the images its lead is {larger}"),
+        Answer(claim=_worth(IMPULSE), holds="Something", says="with few images impulse attention gives {more}"),
+        Answer(
+            claim=_nothing_moved(IMPULSE),
+            holds="As locality",
+            fails="But not as locality",
+            says="with patches moved it gives {more}",
+        ),
     ),
     scales={
         "smoke": _scale(

@@ -213,8 +213,8 @@ STUDY = Study(
     figure="gains",
     group="data and bias",
     answer=(
-        Answer(claim=WORTH, says="with few images, a fine-tuned ViT reaches {more} than one from scratch"),
-        Answer(claim=FADES, says="with ten times the images its lead is {larger}"),
+        Answer(claim=WORTH, says="with few images fine-tuning gives a ViT {more}"),
+        Answer(claim=FADES, holds="Less with more images", says="ten times the images make that {larger}"),
     ),
     scales={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "paper": PAPER},
     claims=CLAIMS,

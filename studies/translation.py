@@ -55,13 +55,13 @@ STUDY = Study(
             claim=FOR_FREE,
             holds="A ResNet has more for free",
             fails="A ViT has more",
-            says="on moved images a ResNet keeps {more} of its predictions",
+            says="moved, it keeps {more} of its predictions",
         ),
         Answer(
             claim=LEARNED,
-            holds="A ViT learns it",
-            fails="A ViT learns less",
-            says="tenfold data makes the gap {larger}",
+            holds="A ViT learns it from data",
+            fails="Data does not close the gap",
+            says="ten times the images make it {larger}",
         ),
     ),
     scales={

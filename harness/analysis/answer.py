@@ -69,7 +69,7 @@ def answer(evidence: Evidence, cautions: Cautions) -> Answered:
     if why := _wiring(evidence):
         return Answered(WIRING_TEST, why, conclusive=False)
     study = evidence.study
-    marked, claims = _marked(study)
+    marked, claims = marked_answers(study)
     sentences = [_sentence(*each, evidence) for each in zip(marked, claims, strict=True)] or [_best(evidence)]
     pairs = [_pair(claim) for claim in claims]
     arms = tuple(dict.fromkeys(arm for pair in pairs for arm in pair))
@@ -88,25 +88,33 @@ def _effect(claim: Claim, evidence: Evidence) -> Estimate | None:
     return found if all(map(math.isfinite, (found.value, found.ci_low, found.ci_high))) else None
 
 
-def _marked(study: ResolvedStudy) -> tuple[tuple[Answer, ...], list[Claim]]:
+def marked_answers(study: ResolvedStudy) -> tuple[tuple[Answer, ...], list[Claim]]:
     """What answers the question, with the claims that are judged for it.
 
-    Results that were kept before studies marked it have that of the shipped study.
+    Words can be mended without training: of a shipped study they are those that it has today, where its arms and claims
+    are still those that they speak of, else those that it was run with.
     """
-    with contextlib.suppress(InvalidInput):  # arms or claims were changed after the study was resolved
-        if marked := study.answer or getattr(_shipped(study), "answer", ()):
-            return marked, [each.claim_of(study) for each in marked]
+    for answers in (getattr(_shipped(study), "answer", ()), study.answer):
+        with contextlib.suppress(InvalidInput):  # arms or claims were changed after the study was resolved
+            if answers:
+                return answers, [each.claim_of(study) for each in answers]
     return tuple(map(_as_stated, study.claims[:1])), list(study.claims[:1])
+
+
+def reworded(study: ResolvedStudy) -> str:
+    """A sentence where the answer is not the one that the study was run with; empty where it is."""
+    is_another = bool(study.answer) and marked_answers(study)[0] != study.answer
+    return "What answers the question was chosen, or put into other words, after the study had been run." * is_another
 
 
 def main_figure(study: ResolvedStudy) -> str:
     """The name of the figure that stands beside the answer; empty where the study names none."""
-    return study.figure or getattr(_shipped(study), "figure", "")
+    return getattr(_shipped(study), "figure", "") or study.figure
 
 
 def unit_of_levels(study: ResolvedStudy) -> str:
     """What the factor's levels are measured in; empty where the study names none."""
-    return study.unit or getattr(_shipped(study), "unit", "")
+    return getattr(_shipped(study), "unit", "") or study.unit
 
 
 def _shipped(study: ResolvedStudy) -> ResolvedStudy | None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from harness.analysis import learning, tuning
 from harness.analysis.along import FEW_SHOT, crossings_on_both_tasks, frontier_table, tables_along
-from harness.analysis.answer import answer, best_arms, level_arms, main_figure, unit_of_levels
+from harness.analysis.answer import answer, best_arms, level_arms, main_figure, reworded, unit_of_levels
 from harness.analysis.cells import measured
 from harness.analysis.class_accuracy import by_class
 from harness.analysis.estimate import FEWEST_SEEDS, MeanEstimate, estimate_mean
@@ -69,6 +69,7 @@ def analyse(records: StudyRecords, *, seed: int = 0) -> Findings:
             *not_learned,
             *_limited(evidence),
             *learning.mixture_warnings(evidence),
+            *filter(None, [reworded(evidence.study)]),
             *_conditions(evidence),
             *tuning.tuning_warnings(evidence),
         ),

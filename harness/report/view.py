@@ -1,6 +1,5 @@
 """What tables and figures ask of a study's results: rows of the frames, looks, and what an arm is compared with."""
 
-import contextlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -10,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.analysis.answer import marked_answers
 from harness.analysis.findings import Findings
 from harness.analysis.looks import level_for
 from harness.records.insides import InsideArm
 from harness.records.run_table import StudyRecords
 from harness.report.style import PALE, Mark, marks
-from harness.spec import InvalidInput
 from harness.spec.formats import MINUS, confidence, count, number, percent_interval, points_interval, words
 
 MOST_COLOURED = 6  # of more arms in one panel, one stands out and the others are grey
@@ -96,9 +95,7 @@ class View:
     @cached_property
     def asked(self) -> Size:
         """The training size that the answer is about; the largest where it is about none."""
-        size: Any = None
-        with contextlib.suppress(InvalidInput):  # arms or claims were changed after the study was resolved
-            size = next((getattr(one.claim_of(self.study), "train_size", None) for one in self.study.answer), None)
+        size: Any = next((getattr(claim, "train_size", None) for claim in marked_answers(self.study)[1]), None)
         if size == "smallest" and self.sizes:
             return self.sizes[0]
         return size if size in self.sizes else self.largest

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from simulate import SAID, records, series_study, study, vit_lead, without_frames
 
 from harness.analysis import analyse
-from harness.analysis.answer import WIRING_TEST, answer
+from harness.analysis.answer import WIRING_TEST, answer, marked_answers, reworded
 from harness.analysis.evidence import Evidence, evidence_of
 from harness.analysis.judging import judge
 from harness.records.run_table import load_records
@@ -232,3 +232,15 @@ def test_what_was_kept_before_answers_were_marked_has_that_of_the_shipped_study(
     before = replace(kept, study=replace(kept.study, answer=()))
     marked = replace(kept, study=replace(kept.study, answer=shipped("patch_size", "laptop").answer))
     assert analyse(before).answer == analyse(marked).answer
+
+
+def test_the_answer_of_a_shipped_study_is_worded_as_it_is_today() -> None:
+    """Where it speaks of arms or claims that the kept study has not, it is the one that this was run with."""
+    today = shipped("patch_size", "laptop")
+    own = (Answer(arm="ViT/4", than="ViT/7", says="4 px give {more}"),)
+    before = replace(today, answer=own)
+    assert marked_answers(before)[0] == today.answer != own
+    assert reworded(before).startswith("What answers the question was chosen, or put into other words, after")
+    assert (reworded(today), reworded(replace(today, answer=()))) == ("", "")
+    others = replace(before, arms=tuple(replace(arm, name=f"{arm.name}'") for arm in today.arms if arm.against is None))
+    assert marked_answers(replace(others, claims=(), answer=()))[0] == ()
