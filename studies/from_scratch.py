@@ -96,7 +96,8 @@ STUDY = Study(
     group="training",
     answer=(
         Answer(
-            claim=MUON_HELPS,
+            arm=BEST,
+            than=NEXT_TO_BEST,
             holds="Partly its optimiser",
             fails="Not its optimiser",
             says="as the last remedy Muon gives it {more}",
