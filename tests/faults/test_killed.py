@@ -211,7 +211,7 @@ def test_a_search_killed_outright_goes_on_as_if_undisturbed(fresh: Fresh, repeat
     assert not (killed.place / "trials.csv").exists()
     killed.finish(*options)
     assert differences(whole.kept(), killed.kept()) == []
-    assert len(pd.read_csv(whole.place / "trials.csv")) == 2 * (1 + repeats * (8 // repeats))
+    assert len(pd.read_csv(whole.place / "trials.csv")) == 2 * repeats * (8 // repeats + 1)
 
 
 STARTED = """from harness.spec import *
