@@ -174,9 +174,18 @@ def _judge_gap_shrinks(claim: GapShrinks, evidence: Evidence) -> Judgement:
     lead = f"The lead of {claim.leader} over {claim.follower}{at_size(axis.train_size)}"
     told = f"{lead} changes by {described(claim.metric, fall)} {axis.per}"
     found = judged_by_region(fall, (-math.inf, 0), told, ("it shrinks", "it grows", "the interval includes 0"))
-    if claim.metric == METRIC and (other := disagreement(evidence, axis, fall.sign)):
-        return replace(found, reason=f"{found.reason.removesuffix('.')}; but {other}.")
-    return found
+    more = [f"but {other}"] if claim.metric == METRIC and (other := disagreement(evidence, axis, fall.sign)) else []
+    if turned := _where_follower_leads(axis, claim.metric, evidence):
+        where = axis.told(turned[0]) if len(turned) == 1 else f"{counted(len(turned), axis.noun)} of {len(axis.points)}"
+        more.append(f"at {where} {claim.follower} leads")
+    return replace(found, reason="; ".join([found.reason.removesuffix("."), *more]) + ".") if more else found
+
+
+def _where_follower_leads(axis: Axis, metric: str, evidence: Evidence) -> list[float]:
+    """The points of an axis at which the lead is one of the follower, by its interval: there it has turned."""
+    sign = 1 if METRICS[metric] == "up" else -1
+    leads = (evidence.contrast({arm: 1.0, other: -1.0}, metric) for arm, other in axis.pairs)
+    return [point for point, lead in zip(axis.points, leads, strict=True) if sign * lead.sign < 0]
 
 
 def _judge_crosses(claim: Crosses, evidence: Evidence) -> Judgement:

@@ -153,6 +153,14 @@ def test_verdict(claim: Claim, accuracy, sizes: tuple[int, ...], expected: str) 
     assert reason.count(". ") == 0
 
 
+def test_a_lead_that_has_turned_is_told_of() -> None:
+    """That it shrinks does not say that beyond zero it is the other's."""
+    reasons = [verdict(shrinks, lead(*of), sizes=SIZES)[1] for of in ((0.05, -0.01), (0.04, -0.05), (0.02, -0.05))]
+    assert "leads" not in reasons[0]
+    assert re.search(r"it shrinks.*; at \d[\d,]* training images ViT/7 leads\.", reasons[1])
+    assert re.search(r"it shrinks.*; at \d sizes of \d ViT/7 leads\.", reasons[2])
+
+
 def test_a_reason_has_the_numbers_that_decide() -> None:
     kept = records(study(THREE, claims=(better,)), flat(vit7=0.92))
     row = verdicts(kept).iloc[0]
