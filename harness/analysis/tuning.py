@@ -190,6 +190,19 @@ def _searched_on(evidence: Evidence) -> Iterator[str]:
         yield f"Searches whose best value lay on an edge of its range went on beyond it, by the same rule: {arms}."
 
 
+def _within_searches(evidence: Evidence, cell: Cell, ranges: Space) -> list[tuple[float, dict[str, Any]]]:
+    """Scores and values of a cell's trials; of several searches each score less the mean of its search's.
+
+    Searches have splits of their own, which differ by more than settings do.
+    """
+    found = []
+    for of_cell, _, trials in _searches(evidence):
+        scored = [trial for trial in trials if of_cell == cell and not math.isnan(_score(trial))]
+        mean = sum(map(_score, scored)) / max(1, len(scored))
+        found += [(_score(trial) - mean, _values(ranges, trial)) for trial in scored]
+    return found
+
+
 def _edges(evidence: Evidence) -> Iterator[str]:
     """Values on an edge of their range, where the recipe or model takes values beyond it."""
     found: dict[tuple[Cell, str, str], list[tuple[int | None, str]]] = {}
@@ -245,7 +258,7 @@ def _outermost(evidence: Evidence) -> Iterator[str]:
     found: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell, trials in evidence.searches.items():
         ranges, best = _chosen(evidence, cell, trials)
-        scored = [(_score(trial), _values(ranges, trial)) for trial in trials if not math.isnan(_score(trial))]
+        scored = _within_searches(evidence, cell, ranges)
         for name in best.keys() - set(at_edge(ranges, best)):
             known = [(score, float(of[name])) for score, of in scored if isinstance(of.get(name), int | float)]
             tried = [value for _, value in known]
