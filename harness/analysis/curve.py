@@ -6,7 +6,7 @@ Fieller's does (J. R. Stat. Soc. B 16, 1954, p. 175). Nothing is drawn at random
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,6 +15,7 @@ from scipy import interpolate, optimize
 
 from harness.analysis.estimate import Floats, MeanEstimate
 
+_PIECES = 16  # straight ones from each point to the next, as which a curve is drawn
 _STEP = 1e-6  # of the heights' range, by which each is moved to see how the curve depends on it
 
 
@@ -57,6 +58,24 @@ class Curve:
     def zeros(self) -> list[float]:
         """The positions within the range at which the curve is zero, ascending."""
         return [float(root) for root in self._line.roots(extrapolate=False) if math.isfinite(root)]
+
+
+def traced(points: Sequence[float], heights: Sequence[float], *, log: bool) -> tuple[list[float], list[float]]:
+    """The curve from which crossings are read, in short straight pieces; two points are joined by one.
+
+    `points`: ascending, interpolated in their logarithms where `log`.
+    """
+    if len(points) < 3:
+        return list(points), list(heights)
+    positions = np.log(points) if log else np.array(points, dtype=np.float64)
+    curve = Curve(positions, np.array(heights, dtype=np.float64))
+    knots = np.arange(len(points))
+    between = np.interp(np.linspace(0, knots[-1], knots[-1] * _PIECES + 1), knots, positions)
+    xs = (np.exp(between) if log else between).tolist()
+    ys = [curve.at(float(position)) for position in between]
+    for place, (point, height) in enumerate(zip(points, heights, strict=True)):
+        xs[place * _PIECES], ys[place * _PIECES] = float(point), float(height)
+    return xs, ys
 
 
 def half_width(found: MeanEstimate) -> float:

@@ -14,7 +14,7 @@ from harness.analysis.curve import Curve
 from harness.analysis.evidence import Evidence
 from harness.analysis.scales import ratio_of_errors
 from harness.spec import DataSpec, Estimate, ResNetSpec, ViTSpec
-from harness.spec.formats import count
+from harness.spec.formats import count, plain
 
 AS_THEY_ARE = "as they are"
 
@@ -29,6 +29,7 @@ class Lead:
     accuracy: Estimate  # that of the ResNet less that of the vision transformer, a fraction
     ratio: Estimate  # error of the vision transformer over that of the ResNet
     n: int  # seeds that it rests on; 0 where no seed was repeated
+    updates: int | None = None  # of each training; None where they differ between the two, or are not known
     limited: tuple[str, ...] = ()  # of `ResNet` and `ViT` those that their updates limit there, not their data
 
 
@@ -46,14 +47,15 @@ class Line:
     def finding(self, *, brief: bool = False) -> str:
         """Who overtakes, and where; where no one does, who leads at the two ends, and by how much.
 
-        `the ResNet leads by 39 points with 1,000 images and by 0.6 with 1,024,000`; `brief`, after a line of the same
-        sizes, without these: `the ViT leads by 8.1 and by 5.5`.
+        `the ResNet leads by 39 points with 1,000 images and by 0.6 with 1,024,000 (8 times the updates)`; `brief`,
+        after a line of the same sizes, without these: `the ViT leads by 8.1 and by 5.5`.
         """
         if self.change:
             return self.change
         first, last = self.leads[0], self.leads[-1]
         (one, by), (other, at_last) = map(_led, (first, last))
-        at, then = ("", "") if brief else (f" with {count(first.images)} images", f" with {count(last.images)}")
+        at = "" if brief else f" with {count(first.images)} images"
+        then = "" if brief else f" with {count(last.images)}{self._updates_at_last}"
         points = "" if brief else " points"
         if one == other == "":
             return f"neither leads significantly{at or ' at first'}{' or' + then if then else ' or at last'}"
@@ -61,12 +63,21 @@ class Line:
             return f"the {one} leads by {by}{points}{at} and by {at_last}{then}"
         start = f"the {one} leads by {by}{points}" if one else "neither leads significantly"
         end = f"the {other} by {at_last}{'' if one else points}" if other else "neither significantly"
-        return f"{start}{at or ' at first'}, {end}{then or ' at last'}"
+        return f"{start}, then {end}" if brief else f"{start}{at}, {end}{then}"
 
     @property
-    def ends(self) -> tuple[float, float]:
-        """The least and the most images."""
-        return self.leads[0].images, self.leads[-1].images
+    def ends(self) -> tuple[float, float, float]:
+        """The least and the most images, and how many times the updates of the first were made with the last."""
+        first, last = self.leads[0], self.leads[-1]
+        times = last.updates / first.updates if first.updates and last.updates else 1.0
+        return first.images, last.images, times
+
+    @property
+    def _updates_at_last(self) -> str:
+        """` (8 times the updates)`, where the last size was trained with other numbers of them than the first."""
+        *_, times = self.ends
+        told = f"{times:.0f}" if times >= 9.95 else plain(times, 2)
+        return "" if times == 1 else f" ({told} times the updates)"
 
 
 def condition_of(data: DataSpec) -> str:
@@ -100,7 +111,11 @@ def _line(evidence: Evidence, condition: str, resnet: str, vit: str) -> Line:
         if lead.n:
             arms = {"ResNet": resnet, "ViT": vit}
             limited = tuple(who for who, arm in arms.items() if evidence.limit((arm, size)).limited_by_updates)
-            leads.append(Lead(images=images, accuracy=lead, ratio=ratio, n=lead.n, limited=limited))
+            updates = {
+                evidence.study.recipe_of(evidence.study.arm(arm)).resolved_updates(size) for arm in arms.values()
+            }
+            same = updates.pop() if len(updates) == 1 else None
+            leads.append(Lead(images=images, accuracy=lead, ratio=ratio, n=lead.n, limited=limited, updates=same))
     return Line(
         condition=condition,
         resnet=resnet,
@@ -140,14 +155,19 @@ def about(images: float, digits: int = 2) -> str:
     return count(float(f"{images:.{digits}g}"))
 
 
-def told(lines: Sequence[Line]) -> str:
-    """The finding of a set of lines: `on images as they are the ResNet leads ...; with patches moved the ViT ...`."""
-    clauses, sizes = list[str](), None
+def findings(lines: Sequence[Line]) -> tuple[str, ...]:
+    """The finding of each line, brief after one of the same sizes."""
+    found, ends = list[str](), None
     for line in lines:
-        what = f"{'on images' if line.condition == AS_THEY_ARE else 'with'} {line.condition}"
-        clauses.append(f"{what} {line.finding(brief=line.ends == sizes)}")
-        sizes = sizes if line.change else line.ends
-    return "; ".join(clauses)
+        found.append(line.finding(brief=line.ends == ends))
+        ends = ends if line.change else line.ends
+    return tuple(found)
+
+
+def clauses(lines: Sequence[Line]) -> tuple[str, ...]:
+    """The same in a sentence: `on images as they are the ResNet leads ...`, `with patches moved the ViT leads ...`."""
+    told = zip((line.condition for line in lines), findings(lines), strict=True)
+    return tuple(f"{'on images' if what == AS_THEY_ARE else 'with'} {what} {finding}" for what, finding in told)
 
 
 def published_line(table: str) -> Line:

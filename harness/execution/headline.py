@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.analysis.evidence import Evidence, evidence_of
-from harness.analysis.leads import Line, lines_of, published_line, told
+from harness.analysis.leads import Line, findings, lines_of, published_line
 from harness.analysis.wording import listed
 from harness.execution.process import Call, CallEndedError, CallFailedError
 from harness.records import files, manifest
@@ -36,11 +36,6 @@ class _Shown:
     lines: tuple[Line, ...]
 
     @property
-    def heading(self) -> str:
-        study = self.evidence.study
-        return f"{words(study.name).capitalize()} ({study.scale}), {words(study.data.source)}"
-
-    @property
     def data(self) -> dict[str, DataSpec]:
         """The images of each condition, at the smallest training size."""
         study = self.evidence.study
@@ -67,7 +62,7 @@ def write_headline(results: Path, scale: str | None = None) -> tuple[Headline, l
         said.append(f"Run it: {command_line(results, 'run', BESIDE, '--scale', first.evidence.study.scale)}")
     wanted = [data for each in shown for data in each.data.values()]
     samples, reasons = _samples(results, wanted)
-    if without := dict.fromkeys(data.source for data in wanted if _key(data) not in samples):
+    if without := dict.fromkeys(data.title for data in wanted if _key(data) not in samples):
         notes.append(f"Without sample images of {listed(without)}.")
     picture = draw([*_panels(shown, samples), _published()], " ".join([_note(shown), *notes]))
     paths = [results / f"headline.{ending}" for ending in ("svg", "png", "csv")]
@@ -91,11 +86,11 @@ def _shown(results: Path, name: str, scale: str | None) -> _Shown | None:
 
 
 def _panels(shown: Sequence[_Shown], samples: dict[str, Sample]) -> list[Panel]:
-    """The first panel's finding is the picture's title; that of the first line of another stands in its heading."""
     return [
         Panel(
             name=f"{each.evidence.study.name}/{each.evidence.study.scale}",
-            heading=each.heading + (f": {told(each.lines[:1])}" if each is not shown[0] else ""),
+            data=each.evidence.study.data.title,
+            findings=tuple(f"{x.condition}: {told}" for x, told in zip(each.lines, findings(each.lines), strict=True)),
             x="training images",
             lines=each.lines,
             samples={name: samples[key] for name, data in each.data.items() if (key := _key(data)) in samples},
@@ -115,21 +110,24 @@ def _published() -> Panel:
     line = published_line(table.read_text())
     return Panel(
         name="published",
-        heading=f"Published, one run per model, no seed interval: {line.resnet} and {line.vit} {line.finding()}",
+        data="ImageNet, published, one run per model",
+        findings=(f"{line.resnet} and {line.vit} {line.finding()}",),
         x="images seen",
         lines=(line,),
     )
 
 
 def _note(shown: Sequence[_Shown]) -> str:
-    studies = {words(each.evidence.study.name): confidence(each.evidence.level) for each in shown}
-    differ = len(set(studies.values())) > 1
-    levels = listed(dict.fromkeys(f"{level} ({name})" if differ else level for name, level in studies.items()))
+    studies = (
+        f"study {words(study.name)} at scale {study.scale}, bars: {confidence(each.evidence.level)} intervals"
+        for each in shown
+        for study in [each.evidence.study]
+    )
     return (
         "Above: accuracy of the ResNet less that of the vision transformer (ViT), over paired seeds. Below: the ViT's "
-        f"error over the ResNet's. Bars: {levels} intervals. Strokes across the line of no lead: crossings, with bars "
-        "over their intervals. "
-        "Published: ImageNet, 5-shot, from the data of arXiv 2209.06640."
+        "error over the ResNet's. Scales differ between panels. Strokes across the line of no lead: crossings, with "
+        f"bars over their intervals. From the left: {'; '.join(studies)}; published: ImageNet, 5-shot, without seeds "
+        "to give an interval, from the data of arXiv 2209.06640."
     )
 
 

@@ -114,7 +114,7 @@ def facts_of(view: View) -> tuple[str, ...]:
     if len(models) > _MOST_MODELS:
         known = sorted(row["params"] for row in rows)
         made = f"{len(sizes_of)} arms, {magnitude(known[0])} to {magnitude(known[-1])}"
-    told = [f"{data.source}, {images} training images", f"{made} parameters" if models else ""]
+    told = [f"{data.title}, {images} training images", f"{made} parameters" if models else ""]
     return tuple(filter(None, [*told, f"n = {counted(len(study.seeds), 'seed')}"]))
 
 

@@ -7,8 +7,9 @@ import contextlib
 import html
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 
+from harness.analysis.curve import traced
 from harness.analysis.findings import columns, frame
-from harness.analysis.leads import Lead, Line, told
+from harness.analysis.leads import Lead, Line, clauses
 from harness.records import csv_text
 from harness.records.files import RecordsError, read_bytes
 from harness.records.samples import Sample
@@ -42,6 +44,9 @@ PICTURE = "headline.svg"  # in a folder of results
 
 _SAID = re.compile(r"<title>([^<]*)</title><desc>([^<]*)</desc>")
 
+_MOST_WORDS = 25  # of the title
+_MOST_LINES = 3  # of a panel's heading
+_WIDER = 1.07  # how much wider `wrap` takes a text of LABEL_SIZE to be than it is drawn
 _WIDTH = 10.0  # of the figure, inches
 _ROWS = (2.6, 2.0)  # heights of leads and of ratios, inches
 _SAMPLE, _PITCH = 0.72, 1.08  # side of a sample image, and from one to the next: room for its name; inches
@@ -55,7 +60,8 @@ class Panel:
     """Lines over one axis of images."""
 
     name: str  # in the CSV: the study and its scale
-    heading: str
+    data: str  # the images, as people call them
+    findings: tuple[str, ...]  # of its lines, for its heading
     x: str  # what the axis counts
     lines: tuple[Line, ...]
     samples: Mapping[str, Sample] = field(default_factory=dict)  # by condition; of those that are at hand
@@ -63,9 +69,9 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
-    """The picture with its files; `title` is the finding of its first panel."""
+    """The picture with its files."""
 
-    title: str
+    title: str  # of the findings of its first panel as many as _MOST_WORDS hold, and at least one
     text: str  # what it shows, with numbers, for those who do not see it
     svg: bytes
     png: bytes
@@ -74,10 +80,12 @@ class Headline:
 
 def draw(panels: Sequence[Panel], note: str) -> Headline:
     """The picture of at least one panel, each of at least one line. Equal panels and note give equal bytes."""
-    finding, text = told(panels[0].lines), "; ".join(_in_words(panel) for panel in panels) + "."
-    title = finding[:1].upper() + finding[1:]
+    text = "; ".join(_in_words(panel) for panel in panels) + "."
+    of_title = _of_title(clauses(panels[0].lines))
+    title = _begun("; ".join(of_title))
+    told = [panel.findings[len(of_title) if panel is panels[0] else 0 :] for panel in panels]
     with theme():
-        figure = _draw(panels, title, note)
+        figure = _draw(panels, told, title, note)
         vectors = svg(figure)
         head, _, rest = vectors.partition(b"<svg")
         tag, _, body = rest.partition(b">")
@@ -97,43 +105,69 @@ def kept_text(results: Path) -> tuple[str, str] | None:
     return None
 
 
-def _draw(panels: Sequence[Panel], title: str, note: str) -> Figure:
-    """A column per panel: its heading, its sample images, and below them its lines on both scales."""
+def _of_title(told: Sequence[str]) -> Sequence[str]:
+    """Those of the first panel's findings that the title tells."""
+    most = 1
+    while most < len(told) and len(" ".join(told[: most + 1]).split()) <= _MOST_WORDS:
+        most += 1
+    return told[:most]
+
+
+def _begun(text: str) -> str:
+    """The text as a sentence begins."""
+    return text[:1].upper() + text[1:]
+
+
+def _heading(data: str, findings: Sequence[str], width: float) -> str:
+    """What a panel shows: its images, and as many of the findings as stand in _MOST_LINES of a width in inches."""
+    lines = [""]
+    for most in range(len(findings), -1, -1):
+        told = ". ".join(_begun(part) for part in (data, "; ".join(findings[:most])) if part)
+        lines = wrap(told, _WIDER * width, LABEL_SIZE).split("\n")
+        if len(lines) <= _MOST_LINES or most <= 1:
+            break
+    return "\n".join(lines[:_MOST_LINES]) + " …" * (len(lines) > _MOST_LINES)
+
+
+def _draw(panels: Sequence[Panel], told: Sequence[Sequence[str]], title: str, note: str) -> Figure:
+    """A column per panel: its heading, its sample images, and below them its lines on both scales.
+
+    `told`: findings for the panels' headings.
+    """
     conditions = dict.fromkeys(line.condition for panel in panels for line in panel.lines)
     looks = {condition: distinct_mark(place) for place, condition in enumerate(conditions)}
     figure = Figure(figsize=(_WIDTH, sum(_ROWS)))
-    at = _write_head(figure, title, note, _key(panels, looks))
+    at = _write_head(figure, title, _key(panels, looks))
     widths = [1.35 if panel is panels[0] else 1.0 for panel in panels]
-    room = [_WIDTH * width / sum(widths) - 0.75 for width in widths]
-    headings = [wrap(panel.heading, width, 9.5) for panel, width in zip(panels, room, strict=True)]
-    below = at + max(map(_height, headings))
+    room = [_WIDTH * width / sum(widths) - (0.55 if place else 0.7) for place, width in enumerate(widths)]
+    headings = [_heading(panel.data, of, width) for panel, of, width in zip(panels, told, room, strict=True)]
+    below = at + max(_height(heading, LABEL_SIZE) for heading in headings)
     has_samples = any(panel.samples for panel in panels)
     head = below + (_SAMPLE + 0.25) * has_samples
-    figure.set_figheight(head + sum(_ROWS))
+    note = wrap(note, _WIDER * (_WIDTH - 2 * PAD), LABEL_SIZE)
+    foot = _height(note, LABEL_SIZE) + 0.05
+    figure.set_figheight(head + sum(_ROWS) + foot)
     grid = figure.subplots(2, len(panels), sharex="col", squeeze=False, width_ratios=widths, height_ratios=_ROWS)
     for column, panel in enumerate(panels):
         leads, ratios = grid[:, column]
-        ratios.sharey(grid[1, 0]) if column else None
         _draw_panel(leads, ratios, panel, looks)
     grid[0, 0].set_ylabel("lead of the ResNet (points)")
     grid[1, 0].set_ylabel("ratio of errors\n(ViT / ResNet)")
-    low, high = grid[1, 0].get_ylim()
-    for ratios in grid[1]:
-        ratios.yaxis.set_major_locator(LogLocator(subs=_FINE_STEPS if high < 2.5 * low else _STEPS))
-    lay_out(figure, head)
+    lay_out(figure, head, foot)
+    _write(figure, PAD, figure.get_figheight() - foot, note, LABEL_SIZE, MUTED)
     for leads, panel, heading in zip(grid[0], panels, headings, strict=True):
         left = leads.get_position().x0 * _WIDTH
         over = below if panel.samples else head - 0.1
-        _write(figure, left, over - _height(heading), heading, 9.5, INK)
+        _write(figure, left, over - _height(heading, LABEL_SIZE), heading, LABEL_SIZE, INK)
         pitch = min(_PITCH, leads.get_position().width * _WIDTH / max(1, len(panel.samples)))
         for place, (condition, sample) in enumerate(panel.samples.items()):
             _draw_sample(figure, left + place * pitch, below, condition, sample, looks[condition])
     return figure
 
 
-def _height(heading: str) -> float:
-    """Inches that a panel's heading takes, with a gap below it."""
-    return (heading.count("\n") + 1) * 9.5 * 1.2 / 72 + 0.08
+def _height(text: str, size: float) -> float:
+    """Inches that a text takes, with a gap below it."""
+    return (text.count("\n") + 1) * size * 1.2 / 72 + 0.08
 
 
 def _key(panels: Sequence[Panel], looks: Mapping[str, Mark]) -> dict[str, Line2D]:
@@ -165,11 +199,10 @@ def _write(figure: Figure, x: float, y: float, text: str, size: float, colour: s
     return float(figure.text(x, -y, text, **place).get_window_extent().height / figure.dpi)
 
 
-def _write_head(figure: Figure, title: str, note: str, key: Mapping[str, Line2D]) -> float:
-    """Title, note and key, placed from the figure's upper left corner; returns their height, inches."""
+def _write_head(figure: Figure, title: str, key: Mapping[str, Line2D]) -> float:
+    """Title and key, placed from the figure's upper left corner; returns their height, inches."""
     at = PAD / 2
-    for text, size, colour in ((title, 12.5, INK), (note, LABEL_SIZE, MUTED)):
-        at += _write(figure, PAD, at, wrap(text, _WIDTH - 2 * PAD, size), size, colour) + 0.08
+    at += _write(figure, PAD, at, wrap(title, _WIDTH - 2 * PAD, 12.5), 12.5, INK) + 0.08
     legend = figure.legend(
         list(key.values()),
         list(key),
@@ -203,9 +236,9 @@ def _draw_panel(leads: Axes, ratios: Axes, panel: Panel, looks: Mapping[str, Mar
     for axes, even in ((leads, 0.0), (ratios, 1.0)):
         axes.axhline(even, color=INK, linewidth=1)
         for line, aside in zip(panel.lines, asides(len(panel.lines)), strict=True):
-            xs = [places.at(lead.images, aside) for lead in line.leads]
-            _draw_line(axes, line, xs, looks[line.condition], points=axes is leads)
-            _mark_crossing(axes, line, even, looks[line.condition].colour)
+            at = partial(places.at, aside=aside)
+            _draw_line(axes, line, at, looks[line.condition], points=axes is leads)
+            _mark_crossing(axes, line, at, even, looks[line.condition].colour)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
         axes.xaxis.set_minor_locator(NullLocator())
@@ -213,34 +246,58 @@ def _draw_panel(leads: Axes, ratios: Axes, panel: Panel, looks: Mapping[str, Mar
     leads.tick_params(labelbottom=False)
     leads.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     ratios.set_yscale("log")
+    low, high = ratios.get_ylim()
+    ratios.yaxis.set_major_locator(LogLocator(subs=_FINE_STEPS if high < 2.5 * low else _STEPS))
     ratios.yaxis.set_minor_locator(NullLocator())
     ratios.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     ratios.set_xlabel(panel.x)
 
 
-def _draw_line(axes: Axes, line: Line, xs: Sequence[float], look: Mark, *, points: bool) -> None:
+def _draw_line(axes: Axes, line: Line, at: Callable[[float], float], look: Mark, *, points: bool) -> None:
     """The lead at each size with its interval; published curves, which have none, as a line alone.
 
-    `xs`: where its leads stand, so much aside that the intervals of several lines do not cover each other.
+    `at`: where a number of images stands, so much aside that the intervals of several lines do not cover each other.
     """
     scale = 100.0 if points else 1.0
     of = [lead.accuracy if points else lead.ratio for lead in line.leads]
-    axes.plot(xs, [scale * each.value for each in of], linewidth=1.2, **look.line)
-    for x, each, lead in zip(xs, of, line.leads, strict=True) if any(lead.n for lead in line.leads) else ():
+    images, heights = _curve(line, points=points)
+    axes.plot(list(map(at, images)), [scale * height for height in heights], linewidth=1.2, **look.line)
+    for each, lead in zip(of, line.leads, strict=True) if any(lead.n for lead in line.leads) else ():
+        x = at(lead.images)
         axes.plot([x, x], [scale * each.ci_low, scale * each.ci_high], color=look.colour, linewidth=2, zorder=3)
         mark = look.point | {"markersize": 6, "markeredgecolor": "white"} | (_HOLLOW if lead.limited else {})
         axes.plot([x], [scale * each.value], zorder=4, **mark)
 
 
-def _mark_crossing(axes: Axes, line: Line, even: float, colour: str) -> None:
-    """A stroke across the even line, and a bar over the interval; one that two sizes bracket is the bar alone."""
+def _curve(line: Line, *, points: bool) -> tuple[list[float], list[float]]:
+    """Images and leads, or ratios, along the curve from which the crossing is read.
+
+    That is the one of leads. The curve of ratios, over their logarithms, is led through the same crossing, as two
+    models that are level are so on every scale.
+    """
+    if points:
+        return traced(*zip(*((lead.images, lead.accuracy.value) for lead in line.leads), strict=True), log=True)
+    known = [(lead.images, math.log(lead.ratio.value)) for lead in line.leads]
+    if math.isfinite(line.crossing.value):
+        known = sorted([*known, (line.crossing.value, 0.0)])
+    images, logarithms = traced(*zip(*known, strict=True), log=True)
+    return images, list(map(math.exp, logarithms))
+
+
+def _mark_crossing(axes: Axes, line: Line, at: Callable[[float], float], even: float, colour: str) -> None:
+    """A stroke across the even line, and a bar over the interval; one that two sizes bracket is the bar alone.
+
+    `at`: as in `_draw_line`, so that the stroke lies on the line.
+    """
     place = line.crossing
     if math.isfinite(place.ci_low) or math.isfinite(place.ci_high):  # the interval may end beyond what was measured
         low = place.ci_low if math.isfinite(place.ci_low) else line.leads[0].images
         high = place.ci_high if math.isfinite(place.ci_high) else line.leads[-1].images
-        axes.plot([low, high], [even, even], color=colour, linewidth=6, alpha=0.4, solid_capstyle="butt", zorder=2)
+        axes.plot(
+            [at(low), at(high)], [even, even], color=colour, linewidth=6, alpha=0.4, solid_capstyle="butt", zorder=2
+        )
     if math.isfinite(place.value):
-        axes.plot([place.value], [even], color=colour, marker="|", markersize=15, markeredgewidth=2.4, zorder=5)
+        axes.plot([at(place.value)], [even], color=colour, marker="|", markersize=15, markeredgewidth=2.4, zorder=5)
 
 
 def _short(images: float) -> str:
@@ -253,7 +310,7 @@ def _short(images: float) -> str:
 
 def _in_words(panel: Panel) -> str:
     """The ends of each line, and what becomes of the lead."""
-    return f"{panel.heading}: " + ", ".join(
+    return f"{_begun(panel.data)}: " + ", ".join(
         f"{line.condition} {' and '.join(_lead_in_words(lead) for lead in (line.leads[0], line.leads[-1]))}, "
         f"{line.finding()}"
         for line in panel.lines

@@ -308,7 +308,7 @@ def few_shots_table(view: View) -> Table:
         for row in rows_of(view.findings.few_shots, known="mean")
     ]
     asked = view.study.few_shot
-    told = "" if asked is None else f" to {asked.data.source}, {asked.shots[-1]} images of each class"
+    told = "" if asked is None else f" to {asked.data.title}, {asked.shots[-1]} images of each class"
     columns = (
         number_column("Few-shot accuracy", "mean", formats.percent_interval, interval=True),
         number_column("Difference, points", "at", formats.points_interval, "lead", interval=True),

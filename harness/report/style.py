@@ -96,12 +96,12 @@ def theme() -> Iterator[None]:
         yield
 
 
-def lay_out(figure: Figure, head: float) -> None:
-    """Place all axes once, below a heading of `head` inches; from then on what is moved moves nothing else.
+def lay_out(figure: Figure, head: float, foot: float = 0.0) -> None:
+    """Place all axes once, between a heading and a foot in inches; from then on what is moved moves nothing else.
 
     The solver's last digits differ from time to time, and the names of clip paths in an SVG follow from them.
     """
-    page = (0, 0, 1, 1 - head / figure.get_figheight())
+    page = (0, foot / figure.get_figheight(), 1, 1 - (head + foot) / figure.get_figheight())
     figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=PAD / 2, h_pad=PAD / 2, rect=page))
     figure.draw_without_rendering()
     figure.set_layout_engine("none")

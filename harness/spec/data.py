@@ -60,6 +60,15 @@ def named_classes(source: str) -> tuple[str, ...]:
     return named_classes(inner)[int(first) : int(last) + 1]
 
 
+TITLES = {
+    "fashion_mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "digits": "scikit-learn's digits",
+    "imagenet": "ImageNet-1k",
+}
+"""What people call a source, by its kind; other sources are called as they are given."""
+
 IMAGENET = SourceFacts(224, 3, 1000, 1_281_167, 50_000, 10_000)
 """ImageNet-1k as ILSVRC2012 has it: lets a study be planned and costed before the folder is there."""
 
@@ -85,6 +94,15 @@ def parse_source(source: str) -> tuple[str, str]:
         told = f":{form}." if form else ". PATCHBENCH_DATA names the folder of files that it looks for."
         raise InvalidInput(f"data.source is {source!r}; it must be of the form {kind}{told}")
     return kind, argument
+
+
+def _title_of(source: str) -> str:
+    """The title of a source of images that are read."""
+    kind, argument = parse_source(source)
+    if kind == "classes":
+        classes, _, whole = argument.partition(":")
+        return f"classes {classes} of {_title_of(whole)}"
+    return TITLES.get(kind, source)
 
 
 Fit = Literal["squash", "crop", "pad"]
@@ -148,6 +166,16 @@ class DataSpec:
         """How images are made; None where they are read."""
         found: dict[str, Made] = {"scattered": self.scattered, "cued": self.cued}
         return found.get(self.kind)
+
+    @property
+    def title(self) -> str:
+        """The images as people call them: `Fashion-MNIST`, `made images: digits among clutter`."""
+        if self.made is None:
+            return _title_of(self.source)
+        objects = self.made.objects if self.made.objects == "digits" else f"objects of {_title_of(self.made.objects)}"
+        if isinstance(self.made, Scattered):
+            return f"made images: {objects} {'among clutter' if self.made.clutter else 'in noise'}"
+        return f"made images: {'glyphs' if objects == 'digits' else objects} with a cue"
 
     @property
     def read_from(self) -> str:

@@ -2,23 +2,25 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from simulate import evidence
 
-from harness.analysis.leads import Line, lines_of, published_line, told
+from harness.analysis.leads import Line, clauses, findings, lines_of, published_line
 from harness.spec import Arm, DataSpec, Recipe, ResNetSpec, ResolvedStudy, ViTSpec
 
 SIZES = (1000, 4000, 16_000, 64_000)
 MOVED = {"patches moved": {"data.moved_share": 1.0, "data.moved_patch": 4}, "pixels moved": {"data.moved_share": 1.0}}
 CHANGES = {"as they are": {}, **MOVED}
+RECIPE = Recipe(updates=10)
 WIDE = (0.2, 0.1, 0.05, 0.02)
 CROSSING = (0.06, -0.02, -0.06, -0.08)
 PUBLISHED = (Path(__file__).resolve().parents[2] / "studies" / "published.csv").read_text()
 
 
-def study(conditions: tuple[str, ...], seeds: int = 5) -> ResolvedStudy:
+def study(conditions: tuple[str, ...], seeds: int = 5, recipe: Recipe = RECIPE) -> ResolvedStudy:
     families = {"ResNet": ResNetSpec(depth=8, width=8), "ViT": ViTSpec(patch_size=4, width=8, depth=1, heads=1)}
     arms = [
         Arm(
@@ -37,7 +39,7 @@ def study(conditions: tuple[str, ...], seeds: int = 5) -> ResolvedStudy:
         source="none",
         factor="moved",
         data=DataSpec(),
-        recipe=Recipe(updates=10),
+        recipe=recipe,
         baseline=arms[0],
         arms=tuple(arms[1:]),
         train_sizes=SIZES,
@@ -45,7 +47,9 @@ def study(conditions: tuple[str, ...], seeds: int = 5) -> ResolvedStudy:
     )
 
 
-def drawn(leads: Mapping[str, tuple[float, ...]], seeds: int = 5, seed_sd: float = 0.004) -> tuple[Line, ...]:
+def drawn(
+    leads: Mapping[str, tuple[float, ...]], seeds: int = 5, seed_sd: float = 0.004, recipe: Recipe = RECIPE
+) -> tuple[Line, ...]:
     """Lines of a study in which the ResNet leads by `leads` at each size, its accuracy .8 everywhere."""
 
     def accuracy(arm: str, size: int | None) -> float:
@@ -53,7 +57,7 @@ def drawn(leads: Mapping[str, tuple[float, ...]], seeds: int = 5, seed_sd: float
         assert size is not None
         return 0.8 - (leads[condition][SIZES.index(size)] if family == "ViT" else 0.0)
 
-    return lines_of(evidence(study(tuple(leads), seeds), accuracy, seed=1, seed_sd=seed_sd))
+    return lines_of(evidence(study(tuple(leads), seeds, recipe), accuracy, seed=1, seed_sd=seed_sd))
 
 
 def test_a_planted_crossing_is_found_and_told_with_its_interval():
@@ -67,10 +71,10 @@ def test_a_planted_crossing_is_found_and_told_with_its_interval():
     place = moved.crossing
     assert 1000 < place.ci_low < place.value < place.ci_high < 4000
     low, value, high = (f"{float(f'{x:.2g}'):,.0f}" for x in (place.ci_low, place.value, place.ci_high))
-    assert told((whole, moved)) == (
+    assert clauses((whole, moved)) == (
         "on images as they are the ResNet leads by 20 points with 1,000 images "
-        f"and by {100 * whole.leads[-1].accuracy.value:.1f} with 64,000; "
-        f"with patches moved the ViT overtakes at about {value} images [{low}, {high}]"
+        f"and by {100 * whole.leads[-1].accuracy.value:.1f} with 64,000",
+        f"with patches moved the ViT overtakes at about {value} images [{low}, {high}]",
     )
 
 
@@ -114,10 +118,29 @@ def test_few_seeds_judge_nothing_but_are_drawn():
 def test_sizes_are_told_once():
     moved = {"patches moved": (-0.2, -0.1, -0.1, -0.12), "pixels moved": (0.0, -0.1, -0.1, -0.2)}
     lines = drawn({"as they are": WIDE, **moved}, seed_sd=0.001)
-    first, second, third = told(lines).split("; ")
+    first, second, third = clauses(lines)
     assert first == "on images as they are the ResNet leads by 20 points with 1,000 images and by 2.0 with 64,000"
     assert second == "with patches moved the ViT leads by 20 and by 12"
-    assert third == "with pixels moved neither leads significantly at first, the ViT by 20 at last"
+    assert third == "with pixels moved neither leads significantly, then the ViT by 20"
+    assert findings(lines)[1:] == ("the ViT leads by 20 and by 12", "neither leads significantly, then the ViT by 20")
+
+
+@pytest.mark.parametrize(
+    ("least_epochs", "told"), [(None, ""), (1.0, " (50 times the updates)"), (0.05, " (2.5 times the updates)")]
+)
+def test_more_updates_at_the_last_size_are_told(least_epochs: float | None, told: str):
+    (line,) = drawn({"as they are": WIDE}, recipe=Recipe(updates=10, batch_size=128, least_epochs=least_epochs))
+    assert line.leads[0].updates == 10
+    assert line.finding().endswith(f"with 64,000{told}")
+    assert "updates" not in line.finding(brief=True)
+
+
+def test_updates_that_differ_between_the_two_are_not_told():
+    whole = study(("as they are",))
+    more = replace(whole.arms[0], changes={"recipe.updates": 20})
+    (line,) = lines_of(evidence(replace(whole, arms=(more,)), lambda arm, _: 0.8 - 0.1 * (arm[0] == "V"), seed=1))
+    assert {lead.updates for lead in line.leads} == {None}
+    assert "updates" not in line.finding()
 
 
 def test_published_curves_cross_at_204_million_images():

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import pandas as pd
 import pytest
 from figure_texts import collisions
@@ -20,6 +21,7 @@ from series_cases import (
     two_series_by_size,
 )
 
+from harness.analysis.curve import Curve
 from harness.report.figures import drawings
 from harness.report.figures.by_level import accuracy_by_level
 from harness.report.figures.canvas import Canvas
@@ -174,6 +176,32 @@ def test_gaps_are_those_of_the_comparisons():
     heights = {round(float(y), 6) for line in axes.lines for y in line.get_ydata()}
     assert {round(100 * value, 6) for value in of_series["difference"]} <= heights
     assert len(points_of(axes, "|")) == 4  # a crossing at each training size but one
+
+
+def test_a_crossing_lies_on_the_line_that_is_drawn():
+    records, findings = two_series_by_size()
+    crossed = findings.crossovers.astype({"crossing": float}).reset_index(drop=True)
+    level_of = {arm.name: arm.level for arm in records.study.series["ViT/4"]}
+    for place, row in crossed[crossed["along"] == records.study.factor].iterrows():
+        of_size = findings.comparisons[findings.comparisons["train_size"] == row["train_size"]]
+        rows = of_size[of_size["arm"].isin(level_of)].dropna(subset="difference")
+        levels = rows["arm"].map(level_of).to_numpy(dtype=float)
+        zeros = Curve(levels, rows["difference"].to_numpy()).zeros()
+        crossed.loc[place, "crossing"] = zeros[0] if len(zeros) == 1 else np.nan
+    axes = drawn_by(gap_by_level, records, replace(findings, crossovers=crossed)).axes[0]
+    curves = {line.get_color(): line for line in axes.lines if str(line.get_label()).startswith("curve\t")}
+    strokes = [line for line in axes.lines if line.get_marker() == "|"]
+    assert strokes
+    for stroke in strokes:
+        curve = curves[stroke.get_color()]
+        assert np.interp(stroke.get_xdata()[0], *curve.get_data()) == pytest.approx(0, abs=0.05)
+
+
+def test_a_line_of_two_points_is_straight():
+    drawing = drawings_of("two_series_by_size")["lead_by_size"]
+    places = Places((1.0, 10.0), geometric=True)
+    assert places.curve((1.0, 10.0), (0.0, 1.0), 0.0, log=True) is None
+    assert set(drawing.data["part"]) >= {"curve", "difference"}
 
 
 def test_gap_to_a_baseline_outside_the_series_has_a_line_each():

@@ -40,3 +40,11 @@ def test_results_name_no_folder_of_the_machine_that_made_them(tracked: list[Path
     commands = [json.loads((repository / path).read_text())["provenance"]["command"] for path in studies]
     assert studies
     assert [command for command in commands if "--results" in command or "/" in command] == []
+
+
+@pytest.mark.parametrize("place", ["comparisons/a-b/report.html", "mlartifacts/1/x", "patch_size/laptop/work/run.json"])
+def test_by_products_of_commands_are_ignored(repository: Path, place: str) -> None:
+    if not (repository / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("not a git checkout")
+    asked = ["git", "check-ignore", "--no-index", "--quiet", f"results/{place}"]
+    assert subprocess.run(asked, cwd=repository, check=False).returncode == 0

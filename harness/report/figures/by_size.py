@@ -9,7 +9,7 @@ from harness.analysis.learning import law_error, law_formula
 from harness.report.figures.canvas import Canvas, Drawing, from_to
 from harness.report.figures.marks_on_axes import Places, draw_line, draw_seeds, interval_note
 from harness.report.view import Row, View, accuracy, interval_of, rows_of
-from harness.spec.formats import count, counted, number, words
+from harness.spec.formats import count, counted, number
 
 
 def accuracy_by_size(view: View) -> Drawing | None:
@@ -40,7 +40,7 @@ def few_shot_by_size(view: View) -> Drawing | None:
     shots = counted(asked.shots[-1], "image")
     canvas = Canvas(
         "Few-shot accuracy by training images",
-        f"Left: on {words(asked.data.source)}, from {shots} of each class, features frozen. Right: on the task trained "
+        f"Left: on {asked.data.title}, from {shots} of each class, features frozen. Right: on the task trained "
         f"on. {interval_note(view.level, f'{view.varied}, at the left for fixed test images')}",
         finding=view.finding,
         height=3.0,

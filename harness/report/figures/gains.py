@@ -44,7 +44,9 @@ def lead_by_size(view: View) -> Drawing | None:
         axes.axhline(0, color=INK, linewidth=1)
         for (name, (mark, rows)), aside in zip(lines.items(), asides(len(lines)), strict=True):
             xs = [places.at(row["train_size"], aside) for row in rows]
-            draw_line(axes, xs, rows, mark, of="difference")
+            heights = [100 * row["difference"] for row in rows]
+            curve = places.curve([row["train_size"] for row in rows], heights, aside, log=True)
+            draw_line(axes, xs, rows, mark, of="difference", curve=curve)
             if len(lines) > MOST_COLOURED and not view.study.series:
                 end, shown = (xs[-1], 100 * rows[-1]["difference"]), rows[-1]["arm"] == view.highlighted
                 canvas.labels.append(Label(axes, name, *end, stands_out=shown, end=True))

@@ -1,7 +1,9 @@
 """Differences between series over the factor's levels, and as a map of levels and training sizes."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -89,9 +91,11 @@ def gap_by_level(view: View) -> Drawing | None:
     for axes, lines in zip(canvas.panels, panels.values(), strict=True):
         axes.axhline(0, color=INK, linewidth=1)
         for (gap, mark), aside in zip(lines, asides(len(lines)), strict=True):
-            draw_line(axes, [places.at(row["level"], aside) for row in gap.rows], gap.rows, mark, of="difference")
+            points, heights = [row["level"] for row in gap.rows], [100 * row["difference"] for row in gap.rows]
+            curve = places.curve(points, heights, aside, log=is_geometric(points))
+            draw_line(axes, [places.at(x, aside) for x in points], gap.rows, mark, of="difference", curve=curve)
             for row in gap.crossings:
-                _draw_crossing(axes, row, mark)
+                _draw_crossing(axes, row, mark, partial(places.at, aside=aside))
             if not sizes:
                 canvas.key[gap.name] = mark
         places.set_on(axes)
@@ -106,12 +110,17 @@ def _told(gap: Gap) -> str:
     return from_to(gap.name, [f"{difference(row)} at {plain(row['level'])}" for row in gap.rows])
 
 
-def _draw_crossing(axes: Axes, row: Row, mark: Mark) -> None:
-    """The interval as a bar on the zero line, the crossing as a stroke across it where it is one point."""
+def _draw_crossing(axes: Axes, row: Row, mark: Mark, at: Callable[[float], float]) -> None:
+    """The interval as a bar on the zero line, the crossing as a stroke across it where it is one point.
+
+    `at`: where a level of its line stands.
+    """
     if interval := interval_of(row):
-        axes.plot(interval, [0, 0], color=mark.colour, linewidth=6, alpha=0.4, solid_capstyle="butt", zorder=2)
+        axes.plot(
+            list(map(at, interval)), [0, 0], color=mark.colour, linewidth=6, alpha=0.4, solid_capstyle="butt", zorder=2
+        )
     if (place := number(row["crossing"])) is not None:
-        axes.plot([place], [0], color=mark.colour, marker="|", markersize=14, markeredgewidth=1.6, zorder=3)
+        axes.plot([at(place)], [0], color=mark.colour, marker="|", markersize=14, markeredgewidth=1.6, zorder=3)
 
 
 def difference_map(view: View) -> Drawing | None:

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from harness.analysis.curve import traced
 from harness.report.style import MUTED, Mark
 from harness.report.view import Row, interval_of
 from harness.spec.formats import number, plain
@@ -44,7 +45,7 @@ def drawn_data(figure: Figure) -> pd.DataFrame:
 
 def draw_mean(axes: Axes, place: float, row: Row, mark: Mark, *, of: str = "mean", along: str = "y") -> None:
     """A marker at a row's value in percent or points, and a bar over its interval, along "x" or "y", if any."""
-    named = f"{row['arm']} - {row['baseline']}" if of == "difference" else str(row["arm"])
+    named = _named(row, of)
     if interval := interval_of(row):
         ends, label = _turned([place, place], [100 * end for end in interval], along), PART.format("interval", named)
         axes.plot(*ends, color=mark.colour, linewidth=1.3, solid_capstyle="butt", zorder=3, label=label)
@@ -52,11 +53,19 @@ def draw_mean(axes: Axes, place: float, row: Row, mark: Mark, *, of: str = "mean
     axes.plot(*at, markersize=5, markeredgecolor="white", markeredgewidth=0.7, zorder=4, label=label, **mark.point)
 
 
+def _named(row: Row, of: str) -> str:
+    """The arm of a row, or its pair of arms."""
+    return f"{row['arm']} - {row['baseline']}" if of == "difference" else str(row["arm"])
+
+
 def draw_line(
     axes: Axes, xs: Sequence[float], rows: Sequence[Row], mark: Mark, *, of: str = "mean", curve: Any = None
 ) -> None:
-    """A line through the rows' values, or a curve in its place (its xs and ys), and each value with its interval."""
-    label = PART.format("law", rows[0]["arm"]) if curve else None
+    """A line through the rows' values, or a curve in its place (its xs and ys), and each value with its interval.
+
+    The curve of means is a fitted law, that of differences the one from which a crossing is read.
+    """
+    label = PART.format("law" if of == "mean" else "curve", _named(rows[0], of)) if curve else None
     axes.plot(*(curve or (xs, [100 * row[of] for row in rows])), linewidth=1.2, label=label, **mark.line)
     for x, row in zip(xs, rows, strict=True):
         draw_mean(axes, x, row, mark, of=of)
@@ -107,6 +116,13 @@ class Places:
         """The place of a level, moved aside by a share of the axis' length."""
         low, high = self.levels[0], self.levels[-1]
         return float(level * (high / low) ** aside) if self.geometric else level + aside * ((high - low) or 1.0)
+
+    def curve(self, points: Sequence[float], heights: Sequence[float], aside: float, *, log: bool) -> Any:
+        """The curve through three points or more, moved aside as they are, for `draw_line`; None through fewer."""
+        if len(points) < 3:
+            return None
+        xs, ys = traced(points, heights, log=log)
+        return [self.at(x, aside) for x in xs], ys
 
     def of_arm(self, name: str) -> float:
         """The place of an arm without a level."""
