@@ -28,7 +28,7 @@ from harness.records.looks import require_ledger
 from harness.records.provenance import code_fingerprint
 from harness.records.runs import RunResult
 from harness.records.study_file import without_passwords, write_study
-from harness.records.write_lock import StudyLock, write_lock
+from harness.records.write_lock import StudyLock, caution, write_lock
 from harness.spec import InvalidInput, ResolvedStudy, Run
 from harness.tracking import Mirror
 from harness.tracking.databases import require_usable
@@ -142,8 +142,12 @@ class Runner:
         if not again and not any(cell.remaining for cell in self._cells):
             return None
         prepared, self._engine = prepare(self._plan, rehearsals(self._cells, again), self._options, self._handle)
+        if found := caution(self._options.results):
+            self._observer.note(
+                f"note: {found}: run the study on one machine at a time (`patchbench doctor` says more)."
+            )
         for facts in prepared.data:
-            for line in (*facts.in_words(), *(f"note: {caution}" for caution in facts.cautions())):
+            for line in (*facts.in_words(), *(f"note: {text}" for text in facts.cautions())):
                 self._observer.note(line)
         return prepared
 
