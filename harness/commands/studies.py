@@ -256,7 +256,8 @@ def run_all(results: Path, /, group: str | None, scale: str | None, **options: A
     where = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     for place, name in enumerate(wanted):
         left = f"; all that is left: {duration(60 * sum(minutes[place:]))}" if any(minutes) else ""
-        expected = f" (expected: {duration(60 * minutes[place])}{left})" if minutes[place] else ""
+        word = "expected" if scale in ("smoke", "laptop") else "estimate"  # of machines on which nobody took the time
+        expected = f" ({word}: {duration(60 * minutes[place])}{left})" if minutes[place] else ""
         say(f"Study {place + 1} of {len(wanted)}: {name}{expected}")
         code = _in_a_process(results, "run", name, "--scale", scale, *where)
         if code == INTERRUPTED:
