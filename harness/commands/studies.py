@@ -110,14 +110,15 @@ def plan(
     from harness.execution.progress import open_cells
     from harness.execution.rehearsal import forecast
     from harness.records.provenance import available_cores
-    from harness.training.device import choose, devices
+    from harness.training.device import choose, device_errors, devices
 
     names = devices(options["device"], shared=options["per_device"] is not None)
     asked, cards = Options(results=results, **options), options["cards_per_run"]
     check_shared(made, asked)
     slots = make_room(names, asked, made.runs).capacity()
-    placement = choose(names[0], study.recipe.precision)
-    found = forecast(made, placement, threads=max(1, available_cores() // (slots * cards)), cards=cards)
+    with device_errors(names[0]):
+        placement = choose(names[0], study.recipe.precision)
+        found = forecast(made, placement, threads=max(1, available_cores() // (slots * cards)), cards=cards)
     data = [outline(spec) for spec in made.surveyed]
     cells = open_cells(made, study_folder(study, results))
     shares = (cell.remaining / cell.cell.images_planned for cell in cells)

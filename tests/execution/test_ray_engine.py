@@ -41,7 +41,6 @@ def asked(tmp_path: Path) -> Asked:
         data=(),
         hashes={},
         surveyed=(),
-        precision="fp32",
         tried=[],
     )
 

@@ -2,11 +2,19 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from harness.execution.engines import Fault, Outcome, SetAside
 
 FAILURES = 2  # runs in a row that fail on a device and complete elsewhere, from which on the device is to blame
+
+
+DEVICES_REMEDY = "Mend or free these devices, or name others with --device; the same command goes on."
+
+
+def in_words(aside: Mapping[str, str]) -> str:
+    """Devices, each with what is wrong with it."""
+    return "; ".join(f"{device} ({reason.rstrip('.')})" for device, reason in aside.items())
 
 
 class Watch:
