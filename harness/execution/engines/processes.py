@@ -125,7 +125,7 @@ class ProcessEngine:
                     worker.quiet = 0.0
                     return [Beat(digest=worker.run.digest, update=update, slot=worker.slot)]
                 case Fault() as fault:
-                    worker.fault = fault
+                    worker.fault = worker.fault or fault  # others fail after the first, as it no longer answers
                 case OutOfMemory() as lack:
                     worker.lack = lack
                     return self._end(worker)

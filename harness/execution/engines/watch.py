@@ -33,9 +33,10 @@ class Watch:
         if outcome.interrupted or "signal SIGKILL" in outcome.error:  # the system, or a person, and no device
             return
         if outcome.result is None:
-            self.failed_on[digest].update(slot)
+            blamed = (fault.device,) if fault and fault.device in slot else slot
+            self.failed_on[digest].update(blamed)
             reason = fault.reason if fault else last_line(outcome.error)
-            for device in slot:
+            for device in blamed:
                 self._suspicions[device][digest] = FAILURES if fault else 1, reason
                 if fault and fault.is_sure:
                     yield from self._set_aside(device, reason)

@@ -62,19 +62,25 @@ def train(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSetting
     except MemoryError as error:
         pipe.send(OutOfMemory(reason=str(error)))
     except BaseException as error:
-        if (fault := fault_of(error)) is not None:
+        if (fault := fault_of(error, own_card(settings))) is not None:
             pipe.send(fault)
         with contextlib.suppress(OSError, InvalidInput), folder.open_log() as log:
             log.write(traceback.format_exc())
         raise
 
 
-def fault_of(error: BaseException) -> Fault | None:
-    """What an error that ended a run says of its devices; None of an error that may be the run's own."""
+def fault_of(error: BaseException, device: str = "") -> Fault | None:
+    """What an error of a process that trains on `device` says of that; None of an error that may be the run's own."""
     if isinstance(error, Crowded):
-        return Fault(reason=str(error), is_sure=False)
+        return Fault(reason=str(error), is_sure=False, device=device)
     told = device_fault(error)
-    return None if told is None else Fault(reason=told, is_sure=True)
+    return None if told is None else Fault(reason=told, is_sure=True, device=device)
+
+
+def own_card(settings: WorkerSettings) -> str:
+    """The card that this process trains on, of those of its run; empty on a processor."""
+    rank = settings.member.rank if settings.member else 0
+    return settings.cards[rank] if rank < len(settings.cards) else ""
 
 
 def check(pipe: Connection, shown: Slot, *asked: Any) -> None:
