@@ -110,14 +110,15 @@ def plan(
     from harness.execution.progress import open_cells
     from harness.execution.rehearsal import forecast
     from harness.records.provenance import available_cores
-    from harness.training.device import choose, devices
+    from harness.training.device import choose, device_errors, devices
 
     names = devices(options["device"], shared=options["per_device"] is not None)
     asked, cards = Options(results=results, **options), options["cards_per_run"]
     check_shared(made, asked)
     slots = make_room(names, asked, made.runs).capacity()
-    placement = choose(names[0], study.recipe.precision)
-    found = forecast(made, placement, threads=max(1, available_cores() // (slots * cards)), cards=cards)
+    with device_errors(names[0]):
+        placement = choose(names[0], study.recipe.precision)
+        found = forecast(made, placement, threads=max(1, available_cores() // (slots * cards)), cards=cards)
     data = [outline(spec) for spec in made.surveyed]
     cells = open_cells(made, study_folder(study, results))
     shares = (cell.remaining / cell.cell.images_planned for cell in cells)
@@ -256,7 +257,8 @@ def run_all(results: Path, /, group: str | None, scale: str | None, **options: A
     where = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     for place, name in enumerate(wanted):
         left = f"; all that is left: {duration(60 * sum(minutes[place:]))}" if any(minutes) else ""
-        expected = f" (expected: {duration(60 * minutes[place])}{left})" if minutes[place] else ""
+        word = "expected" if scale in ("smoke", "laptop") else "estimate"  # of machines on which nobody took the time
+        expected = f" ({word}: {duration(60 * minutes[place])}{left})" if minutes[place] else ""
         say(f"Study {place + 1} of {len(wanted)}: {name}{expected}")
         code = _in_a_process(results, "run", name, "--scale", scale, *where)
         if code == INTERRUPTED:

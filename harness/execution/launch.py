@@ -68,9 +68,8 @@ def prepare(plan: Plan, tried: list[Rehearsal], options: Options, hear: Hear) ->
 
 
 def _prepared(plan: Plan, tried: list[Rehearsal], options: Options) -> Prepared:
-    shared, precision = options.per_device is not None, plan.study.recipe.precision
-    over_cards = options.cards_per_run > 1
-    asked = plan.data, plan.surveyed, options.device, precision, tried, options.deterministic, shared, over_cards
+    shared, over_cards = options.per_device is not None, options.cards_per_run > 1
+    asked = plan.data, plan.surveyed, options.device, tried, options.deterministic, shared, over_cards
     if options.is_inline:
         require(
             "," not in options.device and not shared,
@@ -176,7 +175,6 @@ def _asked_of_cluster(plan: Plan, tried: list[Rehearsal], options: Options) -> "
         data=plan.data,
         hashes=hashes,
         surveyed=plan.surveyed,
-        precision=plan.study.recipe.precision,
         tried=tried,
     )
 

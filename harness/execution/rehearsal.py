@@ -17,7 +17,7 @@ from harness.spec import DataSpec, InvalidInput, RunConfig, SourceFacts
 from harness.spec.checks import known
 from harness.spec.functions import line_of
 from harness.spec.run import pretraining_config
-from harness.training.device import Placement, choose, devices, memory_errors
+from harness.training.device import Placement, choose, device_errors, device_fault, devices, memory_errors
 from harness.training.evaluation import evaluate
 from harness.training.few_shot import load_target
 from harness.training.loop import prepare_training, run_updates, teacher_config
@@ -34,22 +34,24 @@ def check(
     data: Iterable[DataSpec],
     surveyed: Collection[DataSpec],
     device: str,
-    precision: str,
     rehearsals: Iterable[Rehearsal] = (),
     deterministic: bool = False,
     shared: bool = False,
     over_cards: bool = False,
 ) -> Iterator[Prepared]:
-    """Find the devices, load every data set once, look at those `surveyed`; yields that, then tries the models."""
+    """Find the devices, load every data set once, look at those `surveyed`; yields that, then tries the models.
+
+    On the first device; raises `DeviceError` where that one does not work.
+    """
     names = devices(device, shared=shared)
-    choose(names[0], precision)
     found = []
     for spec in data:
         loaded = load(spec, device="cpu", phase="confirm", seed=EXAMPLE)
         if spec in surveyed:
             found.append(survey(spec, loaded))
     yield Prepared(devices=names, data=tuple(found))
-    rehearse(rehearsals, names[0], deterministic=deterministic, over_cards=over_cards)
+    with device_errors(names[0]):
+        rehearse(rehearsals, names[0], deterministic=deterministic, over_cards=over_cards)
 
 
 def rehearse(
@@ -81,7 +83,10 @@ def rehearse(
 
 @contextmanager
 def refused_by_name(arm: str, config: RunConfig) -> Iterator[None]:
-    """Turn what an arm's update raises into an `InvalidInput` with its name; what can be a result passes."""
+    """Turn what an arm's update raises into an `InvalidInput` with its name; what can be a result passes.
+
+    And so does what says that the device does not work.
+    """
     try:
         yield
     except (MemoryError, Diverged):
@@ -89,6 +94,8 @@ def refused_by_name(arm: str, config: RunConfig) -> Iterator[None]:
     except InvalidInput as error:
         raise InvalidInput(f"Arm {arm!r}: {error}") from error
     except Exception as error:
+        if device_fault(error) is not None:
+            raise
         side, what = config.data.image_size, str(error).partition("\n")[0].rstrip(".")
         line = line_of(error, Path(config.model.place or ""))
         raise InvalidInput(

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from harness.execution.engines import Beat, Engine, Happening, Notice, Outcome, Prepared, SetAside
 from harness.execution.engines.slots import Slot
-from harness.execution.engines.watch import last_line
+from harness.execution.engines.watch import DEVICES_REMEDY, in_words, last_line
 from harness.execution.launch import prepare, provenance_of, register, to_train_again
 from harness.execution.model_export import export_models, keep_best, looked_sizes
 from harness.execution.options import Options
@@ -28,7 +28,7 @@ from harness.records.looks import require_ledger
 from harness.records.provenance import code_fingerprint
 from harness.records.runs import RunResult
 from harness.records.study_file import without_passwords, write_study
-from harness.records.write_lock import StudyLock, write_lock
+from harness.records.write_lock import StudyLock, caution, write_lock
 from harness.spec import InvalidInput, ResolvedStudy, Run
 from harness.tracking import Mirror
 from harness.tracking.databases import require_usable
@@ -128,7 +128,7 @@ class Runner:
                     self._searches.finish(CLOSE_SECONDS)  # while the report is written
                     self._places.status.unlink(missing_ok=True)
                     if self._aside:
-                        provenance["set_aside"] = "; ".join(self._set_aside_in_words())
+                        provenance["set_aside"] = in_words(self._aside)
                     provenance["wall_seconds"] = round(provenance["wall_seconds"] + time.monotonic() - began, 1)
                     with contextlib.suppress(RecordsError):  # a full disk is told of by whatever has found it first
                         write_study(self._places.work, study, provenance)
@@ -142,8 +142,12 @@ class Runner:
         if not again and not any(cell.remaining for cell in self._cells):
             return None
         prepared, self._engine = prepare(self._plan, rehearsals(self._cells, again), self._options, self._handle)
+        if found := caution(self._options.results):
+            self._observer.note(
+                f"note: {found}: run the study on one machine at a time (`patchbench doctor` says more)."
+            )
         for facts in prepared.data:
-            for line in (*facts.in_words(), *(f"note: {caution}" for caution in facts.cautions())):
+            for line in (*facts.in_words(), *(f"note: {text}" for text in facts.cautions())):
                 self._observer.note(line)
         return prepared
 
@@ -275,14 +279,8 @@ class Runner:
     def _require_devices(self) -> None:
         """Raise `InvalidInput` where runs are left and all devices, or too many, are set aside."""
         if self._aside and any(cell.next_run(()) for cell in self._cells):
-            told = "; ".join(self._set_aside_in_words())
-            raise InvalidInput(
-                f"No device is left for the runs: {told}. What is trained is kept. Mend or free these devices, or name "
-                "others with --device; the same command goes on."
-            )
-
-    def _set_aside_in_words(self) -> list[str]:
-        return [f"{device} ({reason.rstrip('.')})" for device, reason in self._aside.items()]
+            told = f"No device is left for the runs: {in_words(self._aside)}. What is trained is kept."
+            raise InvalidInput(f"{told} {DEVICES_REMEDY}")
 
     def _drain(self, engine: Engine) -> None:
         """Let the workers keep their state; at most DRAIN_SECONDS."""

@@ -53,8 +53,13 @@ def unfinished_file(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
     while True:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         temporary, file = Path(name), os.fdopen(handle, "wb")
-        if try_lock(file) and temporary.exists():
-            break
+        try:
+            if try_lock(file, path) and temporary.exists():
+                break
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            file.close()
+            raise
         file.close()  # somebody took it for forgotten before it was locked
     with file:
         try:
@@ -64,12 +69,23 @@ def unfinished_file(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
                 temporary.unlink(missing_ok=True)
 
 
-def try_lock(file: IO[bytes], kind: int = fcntl.LOCK_EX) -> bool:
-    """Lock an open file until it is closed, or its process ends; False where another has it locked."""
+def try_lock(file: IO[bytes], path: Path, kind: int = fcntl.LOCK_EX) -> bool:
+    """Lock an open file until it is closed, or its process ends; False where another has it locked.
+
+    Raises `RecordsError`, naming `path`, where it cannot be locked at all.
+    """
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in _WITHOUT_LOCKS:
+            raise _mended(f"Could not lock {path}", path, error) from error
+        raise RecordsError(
+            f"Could not lock {path}: {error.strerror}. Its file system has no locks (flock), without which two "
+            "programs could write at the same time: mount it with them, or name another folder with --results "
+            "(PATCHBENCH_CACHE for the cache)."
+        ) from error
     return True
 
 
@@ -77,8 +93,8 @@ def remove_unfinished(folder: Path) -> None:
     """Remove the temporary files that killed writers have left in a folder; what a living one writes is left alone."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     for path in folder.glob(".*.tmp"):
-        with contextlib.suppress(OSError), os.fdopen(os.open(path, flags), "rb") as file:
-            if try_lock(file):
+        with contextlib.suppress(OSError, RecordsError), os.fdopen(os.open(path, flags), "rb") as file:
+            if try_lock(file, path):
                 path.unlink(missing_ok=True)
 
 
@@ -256,6 +272,7 @@ def is_being_set_aside(folder: Path, name: str) -> bool:
     return (folder / f".{name}.unfinished").exists()
 
 
+_WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # what flock says of such a file system
 _RIGHTS = "Give this user the right to read and write there, or name another folder with --results"
 _REMEDIES = {
     errno.EFBIG: "Lift the limit on the size of files (ulimit -f)",

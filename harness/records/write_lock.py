@@ -26,7 +26,7 @@ WAIT_SECONDS = 60.0  # how long a writer waits for the lock, which is held for s
 def write_lock(path: Path) -> Iterator[None]:
     """Write while nobody else who asks for `path` does; waits for it, `RecordsError` after WAIT_SECONDS."""
     with open_to_append(path) as file:
-        if not _take(file, WAIT_SECONDS):
+        if not _take(file, path, WAIT_SECONDS):
             raise RecordsError(
                 f"Another process has been writing beside {path} for {WAIT_SECONDS:.0f} s. Wait for it or end it (it "
                 "may be stopped), then run the same command again; nothing is lost."
@@ -37,9 +37,9 @@ def write_lock(path: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def _take(file: IO[bytes], seconds: float) -> bool:
+def _take(file: IO[bytes], path: Path, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while not try_lock(file):
+    while not try_lock(file, path):
         if time.monotonic() > deadline:
             return False
         time.sleep(TRY_SECONDS)
@@ -80,7 +80,7 @@ class StudyLock:
             return None
         with open_to_read(self._path) as file:
             said = file.read(4096)
-            if not said or try_lock(file, fcntl.LOCK_SH):  # a holder that ends empties the file
+            if not said or try_lock(file, self._path, fcntl.LOCK_SH):  # a holder that ends empties the file
                 return None
         with contextlib.suppress(ValueError):
             who = parse_json(said)
@@ -90,9 +90,12 @@ class StudyLock:
 
     def __enter__(self) -> Self:
         self._file = open_to_append(self._path)
-        if not _take(self._file, LOOK_SECONDS):
+        try:
+            if not _take(self._file, self._path, LOOK_SECONDS):
+                raise self._refusal(self.holder() or {})
+        except BaseException:
             self._file.close()
-            raise self._refusal(self.holder() or {})
+            raise
         reached("taken", self._path)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         try:

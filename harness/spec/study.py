@@ -81,7 +81,8 @@ class Scale(Checked):
     test_shifts: tuple[Positive, ...] = ()
     """Also test on images moved by this many pixels, ascending; empty for the plain test alone."""
     few_shot: FewShot | None = later(None)  # also evaluate the features of confirm runs on another task
-    minutes: float | None = None  # expected wall time on the scale's usual machine (smoke, laptop: 2 CPU cores)
+    minutes: float | None = None
+    """Expected wall time on the scale's usual machine: taken on 2 CPU cores (smoke, laptop), else an estimate."""
     claims: tuple[Claim, ...] = ()  # claims that name arms of this scale, besides the study's own
     answer: tuple[Answer, ...] = later(())  # to the question, one or two; in place of the study's own
 

@@ -233,10 +233,32 @@ def keep_freed_memory() -> bool:
     return _IS_GLIBC and all(ctypes.CDLL(None).mallopt(name, value) for name, value in largest.items())
 
 
+class DeviceError(InvalidInput):
+    """A device does not work, whatever is computed there."""
+
+    def __init__(self, device: str, reason: str) -> None:
+        super().__init__(
+            f"{device} does not work: {reason.rstrip('.')}. Mend or free it, or name others with --device."
+        )
+        self.reason = reason
+
+
 def device_fault(error: BaseException) -> str | None:
     """The line of an error that says that a card does not work; None of errors that may be the program's own."""
-    lines = str(error).splitlines() if isinstance(error, RuntimeError) else []
+    is_one = isinstance(error, RuntimeError | torch.cuda.DeferredCudaCallError)  # the latter: where CUDA cannot start
+    lines = str(error).splitlines() if is_one else []
     return next((line for line in lines if any(sign in line for sign in _DEVICE_FAULTS)), None)
+
+
+@contextlib.contextmanager
+def device_errors(device: str) -> Iterator[None]:
+    """Turn an error that says that the `device` does not work into a `DeviceError`; other errors pass."""
+    try:
+        yield
+    except Exception as cause:
+        if (told := device_fault(cause)) is None:
+            raise
+        raise DeviceError(device, told) from cause
 
 
 @contextlib.contextmanager

@@ -44,13 +44,13 @@ def images_per_pass(config: RunConfig) -> int:
 @torch.inference_mode()
 def evaluate(training: Training, split: AnySplit, beat: Callable[[], object] = lambda: None) -> Evaluation:
     """Mean cross-entropy and accuracy of the present model over a whole split; `beat` follows each forward pass."""
-    began, device = time.perf_counter(), training.placement.device
-    loss = torch.zeros((), dtype=torch.float64, device=device)
+    began = time.perf_counter()
+    losses, loss = list[Tensor](), 0.0
     found, seen, hits = [], [], list[Tensor]()
     training.evaluated_model.eval()
     for images, labels in split.chunks(training.images_per_pass):
         logits = _logits(training, images)
-        loss += F.cross_entropy(logits, labels, reduction="sum")
+        losses.append(F.cross_entropy(logits, labels, reduction="sum"))
         found.append(logits.argmax(1))
         seen.append(labels)
         if logits.shape[1] > TOP:
@@ -58,8 +58,10 @@ def evaluate(training: Training, split: AnySplit, beat: Callable[[], object] = l
         beat()
     training.set_modes()
     predicted, labels = torch.cat(found).cpu(), torch.cat(seen).cpu()
+    for part in torch.stack(losses).tolist():  # in float64, which not every device has
+        loss += part
     return Evaluation(
-        loss=loss.item() / len(split),
+        loss=loss / len(split),
         accuracy=(predicted == labels).sum().item() / len(split),
         labels=labels,
         predicted=predicted,

@@ -266,10 +266,10 @@ def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
         with at_the_worst(training.model, recipe.sam_radius):
             _backward(training, inputs, targets)
     gradients = [parameter.grad for parameter in training.model.parameters() if parameter.grad is not None]
-    norm = nn.utils.get_total_norm(gradients, foreach=True)
+    norm = nn.utils.get_total_norm(gradients)  # all at once, but on mps
     watch.gradient(norm)
     if recipe.clip_norm is not None:
-        nn.utils.clip_grads_with_norm_(training.model.parameters(), recipe.clip_norm, norm, foreach=True)
+        nn.utils.clip_grads_with_norm_(training.model.parameters(), recipe.clip_norm, norm)
     before = watch.copies() if training.update + 1 in training.points else []
     for optimizer in training.optimizers:
         for group in optimizer.param_groups:

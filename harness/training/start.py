@@ -111,7 +111,7 @@ def _named(own: RunConfig) -> str:
 def _turn(path: Path, heartbeat: Callable[[int], object], stop: Callable[[], bool]) -> Iterator[None]:
     """Wait for whoever makes the same pre-training; ends with the process."""
     with open_to_append(path) as file:
-        while not try_lock(file):
+        while not try_lock(file, path):
             heartbeat(0)
             if stop():
                 raise Interrupted

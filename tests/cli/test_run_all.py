@@ -41,6 +41,12 @@ def test_a_group_is_run_in_order_with_what_was_given(codes: dict[str, int], tmp_
     assert f"Study {len(DATA)} of {len(DATA)}: {DATA[-1]} (expected: {minutes:g} min 00 s" in done.stdout
 
 
+@pytest.mark.usefixtures("codes")
+def test_a_time_that_nobody_has_taken_is_called_an_estimate(tmp_path: Path, here: Here) -> None:
+    done = here(tmp_path, "run-all", "data", "--scale", "gpu")
+    assert f"Study 1 of {len(DATA)}: {DATA[0]} (estimate: " in done.stdout
+
+
 @pytest.mark.parametrize(("code", "made", "ends"), [(3, len(study_names()), 3), (2, 1, 2), (75, 1, 75), (1, 1, 1)])
 def test_gaps_let_the_others_run_and_nothing_else_does(
     codes: dict[str, int], tmp_path: Path, here: Here, code: int, made: int, ends: int

@@ -21,8 +21,8 @@ import pytest
 import torch
 from tiny_studies import Witness, tiny_study
 
-from harness.execution import runner
-from harness.execution.engines import Fault, Happening, Outcome, Prepared, SetAside, processes
+from harness.execution import rehearsal, runner
+from harness.execution.engines import Fault, Happening, Outcome, Prepared, Rehearsal, SetAside, processes, worker
 from harness.execution.engines.slots import VISIBLE, Room
 from harness.execution.engines.worker import fault_of
 from harness.execution.launch import make_room
@@ -35,10 +35,11 @@ from harness.records.runs import RunFolder, RunResult
 from harness.records.study_file import read_study
 from harness.spec import InvalidInput, Run
 from harness.training import WorkerSettings, perform
-from harness.training.device import device_fault, devices, require_cards
+from harness.training.device import Placement, device_fault, devices, require_cards
 from harness.training.state import Crowded
 
 CARDS = ("cuda:0", "cuda:1", "cuda:2")
+CPU = Placement(device=torch.device("cpu"), autocast_dtype=None)
 ECC = "CUDA error: uncorrectable ECC error encountered"
 LOST = [Fault(reason=ECC, is_sure=True), CallFailedError(f"Traceback\nRuntimeError: {ECC}\nCompile with DSA")]
 BROKEN = [CallFailedError("Traceback\nRuntimeError: CUDA error: misaligned address")]
@@ -213,6 +214,66 @@ def test_cards_that_have_gone_are_a_fault_of_theirs():
     found = fault_of(caught.value)
     assert found is not None
     assert found.is_sure
+
+
+@pytest.fixture
+def tried_on(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, ...]]]:
+    """Prepares a study on CARDS of which the `broken` ones do not work; gives which cards each process was shown."""
+
+    def prepared(*broken: str) -> list[tuple[str, ...]]:
+        shown = []
+
+        class Checked(Call):
+            def __init__(self, function: str, cards: tuple[str, ...], *asked: Any) -> None:
+                self.pipe, there = multiprocessing.Pipe()
+                self.process: Any = SimpleNamespace(exitcode=0, join=lambda _: None, kill=lambda: None)
+                shown.append(cards)
+                monkeypatch.setattr(rehearsal, "devices", lambda asked, shared: ("cuda:0",) if cards else CARDS)
+                monkeypatch.setattr(rehearsal, "choose", choose_on((cards or CARDS)[0]))
+                try:
+                    worker.check(there, cards, *asked)
+                    there.send(None)
+                except InvalidInput as error:
+                    there.send(error)
+
+        def choose_on(card: str) -> Callable[..., Any]:
+            def choose(*asked: Any, **more: Any) -> Any:
+                if card in broken:
+                    raise torch.cuda.DeferredCudaCallError(f"CUDA call failed lazily with error: {ECC}\nand a stack")
+                return CPU
+
+            return choose
+
+        monkeypatch.setattr("harness.execution.engines.processes.Call", Checked)
+        monkeypatch.setattr(worker, "show_only", lambda shown: None)
+        cell = make_plan(tiny_study()).cells[0]
+        model = Rehearsal(arm=cell.arm.name, config=cell.confirm(0, {}).config, facts=cell.facts)
+        assert processes.prepare((), (), "auto", [model]).devices == CARDS
+        return shown
+
+    return prepared
+
+
+def test_models_are_tried_on_a_card_that_works(tried_on):
+    assert tried_on() == [()]
+    assert tried_on("cuda:0") == [(), ("cuda:1",)]
+    assert tried_on("cuda:0", "cuda:1") == [(), ("cuda:1",), ("cuda:2",)]
+
+
+def test_where_no_card_works_all_are_named_and_no_arm(tried_on):
+    with pytest.raises(
+        InvalidInput, match=r"^No device works: cuda:0 .*ECC.*; cuda:1 .*; cuda:2 .*free these"
+    ) as caught:
+        tried_on(*CARDS)
+    assert "Arm" not in str(caught.value)
+
+
+def test_in_this_process_the_card_is_named_and_no_arm(monkeypatch, inline):
+    monkeypatch.setattr(rehearsal, "devices", lambda asked, shared: ("cuda:0",))
+    monkeypatch.setattr(rehearsal, "choose", lambda *asked, **more: CPU)
+    monkeypatch.setattr(rehearsal, "_try", MagicMock(side_effect=RuntimeError(ECC)))
+    with pytest.raises(InvalidInput, match=r"^cuda:0 does not work: .*ECC.* --device"):
+        run_study(tiny_study(), inline, Witness())
 
 
 @pytest.mark.parametrize("error", [RuntimeError("CUDA error: an illegal memory access"), ValueError(ECC)])

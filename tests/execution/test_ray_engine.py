@@ -41,7 +41,6 @@ def asked(tmp_path: Path) -> Asked:
         data=(),
         hashes={},
         surveyed=(),
-        precision="fp32",
         tried=[],
     )
 
@@ -207,7 +206,7 @@ def test_nodes_that_wait_for_a_folder_have_it_one_after_the_other(tmp_path: Path
     def take(number: int) -> None:
         with node._turn(tmp_path):
             with (tmp_path / node.LOCK).open("ab") as other:
-                assert not try_lock(other)
+                assert not try_lock(other, tmp_path / node.LOCK)
             ended.append(number)
 
     waiting = [threading.Thread(target=take, args=(number,)) for number in range(4)]

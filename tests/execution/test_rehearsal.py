@@ -128,10 +128,10 @@ def test_where_runs_have_processes_of_their_own_it_is_tried_in_one() -> None:
     config = replace_at(replace_at(tried[0].config, "data.image_size", 4), "recipe.batch_size", 1)
     wrong = replace(tried[0], config=config)
     data = [tried[0].config.data]
-    ready = processes.prepare(data, (), "cpu", "fp32", tried)
+    ready = processes.prepare(data, (), "cpu", tried)
     assert ready.devices == ("cpu",)
     with pytest.raises(InvalidInput, match=r"Arm 'ResNet' cannot be .* ValueError: Expected more than 1 value per"):
-        processes.prepare(data, (), "cpu", "fp32", [*tried, wrong])
+        processes.prepare(data, (), "cpu", [*tried, wrong])
 
 
 def test_what_can_be_a_result_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +145,7 @@ def test_what_can_be_a_result_is_not_refused(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_process_that_takes_too_long_over_it_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = rehearsals(tiny_study())
     monkeypatch.setattr(processes, "LONGEST_REHEARSALS", 0.0)
-    assert processes.prepare([tried[0].config.data], (), "cpu", "fp32", tried).devices == ("cpu",)
+    assert processes.prepare([tried[0].config.data], (), "cpu", tried).devices == ("cpu",)
 
 
 def test_a_model_is_tried_once_for_all_training_sizes(monkeypatch: pytest.MonkeyPatch) -> None:

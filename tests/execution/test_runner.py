@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pandas as pd
@@ -335,3 +336,14 @@ def test_cells_with_the_most_work_left_start_first(inline: Options) -> None:
     study = tiny_study(train_sizes=(20, 100), recipe=dataclasses.replace(tiny_study().recipe, updates=None, epochs=1))
     witness, _, _ = ran(study, inline)
     assert witness.trained[0].config.data.train_size == 100
+
+
+def test_locks_that_may_end_with_this_machine_are_told_of(
+    inline: Options, witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount = SimpleNamespace(mountpoint=str(inline.results.parent), fstype="nfs", opts="rw,nolock")
+    monkeypatch.setattr("psutil.disk_partitions", lambda **_: [mount])
+    run_study(tiny_study(seeds=(0,)), inline, witness)
+    (note,) = (note for note in witness.notes if "may keep locks to one machine" in note)
+    assert note.startswith(f"note: {inline.results.parent} (nfs: rw,nolock)")
+    assert "one machine at a time" in note

@@ -1,5 +1,6 @@
 """Which devices are set aside, by how runs end on which of them."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 
 from harness.execution.engines import Fault, Outcome
 from harness.execution.engines.watch import Watch, last_line
+from harness.execution.engines.worker import fault_of, own_card
 from harness.records.runs import RunResult
+from harness.training import Member, WorkerSettings
 
 DEVICES = ("cuda:0", "cuda:1", "cuda:2")
 LOST = Fault(reason="CUDA error: uncorrectable ECC error encountered", is_sure=True)
@@ -32,6 +35,21 @@ def test_a_device_whose_error_says_so_is_set_aside_at_once():
     assert end(watch, "b", "cuda:1", fault=LOST) == {}, "told of once"
     assert watch.aside == {"cuda:1": LOST.reason}
     assert end(watch, "c", "cuda:0", "cuda:2", fault=LOST).keys() == {"cuda:0", "cuda:2"}
+
+
+def test_of_a_run_over_several_cards_the_one_that_failed_is_set_aside_and_the_others_stay():
+    watch = Watch()
+    fault = replace(LOST, device="cuda:2")
+    assert end(watch, "a", "cuda:0", "cuda:2", fault=fault) == {"cuda:2": LOST.reason}
+    assert watch.failed_on["a"] == {"cuda:2"}
+
+
+def test_each_process_of_a_run_speaks_of_its_own_card(tmp_path):
+    settings = WorkerSettings(cards=("cuda:3", "cuda:5"), member=Member(rank=1, size=2, meeting=tmp_path))
+    found = fault_of(RuntimeError(LOST.reason), own_card(settings))
+    assert found == replace(LOST, device="cuda:5")
+    assert own_card(replace(settings, member=None)) == "cuda:3"
+    assert own_card(WorkerSettings()) == ""
 
 
 def test_a_device_that_others_crowd_is_set_aside_when_the_run_completes_elsewhere():

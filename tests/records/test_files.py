@@ -1,6 +1,8 @@
 """Files that are whole or not there, whatever interrupts the write; journals; the lock."""
 
 import contextlib
+import errno
+import fcntl
 import json
 import os
 import re
@@ -384,6 +386,25 @@ def test_the_lock_of_a_dead_process_is_taken_over(tmp_path, holder):
     StudyLock(path).require_free()
     with StudyLock(path):
         assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EIO])
+@pytest.mark.parametrize("name", ["lock", "turn", "result.json"])
+def test_a_file_system_without_locks_is_told_of_with_the_path(tmp_path, monkeypatch, name, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    uses = {
+        "lock": lambda path: StudyLock(path).__enter__(),
+        "turn": lambda path: write_lock(path).__enter__(),
+        "result.json": lambda path: write_bytes(path, b"new"),
+    }
+    remedy = "Mend the disk" if number == errno.EIO else r"no locks \(flock\).* --results \(PATCHBENCH_CACHE"
+    with pytest.raises(RecordsError, match=rf"^Could not lock {tmp_path / name}: {os.strerror(number)}\. .*{remedy}"):
+        uses[name](tmp_path / name)
+    assert not list(tmp_path.glob("*.tmp"))
+    remove_unfinished(tmp_path)
 
 
 def test_a_lock_can_be_taken_again_but_not_twice_at_once(tmp_path):

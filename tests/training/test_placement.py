@@ -124,6 +124,46 @@ def test_an_evaluation_stays_on_its_device_until_its_end(spec):
     assert found.predicted.shape == (40,)
 
 
+class AsApples(TorchDispatchMode):
+    """Refuses numbers of float64 on the device, as a GPU of Apple's does."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and (made.device.type, made.dtype) == ("cuda", torch.float64):
+            raise TypeError(f"{function}: the MPS framework doesn't support float64")
+        return made
+
+
+@pytest.fixture
+def apples(fake, monkeypatch):
+    """A device that lacks what Apple's GPUs lack; torch has no fake one that it could do more than a sum on."""
+    monkeypatch.setattr("torch.nn.utils.clip_grad._has_foreach_support", lambda tensors, device: False)
+    monkeypatch.setattr("torch.nn.utils.clip_grad._device_has_foreach_support", lambda device: False)
+    with AsApples():
+        yield
+
+
+@pytest.mark.usefixtures("apples")
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS.values(), ids=AUGMENTATIONS)
+@pytest.mark.parametrize("spec", MODELS.values(), ids=MODELS)
+def test_updates_and_evaluations_do_without_what_apples_gpus_lack(spec, augmentation):
+    training, split = fake_training(spec, augmentation)
+    training.recipe = replace(training.recipe, clip_norm=1.0)
+    for parameter in training.model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    assert loop._update(training, *first_batch(training)).device == CUDA
+    assert loop.evaluate(training, split).predicted.shape == (40,)
+
+
+@pytest.mark.usefixtures("apples")
+def test_what_apples_gpus_lack_is_refused():
+    """The test above can fail: this is how."""
+    with pytest.raises(TypeError, match="float64"):
+        torch.zeros(1, device=CUDA).double()
+    with pytest.raises(RuntimeError, match="foreach"):
+        torch.nn.utils.get_total_norm([torch.zeros(1, device=CUDA)], foreach=True)
+
+
 def order_on(device):
     return torch.arange(64, device=device)
 

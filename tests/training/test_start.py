@@ -143,7 +143,7 @@ def test_who_waits_for_anothers_pretraining_hears_a_stop_and_shows_that_it_lives
     monkeypatch.setattr("harness.training.start.WAIT_SECONDS", 0)
     beats, upstream = [], before_of(started(), tmp_path).path
     with open_to_append(upstream.with_suffix(".lock")) as held:
-        assert try_lock(held)
+        assert try_lock(held, upstream)
         with pytest.raises(state.Interrupted):
             carry_out(started(), tmp_path, monkeypatch, heartbeat=beats.append, stop=lambda: len(beats) >= 3)
     assert beats == [0, 0, 0]

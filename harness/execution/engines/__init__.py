@@ -54,6 +54,7 @@ class Fault:
 
     reason: str
     is_sure: bool  # else a lack of memory while others held some: a device is to blame if the run completes elsewhere
+    device: str = ""  # the one of a run's devices that it is about, if that is known
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -163,7 +163,7 @@ class _Cluster:
             token=asked.token,
             hashes=asked.hashes,
             check=(
-                *(asked.data, surveyed, self._kind, asked.precision, tried, asked.settings.deterministic),
+                *(asked.data, surveyed, self._kind, tried, asked.settings.deterministic),
                 *(asked.per_device is not None, asked.cards_per_run > 1),
             ),
         )

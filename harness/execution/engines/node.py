@@ -188,7 +188,7 @@ def _home(task: Task) -> Iterator[tuple[RunFolder, WorkerSettings, Places]]:
             yield RunFolder(task.places["run"]), task.settings, task.places
         return
     with tempfile.TemporaryDirectory(prefix=PREFIX) as name, open_to_append(Path(name) / LOCK) as lock:
-        try_lock(lock)
+        try_lock(lock, Path(name) / LOCK)
         settings = replace(task.settings, pretrained=Path(name) / "pretrained")
         places = places_of(task.run, Path(name) / task.run.digest, Path(name) / "pretrained")
         unpack(task.parcel, places)
@@ -202,7 +202,7 @@ def _turn(folder: Path) -> Iterator[None]:
     while True:
         with open_to_append(path) as lock:
             # A file that its holder has removed since is nobody's: others ask for the one that is there now.
-            if try_lock(lock) and path.exists() and os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+            if try_lock(lock, path) and path.exists() and os.path.samestat(path.stat(), os.fstat(lock.fileno())):
                 try:
                     yield
                 finally:
@@ -230,5 +230,5 @@ def _remove_forgotten() -> None:
             if known.st_uid != os.getuid() or time.time() - known.st_mtime < FORGOTTEN_SECONDS:
                 continue
             with open_to_append(path / LOCK) as lock:
-                if try_lock(lock):
+                if try_lock(lock, path):
                     shutil.rmtree(path)

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from multiprocessing.connection import wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,11 +13,12 @@ from typing import Any
 
 from harness.execution.engines import Beat, Fault, Happening, Outcome, OutOfMemory, Prepared
 from harness.execution.engines.slots import Room, Slot, assign
-from harness.execution.engines.watch import Watch
+from harness.execution.engines.watch import DEVICES_REMEDY, Watch, in_words
 from harness.execution.process import DUMP_SIGNAL, Call, CallEndedError, CallFailedError
 from harness.records.provenance import code_fingerprint
 from harness.records.runs import RunFolder, RunResult
 from harness.spec import InvalidInput, Run
+from harness.spec.errors import require
 from harness.training import Member, WorkerSettings
 from harness.training.numerics import NUMERICS
 
@@ -123,7 +125,7 @@ class ProcessEngine:
                     worker.quiet = 0.0
                     return [Beat(digest=worker.run.digest, update=update, slot=worker.slot)]
                 case Fault() as fault:
-                    worker.fault = fault
+                    worker.fault = worker.fault or fault  # others fail after the first, as it no longer answers
                 case OutOfMemory() as lack:
                     worker.lack = lack
                     return self._end(worker)
@@ -181,13 +183,32 @@ def _by_rank(settings: WorkerSettings, ranks: int, place: Path) -> list[WorkerSe
 
 
 def prepare(*asked: Any) -> Prepared:
-    """Do `rehearsal.check` in a process of its own; one that ends over the rehearsals or is slow refuses nothing."""
-    with contextlib.closing(Call("check", *asked)) as call:
+    """Do `rehearsal.check` in a process of its own; one that ends over the rehearsals or is slow refuses nothing.
+
+    Where a card does not work, models are tried on the next one, in a fresh process that sees that one alone. Raises
+    `InvalidInput` where none works.
+    """
+    prepared, fault = _check((), asked)
+    broken = dict[str, str]()
+    for card, following in pairwise((*prepared.devices, "")):
+        if fault is None:
+            break
+        broken[card] = fault.reason
+        if following:
+            _, fault = _check((following,), ((), (), "cuda", *asked[3:]))
+    require(len(broken) < len(prepared.devices), f"No device works: {in_words(broken)}. {DEVICES_REMEDY}")
+    return prepared
+
+
+def _check(shown: Slot, asked: tuple[Any, ...]) -> tuple[Prepared, Fault | None]:
+    """What a process finds that sees the cards `shown`, or all, and what is wrong with the one it tries models on."""
+    with contextlib.closing(Call("check", shown, *asked)) as call:
         try:
             prepared: Prepared = call.hear()
         except CallEndedError as error:
             raise InvalidInput(f"The process that checks the data ended with {error}.") from None
+        fault: Fault | None = None
         if call.pipe.poll(LONGEST_REHEARSALS):
             with contextlib.suppress(CallEndedError):
-                call.hear()
-        return prepared
+                fault = call.hear()
+        return prepared, fault

@@ -39,7 +39,6 @@ class Asked:
     data: tuple[DataSpec, ...]
     hashes: dict[DataSpec, str]
     surveyed: tuple[DataSpec, ...]
-    precision: str
     tried: list[Rehearsal]
 
 

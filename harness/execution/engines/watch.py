@@ -2,11 +2,19 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from harness.execution.engines import Fault, Outcome, SetAside
 
 FAILURES = 2  # runs in a row that fail on a device and complete elsewhere, from which on the device is to blame
+
+
+DEVICES_REMEDY = "Mend or free these devices, or name others with --device; the same command goes on."
+
+
+def in_words(aside: Mapping[str, str]) -> str:
+    """Devices, each with what is wrong with it."""
+    return "; ".join(f"{device} ({reason.rstrip('.')})" for device, reason in aside.items())
 
 
 class Watch:
@@ -25,9 +33,10 @@ class Watch:
         if outcome.interrupted or "signal SIGKILL" in outcome.error:  # the system, or a person, and no device
             return
         if outcome.result is None:
-            self.failed_on[digest].update(slot)
+            blamed = (fault.device,) if fault and fault.device in slot else slot
+            self.failed_on[digest].update(blamed)
             reason = fault.reason if fault else last_line(outcome.error)
-            for device in slot:
+            for device in blamed:
                 self._suspicions[device][digest] = FAILURES if fault else 1, reason
                 if fault and fault.is_sure:
                     yield from self._set_aside(device, reason)

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.execution import process, rehearsal
 from harness.execution.engines import Beat, Fault, Happening, Hear, Outcome, OutOfMemory
-from harness.execution.engines.slots import show_only
+from harness.execution.engines.slots import Slot, show_only
 from harness.models import large_resnet, swin_transformer  # noqa: F401 (torchvision, once for all runs)
 from harness.records.failpoints import reached
 from harness.records.files import mendable
@@ -20,7 +20,7 @@ from harness.records.provenance import code_fingerprint, git_state, hardware, ve
 from harness.records.runs import RunFolder, RunResult
 from harness.spec import DataSpec, InvalidInput, Run
 from harness.training import WorkerSettings
-from harness.training.device import device_fault, require_cards
+from harness.training.device import DeviceError, device_fault, require_cards
 from harness.training.perform import assist, perform
 from harness.training.state import Crowded, Interrupted
 
@@ -62,26 +62,39 @@ def train(pipe: Connection, run: Run, folder: RunFolder, settings: WorkerSetting
     except MemoryError as error:
         pipe.send(OutOfMemory(reason=str(error)))
     except BaseException as error:
-        if (fault := fault_of(error)) is not None:
+        if (fault := fault_of(error, own_card(settings))) is not None:
             pipe.send(fault)
         with contextlib.suppress(OSError, InvalidInput), folder.open_log() as log:
             log.write(traceback.format_exc())
         raise
 
 
-def fault_of(error: BaseException) -> Fault | None:
-    """What an error that ended a run says of its devices; None of an error that may be the run's own."""
+def fault_of(error: BaseException, device: str = "") -> Fault | None:
+    """What an error of a process that trains on `device` says of that; None of an error that may be the run's own."""
     if isinstance(error, Crowded):
-        return Fault(reason=str(error), is_sure=False)
+        return Fault(reason=str(error), is_sure=False, device=device)
     told = device_fault(error)
-    return None if told is None else Fault(reason=told, is_sure=True)
+    return None if told is None else Fault(reason=told, is_sure=True, device=device)
 
 
-def check(pipe: Connection, *asked: Any) -> None:
-    """Check data, device and models before any training; sends what `rehearsal.check` has found."""
+def own_card(settings: WorkerSettings) -> str:
+    """The card that this process trains on, of those of its run; empty on a processor."""
+    rank = settings.member.rank if settings.member else 0
+    return settings.cards[rank] if rank < len(settings.cards) else ""
+
+
+def check(pipe: Connection, shown: Slot, *asked: Any) -> None:
+    """Check data, device and models before any training; sends what `rehearsal.check` has found.
+
+    It sees the cards `shown` alone, or all. Sends a `Fault` where the device that it tries models on does not work.
+    """
+    show_only(shown)
     reached("check of data")
-    for prepared in rehearsal.check(*asked):
-        pipe.send(prepared)
+    try:
+        for prepared in rehearsal.check(*asked):
+            pipe.send(prepared)
+    except DeviceError as error:
+        pipe.send(Fault(reason=error.reason, is_sure=True))
 
 
 def report(pipe: Connection, folder: Path, known: dict[str, RunResult]) -> None:
