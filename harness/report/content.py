@@ -1,7 +1,7 @@
 """A report's content in its order, before it is set as a page or as Markdown."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
@@ -17,7 +17,7 @@ from harness.report.style import Drawn, png, theme
 from harness.report.table import Table
 from harness.report.view import View, rows_of
 from harness.spec import ModelSpec
-from harness.spec.formats import NONE, count, counted, magnitude, words
+from harness.spec.formats import NONE, count, counted, magnitude, plain, words
 from harness.spec.verdicts import Tally, tally_of
 
 _DPI, _COLOURS = 160, 48  # of figures in a report, which hold each twice: what readers do not see is left out
@@ -114,8 +114,35 @@ def facts_of(view: View) -> tuple[str, ...]:
     if len(models) > _MOST_MODELS:
         known = sorted(row["params"] for row in rows)
         made = f"{len(sizes_of)} arms, {magnitude(known[0])} to {magnitude(known[-1])}"
-    told = [f"{data.title}, {images} training images", f"{made} parameters" if models else ""]
+    told = [
+        f"{data.title[:1].upper()}{data.title[1:]}, {images} training images",
+        _budget(view),
+        f"{made} parameters" if models else "",
+    ]
     return tuple(filter(None, [*told, f"n = {counted(len(study.seeds), 'seed')}"]))
+
+
+def _budget(view: View) -> str:
+    """How long trainings are: `700 updates of 128 images (1.6 passes)`; the least and the most where they differ."""
+    found = [
+        (recipe.resolved_updates(int(row["train_size"])), recipe.batch_size, int(row["train_size"]))
+        for row in rows_of(view.findings.arms, known="train_size")
+        for recipe in [view.study.recipe_of(view.study.arm(row["arm"]))]
+    ]
+    if not found:
+        return ""
+    updates, batches = (_span([each[place] for each in found], count) for place in (0, 1))
+    passes = _span([of_arm * batch / size for of_arm, batch, size in found], _rounded)
+    return f"{updates} updates of {batches} images ({passes} {'pass' if passes == '1' else 'passes'})"
+
+
+def _rounded(passes: float) -> str:
+    return count(passes) if passes >= 10 else plain(passes, 2)
+
+
+def _span(numbers: Sequence[float], write: Callable[[float], str]) -> str:
+    """The least and the most: `700`, `1,000 to 8,000`."""
+    return " to ".join(dict.fromkeys(map(write, (min(numbers), max(numbers)))))
 
 
 def cautions_of(records: StudyRecords, findings: Findings) -> tuple[str, ...]:

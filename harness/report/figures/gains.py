@@ -9,14 +9,15 @@ from matplotlib.axes import Axes
 from harness.report.figures.canvas import Canvas, Drawing, from_to
 from harness.report.figures.gaps import gaps_of
 from harness.report.figures.labels import Label
-from harness.report.figures.marks_on_axes import PART, Places, asides, draw_line, draw_mean
+from harness.report.figures.marks_on_axes import PART, Places, asides, draw_line, draw_mean, is_limited
 from harness.report.style import INK, LABEL_SIZE, Mark, ordered_marks
-from harness.report.view import MOST_COLOURED, Row, View, difference
+from harness.report.view import MOST_COLOURED, Row, View, difference, interval_of
 from harness.spec import GapShrinks
 from harness.spec.formats import MINUS, count, counted, number, plain
 from harness.spec.palette import FAMILIES, family_of, second_factor, shaded
 
-MOST_PANELS = 4  # one for each reference arm; of more, all lines stand in one
+MOST_PANELS, MOST_TOGETHER = 4, 3
+"""Panels, one for each reference arm; of more, and of so few lines, all stand in one."""
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # of families
 
@@ -29,11 +30,13 @@ def lead_by_size(view: View) -> Drawing | None:
     """
     if not view.sizes or not (panels := _leads(view)):
         return None
-    slopes = _slopes(view)
+    shown = [row for lines in panels.values() for _, rows in lines.values() for row in rows]
+    slopes = {pair: slope for pair, slope in _slopes(view).items() if _fits(pair, slope, shown)}
     canvas = Canvas(
         f"Lead over {view.reference} by training images",
         f"Mean difference with its {view.level} interval over {view.varied}; above zero: better than {view.reference}."
-        + " Dotted: the straight line whose slope a claim is about." * bool(slopes),
+        + " Dotted: the straight line whose slope a claim is about." * bool(slopes)
+        + " Hollow: one of the two is limited by its updates, not by its data." * any(map(is_limited, shown)),
         finding=view.finding,
         height=3.4 if len(panels) == 1 else 2.3,
         panels=list(panels),
@@ -67,7 +70,7 @@ def _leads(view: View) -> dict[str, dict[str, tuple[Mark, list[Row]]]]:
         found: dict[str, dict[str, list[Row]]] = defaultdict(dict)
         for of_arm in view.by_arm(rows).values():
             found[of_arm[0]["baseline"]][of_arm[0]["arm"]] = of_arm
-        if 1 < len(found) <= MOST_PANELS and sum(map(len, found.values())) > MOST_COLOURED:
+        if 1 < len(found) <= MOST_PANELS and sum(map(len, found.values())) > MOST_TOGETHER:
             looks = {arm: look for arms in found.values() for arm, look in view.looks_among(arms).items()}
             return {f"over {name}": {arm: (looks[arm], arms[arm]) for arm in arms} for name, arms in found.items()}
         every = {arm: of_arm for arms in found.values() for arm, of_arm in arms.items()}
@@ -95,14 +98,27 @@ def _slopes(view: View) -> dict[tuple[str, str], float]:
     }
 
 
-def _draw_slope(axes: Axes, rows: Sequence[Row], slope: float, mark: Mark) -> None:
-    """The least-squares line, which passes through the mean of its points."""
+def _fits(pair: tuple[str, str], slope: float, shown: Sequence[Row]) -> bool:
+    """Whether the line of a slope runs through the intervals of its points: one that does not tells of none of them."""
+    rows = [row for row in shown if (row["arm"], row["baseline"]) == pair]
+    intervals = [interval_of(row) for row in rows]
+    return bool(rows) and all(
+        interval is not None and interval[0] <= height / 100 <= interval[1]
+        for interval, height in zip(intervals, _heights(rows, slope), strict=True)
+    )
+
+
+def _heights(rows: Sequence[Row], slope: float) -> list[float]:
+    """Of the least-squares line at each of its points, whose mean it passes through; in points."""
     xs = np.log10([float(row["train_size"]) for row in rows])
     middle = 100 * float(np.mean([row["difference"] for row in rows]))
-    ends = np.array([xs.min(), xs.max()])
+    return [middle + slope * float(x - xs.mean()) for x in xs]
+
+
+def _draw_slope(axes: Axes, rows: Sequence[Row], slope: float, mark: Mark) -> None:
     label = PART.format("slope", f"{rows[0]['arm']} - {rows[0]['baseline']}")
-    heights = middle + slope * (ends - xs.mean())
-    axes.plot(10**ends, heights, color=mark.colour, linestyle=":", linewidth=1.4, zorder=1, label=label)
+    sizes, heights = [float(row["train_size"]) for row in rows], _heights(rows, slope)
+    axes.plot(sizes, heights, color=mark.colour, linestyle=":", linewidth=1.4, zorder=1, label=label)
 
 
 def gains(view: View) -> Drawing | None:

@@ -50,7 +50,15 @@ def draw_mean(axes: Axes, place: float, row: Row, mark: Mark, *, of: str = "mean
         ends, label = _turned([place, place], [100 * end for end in interval], along), PART.format("interval", named)
         axes.plot(*ends, color=mark.colour, linewidth=1.3, solid_capstyle="butt", zorder=3, label=label)
     at, label = _turned([place], [100 * row[of]], along), PART.format(of, named)
-    axes.plot(*at, markersize=5, markeredgecolor="white", markeredgewidth=0.7, zorder=4, label=label, **mark.point)
+    edge: dict[str, Any] = {"markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.7}
+    if of == "difference" and is_limited(row):
+        edge = {"markersize": 4.6, "markeredgecolor": mark.colour, "markeredgewidth": 1.3, "markerfacecolor": "white"}
+    axes.plot(*at, zorder=4, label=label, **(mark.point | edge))
+
+
+def is_limited(row: Row) -> bool:
+    """Whether updates, not data, limit an arm of a difference, or the one that it is compared with."""
+    return any(row.get(name) is True for name in ("limited_by_updates", "baseline_limited_by_updates"))
 
 
 def _named(row: Row, of: str) -> str:
