@@ -21,6 +21,7 @@ from harness.spec import (
     Claim,
     CostGrows,
     Crosses,
+    Equivalent,
     Estimate,
     GainsMore,
     GapShrinks,
@@ -31,7 +32,7 @@ from harness.spec import (
     find_study,
     study_names,
 )
-from harness.spec.formats import confidence, counted, magnitude, plain
+from harness.spec.formats import MINUS, confidence, counted, magnitude, plain
 from harness.spec.verdicts import Verdict
 
 WIRING_TEST = "Wiring test: no conclusion."
@@ -86,6 +87,28 @@ def _effect(claim: Claim, evidence: Evidence) -> Estimate | None:
         return None
     found = _measured(claim, judge(claim, evidence), evidence)
     return found if all(map(math.isfinite, (found.value, found.ci_low, found.ci_high))) else None
+
+
+def effect_of(study: ResolvedStudy) -> tuple[str, str]:
+    """What the effect of a study's answer is the difference of (`ViT − ResNet`), and in which unit it is told.
+
+    The difference is empty where the judgement, not the claim, says between which arms it is.
+    """
+    _, claims = marked_answers(study)
+    difference, unit = "", form("test_accuracy")[1]
+    for claim in claims[:1]:
+        unit = form(getattr(claim, "metric", None) or "test_accuracy")[1]
+        match claim:
+            case GainsMore():
+                gains = ((claim.arm, claim.start), (claim.other, claim.other_start))
+                difference = f" {MINUS} ".join(f"({arm} {MINUS} {start})" for arm, start in gains)
+            case Better():
+                difference = f"{claim.arm} {MINUS} {claim.than}"
+            case Equivalent():
+                difference = f"{claim.arm} {MINUS} {claim.to}"
+            case Crosses():
+                difference = f"{claim.follower} {MINUS} {claim.leader}"
+    return difference, unit
 
 
 def marked_answers(study: ResolvedStudy) -> tuple[tuple[Answer, ...], list[Claim]]:
@@ -293,7 +316,7 @@ def _numbers(evidence: Evidence, arms: tuple[str, ...], cautions: Cautions, metr
     told += f"; {confidence(evidence.level)} intervals over {over}."
     costs = [f"{arm} {magnitude(macs)}" for arm in arms[:4] if (macs := _macs(evidence, arm)) > 0]
     if costs:
-        told += f" Multiply-accumulates per image: {', '.join(costs)}."
+        told += f" Multiply-accumulates per image: {'; '.join(costs)}."
     unlearned = dict.fromkeys(arm for arm, _ in cautions)
     if unlearned:
         told += f" Caveat: {listed(unlearned, most=4)} apparently did not learn, or did not finish learning."

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from harness.analysis.answer import WIRING_TEST
+from harness.analysis.answer import WIRING_TEST, effect_of
 from harness.records import files
 from harness.records.layout import REPORT_FILE, StudyFolder
+from harness.records.study_file import read_study
 from harness.report.all_claims import AllClaims, all_claims, claims_in
 from harness.report.content import NO_ANSWER
 from harness.report.headline import PICTURE, kept_text
 from harness.report.page import environment, escape
 from harness.spec import GROUPS, SCALES, InvalidInput, find_study, study_names
 from harness.spec.errors import require
-from harness.spec.formats import NONE, points_interval, points_range, words
+from harness.spec.formats import NONE, plain, points_interval, points_range, words
 from harness.spec.verdicts import tally_of, tally_signs, tally_text
 
 OPEN = "<!-- What stands from here to the closing mark is written by hand and kept when this file is renewed. -->"
@@ -32,6 +33,8 @@ _LEGEND = (
     "[index.html](index.html)."
 )
 OWN = "own studies"
+POINTS = "points"  # of test accuracy, the unit of most effects
+_STEPS = (1.0, 0.5, 0.2)  # of ten, of the largest tick
 _MOST_ANSWER = 400  # characters of an answer that the index shows
 
 
@@ -48,6 +51,8 @@ class Entry:
     group: str = OWN  # of `GROUPS`, for a shipped study
     finding: str = ""
     effect: tuple[float, float, float] | None = None  # what the finding tells, with its interval, a fraction
+    difference: str = ""  # what that is the difference of: `ViT − ResNet`; empty where this is not known
+    unit: str = POINTS  # of the effect
     gaps: int = 0
     smallest: str = ""
     """Smallest true difference that the study shows with power .8, in points; empty where that is not known."""
@@ -61,15 +66,15 @@ class Entry:
 
     told = property(lambda self: points_interval(*self.effect) if self.effect else "")
 
-    @property
-    def group_class(self) -> str:
-        return f"group-{[*GROUPS, OWN].index(self.group)}"
-
     tally = property(lambda self: tally_of(self.claims))
 
     @property
+    def name(self) -> str:
+        return words(self.study).capitalize()
+
+    @property
     def title(self) -> str:
-        return f"{words(self.study).capitalize()} ({self.scale})"
+        return f"{self.name} ({self.scale})"
 
 
 def write_index(results: Path) -> list[Path]:
@@ -82,11 +87,17 @@ def write_index(results: Path) -> list[Path]:
     together = all_claims(dict(row) for entry in entries for row in entry.claims)
     picture = kept_text(results)
     files.write_text(readme, _markdown(entries, together, _by_hand(readme), picture))
-    present = {entry.group for entry in entries if not entry.problem}
+    present = [entry for entry in entries if not entry.problem]
+    scales = {entry.scale for entry in present}
     shown = {
-        "groups": [(place, group) for place, group in enumerate([*GROUPS, OWN]) if group in present],
+        "groups": [
+            (place, group, members)
+            for place, group in enumerate([*GROUPS, OWN])
+            if (members := [entry for entry in present if entry.group == group])
+        ],
+        "scale": scales.pop() if len(scales) == 1 else "",
         "forest": forest(entries),
-        "entries": entries,
+        "lost": [entry for entry in entries if entry.problem],
         "together": together,
         "picture": picture,
         "address": PICTURE,
@@ -105,20 +116,37 @@ class Strip:
     middle: float
 
 
-def forest(entries: Iterable[Entry]) -> dict[str, list[Strip]]:
+@dataclass(frozen=True)
+class Forest:
+    """One effect per study on one scale."""
+
+    groups: dict[str, list[Strip]]
+    ticks: tuple[tuple[str, float], ...]  # numbers of the axis in points, and where they stand
+
+    def __bool__(self) -> bool:
+        return bool(self.groups)
+
+
+def forest(entries: Iterable[Entry]) -> Forest:
     """One effect per study, by group; those of which none is known are left out.
 
     By square roots from zero, so that one large effect leaves the small ones to be told apart.
     """
     known = [entry for entry in entries if entry.effect is not None and entry.conclusive]
     most = min(1.0, max((abs(end) for entry in known for end in entry.effect or ()), default=1.0)) or 1.0
+
+    def place(effect: float) -> float:
+        return round(50 + math.copysign(48 * math.sqrt(min(1.0, abs(effect) / most)), effect), 2)
+
     found: dict[str, list[Strip]] = {}
     for entry in sorted(known, key=lambda entry: [*GROUPS, OWN].index(entry.group)):
-        middle, low, high = (
-            round(50 + math.copysign(48 * math.sqrt(min(1.0, abs(end) / most)), end), 2) for end in entry.effect or ()
-        )
+        middle, low, high = map(place, entry.effect or ())
         found.setdefault(entry.group, []).append(Strip(entry, low, round(high - low, 2), middle))
-    return found
+    decade = 10.0 ** math.ceil(math.log10(most))
+    largest = next((step * decade for step in _STEPS if step * decade <= most * (1 + 1e-9)), decade / 10)
+    ends = [largest, largest / 4, largest / 20]
+    ticks = [*(-end for end in ends), 0.0, *reversed(ends)]
+    return Forest(found, tuple((plain(100 * tick), place(tick)) for tick in ticks))
 
 
 def entries_of(results: Path) -> list[Entry]:
@@ -146,6 +174,7 @@ def _read(folder: Path, content: dict[str, Any]) -> Entry:
     figure = str(next(iter(content["files"]["figures"]), ""))
     conclusive = bool(content.get("conclusive", folder.name != "smoke"))  # version 0.1 did not say
     claims = tuple(claims_in(content, f"{folder.parent.name} ({folder.name})"))
+    difference, unit = effect_of(read_study(folder)[0])
     shown = re.fullmatch(r"figures/[^/]+\.png", figure) and (folder / figure).is_file()  # it may come from anybody
     answer = str(content["answer"]) if conclusive else WIRING_TEST
     return Entry(
@@ -158,6 +187,8 @@ def _read(folder: Path, content: dict[str, Any]) -> Entry:
         group=_group(folder.parent.name),
         finding=str(content.get("finding") or answer) if conclusive else "",
         effect=_effect(content.get("effect")) if conclusive else None,
+        difference=difference,
+        unit=unit,
         gaps=len(content["gaps"]),
         smallest=points_range(row.get("smallest_detectable") for row in content["comparisons"]),
         figure=quote(f"{folder.parent.name}/{folder.name}/{figure}") if shown else "",

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from simulate import SAID, records, series_study, study, vit_lead, without_frames
 
 from harness.analysis import analyse
-from harness.analysis.answer import WIRING_TEST, answer, marked_answers, reworded
+from harness.analysis.answer import WIRING_TEST, answer, effect_of, marked_answers, reworded
 from harness.analysis.evidence import Evidence, evidence_of
 from harness.analysis.judging import judge
 from harness.records.run_table import load_records
@@ -182,7 +182,28 @@ def test_an_arm_is_compared_with_another_and_its_compute() -> None:
     of = replace(study(ARMS), answer=marked)
     found = analyse(records(of, {"ResNet-8": 0.8, "ViT/14": 0.8, "ViT/7": 0.8, "ViT/4": 0.82}))
     assert re.fullmatch(r"Yes: 4 px give 2\.\d points more \[.*\], for 3\.5 times the compute\.", found.answer)
-    assert found.numbers.endswith("Multiply-accumulates per image: ViT/4 250 k, ViT/14 71.4 k.")
+    assert found.numbers.endswith("Multiply-accumulates per image: ViT/4 250 k; ViT/14 71.4 k.")
+
+
+@pytest.mark.parametrize(
+    ("claim", "told"),
+    [
+        (Better(**PAIR, **SAID), ("ViT/7 − ViT/14", "points")),
+        (
+            Better(**PAIR, **SAID, metric="shift_agreement"),
+            ("ViT/7 − ViT/14", "points of agreement at the largest shift"),
+        ),
+        (Equivalent(arm="ViT/7", to="ResNet-8", within=0.01, **SAID), ("ViT/7 − ResNet-8", "points")),
+        (Crosses(leader="ResNet-8", follower="ViT/7", **SAID), ("ViT/7 − ResNet-8", "points")),
+        (
+            GainsMore(arm="ViT/4", start="ViT/7", other="ViT/14", other_start="ResNet-8", **SAID),
+            ("(ViT/4 − ViT/7) − (ViT/14 − ResNet-8)", "points"),
+        ),
+        (Monotone(metric="test_accuracy", along="patch_size", direction="down", **SAID), ("", "points")),
+    ],
+)
+def test_the_effect_of_an_answer_is_a_difference_of_arms_in_a_unit(claim: Claim, told: tuple[str, str]) -> None:
+    assert effect_of(replace(study(ARMS), claims=(claim,), answer=())) == told
 
 
 def test_the_first_claim_answers_where_none_is_marked() -> None:

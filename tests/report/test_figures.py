@@ -375,10 +375,27 @@ def test_the_slope_that_a_claim_is_about_is_drawn():
     claim = GapShrinks(statement="The lead falls.", source="-", leader="ResNet-8", follower="ViT/7")
     records, findings = two_factors()
     records = replace(records, study=replace(records.study, claims=(claim,)))
+    table = findings.comparisons
+    wide = table.assign(ci_low=table["difference"] - 0.5, ci_high=table["difference"] + 0.5)
     with theme():
-        drawing = lead_by_size(View(records, findings))
+        drawing = lead_by_size(View(records, replace(findings, comparisons=wide)))
+        through_none = lead_by_size(View(records, findings))
     rows = drawing.data[drawing.data["part"] == "slope"]
-    assert list(rows["of"]) == ["ViT/7 - ResNet-8"] * 2
-    (low, high), (at_low, at_high) = np.log10(rows["x"]), rows["y"]
+    assert set(rows["of"]) == {"ViT/7 - ResNet-8"}
+    low, *_, high = np.log10(rows["x"])
+    at_low, *_, at_high = rows["y"]
     slope = findings.slopes.set_index("arm").loc["ViT/7", "slope"]
     assert (at_high - at_low) / (high - low) == pytest.approx(100 * slope)
+    assert "slope" not in set(through_none.data["part"])
+
+
+def test_leads_that_updates_limit_are_hollow():
+    records, findings = two_factors()
+    limited = findings.comparisons["train_size"] == findings.comparisons["train_size"].max()
+    table = findings.comparisons.assign(limited_by_updates=limited, baseline_limited_by_updates=False)
+    with theme():
+        drawing = lead_by_size(View(records, replace(findings, comparisons=table)))
+    marks = [line for line in drawing.figure.axes[0].get_lines() if str(line.get_label()).startswith("difference\t")]
+    hollow = {line.get_xdata()[0] > 10_000 for line in marks if line.get_markerfacecolor() == "white"}
+    assert marks
+    assert hollow == {True}

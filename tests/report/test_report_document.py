@@ -196,8 +196,9 @@ def test_the_head_names_each_model_once():
     same = replace(others[0], model=first.model, changes={"recipe.updates": 7})
     study = replace(records.study, arms=(first, same), claims=())
     kept = findings.arms[findings.arms["arm"].isin([arm.name for arm in study.all_arms])]
-    data, models, _ = facts_of(View(replace(records, study=study), replace(findings, arms=kept)))
+    data, budget, models, _ = facts_of(View(replace(records, study=study), replace(findings, arms=kept)))
     params = kept.set_index("arm")["params"]
     told = ", ".join(f"{arm.name} {magnitude(params[arm.name])}" for arm in (study.baseline, first))
     assert data.startswith("Fashion-MNIST, ")
+    assert re.fullmatch(r"7 to [\d,]+ updates of \d+ images \([\d.]+ to [\d.]+ pass(es)?\)", budget)
     assert models == f"3 arms: {told} parameters"

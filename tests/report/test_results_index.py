@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 from figure_texts import PIXEL
@@ -10,9 +11,10 @@ from html_page import Page
 from report_cases import gaps, odd_names, single, two_factors
 from statsmodels.stats.multitest import multipletests
 
-from harness.records.study_file import write_study
+from harness.records.study_file import read_study, write_study
 from harness.report import content, write_index, write_report
 from harness.report.index import CLOSE, OPEN, entries_of, forest
+from harness.spec import Answer, Better
 from harness.spec.verdicts import VERDICTS, called
 
 
@@ -246,19 +248,56 @@ def test_the_forest_has_one_effect_per_study_in_its_group(made, tmp_path):
         }
         path.write_text(json.dumps(said))
     found = forest(entries_of(results))
-    assert {group: [strip.entry.study for strip in strips] for group, strips in found.items()} == {
+    assert {group: [strip.entry.study for strip in strips] for group, strips in found.groups.items()} == {
         "data and bias": ["dataset_size"],
         "inside the ViT": ["patch_size"],
     }
-    (low,), (high,) = found.values()
+    (low,), (high,) = found.groups.values()
+    assert [number for number, _ in found.ticks] == ["−5", "−1.25", "−0.25", "0", "0.25", "1.25", "5"]
+    assert dict(found.ticks)["−5"] == pytest.approx(low.left)  # of 4 points [3, 5] the far end
+    assert dict(found.ticks)["0"] == 50
     assert low.middle < 50 < high.middle
     assert (50 - low.middle) / (high.middle - 50) == pytest.approx(2**0.5, abs=0.01)  # one scale for all
     write_index(results)
     page = Page((results / "index.html").read_text())
     assert any("What patch_size found" in text for text in page.texts)
     assert [attrs["id"] for attrs in page.all("input")] == ["all", "group-0", "group-2"]
-    classes = [attrs["class"] for attrs in page.all("article")]
-    assert classes == ["study group-0", "study group-0", "study group-2"]
+    assert [attrs["aria-labelledby"] for tag, attrs in page.tags if tag in ("section", "article")][1:-2] == [
+        *("of-group-0", "study-dataset_size-smoke", "study-dataset_size-gpu"),
+        *("of-group-2", "study-patch_size-laptop"),
+    ]
+    assert page.texts.count("−1.25") == 2  # an axis for each group
+    assert {"Dataset size (gpu)", "Patch size (laptop)"} <= set(page.texts)
+
+
+def test_a_scale_that_all_share_is_said_once(made, tmp_path):
+    results = copied(made, tmp_path)
+    write_index(results)
+    assert "Patch size (laptop)" in Page((results / "index.html").read_text()).texts
+    shutil.rmtree(results / "dataset_size")
+    write_index(results)
+    texts = Page((results / "index.html").read_text()).texts
+    assert "Patch size" in texts
+    assert any(text.endswith("what became of its claims, at scale laptop. ") for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("metric", "unit"), [("test_accuracy", ""), ("shift_agreement", "points of agreement at the largest shift")]
+)
+def test_an_effect_says_what_minus_what_and_an_unusual_unit(made, tmp_path, metric, unit):
+    results = copied(made, tmp_path)
+    folder = results / "patch_size" / "laptop"
+    study, _ = read_study(folder)
+    claim = Better(statement="It is.", source="-", arm="ViT/4", than="ViT/14", metric=metric)
+    write_study(folder, replace(study, claims=(claim,), answer=(Answer(says="it has {more}", claim="It is."),)), {})
+    path = folder / "report.json"
+    effect = {"value": 0.02, "ci_low": 0.01, "ci_high": 0.03}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"effect": effect}))
+    write_index(results)
+    page = Page((results / "index.html").read_text())
+    assert "ViT/4 − ViT/14" in page.texts
+    assert (unit in page.texts) is bool(unit)
+    assert sum(attrs.get("class") == "other" for attrs in page.all("b")) == bool(unit)
 
 
 @pytest.mark.parametrize("effect", [{"value": 0.2, "ci_low": 0.3, "ci_high": 0.4}, {"value": 0.0}, "x"])
@@ -278,5 +317,5 @@ def test_an_interval_of_more_than_100_points_is_an_effect(made, tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"effect": wide}))
     entries = {entry.study: entry for entry in entries_of(results)}
     assert not entries["patch_size"].problem
-    strips = [strip for group in forest(entries.values()).values() for strip in group]
+    strips = [strip for group in forest(entries.values()).groups.values() for strip in group]
     assert all(strip.left >= 0 and strip.left + strip.width <= 100 for strip in strips)
