@@ -26,7 +26,7 @@ class Options:
     deterministic: bool = False
     accept_code_change: bool = False  # keep results of other training code beside new ones; the report says so
     set_aside: bool = False  # move results of other training code out of the way and train those runs again
-    checkpoint_seconds: float = 30.0
+    checkpoint_seconds: float = 30.0  # at least, between states of a training; more where they take long; 0 for always
     patience_seconds: float = 600.0  # a training without progress for so long is ended, if it has a process of its own
     retry_out_of_memory: bool = False  # train again what ran out of memory, as a failed run always is
     profile: bool = False  # leave a table of the costliest operations and a trace with every run that is trained

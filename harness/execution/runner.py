@@ -183,7 +183,7 @@ class Runner:
                     if not self._active:
                         self._require_devices()
                         break
-                    self._handle(self._engine.wait(0.5))
+                    self._handle(self._heard(self._engine))
                 if self._stopping:
                     self._drain(self._engine)
                     raise StudyInterrupted
@@ -288,7 +288,17 @@ class Runner:
         deadline = time.monotonic() + DRAIN_SECONDS
         while self._active and engine.active and time.monotonic() < deadline:
             engine.stop()  # again: a worker that was just being started when the signal came has not heard of it
-            self._handle(engine.wait(0.5))
+            self._handle(self._heard(engine))
+
+    def _heard(self, engine: Engine) -> Sequence[Happening]:
+        """What has happened; one that is lost after a signal ends the study as the signal does."""
+        try:
+            return engine.wait(0.5)
+        except InvalidInput as error:
+            if not self._stopping:
+                raise
+            self._observer.note(str(error))
+            raise StudyInterrupted from error
 
     def _stop(self) -> None:
         self._stopping = True

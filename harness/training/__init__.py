@@ -23,7 +23,7 @@ class WorkerSettings:
     may_move: bool = False  # whether a run for which others leave too little memory is to fail, to be tried elsewhere
     threads: int = 1  # processor threads of one training
     deterministic: bool = False  # use deterministic kernels only (CUDA; CPU kernels always are)
-    checkpoint_seconds: float = 30.0  # time between checkpoints within a training
+    checkpoint_seconds: float = 30.0  # at least, between checkpoints within a training; 0 for always
     own_process: bool = True  # whether the process trains this run only, so that its peak memory is the run's
     profile: bool = False  # record the first updates again afterwards: a table of the costliest operations, a trace
     member: Member | None = None  # None for a process that trains alone

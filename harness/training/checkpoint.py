@@ -26,6 +26,11 @@ from harness.records.runs import Journal
 from harness.training.device import Placement
 from harness.training.state import Training
 
+SHARE = (
+    20  # a state that takes long to keep is kept so many times as rarely: no more than a 21st of the time goes into it
+)
+LONGEST_SECONDS = 600.0  # between two states, however long they take
+
 KEPT = 2  # when the newest is damaged, the one before serves
 T = TypeVar("T")
 
@@ -72,16 +77,17 @@ class CheckpointFolder:
     """Keeps checkpoints of one training, and its teacher, beside its journal; each has a manifest, a .json file."""
 
     def __init__(self, folder: Path, journal: Journal, *, every_seconds: float, say: Callable[[str], object]) -> None:
-        """`say` receives a message when a checkpoint is restored or found damaged."""
+        """`say` receives a message when a checkpoint is restored or found damaged; `every_seconds` may be 0: always."""
         self._folder, self._journal, self._say = folder, journal, say
-        self._every_seconds, self._saved_at = every_seconds, time.monotonic()
+        self._every_seconds, self._due_at = every_seconds, time.monotonic() + every_seconds
 
     def is_due(self, training: Training) -> bool:
-        """Whether `every_seconds` have passed since the last time that the state was kept."""
-        return time.monotonic() - self._saved_at >= self._every_seconds
+        """Whether `every_seconds` have passed since the state was kept last, and SHARE times as long as that took."""
+        return time.monotonic() >= self._due_at
 
     def save(self, training: Training) -> None:
         """Keep the state now, then let go of all but the newest two."""
+        began = time.monotonic()
         path = self._folder / f"checkpoint-{training.update:09d}.pt"
         place = {"journal_bytes": self._journal.length, "update": training.update}
         _write(path, _state(training), training.placement, place)
@@ -89,7 +95,9 @@ class CheckpointFolder:
             old.with_suffix(".json").unlink(missing_ok=True)
             reached("half removed", old)
             old.unlink(missing_ok=True)
-        self._saved_at = time.monotonic()
+        now = time.monotonic()
+        rest = max(self._every_seconds, min(SHARE * (now - began), LONGEST_SECONDS)) if self._every_seconds else 0.0
+        self._due_at = now + rest
 
     def restore(self, prepare: Callable[[], Training]) -> Training:
         """The training that `prepare` makes, brought with its journal to the newest checkpoint that serves.

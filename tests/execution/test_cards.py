@@ -22,7 +22,17 @@ import torch
 from tiny_studies import Witness, tiny_study
 
 from harness.execution import rehearsal, runner
-from harness.execution.engines import Fault, Happening, Outcome, Prepared, Rehearsal, SetAside, processes, worker
+from harness.execution.engines import (
+    Fault,
+    Happening,
+    Outcome,
+    OutOfMemory,
+    Prepared,
+    Rehearsal,
+    SetAside,
+    processes,
+    worker,
+)
 from harness.execution.engines.slots import VISIBLE, Room
 from harness.execution.engines.worker import fault_of
 from harness.execution.launch import make_room
@@ -151,6 +161,53 @@ def test_a_run_without_room_beside_others_goes_elsewhere_and_is_told_to_stay_at_
     assert witness.aside.keys() == {"cuda:0"}
     assert told[False] > 0
     assert not any("attempt" in note for note in witness.notes)
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_run_without_room_beside_its_neighbours_has_a_card_for_itself(act_out, witness, monkeypatch, fits):
+    large, tried = set[str](), list[tuple[str, bool]]()
+    lack = OutOfMemory(reason="no memory is left")
+
+    def act(run: Run, settings: WorkerSettings) -> list[Any] | None:
+        large.update({run.digest} if not large else ())
+        if run.digest not in large:
+            return None
+        tried.append((settings.cards[0], settings.may_move))
+        if settings.may_move:
+            return [Fault(reason="others hold 40.0 GiB", is_sure=False), CallFailedError("Crowded: others hold it")]
+        return None if fits else [lack]
+
+    start = processes.ProcessEngine.start
+
+    def watched(engine: Any, run: Run, folder: RunFolder) -> None:
+        start(engine, run, folder)
+        if tried and tried[-1][1] is False and run.digest in large:
+            (slot,) = (worker.slot for worker in engine._workers.values() if worker.run is run)
+            assert sum(worker.slot == slot for worker in engine._workers.values()) == 1
+
+    monkeypatch.setattr(processes.ProcessEngine, "start", watched)
+    act_out(act, cards=CARDS[:1], per_device=2)
+    assert Counter(result.status for result in witness.results) == (
+        {"completed": 6} if fits else {"completed": 5, "out_of_memory": 1}
+    )
+    assert tried == [("cuda:0", True), ("cuda:0", False)]
+    assert witness.aside == {}
+    assert any("waits for a card that it has for itself" in note for note in witness.notes)
+    assert not any("attempt" in note for note in witness.notes)
+
+
+def test_beside_a_run_that_has_a_card_for_itself_no_other_begins(tmp_path):
+    engine = processes.ProcessEngine(WorkerSettings(device="cuda"), Room(devices=CARDS[:2], per_device=2, most=4))
+    cell = make_plan(tiny_study()).cells[0]
+    runs = [cell.confirm(seed, {}) for seed in range(3)]
+    engine._workers["a"] = processes._Worker(runs[0], RunFolder(tmp_path), ("cuda:0",), [], None, is_alone=True)
+    assert engine._slot_for(runs[1]) == ("cuda:1",)
+    engine._workers["b"] = processes._Worker(runs[1], RunFolder(tmp_path), ("cuda:1",), [], None)
+    assert engine._slot_for(runs[2]) == ("cuda:1",)
+    engine._crowded.add(runs[2].digest)
+    assert not engine.takes(runs[2])
+    engine._workers.pop("b")
+    assert engine._slot_for(runs[2]) == ("cuda:1",)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from unittest.mock import patch
+from unittest.mock import MagicMock, patch
 
 import pandas as pd
 import pytest
@@ -18,6 +18,7 @@ from tiny_studies import VIT, Witness, tiny_study
 import harness.execution.engines.worker as inline_engine
 from harness.analysis import Findings
 from harness.execution import launch, publish, runner
+from harness.execution.engines import Happening, Prepared
 from harness.execution.publish import read_results, rebuild
 from harness.execution.runner import Options, run_study
 from harness.execution.stopping import StudyInterrupted
@@ -347,3 +348,39 @@ def test_locks_that_may_end_with_this_machine_are_told_of(
     (note,) = (note for note in witness.notes if "may keep locks to one machine" in note)
     assert note.startswith(f"note: {inline.results.parent} (nfs: rw,nolock)")
     assert "one machine at a time" in note
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
+    """One with a run under way, of which nothing is heard."""
+    engine = MagicMock(active=1, capacity=1)
+    monkeypatch.setattr(runner, "prepare", lambda *_: (Prepared(devices=("cpu",), data=()), engine))
+    monkeypatch.setattr(runner.Runner, "_fill", lambda self, engine: self._active.update(a=MagicMock()))
+    monkeypatch.setattr(runner.Runner, "_write_status", lambda self: None)
+    return engine
+
+
+@pytest.mark.parametrize("waits", [1, 2])
+def test_a_cluster_that_goes_with_the_signal_leaves_a_study_that_goes_on(
+    inline: Options, witness: Witness, engine: MagicMock, waits: int
+) -> None:
+    """Slurm signals all of a job: the cluster may end before the coordinator, in its wait or in the next one."""
+
+    def wait(seconds: float) -> list[Happening]:
+        if engine.wait.call_count == 1:
+            signal.raise_signal(signal.SIGTERM)
+        if engine.wait.call_count == waits:
+            raise InvalidInput("The Ray cluster no longer answers.")
+        return []
+
+    engine.wait.side_effect = wait
+    with pytest.raises(StudyInterrupted):
+        run_study(tiny_study(), inline, witness)
+    assert "The Ray cluster no longer answers." in witness.notes
+    engine.close.assert_called_once()
+
+
+def test_a_cluster_that_goes_without_a_signal_is_told_of(inline: Options, witness: Witness, engine: MagicMock) -> None:
+    engine.wait.side_effect = InvalidInput("The Ray cluster no longer answers.")
+    with pytest.raises(InvalidInput, match="no longer answers"):
+        run_study(tiny_study(), inline, witness)

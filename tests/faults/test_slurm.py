@@ -39,6 +39,14 @@ def cluster(tmp_path: Path) -> dict[str, str]:
     return os.environ | {"SLURM_JOB_ID": "42"} | paths
 
 
+def test_a_job_has_all_of_its_nodes() -> None:
+    """Slurm gives an exclusive node's cards and cores, but the memory by default of a core, and binds a task to one."""
+    asked = SCRIPT.read_text().splitlines()
+    assert {"#SBATCH --exclusive", "#SBATCH --mem=0"} <= set(asked)
+    (step,) = (line for line in asked if line.startswith("srun "))
+    assert "--cpu-bind=none" in step.split()
+
+
 def submit(tmp_path: Path, environment: dict[str, str], *arguments: object) -> subprocess.Popen[bytes]:
     command = ["sbatch", SCRIPT, *map(str, arguments)]
     return subprocess.Popen(command, cwd=tmp_path, env=environment)

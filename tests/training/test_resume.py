@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -281,3 +282,27 @@ def test_two_checkpoints_are_kept_and_only_when_due(tmp_path, monkeypatch):
     assert len(list(folder.path.glob("checkpoint-*.pt"))) == len(list(folder.path.glob("checkpoint-*.json"))) == 2
     folder = stopped(PLAIN, tmp_path / "once", monkeypatch, 9)
     assert [path.name for path in folder.path.glob("checkpoint-*.pt")] == ["checkpoint-000000009.pt"]
+
+
+@pytest.mark.parametrize(
+    ("every", "takes", "due_after"), [(30.0, 0.5, 30.0), (30.0, 6.0, 120.0), (30.0, 100.0, 600.0), (0.0, 6.0, 0.0)]
+)
+def test_a_state_that_takes_long_to_keep_is_kept_more_rarely(tmp_path, monkeypatch, every, takes, due_after):
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(checkpoint, "_state", lambda training: {})
+
+    def write(*_):
+        clock.now += takes
+
+    monkeypatch.setattr(checkpoint, "_write", write)
+    kept = checkpoint.CheckpointFolder(tmp_path, SimpleNamespace(length=0), every_seconds=every, say=print)
+    training = SimpleNamespace(update=1, placement=None)
+    clock.now += every
+    assert kept.is_due(training)
+    kept.save(training)
+    clock.now += due_after
+    assert kept.is_due(training)
+    if due_after:
+        clock.now -= 0.1
+        assert not kept.is_due(training)

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from harness.execution.engines import Beat, Fault, Happening, Outcome, OutOfMemory, Prepared
+from harness.execution.engines import Beat, Fault, Happening, Notice, Outcome, OutOfMemory, Prepared
 from harness.execution.engines.slots import Room, Slot, assign
 from harness.execution.engines.watch import DEVICES_REMEDY, Watch, in_words
 from harness.execution.process import DUMP_SIGNAL, Call, CallEndedError, CallFailedError
@@ -37,6 +37,7 @@ class _Worker:
     fault: Fault | None = None
     lack: OutOfMemory | None = None
     interrupted: bool = False
+    is_alone: bool = False  # whether nothing else is to be trained on its devices
 
     def close(self) -> None:
         """End its processes."""
@@ -51,6 +52,7 @@ class ProcessEngine:
     """Runs in a `room`; one without progress for `patience_seconds` is ended, one that dies ends no other.
 
     A run over several cards has `ranks` processes. Where one of them dies or fails, all end, as the others would wait.
+    A run that lacks memory beside others of this study on a card has a card for itself next, as soon as one is idle.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class ProcessEngine:
         self._settings, self._room, self._patience_seconds = settings, room, patience_seconds
         self._ranks = ranks
         self._workers, self._watch = dict[str, _Worker](), Watch()
+        self._crowded = set[str]()  # digests of runs that lacked memory beside others
 
     @property
     def capacity(self) -> int:
@@ -72,25 +75,29 @@ class ProcessEngine:
         return bool(self._slot_for(run))
 
     def start(self, run: Run, folder: RunFolder) -> None:
-        slot = self._slot_for(run)
+        slot, is_alone = self._slot_for(run), run.digest in self._crowded
         untried = set(self._room.devices) - self._watch.aside.keys() - self._watch.failed_on[run.digest] - set(slot)
         settings = replace(
             self._settings,
             cards=tuple(device for device in slot if ":" in device),
-            may_move=self._room.per_device == 1 and len(untried) >= self._room.per_run,
+            may_move=(self._room.per_device > 1 and not is_alone) or len(untried) >= self._room.per_run,
         )
         meeting = None
         if self._ranks > 1:
             meeting = TemporaryDirectory(prefix="patchbench-", ignore_cleanup_errors=True)
         given = [settings] if meeting is None else _by_rank(settings, self._ranks, Path(meeting.name))
         calls = [Call("train", run, folder, each) for each in given]
-        self._workers[run.digest] = _Worker(run, folder, slot, calls, meeting)
+        self._workers[run.digest] = _Worker(run, folder, slot, calls, meeting, is_alone=is_alone)
 
     def _slot_for(self, run: Run) -> Slot:
         """The devices that a run would get now; none where there is no room for it."""
-        busy = (worker.slot for worker in self._workers.values())
+        room, workers = self._room, self._workers.values()
+        if room.most is not None and len(workers) >= room.most:
+            return ()
+        busy = [worker.slot for worker in workers for _ in range(room.per_device if worker.is_alone else 1)]
+        room = replace(room, per_device=1 if run.digest in self._crowded else room.per_device, most=None)
         pending = {run.digest: self._watch.failed_on[run.digest]}
-        return assign(self._room, busy, self._watch.aside, pending).get(run.digest, ())
+        return assign(room, busy, self._watch.aside, pending).get(run.digest, ())
 
     def wait(self, seconds: float) -> Sequence[Happening]:
         # The first one last: it fails, too, when another does, and the other's word says why.
@@ -163,6 +170,10 @@ class ProcessEngine:
             slot=worker.slot,
             is_excused=worker.fault is not None,
         )
+        shared = self._room.per_device > 1 and not worker.is_alone
+        if result is None and shared and worker.fault is not None and not worker.fault.is_sure:
+            self._crowded.add(worker.run.digest)  # beside other runs: nothing that its devices are to blame for
+            return [outcome, Notice(text=f"{worker.run.label} waits for a card that it has for itself.")]
         return [outcome, *self._watch.ended(outcome, worker.fault)]
 
     def _end_stalled(self, worker: _Worker) -> Sequence[Happening]:
