@@ -1,6 +1,7 @@
 """report.json says what the report says, in plain JSON; the table of settings; fonts."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest

@@ -289,7 +289,8 @@ def test_an_effect_says_what_minus_what_and_an_unusual_unit(made, tmp_path, metr
     folder = results / "patch_size" / "laptop"
     study, _ = read_study(folder)
     claim = Better(statement="It is.", source="-", arm="ViT/4", than="ViT/14", metric=metric)
-    write_study(folder, replace(study, claims=(claim,), answer=(Answer(says="it has {more}", claim="It is."),)), {})
+    own = replace(study, name="own", claims=(claim,), answer=(Answer(says="it has {more}", claim="It is."),))
+    write_study(folder, own, {})
     path = folder / "report.json"
     effect = {"value": 0.02, "ci_low": 0.01, "ci_high": 0.03}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"effect": effect}))
