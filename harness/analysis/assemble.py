@@ -1,5 +1,6 @@
 """The whole analysis of a study: records in, findings out."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -140,10 +141,11 @@ def few_shots_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def _limited(evidence: Evidence) -> Iterator[str]:
-    """A sentence for each training size at which the number of updates limits arms."""
+    """A sentence for each training size at which the number of updates limits arms, as their losses show."""
     for size in evidence.sizes:
         limits = {arm.name: evidence.limit((arm.name, size)) for arm in evidence.study.all_arms}
-        found = {arm: limit for arm, limit in limits.items() if limit.limited_by_updates}
+        known = {arm: limit for arm, limit in limits.items() if math.isfinite(limit.train_loss + limit.validation_loss)}
+        found = {arm: limit for arm, limit in known.items() if limit.limited_by_updates}
         if found:
             who, its, told = f"{len(found)} arms are", "their", "; ".join(f"{arm} ({of})" for arm, of in found.items())
             if len(found) == 1:

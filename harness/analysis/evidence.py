@@ -19,9 +19,9 @@ from harness.analysis.estimate import (
     Floats,
     MeanEstimate,
     Variance,
-    cell_variances,
     estimate_mean,
     holm,
+    own_variances,
 )
 from harness.analysis.findings import COMPARISON_COLUMNS, frame
 from harness.analysis.limits import Limit, limit_of
@@ -55,7 +55,7 @@ class Evidence(Cells):
     seed: int = 0  # root of the generators of claims of a study file's own kinds
     level: float = LEVEL  # confidence level of every interval
     _known: dict[Any, MeanEstimate] = field(default_factory=dict, repr=False)
-    _variances_known: dict[Any, dict[Cell, float]] = field(default_factory=dict, repr=False)
+    _replicates_known: dict[Any, dict[Cell, list[float]]] = field(default_factory=dict, repr=False)
 
     runs = property(lambda self: self.records.runs.copy())
     trials = property(lambda self: self.records.trials.copy())
@@ -246,31 +246,31 @@ class Evidence(Cells):
             return None
         for size in dict.fromkeys(cell[1] for cell in weights):
             own = {cell: weight for cell, weight in weights.items() if cell[1] == size}
-            known = self._variances(metric, scale, size)
+            known = self._replicate_means(metric, scale, size)
             if abs(sum(own.values())) > 1e-9 * max(map(abs, own.values())) or not own.keys() <= known.keys():
                 return None
-            parts = [weight**2 * known[cell] for cell, weight in own.items()]
+            others = [means for cell, means in known.items() if cell not in own]
+            found, cells = own_variances(np.array([known[cell] for cell in own]), np.array(others).reshape(-1, k))
+            parts = [weight**2 * part for weight, part in zip(own.values(), found.tolist(), strict=True)]
             square = sum(part**2 for part in parts) / (k - 1)
-            most = (len(known) - 1) * (k - 1)  # the cells' residuals are not independent: they sum to zero
+            most = (cells - 1) * (k - 1)  # the cells' residuals are not independent: they sum to zero
             sizes.append(Variance(sum(parts), min(sum(parts) ** 2 / square, most) if square else most))
         value, square = sum(part.value for part in sizes), sum(part.value**2 / part.df for part in sizes)
         return Variance(value, value**2 / square) if square else None
 
-    def _variances(self, metric: str, scale: Scale, size: int | None) -> Mapping[Cell, float]:
-        """Of the cells of a training size that have all their runs; none where there are fewer than two."""
+    def _replicate_means(self, metric: str, scale: Scale, size: int | None) -> Mapping[Cell, list[float]]:
+        """Of the cells of a training size that have all their runs: the mean of each search, or of each seed."""
         key = (metric, scale, size)
-        if key not in self._variances_known:
+        if key not in self._replicates_known:
             names = np.array(self.replicates(self.seeds))
             cells = [cell for cell in self.rows if cell[1] == size and len(self.completed(cell)) == len(self.seeds)]
             columns = {cell: self._column(cell, metric, scale, self.seeds) for cell in cells}
-            means = {
-                cell: [column[names == name].mean() for name in dict.fromkeys(names.tolist())]
+            self._replicates_known[key] = {
+                cell: [float(column[names == name].mean()) for name in dict.fromkeys(names.tolist())]
                 for cell, column in columns.items()
                 if np.isfinite(column).all()
             }
-            found = cell_variances(np.array(list(means.values()))).tolist() if len(means) > 1 else ()
-            self._variances_known[key] = dict(zip(means, found, strict=False))
-        return self._variances_known[key]
+        return self._replicates_known[key]
 
     def difference(self, arm: str, other: str, size: int | None = None, metric: str = "test_accuracy") -> MeanEstimate:
         """The paired difference of `metric`, arm - other, at one training size (None in a study of one size)."""

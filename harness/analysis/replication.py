@@ -153,7 +153,7 @@ def replication(one: Evidence, two: Evidence) -> Replication:
     known = {str(row["digest"]) for rows in one.rows.values() for row in rows.values()}
     again = ({seed for seed, row in rows.items() if str(row["digest"]) in known} for rows in two.rows.values())
     shared = frozenset[int]().union(*again)
-    two = replace(two, left_out=two.left_out | shared, _known={}, _variances_known={})
+    two = replace(two, left_out=two.left_out | shared, _known={}, _replicates_known={})
     pairs = [((arm, size), (other, size)) for size in one.sizes for arm, other in one.against.items()]
     found = [tuple(_judgeable(side, *pair) for side in (one, two)) for pair in pairs]
     between = [difference_of(first, second) for first, second in found]

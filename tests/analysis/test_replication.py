@@ -97,7 +97,7 @@ def test_seeds_that_are_left_out_leave_the_searches_as_they_are():
     """Seed 3 belongs to search 1 of 2, whether or not the seeds before it count."""
     found = Design(searches=2, seeds=6).study()
     evidence = draw_twice(found, stairs(3), LuckyWorld(), 200, np.random.default_rng(0))[0]
-    fewer = replace(evidence, left_out=frozenset({0, 2}), _known={}, _variances_known={})
+    fewer = replace(evidence, left_out=frozenset({0, 2}), _known={}, _replicates_known={})
     estimate = fewer.difference("ViT/1", "ResNet-8")
     assert (estimate.seeds, estimate.searches) == ((1, 3, 4, 5), 2)
     assert fewer.replicates(fewer.seeds) == (1, 1, 0, 1)
