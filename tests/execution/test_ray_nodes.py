@@ -41,7 +41,7 @@ class Acted(cluster._Cluster):
 
     def __init__(self, asked: Asked, number: int, act: Act, shares: bool = False) -> None:
         self.there, pipe = multiprocessing.Pipe()
-        super().__init__(pipe, asked)
+        super().__init__(pipe, pipe, asked)  # type: ignore[arg-type]
         self._kind, self._act, self.tried = "cuda", act, list[tuple[str, Task]]()
         self._nodes = {
             f"n{at}": cluster.Node(name=f"n{at}", address=("", at), cpus=1, cards=1, shares=shares)
@@ -100,6 +100,16 @@ def runs() -> list[Run]:
 @pytest.fixture
 def far(asked: Asked, tmp_path: Path) -> Asked:
     return replace(asked, address="there:6379", settings=WorkerSettings(pretrained=tmp_path / "pretrained"))
+
+
+def test_all_that_is_asked_for_is_heard_before_anything_is_done(far, runs, tmp_path):
+    made = Acted(far, 1, lambda _, task: ended(task, "completed"))
+    for run in runs:
+        made.there.send((run, RunFolder(tmp_path)))
+    assert made._listen()
+    assert [attempt.run for attempt in made._waiting] == runs
+    made.there.send(None)
+    assert not made._listen()
 
 
 def ended(task: Task, status: str = "", parcel: Parcel | None = None, **more: Any) -> Ended:

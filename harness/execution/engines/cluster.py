@@ -6,7 +6,7 @@ Ray ends a process that loses its cluster, and writes to its output: so it has o
 import operator
 import time
 from collections import deque
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,18 +17,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from harness.execution.engines import Beat, Notice, Outcome, SetAside
 from harness.execution.engines.connection import answers, connected
-from harness.execution.engines.node import (
-    Board,
-    Ended,
-    Question,
-    Seen,
-    Task,
-    carry_out,
-    look,
-    places_of,
-    software,
-)
+from harness.execution.engines.node import Board, Ended, Question, Seen, Task, carry_out, look, places_of, software
 from harness.execution.engines.nodes import Node, card_share, slots, threads_of_each, useful_nodes
+from harness.execution.engines.outbox import Outbox
 from harness.execution.engines.parcels import RESULT, DamagedParcelError, pack, unpack
 from harness.execution.engines.ray_engine import Asked, lost
 from harness.execution.engines.watch import Watch, in_words
@@ -58,14 +49,15 @@ def drive(pipe: Connection, asked: Asked) -> None:
     pipe.send("ready")
     with connected(asked):
         pipe.send("connected")
-        _Cluster(pipe, asked).serve()
+        with closing(Outbox(pipe)) as told:
+            _Cluster(pipe, told, asked).serve()
 
 
 class _Cluster:
     """The nodes, the runs under way on them, and those that wait for a place."""
 
-    def __init__(self, pipe: Connection, asked: Asked) -> None:
-        self._pipe, self._asked = pipe, asked
+    def __init__(self, pipe: Connection, told: Outbox, asked: Asked) -> None:
+        self._pipe, self._told, self._asked = pipe, told, asked
         self._home = ray.get_runtime_context().get_node_id()
         gcs, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
         self._head = gcs, int(port)
@@ -82,7 +74,7 @@ class _Cluster:
         """Look at the nodes, then do what the coordinator asks for."""
         try:
             self._settle()
-            while not self._pipe.poll(POLL_SECONDS) or self._hear(self._pipe.recv()):
+            while self._listen():
                 self._handle_ended()
                 if time.monotonic() - self._read_at > NEWS_SECONDS:
                     self._read_board()
@@ -93,6 +85,15 @@ class _Cluster:
         except ray.exceptions.RayError as error:
             raise lost(self._asked) from error
 
+    def _listen(self) -> bool:
+        """Take in all that the coordinator has asked for; False where it wants nothing more."""
+        is_there = self._pipe.poll(POLL_SECONDS)
+        while is_there:
+            if not self._hear(self._pipe.recv()):
+                return False
+            is_there = self._pipe.poll()
+        return True
+
     def _hear(self, asked: Any) -> bool:
         match asked:
             case (run, folder):
@@ -101,7 +102,7 @@ class _Cluster:
                 self._stopping = True
                 self._board.stop.remote()
                 while self._waiting:
-                    self._pipe.send(Outcome(run=self._waiting.popleft().run, result=None, interrupted=True))
+                    self._told.send(Outcome(run=self._waiting.popleft().run, result=None, interrupted=True))
         return asked is not None
 
     @property
@@ -127,7 +128,7 @@ class _Cluster:
             raise InvalidInput("\n".join(refused))
         self._join(seen)
         (prepared, *_) = (found.prepared for found in seen.values())
-        self._pipe.send(prepared)
+        self._told.send(prepared)
         self._tell_capacity()
 
     def _slots(self, node: Node) -> int:
@@ -181,9 +182,9 @@ class _Cluster:
     def _tell_capacity(self) -> None:
         room = sum(self._slots(node) for node in self._usable().values())
         room = min(room, self._asked.workers or room)
-        self._pipe.send(room)
+        self._told.send(room)
         nodes = ", ".join(sorted(node.name for node in self._usable().values())) or "none; runs wait for one"
-        self._pipe.send(Notice(text=f"Nodes: {nodes}. {counted(room, 'run')} at the same time."))
+        self._told.send(Notice(text=f"Nodes: {nodes}. {counted(room, 'run')} at the same time."))
 
     def _look_around(self) -> None:
         """Notice nodes that have come and gone."""
@@ -204,14 +205,14 @@ class _Cluster:
         """A node is gone; what it was doing is told of by Ray, run by run."""
         node = self._nodes.pop(key, None)
         if node is not None and not node.refusal and self._slots(node):
-            self._pipe.send(Notice(text=f"Node {node.name} has left; its runs go elsewhere, from their last states."))
+            self._told.send(Notice(text=f"Node {node.name} has left; its runs go elsewhere, from their last states."))
             self._tell_capacity()
 
     def _set_aside(self, key: str, reason: str) -> None:
         """Give a node no more runs."""
         if key in self._nodes and not self._nodes[key].refusal:
             self._nodes[key].refusal = reason
-            self._pipe.send(SetAside(device=self._device(key), reason=reason))
+            self._told.send(SetAside(device=self._device(key), reason=reason))
             self._tell_capacity()
 
     def _require_nodes(self) -> None:
@@ -307,7 +308,7 @@ class _Cluster:
             return
         self._join({key: seen})
         said = f"is not used: {seen.refusal}" if seen.refusal else "has joined."
-        self._pipe.send(Notice(text=f"Node {self._name(key)} {said}"))
+        self._told.send(Notice(text=f"Node {self._name(key)} {said}"))
         self._tell_capacity()
 
     def _device(self, key: str) -> str:
@@ -333,7 +334,7 @@ class _Cluster:
         else:
             for aside in self._watch.ended(replace(outcome, slot=(key,)), fault):
                 self._set_aside(aside.device, aside.reason)
-        self._pipe.send(replace(outcome, slot=(self._device(key),)))
+        self._told.send(replace(outcome, slot=(self._device(key),)))
 
     def _trouble(self, attempt: _Attempt, error: InvalidInput) -> None:
         """What the user can mend keeps a run from going on: a node's own trouble, or of all that share the folder."""
@@ -360,13 +361,13 @@ class _Cluster:
         """Try a run again that has no part in its loss, a bounded number of times."""
         attempt.losses += 1
         if attempt.losses >= LOSSES:
-            self._pipe.send(Outcome(run=attempt.run, result=None, error=_cause(error)))
+            self._told.send(Outcome(run=attempt.run, result=None, error=_cause(error)))
         else:
             self._requeue(attempt)
 
     def _requeue(self, attempt: _Attempt) -> None:
         if self._stopping:
-            self._pipe.send(Outcome(run=attempt.run, result=None, interrupted=True))
+            self._told.send(Outcome(run=attempt.run, result=None, interrupted=True))
         else:
             self._waiting.appendleft(attempt)
 
@@ -380,7 +381,7 @@ class _Cluster:
                     unpack(parcels[attempt.number], self._places(attempt))
             if updates.get(attempt.number, attempt.update) != attempt.update:
                 attempt.update = updates[attempt.number]
-                self._pipe.send(
+                self._told.send(
                     Beat(digest=attempt.run.digest, update=attempt.update, slot=(self._device(attempt.node),))
                 )
 
