@@ -12,8 +12,10 @@ from finished_study import Kept
 from tiny_studies import SPACE, Witness, tiny_study
 
 from harness.execution import publish
+from harness.execution.engines.ray_engine import Asked, token_for
 from harness.execution.runner import Options
 from harness.spec import Search
+from harness.training import WorkerSettings
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +71,25 @@ def again(plain: Kept, inline: Options) -> Path:
     folder = inline.results / "tiny" / "smoke"
     shutil.copytree(plain.folder, folder)
     return folder
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Asked:
+    """What a coordinator wants of a Ray cluster."""
+    return Asked(
+        address="local",
+        local_cores=1,
+        token=token_for(tmp_path),
+        device="auto",
+        per_device=None,
+        cards_per_run=1,
+        workers=None,
+        runs=10,
+        patience_seconds=60.0,
+        settings=WorkerSettings(),
+        code=(),
+        data=(),
+        hashes={},
+        surveyed=(),
+        tried=[],
+    )

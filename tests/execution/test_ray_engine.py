@@ -19,30 +19,8 @@ from harness.execution.options import Options
 from harness.execution.plan import make_plan
 from harness.records.files import try_lock
 from harness.spec import InvalidInput
-from harness.training import WorkerSettings
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `ray` is not installed")
-
-
-@pytest.fixture
-def asked(tmp_path: Path) -> Asked:
-    return Asked(
-        address="local",
-        local_cores=1,
-        token=token_for(tmp_path),
-        device="auto",
-        per_device=None,
-        cards_per_run=1,
-        workers=None,
-        runs=10,
-        patience_seconds=60.0,
-        settings=WorkerSettings(),
-        code=(),
-        data=(),
-        hashes={},
-        surveyed=(),
-        tried=[],
-    )
 
 
 @pytest.fixture

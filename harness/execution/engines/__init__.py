@@ -37,6 +37,15 @@ class Beat:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What a run's process says before it fails because of its devices."""
+
+    reason: str
+    is_sure: bool  # else a lack of memory while others held some: a device is to blame if the run completes elsewhere
+    device: str = ""  # the one of a run's devices that it is about, if that is known
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """A run's attempt has ended: with a result, after an error, or asked to stop with its state kept."""
 
@@ -45,16 +54,12 @@ class Outcome:
     error: str = ""
     interrupted: bool = False
     slot: Slot = ()  # the devices that it had
-    is_excused: bool = False  # what has ended it lies in a device, not in the run: it goes elsewhere, and is no attempt
+    fault: Fault | None = None  # what its process said of its devices
 
-
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """What a run's process says before it fails because of its devices."""
-
-    reason: str
-    is_sure: bool  # else a lack of memory while others held some: a device is to blame if the run completes elsewhere
-    device: str = ""  # the one of a run's devices that it is about, if that is known
+    @property
+    def is_excused(self) -> bool:
+        """Whether what has ended it lies in a device, not in the run: it goes elsewhere, and is no attempt."""
+        return self.fault is not None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ Ray ends a process that loses its cluster, and writes to its output: so it has o
 import operator
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,20 +17,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from harness.execution.engines import Beat, Notice, Outcome, SetAside
 from harness.execution.engines.connection import answers, connected
-from harness.execution.engines.node import (
-    Board,
-    Ended,
-    Question,
-    Seen,
-    Task,
-    carry_out,
-    look,
-    places_of,
-    software,
-)
-from harness.execution.engines.parcels import RESULT, pack, unpack
+from harness.execution.engines.node import Board, Ended, Question, Seen, Task, carry_out, look, places_of, software
+from harness.execution.engines.nodes import Node, card_share, slots, threads_of_each, useful_nodes
+from harness.execution.engines.outbox import Outbox
+from harness.execution.engines.parcels import RESULT, DamagedParcelError, pack, unpack
 from harness.execution.engines.ray_engine import Asked, lost
-from harness.execution.engines.slots import Slot
+from harness.execution.engines.watch import Watch, in_words
 from harness.records.runs import RunFolder
 from harness.spec import InvalidInput, Run
 from harness.spec.formats import counted
@@ -40,19 +32,6 @@ NEWS_SECONDS = 0.5  # how often the board is read
 NODES_SECONDS = 2.0  # how often it is looked which nodes there are
 HEAD_SECONDS = 10.0  # how long the head may take to answer
 LOSSES = 3  # how often a run may lose its node before that is an attempt that failed
-
-
-@dataclass(kw_only=True)
-class Node:
-    """A node of the cluster, with what it has for runs."""
-
-    name: str
-    address: tuple[str, int]
-    cpus: float
-    cards: float
-    refusal: str = ""
-    shares: bool = False
-    busy: int = 0  # runs under way
 
 
 @dataclass(kw_only=True)
@@ -70,14 +49,15 @@ def drive(pipe: Connection, asked: Asked) -> None:
     pipe.send("ready")
     with connected(asked):
         pipe.send("connected")
-        _Cluster(pipe, asked).serve()
+        with closing(Outbox(pipe)) as told:
+            _Cluster(pipe, told, asked).serve()
 
 
 class _Cluster:
     """The nodes, the runs under way on them, and those that wait for a place."""
 
-    def __init__(self, pipe: Connection, asked: Asked) -> None:
-        self._pipe, self._asked = pipe, asked
+    def __init__(self, pipe: Connection, told: Outbox, asked: Asked) -> None:
+        self._pipe, self._told, self._asked = pipe, told, asked
         self._home = ray.get_runtime_context().get_node_id()
         gcs, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
         self._head = gcs, int(port)
@@ -85,6 +65,7 @@ class _Cluster:
         self._tasks, self._waiting = dict[Any, _Attempt](), deque[_Attempt]()
         self._number, self._read_at, self._seen_at = 0, 0.0, 0.0
         self._kind, self._threads, self._stopping = "cpu", 1, False
+        self._watch, self._missed_at = Watch(), 0.0  # of nodes, by key; since when runs wait and there is none
         near = NodeAffinitySchedulingStrategy(self._home, soft=False)
         self._board = ray.remote(num_cpus=0)(Board).options(scheduling_strategy=near).remote()
         self._look, self._carry_out = ray.remote(max_retries=0)(look), ray.remote(max_retries=0)(carry_out)
@@ -93,15 +74,25 @@ class _Cluster:
         """Look at the nodes, then do what the coordinator asks for."""
         try:
             self._settle()
-            while not self._pipe.poll(POLL_SECONDS) or self._hear(self._pipe.recv()):
+            while self._listen():
                 self._handle_ended()
                 if time.monotonic() - self._read_at > NEWS_SECONDS:
                     self._read_board()
                 if time.monotonic() - self._seen_at > NODES_SECONDS:
                     self._look_around()
                 self._hand_out()
+                self._require_nodes()
         except ray.exceptions.RayError as error:
             raise lost(self._asked) from error
+
+    def _listen(self) -> bool:
+        """Take in all that the coordinator has asked for; False where it wants nothing more."""
+        is_there = self._pipe.poll(POLL_SECONDS)
+        while is_there:
+            if not self._hear(self._pipe.recv()):
+                return False
+            is_there = self._pipe.poll()
+        return True
 
     def _hear(self, asked: Any) -> bool:
         match asked:
@@ -111,7 +102,7 @@ class _Cluster:
                 self._stopping = True
                 self._board.stop.remote()
                 while self._waiting:
-                    self._pipe.send(Outcome(run=self._waiting.popleft().run, result=None, interrupted=True))
+                    self._told.send(Outcome(run=self._waiting.popleft().run, result=None, interrupted=True))
         return asked is not None
 
     @property
@@ -137,7 +128,7 @@ class _Cluster:
             raise InvalidInput("\n".join(refused))
         self._join(seen)
         (prepared, *_) = (found.prepared for found in seen.values())
-        self._pipe.send(prepared)
+        self._told.send(prepared)
         self._tell_capacity()
 
     def _slots(self, node: Node) -> int:
@@ -191,9 +182,9 @@ class _Cluster:
     def _tell_capacity(self) -> None:
         room = sum(self._slots(node) for node in self._usable().values())
         room = min(room, self._asked.workers or room)
-        self._pipe.send(room)
+        self._told.send(room)
         nodes = ", ".join(sorted(node.name for node in self._usable().values())) or "none; runs wait for one"
-        self._pipe.send(Notice(text=f"Nodes: {nodes}. {counted(room, 'run')} at the same time."))
+        self._told.send(Notice(text=f"Nodes: {nodes}. {counted(room, 'run')} at the same time."))
 
     def _look_around(self) -> None:
         """Notice nodes that have come and gone."""
@@ -214,8 +205,29 @@ class _Cluster:
         """A node is gone; what it was doing is told of by Ray, run by run."""
         node = self._nodes.pop(key, None)
         if node is not None and not node.refusal and self._slots(node):
-            self._pipe.send(Notice(text=f"Node {node.name} has left; its runs go elsewhere, from their last states."))
+            self._told.send(Notice(text=f"Node {node.name} has left; its runs go elsewhere, from their last states."))
             self._tell_capacity()
+
+    def _set_aside(self, key: str, reason: str) -> None:
+        """Give a node no more runs."""
+        if key in self._nodes and not self._nodes[key].refusal:
+            self._nodes[key].refusal = reason
+            self._told.send(SetAside(device=self._device(key), reason=reason))
+            self._tell_capacity()
+
+    def _require_nodes(self) -> None:
+        """Raise `InvalidInput` where runs wait and no node is left, nor comes while the user has patience."""
+        if not self._waiting or self._tasks or self._looks or self._usable():
+            self._missed_at = 0.0
+            return
+        self._missed_at = self._missed_at or time.monotonic()
+        waited, refused = time.monotonic() - self._missed_at, {it.name: it.refusal for it in self._nodes.values()}
+        if self._asked.address == "local" or waited > self._asked.patience_seconds:
+            told = in_words({name: reason for name, reason in refused.items() if reason}) or "all have left"
+            raise InvalidInput(
+                f"No node is left for the runs: {told}. What is trained is kept. Mend these nodes or start others; the "
+                "same command goes on."
+            )
 
     # --- Runs --------------------------------------------------------------------------------------------------------
 
@@ -223,19 +235,23 @@ class _Cluster:
         """Give runs that wait to nodes that have room."""
         making = {self._making(attempt) for attempt in self._tasks.values()} - {None}
         for attempt in list(self._waiting):
-            node = max(self._usable().items(), key=lambda item: self._free(item[1]), default=None)
-            if node is None or self._free(node[1]) < 1:
+            usable, failed_on = self._usable(), self._watch.failed_on[attempt.run.digest]
+            if not any(self._free(node) >= 1 for node in usable.values()):
                 return
-            if self._making(attempt) in making and not node[1].shares:
+            others = {key: node for key, node in usable.items() if key not in failed_on} or usable
+            key, node = max(others.items(), key=lambda item: self._free(item[1]))
+            if self._free(node) < 1:
+                continue  # where it has not failed it has to wait for room
+            if self._making(attempt) in making and not node.shares:
                 continue  # of several runs that start from one pre-training, one makes it
             self._waiting.remove(attempt)
-            self._start(attempt, *node)
+            self._start(attempt, key, node, may_move=len(others.keys() - failed_on) > 1)
             making |= {self._making(attempt)} - {None}
 
     def _free(self, node: Node) -> int:
         return self._slots(node) - node.busy
 
-    def _start(self, attempt: _Attempt, key: str, node: Node) -> None:
+    def _start(self, attempt: _Attempt, key: str, node: Node, *, may_move: bool) -> None:
         self._number += 1
         attempt.number, attempt.node = self._number, key
         node.busy += 1
@@ -244,12 +260,12 @@ class _Cluster:
             attempt=attempt.number,
             run=attempt.run,
             ranks=self._asked.cards_per_run,
-            settings=replace(self._asked.settings, device=self._kind, threads=self._threads),
+            settings=replace(self._asked.settings, device=self._kind, threads=self._threads, may_move=may_move),
             patience_seconds=self._asked.patience_seconds,
             places=places if node.shares else None,
             parcel={} if node.shares else pack(places),
         )
-        cards = self._asked.cards_per_run / (self._asked.per_device or 1) if self._kind == "cuda" else 0
+        cards = card_share(self._asked) if self._kind == "cuda" else 0
         cores = min(self._threads * self._asked.cards_per_run, node.cpus / self._slots(node))
         options = {"num_cpus": cores, "num_gpus": cards, "scheduling_strategy": _on(key), "name": attempt.run.label}
         self._tasks[self._carry_out.options(**options).remote(self._board, task)] = attempt
@@ -274,10 +290,13 @@ class _Cluster:
                 self._nodes[attempt.node].busy -= 1
             try:
                 self._end(attempt, ray.get(ref))
+            except DamagedParcelError as error:
+                self._retry(attempt, error)
             except ray.exceptions.RayTaskError as error:
                 if isinstance(error.cause, InvalidInput):
-                    raise InvalidInput(f"Node {self._name(attempt.node)}: {error.cause}") from error
-                self._pipe.send(Outcome(run=attempt.run, result=None, error=_cause(error), slot=self._slot(attempt)))
+                    self._trouble(attempt, error.cause)
+                else:
+                    self._tell_end(attempt, Outcome(run=attempt.run, result=None, error=_cause(error)))
             except ray.exceptions.RayError as error:
                 self._read_board()  # which may have a state of it still
                 self._lose(attempt, error)
@@ -289,38 +308,66 @@ class _Cluster:
             return
         self._join({key: seen})
         said = f"is not used: {seen.refusal}" if seen.refusal else "has joined."
-        self._pipe.send(Notice(text=f"Node {self._name(key)} {said}"))
+        self._told.send(Notice(text=f"Node {self._name(key)} {said}"))
         self._tell_capacity()
 
-    def _slot(self, attempt: _Attempt) -> Slot:
-        return (f"{self._name(attempt.node)}:{self._kind}",)
+    def _device(self, key: str) -> str:
+        return f"{self._name(key)}:{self._kind}"
 
     def _name(self, key: str) -> str:
         return self._nodes[key].name if key in self._nodes else "that has left"
 
     def _end(self, attempt: _Attempt, ended: Ended) -> None:
-        result, (name,) = ended.outcome.result, self._slot(attempt)
+        result = ended.outcome.result
         if ended.parcel is not None:
             unpack(ended.parcel, self._places(attempt))
             result = None if result is None else attempt.folder.result()
         if result is not None:
             attempt.folder.tidy()
-        if ended.fault and attempt.node in self._nodes:
-            self._nodes[attempt.node].refusal = ended.fault
-            self._pipe.send(SetAside(device=name, reason=ended.fault))
-            self._tell_capacity()
-        self._pipe.send(replace(ended.outcome, result=result, slot=(name,)))
+        self._tell_end(attempt, replace(ended.outcome, result=result))
+
+    def _tell_end(self, attempt: _Attempt, outcome: Outcome) -> None:
+        """Send how an attempt has ended, and set aside the node that it, with others, speaks against."""
+        key, fault = attempt.node, outcome.fault
+        if fault is not None and not fault.is_sure and (self._asked.per_device or 1) > 1:
+            self._watch.failed_on[attempt.run.digest].add(key)  # the others may be ours: the node is not to blame
+        else:
+            for aside in self._watch.ended(replace(outcome, slot=(key,)), fault):
+                self._set_aside(aside.device, aside.reason)
+        self._told.send(replace(outcome, slot=(self._device(key),)))
+
+    def _trouble(self, attempt: _Attempt, error: InvalidInput) -> None:
+        """What the user can mend keeps a run from going on: a node's own trouble, or of all that share the folder."""
+        node = self._nodes.get(attempt.node)
+        if node is not None and node.shares:
+            raise InvalidInput(f"Node {node.name}: {error}") from error
+        if node is None:
+            self._retry(attempt, error)
+            return
+        self._set_aside(attempt.node, str(error))
+        self._requeue(attempt)
 
     def _lose(self, attempt: _Attempt, error: Exception) -> None:
         """A run's process has gone without a word: with its node, it goes elsewhere; else the attempt has failed."""
         node = self._nodes.get(attempt.node)
         if node is not None and not answers(node.address):
             self._drop(attempt.node)
+        if attempt.node in self._nodes:
+            self._tell_end(attempt, Outcome(run=attempt.run, result=None, error=_cause(error)))
+        else:
+            self._retry(attempt, error)
+
+    def _retry(self, attempt: _Attempt, error: Exception) -> None:
+        """Try a run again that has no part in its loss, a bounded number of times."""
         attempt.losses += 1
-        if attempt.node in self._nodes or attempt.losses >= LOSSES:
-            self._pipe.send(Outcome(run=attempt.run, result=None, error=_cause(error)))
-        elif self._stopping:
-            self._pipe.send(Outcome(run=attempt.run, result=None, interrupted=True))
+        if attempt.losses >= LOSSES:
+            self._told.send(Outcome(run=attempt.run, result=None, error=_cause(error)))
+        else:
+            self._requeue(attempt)
+
+    def _requeue(self, attempt: _Attempt) -> None:
+        if self._stopping:
+            self._told.send(Outcome(run=attempt.run, result=None, interrupted=True))
         else:
             self._waiting.appendleft(attempt)
 
@@ -330,42 +377,13 @@ class _Cluster:
         updates, parcels = ray.get(self._board.news.remote())
         for attempt in self._tasks.values():
             if attempt.number in parcels:
-                unpack(parcels[attempt.number], self._places(attempt))
+                with suppress(DamagedParcelError):  # there will be another one
+                    unpack(parcels[attempt.number], self._places(attempt))
             if updates.get(attempt.number, attempt.update) != attempt.update:
                 attempt.update = updates[attempt.number]
-                self._pipe.send(Beat(digest=attempt.run.digest, update=attempt.update, slot=self._slot(attempt)))
-
-
-def slots(node: Node, asked: Asked, kind: str, threads: int = 1) -> int:
-    """Runs that a node has room for, on its cards or on its processor."""
-    if kind == "cuda":
-        return int(node.cards) * (asked.per_device or 1) // asked.cards_per_run
-    return int(node.cpus) // (threads * asked.cards_per_run)
-
-
-def useful_nodes(nodes: Mapping[str, Node], asked: Asked, kind: str, threads: int = 1) -> list[str]:
-    """The keys of the nodes that have room for a run; `InvalidInput` where none has, as a run is on one node alone."""
-    found = [key for key, node in nodes.items() if slots(node, asked, kind, threads)]
-    if not found:
-        what = counted(asked.cards_per_run, "card" if kind == "cuda" else "core")
-        told = ", ".join(f"{node.name} ({node.cpus:g} cores, {node.cards:g} cards)" for node in nodes.values())
-        text = f"No node of the Ray cluster at {asked.address} has {what} for a run: {told or 'there is none'}."
-        most = max((int(node.cards if kind == "cuda" else node.cpus) for node in nodes.values()), default=0)
-        if asked.cards_per_run > 1 and most:
-            text += f" A run is on one node alone: --cards-per-run can be {most} at most."
-        raise InvalidInput(text)
-    return found
-
-
-def threads_of_each(nodes: Iterable[Node], asked: Asked, kind: str) -> int:
-    """Processor threads of each process that trains, the same on all nodes; one without cards or `workers`."""
-    used = [(int(node.cpus), slots(node, asked, kind)) for node in nodes if slots(node, asked, kind)]
-    if kind == "cuda":
-        each = [cores // (runs * asked.cards_per_run) for cores, runs in used]
-    else:  # room for runs of one thread each is shared among those asked for
-        room = [runs for _, runs in used]
-        each = [*room, sum(room) // min(asked.workers, asked.runs) if asked.workers else 1]
-    return max(1, min(each, default=1))
+                self._told.send(
+                    Beat(digest=attempt.run.digest, update=attempt.update, slot=(self._device(attempt.node),))
+                )
 
 
 def _on(key: str) -> NodeAffinitySchedulingStrategy:

@@ -15,7 +15,7 @@ from typing import Any
 import ray
 
 from harness.data import content_hash
-from harness.execution.engines import Beat, Outcome, Prepared, SetAside, processes
+from harness.execution.engines import Beat, Outcome, Prepared, processes
 from harness.execution.engines.parcels import RESULT, Parcel, Places, pack, signs, unpack
 from harness.execution.engines.slots import VISIBLE, Room, Slot
 from harness.records.files import open_to_append, try_lock
@@ -127,10 +127,9 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How it ended; `parcel` has the files of a folder of the node's own, `fault` what is wrong with a card."""
+    """How it ended; `parcel` has the files of a folder of the node's own."""
 
     outcome: Outcome
-    fault: str
     parcel: Parcel | None
 
 
@@ -154,24 +153,20 @@ def carry_out(board: Any, task: Task) -> Ended:
             engine.start(task.run, folder)
             # What came whole need not be sent back.
             own = {name: path for name, path in places.items() if f"{name}/{RESULT}" not in task.parcel}
-            outcome, fault = _followed(engine, board, task.attempt, None if task.places else own)
-        return Ended(outcome=outcome, fault=fault, parcel=None if task.places else pack(own))
+            outcome = _followed(engine, board, task.attempt, None if task.places else own)
+        return Ended(outcome=outcome, parcel=None if task.places else pack(own))
 
 
-def _followed(engine: processes.ProcessEngine, board: Any, attempt: int, places: Places | None) -> tuple[Outcome, str]:
-    """Tell the board of a run, and of each new state in `places`, until it ends; one that hears nothing more ends.
-
-    Returns its end, and what is wrong with its cards, if that is sure.
-    """
+def _followed(engine: processes.ProcessEngine, board: Any, attempt: int, places: Places | None) -> Outcome:
+    """Tell the board of a run, and of each new state in `places`, until it ends; one that hears nothing more ends."""
     update, sent = 0, signs(places or {})
     while True:
-        events = engine.wait(BEAT_SECONDS)
-        for event in events:
+        for event in engine.wait(BEAT_SECONDS):
             match event:
                 case Beat():
                     update = event.update
                 case Outcome():
-                    return event, "; ".join(aside.reason for aside in events if isinstance(aside, SetAside))
+                    return event
         parcel = None
         if places is not None and (now := signs(places)) != sent:
             with contextlib.suppress(OSError, InvalidInput):  # a state that has just been replaced: the next time

@@ -11,6 +11,10 @@ Places = Mapping[str, Path]  # folders by what they are called on either side
 Parcel = dict[str, tuple[str, bytes]]  # by `<place>/<path within it>`: SHA-256 and content
 
 
+class DamagedParcelError(RecordsError):
+    """A file is not what was sent."""
+
+
 def pack(places: Places) -> Parcel:
     """All files of some folders; of checkpoints the newest, and nothing that is unfinished or set aside as damaged."""
     return {name: _read(path) for name, path in _files(places).items()}
@@ -24,12 +28,12 @@ def signs(places: Places) -> frozenset[str]:
 def unpack(parcel: Parcel, places: Places) -> None:
     """Write what was packed, each file whole, a state after what describes it and a result last; older states go.
 
-    Raises `RecordsError`, before anything is written, where a file is not what was sent.
+    Raises `DamagedParcelError`, before anything is written, where a file is not what was sent.
     """
     for name, (expected, content) in parcel.items():
         place, _, within = name.partition("/")
         if sha256(content) != expected or place not in places or ".." in PurePosixPath(within).parts:
-            raise RecordsError(f"{name} has not arrived as it was sent.")
+            raise DamagedParcelError(f"{name} has not arrived as it was sent.")
     for name in sorted(parcel, key=lambda name: (name.endswith(RESULT), name.endswith(".pt"), name)):
         place, _, within = name.partition("/")
         write_bytes(places[place] / within, parcel[name][1])

@@ -80,7 +80,9 @@ class ProcessEngine:
         settings = replace(
             self._settings,
             cards=tuple(device for device in slot if ":" in device),
-            may_move=(self._room.per_device > 1 and not is_alone) or len(untried) >= self._room.per_run,
+            may_move=self._settings.may_move  # to where this engine knows nothing of
+            or (self._room.per_device > 1 and not is_alone)
+            or len(untried) >= self._room.per_run,
         )
         meeting = None
         if self._ranks > 1:
@@ -168,7 +170,7 @@ class ProcessEngine:
             error=worker.error,
             interrupted=worker.interrupted,
             slot=worker.slot,
-            is_excused=worker.fault is not None,
+            fault=worker.fault,
         )
         shared = self._room.per_device > 1 and not worker.is_alone
         if result is None and shared and worker.fault is not None and not worker.fault.is_sure:
