@@ -205,11 +205,11 @@ chosen is hardly worse (.00 to .06 points; `tests/studies/test_designs.py`). The
 test accuracy, in points, that the comparisons of results/ show with power .8 (of one search an arm, but for the studies
 that `results/README.md` names). Median, and from the most to the least exact:
 
-     3 seeds   2.31 (0.32 to 16.68)
-     5 seeds   0.87 (0.31 to 9.91)
+     3 seeds   2.03 (0.32 to 18.62)
+     5 seeds   0.89 (0.30 to 10.28)
      6 seeds   1.21 (0.66 to 1.38)
-     8 seeds   0.70 (0.38 to 0.98)
-    10 seeds   0.57 (0.30 to 0.74)
+     8 seeds   0.70 (0.36 to 1.05)
+    10 seeds   0.61 (0.46 to 0.75)
 
 Where a claim stays open, `--seeds 10` with `search.repeats=10` extends a study. Three or four, one for each search, are
 for studies whose time goes into training sizes and whose arms differ by several points. `results/README.md` has each
