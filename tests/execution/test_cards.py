@@ -163,6 +163,39 @@ def test_a_run_without_room_beside_others_goes_elsewhere_and_is_told_to_stay_at_
     assert not any("attempt" in note for note in witness.notes)
 
 
+def test_a_run_may_take_longer_before_its_first_update(monkeypatch, tmp_path):
+    here, there = multiprocessing.Pipe()
+    process = SimpleNamespace(exitcode=0, pid=None, join=lambda _: None, kill=lambda: None)
+    ended: list[str] = []
+    engine = processes.ProcessEngine(WorkerSettings(device="cpu"), Room(devices=("cpu",)), patience_seconds=100.0)
+    monkeypatch.setattr(engine, "_end_stalled", lambda worker: ended.append("now") or [])
+    call: Any = SimpleNamespace(pipe=here, process=process, hear=here.recv, close=lambda: None)
+    run = make_plan(tiny_study()).cells[0].confirm(0, {})
+    worker = engine._workers[run.digest] = processes._Worker(run, RunFolder(tmp_path), ("cpu",), [call], None)
+    worker.quiet = 299.0
+    engine.wait(0)
+    assert ended == []
+    worker.quiet = 301.0
+    engine.wait(0)
+    assert ended == ["now"]
+    there.send(1)
+    engine.wait(0)
+    assert worker.quiet == 0.0
+    worker.quiet = 101.0
+    engine.wait(0)
+    assert ended == ["now", "now"]
+
+
+def test_a_run_that_is_ended_for_want_of_progress_names_the_option(monkeypatch, tmp_path):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    engine = processes.ProcessEngine(WorkerSettings(device="cpu"), Room(devices=("cpu",)), patience_seconds=100.0)
+    run = make_plan(tiny_study()).cells[0].confirm(0, {})
+    engine._workers[run.digest] = processes._Worker(run, RunFolder(tmp_path), ("cpu",), [], None)
+    (outcome,) = engine._end_stalled(engine._workers[run.digest])
+    assert isinstance(outcome, Outcome)
+    assert "No progress for 300 s, longer than --patience allows; the stacks are in" in outcome.error
+
+
 @pytest.mark.parametrize("fits", [True, False])
 def test_a_run_without_room_beside_its_neighbours_has_a_card_for_itself(act_out, witness, monkeypatch, fits):
     large, tried = set[str](), list[tuple[str, bool]]()
