@@ -55,10 +55,9 @@ class _Worker:
 class ProcessEngine:
     """Runs in a `room`; one without progress for `patience_seconds` is ended, one that dies ends no other.
 
-    Before its first update a run may take BEFORE_FIRST times as long.
-
-    A run over several cards has `ranks` processes. Where one of them dies or fails, all end, as the others would wait.
-    A run that lacks memory beside others of this study on a card has a card for itself next, as soon as one is idle.
+    Before its first update a run may take BEFORE_FIRST times as long. A run over several cards has `ranks` processes;
+    where one of them dies or fails, all end, as the others would wait. A run that lacks memory beside others of this
+    study on a card has a card for itself next, as soon as one is idle.
     """
 
     def __init__(
