@@ -366,6 +366,25 @@ def test_in_this_process_the_card_is_named_and_no_arm(monkeypatch, inline):
         run_study(tiny_study(), inline, Witness())
 
 
+@pytest.mark.parametrize("is_broken", [True, False])
+def test_in_this_process_an_error_after_which_cuda_fails_ends_the_study(monkeypatch, tmp_path, is_broken):
+    told = RuntimeError("CUDA error: an illegal memory access was encountered")
+    monkeypatch.setattr(worker, "perform", MagicMock(side_effect=told))
+    monkeypatch.setattr(torch.cuda, "synchronize", MagicMock(side_effect=told if is_broken else None))
+    engine = worker.InlineEngine(WorkerSettings(device="cuda:0"), lambda events: None)
+    run = make_plan(tiny_study()).cells[0].confirm(0, {})
+    engine.start(run, RunFolder(tmp_path))
+    if is_broken:
+        with pytest.raises(
+            InvalidInput, match=r"no longer works in this process: .*illegal memory .* engine processes"
+        ):
+            engine.wait(0)
+    else:
+        (outcome,) = engine.wait(0)
+        assert isinstance(outcome, Outcome)
+        assert "illegal memory access" in outcome.error
+
+
 @pytest.mark.parametrize("error", [RuntimeError("CUDA error: an illegal memory access"), ValueError(ECC)])
 def test_an_error_of_the_program_is_no_fault_of_a_card(error):
     assert device_fault(error) is None
