@@ -182,7 +182,8 @@ def _text(value: Any) -> str:
     *("--patience", "patience_seconds"),
     type=ABOVE_0,
     default=Options.patience_seconds,
-    help="Seconds after which a training without progress is ended and tried again (not with engine inline).",
+    help="Seconds without progress after which a training is ended and tried again, thrice as many before its first "
+    "update (not with engine inline).",
 )
 @click.option("--retry-out-of-memory", is_flag=True, help="Train again what ran out of memory earlier.")
 @click.option("--accept-code-change", is_flag=True, help="Mix with results of other training code; the report says so.")

@@ -3,6 +3,13 @@
 import torch
 from torch import Tensor
 
+SHARE = 4  # at most one part in so many of what is free of a card holds images; the rest is for models, and other runs
+
+
+def fits(size: int, device: torch.device) -> bool:
+    """Whether images of so many bytes are to lie on the device, from where they are read soonest."""
+    return device.type != "cuda" or SHARE * size <= torch.cuda.mem_get_info(device)[0]
+
 
 def held_for(device: torch.device, *size: int, dtype: torch.dtype) -> Tensor:
     """An empty tensor on the host, from which values go to `device`: for CUDA in pinned memory.

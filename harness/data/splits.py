@@ -16,7 +16,7 @@ from torch import Tensor
 from harness.data.cache import Bytes
 from harness.data.parts import Part
 from harness.data.photographs import Reading
-from harness.data.sending import held_for, sent
+from harness.data.sending import fits, held_for, sent
 from harness.data.subsets import Ints, derive, stratified
 from harness.spec import DataSpec
 from harness.spec.errors import require, require_within
@@ -73,21 +73,24 @@ Splits = Mapping[str, AnySplit]
 
 @dataclass(frozen=True, eq=False)
 class Split(AnySplit):
-    """N decoded images of C channels and side H = W, on the device that trains."""
+    """N decoded images of C channels and side H = W, on the device that trains or, if they are many, on the host."""
 
     images: Tensor  # uint8 (N, C, H, W)
-    labels: Tensor
+    labels: Tensor  # on the device that trains
     device: torch.device = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "device", self.images.device)
+        object.__setattr__(self, "device", self.labels.device)
 
     def read(
         self, orders: Iterable[Tensor], *, seed: int = 0, start: int = 0, places: Tensor | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         for order in orders:
             at = sent(order, self.device)
-            yield self.images.index_select(0, at), self.labels.index_select(0, at)
+            if self.images.device == self.device:
+                yield self.images.index_select(0, at), self.labels.index_select(0, at)
+            else:
+                yield sent(self.images.index_select(0, order), self.device), self.labels.index_select(0, at)
 
     def keys(self, most_bytes: int | None) -> list[str]:
         pixels = np.ascontiguousarray(self.images.cpu().numpy())
@@ -150,9 +153,10 @@ class StreamedSplit(AnySplit):
 
 
 def split(images: Bytes, labels: Ints, device: torch.device) -> Split:
-    """The images and labels of one purpose, on `device`."""
+    """The images and labels of one purpose for `device`, where the images lie if they fit."""
     images, labels = np.require(images, requirements="W"), np.require(labels, requirements="W")
-    return Split(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device))
+    there = device if fits(images.nbytes, device) else torch.device("cpu")
+    return Split(torch.from_numpy(images).to(there), torch.from_numpy(labels).to(device))
 
 
 def random_box(wide: int, high: int, seed: int) -> tuple[tuple[float, float, float, float], bool]:

@@ -1,5 +1,6 @@
 """What a few updates on made-up images tell: whether every model can be trained, and how long a study will take."""
 
+import gc
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -72,10 +73,9 @@ def rehearse(
         for config, item in first.items():
             placement = choose(device, config.recipe.precision, deterministic=deterministic)
             with suppress(MemoryError, Diverged), refused_by_name(item.arm, config), memory_errors():
-                trained = _try(config, item.facts, placement)
-                if over_cards:
-                    check_layers(trained.model)
+                _rehearse(config, item.facts, placement, over_cards=over_cards)
             if not is_cpu:
+                gc.collect()  # hooks keep models in cycles
                 torch.cuda.empty_cache()  # the trainings may be in other processes
     finally:
         torch.set_num_threads(threads)
@@ -98,10 +98,12 @@ def refused_by_name(arm: str, config: RunConfig) -> Iterator[None]:
             raise
         side, what = config.data.image_size, str(error).partition("\n")[0].rstrip(".")
         line = line_of(error, Path(config.model.place or ""))
+        is_strict = "use_deterministic_algorithms" in str(error)
+        remedy = "Leave out --deterministic, or change" if is_strict else "Change"
         raise InvalidInput(
             f"Arm {arm!r} cannot be trained: its first update, on images of {config.channels} x {side} x {side} and "
             f"{config.classes} classes, fails with {type(error).__name__}: {what}{f' ({line})' if line else ''}. "
-            "Change the arm's model, data or recipe."
+            f"{remedy} the arm's model, data or recipe."
         ) from error
 
 
@@ -112,6 +114,12 @@ def _single_update(config: RunConfig, most: int | None) -> RunConfig:
     recipe = replace(config.recipe, batch_size=images, accumulate=1, updates=1, evaluations=1)
     recipe = replace(recipe, learning_rate=1e-6, compile=False)
     return replace(config, seed=0, recipe=recipe, data=replace(config.data, train_size=images))
+
+
+def _rehearse(config: RunConfig, facts: SourceFacts, placement: Placement, *, over_cards: bool) -> None:
+    trained = _try(config, facts, placement)  # let go of before the next model: a card may not hold two
+    if over_cards:
+        check_layers(trained.model)
 
 
 def _try(config: RunConfig, facts: SourceFacts, placement: Placement) -> Training:

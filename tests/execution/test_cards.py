@@ -163,6 +163,39 @@ def test_a_run_without_room_beside_others_goes_elsewhere_and_is_told_to_stay_at_
     assert not any("attempt" in note for note in witness.notes)
 
 
+def test_a_run_may_take_longer_before_its_first_update(monkeypatch, tmp_path):
+    here, there = multiprocessing.Pipe()
+    process = SimpleNamespace(exitcode=0, pid=None, join=lambda _: None, kill=lambda: None)
+    ended: list[str] = []
+    engine = processes.ProcessEngine(WorkerSettings(device="cpu"), Room(devices=("cpu",)), patience_seconds=100.0)
+    monkeypatch.setattr(engine, "_end_stalled", lambda worker: ended.append("now") or [])
+    call: Any = SimpleNamespace(pipe=here, process=process, hear=here.recv, close=lambda: None)
+    run = make_plan(tiny_study()).cells[0].confirm(0, {})
+    worker = engine._workers[run.digest] = processes._Worker(run, RunFolder(tmp_path), ("cpu",), [call], None)
+    worker.quiet = 299.0
+    engine.wait(0)
+    assert ended == []
+    worker.quiet = 301.0
+    engine.wait(0)
+    assert ended == ["now"]
+    there.send(1)
+    engine.wait(0)
+    assert worker.quiet == 0.0
+    worker.quiet = 101.0
+    engine.wait(0)
+    assert ended == ["now", "now"]
+
+
+def test_a_run_that_is_ended_for_want_of_progress_names_the_option(monkeypatch, tmp_path):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    engine = processes.ProcessEngine(WorkerSettings(device="cpu"), Room(devices=("cpu",)), patience_seconds=100.0)
+    run = make_plan(tiny_study()).cells[0].confirm(0, {})
+    engine._workers[run.digest] = processes._Worker(run, RunFolder(tmp_path), ("cpu",), [], None)
+    (outcome,) = engine._end_stalled(engine._workers[run.digest])
+    assert isinstance(outcome, Outcome)
+    assert "No progress for 300 s, longer than --patience allows; the stacks are in" in outcome.error
+
+
 @pytest.mark.parametrize("fits", [True, False])
 def test_a_run_without_room_beside_its_neighbours_has_a_card_for_itself(act_out, witness, monkeypatch, fits):
     large, tried = set[str](), list[tuple[str, bool]]()
@@ -331,6 +364,25 @@ def test_in_this_process_the_card_is_named_and_no_arm(monkeypatch, inline):
     monkeypatch.setattr(rehearsal, "_try", MagicMock(side_effect=RuntimeError(ECC)))
     with pytest.raises(InvalidInput, match=r"^cuda:0 does not work: .*ECC.* --device"):
         run_study(tiny_study(), inline, Witness())
+
+
+@pytest.mark.parametrize("is_broken", [True, False])
+def test_in_this_process_an_error_after_which_cuda_fails_ends_the_study(monkeypatch, tmp_path, is_broken):
+    told = RuntimeError("CUDA error: an illegal memory access was encountered")
+    monkeypatch.setattr(worker, "perform", MagicMock(side_effect=told))
+    monkeypatch.setattr(torch.cuda, "synchronize", MagicMock(side_effect=told if is_broken else None))
+    engine = worker.InlineEngine(WorkerSettings(device="cuda:0"), lambda events: None)
+    run = make_plan(tiny_study()).cells[0].confirm(0, {})
+    engine.start(run, RunFolder(tmp_path))
+    if is_broken:
+        with pytest.raises(
+            InvalidInput, match=r"no longer works in this process: .*illegal memory .* engine processes"
+        ):
+            engine.wait(0)
+    else:
+        (outcome,) = engine.wait(0)
+        assert isinstance(outcome, Outcome)
+        assert "illegal memory access" in outcome.error
 
 
 @pytest.mark.parametrize("error", [RuntimeError("CUDA error: an illegal memory access"), ValueError(ECC)])

@@ -85,10 +85,14 @@ def kill(rank):
 
 
 @pytest.mark.slow
-def test_a_run_that_loses_a_process_or_all_of_them_ends_as_an_undisturbed_one(tmp_path):
-    """Each process draws its dropout from a generator of its own, whose state is kept, too."""
-    model = replace(VIT, dropout=0.1, stochastic_depth=0.2)
-    run = a_run(model, **EVERYTHING | {"optimizer": "adamw", "updates": 30, "evaluations": 3})
+@pytest.mark.parametrize(
+    ("model", "optimizer"),
+    [(replace(VIT, dropout=0.1, stochastic_depth=0.2), "adamw"), (ResNetSpec(depth=8, width=8), "sgd")],
+    ids=["vit", "resnet"],
+)
+def test_a_run_that_loses_a_process_or_all_of_them_ends_as_an_undisturbed_one(tmp_path, model, optimizer):
+    """Each process draws its dropout from a generator of its own, and has a batch's statistics: both are kept, too."""
+    run = a_run(model, **EVERYTHING | {"optimizer": optimizer, "updates": 30, "evaluations": 3})
     often = replace(SETTINGS, checkpoint_seconds=0)
     _, whole = carried_out(run, tmp_path / "whole")
     for rank in (1, 0):

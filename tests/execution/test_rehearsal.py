@@ -1,8 +1,11 @@
 """Every arm's first update is tried before the first run, where the runs will be."""
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from tiny_studies import RESNET, VIT, Witness, tiny_study
@@ -165,3 +168,27 @@ def test_only_what_is_left_to_train_is_tried(again: Path) -> None:
     assert left(replace(study, arms=(*study.arms, Arm("Swin", SWIN, level=3)))) == ["Swin"]
     failed = [item for cell in open_cells(make_plan(study), again) for item in cell.finished()][:1]
     assert [item.arm for item in progress.rehearsals(open_cells(make_plan(study), again), failed)] == ["ResNet"]
+
+
+def test_a_model_is_let_go_of_before_the_next_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card that holds one of them may not hold two."""
+    tried: list[weakref.ref[nn.Module]] = []
+
+    def try_it(*_: Any) -> SimpleNamespace:
+        assert all(model() is None for model in tried)
+        trained = SimpleNamespace(model=nn.Linear(1, 1))
+        tried.append(weakref.ref(trained.model))
+        return trained
+
+    monkeypatch.setattr(rehearsal, "_try", try_it)
+    rehearse(rehearsals(tiny_study()), "cpu", over_cards=True)
+    assert len(tried) == 2
+
+
+def test_what_has_no_deterministic_kernel_names_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = (
+        "x_cuda does not have a deterministic implementation, but you set 'torch.use_deterministic_algorithms(True)'."
+    )
+    monkeypatch.setattr(rehearsal, "_try", MagicMock(side_effect=RuntimeError(told)))
+    with pytest.raises(InvalidInput, match=r"^Arm 'ResNet' .* Leave out --deterministic, or change the arm's"):
+        rehearse(rehearsals(tiny_study()), "cpu")

@@ -6,6 +6,7 @@ mixed with tensors of another device, which is what goes wrong on a real one.
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -13,6 +14,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils._python_dispatch import TorchDispatchMode
 from training_cases import RECIPE, RESNET, VIT
 
+from harness.data import sending, splits
 from harness.data.photographs import Reading
 from harness.data.splits import Batches, Inputs, Split, StreamedSplit
 from harness.models import build, family_of
@@ -282,6 +284,26 @@ def test_images_from_the_disk_are_sent_ahead(waits, monkeypatch):
     assert images.shape == (4, 3, 8, 8)
     assert images.device == labels.device == CUDA
     assert not waits.seen
+
+
+def test_images_that_a_card_does_not_hold_are_sent_ahead_from_the_host(waits):
+    split = Split(torch.zeros(9, 3, 8, 8, dtype=torch.uint8), torch.zeros(9, dtype=torch.long, device=CUDA))
+    ((images, labels),) = split.read([torch.arange(4)])
+    assert images.shape == (4, 3, 8, 8)
+    assert split.device == images.device == labels.device == CUDA
+    assert not waits.seen
+
+
+def test_images_lie_on_a_card_with_room_for_much_more(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4000, 9000))
+    assert [sending.fits(size, CUDA) for size in (1000, 1001)] == [True, False]
+    assert sending.fits(10**15, torch.device("cpu"))
+    pixels, meta = np.arange(36, dtype=np.uint8).reshape(9, 1, 2, 2), torch.device("meta")
+    for is_there in (True, False):
+        monkeypatch.setattr(splits, "fits", lambda size, device, answer=is_there: answer)
+        made = splits.split(pixels, np.arange(9), meta)
+        assert made.device == made.labels.device == meta
+        assert made.images.device.type == ("meta" if is_there else "cpu")
 
 
 def test_what_makes_the_host_wait_is_seen(waits):

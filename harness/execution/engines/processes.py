@@ -25,6 +25,9 @@ from harness.training.numerics import NUMERICS
 LONGEST_REHEARSALS = 120.0  # seconds that the models' first updates may take together, else trainings start without
 
 
+BEFORE_FIRST = 3  # times the usual patience, before the first update: data, kernels and compilation may take minutes
+
+
 @dataclass
 class _Worker:
     run: Run
@@ -33,6 +36,7 @@ class _Worker:
     calls: list[Call]  # by rank; the first one leads, and speaks for the run
     meeting: TemporaryDirectory[str] | None  # where they find each other; None for one alone
     quiet: float = 0.0  # seconds since it was last heard of, as far as somebody listened
+    has_begun: bool = False  # whether it has been heard of
     error: str = ""
     fault: Fault | None = None
     lack: OutOfMemory | None = None
@@ -51,8 +55,9 @@ class _Worker:
 class ProcessEngine:
     """Runs in a `room`; one without progress for `patience_seconds` is ended, one that dies ends no other.
 
-    A run over several cards has `ranks` processes. Where one of them dies or fails, all end, as the others would wait.
-    A run that lacks memory beside others of this study on a card has a card for itself next, as soon as one is idle.
+    Before its first update a run may take BEFORE_FIRST times as long. A run over several cards has `ranks` processes;
+    where one of them dies or fails, all end, as the others would wait. A run that lacks memory beside others of this
+    study on a card has a card for itself next, as soon as one is idle.
     """
 
     def __init__(
@@ -113,7 +118,7 @@ class ProcessEngine:
             worker.quiet += waited
         heard = [found for pipe, found in pipes.items() if pipe in ready]
         happened = [event for worker, call in heard if call in worker.calls for event in self._receive(worker, call)]
-        stalled = [worker for worker in self._workers.values() if worker.quiet > self._patience_seconds]
+        stalled = [worker for worker in self._workers.values() if worker.quiet > self._allowed(worker)]
         return [*happened, *(event for worker in stalled for event in self._end_stalled(worker))]
 
     def stop(self) -> None:
@@ -131,7 +136,7 @@ class ProcessEngine:
         try:
             match call.hear():
                 case int(update):
-                    worker.quiet = 0.0
+                    worker.quiet, worker.has_begun = 0.0, True
                     return [Beat(digest=worker.run.digest, update=update, slot=worker.slot)]
                 case Fault() as fault:
                     worker.fault = worker.fault or fault  # others fail after the first, as it no longer answers
@@ -178,9 +183,14 @@ class ProcessEngine:
             return [outcome, Notice(text=f"{worker.run.label} waits for a card that it has for itself.")]
         return [outcome, *self._watch.ended(outcome, worker.fault)]
 
+    def _allowed(self, worker: _Worker) -> float:
+        """Seconds that it may be quiet."""
+        return self._patience_seconds * (1 if worker.has_begun else BEFORE_FIRST)
+
     def _end_stalled(self, worker: _Worker) -> Sequence[Happening]:
         """End a worker that has shown no progress for too long, after it has written its stacks."""
-        worker.error = f"No progress for {self._patience_seconds:.0f} s; the stacks are in {worker.folder.log_path}."
+        allowed = f"{self._allowed(worker):.0f} s, longer than --patience allows"
+        worker.error = f"No progress for {allowed}; the stacks are in {worker.folder.log_path}."
         for call in worker.calls:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(call.process.pid or 0, DUMP_SIGNAL)

@@ -10,9 +10,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from harness.execution import process, rehearsal
 from harness.execution.engines import Beat, Fault, Happening, Hear, Outcome, OutOfMemory
 from harness.execution.engines.slots import Slot, show_only
+from harness.execution.engines.watch import last_line
 from harness.models import large_resnet, swin_transformer  # noqa: F401 (torchvision, once for all runs)
 from harness.records.failpoints import reached
 from harness.records.files import mendable
@@ -162,8 +165,23 @@ class InlineEngine:
         except InvalidInput:
             raise
         except Exception:
-            return Outcome(run=run, result=None, error=traceback.format_exc())
+            error = traceback.format_exc()
+            self._require_device()
+            return Outcome(run=run, result=None, error=error)
         return Outcome(run=run, result=result, interrupted=result is None)
+
+    def _require_device(self) -> None:
+        """Refuse to go on where an error has left CUDA in a state in which all that follows in this process fails."""
+        if self._settings.device.startswith("cuda"):
+            try:
+                torch.cuda.synchronize(self._settings.device)
+            except Exception as error:
+                told = last_line(str(error)).rstrip(".")
+                raise InvalidInput(
+                    f"A run has failed in such a way that CUDA no longer works in this process: {told}. "
+                    "What is trained is kept. Run it again, or with the engine processes, where a failure ends its own "
+                    "process alone."
+                ) from error
 
     def _beat(self, run: Run, update: int) -> None:
         if time.monotonic() - self._told >= BEAT_SECONDS:
