@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.analysis.along import FEW_SHOT
-from harness.analysis.estimate import FEWEST_IMAGES, FEWEST_SEEDS
+from harness.analysis.estimate import FEWEST_IMAGES, FEWEST_SEEDS, LEVEL
 from harness.analysis.evidence import BY_IMAGE, SHIFTED, Evidence
 from harness.analysis.judging import judge
 from harness.analysis.learning import Cautions
@@ -313,7 +313,8 @@ def _numbers(evidence: Evidence, arms: tuple[str, ...], cautions: Cautions, metr
     searches = evidence.study.search.repeats
     over = f"{counted(searches, 'search')} each, " if searches > 1 else ""
     over += "seeds and test images" if by_image else "seeds, for fixed test images"
-    told += f"; {confidence(evidence.level)} intervals over {over}."
+    of_all = f" ({confidence(LEVEL)} over all looks)" if evidence.level > LEVEL else ""
+    told += f"; {confidence(evidence.level)} intervals{of_all} over {over}."
     costs = [f"{arm} {magnitude(macs)}" for arm in arms[:4] if (macs := _macs(evidence, arm)) > 0]
     if costs:
         told += f" Multiply-accumulates per image: {'; '.join(costs)}."

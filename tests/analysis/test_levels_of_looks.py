@@ -102,6 +102,12 @@ def test_more_seeds_are_a_look_that_pools() -> None:
     assert found.ci_high - found.ci_low > plain.ci_high - plain.ci_low
 
 
+def test_an_answer_says_what_the_level_is_over_all_looks() -> None:
+    told = analyse(replace(of(5), looks=looked(of(5)))).numbers
+    assert "; 96% intervals (95% over all looks) over seeds" in told
+    assert "; 95% intervals over seeds" in analyse(of(5)).numbers
+
+
 def test_the_same_results_again_are_the_same_look() -> None:
     ledger = looked(of(3), of(5))
     assert [current(replace(of(n), looks=ledger)) for n in (3, 5)] == list(ledger.looks)
