@@ -53,6 +53,7 @@ STUDY = Study(
     question="Which parts of today's ViTs pay at this amount of data, and do SwiGLU and layer scale go together?",
     source="arXiv 2602.08071 (ViT-5)",
     factor="parts",
+    figure="differences",
     group="inside the ViT",
     answer=(
         Answer(

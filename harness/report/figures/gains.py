@@ -49,7 +49,7 @@ def lead_by_size(view: View) -> Drawing | None:
             xs = [places.at(row["train_size"], aside) for row in rows]
             heights = [100 * row["difference"] for row in rows]
             curve = places.curve([row["train_size"] for row in rows], heights, aside, log=True)
-            draw_line(axes, xs, rows, mark, of="difference", curve=curve)
+            draw_line(axes, xs, rows, mark, of="difference", curve=curve, hollow=is_limited)
             if len(lines) > MOST_COLOURED and not view.study.series:
                 end, shown = (xs[-1], 100 * rows[-1]["difference"]), rows[-1]["arm"] == view.highlighted
                 canvas.labels.append(Label(axes, name, *end, stands_out=shown, end=True))
@@ -135,8 +135,8 @@ def gains(view: View) -> Drawing | None:
     looks = {family: Mark(shaded(family), _MARKERS[place]) for place, family in enumerate(shown)}
     canvas = Canvas(
         f"Gain by {view.factor}{view.at(view.asked)}",
-        f"Mean difference of test accuracy over paired seeds to the same model without it, {view.level} interval, in "
-        "points; right of zero: better.",
+        "Mean difference of test accuracy over paired seeds to the arm of the same model that it is compared with, "
+        f"{view.level} interval, in points; right of zero: better.",
         finding=view.finding,
     )
     canvas.key |= {FAMILIES[family]: look for family, look in looks.items()}

@@ -43,7 +43,9 @@ def drawn_data(figure: Figure) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
-def draw_mean(axes: Axes, place: float, row: Row, mark: Mark, *, of: str = "mean", along: str = "y") -> None:
+def draw_mean(
+    axes: Axes, place: float, row: Row, mark: Mark, *, of: str = "mean", along: str = "y", hollow: bool = False
+) -> None:
     """A marker at a row's value in percent or points, and a bar over its interval, along "x" or "y", if any."""
     named = _named(row, of)
     if interval := interval_of(row):
@@ -51,7 +53,7 @@ def draw_mean(axes: Axes, place: float, row: Row, mark: Mark, *, of: str = "mean
         axes.plot(*ends, color=mark.colour, linewidth=1.3, solid_capstyle="butt", zorder=3, label=label)
     at, label = _turned([place], [100 * row[of]], along), PART.format(of, named)
     edge: dict[str, Any] = {"markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.7}
-    if of == "difference" and is_limited(row):
+    if hollow:
         edge = {"markersize": 4.6, "markeredgecolor": mark.colour, "markeredgewidth": 1.3, "markerfacecolor": "white"}
     axes.plot(*at, zorder=4, label=label, **(mark.point | edge))
 
@@ -67,16 +69,24 @@ def _named(row: Row, of: str) -> str:
 
 
 def draw_line(
-    axes: Axes, xs: Sequence[float], rows: Sequence[Row], mark: Mark, *, of: str = "mean", curve: Any = None
+    axes: Axes,
+    xs: Sequence[float],
+    rows: Sequence[Row],
+    mark: Mark,
+    *,
+    of: str = "mean",
+    curve: Any = None,
+    hollow: Callable[[Row], bool] = lambda row: False,
 ) -> None:
     """A line through the rows' values, or a curve in its place (its xs and ys), and each value with its interval.
 
-    The curve of means is a fitted law, that of differences the one from which a crossing is read.
+    The curve of means is a fitted law, that of differences the one from which a crossing is read. `hollow`: of which
+    rows the markers are.
     """
     label = PART.format("law" if of == "mean" else "curve", _named(rows[0], of)) if curve else None
     axes.plot(*(curve or (xs, [100 * row[of] for row in rows])), linewidth=1.2, label=label, **mark.line)
     for x, row in zip(xs, rows, strict=True):
-        draw_mean(axes, x, row, mark, of=of)
+        draw_mean(axes, x, row, mark, of=of, hollow=hollow(row))
 
 
 def draw_seeds(
