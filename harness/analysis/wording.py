@@ -94,8 +94,7 @@ def described(metric: str, estimate: MeanEstimate, *, of_metric: bool = False) -
 def compared(metric: str, estimate: Estimate, ends: tuple[str, str] = ("more", "less")) -> str:
     """A difference without a sign, with few digits: `1.2 points more [0.4, 2.0]`, `17 points less [13, 21]`.
 
-    `ends` follow a number above zero, or one that rounds to it, and one below. A bound that is not zero is not written as
-    zero.
+    `ends` follow a number above zero, or one that rounds to it, and one below. No bound but zero is written as zero.
     """
     value, low, high, word = estimate.value, estimate.ci_low, estimate.ci_high, ends[0]
     if value < (-5e-5 if metric in _SHARES else 0):
