@@ -17,12 +17,13 @@ from harness.records import looks
 from harness.records import provenance as origin
 from harness.records.data_facts import KEY, of_provenance
 from harness.records.layout import StudyFolder, pretrained_folder
+from harness.records.runs import RunResult
 from harness.records.study_file import read_study
 from harness.records.write_lock import write_lock
 from harness.spec import InvalidInput, ResolvedStudy, to_plain
 from harness.spec.checks import known
 from harness.spec.errors import require
-from harness.spec.formats import counted
+from harness.spec.formats import counted, words
 from harness.spec.functions import files_of
 from harness.spec.model import Architecture
 from harness.spec.study import changed_fields
@@ -33,9 +34,22 @@ if TYPE_CHECKING:
     from harness.execution.engines.ray_engine import Asked
 
 
+def _retried(options: Options) -> tuple[str, ...]:
+    return ("failed", "out_of_memory") if options.retry_out_of_memory else ("failed",)
+
+
+def why_again(result: RunResult, options: Options) -> str:
+    """Why a result of an earlier launch does not stand, as a sentence; empty where it does."""
+    if result.status in _retried(options):
+        return f"Its training ended as {words(result.status)} in an earlier launch."
+    if result.numerics != NUMERICS and not options.accept_code_change:
+        return f"Its result has numerics {result.numerics}, and this code has {NUMERICS}."
+    return ""
+
+
 def to_train_again(finished: Sequence[Finished], folder: Path, options: Options) -> list[Finished]:
     """Runs that failed earlier; those out of memory and those of other numerics only where the user says so."""
-    retried = ("failed", "out_of_memory") if options.retry_out_of_memory else ("failed",)
+    retried = _retried(options)
     failed = [item for item in finished if item.result.status in retried]
     other = [item for item in finished if item.result.status not in retried and item.result.numerics != NUMERICS]
     if not other or options.accept_code_change:

@@ -1,6 +1,6 @@
 """How far each cell of a study is: its searches, the settings that they chose, its confirm runs."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from harness.records.layout import StudyFolder
 from harness.records.runs import RunFolder, RunResult
 from harness.spec import ResolvedStudy, Run, Space
 from harness.spec.search import Setting, at_edge, beyond, round_beyond, widened
+
+Again = Callable[[RunResult], str]
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,16 @@ class SearchProgress:
 class CellProgress:
     """Follows one cell from trial to trial and then through its confirm runs; knows what the run folders tell."""
 
-    def __init__(self, study: ResolvedStudy, cell: Cell, runs: Path, known: dict[str, RunResult] | None = None) -> None:
-        """`runs`: where the run folders lie, which are only read; `known`: results by digest, not read again."""
-        self.cell = cell
+    def __init__(
+        self,
+        study: ResolvedStudy,
+        cell: Cell,
+        runs: Path,
+        known: dict[str, RunResult] | None = None,
+        again: Again = lambda result: "",
+    ) -> None:
+        """`runs`: where the run folders lie, only read; `known`: results by digest; `again`: see `open_cells`."""
+        self.cell, self._again = cell, again
         self.damaged: dict[str, str] = {}  # what is wrong with a result, by digest; such a run counts as not done
         self.study, self._runs = study, runs
         self._known = {} if known is None else known
@@ -183,9 +192,12 @@ class CellProgress:
     def _take_in(self, run: Run) -> bool:
         """Keep the result of a run that can be trained now; False where it has none."""
         try:
-            result = self._known.get(run.digest) or self.folder_of(run).result()
+            known = self._known.get(run.digest)
+            result = known or self.folder_of(run).result()
         except RecordsError as error:
-            self.damaged[run.digest], result = str(error), None
+            self.damaged[run.digest], known, result = str(error), None, None
+        if result is not None and known is None and (reason := self._again(result)):
+            self.damaged[run.digest], result = reason, None
         if result is None:
             return False
         item = Finished(cell=self.cell, run=run, result=result, runs=self._runs)
@@ -198,10 +210,15 @@ class CellProgress:
         return True
 
 
-def open_cells(plan: Plan, folder: Path, known: Mapping[str, RunResult] | None = None) -> list[CellProgress]:
-    """The progress of each cell, as far as the run folders tell; reads only, and no result that is `known`."""
+def open_cells(
+    plan: Plan, folder: Path, known: Mapping[str, RunResult] | None = None, again: Again = lambda result: ""
+) -> list[CellProgress]:
+    """The progress of each cell, as far as the run folders tell; reads only, and no result that is `known`.
+
+    `again`: why a result that is not known does not stand, as a sentence; empty where it does.
+    """
     shared = dict(known or {})
-    cells = [CellProgress(plan.study, cell, StudyFolder(folder).runs, shared) for cell in plan.cells]
+    cells = [CellProgress(plan.study, cell, StudyFolder(folder).runs, shared, again) for cell in plan.cells]
     for cell in cells:
         cell.catch_up()
     return cells

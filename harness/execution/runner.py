@@ -13,7 +13,7 @@ from typing import Protocol
 from harness.execution.engines import Beat, Engine, Happening, Notice, Outcome, Prepared, SetAside
 from harness.execution.engines.slots import Slot
 from harness.execution.engines.watch import DEVICES_REMEDY, in_words, last_line
-from harness.execution.launch import prepare, provenance_of, register, to_train_again
+from harness.execution.launch import prepare, provenance_of, register, to_train_again, why_again
 from harness.execution.model_export import export_models, keep_best, looked_sizes
 from harness.execution.options import Options
 from harness.execution.plan import Plan, make_plan
@@ -157,7 +157,8 @@ class Runner:
         for item in again:
             item.folder.clear(self._places.aside)
             del known[item.run.digest]
-        self._cells = open_cells(self._plan, self._folder, known)  # another launch may have ended in between
+        # Another launch may have ended in between; and what is found later, when it is due, was not yet asked about.
+        self._cells = open_cells(self._plan, self._folder, known, lambda found: why_again(found, self._options))
         with write_lock(self._places.write_lock):
             for place in (self._places.path, self._places.figures, self._places.inside, self._places.work):
                 remove_unfinished(place)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_studies import SPACE, Witness, tiny_study
 
-from harness.execution import progress
+from harness.execution import launch, progress, runner
 from harness.execution.optuna_search import propose
 from harness.execution.plan import make_plan
 from harness.execution.progress import CellProgress, Trial
@@ -28,6 +28,7 @@ from harness.records.status import read_status
 from harness.spec import TUNE_SEED, Choice, InvalidInput, LogUniform, Recipe, Run, Search, Uniform
 from harness.spec.search import STEP_BEYOND, Setting, beyond
 from harness.tracking.entries import read_entry
+from harness.training import perform
 
 REPEATED = Search(space=SPACE, trials=3, repeats=2, sampler="qmc")
 STUDY = tiny_study(search=REPEATED)
@@ -171,6 +172,32 @@ def test_a_finished_study_holds_and_a_changed_search_does_not(repeated: Kept) ->
         rows[2][column] = "1"  # its seed is that of search 0
         path.write_text("".join(",".join(row) + "\n" for row in rows))
         assert any(fault.path == "trials.csv" and "digest" in fault.expected for fault in verify(folder).faults)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["other numerics", "failed"])
+def test_results_that_are_due_late_stand_no_more_than_others(
+    repeated: Kept, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its first trial, as searches but the first were kept before, a search hides what its seeds have left."""
+    with repeated.copy() as folder:
+        trials, runs = repeated.records.trials, repeated.records.runs
+        for digest in trials[(trials["trial"] == 0) & (trials["search"] == 1)]["digest"]:
+            shutil.rmtree(StudyFolder(folder).runs / digest)
+        late = runs[runs["search"] == 1]["digest"].tolist()
+        if what == "failed":
+            for digest in late:
+                run = RunFolder(StudyFolder(folder).runs / digest)
+                result = run.result()
+                assert result is not None
+                run.write_result(replace(result, status="failed"))
+        else:
+            for module in (launch, runner, perform):
+                monkeypatch.setattr(module, "NUMERICS", 2)
+        witness, records = run_in(folder, STUDY, set_aside=what != "failed")
+        assert set(late) <= {run.digest for run in witness.trained}
+        assert set(records.runs["status"]) == {"completed"}
+        assert records.provenance["numerics"] == ("1" if what == "failed" else "2")
 
 
 def test_a_copy_without_its_runs_is_complete_by_its_tables(repeated: Kept) -> None:
