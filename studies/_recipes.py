@@ -149,8 +149,7 @@ LAPTOP_SEARCH = Search(
     sampler="qmc",
     widenings=1,
 )
-"""Learning rates alone: the recipe's own, one of a range's lower half and one of its upper. Two trials in a range of a
-factor of a hundred left the recipe as it was in almost every search, whether or not that was best for an arm."""
+"""Learning rates alone: the recipe's own, one of a range's lower half and one of its upper."""
 LAPTOP_PLANE = replace(LAPTOP_SEARCH, space={**LAPTOP_MUON, "weight_decay": LogUniform(low=5e-3, high=5e-1)})
 """For studies that ask about weight decay, or whose arms do not all search their rate."""
 ADAMW_SEARCH = replace(LAPTOP_SEARCH, space=LAPTOP_ADAMW_RATES, by_family={"resnet": LAPTOP_RESNET_ADAMW})
@@ -161,7 +160,8 @@ WIDE_SEARCH = replace(
     by_family={"resnet": RESNET_MUON},
     trials=2,
 )
-"""As the first studies with several searches were run; to be replaced by `LAPTOP_SEARCH` when they are run again."""
+"""The recipe's own rate and one of a range of a factor of a hundred: for data_scale, dataset_size, modern, pretraining,
+receptive_field and soft_bias, most of whose arms do best at or near the recipe's."""
 GPU_SEARCH = Search(space=LARGE_NUISANCES, trials=5, repeats=5, updates=6000, sampler="qmc", widenings=1)
 PAPER_SEARCH = Search(space=LARGE_NUISANCES, trials=8, updates=30_000)
 SMOKE_RATES = replace(SMOKE_SEARCH, space=MUON_RANGES)

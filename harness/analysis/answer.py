@@ -187,8 +187,11 @@ def _head(marked: Answer, claim: Claim, found: Judgement, measured: Estimate, ev
         default = "yes, {at}" if isinstance(claim, Crosses) else _HEADS[found.verdict]
         return (marked.holds or default).replace("{at}", _at(claim, found, evidence))
     if found.verdict not in _FAILS:
-        led = found.verdict == "inconclusive" and isinstance(claim, Crosses) and measured.ci_low * measured.ci_high > 0
-        return "no crossing shown" if led else _HEADS[found.verdict]
+        apart = found.verdict == "inconclusive" and measured.ci_low * measured.ci_high > 0
+        if apart and isinstance(claim, Equivalent):
+            bound = "1 point" if claim.within == 0.01 else f"{plain(100 * claim.within)} points"
+            return f"not shown to be within {bound if claim.metric in BY_IMAGE else plain(claim.within)}"
+        return "no crossing shown" if apart and isinstance(claim, Crosses) else _HEADS[found.verdict]
     leads = isinstance(claim, Crosses) and measured.value * (1 if METRICS[claim.metric] == "up" else -1) > 0
     if isinstance(claim, Crosses) and (leads or math.isfinite(found.ci_low)):
         return "the other way round" if math.isfinite(found.ci_low) else "at every point measured"

@@ -257,8 +257,9 @@ def _outermost(evidence: Evidence) -> Iterator[str]:
     """Parameters whose best value is the outermost that was tried, where accuracy rises towards it; no edges."""
     found: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell, trials in evidence.searches.items():
-        ranges, best = _chosen(evidence, cell, trials)
+        ranges, _ = _chosen(evidence, cell, trials)
         scored = _within_searches(evidence, cell, ranges)
+        best = max(scored, key=lambda each: each[0], default=(0.0, {}))[1]
         for name in best.keys() - set(at_edge(ranges, best)):
             known = [(score, float(of[name])) for score, of in scored if isinstance(of.get(name), int | float)]
             tried = [value for _, value in known]

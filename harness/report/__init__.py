@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from harness.analysis.answer import effect_of
 from harness.analysis.findings import Findings
 from harness.analysis.looks import level_for
 from harness.records import csv_text, files
@@ -71,6 +72,7 @@ def document(records: StudyRecords, findings: Findings, figures: tuple[Drawn, ..
 
     files = {"page": "report.html", "markdown": "REPORT.md"}
     files |= {name: f"{name}.csv" for name in ("runs", "trials", "comparisons", "claims")}
+    difference, unit = effect_of(study)
     return {
         "study": study.name,
         "scale": study.scale,
@@ -79,6 +81,7 @@ def document(records: StudyRecords, findings: Findings, figures: tuple[Drawn, ..
         "numbers": findings.numbers,
         "finding": findings.finding,
         "effect": _effect(findings),
+        "effect_of": {"difference": difference, "unit": unit},
         "conclusive": findings.conclusive,
         "level": level_for(records),
         "source": study.source,

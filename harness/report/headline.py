@@ -277,9 +277,13 @@ def _curve(line: Line, *, points: bool) -> tuple[list[float], list[float]]:
     """
     if points:
         return traced(*zip(*((lead.images, lead.accuracy.value) for lead in line.leads), strict=True), log=True)
-    known = [(lead.images, math.log(lead.ratio.value)) for lead in line.leads]
-    if math.isfinite(line.crossing.value):
-        known = sorted([*known, (line.crossing.value, 0.0)])
+    ratios = [(lead.images, lead.ratio.value) for lead in line.leads]
+    known = [(images, math.log(ratio)) for images, ratio in ratios if math.isfinite(ratio) and ratio > 0]
+    place = line.crossing.value
+    if math.isfinite(place) and not any(math.isclose(place, images) for images, _ in known):
+        known = sorted([*known, (place, 0.0)])
+    if not known:
+        return [], []
     images, logarithms = traced(*zip(*known, strict=True), log=True)
     return images, list(map(math.exp, logarithms))
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from harness.analysis.answer import WIRING_TEST, effect_of
+from harness.analysis.answer import WIRING_TEST
 from harness.records import files
 from harness.records.layout import REPORT_FILE, StudyFolder
-from harness.records.study_file import read_study
 from harness.report.all_claims import AllClaims, all_claims, claims_in
 from harness.report.content import NO_ANSWER
 from harness.report.headline import PICTURE, kept_text
@@ -174,7 +173,7 @@ def _read(folder: Path, content: dict[str, Any]) -> Entry:
     figure = str(next(iter(content["files"]["figures"]), ""))
     conclusive = bool(content.get("conclusive", folder.name != "smoke"))  # version 0.1 did not say
     claims = tuple(claims_in(content, f"{folder.parent.name} ({folder.name})"))
-    difference, unit = effect_of(read_study(folder)[0])
+    between = content.get("effect_of") or {}  # which version 0.1 did not tell
     shown = re.fullmatch(r"figures/[^/]+\.png", figure) and (folder / figure).is_file()  # it may come from anybody
     answer = str(content["answer"]) if conclusive else WIRING_TEST
     return Entry(
@@ -187,8 +186,8 @@ def _read(folder: Path, content: dict[str, Any]) -> Entry:
         group=_group(folder.parent.name),
         finding=str(content.get("finding") or answer) if conclusive else "",
         effect=_effect(content.get("effect")) if conclusive else None,
-        difference=difference,
-        unit=unit,
+        difference=str(between.get("difference", "")),
+        unit=str(between.get("unit") or POINTS),
         gaps=len(content["gaps"]),
         smallest=points_range(row.get("smallest_detectable") for row in content["comparisons"]),
         figure=quote(f"{folder.parent.name}/{folder.name}/{figure}") if shown else "",

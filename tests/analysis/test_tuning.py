@@ -216,11 +216,18 @@ def test_a_best_that_is_the_outermost_tried_is_told_where_accuracy_rises_towards
         assert not [text for text in analysed(trials).warnings if "lie beyond" in text]
 
 
-def test_what_splits_do_to_scores_hides_no_order_of_settings() -> None:
+@pytest.mark.parametrize("harder", [0, 1])
+def test_what_splits_do_to_scores_hides_no_order_of_settings(harder: int) -> None:
     """Within each of two searches accuracy rises with the rate, and one has by far the easier images."""
     rates = {0: (1e-3, 4e-3, 1e-2), 1: (2e-3, 8e-3, 2e-2)}
     rising = [
-        trial("ViT/7", place, 0.5 + 0.2 * search + 0.02 * place, search=search, digest=f"{search}{place}")
+        trial(
+            "ViT/7",
+            place,
+            0.5 + 0.2 * abs(search - harder) + 0.1 * rate + 0.02 * place,
+            search=search,
+            digest=f"{search}{place}",
+        )
         | {"p.learning_rate": rate}
         for search, tried in rates.items()
         for place, rate in enumerate(tried)

@@ -1,6 +1,7 @@
 """What the headline draws: headings that fit, lines through crossings, scales of each panel."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,3 +107,13 @@ def test_each_panel_has_a_scale_of_its_own(drawn):
     for axes in (wide, narrow):
         low, high = axes.get_ylim()
         assert sum(low <= tick <= high for tick in axes.get_yticks()) >= 2
+
+
+@pytest.mark.parametrize("crossing", [math.nan, 10_000.0, 9999.999999999998])
+def test_a_ratio_that_is_not_known_and_a_crossing_at_a_size_are_drawn(drawn, crossing):
+    """A ratio of errors is unknown where a run made none."""
+    of = line((0.1, 0.0, -0.1), crossing=crossing)
+    first, *others = of.leads
+    for leads in (of.leads, (replace(first, ratio=Estimate(math.nan)), *others)):
+        draw([panel(replace(of, leads=leads), findings=("a",))], NOTE)
+    assert len(drawn) == 2

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from dataclasses import replace
 
 import pytest
 from figure_texts import PIXEL
@@ -11,10 +10,9 @@ from html_page import Page
 from report_cases import gaps, odd_names, single, two_factors
 from statsmodels.stats.multitest import multipletests
 
-from harness.records.study_file import read_study, write_study
+from harness.records.study_file import write_study
 from harness.report import content, write_index, write_report
 from harness.report.index import CLOSE, OPEN, entries_of, forest
-from harness.spec import Answer, Better
 from harness.spec.verdicts import VERDICTS, called
 
 
@@ -281,22 +279,16 @@ def test_a_scale_that_all_share_is_said_once(made, tmp_path):
     assert any(text.endswith("what became of its claims, at scale laptop. ") for text in texts)
 
 
-@pytest.mark.parametrize(
-    ("metric", "unit"), [("test_accuracy", ""), ("shift_agreement", "points of agreement at the largest shift")]
-)
-def test_an_effect_says_what_minus_what_and_an_unusual_unit(made, tmp_path, metric, unit):
+@pytest.mark.parametrize("unit", ["", "points of agreement at the largest shift"])
+def test_an_effect_says_what_minus_what_and_an_unusual_unit(made, tmp_path, unit):
     results = copied(made, tmp_path)
-    folder = results / "patch_size" / "laptop"
-    study, _ = read_study(folder)
-    claim = Better(statement="It is.", source="-", arm="ViT/4", than="ViT/14", metric=metric)
-    own = replace(study, name="own", claims=(claim,), answer=(Answer(says="it has {more}", claim="It is."),))
-    write_study(folder, own, {})
-    path = folder / "report.json"
+    path = results / "patch_size" / "laptop" / "report.json"
     effect = {"value": 0.02, "ci_low": 0.01, "ci_high": 0.03}
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"effect": effect}))
+    told = {"difference": "ViT/4 − ViT/2", "unit": unit}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"effect": effect, "effect_of": told}))
     write_index(results)
     page = Page((results / "index.html").read_text())
-    assert "ViT/4 − ViT/14" in page.texts
+    assert "ViT/4 − ViT/2" in page.texts
     assert (unit in page.texts) is bool(unit)
     assert sum(attrs.get("class") == "other" for attrs in page.all("b")) == bool(unit)
 
