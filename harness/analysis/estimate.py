@@ -235,7 +235,8 @@ def own_variances(own: Floats, others: Floats) -> tuple[Floats, int]:
     of 3 to 10 cells and 3 or 5 replicates, alike or with one or two cells that vary a third, twice, four or eight times
     as much, intervals at level .95 of the difference of two cover .938 to .990, and are up to a quarter narrower than
     those of the paired differences; of all cells, one that varies eight times as much makes those of the others twice
-    as wide.
+    as wide. That replicates share their part with all cells alike is an assumption: where half of what they do is to
+    cells of one family of models alone, intervals of a difference between families cover .938.
     """
     alike = others.var(axis=1, ddof=1) <= COMPARABLE * own.var(axis=1, ddof=1).max()
     cells = np.concatenate([own, others[alike]])

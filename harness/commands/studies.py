@@ -139,18 +139,22 @@ def plan(
     if as_json:
         say_json(told)
         return
+    _say_forecast(f"{study.name} at scale {study.scale}: {counted(told['runs'], 'run')}", told)
+    for facts in data:
+        say(*facts.in_words(), *(f"note: {caution}" for caution in facts.cautions()))
+
+
+def _say_forecast(title: str, told: dict[str, Any]) -> None:
     columns = [words(name) for name in told["cells"][0]]
     rows = [[_text(value) for value in cell.values()] for cell in told["cells"]]
-    make_console().print(table(f"{study.name} at scale {study.scale}: {counted(told['runs'], 'run')}", columns, rows))
-    where, took = f"{told['device']} ({placement.precision}), {slots} at a time", duration(told["seconds"])
+    make_console().print(table(title, columns, rows))
+    where, took = f"{told['device']} ({told['precision']}), {told['workers']} at a time", duration(told["seconds"])
     say(f"Forecast on {where}: {took}. Nothing was trained. The seconds of a row are those of one worker.")
     if (more := told["most_runs"] - told["runs"]) > 0:
         told_of = "where a search's best value lies on an edge of its range; they try what lies beyond."
         say(f"Up to {counted(more, 'more trial')} may follow {told_of}")
     if told["done"]:
         say(f"Of the runs {told['done']:,} are done already; what is left takes {duration(told['seconds_left'])}.")
-    for facts in data:
-        say(*facts.in_words(), *(f"note: {caution}" for caution in facts.cautions()))
 
 
 def _cell(item: "Forecast") -> dict[str, Any]:

@@ -18,6 +18,7 @@ from harness.analysis.evidence import evidence_of
 from harness.analysis.judging import KEY as CLAIMS
 from harness.analysis.judging import own_verdicts
 from harness.analysis.looks import current
+from harness.analysis.tuning import share_first_trial
 from harness.execution.inside_models import look_inside, open_models
 from harness.execution.interventions import keep_samples
 from harness.execution.overrides import resolve_study
@@ -95,7 +96,10 @@ def rebuild(folder: Path, say: Say, own: ResolvedStudy | None = None) -> Finding
             return _report(folder, own)
         if _kept_digests(folder) <= set(fresh.runs["digest"]):
             return _write(fresh, folder, say, own)
-        say("The work folder lacks runs that the tables have; the report is made from the tables.")
+        lack = "The work folder lacks runs that the tables have"
+        if share_first_trial(fresh.study, run_table.load_records(folder).trials):
+            lack = "These results are of before each search had a first trial of its own; `run` trains those that lack"
+        say(f"{lack}; the report is made from the tables.")
         return _report(folder, own)
 
 

@@ -20,6 +20,7 @@ import pandas as pd
 
 from harness.analysis import analyse
 from harness.analysis.looks import current
+from harness.analysis.tuning import share_first_trial
 from harness.execution.plan import Cell, make_plan
 from harness.execution.progress import open_cells
 from harness.execution.publish import collect
@@ -262,7 +263,8 @@ def _check_origins(folder: Path, kept: StudyRecords) -> Findings:
         if digest not in there:
             yield Fault(f"{table}.csv", f"a result in work/runs/{digest}", "none")
     if others := sum(digest not in planned for _, digest in rows):
-        yield f"The run folders have other configurations for {counted(others, 'row')}; tables are not made again."
+        why = " (of before each search had a first trial of its own)" * share_first_trial(kept.study, kept.trials)
+        yield f"The run folders have other configurations{why} for {counted(others, 'row')}; tables are not made again."
     else:
         yield len(rows)
         yield from _other_content(folder, kept, collect(kept.study, finished, kept.provenance))

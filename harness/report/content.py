@@ -115,7 +115,7 @@ def facts_of(view: View) -> tuple[str, ...]:
         known = sorted(row["params"] for row in rows)
         made = f"{len(sizes_of)} arms, {magnitude(known[0])} to {magnitude(known[-1])}"
     told = [
-        f"{data.title[:1].upper()}{data.title[1:]}, {images} training images",
+        f"{data.title[:1].upper() + data.title[1:] if data.made else data.title}, {images} training images",
         _budget(view),
         f"{made} parameters" if models else "",
     ]

@@ -26,9 +26,7 @@ from harness.records.runs import Journal
 from harness.training.device import Placement
 from harness.training.state import Training
 
-SHARE = (
-    20  # a state that takes long to keep is kept so many times as rarely: no more than a 21st of the time goes into it
-)
+SHARE = 20  # a state is kept at most once in so many times as long as that takes: a 21st of all time goes into it
 LONGEST_SECONDS = 600.0  # between two states, however long they take
 
 KEPT = 2  # when the newest is damaged, the one before serves

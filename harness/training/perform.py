@@ -88,11 +88,15 @@ def perform(
         say(f"{result.status} {result.reason}".strip())
         if settings.profile and result.status == "completed":
             del training  # whose memory the profile takes
-            try:
-                say(f"profile: {profile(run, folder.path, placement)}")
-            except Exception as error:  # the result stands
-                say(f"no profile: {type(error).__name__}: {error}")
+            _profile(run, folder, placement, say)
     return result
+
+
+def _profile(run: Run, folder: RunFolder, placement: Placement, say: Callable[[str], None]) -> None:
+    try:
+        say(f"profile: {profile(run, folder.path, placement)}")
+    except Exception as error:  # the result stands
+        say(f"no profile: {type(error).__name__}: {error}")
 
 
 def assist(run: Run, settings: WorkerSettings) -> None:

@@ -179,8 +179,7 @@ class InlineEngine:
                 told = last_line(str(error)).rstrip(".")
                 raise InvalidInput(
                     f"A run has failed in such a way that CUDA no longer works in this process: {told}. "
-                    "What is trained is kept. Run it again, or with the engine processes, where a failure ends its own "
-                    "process alone."
+                    "What is trained is kept. Take the engine processes, where a failure ends its own process alone."
                 ) from error
 
     def _beat(self, run: Run, update: int) -> None:
