@@ -67,7 +67,7 @@ STUDY = Study(
             than="all parts",
             holds="SwiGLU pays",
             fails="SwiGLU costs",
-            says="in place of GELU it gives {more}, beside layer scale",
+            says="in place of GELU it gives {more}",
         ),
     ),
     scales={

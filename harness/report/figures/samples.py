@@ -18,8 +18,8 @@ def changed_images(view: View) -> Drawing | None:
     names = {name: wrap(name, room) for name in samples}
     lines = max(name.count("\n") + 1 for name in names.values())
     shifts, is_ordered = view.study.test_shifts, len(samples) > 1 + len(view.study.test_shifts)
-    notes = ["One order for all images."] * is_ordered
-    notes += ["Moved at the test, to four sides; here to the right."] * bool(shifts)
+    notes = ["The same permutation for every image."] * is_ordered
+    notes += ["Shifted at test time, in four directions; here to the right."] * bool(shifts)
     canvas = Canvas(
         "What the study does to images",
         " ".join(notes),
