@@ -262,7 +262,8 @@ class Runner:
         cause = last_line(outcome.error)
         where = "".join(f" on {device}" for device in outcome.slot if ":" in device)
         if outcome.is_excused or not self._aside.keys().isdisjoint(outcome.slot):
-            self._observer.note(f"{run.label} goes elsewhere: it failed{where}: {cause}")
+            then = "waits for a card that it has for itself" if outcome.is_crowded else "goes elsewhere"
+            self._observer.note(f"{run.label} {then}: it failed{where}: {cause}")
             return None
         failures = self._failures[run.digest]
         failures.append(outcome.slot)

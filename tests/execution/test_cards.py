@@ -225,7 +225,8 @@ def test_a_run_without_room_beside_its_neighbours_has_a_card_for_itself(act_out,
     )
     assert tried == [("cuda:0", True), ("cuda:0", False)]
     assert witness.aside == {}
-    assert any("waits for a card that it has for itself" in note for note in witness.notes)
+    assert any("waits for a card that it has for itself: it failed on" in note for note in witness.notes)
+    assert not any("goes elsewhere" in note for note in witness.notes)
     assert not any("attempt" in note for note in witness.notes)
 
 

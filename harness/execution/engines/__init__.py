@@ -55,6 +55,7 @@ class Outcome:
     interrupted: bool = False
     slot: Slot = ()  # the devices that it had
     fault: Fault | None = None  # what its process said of its devices
+    is_crowded: bool = False  # it lacked memory beside other runs, and is to have a device for itself
 
     @property
     def is_excused(self) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from harness.execution.engines import Beat, Fault, Happening, Notice, Outcome, OutOfMemory, Prepared
+from harness.execution.engines import Beat, Fault, Happening, Outcome, OutOfMemory, Prepared
 from harness.execution.engines.slots import Room, Slot, assign
 from harness.execution.engines.watch import DEVICES_REMEDY, Watch, in_words
 from harness.execution.process import DUMP_SIGNAL, Call, CallEndedError, CallFailedError
@@ -180,7 +180,7 @@ class ProcessEngine:
         shared = self._room.per_device > 1 and not worker.is_alone
         if result is None and shared and worker.fault is not None and not worker.fault.is_sure:
             self._crowded.add(worker.run.digest)  # beside other runs: nothing that its devices are to blame for
-            return [outcome, Notice(text=f"{worker.run.label} waits for a card that it has for itself.")]
+            return [replace(outcome, is_crowded=True)]
         return [outcome, *self._watch.ended(outcome, worker.fault)]
 
     def _allowed(self, worker: _Worker) -> float:
