@@ -1,6 +1,7 @@
 """What results/README.md says by hand agrees with the reports that lie beside it."""
 
 import itertools
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -78,3 +79,14 @@ def test_the_recipes_say_what_their_seeds_show() -> None:
     tables = [pd.read_csv(path) for path in RESULTS.glob("*/laptop/comparisons.csv")]
     shown = pd.concat(tables).groupby("n")["smallest_detectable"].agg(["median", "min", "max"]).mul(100).round(2)
     assert {int(n): tuple(map(float, told)) for n, *told in lines} == {n: tuple(row) for n, row in shown.iterrows()}
+
+
+def test_results_of_one_search_an_arm_are_named() -> None:
+    """README and results/README.md say whose intervals leave out the luck of the search."""
+    alone = set()
+    for path in RESULTS.glob("*/laptop/study.json"):
+        search = json.loads(path.read_text())["study"]["search"]
+        alone |= {path.parts[-3]} if search.get("repeats", 1) == 1 else set()
+    for text in (RESULTS.parent / "README.md", RESULTS / "README.md"):
+        (told,) = re.findall(r"((?:`\w+`(?:,| and)?\s+)+)(?:are of earlier|leave out the luck)", text.read_text())
+        assert set(re.findall(r"`(\w+)`", told)) == alone
