@@ -206,10 +206,10 @@ test accuracy, in points, that the comparisons of results/ show with power .8 (o
 that `results/README.md` names). Median, and from the most to the least exact:
 
      3 seeds   2.03 (0.32 to 18.62)
-     5 seeds   0.89 (0.30 to 10.28)
+     5 seeds   0.86 (0.30 to 10.28)
      6 seeds   1.21 (0.66 to 1.38)
-     8 seeds   0.70 (0.36 to 1.05)
-    10 seeds   0.61 (0.46 to 0.75)
+     8 seeds   0.71 (0.47 to 1.05)
+    10 seeds   0.56 (0.46 to 0.61)
 
 Where a claim stays open, `--seeds 10` with `search.repeats=10` extends a study. Three or four, one for each search, are
 for studies whose time goes into training sizes and whose arms differ by several points. `results/README.md` has each

@@ -59,7 +59,7 @@ STUDY = Study(
             claim=DEPTH_OVER_WIDTH,
             holds="In depth",
             fails="In width",
-            says="four times the depth gains {more} than twice the width, for {cost} its compute",
+            says="four times the depth gains {more} than twice the width, at about its compute",
         ),
     ),
     scales={

@@ -189,8 +189,7 @@ def _head(marked: Answer, claim: Claim, found: Judgement, measured: Estimate, ev
     if found.verdict not in _FAILS:
         apart = found.verdict == "inconclusive" and measured.ci_low * measured.ci_high > 0
         if apart and isinstance(claim, Equivalent):
-            bound = "1 point" if claim.within == 0.01 else f"{plain(100 * claim.within)} points"
-            return f"not shown to be within {bound if claim.metric in BY_IMAGE else plain(claim.within)}"
+            return "not shown to be level"
         return "no crossing shown" if apart and isinstance(claim, Crosses) else _HEADS[found.verdict]
     leads = isinstance(claim, Crosses) and measured.value * (1 if METRICS[claim.metric] == "up" else -1) > 0
     if isinstance(claim, Crosses) and (leads or math.isfinite(found.ci_low)):
