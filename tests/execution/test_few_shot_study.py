@@ -47,7 +47,7 @@ def test_the_accuracy_stands_in_the_table_of_runs_and_is_read_back(inline: Optio
     assert told.loc["ViT/4", "difference"] == pytest.approx(means["ViT/4"] - means["ResNet"])
     table = few_shots_table(View(records, findings))
     assert [row[0].text for row in table.rows] == ["ResNet", "ViT/4"]
-    assert table.caption.startswith("What the features are worth to digits, 4 images of each class")
+    assert table.caption.startswith("What the features are worth to scikit-learn's digits, 4 images of each class")
     assert findings.claims["estimate"].tolist() == pytest.approx([means["ViT/4"] - means["ResNet"]])
 
 

@@ -113,7 +113,8 @@ def test_the_page_of_an_extended_study_says_so_in_one_place(folder: Path) -> Non
     with patch.object(publish, "write_report", write_report), no_figures():
         run_in(folder, with_seeds(STUDY, folder.parents[1], 5))
     text = (folder / "REPORT.md").read_text()
-    assert "95%" not in text
+    assert "95% interval" not in text
+    assert text.count("95%") == text.count("98.7% intervals (95% over all looks)") == 1
     assert "Difference \\[98.7%\\]" in text
     assert text.count("at level 98.7%, so that all looks together are wrong in at most 5% of studies") == 1
     assert "before the first run" in text
