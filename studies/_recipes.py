@@ -161,7 +161,7 @@ WIDE_SEARCH = replace(
     trials=2,
 )
 """The recipe's own rate and one of a range of a factor of a hundred: for data_scale, dataset_size, modern, pretraining,
-receptive_field and soft_bias, most of whose arms do best at or near the recipe's."""
+receptive_field and soft_bias, which may change ranges or trials of it."""
 GPU_SEARCH = Search(space=LARGE_NUISANCES, trials=5, repeats=5, updates=6000, sampler="qmc", widenings=1)
 PAPER_SEARCH = Search(space=LARGE_NUISANCES, trials=8, updates=30_000)
 SMOKE_RATES = replace(SMOKE_SEARCH, space=MUON_RANGES)
