@@ -177,7 +177,7 @@ def _cautions(one: Evidence, two: Evidence) -> Iterator[str]:
         )
         yield f"The arms were not tuned alike: {both}."
     for side, name in zip((one, two), names, strict=True):
-        lost = len(side.rows) * len(side.seeds) - sum(len(side.completed(cell)) for cell in side.rows)
+        lost = side.planned_runs - sum(len(side.completed(cell)) for cell in side.rows)
         if lost:
             yield (
                 f"{counted(lost, 'confirm run')} of {name} {'has' if lost == 1 else 'have'} no result. Differences of "

@@ -13,7 +13,7 @@ from harness.analysis.judging import judge
 from harness.analysis.learning import Cautions
 from harness.analysis.selection import chosen, level_with_best
 from harness.analysis.shipped_claims import axis_of
-from harness.analysis.wording import compared, form, listed
+from harness.analysis.wording import compared, form, listed, seeds_told
 from harness.spec import (
     METRICS,
     Answer,
@@ -268,10 +268,12 @@ def _best(evidence: Evidence) -> str:
     known = [arm for arm, paired in found.items() if math.isfinite(paired.value)]
     whole = [arm for arm in known if not evidence.absent([(arm, size), (against[arm], size)], "test_accuracy")]
     if not whole:
-        planned, done = len(evidence.rows) * len(evidence.seeds), sum(map(len, map(evidence.completed, evidence.rows)))
+        planned, done = evidence.planned_runs, sum(map(len, map(evidence.completed, evidence.rows)))
         if done < planned or not found:
             return f"No answer yet: {done:,} of {counted(planned, 'run')} completed."
-        return f"Not shown: {counted(len(evidence.seeds), 'seed')}, and an interval needs {FEWEST_SEEDS}."
+        return (
+            f"Not shown: {counted(evidence.fewest_seeds(evidence.rows), 'seed')}, and an interval needs {FEWEST_SEEDS}."
+        )
     best = max(whole, key=lambda arm: (found[arm].value, arm))
     paired = chosen(found[best], len(whole))
     head = {1: "Better", 0: "Not shown", -1: "Worse"}[paired.sign]
@@ -309,9 +311,9 @@ def _numbers(evidence: Evidence, arms: tuple[str, ...], cautions: Cautions, metr
 
     `metrics`: what the sentences are about. Of a mean over test images an interval holds their luck.
     """
-    n, images = len(evidence.seeds), 0 if FEW_SHOT in metrics else _test_images(evidence)
+    images = 0 if FEW_SHOT in metrics else _test_images(evidence)
     by_image = all(metric in (None, *BY_IMAGE, *SHIFTED) for metric in metrics)
-    told = f"n = {counted(n, 'seed')}" + (f", {counted(images, 'test image')}" if images else "")
+    told = f"n = {seeds_told(evidence.study)}" + (f", {counted(images, 'test image')}" if images else "")
     searches = evidence.study.search.repeats
     over = f"{counted(searches, 'search')} each, " if searches > 1 else ""
     over += "seeds and test images" if by_image else "seeds, for fixed test images"

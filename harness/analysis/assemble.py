@@ -50,7 +50,6 @@ def analyse(records: StudyRecords, *, seed: int = 0) -> Findings:
     cautions, claims = learning.learning_cautions(evidence), claims_table(evidence)
     crossovers, slopes = tables_along(evidence)
     answered = answer(evidence, cautions)
-    planned = counted(len(records.study.seeds), "seed")
     not_learned = (f"{place(cell)}: {'; '.join(clauses)}." for cell, clauses in cautions.items())
     return Findings(
         arms=frame([_arm_row(evidence, cell, cautions.get(cell, ())) for cell in evidence.rows], ARM_COLUMNS),
@@ -62,7 +61,8 @@ def analyse(records: StudyRecords, *, seed: int = 0) -> Findings:
         budget=tuning.budget_table(evidence),
         audit=tuning.audit_table(evidence),
         gaps=tuple(
-            f"{place(cell)}: {len(evidence.completed(cell))} of {planned} completed; {'; '.join(lost)}."
+            f"{place(cell)}: {len(evidence.completed(cell))} of {counted(len(evidence.seeds_at(cell[1])), 'seed')} "
+            f"completed; {'; '.join(lost)}."
             for cell in evidence.rows
             if (lost := evidence.unfinished(cell))
         ),
@@ -163,7 +163,7 @@ def _numbers(found: MeanEstimate) -> dict[str, float]:
 
 def _conditions(evidence: Evidence) -> Iterator[str]:
     """What limits the numbers as a whole, or was not the same for all, a sentence each."""
-    seeds = len(evidence.study.seeds)
+    seeds = evidence.fewest_seeds(evidence.rows)
     if seeds < FEWEST_SEEDS:
         yield f"Only {counted(seeds, 'seed')} per arm: intervals and verdicts need at least {FEWEST_SEEDS}."
     answers = [row for cell in evidence.rows for row in evidence.predictions(cell)]

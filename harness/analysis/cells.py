@@ -35,7 +35,19 @@ class Cells:
     @cached_property
     def seeds(self) -> tuple[int, ...]:
         """The planned seeds, in the study's order."""
-        return tuple(seed for seed in self.study.seeds if seed not in self.left_out)
+        return self.seeds_at(None)
+
+    def seeds_at(self, size: int | None) -> tuple[int, ...]:
+        """Those that are planned at a training size of the study."""
+        return tuple(seed for seed in self.study.seeds_at(size) if seed not in self.left_out)
+
+    def fewest_seeds(self, cells: Iterable[Cell]) -> int:
+        """The number of seeds planned in that of the cells which has fewest; without cells, in all."""
+        return min((len(self.seeds_at(size)) for _, size in cells), default=len(self.seeds))
+
+    @property
+    def planned_runs(self) -> int:
+        return sum(len(self.seeds_at(size)) for _, size in self.rows)
 
     @cached_property
     def searches(self) -> dict[Cell, list[Row]]:
@@ -55,7 +67,7 @@ class Cells:
     def states(self, cell: Cell) -> dict[str, list[int]]:
         """The planned seeds of a cell by status; `missing` are those without a result."""
         found: dict[str, list[int]] = {status: [] for status in (*STATUSES, "missing")}
-        for seed in sorted(self.seeds):
+        for seed in sorted(self.seeds_at(cell[1])):
             found[str(self.rows[cell].get(seed, {"status": "missing"})["status"])].append(seed)
         return found
 

@@ -195,6 +195,37 @@ def with_interval(found: MeanEstimate) -> MeanEstimate:
     return replace(found, ci_low=found.value - half, ci_high=found.value + half)
 
 
+def added(parts: Sequence[MeanEstimate], *, independent: bool) -> MeanEstimate:
+    """The sum of estimates from different numbers of seeds, which share some, and their test images.
+
+    `independent`: whether what a seed does to all alike is in none of them. Else the seeds' errors are taken to move
+    together, as those of images always are, which is the most that they can.
+    """
+    first = min(parts, key=lambda part: part.n)
+    found = replace(
+        first, value=math.fsum(part.value for part in parts), ci_low=math.nan, ci_high=math.nan, sd=math.nan
+    )
+    if not all(part.judgeable for part in parts):
+        return replace(found, seed_error=math.nan, df=math.nan)
+    squares = [part.seed_error**2 for part in parts]
+    freedom = sum(part**2 / each.seed_df for part, each in zip(squares, parts, strict=True))
+    seed_df = sum(squares) ** 2 / freedom if independent and freedom else min(part.seed_df for part in parts)
+    seed_error = math.sqrt(sum(squares)) if independent else sum(part.seed_error for part in parts)
+    image_error = sum(part.image_error for part in parts)
+    image_df = min(part.images for part in parts) - 1.0 if found.images else math.inf
+    return with_interval(
+        replace(
+            found,
+            seed_error=seed_error,
+            seed_df=seed_df,
+            image_error=image_error,
+            df=satterthwaite(seed_error**2, seed_df, image_error**2, image_df),
+            spread=math.sqrt(sum(part.spread**2 for part in parts)),
+            discordant=max(part.discordant for part in parts),
+        )
+    )
+
+
 def satterthwaite(first: float, first_df: float, second: float, second_df: float) -> float:
     """Degrees of freedom of the sum of two variances.
 

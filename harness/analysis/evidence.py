@@ -19,6 +19,7 @@ from harness.analysis.estimate import (
     Floats,
     MeanEstimate,
     Variance,
+    added,
     estimate_mean,
     holm,
     own_variances,
@@ -133,7 +134,7 @@ class Evidence(Cells):
             return f"{'; '.join(lost[:4])}{more}: runs without a result may be just those that would decide"
         if unmeasured := [place(cell) for cell in cells if not np.isfinite(self.values(cell, metric)).all()]:
             return f"not every run of {listed(unmeasured)} has measured its {named(metric)}"
-        n = len(self.seeds)
+        n = self.fewest_seeds(cells)
         return f"{n} of at least {FEWEST_SEEDS} seeds planned: too few for an interval" if n < FEWEST_SEEDS else ""
 
     def mean(self, cell: Cell, metric: str) -> float:
@@ -169,6 +170,7 @@ class Evidence(Cells):
     ) -> MeanEstimate:
         """The weighted sum over cells of a metric on a scale, over the seeds complete in all.
 
+        Where a study has fewer seeds at some training sizes, the sum of one contrast for each number of seeds.
         With weights {arm: 1, baseline: -1} the paired difference. A contrast and its negative agree to the last digit.
         That seeds give the same of an exact cost is no luck: its interval is the value.
         """
@@ -177,27 +179,34 @@ class Evidence(Cells):
             return self.contrast({cell: -weight for cell, weight in terms}, metric, scale=scale).negated()
         key = (tuple(terms), metric, scale)
         if key not in self._known:
-            seeds = self.shared_seeds((cell for cell, _ in terms), metric)
-            values = np.zeros(len(seeds))
+            alike: dict[tuple[int, ...], dict[Cell, float]] = {}
             for cell, weight in terms:
-                values += weight * self._column(cell, metric, scale, seeds)
-            found = estimate_mean(
-                seeds,
-                values,
-                self._by_image(dict(terms), seeds, scale, metric)
-                if metric in BY_IMAGE or patch_size_of(metric)
-                else None,
-                replicates=self.replicates(seeds),
-                variance=self._variance(dict(terms), metric, scale, seeds),
-                overlap=self.overlap,
-                image_variance=self._shifted_variance(dict(terms), metric) if scale == "plain" else 0.0,
-                level=self.level,
-            )
+                alike.setdefault(self.seeds_at(cell[1]), {})[cell] = weight
+            parts = [self._of_alike(part, metric, scale) for part in alike.values() or [{}]]
+            found = added(parts, independent=all(map(_cancels, alike.values()))) if len(parts) > 1 else parts[0]
             if metric in EXACT:
                 least = 1e-12 * max(1.0, abs(found.value))  # stands for no error at all
                 found = replace(found, ci_low=found.value, ci_high=found.value, seed_error=least, df=1e9)
             self._known[key] = found
         return self._known[key]
+
+    def _of_alike(self, weights: Mapping[Cell, float], metric: str, scale: Scale) -> MeanEstimate:
+        """The contrast of cells for which the same seeds are planned."""
+        seeds = self.shared_seeds(weights, metric)
+        values = np.zeros(len(seeds))
+        for cell, weight in weights.items():
+            values += weight * self._column(cell, metric, scale, seeds)
+        by_image = metric in BY_IMAGE or patch_size_of(metric)
+        return estimate_mean(
+            seeds,
+            values,
+            self._by_image(weights, seeds, scale, metric) if by_image else None,
+            replicates=self.replicates(seeds),
+            variance=self._variance(weights, metric, scale, seeds),
+            overlap=self.overlap,
+            image_variance=self._shifted_variance(weights, metric) if scale == "plain" else 0.0,
+            level=self.level,
+        )
 
     def _shifted_variance(self, weights: Mapping[Cell, float], metric: str) -> float:
         """An upper bound of what the choice of test images adds to a metric on moved images, 0 for other metrics.
@@ -242,12 +251,12 @@ class Evidence(Cells):
         None where runs are lacking, or where what a replicate does to all cells of a size does not cancel.
         """
         k, sizes = len(set(self.replicates(seeds))), list[Variance]()
-        if set(seeds) != set(self.seeds) or k < 2:
+        if k < 2 or not _cancels(weights):
             return None
         for size in dict.fromkeys(cell[1] for cell in weights):
             own = {cell: weight for cell, weight in weights.items() if cell[1] == size}
             known = self._replicate_means(metric, scale, size)
-            if abs(sum(own.values())) > 1e-9 * max(map(abs, own.values())) or not own.keys() <= known.keys():
+            if set(seeds) != set(self.seeds_at(size)) or not own.keys() <= known.keys():
                 return None
             others = [means for cell, means in known.items() if cell not in own]
             found, cells = own_variances(np.array([known[cell] for cell in own]), np.array(others).reshape(-1, k))
@@ -262,9 +271,10 @@ class Evidence(Cells):
         """Of the cells of a training size that have all their runs: the mean of each search, or of each seed."""
         key = (metric, scale, size)
         if key not in self._replicates_known:
-            names = np.array(self.replicates(self.seeds))
-            cells = [cell for cell in self.rows if cell[1] == size and len(self.completed(cell)) == len(self.seeds)]
-            columns = {cell: self._column(cell, metric, scale, self.seeds) for cell in cells}
+            seeds = self.seeds_at(size)
+            names = np.array(self.replicates(seeds))
+            cells = [cell for cell in self.rows if cell[1] == size and len(self.completed(cell)) == len(seeds)]
+            columns = {cell: self._column(cell, metric, scale, seeds) for cell in cells}
             self._replicates_known[key] = {
                 cell: [float(column[names == name].mean()) for name in dict.fromkeys(names.tolist())]
                 for cell, column in columns.items()
@@ -306,11 +316,19 @@ def evidence_of(records: StudyRecords, *, seed: int = 0) -> Evidence:
     """The planned runs of a study, whatever the order of the rows."""
     rows, completed = dict[Cell, dict[int, Row]](), with_patch_tests(records)
     for cell, of_cell in rows_by_cell(records.study, records.runs).items():
-        planned = (row for row in reversed(of_cell) if row["seed"] in records.study.seeds)
+        planned = (row for row in reversed(of_cell) if row["seed"] in records.study.seeds_at(cell[1]))
         rows[cell] = {
             int(row["seed"]): completed(row) for row in planned
         }  # of a run that stands there twice, the first
     return Evidence(records=records, rows=rows, seed=seed, level=level_for(records))
+
+
+def _cancels(weights: Mapping[Cell, float]) -> bool:
+    """Whether what a seed or a search does to all cells of a training size alike is not in a contrast."""
+    of_sizes = dict[int | None, list[float]]()
+    for (_, size), weight in weights.items():
+        of_sizes.setdefault(size, []).append(weight)
+    return all(abs(sum(own)) <= 1e-9 * max(map(abs, own)) for own in of_sizes.values())
 
 
 def weighted_answers(parts: Sequence[tuple[float | Floats, Sequence[Answered | None]]]) -> Floats | None:

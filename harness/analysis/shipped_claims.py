@@ -61,7 +61,7 @@ def judged(verdict: Verdict, reason: str, number: Estimate, p_value: float = mat
 
 def lost_runs(evidence: Evidence, cells: Iterable[Cell]) -> int:
     """How many planned runs of the cells did not complete."""
-    return sum(len(evidence.seeds) - len(evidence.completed(cell)) for cell in dict.fromkeys(cells))
+    return sum(len(evidence.seeds_at(cell[1])) - len(evidence.completed(cell)) for cell in dict.fromkeys(cells))
 
 
 def _refuse(trouble: str, evidence: Evidence, cells: Iterable[Cell]) -> None:

@@ -130,7 +130,7 @@ def _score(trial: Row) -> float:
 def _searches(evidence: Evidence) -> Iterator[tuple[Cell, int | None, list[Row]]]:
     """The trials of each search of each cell; None numbers the only one."""
     for cell, trials in evidence.searches.items():
-        for search in range(evidence.study.search.repeats) if evidence.study.search.repeats > 1 else (None,):
+        for search in range(evidence.study.searches_at(cell[1])) if evidence.study.search.repeats > 1 else (None,):
             yield cell, search, [trial for trial in trials if search is None or _is_of(trial, search)]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from harness.analysis.estimate import MeanEstimate
-from harness.spec import Estimate
+from harness.spec import Estimate, ResolvedStudy
 from harness.spec.formats import (
     counted,
     magnitude,
@@ -117,6 +117,14 @@ def place(cell: Cell) -> str:
 def at_size(size: int | None) -> str:
     """` at 3,000 images`, or nothing in a study with one size."""
     return "" if size is None else f" at {counted(size, 'image')}"
+
+
+def seeds_told(study: ResolvedStudy) -> str:
+    """`5 seeds`, or `5 seeds (3 from 1,024,000 images on)`."""
+    few, start = min(study.long_seeds, len(study.seeds)), study.long_from
+    is_long = start is not None and few < len(study.seeds) and study.train_sizes[-1] >= start
+    told = f" ({few} from {start:,} images on)" if is_long else ""
+    return f"{counted(len(study.seeds), 'seed')}{told}"
 
 
 def of_seeds(seeds: list[int]) -> str:

@@ -11,7 +11,8 @@ from harness.spec import BUDGET_UNITS, DataSpec, FewShot, InvalidInput, Resolved
 from harness.spec.checks import describe, field_types, nearest, replace_at
 from harness.spec.errors import require
 
-OVERRIDABLE = ("data", "recipe", "search", "seeds", "train_sizes", "few_shot")  # of a study; the arms are its own
+OVERRIDABLE = ("data", "recipe", "search", "seeds", "train_sizes", "long_from", "long_seeds", "few_shot")
+"""Of a study; the arms are its own."""
 
 
 def resolve_study(name: str, scale: str | None, pairs: Iterable[str]) -> ResolvedStudy:

@@ -150,7 +150,7 @@ def _count(places: StudyFolder, study: ResolvedStudy) -> tuple[int, dict[str, in
                     shared += study.search.repeats - 1 if trial == 0 and not row.get("search") else 0
     trials = {arm.name: study.trials_of(arm) for arm in study.all_arms}
     beyond = sum(place[-1] is not None and place[-1] >= trials.get(place[0], 0) for place in found)
-    planned = sum(study.trials_in_all(arm) + len(study.seeds) for arm, _ in study.cells)
+    planned = sum(study.searches_at(size) * trials[arm.name] + len(study.seeds_at(size)) for arm, size in study.cells)
     return planned + beyond - shared, dict(Counter(status for status in found.values() if status in STATUSES))
 
 
@@ -169,8 +169,8 @@ def _place(study: ResolvedStudy, content: dict[str, Any]) -> tuple[Any, ...] | N
     asked |= {key: value for key, value in data.items() if value is not None and key not in worked_out}
     last = study.trials_of(arm) + study.most_beyond(arm)
     search = config["seed"] - TUNE_SEED
-    is_trial = trial is not None and trial < last and 0 <= search < study.search.repeats
-    is_planned = config["seed"] in study.seeds if trial is None else is_trial
+    is_trial = trial is not None and trial < last and 0 <= search < study.searches_at(size)
+    is_planned = config["seed"] in study.seeds_at(size) if trial is None else is_trial
     is_size = size in (study.train_sizes or (study.data_of(arm).size or size,))
     got = leaves(config)
     if not (is_planned and is_size and all(got.get(key) == value for key, value in asked.items())):

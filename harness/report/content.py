@@ -8,6 +8,7 @@ from typing import Literal
 
 from harness.analysis.findings import Findings
 from harness.analysis.looks import untold
+from harness.analysis.wording import seeds_told
 from harness.records.run_table import StudyRecords
 from harness.report import class_tables, origin_tables, result_tables
 from harness.report.figures import drawings
@@ -119,7 +120,7 @@ def facts_of(view: View) -> tuple[str, ...]:
         _budget(view),
         f"{made} parameters" if models else "",
     ]
-    return tuple(filter(None, [*told, f"n = {counted(len(study.seeds), 'seed')}"]))
+    return tuple(filter(None, [*told, f"n = {seeds_told(study)}"]))
 
 
 def _budget(view: View) -> str:

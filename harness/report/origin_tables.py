@@ -164,7 +164,10 @@ def _settings(study: ResolvedStudy) -> Iterator[tuple[str, str]]:
                 yield f"{part}: {_named(key)}", _text(value)
     if study.train_sizes:
         yield "Training sizes", ", ".join(map(count, study.train_sizes))
+    few = study.seeds_at(study.train_sizes[-1] if study.train_sizes else None)
     yield "Confirm seeds", ", ".join(map(str, study.seeds))
+    if few != study.seeds:
+        yield f"Confirm seeds from {study.long_from:,} training images on", ", ".join(map(str, few))
     yield from _search(study)
     yield from _changes(study)
 

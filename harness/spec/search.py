@@ -217,9 +217,11 @@ def _check_parameter(study: "ResolvedStudy", arm: "Arm", settings: Mapping[str, 
         )
     for other in study.all_arms:
         is_own = any(parameter in search.by_arm.get(name, {}) for name in (arm.name, other.name))
+        kinds = {arm.model.kind, other.model.kind}
+        is_own |= len(kinds) == 2 and any(parameter in search.by_family.get(kind, {}) for kind in kinds)
         comparable = parameter in search.space_of(other) and (not is_model or other.model.kind == arm.model.kind)
         if comparable and not is_own and settings[other.name].value(parameter) != value:
-            told = "which the search would undo. Give the arms ranges of their own in search.by_arm, or take it out."
+            told = "which the search would undo. Give them ranges of their own in search.by_arm, or take it out."
             raise InvalidInput(f"Arms {arm.name!r} and {other.name!r} differ in {parameter}, {told}")
 
 

@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from math import inf
 from typing import Annotated, Any, TypeVar
 
-from harness.spec.checks import Checked, Positive, Within, check_types, freeze, later, nearest, replace_at
+from harness.spec.checks import Checked, Positive, Within, check_types, freeze, known, later, nearest, replace_at
 from harness.spec.claims import Answer, Claim, check_own, is_own
 from harness.spec.data import DataSpec
 from harness.spec.errors import InvalidInput, require, require_choice
@@ -77,6 +77,10 @@ class Scale(Checked):
     """Training-set sizes of a two-factor study, ascending; empty for the one size of `data`."""
     seeds: tuple[Annotated[int, Within(0, TUNE_SEED - 1)], ...] = (0, 1, 2)
     """Of the confirm runs, the same for all arms."""
+    long_from: Positive | None = later(None)
+    long_seeds: Annotated[int, Within(2, TUNE_SEED)] = later(3)
+    """From this training size on, where a training takes long, only the first `long_seeds` of `seeds` are run, each
+    with its search."""
     search: Search = field(default_factory=Search)
     test_shifts: tuple[Positive, ...] = ()
     """Also test on images moved by this many pixels, ascending; empty for the plain test alone."""
@@ -169,6 +173,10 @@ class ResolvedStudy(Scale):
             require(list(values) == sorted(set(values)), f"{name} is {values}; they must ascend, each once.")
         self._check_arms()
         self._check_few_shot()
+        if self.long_from is not None and not self.train_sizes:
+            raise InvalidInput(
+                f"long_from is {self.long_from:,}, a training size, and there are none; set train_sizes."
+            )
         check_search(self)
         for arm in self.all_arms:
             if size := self.data_of(arm).image_size or self.data_of(arm).known_image_size:  # planning checks the others
@@ -231,6 +239,15 @@ class ResolvedStudy(Scale):
         same_images = round(self.search.updates * self.recipe.batch_size / recipe.batch_size)
         return min(max(1, same_images), recipe.total_updates)
 
+    def seeds_at(self, size: int | None) -> tuple[int, ...]:
+        """The seeds that are run at a training size of the study."""
+        is_long = None not in (self.long_from, size) and known(size) >= known(self.long_from)
+        return self.seeds[: self.long_seeds] if is_long else self.seeds
+
+    def searches_at(self, size: int | None) -> int:
+        """The searches that are made of an arm at a training size: those that a seed confirms."""
+        return min(self.search.repeats, len(self.seeds_at(size)))
+
     def search_of(self, seed: int) -> int:
         """Which of a cell's searches (0 to `search.repeats` - 1) chooses the setting of a confirm seed."""
         return self.seeds.index(seed) % self.search.repeats
@@ -242,10 +259,6 @@ class ResolvedStudy(Scale):
         """
         space, own = self.search.space_of(arm), Setting(arm.model, self.recipe_of(arm).written_out())
         return int(min(self.search.trials, settings(space, {name: own.value(name) for name in space})))
-
-    def trials_in_all(self, arm: Arm) -> int:
-        """Trials of all of an arm's searches at one training size, without those beyond edges of ranges."""
-        return self.search.repeats * self.trials_of(arm)
 
     def most_beyond(self, arm: Arm) -> int:
         """Most trials that one of an arm's searches makes beyond the edges of its ranges."""

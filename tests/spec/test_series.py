@@ -164,7 +164,7 @@ def test_ranges_of_an_arm_replace_those_of_its_family_and_of_all():
 def test_an_arm_may_enter_a_range_of_its_own_where_it_likes():
     space = {"learning_rate": RATES}
     changed = with_arm(changes={"recipe.learning_rate": 0.5})
-    assert "Give the arms ranges of their own in search.by_arm" in refused(
+    assert "Give them ranges of their own in search.by_arm" in refused(
         arms=changed, search=Search(space=space, trials=2)
     )
     own = {"ViT 1": {"learning_rate": LogUniform(low=0.1, high=1.0)}}

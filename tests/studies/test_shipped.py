@@ -70,7 +70,7 @@ def test_the_docstring_states_source_expectation_and_the_cost_of_the_file(name: 
 def test_every_arm_is_planned_and_builds(name: str, scale: str) -> None:
     plan = plan_of(name, scale)
     assert plan.study.baseline.model.kind == "resnet"
-    assert len({cell.seeds for cell in plan.cells}) == 1
+    assert len({(cell.key[1], cell.seeds) for cell in plan.cells}) == len({cell.key[1] for cell in plan.cells})
     assert len(plan.study.seeds) >= 3
     assert len({cell.trials for cell in plan.cells}) == 1
     for cell in {cell.arm.name: cell for cell in plan.cells}.values():
