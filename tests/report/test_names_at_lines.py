@@ -17,7 +17,10 @@ def placed(heights, *, inches=2.0):
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
     axes.set(xlim=(0, 2), ylim=(0, 1))
-    labels = [Label(axes, f"arm {i}", 1.0, height, stands_out=i == 1, end=True) for i, height in enumerate(heights)]
+    labels = [
+        Label(axes, f"arm {i}" + "\nin two lines" * (i % 3 == 2), 1.0, height, stands_out=i == 1, end=True)
+        for i, height in enumerate(heights)
+    ]
     place_labels(labels)
     at = {label.name: label.y for label in labels}
     texts = [text for text in axes.texts if text.get_text()]

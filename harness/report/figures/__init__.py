@@ -11,8 +11,9 @@ from harness.report.figures.by_patch_size import accuracy_by_patch_size
 from harness.report.figures.by_size import accuracy_by_size, few_shot_by_size
 from harness.report.figures.canvas import Drawing
 from harness.report.figures.curves import accuracy_by_shift, learning_curves, tuning_budget
-from harness.report.figures.gains import differences, gains, lead_by_size
+from harness.report.figures.gains import differences, gains
 from harness.report.figures.gaps import difference_map, gap_by_level
+from harness.report.figures.leads_by_size import lead_by_size
 from harness.report.figures.samples import changed_images
 from harness.report.figures.seen_inside import (
     accuracy_blackened,

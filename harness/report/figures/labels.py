@@ -55,31 +55,34 @@ def _place_in_a_column(labels: Sequence[Label]) -> None:
     axes = labels[0].axes
     ends = {label: axes.transData.transform((label.x, label.y)) for label in labels}
     texts = {label: _written(label) for label in sorted(labels, key=lambda label: (not label.stands_out, label.name))}
-    line = 1.02 * max(text.get_window_extent().height for text in texts.values())
-    kept = list(texts)[: int(axes.bbox.height // line)]
-    for label in texts.keys() - kept:
-        texts.pop(label).remove()
+    kept, room = list(texts), axes.bbox.height
+    highs = {label: 1.02 * text.get_window_extent().height for label, text in texts.items()}
+    while sum(highs[label] for label in kept) > room and len(kept) > 1:
+        texts.pop(kept.pop()).remove()
     kept.sort(key=lambda label: (ends[label][1], label.name))
-    low, high = axes.bbox.y0 + line / 2, axes.bbox.y1 - line / 2
-    heights = _spread(np.array([ends[label][1] for label in kept]), line, low, high)
-    is_moved = [abs(height - ends[label][1]) > line / 2 for label, height in zip(kept, heights, strict=True)]
+    high = np.array([highs[label] for label in kept])
+    heights = _spread(np.array([ends[label][1] for label in kept]), high, axes.bbox.y0, axes.bbox.y1)
+    is_moved = [abs(height - ends[label][1]) > highs[label] / 2 for label, height in zip(kept, heights, strict=True)]
     scale = axes.figure.dpi / 72
     column = max(ends[label][0] for label in kept) + scale * (_ASIDE if any(is_moved) else _NEAR)
     for label, height, moved in zip(kept, heights, is_moved, strict=True):
         x, y = (np.array([column, height]) - ends[label]) / scale
         texts[label].set(position=(x, y), horizontalalignment="left")
-        texts[label].set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # over a line through the axes
+        texts[label].set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0})  # over a line through the axes
         if moved or x > _ASIDE:
             _draw_stroke(label, x, y)
 
 
-def _spread(heights: Floats, apart: float, low: float, high: float) -> Floats:
-    """The nearest heights (least squares) to some in rising order that are so far apart, from `low` to `high`."""
+def _spread(middles: Floats, high: Floats, low: float, top: float) -> Floats:
+    """The nearest middles (least squares) to some in rising order, of texts so high that none covers another.
+
+    They stay from `low` to `top`.
+    """
     from scipy.optimize import isotonic_regression
 
-    steps = apart * np.arange(len(heights))
-    rising = isotonic_regression(heights - steps).x
-    return np.clip(rising, low, high - steps[-1]) + steps
+    steps = np.cumsum(high) - high / 2
+    rising = isotonic_regression(middles - steps).x
+    return np.clip(rising, low, top - high.sum()) + steps
 
 
 def _place_near(labels: Sequence[Label]) -> None:
