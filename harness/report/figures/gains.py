@@ -75,10 +75,10 @@ def _shared(names: Sequence[str]) -> str:
 
 
 def differences(view: View) -> Iterator[Drawing]:
-    """Interval plots of the differences, one for each arm that others are compared with.
+    """Interval plots of the differences, one for each arm that others are compared with, that with most rows first.
 
-    Arms with which one alone is compared, such as the rungs of a ladder, share a figure, which comes first where it
-    has most rows. Differences between series stand in figures of their own.
+    Arms with which one alone is compared, such as the rungs of a ladder, share a figure. Differences between series
+    stand in figures of their own.
     """
     if view.sizes and not view.study.series:
         return
@@ -88,14 +88,9 @@ def differences(view: View) -> Iterator[Drawing]:
         if (row["arm"], row["baseline"]) not in between:
             found[row["baseline"]].append(row)
     pairs = [rows[0] for rows in found.values() if len(rows) == 1]
-    is_ladder, most = len(pairs) > 1, max((len(rows) for rows in found.values()), default=0)
-    if is_ladder and len(pairs) > most:
-        yield _between_pairs(view, pairs)
-    for reference, rows in found.items():
-        if len(rows) > 1 or not is_ladder:
-            yield _to_one_arm(view, reference, rows)
-    if is_ladder and len(pairs) <= most:
-        yield _between_pairs(view, pairs)
+    plots = [*found.values()] if len(pairs) < 2 else [*(rows for rows in found.values() if len(rows) > 1), pairs]
+    for rows in sorted(plots, key=len, reverse=True):
+        yield _between_pairs(view, rows) if rows is pairs else _to_one_arm(view, str(rows[0]["baseline"]), rows)
 
 
 def _between_pairs(view: View, rows: list[Row]) -> Drawing:
