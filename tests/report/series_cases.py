@@ -237,6 +237,12 @@ def conditions_by_size():
     return simulate(replace(study, baseline=resnet, arms=(vit, *arms), claims=()), sizes=SIZES)
 
 
+def shifted_by_size():
+    """Tests on moved images, at several training sizes, of a study without series."""
+    study = make_study(names=("ViT/7", "ViT/4"), levels=(None, None), sizes=SIZES, test_shifts=(1, 3))
+    return with_shifts(*simulate(study, sizes=SIZES))
+
+
 SERIES_CASES = {
     case.__name__: case
     for case in (
@@ -249,5 +255,6 @@ SERIES_CASES = {
         ladder,
         partners_by_size,
         conditions_by_size,
+        shifted_by_size,
     )
 }

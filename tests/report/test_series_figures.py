@@ -18,6 +18,7 @@ from series_cases import (
     make_series,
     partners,
     partners_by_size,
+    shifted_by_size,
     two_series,
     two_series_by_size,
 )
@@ -25,8 +26,8 @@ from series_cases import (
 from harness.analysis.curve import Curve
 from harness.report.figures import drawings
 from harness.report.figures.by_level import accuracy_by_level
+from harness.report.figures.by_shift import accuracy_by_shift, agreement_by_size
 from harness.report.figures.canvas import Canvas
-from harness.report.figures.curves import accuracy_by_shift
 from harness.report.figures.gains import differences
 from harness.report.figures.gaps import difference_map, gap_by_level
 from harness.report.figures.leads_by_size import lead_by_size
@@ -256,6 +257,20 @@ def test_shifts_show_both_metrics_at_three_sizes():
     assert {round(100 * value, 6) for value in means["mean"]} <= heights
     seeds = [len(line.get_xdata()) / 3 for line in panels[1].lines if line.get_label().startswith("seed")]
     assert seeds == [1 if arm.name == "ViT/4, 0.5 moved" else 3 for arm in records.study.all_arms]
+
+
+def test_agreement_is_that_at_the_largest_shift_with_its_seeds():
+    records, findings = shifted_by_size()
+    with theme():
+        data = agreement_by_size(View(records, findings)).data
+        assert agreement_by_size(View(*two_series_by_size())) is None
+    of_largest = findings.shifts[(findings.shifts["shift"] == 3) & (findings.shifts["metric"] == "agreement")]
+    for arm in records.study.all_arms:
+        rows = of_largest[of_largest["arm"] == arm.name].sort_values("train_size")
+        drawn = data[data["of"] == arm.name]
+        assert list(drawn[drawn["part"] == "mean"]["y"]) == pytest.approx(list(100 * rows["mean"]))
+        seeds = drawn[drawn["part"] == "seed"].groupby("x")["y"].mean()
+        assert list(seeds) == pytest.approx(list(100 * rows["mean"]))
 
 
 def test_partners_are_named():
