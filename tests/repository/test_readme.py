@@ -91,7 +91,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 @pytest.fixture
 def example(tmp_path: Path) -> Path:
     """The study file that README shows; those of CONTRIBUTING stand beside it."""
-    (text,) = fences("python")
+    _, text = fences("python")
     path = tmp_path / "my_depth.py"
     path.write_text(text)
     for name, shown in files_shown(CONTRIBUTING):
@@ -149,6 +149,16 @@ def test_the_example_trains(example: Path) -> None:
         result = perform(run, RunFolder(example.parent / run.digest), WorkerSettings())
         assert result.test_accuracy is not None
         assert result.test_accuracy > 0.9, (cell.arm.name, result.test_accuracy)
+
+
+@pytest.mark.slow
+def test_the_python_of_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text, _ = fences("python")
+    there: dict[str, Any] = {}
+    exec(text.replace("recipe.updates=40", "recipe.updates=4"), there)
+    assert there["found"].facts.arm == there["best"]["arm"]
+    assert len(there["report"].comparisons) == len(there["study"].arms)
 
 
 def test_bare_specifications_train(tmp_path: Path) -> None:
@@ -224,7 +234,7 @@ def desk(tmp_path: Path, empty_database: Path) -> Path:
 
     folder = tmp_path / "desk"
     folder.mkdir()
-    (folder / "my_depth.py").write_text(fences("python")[0])
+    (folder / "my_depth.py").write_text(fences("python")[1])
     for name in ("patch_size", "dataset_size", "data_scale"):
         shutil.copytree(ROOT / "results" / name / "laptop", folder / "results" / name / "laptop")
     shutil.copy(ROOT / "results" / "headline.npz", folder / "results")  # sample images, or a process is asked for them
