@@ -37,7 +37,7 @@ class Lead:
 class Line:
     """The lead by the number of images, under one condition."""
 
-    condition: str  # what is done to images: `as they are`, `patches moved`, `pixels moved`
+    condition: str  # what is done to images: `as they are`, `patches permuted`, `pixels permuted`
     resnet: str
     vit: str
     leads: tuple[Lead, ...]  # ascending; without sizes at which nothing is known
@@ -85,7 +85,7 @@ def condition_of(data: DataSpec) -> str:
     if not data.moved_share:
         return AS_THEY_ARE
     what = "pixels" if data.moved_patch == 1 else "patches"
-    return f"{what} moved" if data.moved_share == 1 else f"{100 * data.moved_share:g} % of {what} moved"
+    return f"{what} permuted" if data.moved_share == 1 else f"{100 * data.moved_share:g} % of {what} permuted"
 
 
 def lines_of(evidence: Evidence) -> tuple[Line, ...]:
@@ -165,7 +165,7 @@ def findings(lines: Sequence[Line]) -> tuple[str, ...]:
 
 
 def clauses(lines: Sequence[Line]) -> tuple[str, ...]:
-    """The same in a sentence: `on images as they are the ResNet leads ...`, `with patches moved the ViT leads ...`."""
+    """The same in a sentence: `on images as they are the ResNet leads ...`, `with patches permuted the ViT leads ...`."""
     told = zip((line.condition for line in lines), findings(lines), strict=True)
     return tuple(f"{'on images' if what == AS_THEY_ARE else 'with'} {what} {finding}" for what, finding in told)
 
