@@ -165,7 +165,7 @@ def findings(lines: Sequence[Line]) -> tuple[str, ...]:
 
 
 def clauses(lines: Sequence[Line]) -> tuple[str, ...]:
-    """The same in a sentence: `on images as they are the ResNet leads ...`, `with patches permuted the ViT leads ...`."""
+    """The same in a sentence: `on images as they are the ResNet leads ...`, `with patches permuted the ViT ...`."""
     told = zip((line.condition for line in lines), findings(lines), strict=True)
     return tuple(f"{'on images' if what == AS_THEY_ARE else 'with'} {what} {finding}" for what, finding in told)
 

@@ -32,8 +32,8 @@ def cues(study: ResolvedStudy) -> dict[str, DataSpec]:
 def keep_samples(study: ResolvedStudy, folder: Path) -> None:
     """Keep an image as it is and as each intervention of the study changes it; nothing for a study without any.
 
-    Interventions are permuted patches and pixels, cues at several distances and shifted test images. Raises `InvalidInput` for data that is not here:
-    what is kept stays.
+    Interventions are permuted patches and pixels, cues at several distances and shifted test images. Raises
+    `InvalidInput` for data that is not here: what is kept stays.
     """
     permuted, shifts, cued = interventions(study), study.test_shifts, cues(study)
     if not (permuted or shifts or cued):

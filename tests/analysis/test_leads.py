@@ -12,7 +12,10 @@ from harness.analysis.leads import Line, clauses, findings, lines_of, published_
 from harness.spec import Arm, DataSpec, Recipe, ResNetSpec, ResolvedStudy, ViTSpec
 
 SIZES = (1000, 4000, 16_000, 64_000)
-MOVED = {"patches permuted": {"data.moved_share": 1.0, "data.moved_patch": 4}, "pixels permuted": {"data.moved_share": 1.0}}
+MOVED = {
+    "patches permuted": {"data.moved_share": 1.0, "data.moved_patch": 4},
+    "pixels permuted": {"data.moved_share": 1.0},
+}
 CHANGES = {"as they are": {}, **MOVED}
 RECIPE = Recipe(updates=10)
 WIDE = (0.2, 0.1, 0.05, 0.02)

@@ -24,7 +24,13 @@ def test_one_image_is_kept_as_each_intervention_changes_it(tmp_path: Path):
     kept = read_samples(tmp_path / NAME)
     plain = kept["as it is"]
     assert list(kept)[1:] == [
-        *("patches permuted", "patches permuted, 2 px, seed 0", "50 % of patches permuted", "pixels permuted", "shifted by 3 px"),
+        *(
+            "patches permuted",
+            "patches permuted, 2 px, seed 0",
+            "50 % of patches permuted",
+            "pixels permuted",
+            "shifted by 3 px",
+        ),
     ]
     assert plain.shape == (1, 8, 8)
     for name in list(kept)[1:-1]:
