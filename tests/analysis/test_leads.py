@@ -74,10 +74,14 @@ def test_a_planted_crossing_is_found_and_told_with_its_interval():
     place = moved.crossing
     assert 1000 < place.ci_low < place.value < place.ci_high < 4000
     low, value, high = (f"{float(f'{x:.2g}'):,.0f}" for x in (place.ci_low, place.value, place.ci_high))
+    last = f"{100 * whole.leads[-1].accuracy.value:.1f}"
+    assert findings((whole, moved)) == (
+        f"the ResNet leads by 20 points with 1,000 images and by {last} with 64,000",
+        f"the ViT overtakes at about {value} images [{low}, {high}]",
+    )
     assert clauses((whole, moved)) == (
-        "on images as they are the ResNet leads by 20 points with 1,000 images "
-        f"and by {100 * whole.leads[-1].accuracy.value:.1f} with 64,000",
-        f"with patches permuted the ViT overtakes at about {value} images [{low}, {high}]",
+        f"from 1,000 to 64,000 images: on images as they are the ResNet's lead goes from 20 points to {last}",
+        f"with patches permuted the ViT overtakes at about {value}",
     )
 
 
@@ -122,9 +126,10 @@ def test_sizes_are_told_once():
     moved = {"patches permuted": (-0.2, -0.1, -0.1, -0.12), "pixels permuted": (0.0, -0.1, -0.1, -0.2)}
     lines = drawn({"as they are": WIDE, **moved}, seed_sd=0.001)
     first, second, third = clauses(lines)
-    assert first == "on images as they are the ResNet leads by 20 points with 1,000 images and by 2.0 with 64,000"
-    assert second == "with patches permuted the ViT leads by 20 and by 12"
+    assert first == "from 1,000 to 64,000 images: on images as they are the ResNet's lead goes from 20 points to 2.0"
+    assert second == "with patches permuted the ViT's lead goes from 20 points to 12"
     assert third == "with pixels permuted neither leads significantly, then the ViT by 20"
+    assert findings(lines)[0] == "the ResNet leads by 20 points with 1,000 images and by 2.0 with 64,000"
     assert findings(lines)[1:] == ("the ViT leads by 20 and by 12", "neither leads significantly, then the ViT by 20")
 
 
