@@ -33,7 +33,7 @@ PLAIN_SECONDS = 20.0  # time between lines of progress where the output is not a
 SPEED_SECONDS = 3.0  # how long an arm's trainings are watched before its speed is taken as known
 _INTERVAL = re.compile(r"\[[^\[\]]{1,60}\]")
 _UNBROKEN = "\u00a0"  # stands for a blank at which no line may end
-WIDE = 105  # columns from which the final table has room for costs
+WIDE = 105  # columns from which the final table has room for costs, and the list of studies is a table
 
 
 def make_console(*, stderr: bool = False, quiet: bool = False) -> Console:

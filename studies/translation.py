@@ -48,7 +48,7 @@ STUDY = Study(
     question="How much translation invariance does a ViT learn from data, and how much has a ResNet for free?",
     source=SOURCE,
     factor="architecture",
-    figure="accuracy_by_shift",
+    figure="agreement_by_size",
     group="data and bias",
     answer=(
         Answer(

@@ -94,18 +94,24 @@ def described(metric: str, estimate: MeanEstimate, *, of_metric: bool = False) -
 def compared(metric: str, estimate: Estimate, ends: tuple[str, str] = ("more", "less")) -> str:
     """A difference without a sign, with few digits: `1.2 points more [0.4, 2.0]`, `17 points less [13, 21]`.
 
-    `ends` follow a number above zero, or one that rounds to it, and one below. No bound but zero is written as zero.
+    `ends` follow a number above zero, and one below. Where the interval holds zero, which leaves open which it is, the
+    difference is told by it: `0.4 points less to 2.0 more`. No bound but zero is written as zero.
     """
     value, low, high, word = estimate.value, estimate.ci_low, estimate.ci_high, ends[0]
-    if value < (-5e-5 if metric in _SHARES else 0):
+    is_open = low < 0 < high
+    if is_open:
+        low = -low
+    elif value < 0:
         value, low, high, word = -value, -high, -low, ends[1]
     write, unit = form(metric)
     texts = [write(number).removeprefix("+") for number in (value, low, high)]
     if metric in _SHARES:
         nearest = min(abs(low), abs(high)) if math.isfinite(low) else value
-        wide = value > 0.0995 and nearest > 0.005 and not high - low < 0.02
-        digits = 0 if wide else 1 if nearest > 0.0005 and value >= 0.0005 else 2
+        wide = abs(value) > 0.0995 and nearest > 0.005 and (is_open or not high - low < 0.02)
+        digits = 0 if wide else 1 if nearest > 0.0005 and abs(value) >= 0.0005 else 2
         unit, texts = "points", [percent(number, digits).removesuffix("%") for number in (value, low, high)]
+    if is_open:
+        return f"{texts[1]} {unit} {ends[1]} to {texts[2]} {ends[0]}"
     return with_interval(f"{texts[0]} {unit} {word}", *texts[1:])
 
 

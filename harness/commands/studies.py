@@ -4,12 +4,14 @@ import os
 import shlex
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.text import Text
 
 from harness.commands.options import (
     ABOVE_0,
@@ -24,7 +26,7 @@ from harness.commands.options import (
     placed,
     scale_option,
 )
-from harness.console import Progress, make_console, say, say_json, table, tell
+from harness.console import WIDE, Progress, make_console, say, say_json, table, tell, wrapped
 from harness.execution.options import Options
 from harness.execution.stopping import StudyInterrupted, told_to_stop
 from harness.records.layout import StudyFolder, command_line
@@ -44,11 +46,22 @@ def list_(results: Path, as_json: bool) -> None:
     if as_json:
         say_json({name: to_plain(study) for name, study in studies.items()})
         return
+    console = make_console()
+    states = {name: _state(results / name) for name in studies}
     for group in (*GROUPS, None):
-        rows = [[name, it.question, _state(results / name)] for name, it in studies.items() if it.group == group]
-        if rows:
-            title = "Studies: " + (group or "others")
-            make_console().print(table(title, ["study", "question", "results"], rows, texts=3))
+        found = {name: it.question for name, it in studies.items() if it.group == group}
+        title = f"Studies: {group or 'others'}"
+        if found and console.width >= WIDE:
+            rows = [[name, question, states[name]] for name, question in found.items()]
+            shown = table(title, ["study", "question", "results"], rows, texts=3)
+            for column, texts in ((0, studies), (2, states.values())):  # alike in all groups
+                shown.columns[column].min_width = max(map(len, texts))
+            console.print(shown)
+        elif found:  # a table would have questions in four lines
+            console.print(Text(title, "italic"))
+            for name, question in found.items():
+                console.print(Text.assemble((name.ljust(max(map(len, studies))), "bold"), f"  {states[name]}"))
+                say(textwrap.indent(wrapped(question, console.width - 2), "  "))
     say("`patchbench plan NAME` says what a study takes here.")
 
 

@@ -140,6 +140,18 @@ class View:
         runs = at_size(self.records.runs, size).sort_values(["train_size", "seed"], kind="stable")
         return defaultdict(list) | self.by_arm(rows_of(runs[runs["status"] == "completed"]))
 
+    def seed_differences(self, row: Row) -> list[float]:
+        """Of a row of comparisons, the difference in test accuracy of each seed that both arms have completed."""
+        runs = self._completed[size_of(row) if self.sizes else None]
+        of_arm, of_other = (
+            {run["seed"]: run["test_accuracy"] for run in runs[row[key]]} for key in ("arm", "baseline")
+        )
+        return [of_arm[seed] - of_other[seed] for seed in of_arm if seed in of_other]
+
+    @cached_property
+    def _completed(self) -> dict[Size, dict[str, list[Row]]]:
+        return {size: self.runs(size) for size in (None, *self.sizes)}
+
     def classes(self, most: int) -> list[Row]:
         """The main arm's accuracy on each class, with the row of the arm that it is compared with as `against`.
 

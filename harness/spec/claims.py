@@ -346,8 +346,9 @@ class Answer(Checked):
     """A sentence that answers a study's question: the verdict on a claim, or on the difference between two arms.
 
     In `says`, the finding in the question's words, `{more}` stands for the estimate (`1.2 points more [0.4, 2.0]`, or
-    `less`; of `Crosses`, what the follower has more at the axis' last point), `{larger}` for the same with `larger` and
-    `smaller`, and `{cost}` for the compute of the first arm over the other's (`13 times`).
+    `less`; `0.4 points less to 2.0 more` where the interval holds zero; of `Crosses`, what the follower has more at the
+    axis' last point), `{larger}` for the same with `larger` and `smaller`, and `{cost}` for the compute of the first
+    arm over the other's (`13 times`).
     """
 
     says: str

@@ -103,7 +103,7 @@ def test_intervals_hold_the_test_images_that_the_answer_is_about(metrics: tuple[
 
 
 def test_a_difference_of_nothing_is_not_written_as_one_of_tenths() -> None:
-    assert compared("test_accuracy", Estimate(0.0000125, -0.0058, 0.0059)) == "0.00 points more [−0.58, 0.59]"
+    assert compared("test_accuracy", Estimate(0.0000125, -0.0058, 0.0059)) == "0.58 points less to 0.59 more"
     assert compared("test_accuracy", Estimate(-0.012, -0.02, -0.004)) == "1.2 points less [0.4, 2.0]"
 
 

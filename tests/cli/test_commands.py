@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 import pytest
+from rich.console import Console
 
 from harness.__main__ import carry_out, cli
 
@@ -183,6 +184,18 @@ def test_list_names_every_study(results: Path, here: Here) -> None:
     studies = json.loads(shown.stdout)
     assert {"patch_size", "dataset_size"} <= studies.keys()
     assert all(study["question"].endswith("?") for study in studies.values())
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_list_fits_the_terminal_and_breaks_no_word(
+    width: int, results: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies = json.loads(here(results, "list", "--json").stdout)
+    monkeypatch.setattr("harness.commands.studies.make_console", lambda: Console(width=width))
+    shown = here(results, "list").stdout
+    assert max(map(len, shown.splitlines())) <= width
+    questions = " ".join(study["question"] for study in studies.values()).split()
+    assert not {*studies, *questions} - set(shown.split())
 
 
 def test_show_prints_the_resolved_study(results: Path, here: Here) -> None:

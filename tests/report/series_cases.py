@@ -226,6 +226,23 @@ def partners_by_size():
     return simulate(replace(study, arms=arms), sizes=SIZES)
 
 
+def conditions_by_size():
+    """Two models on images as they are and with patches and pixels moved, against the ResNet or itself."""
+    study = make_study(names=("ViT",), levels=(None,), sizes=SIZES)
+    moved = {", half moved": (0.5, 7), ", moved": (1.0, 7), ", pixels moved": (1.0, 1)}
+    changes = {how: {"data.moved_share": share, "data.moved_patch": patch} for how, (share, patch) in moved.items()}
+    resnet, vit = replace(study.baseline, name="ResNet"), study.arms[0]
+    arms = [replace(vit, name="ViT" + how, against="ResNet" + how, changes=changes[how]) for how in moved]
+    arms += [replace(resnet, name="ResNet" + how, changes=changes[how]) for how in moved]
+    return simulate(replace(study, baseline=resnet, arms=(vit, *arms), claims=()), sizes=SIZES)
+
+
+def shifted_by_size():
+    """Tests on moved images, at several training sizes, of a study without series."""
+    study = make_study(names=("ViT/7", "ViT/4"), levels=(None, None), sizes=SIZES, test_shifts=(1, 3))
+    return with_shifts(*simulate(study, sizes=SIZES))
+
+
 SERIES_CASES = {
     case.__name__: case
     for case in (
@@ -237,5 +254,7 @@ SERIES_CASES = {
         partners,
         ladder,
         partners_by_size,
+        conditions_by_size,
+        shifted_by_size,
     )
 }

@@ -12,11 +12,13 @@ from report_cases import make_study, simulate
 from series_cases import (
     SERIES_CASES,
     SIZES,
+    conditions_by_size,
     depths,
     ladder,
     make_series,
     partners,
     partners_by_size,
+    shifted_by_size,
     two_series,
     two_series_by_size,
 )
@@ -24,10 +26,11 @@ from series_cases import (
 from harness.analysis.curve import Curve
 from harness.report.figures import drawings
 from harness.report.figures.by_level import accuracy_by_level
+from harness.report.figures.by_shift import accuracy_by_shift, agreement_by_size
 from harness.report.figures.canvas import Canvas
-from harness.report.figures.curves import accuracy_by_shift
-from harness.report.figures.gains import differences, lead_by_size
+from harness.report.figures.gains import differences
 from harness.report.figures.gaps import difference_map, gap_by_level
+from harness.report.figures.leads_by_size import lead_by_size
 from harness.report.figures.marks_on_axes import Places, asides
 from harness.report.style import PALE, Mark, marks, png, svg, theme
 from harness.report.view import View
@@ -256,10 +259,59 @@ def test_shifts_show_both_metrics_at_three_sizes():
     assert seeds == [1 if arm.name == "ViT/4, 0.5 moved" else 3 for arm in records.study.all_arms]
 
 
+def test_agreement_is_that_at_the_largest_shift_with_its_seeds():
+    records, findings = shifted_by_size()
+    with theme():
+        data = agreement_by_size(View(records, findings)).data
+        assert agreement_by_size(View(*two_series_by_size())) is None
+    of_largest = findings.shifts[(findings.shifts["shift"] == 3) & (findings.shifts["metric"] == "agreement")]
+    for arm in records.study.all_arms:
+        rows = of_largest[of_largest["arm"] == arm.name].sort_values("train_size")
+        drawn = data[data["of"] == arm.name]
+        assert list(drawn[drawn["part"] == "mean"]["y"]) == pytest.approx(list(100 * rows["mean"]))
+        seeds = drawn[drawn["part"] == "seed"].groupby("x")["y"].mean()
+        assert list(seeds) == pytest.approx(list(100 * rows["mean"]))
+
+
 def test_partners_are_named():
     texts = [text.replace("\n", " ") for text in texts_of(drawn_by(lead_by_size, *partners_by_size()))]
     assert "ViT, mixed − ViT, plain" in texts
     assert "ViT, plain − ResNet-8" in texts
+
+
+def test_leads_over_oneself_on_other_images_are_pale_and_in_a_panel_of_their_own():
+    with theme():
+        drawing = lead_by_size(View(*conditions_by_size()))
+    means = drawing.data[drawing.data["part"] == "difference"]
+    pairs = means.groupby("panel", sort=False)["of"].agg(set).to_dict()
+    how = ("", ", half moved", ", moved", ", pixels moved")
+    assert pairs == {
+        "over ResNet on the same images": {f"ViT{each} - ResNet{each}" for each in how},
+        "over the same model on other images": {f"ResNet{each} - ResNet" for each in how[1:]},
+    }
+    colours = [{line.get_color() for line in axes.lines if "\t" in line.get_label()} for axes in drawing.figure.axes]
+    assert colours[1] == {PALE}
+    assert len(colours[0]) == len(how)
+    assert PALE not in colours[0]
+    assert {text.get_text().replace("\n", " ") for text in drawing.figure.axes[0].texts} - {""} == {
+        f"ViT{each}" for each in how
+    }
+    assert collisions(drawing.figure) == []
+
+
+@pytest.mark.parametrize(("draw", "case"), [(lead_by_size, conditions_by_size), (gap_by_level, two_series)])
+def test_the_seeds_of_a_difference_stand_at_their_mean(draw, case):
+    records, findings = case()
+    with theme():
+        data = draw(View(records, findings)).data
+    runs = records.runs.groupby(["arm", "train_size"])["test_accuracy"].agg(list).to_dict()
+    means = data[data["part"] == "difference"]
+    assert len(means)
+    for of, x, y in means[["of", "x", "y"]].itertuples(index=False):
+        seeds = list(data[(data["part"] == "seed") & (data["of"] == of) & (data["x"] == x)]["y"])
+        pairs = [[runs[arm, size] for arm in of.split(" - ")] for _, size in runs]
+        assert seeds in [pytest.approx([100 * (a - b) for a, b in zip(*pair, strict=False)]) for pair in pairs]
+        assert sum(seeds) / len(seeds) == pytest.approx(y)
 
 
 def compared_in(drawing):

@@ -8,11 +8,13 @@ from harness.report.figures.by_class import accuracy_by_class
 from harness.report.figures.by_cost import accuracy_by_macs, accuracy_by_speed
 from harness.report.figures.by_level import accuracy_by_level
 from harness.report.figures.by_patch_size import accuracy_by_patch_size
+from harness.report.figures.by_shift import accuracy_by_shift, agreement_by_size
 from harness.report.figures.by_size import accuracy_by_size, few_shot_by_size
 from harness.report.figures.canvas import Drawing
-from harness.report.figures.curves import accuracy_by_shift, learning_curves, tuning_budget
-from harness.report.figures.gains import differences, gains, lead_by_size
+from harness.report.figures.curves import learning_curves, tuning_budget
+from harness.report.figures.gains import differences, gains
 from harness.report.figures.gaps import difference_map, gap_by_level
+from harness.report.figures.leads_by_size import lead_by_size
 from harness.report.figures.samples import changed_images
 from harness.report.figures.seen_inside import (
     accuracy_blackened,
@@ -35,7 +37,7 @@ PICTURES: dict[str, tuple[Draw, ...]] = {
         *(lead_by_size, gains, accuracy_by_size, accuracy_by_level, gap_by_level),
         *(difference_map, differences),
     ),
-    "shifts": (accuracy_by_shift,),
+    "shifts": (agreement_by_size, accuracy_by_shift),
     "patches": (accuracy_by_patch_size,),
     "few_shots": (few_shot_by_size,),
     "by_class": (accuracy_by_class,),

@@ -79,6 +79,7 @@ def _draw_steps(axes: Axes, front: list[Row], cost: str) -> None:
 def _draw_arms(canvas: Canvas, view: View, rows: list[Row], cost: str) -> None:
     """Means and seeds at their cost; of many arms one stands out, and each has its name beside it."""
     runs, many = view.runs(view.largest), len(rows) > MOST_COLOURED
+    canvas.axes.margins(y=0.15 if many else 0.07)  # names stand below and above, too
     for row in sorted(rows, key=lambda row: (row["arm"] == view.highlighted, -row["mean"])):
         arm, look = row["arm"], view.looks[row["arm"]]
         stands_out = arm == view.highlighted

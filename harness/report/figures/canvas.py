@@ -31,7 +31,12 @@ WIDTH = 5.0  # of every figure, inches: its 9 pt text stays readable on a phone'
 _LINE = LABEL_SIZE * 1.22 / 72  # of a label's line, inches
 _LOW = 1.6  # a row of panels below which the y axis has its name once, inches
 _MOST_NUMBERED = 2  # panels side by side whose axes have room for numbers; of more, each is an image
-_LABEL_WIDTH = 1.9  # of a name beside a mark, inches
+_LABEL_WIDTH = 1.7  # of a name beside a mark, inches
+_FOOT, _LEFT, _TO_NAME = (
+    0.5,
+    0.8,
+    0.35,
+)  # of a panel below and left of its axes; from the end of a line to its name; inches
 _SHARED: dict[str, dict[str, Any]] = {
     "all": {"sharex": True, "sharey": True},
     "x": {"sharex": True, "sharey": False},
@@ -134,20 +139,39 @@ class Canvas:
                 axes.set_ylabel(y)
         if self.key:
             self._put(self._draw_key())
-        for axes in dict.fromkeys(label.axes for label in self.labels if label.end):
-            _leave_room(axes)
+        if any(label.end for label in self.labels):
+            self._leave_room()
         self.figure.set_figheight(self._head + self._height * self._rows)
         lay_out(self.figure, self._head)
         for axes in self.panels:
             _thin_ticks(axes.xaxis)
             _thin_ticks(axes.yaxis)
         if self.labels:
-            width = min(_LABEL_WIDTH, room_at_ends(self.labels))
-            short = short_names([label.name for label in self.labels], width, lines=1)
+            short = self._short_labels(min(_LABEL_WIDTH, room_at_ends(self.labels)))
             place_labels([replace(label, name=short[label.name]) for label in self.labels])
         more = f"; and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
         text = f"{self.title}: {'; '.join(told[:_MOST_TOLD])}{more}."
         return Drawing(self.title, text, self.figure, drawn_data(self.figure) if data is None else data)
+
+    def _short_labels(self, width: float) -> dict[str, str]:
+        """The names of lines and marks in `width` inches: in two lines where those at ends of lines find room so."""
+        names, lines = [label.name for label in self.labels], Counter[Axes]()
+        short = short_names(names, width)
+        for label in self.labels:
+            lines[label.axes] += label.end * (short[label.name].count("\n") + 1)
+        has_room = _LINE * max(lines.values()) < self._height - _FOOT
+        return short if has_room else short_names(names, width, lines=1)
+
+    def _leave_room(self) -> None:
+        """Widen the axes, which share a scale, to the right of the ends of lines, where their names stand."""
+        lines = "\n".join(self._short_labels(_LABEL_WIDTH).values()).split("\n")
+        share = (max(text_width(line, LABEL_SIZE) for line in lines) + _TO_NAME) / (WIDTH / self._columns - _LEFT)
+        scale = self.axes.xaxis.get_transform()
+        left, right = scale.transform(np.array(self.axes.get_xlim()))
+        for axes in self.panels:
+            axes.spines["bottom"].set_bounds(*axes.get_xlim())
+        right += (right - left) * share / (1 - share)
+        self.axes.set_xlim(right=float(scale.inverted().transform(np.array([right]))[0]))
 
     def _put(self, artist: Text | Legend) -> None:
         """Leave room in the heading for what has been put there."""
@@ -204,13 +228,6 @@ def wrap(text: str, width: float, size: float = LABEL_SIZE) -> str:
                 lines.append("")
             lines[-1] += piece
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _leave_room(axes: Axes) -> None:
-    """Widen axes to the right of the ends of lines, where their names stand."""
-    scale = axes.xaxis.get_transform()
-    left, right = scale.transform(np.array(axes.get_xlim()))
-    axes.set_xlim(right=float(scale.inverted().transform(np.array([right + 0.7 * (right - left)]))[0]))
 
 
 def short_names(names: Sequence[str], width: float, *, lines: int = 2) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Validation accuracy over the course of training and by tuning budget; tests on shifted images."""
+"""Validation accuracy over the course of training and by tuning budget."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,15 +8,12 @@ from matplotlib.ticker import MaxNLocator
 
 from harness.analysis.learning import mean_curve
 from harness.report.figures.canvas import Canvas, Drawing, from_to
-from harness.report.figures.marks_on_axes import PART, Places, draw_line, draw_seeds, fix_ticks
+from harness.report.figures.marks_on_axes import PART, fix_ticks
 from harness.report.style import PALE
 from harness.report.view import MOST_COLOURED, View, at_size, rows_of
 from harness.spec.formats import count, percent
 
-_METRICS = {"test_accuracy": "test accuracy (%)", "agreement": "agreement (%)"}
-"""What is measured on shifted images, with its axis."""
 _MOST_COURSES = 12  # arms whose courses stand in panels of their own: the most accurate at the end
-_MOST_SIZES = 3  # rows of panels, so that the figure fits a page; the report's table has all training sizes
 
 
 def learning_curves(view: View) -> Drawing | None:
@@ -106,39 +103,3 @@ def tuning_budget(view: View) -> Drawing | None:
     ticks = MaxNLocator(6, steps=[1, 2, 5, 10], integer=True).tick_values(1, most)
     fix_ticks(canvas.axes, [tick for tick in ticks if 1 <= tick <= most], count)
     return canvas.finish("trials (k)", "validation accuracy (%)", told)
-
-
-def accuracy_by_shift(view: View) -> Drawing | None:
-    """Accuracy on shifted test images, and agreement with the prediction for the image as it is."""
-    rows, measured = rows_of(view.findings.shifts, known="mean"), view.records.shifts
-    if not rows:
-        return None
-    found, sizes = view.by_arm(rows), view.spread_sizes(rows, _MOST_SIZES)
-    canvas = Canvas(
-        "Shifted test images",
-        f"Dots: seeds. Bars: {view.level} intervals of the mean over {view.runs_varied}. "
-        "Agreement: same prediction as for the unshifted image.",
-        finding=view.finding,
-        height=2.1,
-        panels=[f"{count(size)} training images" * bool(size) * (not i) for size in sizes for i in range(2)],
-        share="col",
-    )
-    canvas.key |= {view.named(name): view.looks[name] for name in found}
-    shifts = sorted({float(row["shift"]) for row in rows})
-    places, told = Places(shifts, geometric=False), []
-    cells = [(size, metric) for size in sizes for metric in _METRICS]
-    for axes, (size, metric) in zip(canvas.panels, cells, strict=True):
-        seeds = view.by_arm(rows_of(at_size(measured, size)))
-        for name, of_arm in found.items():
-            of_cell = [row for row in of_arm if row["metric"] == metric and size in (None, row["train_size"])]
-            of_cell.sort(key=lambda row: float(row["shift"]))
-            look, of_seeds = view.looks[name], seeds.get(name, [])
-            draw_seeds(axes, [s["shift"] for s in of_seeds], [s[metric] for s in of_seeds], look, name)
-            if of_cell:
-                draw_line(axes, [float(row["shift"]) for row in of_cell], of_cell, look)
-            if of_cell and size == sizes[-1]:
-                values = [f"{percent(row['mean'])} at {count(row['shift'])} px" for row in of_cell]
-                told.append(from_to(f"{metric.replace('_', ' ')} of {name}", values))
-        places.set_on(axes, count)
-        axes.set_ylabel(_METRICS[metric])
-    return canvas.finish("shift (pixels)", "test accuracy (%)", told)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from harness.analysis.axis import is_geometric
 from harness.report.figures.canvas import Canvas, Drawing, from_to
-from harness.report.figures.marks_on_axes import Places, asides, draw_line
+from harness.report.figures.marks_on_axes import Places, asides, difference_note, draw_line
 from harness.report.style import INK, LABEL_SIZE, Mark, ordered_marks
 from harness.report.view import Row, Size, View, difference, interval_of, rows_of
 from harness.spec.formats import MINUS, count, counted, number, plain, points
@@ -74,7 +74,7 @@ def gap_by_level(view: View) -> Drawing | None:
     panels = {gap.name: [(gap.at(size), look) for size, look in sizes.items()] for gap in found}
     if not sizes:
         panels = {"": [(gap, view.looks[gap.series]) for gap in found]}
-    note = f"Mean difference over paired seeds with its {view.level} interval; above zero: the first named is better."
+    note = f"{difference_note(view.level, view.varied)}; above zero: the first named is better."
     if any(number(row["ci_low"]) is not None for gap in found for row in gap.crossings):
         note += f" Shaded on the zero line: {view.level} interval of a crossing, or the two levels that bracket it."
     canvas = Canvas(
@@ -93,7 +93,8 @@ def gap_by_level(view: View) -> Drawing | None:
         for (gap, mark), aside in zip(lines, asides(len(lines)), strict=True):
             points, heights = [row["level"] for row in gap.rows], [100 * row["difference"] for row in gap.rows]
             curve = places.curve(points, heights, aside, log=is_geometric(points))
-            draw_line(axes, [places.at(x, aside) for x in points], gap.rows, mark, of="difference", curve=curve)
+            xs, seeds = [places.at(x, aside) for x in points], view.seed_differences
+            draw_line(axes, xs, gap.rows, mark, of="difference", curve=curve, seeds=seeds)
             for row in gap.crossings:
                 _draw_crossing(axes, row, mark, partial(places.at, aside=aside))
             if not sizes:

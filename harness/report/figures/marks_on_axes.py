@@ -28,6 +28,11 @@ def interval_note(level: str, varied: str) -> str:
     return f"Dots: seeds. Bars: {level} intervals of the mean over {varied} (from 3 seeds on)."
 
 
+def difference_note(level: str, varied: str) -> str:
+    """Of a difference between two arms."""
+    return f"Dots: differences of seeds. Bars: {level} intervals of their mean over {varied}"
+
+
 def drawn_data(figure: Figure) -> pd.DataFrame:
     """Every number that a figure shows, as drawn: panel, part (`mean`, `interval`, `seed`, ...), of which arm, x, y.
 
@@ -50,7 +55,7 @@ def draw_mean(
     named = _named(row, of)
     if interval := interval_of(row):
         ends, label = _turned([place, place], [100 * end for end in interval], along), PART.format("interval", named)
-        axes.plot(*ends, color=mark.colour, linewidth=1.3, solid_capstyle="butt", zorder=3, label=label)
+        axes.plot(*ends, color=mark.colour, linewidth=1.1, solid_capstyle="butt", zorder=3, label=label)
     at, label = _turned([place], [100 * row[of]], along), PART.format(of, named)
     edge: dict[str, Any] = {"markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.7}
     if hollow:
@@ -77,32 +82,43 @@ def draw_line(
     of: str = "mean",
     curve: Any = None,
     hollow: Callable[[Row], bool] = lambda row: False,
+    seeds: Callable[[Row], Sequence[float]] = lambda row: (),
 ) -> None:
     """A line through the rows' values, or a curve in its place (its xs and ys), and each value with its interval.
 
     The curve of means is a fitted law, that of differences the one from which a crossing is read. `hollow`: of which
-    rows the markers are.
+    rows the markers are. `seeds`: the single values behind that of a row, as fractions.
     """
     label = PART.format("law" if of == "mean" else "curve", _named(rows[0], of)) if curve else None
     axes.plot(*(curve or (xs, [100 * row[of] for row in rows])), linewidth=1.2, label=label, **mark.line)
     for x, row in zip(xs, rows, strict=True):
+        if single := seeds(row):
+            draw_seeds(axes, [x] * len(single), single, mark, _named(row, of))
         draw_mean(axes, x, row, mark, of=of, hollow=hollow(row))
 
 
 def draw_seeds(
     axes: Axes, places: Sequence[float], values: Sequence[float], mark: Mark, of: str, *, along: str = "y"
 ) -> None:
-    """A small dot per seed of an arm at its fraction in percent, behind the mean."""
+    """A small dot per seed of an arm, or of a difference, at its fraction in percent, behind the mean."""
     known = [(place, 100 * value) for place, value in zip(places, values, strict=True) if number(value) is not None]
     xs, ys = _turned([place for place, _ in known], [value for _, value in known], along)
     look = replace(mark, marker="o").point | {"label": PART.format("seed", of)}
-    axes.plot(xs, ys, markersize=4.2, markeredgewidth=0, alpha=0.4, zorder=2, **look)
+    axes.plot(xs, ys, markersize=3.4, markeredgewidth=0, alpha=0.4, zorder=2, **look)
 
 
 def draw_arm(axes: Axes, place: float, row: Row, runs: Sequence[Row], mark: Mark, *, along: str = "y") -> None:
     """An arm's mean accuracy with its interval (along "x" or "y"), and its seeds behind it."""
     draw_seeds(axes, [place] * len(runs), [run["test_accuracy"] for run in runs], mark, row["arm"], along=along)
     draw_mean(axes, place, row, mark, along=along)
+
+
+def draw_difference(
+    axes: Axes, place: float, row: Row, seeds: Sequence[float], mark: Mark, *, along: str = "y"
+) -> None:
+    """A mean difference with its interval (along "x" or "y"), and the differences of single seeds behind it."""
+    draw_seeds(axes, [place] * len(seeds), seeds, mark, _named(row, "difference"), along=along)
+    draw_mean(axes, place, row, mark, of="difference", along=along)
 
 
 def draw_baseline(axes: Axes, row: Row, mark: Mark, *, along: str = "y") -> None:
