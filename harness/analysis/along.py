@@ -6,12 +6,11 @@ from collections.abc import Iterator
 import pandas as pd
 
 from harness.analysis.axis import crossing, level_axis, series_pairs, size_axis, slope, statement
+from harness.analysis.cells import FEW_SHOT
 from harness.analysis.evidence import Evidence
 from harness.analysis.findings import CROSSOVER_COLUMNS, FRONTIER_COLUMNS, SLOPE_COLUMNS, frame
 from harness.analysis.scales import on_scales
 from harness.spec import Estimate
-
-FEW_SHOT = "few_shot_accuracy"
 
 
 def tables_along(evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.analysis.along import FEW_SHOT
+from harness.analysis.cells import FEW_SHOT
 from harness.analysis.estimate import FEWEST_IMAGES, FEWEST_SEEDS, LEVEL
 from harness.analysis.evidence import BY_IMAGE, SHIFTED, Evidence
 from harness.analysis.judging import judge

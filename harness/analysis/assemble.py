@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.analysis import learning, tuning
-from harness.analysis.along import FEW_SHOT, crossings_on_both_tasks, frontier_table, tables_along
+from harness.analysis.along import crossings_on_both_tasks, frontier_table, tables_along
 from harness.analysis.answer import answer, best_arms, level_arms, main_figure, reworded, unit_of_levels
-from harness.analysis.cells import measured
+from harness.analysis.cells import few_shot_of, measured
 from harness.analysis.class_accuracy import by_class
 from harness.analysis.estimate import FEWEST_SEEDS, MeanEstimate, estimate_mean
 from harness.analysis.evidence import Evidence, evidence_of
@@ -130,13 +131,16 @@ def shifts_table(evidence: Evidence) -> pd.DataFrame:
 
 def few_shots_table(evidence: Evidence) -> pd.DataFrame:
     """FEW_SHOT_COLUMNS of the planned runs: no rows where the study asks for no other task."""
-    rows = []
-    for name, size in evidence.rows if evidence.study.few_shot is not None else ():
-        found = _numbers(evidence.contrast({(name, size): 1.0}, FEW_SHOT))
+    rows, asked = list[dict[str, Any]](), evidence.study.few_shot
+    if asked is None:
+        return frame(rows, FEW_SHOT_COLUMNS)
+    for (name, size), shots in product(evidence.rows, asked.shots):
+        metric = few_shot_of(shots, asked)
+        found = _numbers(evidence.contrast({(name, size): 1.0}, metric))
         if (other := evidence.against.get(name)) is not None:
-            lead = evidence.difference(name, other, size, FEW_SHOT)
+            lead = evidence.difference(name, other, size, metric)
             found |= {"difference": lead.value, "difference_low": lead.ci_low, "difference_high": lead.ci_high}
-        rows.append({"arm": name, "train_size": evidence.train_size((name, size)), **found})
+        rows.append({"arm": name, "train_size": evidence.train_size((name, size)), "shots": shots, **found})
     return frame(rows, FEW_SHOT_COLUMNS)
 
 

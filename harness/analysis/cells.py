@@ -14,9 +14,26 @@ from harness.analysis.wording import Cell, of_seeds
 from harness.records.correctness import Correct
 from harness.records.run_table import StudyRecords
 from harness.records.runs import STATUSES
-from harness.spec import ResolvedStudy
+from harness.spec import FewShot, ResolvedStudy
 
 Row = Mapping[str, Any]
+
+FEW_SHOT = "few_shot_accuracy"
+
+
+def few_shot_of(shots: int, asked: FewShot) -> str:
+    """The metric: few-shot accuracy from so many images of each class; that of the most has a column of its own."""
+    return FEW_SHOT if shots == asked.shots[-1] else f"{FEW_SHOT} of {shots}"
+
+
+def few_shots_of(records: StudyRecords) -> dict[str, dict[str, float]]:
+    """Of each run, by digest, its few-shot accuracy from each number of images of a class, by metric."""
+    asked, found = records.study.few_shot, dict[str, dict[str, float]]()
+    if asked is None:
+        return found
+    for row in records.few_shots.to_dict("records"):
+        found.setdefault(row["digest"], {})[few_shot_of(row["shots"], asked)] = row["few_shot_accuracy"]
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

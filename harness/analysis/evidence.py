@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from harness.analysis.cells import Cells, Row, measured, number, rows_by_cell
+from harness.analysis.cells import Cells, Row, few_shots_of, measured, number, rows_by_cell
 from harness.analysis.equal_compute import difference_at_equal_compute
 from harness.analysis.estimate import (
     FEWEST_SEEDS,
@@ -314,11 +314,11 @@ class Evidence(Cells):
 
 def evidence_of(records: StudyRecords, *, seed: int = 0) -> Evidence:
     """The planned runs of a study, whatever the order of the rows."""
-    rows, completed = dict[Cell, dict[int, Row]](), with_patch_tests(records)
+    rows, completed, few_shots = dict[Cell, dict[int, Row]](), with_patch_tests(records), few_shots_of(records)
     for cell, of_cell in rows_by_cell(records.study, records.runs).items():
         planned = (row for row in reversed(of_cell) if row["seed"] in records.study.seeds_at(cell[1]))
         rows[cell] = {
-            int(row["seed"]): completed(row) for row in planned
+            int(row["seed"]): completed(row) | few_shots.get(str(row["digest"]), {}) for row in planned
         }  # of a run that stands there twice, the first
     return Evidence(records=records, rows=rows, seed=seed, level=level_for(records))
 

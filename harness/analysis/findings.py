@@ -107,7 +107,7 @@ the edge of a range are of the parameters `widened`; `images` are the training i
 columns per nuisance parameter: `p.<name>`, the chosen value, and `edge.<name>`, as `edge_distance` has it for the range
 with what was tried beyond."""
 
-FEW_SHOT_COLUMNS = columns("arm train_size n mean ci_low ci_high difference difference_low difference_high")
+FEW_SHOT_COLUMNS = columns("arm train_size shots n mean ci_low ci_high difference difference_low difference_high")
 
 SHIFT_COLUMNS = columns("arm train_size shift metric n mean ci_low ci_high")
 """`test_accuracy` on images moved by `shift` pixels, and `agreement`, the share of images whose prediction is that for
@@ -185,7 +185,8 @@ class Findings:
     patches: pd.DataFrame = field(default_factory=lambda: frame([], PATCH_COLUMNS))
     """No rows where no model is trained for patches of several sizes."""
     few_shots: pd.DataFrame = field(default_factory=lambda: frame([], FEW_SHOT_COLUMNS))
-    """Few-shot accuracy on another task and its difference to the reference arm; no rows where it is not asked for."""
+    """Few-shot accuracy on another task by images of each class, and its difference to the reference arm; no rows where
+    it is not asked for."""
     few_shot_crossings: tuple[str, ...] = ()
     """Whether it crosses where test accuracy does, for each arm against the one that it is compared with."""
     by_class: ByClass = field(default_factory=ByClass)

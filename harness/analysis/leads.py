@@ -37,7 +37,7 @@ class Lead:
 class Line:
     """The lead by the number of images, under one condition."""
 
-    condition: str  # what is done to images: `as they are`, `patches moved`, `pixels moved`
+    condition: str  # what is done to images: `as they are`, `patches permuted`, `pixels permuted`
     resnet: str
     vit: str
     leads: tuple[Lead, ...]  # ascending; without sizes at which nothing is known
@@ -66,6 +66,16 @@ class Line:
         return f"{start}, then {end}" if brief else f"{start}{at}, {end}{then}"
 
     @property
+    def in_short(self) -> str:
+        """The finding for a title: `the ResNet's lead goes from 39 points to 0.6`, `the ViT overtakes ...`."""
+        (one, by), (other, at_last) = map(_led, (self.leads[0], self.leads[-1]))
+        if math.isfinite(self.crossing.value) and self.change:
+            return f"the {other} overtakes at about {about(self.crossing.value)}" if other else self.change
+        if self.change or one != other or not one:
+            return self.finding(brief=True)
+        return f"the {one}'s lead goes from {by} points to {at_last}"
+
+    @property
     def ends(self) -> tuple[float, float, float]:
         """The least and the most images, and how many times the updates of the first were made with the last."""
         first, last = self.leads[0], self.leads[-1]
@@ -85,7 +95,7 @@ def condition_of(data: DataSpec) -> str:
     if not data.moved_share:
         return AS_THEY_ARE
     what = "pixels" if data.moved_patch == 1 else "patches"
-    return f"{what} moved" if data.moved_share == 1 else f"{100 * data.moved_share:g} % of {what} moved"
+    return f"{what} permuted" if data.moved_share == 1 else f"{100 * data.moved_share:g} % of {what} permuted"
 
 
 def lines_of(evidence: Evidence) -> tuple[Line, ...]:
@@ -165,9 +175,12 @@ def findings(lines: Sequence[Line]) -> tuple[str, ...]:
 
 
 def clauses(lines: Sequence[Line]) -> tuple[str, ...]:
-    """The same in a sentence: `on images as they are the ResNet leads ...`, `with patches moved the ViT leads ...`."""
-    told = zip((line.condition for line in lines), findings(lines), strict=True)
-    return tuple(f"{'on images' if what == AS_THEY_ARE else 'with'} {what} {finding}" for what, finding in told)
+    """The same in short: `from 500 to 8,000 images: on images as they are the ...`, `with patches permuted ...`."""
+    told = [f"{'on images' if x.condition == AS_THEY_ARE else 'with'} {x.condition} {x.in_short}" for x in lines]
+    ends = dict.fromkeys(line.ends[:2] for line in lines)
+    if len(ends) == 1:
+        told[0] = "from {} to {} images: {}".format(*map(count, next(iter(ends))), told[0])
+    return tuple(told)
 
 
 def published_line(table: str) -> Line:

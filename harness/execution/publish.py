@@ -256,6 +256,7 @@ def collect(study: ResolvedStudy, finished: Sequence[Finished], provenance: dict
         correct={digest: pair.correct for digest, pair in classes.items()},
         classes=classes,
         patches=with_columns((row for item in confirmed for row in _patches(item)), run_table.PATCH_COLUMNS),
+        few_shots=with_columns((row for item in confirmed for row in _few_shots(item)), run_table.FEW_SHOT_COLUMNS),
         at_patches={
             (item.run.digest, size): correct
             for item in completed
@@ -325,6 +326,11 @@ def _shifts(item: Finished) -> Iterator[dict[str, Any]]:
 def _patches(item: Finished) -> Iterator[dict[str, Any]]:
     for at in item.result.patches:
         yield _place(item) | vars(at) | {"test_accuracy": at.accuracy}
+
+
+def _few_shots(item: Finished) -> Iterator[dict[str, Any]]:
+    for at in item.result.few_shots:
+        yield _place(item) | {"shots": at.shots, "few_shot_accuracy": at.accuracy}
 
 
 def _place(item: Finished) -> dict[str, Any]:

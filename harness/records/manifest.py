@@ -13,7 +13,7 @@ from harness.records.files import RecordsError, adapter, read_bytes, read_json, 
 NAME = "manifest.json"
 SOURCES = (
     *("study.json", "runs.csv", "trials.csv", "curves.csv", "shifts.csv", "predictions.npz", "looks.jsonl"),
-    *("patches.csv", "inside.json", "samples.npz"),
+    *("patches.csv", "few_shots.csv", "inside.json", "samples.npz"),
 )
 """What a report is made from; the other files follow from these."""
 

@@ -28,7 +28,7 @@ _KINDS = {  # columns by the type that they have in every table; the others are 
     "str": "study scale arm series status at_edge device precision digest code_fingerprint",
     "bool": "is_baseline chosen",
     "object": "level",
-    "Int64": "train_size seed trial search update shift patch_size updates images_seen params macs_per_image "
+    "Int64": "train_size seed trial search update shift patch_size shots updates images_seen params macs_per_image "
     "attention_macs_per_image peak_memory_bytes eval_peak_memory_bytes loss_spikes",
 }
 _KIND = {name: kind for kind, names in _KINDS.items() for name in names.split()}
@@ -69,6 +69,9 @@ SHIFT_COLUMNS = _columns("arm train_size seed shift test_accuracy agreement dige
 PATCH_COLUMNS = _columns("arm train_size seed patch_size test_accuracy macs_per_image digest")
 """Columns of patches.csv: a row per confirm run of a model for patches of several sizes and side of these (pixels)."""
 
+FEW_SHOT_COLUMNS = _columns("arm train_size seed shots few_shot_accuracy digest")
+"""Columns of few_shots.csv: a row per confirm run and number of images of each class that its features were given."""
+
 _FRACTIONS = (
     "test_accuracy",
     "shifted_accuracy",
@@ -80,7 +83,15 @@ _FRACTIONS = (
     "agreement",
 )
 
-_PLACES = ("train_size", "seed", "trial", "update", "shift", "patch_size")  # never empty: they say what a row is of
+_PLACES = (
+    "train_size",
+    "seed",
+    "trial",
+    "update",
+    "shift",
+    "patch_size",
+    "shots",
+)  # never empty: they say what a row is of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +105,7 @@ class StudyRecords:
     curves: pd.DataFrame  # a row per evaluation; CURVE_COLUMNS
     shifts: pd.DataFrame = field(default_factory=lambda: with_columns([], SHIFT_COLUMNS))  # with test_shifts
     patches: pd.DataFrame = field(default_factory=lambda: with_columns([], PATCH_COLUMNS))  # of flexible patches
+    few_shots: pd.DataFrame = field(default_factory=lambda: with_columns([], FEW_SHOT_COLUMNS))  # with few_shot
     correct: Mapping[str, Correct] = field(default_factory=dict)  # by digest of a confirm run, in the split's order
     classes: Mapping[str, Classes] = field(default_factory=dict)  # the same; of results of before these were kept, none
     top5: Mapping[str, Correct] = field(default_factory=dict)
@@ -133,7 +145,10 @@ def write_tables(folder: Path, records: StudyRecords) -> None:
 def load_records(folder: Path) -> StudyRecords:
     """Read back what `write_tables` kept: needs nothing but the results folder."""
     study, provenance = read_study(folder)
-    frames = {name: _read_csv(folder / f"{name}.csv", columns) for name, columns in _tables(study).items()}
+    tables = _tables(study)
+    if not (folder / "few_shots.csv").exists():  # as in results of before it was kept; a manifest would tell its loss
+        tables.pop("few_shots", None)
+    frames = {name: _read_csv(folder / f"{name}.csv", columns) for name, columns in tables.items()}
     # A CSV cannot tell the level "4" from the level 4; the study can.
     levels = {arm.name: arm.level for arm in study.all_arms}
     frames["runs"]["level"] = frames["runs"]["arm"].map(levels).astype("object")
@@ -147,6 +162,7 @@ def _tables(study: ResolvedStudy) -> dict[str, dict[str, str]]:
     tables = {"runs": RUN_COLUMNS, "trials": TRIAL_COLUMNS, "curves": CURVE_COLUMNS}
     is_flexible = any(isinstance(arm.model, ViTSpec) and arm.model.flexible_patches for arm in study.all_arms)
     tables |= {"shifts": SHIFT_COLUMNS} if study.test_shifts else {}
+    tables |= {"few_shots": FEW_SHOT_COLUMNS} if study.few_shot is not None else {}
     return tables | ({"patches": PATCH_COLUMNS} if is_flexible else {})
 
 

@@ -44,7 +44,7 @@ PICTURE = "headline.svg"  # in a folder of results
 
 _SAID = re.compile(r"<title>([^<]*)</title><desc>([^<]*)</desc>")
 
-_MOST_WORDS = 25  # of the title
+_MOST_WORDS = 32  # of the title
 _MOST_LINES = 3  # of a panel's heading
 _WIDER = 1.07  # how much wider `wrap` takes a text of LABEL_SIZE to be than it is drawn
 _WIDTH = 10.0  # of the figure, inches

@@ -301,15 +301,16 @@ def shifts_table(view: View) -> Table:
 
 
 def few_shots_table(view: View) -> Table:
-    """A row per arm (and training size): few-shot accuracy on another task, and its difference to the reference arm."""
+    """A row per arm, training size and images of a class: few-shot accuracy, its difference to the reference arm."""
     rows = [
         row
         | {"lead": {key: row[f"difference{end}"] for key, end in zip(("at", "ci_low", "ci_high"), _ENDS, strict=True)}}
         for row in rows_of(view.findings.few_shots, known="mean")
     ]
     asked = view.study.few_shot
-    told = "" if asked is None else f" to {asked.data.title}, {asked.shots[-1]} images of each class"
+    told = "" if asked is None else f" to {asked.data.title}"
     columns = (
+        number_column("Images of each class", "shots", formats.count),
         number_column("Few-shot accuracy", "mean", formats.percent_interval, interval=True),
         number_column("Difference, points", "at", formats.points_interval, "lead", interval=True),
     )

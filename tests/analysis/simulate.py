@@ -174,7 +174,7 @@ def records(
     rows, correct = [], {}
     for arm, size in of.cells:
         mean = accuracy(arm.name, size) if callable(accuracy) else accuracy[arm.name]
-        for run_seed in of.seeds:
+        for run_seed in of.seeds_at(size):
             value = mean + rng.normal(0, seed_sd)
             digest = f"{arm.name}-{size}-{run_seed}"
             if images:
@@ -210,8 +210,8 @@ def evidences(
         rng = np.random.default_rng(seed)
         rows = {
             cell: {
-                run_seed: {"status": "completed", "digest": "", "test_accuracy": value}
-                for run_seed, value in zip(of.seeds, mean + seed_sd * rng.standard_normal(len(of.seeds)), strict=True)
+                run_seed: {"status": "completed", "digest": "", "test_accuracy": mean + seed_sd * rng.standard_normal()}
+                for run_seed in of.seeds_at(cell[1])
             }
             for cell, mean in means.items()
         }

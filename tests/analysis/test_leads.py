@@ -12,7 +12,10 @@ from harness.analysis.leads import Line, clauses, findings, lines_of, published_
 from harness.spec import Arm, DataSpec, Recipe, ResNetSpec, ResolvedStudy, ViTSpec
 
 SIZES = (1000, 4000, 16_000, 64_000)
-MOVED = {"patches moved": {"data.moved_share": 1.0, "data.moved_patch": 4}, "pixels moved": {"data.moved_share": 1.0}}
+MOVED = {
+    "patches permuted": {"data.moved_share": 1.0, "data.moved_patch": 4},
+    "pixels permuted": {"data.moved_share": 1.0},
+}
 CHANGES = {"as they are": {}, **MOVED}
 RECIPE = Recipe(updates=10)
 WIDE = (0.2, 0.1, 0.05, 0.02)
@@ -61,7 +64,7 @@ def drawn(
 
 
 def test_a_planted_crossing_is_found_and_told_with_its_interval():
-    whole, moved = drawn({"as they are": WIDE, "patches moved": CROSSING})
+    whole, moved = drawn({"as they are": WIDE, "patches permuted": CROSSING})
     assert (whole.condition, whole.resnet, whole.vit) == ("as they are", "ResNet: as they are", "ViT: as they are")
     assert [lead.accuracy.value for lead in whole.leads] == pytest.approx(WIDE, abs=0.01)
     assert [lead.ratio.value for lead in whole.leads] == pytest.approx([1 + lead / 0.2 for lead in WIDE], abs=0.05)
@@ -71,10 +74,14 @@ def test_a_planted_crossing_is_found_and_told_with_its_interval():
     place = moved.crossing
     assert 1000 < place.ci_low < place.value < place.ci_high < 4000
     low, value, high = (f"{float(f'{x:.2g}'):,.0f}" for x in (place.ci_low, place.value, place.ci_high))
+    last = f"{100 * whole.leads[-1].accuracy.value:.1f}"
+    assert findings((whole, moved)) == (
+        f"the ResNet leads by 20 points with 1,000 images and by {last} with 64,000",
+        f"the ViT overtakes at about {value} images [{low}, {high}]",
+    )
     assert clauses((whole, moved)) == (
-        "on images as they are the ResNet leads by 20 points with 1,000 images "
-        f"and by {100 * whole.leads[-1].accuracy.value:.1f} with 64,000",
-        f"with patches moved the ViT overtakes at about {value} images [{low}, {high}]",
+        f"from 1,000 to 64,000 images: on images as they are the ResNet's lead goes from 20 points to {last}",
+        f"with patches permuted the ViT overtakes at about {value}",
     )
 
 
@@ -105,7 +112,7 @@ def test_no_difference_is_told_as_such():
 
 
 def test_a_resnet_that_comes_from_behind_overtakes():
-    (line,) = drawn({"pixels moved": tuple(-lead for lead in CROSSING)})
+    (line,) = drawn({"pixels permuted": tuple(-lead for lead in CROSSING)})
     assert line.finding().startswith("the ResNet overtakes at about ")
 
 
@@ -116,12 +123,13 @@ def test_few_seeds_judge_nothing_but_are_drawn():
 
 
 def test_sizes_are_told_once():
-    moved = {"patches moved": (-0.2, -0.1, -0.1, -0.12), "pixels moved": (0.0, -0.1, -0.1, -0.2)}
+    moved = {"patches permuted": (-0.2, -0.1, -0.1, -0.12), "pixels permuted": (0.0, -0.1, -0.1, -0.2)}
     lines = drawn({"as they are": WIDE, **moved}, seed_sd=0.001)
     first, second, third = clauses(lines)
-    assert first == "on images as they are the ResNet leads by 20 points with 1,000 images and by 2.0 with 64,000"
-    assert second == "with patches moved the ViT leads by 20 and by 12"
-    assert third == "with pixels moved neither leads significantly, then the ViT by 20"
+    assert first == "from 1,000 to 64,000 images: on images as they are the ResNet's lead goes from 20 points to 2.0"
+    assert second == "with patches permuted the ViT's lead goes from 20 points to 12"
+    assert third == "with pixels permuted neither leads significantly, then the ViT by 20"
+    assert findings(lines)[0] == "the ResNet leads by 20 points with 1,000 images and by 2.0 with 64,000"
     assert findings(lines)[1:] == ("the ViT leads by 20 and by 12", "neither leads significantly, then the ViT by 20")
 
 

@@ -26,7 +26,7 @@ from harness.spec import Arm, DataSpec, Recipe, ResNetSpec, ResolvedStudy, ViTSp
 
 Here = Callable[..., "subprocess.CompletedProcess[str]"]
 SIZES = (100, 400, 1200)
-LEADS = {"as they are": (0.2, 0.1, 0.05), "patches moved": (0.1, -0.1, -0.2)}
+LEADS = {"as they are": (0.2, 0.1, 0.05), "patches permuted": (0.1, -0.1, -0.2)}
 RESNET, VIT = ResNetSpec(depth=8, width=4), ViTSpec(patch_size=4, width=16, depth=1, heads=2)
 FILES = ("headline.svg", "headline.png", "headline.csv")
 
@@ -39,7 +39,7 @@ def keep(results: Path, name: str, conditions: tuple[str, ...], source: str = "d
             f"{family} {condition}",
             model,
             against=f"ResNet {condition}" if family == "ViT" else None,
-            changes=moved if condition == "patches moved" else {},
+            changes=moved if condition == "patches permuted" else {},
         )
         for family, model in (("ResNet", RESNET), ("ViT", VIT))
         for condition in conditions
@@ -97,7 +97,7 @@ def without_data(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     results = tmp_path / "results"
-    keep(results, "data_scale", ("as they are", "patches moved"))
+    keep(results, "data_scale", ("as they are", "patches permuted"))
     keep(results, "dataset_size", ("as they are",))
     return results
 
@@ -115,7 +115,9 @@ def test_picture_of_both_panels_with_samples(results: Path, here: Here) -> None:
     assert said["files"] == [str(results / name) for name in FILES]
     title = said["title"]
     assert re.fullmatch(
-        r"On images as they are the ResNet leads by [\d.]+ points with 100 images and by [\d.]+ with 1,200", title
+        r"From 100 to 1,200 images: on images as they are the ResNet's lead goes from [\d.]+ points to [\d.]+; "
+        r"with patches permuted the ViT overtakes at about \d+",
+        title,
     )
     assert "Scikit-learn's digits: as they are +" in said["text"]
     drawing = (results / "headline.svg").read_text()
@@ -125,14 +127,14 @@ def test_picture_of_both_panels_with_samples(results: Path, here: Here) -> None:
         assert picture.width == 2000
     found = rows(results)
     leads = [row for row in found if row["mark"] == "lead" and row["panel"] == "data_scale/laptop"]
-    assert [row["condition"] for row in leads] == ["as they are"] * 3 + ["patches moved"] * 3
+    assert [row["condition"] for row in leads] == ["as they are"] * 3 + ["patches permuted"] * 3
     assert [float(row["lead"]) for row in leads] == pytest.approx(
-        [*LEADS["as they are"], *LEADS["patches moved"]], abs=0.01
+        [*LEADS["as they are"], *LEADS["patches permuted"]], abs=0.01
     )
     assert [row["limited_by_updates"] for row in leads] == ["", "", "ResNet and ViT"] * 2  # 1,200 images, seen once
     assert "ResNet and ViT limited by updates" in said["text"]
     crossing, published = (row for row in found if row["mark"] == "crossing")
-    assert (crossing["panel"], crossing["condition"]) == ("data_scale/laptop", "patches moved")
+    assert (crossing["panel"], crossing["condition"]) == ("data_scale/laptop", "patches permuted")
     low, place, high = (float(crossing[name]) for name in ("images_low", "images", "images_high"))
     assert 100 < low < place < high < 400
     assert f"[{float(f'{low:.2g}'):,.0f}, {float(f'{high:.2g}'):,.0f}]" in said["text"]

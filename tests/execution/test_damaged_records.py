@@ -143,7 +143,9 @@ def test_damaged_files_of_the_coordinator_stop_nothing(kept: Kept, name: str, da
 
 @pytest.mark.slow
 @fewer
-@pytest.mark.parametrize("name", [*(name for name in manifest.SOURCES if name != "patches.csv"), manifest.NAME])
+@pytest.mark.parametrize(
+    "name", [*(name for name in manifest.SOURCES if name not in ("patches.csv", "few_shots.csv")), manifest.NAME]
+)
 @given(data=st.data())
 def test_no_report_is_made_from_damaged_tables(kept: Kept, name: str, data: st.DataObject) -> None:
     with kept.copy(work=False) as folder, tables_only():

@@ -11,6 +11,7 @@ from harness.analysis import analyse
 from harness.execution.plan import make_plan
 from harness.execution.publish import read_results
 from harness.execution.runner import Options, run_study
+from harness.records.run_table import load_records
 from harness.report.result_tables import few_shots_table
 from harness.report.view import View
 from harness.spec import Arm, Better, DataSpec, InvalidInput, ResolvedStudy, Search, Torchvision
@@ -42,13 +43,19 @@ def test_the_accuracy_stands_in_the_table_of_runs_and_is_read_back(inline: Optio
     assert records.study.claims == (CLAIM,)
     findings = analyse(records)
     means = records.runs.groupby("arm")["few_shot_accuracy"].mean()
-    told = findings.few_shots.set_index("arm")
+    told = findings.few_shots.query("shots == 4").set_index("arm")
     assert told["mean"].to_dict() == pytest.approx(means.to_dict())
     assert told.loc["ViT/4", "difference"] == pytest.approx(means["ViT/4"] - means["ResNet"])
     table = few_shots_table(View(records, findings))
-    assert [row[0].text for row in table.rows] == ["ResNet", "ViT/4"]
-    assert table.caption.startswith("What the features are worth to scikit-learn's digits, 4 images of each class")
+    assert [(row[0].text, row[1].text) for row in table.rows] == [
+        *(("ResNet", "2"), ("ResNet", "4"), ("ViT/4", "2"), ("ViT/4", "4")),
+    ]
+    assert table.caption.startswith("What the features are worth to scikit-learn's digits, with")
+    fewer = records.few_shots.query("shots == 2").groupby("arm")["few_shot_accuracy"].mean()
+    assert findings.few_shots.query("shots == 2").set_index("arm")["mean"].to_dict() == pytest.approx(fewer.to_dict())
     assert findings.claims["estimate"].tolist() == pytest.approx([means["ViT/4"] - means["ResNet"]])
+    (records.folder / "few_shots.csv").unlink()  # as in results of before it was kept
+    assert analyse(load_records(records.folder)).few_shots["mean"].tolist()[1::2] == pytest.approx(means.tolist())
 
 
 def test_confirm_runs_alone_have_another_digest() -> None:

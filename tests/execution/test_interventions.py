@@ -10,7 +10,7 @@ from tiny_studies import VIT, tiny_study
 from harness.execution.interventions import interventions, keep_samples
 from harness.records.files import RecordsError
 from harness.records.samples import NAME, read_samples, write_samples
-from harness.spec import Arm
+from harness.spec import Arm, DataSpec
 
 MOVED = tuple(
     Arm(name, VIT, level=name, changes={"data.moved_share": share, "data.moved_patch": side})
@@ -24,15 +24,36 @@ def test_one_image_is_kept_as_each_intervention_changes_it(tmp_path: Path):
     kept = read_samples(tmp_path / NAME)
     plain = kept["as it is"]
     assert list(kept)[1:] == [
-        *("patches moved", "patches moved, 2 px, seed 0", "50 % of patches moved", "pixels moved", "moved by 3 px"),
+        *(
+            "patches permuted",
+            "patches permuted, 2 px, seed 0",
+            "50 % of patches permuted",
+            "pixels permuted",
+            "shifted by 3 px",
+        ),
     ]
     assert plain.shape == (1, 8, 8)
     for name in list(kept)[1:-1]:
         assert (kept[name] != plain).any()
         assert sorted(kept[name].flat) == sorted(plain.flat)
-    assert (kept["moved by 3 px"][:, :, 3:] == plain[:, :, :-3]).all()
-    assert not kept["moved by 3 px"][:, :, :3].any()
+    assert (kept["shifted by 3 px"][:, :, 3:] == plain[:, :, :-3]).all()
+    assert not kept["shifted by 3 px"][:, :, :3].any()
     keep_samples(replace(study, arms=(Arm("ViT", VIT, level=1),), test_shifts=()), tmp_path)
+    assert read_samples(tmp_path / NAME) == {}
+
+
+def test_of_a_cue_at_several_distances_one_image_each_is_kept(tmp_path: Path):
+    data = DataSpec(source="cued", train_size=100, validation_size=50)
+    arms = (Arm("far", VIT, level=16, changes={"data.cued.distance": 16}),)
+    study = tiny_study(data=data, baseline=Arm("near", VIT, level=8), arms=arms)
+    keep_samples(study, tmp_path)
+    near, far = (image[0].astype(int) for image in read_samples(tmp_path / NAME).values())
+    assert list(read_samples(tmp_path / NAME)) == ["cue 8 px away", "cue 16 px away"]
+    apart = np.argwhere(abs(near - far) > 100)  # only the mark lies elsewhere, 8 pixels lower
+    assert len(apart) >= 4
+    assert np.ptp(apart[:, 0]) == pytest.approx(9, abs=1)
+    assert np.ptp(apart[:, 1]) <= 2
+    keep_samples(tiny_study(data=data), tmp_path)
     assert read_samples(tmp_path / NAME) == {}
 
 

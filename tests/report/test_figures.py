@@ -314,13 +314,13 @@ def test_the_axis_of_the_levels_has_their_unit():
 
 def test_images_as_the_study_changes_them_follow_the_main_figure():
     records, findings = single()
-    samples = {name: np.full((1, 4, 4), level, np.uint8) for name, level in (("as it is", 9), ("pixels moved", 5))}
+    samples = {name: np.full((1, 4, 4), level, np.uint8) for name, level in (("as it is", 9), ("pixels permuted", 5))}
     with theme():
         shown = list(drawings(View(replace(records, samples=samples), findings)))
         assert "changed_images" not in [name for name, *_ in drawings(View(records, findings))]
     assert [(name, section) for name, section, _ in shown][1] == ("changed_images", "images")
     drawing = shown[1][2]
-    assert drawing.text == "What the study does to images: one image as it is, pixels moved."
+    assert drawing.text == "What the study does to images: one image as it is, pixels permuted."
     assert [axes.images[0].get_array().max() for axes in drawing.figure.axes] == [9, 5]
     assert collisions(drawing.figure) == []
 

@@ -53,8 +53,8 @@ def drawn(monkeypatch):
 def test_a_crossing_lies_on_the_line_on_both_scales(drawn):
     values = (0.1, 0.02, -0.1)
     (zero,) = Curve(np.log([1e3, 1e4, 1e5]), np.array(values)).zeros()
-    others = (line((0.05, 0.04, 0.03)), line((0.06, 0.05, 0.04), "pixels moved"))
-    crossed = line(values, "patches moved", crossing=math.exp(zero), change="the ViT overtakes")
+    others = (line((0.05, 0.04, 0.03)), line((0.06, 0.05, 0.04), "pixels permuted"))
+    crossed = line(values, "patches permuted", crossing=math.exp(zero), change="the ViT overtakes")
     draw([panel(others[0], crossed, others[1], findings=("a", "b", "c"))], NOTE)
     for axes, even in zip(drawn[0].axes[:2], (0.0, 1.0), strict=True):
         (stroke,) = [each for each in axes.lines if each.get_marker() == "|"]
@@ -66,24 +66,30 @@ def test_a_crossing_lies_on_the_line_on_both_scales(drawn):
         assert np.interp(np.log(x), np.log(curve.get_xdata()), curve.get_ydata()) == pytest.approx(even, abs=0.02)
 
 
-def test_the_title_has_at_most_25_words_and_headings_three_lines(drawn):
+def test_the_title_has_at_most_32_words_and_headings_three_lines(drawn):
     findings = (
         "the ResNet leads by 10 points with 1,000 images and by 5.0 with 100,000",
         "the ViT leads by 3.0 and by 9.0",
+        "the ViT leads by 4.0 and by 8.0",
     )
-    lines = (line((0.1, 0.08, 0.05)), line((-0.03, -0.05, -0.09), "patches moved"))
+    lines = (
+        line((0.1, 0.08, 0.05)),
+        line((-0.03, -0.05, -0.09), "patches permuted"),
+        line((-0.04, -0.05, -0.08), "pixels permuted"),
+    )
     panels = [
         panel(*lines, findings=tuple(f"{each.condition}: {told}" for each, told in zip(lines, findings, strict=True)))
     ]
-    panels += [panel(*lines, findings=("a finding of very many words, " * 9,) * 2, name="b/laptop") for _ in range(2)]
+    panels += [panel(*lines, findings=("a finding of very many words, " * 9,) * 3, name="b/laptop") for _ in range(2)]
     picture = draw(panels, NOTE)
     assert (
-        picture.title == "On images as they are the ResNet leads by 10 points with 1,000 images and by 5.0 with 100,000"
+        picture.title == "From 1,000 to 100,000 images: on images as they are the ResNet's lead goes from 10 points to "
+        "5.0; with patches permuted the ViT's lead goes from 3.0 points to 9.0"
     )
     texts = [text.get_text() for text in drawn[0].texts]
     headings = [text for text in texts if text.startswith("Made images")]
     assert [" ".join(text.split()) for text in headings[:1]] == [
-        "Made images: digits among clutter. Patches moved: the ViT leads by 3.0 and by 9.0"
+        "Made images: digits among clutter. Pixels permuted: the ViT leads by 4.0 and by 8.0"
     ]
     assert [text.count("\n") for text in headings[1:]] == [2, 2]
     assert all(text.endswith("…") for text in headings[1:])
@@ -93,10 +99,11 @@ def test_the_title_has_at_most_25_words_and_headings_three_lines(drawn):
 def test_a_title_tells_all_findings_that_its_words_hold(drawn):
     brief = (
         line((0.1, 0.0, -0.1), change="the ViT overtakes"),
-        line((0.1, 0.0, -0.1), "patches moved", change="so it does"),
+        line((0.1, 0.0, -0.1), "patches permuted", change="so it does"),
     )
     picture = draw([panel(*brief, findings=("a", "b"))], NOTE)
-    assert picture.title == "On images as they are the ViT overtakes; with patches moved so it does"
+    told = "on images as they are the ViT overtakes; with patches permuted so it does"
+    assert picture.title == f"From 1,000 to 100,000 images: {told}"
     assert "Made images: digits among clutter" in [text.get_text() for text in drawn[0].texts]
 
 

@@ -37,7 +37,7 @@ def few_shot_by_size(view: View) -> Drawing | None:
     rows, asked = rows_of(view.findings.few_shots, known="mean"), view.study.few_shot
     if not view.sizes or view.study.series or not rows or asked is None:
         return None
-    shots = counted(asked.shots[-1], "image")
+    rows, shots = [row for row in rows if row["shots"] == asked.shots[-1]], counted(asked.shots[-1], "image")
     canvas = Canvas(
         "Few-shot accuracy by training images",
         f"Left: on {asked.data.title}, from {shots} of each class, features frozen. Right: on the task trained "

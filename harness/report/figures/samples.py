@@ -9,7 +9,7 @@ _SIDE, _LINE = 1.05, 0.17  # most of an image's side, and of a line below it, in
 
 
 def changed_images(view: View) -> Drawing | None:
-    """One image as it is and as each intervention of the study changes it."""
+    """One image as it is and as each intervention of the study changes it, or one with each distance of the cue."""
     samples = view.records.samples
     if len(samples) < 2:
         return None
@@ -17,8 +17,10 @@ def changed_images(view: View) -> Drawing | None:
     room = WIDTH / columns - 0.12
     names = {name: wrap(name, room) for name in samples}
     lines = max(name.count("\n") + 1 for name in names.values())
-    shifts, is_ordered = view.study.test_shifts, len(samples) > 1 + len(view.study.test_shifts)
-    notes = ["The same permutation for every image."] * is_ordered
+    shifts, is_cued = view.study.test_shifts, all(name.startswith("cue ") for name in samples)
+    is_permuted = not is_cued and len(samples) > 1 + len(shifts)
+    notes = ["The digit above the bright square, at this distance, is the label."] * is_cued
+    notes += ["The same permutation for every image."] * is_permuted
     notes += ["Shifted at test time, in four directions; here to the right."] * bool(shifts)
     canvas = Canvas(
         "What the study does to images",
