@@ -205,8 +205,8 @@ chosen is hardly worse (.00 to .06 points; `tests/studies/test_designs.py`). The
 test accuracy, in points, that the comparisons of results/ show with power .8 (of one search an arm, but for the studies
 that `results/README.md` names). Median, and from the most to the least exact:
 
-     3 seeds   2.03 (0.32 to 18.62)
-     5 seeds   0.86 (0.30 to 10.28)
+     3 seeds   0.80 (0.31 to 4.03)
+     5 seeds   0.94 (0.30 to 10.28)
      6 seeds   1.21 (0.66 to 1.38)
      8 seeds   0.71 (0.47 to 1.05)
     10 seeds   0.56 (0.46 to 0.61)

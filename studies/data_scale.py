@@ -51,7 +51,7 @@ from studies import _recipes as r
 SOURCE = "arXiv 2010.11929, section 4.3 and Fig. 4"
 OURS = f"our own hypothesis, after {SOURCE} and section 3.1"
 AS_THEY_ARE = "With more data still, the vision transformer overtakes the ResNet on images as they are."
-PERMUTED = "Where all patches are permuted, the vision transformer overtakes the ResNet."
+HALVED = "Where half of the patches are permuted, the vision transformer overtakes the ResNet."
 WITHIN = "Within the sizes measured"
 HALF, PATCHES, PIXELS = ", half the patches permuted", ", patches permuted", ", pixels permuted"
 
@@ -109,8 +109,8 @@ def _claims(middle: int) -> tuple[Claim, ...]:
         *(
             Crosses(kind="hypothesis", statement=said, source=OURS, leader="ResNet" + how, follower="ViT" + how)
             for how, said in (
-                (PATCHES, PERMUTED),
-                (HALF, "Where half of the patches are permuted, the vision transformer overtakes the ResNet."),
+                (PATCHES, "Where all patches are permuted, the vision transformer overtakes the ResNet."),
+                (HALF, HALVED),
                 (PIXELS, "Where all pixels are permuted, the vision transformer overtakes the ResNet."),
             )
         ),
@@ -157,7 +157,7 @@ RECIPE = replace(r.LAPTOP_PLAIN, updates=1_000, least_epochs=1.0, evaluations=4)
 
 ANSWER = (
     Answer(claim=AS_THEY_ARE, holds=WITHIN, says="where a ResNet's bias fits, a ViT reaches {more}"),
-    Answer(claim=PERMUTED, holds=WITHIN, says="where all patches are permuted it reaches {more}"),
+    Answer(claim=HALVED, holds="Yes, {at}", says="where half of the patches are permuted it ends with {more}"),
 )
 
 STUDY = Study(

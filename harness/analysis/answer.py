@@ -204,7 +204,8 @@ def _at(claim: Claim, found: Judgement, evidence: Evidence) -> str:
     axis = axis_of(claim, evidence)
     if math.isnan(found.estimate):
         return f"between {axis.told(found.ci_low, found.ci_high, joined=' and ')}"
-    return f"at about {axis.told(found.estimate)}"
+    place = float(f"{found.estimate:.2g}") if axis.sized else found.estimate
+    return f"at about {axis.told(place)}"
 
 
 def _measured(claim: Claim, found: Judgement, evidence: Evidence) -> Estimate:

@@ -95,7 +95,8 @@ def condition_of(data: DataSpec) -> str:
     if not data.moved_share:
         return AS_THEY_ARE
     what = "pixels" if data.moved_patch == 1 else "patches"
-    return f"{what} permuted" if data.moved_share == 1 else f"{100 * data.moved_share:g} % of {what} permuted"
+    share = {1: "", 0.5: "half the "}.get(data.moved_share, f"{100 * data.moved_share:g} % of ")
+    return f"{share}{what} permuted"
 
 
 def lines_of(evidence: Evidence) -> tuple[Line, ...]:

@@ -21,7 +21,7 @@ from harness.spec import ModelSpec
 from harness.spec.formats import NONE, count, counted, magnitude, plain, words
 from harness.spec.verdicts import Tally, tally_of
 
-_DPI, _COLOURS = 128, 48  # of figures in a report, which hold each twice: what readers do not see is left out
+_DPI, _COLOURS = 116, 48  # of figures in a report, which hold each twice: what readers do not see is left out
 _MOST_MODELS = 5  # that a page's head names one by one
 _FOLDED = ("tuning", "inside", "data")  # sections that are seen when they are asked for, as the last ones are
 

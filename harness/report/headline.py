@@ -45,7 +45,7 @@ PICTURE = "headline.svg"  # in a folder of results
 _SAID = re.compile(r"<title>([^<]*)</title><desc>([^<]*)</desc>")
 
 _MOST_WORDS = 32  # of the title
-_MOST_LINES = 3  # of a panel's heading
+_MOST_LINES = 5  # of a panel's heading
 _WIDER = 1.07  # how much wider `wrap` takes a text of LABEL_SIZE to be than it is drawn
 _WIDTH = 10.0  # of the figure, inches
 _ROWS = (2.6, 2.0)  # heights of leads and of ratios, inches
@@ -143,7 +143,13 @@ def _draw(panels: Sequence[Panel], told: Sequence[Sequence[str]], title: str, no
     headings = [_heading(panel.data, of, width) for panel, of, width in zip(panels, told, room, strict=True)]
     below = at + max(_height(heading, LABEL_SIZE) for heading in headings)
     has_samples = any(panel.samples for panel in panels)
-    head = below + (_SAMPLE + 0.25) * has_samples
+    pitches = [min(_PITCH, width / max(1, len(panel.samples))) for panel, width in zip(panels, room, strict=True)]
+    names = [
+        {name: wrap(name, _WIDER * (pitch - 0.05), LABEL_SIZE) for name in panel.samples}
+        for panel, pitch in zip(panels, pitches, strict=True)
+    ]
+    named = max((_height(name, LABEL_SIZE) for of in names for name in of.values()), default=0.0)
+    head = below + (named + _SAMPLE + 0.08) * has_samples
     note = wrap(note, _WIDER * (_WIDTH - 2 * PAD), LABEL_SIZE)
     foot = _height(note, LABEL_SIZE) + 0.05
     figure.set_figheight(head + sum(_ROWS) + foot)
@@ -155,13 +161,12 @@ def _draw(panels: Sequence[Panel], told: Sequence[Sequence[str]], title: str, no
     grid[1, 0].set_ylabel("ratio of errors\n(ViT / ResNet)")
     lay_out(figure, head, foot)
     _write(figure, PAD, figure.get_figheight() - foot, note, LABEL_SIZE, MUTED)
-    for leads, panel, heading in zip(grid[0], panels, headings, strict=True):
+    for leads, panel, heading, pitch, of in zip(grid[0], panels, headings, pitches, names, strict=True):
         left = leads.get_position().x0 * _WIDTH
         over = below if panel.samples else head - 0.1
         _write(figure, left, over - _height(heading, LABEL_SIZE), heading, LABEL_SIZE, INK)
-        pitch = min(_PITCH, leads.get_position().width * _WIDTH / max(1, len(panel.samples)))
         for place, (condition, sample) in enumerate(panel.samples.items()):
-            _draw_sample(figure, left + place * pitch, below, condition, sample, looks[condition])
+            _draw_sample(figure, left + place * pitch, below + named, of[condition], sample, looks[condition])
     return figure
 
 
@@ -215,11 +220,11 @@ def _write_head(figure: Figure, title: str, key: Mapping[str, Line2D]) -> float:
     return float(at + legend.get_window_extent().height / figure.dpi + 0.12)
 
 
-def _draw_sample(figure: Figure, x: float, y: float, condition: str, sample: Sample, look: Mark) -> None:
-    """An image below its name, the corner of which is so far from the figure's upper left one, inches."""
-    _write(figure, x, y, condition, LABEL_SIZE, MUTED)
+def _draw_sample(figure: Figure, x: float, y: float, name: str, sample: Sample, look: Mark) -> None:
+    """An image below its name, the upper left corner of which is so far from the figure's, inches."""
+    _write(figure, x, y - _height(name, LABEL_SIZE), name, LABEL_SIZE, MUTED)
     width, height = figure.get_size_inches()
-    low = 1 - (y + 0.17 + _SAMPLE) / height
+    low = 1 - (y + _SAMPLE) / height
     axes = figure.add_axes((x / width, low, _SAMPLE / width, _SAMPLE / height))
     grey = sample.shape[0] == 1
     axes.imshow(sample[0] if grey else sample.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255, aspect="equal")

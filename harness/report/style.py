@@ -53,7 +53,7 @@ class Drawn:
         with contextlib.suppress(*_NO_PICTURE), Image.open(io.BytesIO(self.png), formats=["PNG"]) as picture:
             if max(picture.size) <= _MOST_WEBP:
                 buffer = io.BytesIO()
-                picture.convert("RGB").save(buffer, format="WEBP", lossless=True, method=4)
+                picture.convert("RGB").save(buffer, format="WEBP", lossless=True, method=6)
                 form, content = "webp", buffer.getvalue()
         return f"data:image/{form};base64,{base64.b64encode(content).decode()}"
 

@@ -27,7 +27,7 @@ def test_one_image_is_kept_as_each_intervention_changes_it(tmp_path: Path):
         *(
             "patches permuted",
             "patches permuted, 2 px, seed 0",
-            "50 % of patches permuted",
+            "half the patches permuted",
             "pixels permuted",
             "shifted by 3 px",
         ),
