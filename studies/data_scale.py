@@ -157,7 +157,7 @@ RECIPE = replace(r.LAPTOP_PLAIN, updates=1_000, least_epochs=1.0, evaluations=4)
 
 ANSWER = (
     Answer(claim=AS_THEY_ARE, holds=WITHIN, says="where a ResNet's bias fits, a ViT reaches {more}"),
-    Answer(claim=HALVED, holds="Yes, {at}", says="where half of the patches are permuted it ends with {more}"),
+    Answer(claim=HALVED, holds="Yes, {at}", says="where half the patches are permuted"),
 )
 
 STUDY = Study(
