@@ -5,7 +5,7 @@ from harness.report.style import LABEL_SIZE
 from harness.report.view import View
 
 _IN_A_ROW = 6
-_SIDE, _LINE = 1.05, 0.17  # most of an image's side, and of a line below it, inches
+_SIDE, _LINE = 1.15, 0.17  # most of an image's side, and of a line below it, inches
 
 
 def changed_images(view: View) -> Drawing | None:
@@ -25,7 +25,7 @@ def changed_images(view: View) -> Drawing | None:
     canvas = Canvas(
         "What the study does to images",
         " ".join(notes),
-        height=min(_SIDE, room) + lines * _LINE + 0.15,
+        height=min(_SIDE, room) + lines * _LINE + 0.22,
         panels=[""] * len(samples),
         columns=columns,
         share="x",
