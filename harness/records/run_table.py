@@ -83,15 +83,8 @@ _FRACTIONS = (
     "agreement",
 )
 
-_PLACES = (
-    "train_size",
-    "seed",
-    "trial",
-    "update",
-    "shift",
-    "patch_size",
-    "shots",
-)  # never empty: they say what a row is of
+_PLACES = ("train_size", "seed", "trial", "update", "shift", "patch_size", "shots")
+"""Never empty: they say what a row is of."""
 
 
 @dataclass(frozen=True, kw_only=True)

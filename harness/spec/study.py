@@ -22,14 +22,8 @@ GROUPS = ("data and bias", "architecture", "inside the ViT", "training")
 
 FIGURES = (
     *("lead_by_size", "gains", "accuracy_by_size", "accuracy_by_level", "gap_by_level", "difference_map"),
-    *(
-        "differences",
-        "agreement_by_size",
-        "accuracy_by_shift",
-        "few_shot_by_size",
-        "accuracy_by_macs",
-        "accuracy_by_speed",
-    ),
+    *("differences", "agreement_by_size", "accuracy_by_shift", "few_shot_by_size"),
+    *("accuracy_by_macs", "accuracy_by_speed"),
 )
 """Those of a report that may be its main one."""
 

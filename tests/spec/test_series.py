@@ -161,6 +161,17 @@ def test_ranges_of_an_arm_replace_those_of_its_family_and_of_all():
     assert "No arm is called 'ViT 7'" in refused(search=replace(search, by_arm={"ViT 7": {}}))
 
 
+def test_families_with_ranges_of_their_own_may_start_from_other_values_and_arms_of_one_may_not():
+    found = study()
+    search = Search(space={"learning_rate": RATES}, by_family={"resnet": {"learning_rate": RATES}}, trials=2)
+    changed = [
+        replace(arm, changes=arm.changes | {"recipe.learning_rate": 0.5}) if arm.model.kind == "resnet" else arm
+        for arm in found.all_arms
+    ]
+    assert study(baseline=changed[0], arms=tuple(changed[1:]), search=search).search == search
+    assert "differ in learning_rate" in refused(baseline=changed[0], search=search)
+
+
 def test_an_arm_may_enter_a_range_of_its_own_where_it_likes():
     space = {"learning_rate": RATES}
     changed = with_arm(changes={"recipe.learning_rate": 0.5})
